@@ -1,0 +1,6 @@
+"""facekd: distil a large face recogniser into a small one, prove it, use it.
+
+Importing this package loads neither torch nor OpenCV; each room does so when it is entered.
+"""
+
+__version__ = "0.1.0"

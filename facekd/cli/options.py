@@ -1,0 +1,49 @@
+"""Options that mean the same on every command, defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+#: a file that must exist; a missing one is a usage error that names it
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+#: a file or folder that must exist
+EXISTING = click.Path(exists=True, path_type=Path)
+#: a path that may not exist yet
+ANY_PATH = click.Path(path_type=Path)
+
+
+def model_option(required: bool = True) -> Decorator:
+    return click.option(
+        "--model", type=EXISTING_FILE, required=required, envvar="FACEKD_MODEL", show_envvar=True,
+        help="ONNX model (or a TOML file that lists several).",
+    )  # fmt: skip
+
+
+gallery_option: Decorator = click.option(
+    "--gallery", type=ANY_PATH, default=Path("gallery.db"), envvar="FACEKD_GALLERY",
+    show_default=True, show_envvar=True, help="Gallery file.",
+)  # fmt: skip
+
+detector_option: Decorator = click.option(
+    "--detector", default="mtcnn", envvar="FACEKD_DETECTOR", show_default=True, show_envvar=True,
+    metavar="NAME[:FILE]", help="mtcnn, yunet:FILE or scrfd:FILE.",
+)  # fmt: skip
+
+threshold_option: Decorator = click.option(
+    "--threshold", type=click.FloatRange(-1, 1), default=None,
+    help="Score from which two faces are the same person; else the model's calibration.",
+)  # fmt: skip
+
+device_option: Decorator = click.option(
+    "--device", default="cpu", show_default=True, help="cpu or cuda; cuda fails if there is none."
+)
+
+json_option: Decorator = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
+)

@@ -1,0 +1,104 @@
+"""Every error a user can meet. Each class knows the exit code that the command line ends with.
+
+An error says the cause and, where there is one, the way out (``fix``). Code outside the command
+line raises these and never exits; anything that is not a `FacekdError` is a bug and ends with 70.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes, the same on every command."""
+
+    DONE = 0
+    DIFFERENT = 1
+    USAGE = 2
+    CANNOT_SAY = 3
+    MISFIT = 4
+    IO = 5
+    INTERNAL = 70
+    INTERRUPTED = 130
+
+
+class FacekdError(Exception):
+    """A failure with a cause and a way out, both written for the person at the shell."""
+
+    exit_code: Exit = Exit.INTERNAL
+
+    def __init__(self, cause: str, fix: str | None = None) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n{self.fix}" if self.fix else self.cause
+
+
+class UsageError(FacekdError):
+    """The call cannot be carried out as it was made; also when no threshold is known."""
+
+    exit_code = Exit.USAGE
+
+
+class RecipeError(UsageError):
+    """A recipe does not say what it must; the message lists every fault at once."""
+
+
+class DeviceError(UsageError):
+    """The device asked for is not there."""
+
+
+class NotFound(FacekdError):
+    """Nobody of that name, or no such record: the answer is no."""
+
+    exit_code = Exit.DIFFERENT
+
+
+class CannotSay(FacekdError):
+    """No decision can be made from this input. ``reason`` is one word for machines to read."""
+
+    exit_code = Exit.CANNOT_SAY
+    reason = "cannot_say"
+
+
+class NoFace(CannotSay):
+    reason = "no_face"
+
+
+class TooSmall(CannotSay):
+    reason = "too_small"
+
+
+class SeveralFaces(CannotSay):
+    reason = "several_faces"
+
+
+class LowQuality(CannotSay):
+    reason = "low_quality"
+
+
+class Misfit(FacekdError):
+    """Two things that must share a space do not: model and gallery, model and model."""
+
+    exit_code = Exit.MISFIT
+
+
+class InputOutput(FacekdError):
+    """Reading or writing failed: a file, the disk, the database."""
+
+    exit_code = Exit.IO
+    reason = "io"
+
+
+class Unreadable(InputOutput):
+    """A file is not what it should be: not an image, truncated, empty, not a model."""
+
+    reason = "unreadable"
+
+
+class TooLarge(InputOutput):
+    """A file asks for more memory than the limit; it was refused before it was decoded."""
+
+    reason = "too_large"

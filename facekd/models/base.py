@@ -1,0 +1,136 @@
+"""What a network is here, and how one is found by name.
+
+A student is a torch module made by a function in a file of its own in this folder::
+
+    @register("plainres")
+    def plainres(dim: int = 512, width: float = 1.0) -> FaceNet: ...
+
+The registry lists the folder, so adding a file is all it takes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from facekd.card import InputSpec
+from facekd.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a student gives for a batch: ``embedding`` [N, D], not normalised, and the feature
+    maps that were tapped, [N, C, H, W] by name."""
+
+    embedding: Tensor
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a teacher says of a batch: ``embedding`` [N, D] with unit rows, and feature maps."""
+
+    embedding: Tensor
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+class FaceNet(nn.Module):
+    """Planes [N, 3, S, S] (scaled by ``input``) to an embedding [N, D], not normalised.
+
+    ``taps`` names submodules whose outputs `outputs` returns as features.
+    """
+
+    input: InputSpec = InputSpec()
+    taps: tuple[str, ...] = ()
+    dim: int
+
+    def outputs(self, planes: Tensor, features: bool = False) -> Outputs:
+        """The embedding and, if asked for, the tapped feature maps."""
+        if not features:
+            return Outputs(self(planes))
+        found: dict[str, Tensor] = {}
+        handles = [
+            self.get_submodule(tap).register_forward_hook(
+                lambda _m, _i, out, tap=tap: found.__setitem__(tap, out)
+            )
+            for tap in self.taps
+        ]
+        try:
+            embedding = self(planes)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return Outputs(embedding, found)
+
+
+class Teacher(Protocol):
+    """A frozen network that labels views, for training only."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def space(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+
+    def targets(self, views: NDArray[np.uint8]) -> Targets:
+        """uint8 RGB [N, H, W, 3] 112-pixel ArcFace crops to targets, without gradients."""
+        ...
+
+
+_REGISTRY: dict[str, Callable[..., FaceNet]] = {}
+
+
+def register(name: str) -> Callable[[Callable[..., FaceNet]], Callable[..., FaceNet]]:
+    """Make a function that builds a `FaceNet` available by ``name``."""
+
+    def keep(build: Callable[..., FaceNet]) -> Callable[..., FaceNet]:
+        if name in _REGISTRY:
+            raise ValueError(f"two models are named {name}")
+        _REGISTRY[name] = build
+        return build
+
+    return keep
+
+
+def model_names() -> list[str]:
+    """The names of all networks of this folder."""
+    import facekd.models as room
+
+    for module in pkgutil.iter_modules(room.__path__):
+        if not module.ispkg:
+            importlib.import_module(f"facekd.models.{module.name}")
+    return sorted(_REGISTRY)
+
+
+def build_model(name: str, **settings: Any) -> FaceNet:
+    """The network ``name`` with ``settings``.
+
+    Raises `UsageError` for an unknown name (with the known ones) or an unknown setting.
+    """
+    names = model_names()
+    if name not in names:
+        raise UsageError(f"no model is named '{name}'", f"Known: {', '.join(names)}.")
+    known = inspect.signature(_REGISTRY[name]).parameters
+    for key in settings:
+        if key not in known:
+            raise UsageError(f"model '{name}' has no setting '{key}'", f"It has: {', '.join(known)}.")
+    return _REGISTRY[name](**settings)
+
+
+def to_planes(views: NDArray[np.uint8] | Tensor, spec: InputSpec, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 RGB [N, S, S, 3] to what a network under ``spec`` is fed, float32 [N, 3, S, S]."""
+    pixels = torch.as_tensor(views).to(device)
+    if spec.colour == "bgr":
+        pixels = pixels.flip(-1)
+    planes = pixels.permute(0, 3, 1, 2).float()
+    return (planes - spec.mean) / spec.std

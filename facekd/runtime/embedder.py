@@ -1,0 +1,185 @@
+"""Embedders: crops in, unit embeddings out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, card_of, load_onnx
+from facekd.errors import InputOutput, Misfit, Unreadable
+from facekd.runtime.session import open_session
+
+Crops = NDArray[np.uint8]
+Embeddings = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """What evaluation and operators use a model through."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def card(self) -> Card: ...
+    @property
+    def spec(self) -> CropSpec:
+        """How the crops must be cut."""
+        ...
+
+    @property
+    def space(self) -> str:
+        """Embeddings of equal spaces can be compared."""
+        ...
+
+    @property
+    def has_card(self) -> bool:
+        """False where the contract was assumed by convention."""
+        ...
+
+    def embed(self, crops: Crops) -> Embeddings:
+        """uint8 RGB [N, S, S, 3] cut by ``spec`` to float32 [N, D] rows of unit length.
+
+        Raises `Misfit` where the crops are of another size.
+        """
+        ...
+
+
+class OnnxEmbedder:
+    """One ONNX model under its card."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None, batch: int = 32
+    ) -> None:
+        self.path = Path(path)
+        model = load_onnx(self.path)
+        self.card, self.has_card = card_of(model, self.path.stem)
+        self._session = open_session(self.path, device, threads)
+        self._input = self._session.get_inputs()[0].name
+        fixed = self._session.get_inputs()[0].shape[0]
+        self._batch = fixed if isinstance(fixed, int) and fixed > 0 else batch
+        self._fixed = isinstance(fixed, int) and fixed > 0
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def spec(self) -> CropSpec:
+        return self.card.crop
+
+    @property
+    def space(self) -> str:
+        return self.card.space
+
+    def embed(self, crops: Crops) -> Embeddings:
+        size = self.card.input.size
+        if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
+            raise Misfit(
+                f"{self.name} wants uint8 crops [N, {size}, {size}, 3], got {crops.dtype} {list(crops.shape)}"
+            )
+        out = np.empty((len(crops), self.card.embedding.dim), np.float32)
+        for start in range(0, len(crops), self._batch):
+            out[start : start + self._batch] = self._run(crops[start : start + self._batch])
+        return unit_rows(out)
+
+    def _run(self, crops: Crops) -> Embeddings:
+        planes = self.planes(crops)
+        short = self._batch - len(planes) if self._fixed else 0
+        if short:
+            planes = np.concatenate([planes, np.zeros((short, *planes.shape[1:]), np.float32)])
+        found: Embeddings = self._session.run(None, {self._input: planes})[0]
+        if found.ndim != 2 or found.shape[1] != self.card.embedding.dim:
+            raise Misfit(
+                f"{self.name}: the card promises embeddings of {self.card.embedding.dim}, "
+                f"the network gives {list(found.shape[1:])}"
+            )
+        return found[: len(crops)]
+
+    def planes(self, crops: Crops) -> NDArray[np.float32]:
+        """The network's input [N, 3, S, S] for ``crops``: colour order, mean and std of the card."""
+        contract = self.card.input
+        pixels = crops[..., ::-1] if contract.colour == "bgr" else crops
+        planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
+        planes -= contract.mean
+        planes /= contract.std
+        return planes
+
+
+class EnsembleEmbedder:
+    """Several models as one: unit embeddings concatenated, then renormalised.
+
+    All members must share one crop spec, or be given crops of the first member's spec, which are
+    then warped template to template.
+    """
+
+    def __init__(self, name: str, members: list[OnnxEmbedder]) -> None:
+        from facekd.card import EmbeddingSpec
+
+        self.name = name
+        self._members = members
+        first = members[0]
+        joined = hashlib.sha256(canonical_json([m.space for m in members])).hexdigest()
+        self.card = first.card.model_copy(
+            update={
+                "name": name,
+                "architecture": "ensemble of " + ", ".join(m.name for m in members),
+                "digest": joined,
+                "embedding": EmbeddingSpec(dim=sum(m.card.embedding.dim for m in members)),
+                "calibration": (),
+                "compatible_with": (),
+            }
+        ).with_digest(joined)
+        self.has_card = all(m.has_card for m in members)
+
+    @property
+    def spec(self) -> CropSpec:
+        return self.card.crop
+
+    @property
+    def space(self) -> str:
+        return self.card.space
+
+    def embed(self, crops: Crops) -> Embeddings:
+        from facekd.preprocess import recrop
+
+        parts = [m.embed(recrop(crops, self.spec, m.spec)) for m in self._members]
+        return unit_rows(np.concatenate(parts, axis=1))
+
+
+def load_embedder(
+    path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None
+) -> Embedder:
+    """The model at ``path``: an ONNX file, or a TOML file ``name = "..."``, ``models = [...]``
+    whose models are ONNX files relative to it.
+
+    Raises `InputOutput` or `Unreadable` for the file, `DeviceError` for the device.
+    """
+    path = Path(path)
+    if path.suffix != ".toml":
+        return OnnxEmbedder(path, device, threads)
+    try:
+        listing = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{path}: not TOML ({error})") from error
+    files = listing.get("models")
+    if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):
+        raise Unreadable(f'{path}: an ensemble lists its models: models = ["a.onnx", "b.onnx"]')
+    members = [OnnxEmbedder(path.parent / file, device, threads) for file in files]
+    if not all(isinstance(m.spec, LandmarkCrop) for m in members) and len({m.spec for m in members}) > 1:
+        raise Misfit(f"{path}: a model with box crops cannot share crops with the others")
+    return EnsembleEmbedder(str(listing.get("name", path.stem)), members)
+
+
+def unit_rows(rows: NDArray[np.floating]) -> Embeddings:
+    """``rows`` [N, D] scaled to unit length; a row of zeros or NaN raises `Unreadable`."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not np.all(np.isfinite(lengths)) or np.any(lengths == 0):
+        raise Unreadable("the network gave an embedding of no length or not a number")
+    return np.asarray(rows / lengths, np.float32)

@@ -1,0 +1,59 @@
+"""Opening ONNX Runtime: the threads it may use, the device it must use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facekd.errors import DeviceError, InputOutput, Unreadable
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+def threads_available() -> int:
+    """The processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def open_session(
+    model: str | os.PathLike[str] | bytes, device: str = "cpu", threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """An inference session on ``device`` with at most ``threads`` threads.
+
+    Raises `DeviceError` where the device is absent (ONNX Runtime would fall back to the CPU
+    without a word), `InputOutput` or `Unreadable` where the file is.
+    """
+    import onnxruntime
+
+    providers = _providers(device, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or threads_available()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # spinning threads take the cores from decoding and alignment, which run beside the network
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not isinstance(model, bytes):
+        if not Path(model).is_file():
+            raise InputOutput(f"{model}: no such model file")
+        model = os.fspath(model)
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=providers)
+    except Exception as error:
+        shown = "the model" if isinstance(model, bytes) else model
+        raise Unreadable(f"{shown}: ONNX Runtime cannot load it ({error})") from error
+
+
+def _providers(device: str, available: list[str]) -> list[str]:
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return ["CPUExecutionProvider"]
+    if kind == "cuda":
+        if "CUDAExecutionProvider" in available:
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        raise DeviceError(
+            "--device cuda: this ONNX Runtime has no CUDA provider",
+            "Use --device cpu, or install onnxruntime-gpu in place of onnxruntime.",
+        )
+    raise DeviceError(f"--device {device}: not known", "Use cpu or cuda.")

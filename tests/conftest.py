@@ -1,0 +1,50 @@
+"""Fixtures that many tests share. Real faces come from a folder beside the checkout, where there
+is one; what a clone carries serves otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FACES = Path(os.environ.get("FACEKD_TEST_FACES", ROOT.parent / "shared" / "data"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if (FACES / "lfw.zip").is_file():
+        return
+    skip = pytest.mark.skip(reason="no real faces here (set FACEKD_TEST_FACES)")
+    for item in items:
+        if "needs_faces" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def faces() -> Path:
+    """The folder of real faces and teachers; tests that use it are marked ``needs_faces``."""
+    return FACES
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def facekd(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run the command line in this process: ``facekd("verify", a, b) -> Ran(code, out, err)``."""
+    from facekd.cli.main import main
+
+    def run(*arguments: object) -> Ran:
+        capfd.readouterr()
+        code = main([str(a) for a in arguments])
+        captured = capfd.readouterr()
+        return Ran(int(code), captured.out, captured.err)
+
+    return run

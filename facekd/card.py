@@ -48,7 +48,7 @@ class LandmarkCrop(_Frozen):
     """A crop cut by a similarity transform of five landmarks onto a template."""
 
     kind: Literal["landmarks"] = "landmarks"
-    size: int = Field(112, ge=16, le=1024)
+    size: int = Field(default=112, ge=16, le=1024)
     #: five points in pixels of the crop
     template: tuple[Point, Point, Point, Point, Point] = ARCFACE_TEMPLATE  # type: ignore[assignment]
 
@@ -58,8 +58,8 @@ class BoxCrop(_Frozen):
     the finished crop, split over both sides."""
 
     kind: Literal["box"] = "box"
-    size: int = Field(160, ge=16, le=1024)
-    margin: int = Field(0, ge=0)
+    size: int = Field(default=160, ge=16, le=1024)
+    margin: int = Field(default=0, ge=0)
 
 
 CropSpec = Annotated[LandmarkCrop | BoxCrop, Field(discriminator="kind")]
@@ -68,7 +68,7 @@ CropSpec = Annotated[LandmarkCrop | BoxCrop, Field(discriminator="kind")]
 class InputSpec(_Frozen):
     """What the network is fed: ``(pixel - mean) / std``, channels in the order of ``colour``."""
 
-    size: int = Field(112, ge=16, le=1024)
+    size: int = Field(default=112, ge=16, le=1024)
     colour: Literal["rgb", "bgr"] = "rgb"
     mean: float = 127.5
     std: float = Field(127.5, gt=0)
@@ -98,7 +98,7 @@ class Counts(_Frozen):
     non_mated: int = Field(ge=0)
     false_matches: int = Field(ge=0)
     false_non_matches: int = Field(ge=0)
-    failures_to_acquire: int = Field(0, ge=0)
+    failures_to_acquire: int = Field(default=0, ge=0)
 
 
 class Calibration(_Frozen):
@@ -284,8 +284,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
                 os.fsync(file.fileno())
             umask = os.umask(0)
             os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
+            Path(temporary).chmod(0o666 & ~umask)
+            Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -353,7 +353,7 @@ def change_card(card: Card, settings: list[str]) -> Card:
             value: Any = json.loads(text)
         except json.JSONDecodeError:
             value = text
-        place = data
+        place: Any = data
         *path, last = key.split(".")
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None

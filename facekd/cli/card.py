@@ -18,9 +18,7 @@ from facekd.cli.output import answer_json, say
 @click.command("card")
 @click.argument("file", type=EXISTING_FILE)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value; dotted keys.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=None, help="Write here instead of over FILE."
-)
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write here instead of over FILE.")
 @json_option
 def command(file: Path, settings: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     """Show the card of FILE, an ONNX model, or write one into it with --set.
@@ -45,7 +43,9 @@ def command(file: Path, settings: tuple[str, ...], out: Path | None, as_json: bo
         return
     click.echo(f"name          {card.name}")
     click.echo(f"architecture  {card.architecture}")
-    click.echo(f"input         {card.input.size} px, {card.input.colour}, (x - {card.input.mean:g}) / {card.input.std:g}")
+    click.echo(
+        f"input         {card.input.size} px, {card.input.colour}, (x - {card.input.mean:g}) / {card.input.std:g}"
+    )
     click.echo(f"crop          {card.crop.kind}, {card.crop.size} px")
     click.echo(f"embedding     {card.embedding.dim}")
     click.echo(f"space         {card.space}")

@@ -32,7 +32,7 @@ gallery_option: Decorator = click.option(
 
 detector_option: Decorator = click.option(
     "--detector", default="mtcnn", envvar="FACEKD_DETECTOR", show_default=True, show_envvar=True,
-    metavar="NAME[:FILE]", help="mtcnn, yunet:FILE or scrfd:FILE.",
+    metavar="NAME[:FILE]", help="mtcnn[:DIR], yunet:FILE or scrfd:FILE.",
 )  # fmt: skip
 
 threshold_option: Decorator = click.option(

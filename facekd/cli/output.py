@@ -55,6 +55,7 @@ def progress(title: str, total: int | None) -> Iterator[Any]:
         task = bar.add_task(title, total=total, note="")
 
         def advance(done: int = 1, note: str | None = None) -> None:
-            bar.update(task, advance=done, **({} if note is None else {"note": note}))
+            fields: dict[str, Any] = {} if note is None else {"note": note}
+            bar.update(task, advance=done, **fields)
 
         yield advance

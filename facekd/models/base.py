@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facekd.card import InputSpec
-from facekd.errors import UsageError
+from facekd.errors import DeviceError, UsageError
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,15 @@ class Targets:
 class FaceNet(nn.Module):
     """Planes [N, 3, S, S] (scaled by ``input``) to an embedding [N, D], not normalised.
 
-    ``taps`` names submodules whose outputs `outputs` returns as features.
+    ``taps`` names what `outputs` returns as features: submodules, or names that ``tap_paths``
+    gives to submodules, so that hints can be paired by the same names in every network.
     """
 
     input: InputSpec = InputSpec()
     taps: tuple[str, ...] = ()
+    tap_paths: Mapping[str, str] = {}
+    #: whether it can be trained on views smaller than ``input.size``, in multiples of 16
+    any_size: bool = False
     dim: int
 
     def outputs(self, planes: Tensor, features: bool = False) -> Outputs:
@@ -59,7 +63,7 @@ class FaceNet(nn.Module):
             return Outputs(self(planes))
         found: dict[str, Tensor] = {}
         handles = [
-            self.get_submodule(tap).register_forward_hook(
+            self.get_submodule(self.tap_paths.get(tap, tap)).register_forward_hook(
                 lambda _m, _i, out, tap=tap: found.__setitem__(tap, out)
             )
             for tap in self.taps
@@ -127,10 +131,27 @@ def build_model(name: str, **settings: Any) -> FaceNet:
     return _REGISTRY[name](**settings)
 
 
-def to_planes(views: NDArray[np.uint8] | Tensor, spec: InputSpec, device: torch.device | str = "cpu") -> Tensor:
+def to_planes(
+    views: NDArray[np.uint8] | Tensor, spec: InputSpec, device: torch.device | str = "cpu"
+) -> Tensor:
     """uint8 RGB [N, S, S, 3] to what a network under ``spec`` is fed, float32 [N, 3, S, S]."""
     pixels = torch.as_tensor(views).to(device)
     if spec.colour == "bgr":
         pixels = pixels.flip(-1)
     planes = pixels.permute(0, 3, 1, 2).float()
     return (planes - spec.mean) / spec.std
+
+
+def torch_device(name: str) -> torch.device:
+    """The device ``name`` (``cpu``, ``cuda``, ``cuda:1``), which is there.
+
+    Raises `DeviceError` where it is not; nothing falls back to the CPU in silence.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise DeviceError(f"--device {name}: not known", "Use cpu or cuda.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("--device cuda: this torch finds no CUDA device", "Use --device cpu.")
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        raise DeviceError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
+    return torch.device(name)

@@ -1,6 +1,31 @@
-"""Photo to crop. No torch here."""
+"""Photo to crop. No torch here, and no heavy import before it is needed."""
 
+from facekd.preprocess.align import ALIGNER, cut, recrop
+from facekd.preprocess.decode import decode
+from facekd.preprocess.detectors import detector_names, make_detector
+from facekd.preprocess.finding import POLICIES, choose, find_face, find_faces
+from facekd.preprocess.quality import quality
 from facekd.preprocess.source import Source, is_image, open_source
 from facekd.preprocess.types import Crop, Detector, Face, Photo, Pixels
 
-__all__ = ["Crop", "Detector", "Face", "Photo", "Pixels", "Source", "is_image", "open_source"]
+__all__ = [
+    "ALIGNER",
+    "POLICIES",
+    "Crop",
+    "Detector",
+    "Face",
+    "Photo",
+    "Pixels",
+    "Source",
+    "choose",
+    "cut",
+    "decode",
+    "detector_names",
+    "find_face",
+    "find_faces",
+    "is_image",
+    "make_detector",
+    "open_source",
+    "quality",
+    "recrop",
+]

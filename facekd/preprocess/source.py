@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import zipfile
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.errors import InputOutput, TooLarge, Unreadable, UsageError
 
+#: bytes of the largest image file that is read
+MAX_BYTES = 200_000_000
 #: what is taken for an image in a folder or pack
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 
@@ -36,13 +39,21 @@ class FolderSource:
 
     def names(self) -> list[str]:
         found = []
-        for folder, _, files in os.walk(self.path, followlinks=True):
-            base = Path(folder).relative_to(self.path)
+        seen = set()
+        for folder, below, files in os.walk(self.path, followlinks=True, onerror=_cannot_list):
+            place = Path(folder)
+            below[:] = [name for name in below if not name.startswith(".")]
+            if place.resolve() in seen:
+                # a link back to a folder above would be followed for ever
+                below.clear()
+                continue
+            seen.add(place.resolve())
+            base = place.relative_to(self.path)
             found += [(base / f).as_posix() for f in files if is_image(f)]
         return sorted(found)
 
     def read(self, name: str) -> bytes:
-        return _read_file(self.path / name)
+        return read_file(self.path / name)
 
 
 class FilesSource:
@@ -58,7 +69,7 @@ class FilesSource:
         return sorted(self._files)
 
     def read(self, name: str) -> bytes:
-        return _read_file(self._files[name])
+        return read_file(self._files[name])
 
 
 class ZipSource:
@@ -89,9 +100,23 @@ class ZipSource:
 
     def read(self, name: str) -> bytes:
         try:
-            return self._open().read(name)
+            archive = self._open()
+            _check_bytes(archive.getinfo(name).file_size, f"{self.path}/{name}")
+            return archive.read(name)
         except (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
             raise Unreadable(f"{self.path}/{name}: {error}") from error
+
+
+def open_sources(paths: Sequence[str | os.PathLike[str]]) -> Source:
+    """One folder or zip pack, or any number of image files, as one `Source`."""
+    if len(paths) == 1:
+        return open_source(paths[0])
+    files = [Path(path) for path in paths]
+    for file in files:
+        if not file.is_file():
+            kind = "is a folder" if file.is_dir() else "does not exist"
+            raise UsageError(f"{file} {kind}", "Give one folder, one zip pack, or image files.")
+    return FilesSource(files)
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
@@ -110,12 +135,23 @@ def open_source(path: str | os.PathLike[str]) -> Source:
 
 def is_image(name: str) -> bool:
     """Whether a name looks like an image's (and is not a hidden file)."""
-    base = name.rsplit("/", 1)[-1]
-    return os.path.splitext(base)[1].lower() in SUFFIXES and not base.startswith(".")
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _read_file(path: Path) -> bytes:
+def _cannot_list(error: OSError) -> None:
+    raise InputOutput(f"{error.filename}: {error.strerror}") from error
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an image file; raises `InputOutput`, or `TooLarge` above `MAX_BYTES`."""
     try:
+        _check_bytes(path.stat().st_size, str(path))
         return path.read_bytes()
     except OSError as error:
         raise InputOutput(f"{path}: {error.strerror}") from error
+
+
+def _check_bytes(count: int, name: str) -> None:
+    if count > MAX_BYTES:
+        raise TooLarge(f"{name}: {count:,} bytes, the limit is {MAX_BYTES:,}")

@@ -29,6 +29,20 @@ class Face:
     score: float
     landmarks: NDArray[np.float32]
 
+    @property
+    def area(self) -> float:
+        """Of the box, in square pixels."""
+        return float(max(0.0, self.box[2] - self.box[0]) * max(0.0, self.box[3] - self.box[1]))
+
+    def moved(self, scale: float, shift: tuple[float, float] = (0.0, 0.0)) -> Face:
+        """The same face in another picture: every point times ``scale``, plus ``shift`` (x, y)."""
+        offset = np.asarray(shift, np.float32)
+        return Face(
+            box=(self.box * np.float32(scale) + np.tile(offset, 2)).astype(np.float32),
+            score=self.score,
+            landmarks=(self.landmarks * np.float32(scale) + offset).astype(np.float32),
+        )
+
 
 @dataclass(frozen=True)
 class Crop:

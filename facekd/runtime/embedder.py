@@ -151,9 +151,7 @@ class EnsembleEmbedder:
         return unit_rows(np.concatenate(parts, axis=1))
 
 
-def load_embedder(
-    path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None
-) -> Embedder:
+def load_embedder(path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None) -> Embedder:
     """The model at ``path``: an ONNX file, or a TOML file ``name = "..."``, ``models = [...]``
     whose models are ONNX files relative to it.
 

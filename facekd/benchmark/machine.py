@@ -1,0 +1,83 @@
+"""The machine a measurement was made on: what explains the figures, nothing that names its owner."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from facekd import __version__
+from facekd.runtime import threads_available
+
+#: instruction sets that ONNX Runtime's kernels choose between
+_TELLING = (
+    "avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+    "asimd", "asimddp", "i8mm", "sve", "bf16",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``cores`` are the processors this process may use; ``load`` is the mean number of running
+    processes in the minute before (`None` where the system does not say)."""
+
+    processor: str
+    cores: int
+    instructions: tuple[str, ...]
+    memory_bytes: int | None
+    system: str
+    python: str
+    onnxruntime: str
+    numpy: str
+    facekd: str
+    load: float | None
+
+
+def this_machine() -> Machine:
+    """Describe the machine, without its host name and without paths."""
+    import numpy as np
+    import onnxruntime
+
+    info = _cpuinfo()
+    flags = set((info.get("flags") or info.get("Features") or "").split())
+    return Machine(
+        processor=info.get("model name") or platform.processor() or platform.machine(),
+        cores=threads_available(),
+        instructions=tuple(name for name in _TELLING if name in flags),
+        memory_bytes=_memory_bytes(),
+        system=_system(),
+        python=platform.python_version(),
+        onnxruntime=onnxruntime.__version__,
+        numpy=np.__version__,
+        facekd=__version__,
+        load=round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+    )
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Keys and values of the first processor in Linux's list; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    first = text.split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _system() -> str:
+    try:
+        name = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        name = ""
+    # the rest of a kernel's release string may name the machine's owner
+    kernel = ".".join(platform.release().split(".")[:2])
+    return f"{name}, {platform.system()} {kernel}" if name else f"{platform.system()} {kernel}"

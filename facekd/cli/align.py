@@ -1,0 +1,77 @@
+"""Find the faces in photos and cut them out, aligned.
+
+SRC is a folder, a zip pack or image files; DST a folder, or a zip pack where it ends in .zip. The
+tree is kept. A report beside DST names every photo with its faces, or why there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.output import answer_json, progress, say
+from facekd.errors import Exit
+
+
+@click.command("align")
+@click.argument("sources", metavar="SRC...", type=EXISTING, nargs=-1, required=True)
+@click.argument("target", metavar="DST", type=ANY_PATH)
+@detector_option
+@click.option(
+    "--on-many", type=click.Choice(["best", "largest", "central", "all", "skip"]), default="best",
+    show_default=True, help="Whom to take of several faces; best weighs size against distance to the centre.",
+)  # fmt: skip
+@click.option(
+    "--spec", type=EXISTING_FILE, metavar="MODEL", help="Cut the crop that this model wants."
+)  # fmt: skip
+@click.option(
+    "--format", type=click.Choice(["webp", "png", "jpg"]), default="webp", show_default=True,
+    help="webp and png lose nothing; jpg (quality 95) takes half the space.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Begin anew instead of going on where the last run stopped.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes side by side; all processors by default.")
+@device_option
+@json_option
+def command(
+    sources: tuple[Path, ...],
+    target: Path,
+    detector: str,
+    on_many: str,
+    spec: Path | None,
+    format: str,
+    force: bool,
+    jobs: int | None,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Cut the faces in SRC (a folder, a zip pack or image files) into DST (a folder or a .zip).
+
+    Run again, it goes on where it stopped. Ends with 3 when no photo gave a face, else with 0:
+    the report beside DST says which photos gave none, and why.
+
+    \b
+    Example: facekd align photos crops
+             facekd align photos.zip crops.zip --detector scrfd:scrfd_500m.onnx
+             facekd align photos crops --spec model.onnx --on-many all
+    """
+    from facekd.preprocess.job import AlignSettings, align_photos
+    from facekd.runtime import load_embedder
+
+    settings = AlignSettings(detector, on_many, format, device)
+    if spec is not None:
+        settings = replace(settings, crop=load_embedder(spec, threads=1).spec)
+    done = align_photos(list(sources), target, settings, jobs, force, progress)
+    if as_json:
+        answer_json(asdict(done) | {"report": str(done.report)})
+    else:
+        failed = "".join(f", {count} {reason}" for reason, count in done.reasons.items())
+        click.echo(f"{done.photos} photos: {done.with_face} with a face ({done.crops} crops){failed}")
+        if done.several:
+            say(f"{done.several} photos show several faces: whom to take was decided by --on-many {on_many}")
+        if done.resumed:
+            say(f"{done.resumed} of them were done by an earlier run (--force makes them anew)")
+        say(f"report: {done.report}")
+    return Exit.DONE if done.with_face else Exit.CANNOT_SAY

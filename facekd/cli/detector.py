@@ -1,0 +1,34 @@
+"""Write the files that a detector needs where its package is not installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import ANY_PATH
+from facekd.cli.output import say
+
+
+@click.group("detector")
+def command() -> None:
+    """Face detectors and their files."""
+
+
+@command.command("export")
+@click.argument("folder", metavar="DIR", type=ANY_PATH)
+def export(folder: Path) -> None:
+    """Write MTCNN's three networks to DIR as ONNX files, for --detector mtcnn:DIR.
+
+    They are converted from the installed facenet-pytorch; the machine that gets them needs
+    neither it nor torch.
+
+    \b
+    Example: facekd detector export mtcnn
+             facekd align photos crops --detector mtcnn:mtcnn
+    """
+    from facekd.preprocess.detectors import export_mtcnn
+
+    export_mtcnn(folder)
+    click.echo(folder)
+    say(f"use it with --detector mtcnn:{folder}")

@@ -1,0 +1,65 @@
+"""Train a student by a recipe, from a teacher.
+
+A recipe is a TOML file that states data, student, teacher, losses and schedule. The run is kept
+in a folder: recipe, metrics, checkpoints, card. It goes on after a kill with --resume.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import ANY_PATH, EXISTING_FILE, device_option, json_option
+
+
+@click.command("distill")
+@click.argument("recipe", type=EXISTING_FILE)
+@click.option("--run", "folder", type=ANY_PATH, default=None, help="Run folder [default: runs/RECIPE].")
+@click.option(
+    "--teacher", multiple=True, help="Use this teacher instead of the recipe's; repeat for several."
+)
+@click.option(
+    "--no-teacher", is_flag=True, help="The baseline: same student, views and schedule, from labels."
+)
+@click.option(
+    "--images", type=click.IntRange(1), default=None, help="Images to see, instead of the recipe's."
+)
+@click.option("--seed", type=click.IntRange(0), default=None, help="Seed, instead of the recipe's.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
+@click.option("--force", is_flag=True, help="Replace a run of the same name.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="Threads for the network.")
+@click.option(
+    "--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that decode."
+)
+@device_option
+@json_option
+def command(
+    recipe: Path,
+    folder: Path | None,
+    teacher: tuple[str, ...],
+    no_teacher: bool,
+    images: int | None,
+    seed: int | None,
+    resume: bool,
+    force: bool,
+    threads: int | None,
+    workers: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Train the student of RECIPE from its teacher.
+
+    \b
+    Example: facekd distill recipe.toml --run runs/first
+             facekd distill recipe.toml --run runs/first --resume
+             facekd distill recipe.toml --no-teacher --run runs/baseline
+    """
+    if teacher and no_teacher:
+        raise click.UsageError("--teacher and --no-teacher exclude each other.")
+    from facekd.cli.train import run_and_print
+    from facekd.workflows.train import adapted
+
+    chosen = adapted(recipe, teacher, no_teacher, images, seed)
+    name = recipe.stem + ("-baseline" if no_teacher else "")
+    run_and_print(chosen, folder or Path("runs") / name, device, threads, workers, force, resume, as_json)

@@ -1,0 +1,53 @@
+"""Write a trained network as one ONNX file with its card.
+
+The file is checked against the network it came from, on real crops, before it is written; its
+card gets a threshold measured on people that the network was not trained on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import EXISTING, json_option
+from facekd.cli.output import answer_json, say
+
+
+@click.command("export")
+@click.argument("source", metavar="RUN")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, metavar="FILE.onnx",
+    help="Write here [default: RUN/student.onnx].",
+)  # fmt: skip
+@click.option(
+    "--data", type=EXISTING, multiple=True, metavar="CROPS",
+    help="Measure on these crops instead of the recipe's held-out people: a folder or pack with a "
+    "folder per person, nobody trained on; or a recipe. Repeat for several.",
+)  # fmt: skip
+@json_option
+def command(source: str, out: Path | None, data: tuple[Path, ...], as_json: bool) -> None:
+    """Export RUN: a run folder, one of its checkpoints, or a teacher as recipes name it.
+
+    \b
+    Example: facekd export runs/first
+             facekd export runs/first/checkpoints/last --out last.onnx
+             facekd export timm:edgenext_x_small:FILE.safetensors --data crops.zip --out x.onnx
+    """
+    from facekd.export import export
+
+    done = export(source, out, data, tell=say)
+    say(f"written: {done.path} (equal to the torch network on 64 crops)")
+    if done.uncalibrated:
+        say(f"no threshold in the card: {done.uncalibrated}")
+    if as_json:
+        answer_json({"path": str(done.path), "card": done.card.model_dump(mode="json")})
+        return
+    click.echo(f"name       {done.card.name}")
+    click.echo(f"space      {done.card.space}")
+    click.echo(f"embedding  {done.card.embedding.dim}")
+    for entry in done.card.calibration:
+        click.echo(
+            f"threshold  {entry.threshold:.4f} at FMR {entry.fmr:g} "
+            f"(95 % {entry.low:.2g} to {entry.high:.2g}; {entry.data})"
+        )

@@ -1,0 +1,86 @@
+"""Train a network from labels, without a teacher (ArcFace, CosFace).
+
+For teachers of one's own and for baselines: the recipe has no [teacher].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facekd.cli.options import ANY_PATH, EXISTING_FILE, device_option, json_option
+from facekd.cli.output import answer_json, progress, say
+
+
+@click.command("train")
+@click.argument("recipe", type=EXISTING_FILE)
+@click.option("--run", "folder", type=ANY_PATH, default=None, help="Run folder [default: runs/RECIPE].")
+@click.option(
+    "--images", type=click.IntRange(1), default=None, help="Images to see, instead of the recipe's."
+)
+@click.option("--seed", type=click.IntRange(0), default=None, help="Seed, instead of the recipe's.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
+@click.option("--force", is_flag=True, help="Replace a run of the same name.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="Threads for the network.")
+@click.option(
+    "--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that decode."
+)
+@device_option
+@json_option
+def command(
+    recipe: Path,
+    folder: Path | None,
+    images: int | None,
+    seed: int | None,
+    resume: bool,
+    force: bool,
+    threads: int | None,
+    workers: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Train the network of RECIPE from labels.
+
+    \b
+    Example: facekd train teacher.toml --run runs/teacher
+    """
+    from facekd.workflows.train import adapted
+
+    chosen = adapted(recipe, (), False, images, seed)
+    if chosen.teacher is not None:
+        raise click.UsageError("this recipe has a [teacher]: use 'facekd distill'.")
+    run_and_print(
+        chosen, folder or Path("runs") / recipe.stem, device, threads, workers, force, resume, as_json
+    )
+
+
+def run_and_print(
+    recipe: Any,
+    folder: Path,
+    device: str,
+    threads: int | None,
+    workers: int,
+    force: bool,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Run a recipe with progress bars and print what came of it."""
+    from facekd.workflows.train import train
+
+    with progress("labelling", None) as labels, progress("training", recipe.schedule.images) as bar:
+        outcome = train(
+            recipe, folder, say, labels, bar, device=device, threads=threads, workers=workers,
+            force=force, resume=resume,
+        )  # fmt: skip
+    if as_json:
+        answer_json({k: str(v) if isinstance(v, Path) else v for k, v in vars(outcome).items()})
+        return
+    click.echo(f"run            {outcome.folder}")
+    click.echo(f"images seen    {outcome.images:,} ({outcome.distinct_views:,} distinct views)")
+    click.echo(f"labelling      {outcome.label_seconds:.0f} s")
+    click.echo(f"training       {outcome.train_seconds:.0f} s")
+    if outcome.heldout_tar is not None:
+        click.echo(f"held-out TAR   {outcome.heldout_tar:.2%} at FMR 1e-3 (all pairs, choosing part)")
+    click.echo(f"next           facekd export {outcome.folder}")

@@ -1,0 +1,139 @@
+"""Decide whether two photos, or a photo and an enrolled person, are the same person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facekd.cli.options import (
+    ANY_PATH,
+    detector_option,
+    device_option,
+    gallery_option,
+    json_option,
+    model_option,
+    threshold_option,
+)
+from facekd.cli.output import answer_json, say
+from facekd.errors import Exit
+
+if TYPE_CHECKING:
+    from facekd.workflows.recognizer import Recognised, Recognizer
+    from facekd.workflows.verify import Decision, Threshold
+
+
+@click.command("verify")
+@click.argument("photos", nargs=-1, type=ANY_PATH, metavar="A B | PHOTO")
+@click.option("--claim", metavar="NAME", default=None, help="Compare PHOTO with this enrolled person.")
+@threshold_option
+@click.option(
+    "--fmr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=None,
+    help="Which of the card's calibrated thresholds to use; else the strictest.",
+)  # fmt: skip
+@model_option()
+@gallery_option
+@detector_option
+@device_option
+@json_option
+def command(
+    photos: tuple[Path, ...],
+    claim: str | None,
+    threshold: float | None,
+    fmr: float | None,
+    model: Path,
+    gallery: Path,
+    detector: str,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Compare photos A and B, or one PHOTO with an enrolled person (--claim NAME).
+
+    Exit code 0: the same person; 1: different, or nobody of that name; 3: a photo shows no usable
+    face. Where a photo shows several faces, the largest near its centre is taken and the tool
+    says so.
+
+    \b
+    Example: facekd verify a.jpg b.jpg --model student.onnx
+             facekd verify --claim "Ann Lee" door.jpg --model student.onnx --gallery staff.db
+    """
+    from facekd.workflows.recognizer import Recognizer
+    from facekd.workflows.verify import choose_threshold, doubts
+
+    wanted = 2 if claim is None else 1
+    if len(photos) != wanted:
+        form = "two photos: A B" if claim is None else "one photo with --claim NAME"
+        raise click.UsageError(f"Give {form} (there are {len(photos)}).")
+    recognizer = Recognizer.load(model, detector, device)
+    limit = choose_threshold(recognizer.embedder.card, threshold, fmr)
+    notes = recognizer.assumptions() + doubts(limit, recognizer.detector.name)
+    decision = _decide(recognizer, photos, claim, gallery, limit, notes)
+    for note in notes:
+        say(f"note: {note}")
+    if as_json:
+        answer_json(_document(decision, recognizer, notes))
+    else:
+        click.echo(_sentence(decision))
+    return Exit.DONE if decision.same else Exit.DIFFERENT
+
+
+def _decide(
+    recognizer: Recognizer,
+    photos: tuple[Path, ...],
+    claim: str | None,
+    gallery: Path,
+    limit: Threshold,
+    notes: list[str],
+) -> Decision:
+    """The decision; what the person at the shell should know beside it goes into ``notes``."""
+    from facekd.gallery import GalleryRecords
+    from facekd.workflows.verify import verify_claim, verify_photos
+
+    if claim is None:
+        decision = verify_photos(recognizer, photos[0], photos[1], limit)
+    else:
+        with GalleryRecords(gallery, recognizer.contract) as records:
+            notes += [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
+            decision = verify_claim(recognizer, records, claim, photos[0], limit)
+    notes += [note for photo in decision.photos for note in _several(photo)]
+    return decision
+
+
+def _several(photo: Recognised) -> list[str]:
+    if photo.faces == 1:
+        return []
+    left, top, right, bottom = (round(float(v)) for v in photo.face.box)
+    return [f"{photo.photo}: {photo.faces} faces, took the one at {left},{top} to {right},{bottom}"]
+
+
+def _sentence(decision: Decision) -> str:
+    limit = decision.threshold
+    who = "person" if decision.same else "persons"
+    origin = "given" if limit.source == "option" else f"FMR {limit.fmr:g} on {limit.data}"
+    against = "" if decision.claim is None else f" as {decision.claim} ({decision.templates} photos)"
+    verdict = f"{'same' if decision.same else 'different'} {who}{against}"
+    return f"{verdict}: score {decision.score:.4f}, threshold {limit.value:.4f} ({origin})"
+
+
+def _document(decision: Decision, recognizer: Recognizer, notes: list[str]) -> dict[str, Any]:
+    limit = decision.threshold
+    return {
+        "same": decision.same,
+        "score": decision.score,
+        "threshold": {"value": limit.value, "source": limit.source, "fmr": limit.fmr, "data": limit.data},
+        "model": {"name": recognizer.embedder.name, "space": recognizer.embedder.space},
+        "detector": recognizer.detector.name,
+        "claim": decision.claim,
+        "templates": decision.templates,
+        "photos": [
+            {
+                "path": photo.photo,
+                "faces": photo.faces,
+                "box": [round(float(v), 1) for v in photo.face.box],
+                "quality": round(photo.quality, 3),
+            }
+            for photo in decision.photos
+        ],
+        "notes": notes,
+    }

@@ -1,0 +1,15 @@
+"""Distillation: recipes, losses, the teacher's targets, and the run that joins them."""
+
+from facekd.distill.recipe import Recipe, read_recipe
+from facekd.distill.run import Outcome, Report, embed_crops, heldout_crops, run_recipe, training_crops
+
+__all__ = [
+    "Outcome",
+    "Recipe",
+    "Report",
+    "embed_crops",
+    "heldout_crops",
+    "read_recipe",
+    "run_recipe",
+    "training_crops",
+]

@@ -1,0 +1,25 @@
+"""Losses, one per file, found by name."""
+
+from facekd.distill.losses.base import (
+    Classes,
+    Example,
+    Loss,
+    Setting,
+    Terms,
+    check_settings,
+    loss_class,
+    loss_names,
+    register_loss,
+)
+
+__all__ = [
+    "Classes",
+    "Example",
+    "Loss",
+    "Setting",
+    "Terms",
+    "check_settings",
+    "loss_class",
+    "loss_names",
+    "register_loss",
+]

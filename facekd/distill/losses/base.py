@@ -1,0 +1,136 @@
+"""What a loss is, what it is told, and how it is found by name.
+
+A loss is a module in a file of its own in this folder. It is built with a `Setting` (what is
+known before the first step) and its own settings from the recipe, and returns named scalars; the
+loop sums them and never looks inside.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facekd.errors import RecipeError
+from facekd.models import Outputs, Targets
+
+Terms = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The identities that a run may use as classes.
+
+    ``of_label`` int64 [labels + 1] maps a label to its class or -1 (its last entry serves label
+    -1). ``sums`` float32 [C, D] are the sums of the teacher's unit embeddings of each class and
+    ``members`` [C] their number; both empty without a teacher.
+    """
+
+    of_label: Tensor
+    sums: Tensor
+    members: Tensor
+
+    @property
+    def count(self) -> int:
+        return int(self.of_label.max().item()) + 1 if len(self.of_label) else 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a loss may know when it is built: sizes, classes, and the teacher's PCA on demand."""
+
+    student_dim: int
+    teacher_dim: int
+    classes: Classes
+    #: teacher embeddings for statistics such as PCA, float32 [M, D]
+    sample: Tensor
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a batch says beside its pixels: ``labels`` int64 [N] (-1: nobody known) and ``own``
+    float32 [N, D], each crop's own share in its class's sum (view 0), for leaving it out."""
+
+    labels: Tensor
+    own: Tensor
+
+
+class Loss(nn.Module):
+    """``forward`` returns named scalars. ``needs_teacher`` and ``needs_labels`` let a recipe be
+    checked before anything is loaded."""
+
+    needs_teacher: bool = True
+    needs_labels: bool = False
+
+    def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
+        raise NotImplementedError
+
+
+_REGISTRY: dict[str, type[Loss]] = {}
+
+
+def register_loss(name: str) -> Callable[[type[Loss]], type[Loss]]:
+    """Make a loss class available by ``name``; its first argument is a `Setting`."""
+
+    def keep(loss: type[Loss]) -> type[Loss]:
+        if name in _REGISTRY:
+            raise ValueError(f"two losses are named {name}")
+        _REGISTRY[name] = loss
+        return loss
+
+    return keep
+
+
+def loss_names() -> list[str]:
+    """The names of all losses of this folder."""
+    import facekd.distill.losses as room
+
+    for module in pkgutil.iter_modules(room.__path__):
+        importlib.import_module(f"facekd.distill.losses.{module.name}")
+    return sorted(_REGISTRY)
+
+
+def loss_class(name: str) -> type[Loss]:
+    """The class registered as ``name``; `RecipeError` names the known ones."""
+    names = loss_names()
+    if name not in names:
+        raise RecipeError(f"no loss is named '{name}'", f"Known: {', '.join(names)}.")
+    return _REGISTRY[name]
+
+
+def check_settings(name: str, settings: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a loss's settings, a sentence each."""
+    known = [p for p in inspect.signature(loss_class(name)).parameters if p != "setting"]
+    return [
+        f"loss '{name}' has no setting '{key}' (it has: {', '.join(known) or 'none'})"
+        for key in settings
+        if key not in known
+    ]
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows [N, D] at unit length, in float32 whatever the autocast."""
+    return nn.functional.normalize(rows.float(), dim=1)
+
+
+def zero_like(student: Outputs) -> Tensor:
+    """A zero that keeps the graph connected, for a batch that has nothing for a loss."""
+    return student.embedding.float().sum() * 0.0
+
+
+def classes_of(classes: Classes, labels: Tensor) -> Tensor:
+    """Class numbers [N] of ``labels`` [N], -1 for none."""
+    return classes.of_label.to(labels.device)[labels]
+
+
+def pca_basis(sample: Tensor, dim: int) -> Tensor:
+    """The first ``dim`` principal directions [D, dim] of unit rows, not centred: the subspace that
+    keeps most of the rows' length, so that cosines change least."""
+    _, vectors = torch.linalg.eigh(sample.double().T @ sample.double())
+    return vectors.flip(1)[:, :dim].float()

@@ -1,0 +1,239 @@
+"""The recipe: a TOML file that states a training run, checked whole before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from facekd.distill.losses import check_settings, loss_class
+from facekd.errors import FacekdError, InputOutput, RecipeError
+from facekd.training import Augmentation, Plan
+from facekd.training.schedule import OptimizerName
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Table):
+    """Which crops. Paths are relative to the recipe file; folders or zip packs."""
+
+    #: a folder per identity
+    labelled: tuple[Path, ...] = ()
+    #: folders mean nothing
+    unlabelled: tuple[Path, ...] = ()
+    #: CSV ``label,merge_into``: two labels of one person
+    merge: Path | None = None
+    #: lists of identities or ``pack/crop`` that are left out
+    exclude: tuple[Path, ...] = ()
+    #: CSV ``pack,crop``: crops whose label is not used
+    doubts: Path | None = None
+    #: a list of identities of ``labelled`` that are never trained on: its odd lines choose
+    #: checkpoints, its even lines calibrate
+    heldout: Path | None = None
+    #: what the card says of the data
+    name: str = "unnamed"
+    licence: str = "unknown"
+
+
+class Student(_Table):
+    name: str = "plainres"
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class TeacherTable(_Table):
+    """One teacher, or several whose embeddings are joined. ``targets``: ``cached`` keeps what the
+    teacher says of ``views`` seeded views of every crop; ``online`` asks it at every step."""
+
+    models: tuple[str, ...] = Field(min_length=1)
+    targets: Literal["cached", "online"] = "cached"
+    #: views of each crop with cached targets
+    views: int = Field(2, ge=1)
+
+
+class LossTable(_Table):
+    name: str
+    weight: float = Field(1.0, gt=0)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Schedule(_Table):
+    """``images``: views seen, repeats included. ``rate``: the peak learning rate."""
+
+    images: int = Field(ge=1)
+    batch: int = Field(128, ge=2)
+    rate: float = Field(2e-3, gt=0)
+    decay: float = Field(0.05, ge=0)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    optimizer: OptimizerName = "adamw"
+    shape: Literal["cosine", "linear"] = "cosine"
+    clip: float = Field(5.0, ge=0)
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    #: the student sees views of this size for the first ``start_share`` of the run, whole ones after
+    start_size: int | None = Field(None, ge=32, le=112, multiple_of=16)
+    start_share: float = Field(0.5, gt=0, le=0.9)
+    #: checkpoints, each with a look at the held-out identities
+    evaluations: int = Field(5, ge=1)
+
+
+class Recipe(_Table):
+    """A run: data, student, teacher (none for a baseline from labels), losses, schedule."""
+
+    seed: int = Field(0, ge=0)
+    data: Data
+    student: Student = Student()
+    teacher: TeacherTable | None = None
+    loss: tuple[LossTable, ...] = Field(min_length=1)
+    mirror: bool = True
+    augmentation: Augmentation = Augmentation()
+    schedule: Schedule
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        faults: list[str] = []
+        if not (self.data.labelled or self.data.unlabelled):
+            faults.append("data: name at least one folder or pack in labelled or unlabelled")
+        if self.data.heldout and not self.data.labelled:
+            faults.append("data.heldout: its identities must be in labelled data")
+        for table in self.loss:
+            try:
+                loss = loss_class(table.name)
+            except FacekdError as error:
+                faults.append(str(error).replace("\n", ". "))
+                continue
+            faults += check_settings(table.name, table.settings)
+            if loss.needs_teacher and self.teacher is None:
+                faults.append(f"loss '{table.name}' needs a [teacher]")
+            if loss.needs_labels and not self.data.labelled:
+                faults.append(f"loss '{table.name}' needs labelled data")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def plan(self) -> Plan:
+        """The part that the loop needs."""
+        s = self.schedule
+        return Plan(
+            s.images,
+            s.batch,
+            s.rate,
+            s.decay,
+            s.warmup,
+            s.optimizer,
+            s.shape,
+            s.clip,
+            s.precision,
+            s.evaluations,
+        )
+
+    def view_numbers(self, crops: int) -> range:
+        """The view numbers that a run over ``crops`` crops reaches with cached targets."""
+        if self.teacher is None or self.teacher.targets == "online":
+            return range(0)
+        epochs = -(-self.schedule.images // crops)
+        return range(min(self.teacher.views, epochs))
+
+    def to_toml(self) -> str:
+        """The recipe with every default written out."""
+        return _toml(self.model_dump(mode="json", exclude_none=True))
+
+    def without_teacher(self) -> Recipe:
+        """The baseline: the same student and schedule, ArcFace from the labels. Crops without a
+        label would teach it nothing, so every image it sees is a labelled one."""
+        data = {**self.data.model_dump(), "unlabelled": ()}
+        changed = {"data": data, "teacher": None, "loss": [{"name": "arcface"}]}
+        return Recipe.model_validate({**self.model_dump(), **changed})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in ``path``, its paths made absolute.
+
+    Raises `InputOutput` where it cannot be read and `RecipeError`, which lists every fault, where
+    it does not say what it must.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputOutput(f"{path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    recipe = check_recipe(raw, str(path))
+    return _resolved(recipe, path.parent.resolve())
+
+
+def check_recipe(raw: dict[str, Any], origin: str) -> Recipe:
+    """A recipe from a parsed document; `RecipeError` lists all its faults at once."""
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        faults = [_fault(fault) for fault in error.errors()]
+        raise RecipeError(f"{origin}: {len(faults)} fault(s)\n  " + "\n  ".join(faults)) from error
+
+
+def missing_files(recipe: Recipe) -> list[str]:
+    """The files and folders that the recipe names and that are not there."""
+    data = recipe.data
+    named = [*data.labelled, *data.unlabelled, *data.exclude]
+    named += [p for p in (data.merge, data.doubts, data.heldout) if p]
+    return [str(path) for path in named if not path.exists()]
+
+
+def _fault(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "no such setting"
+    return f"{place}: {message}" if place else message
+
+
+def _resolved(recipe: Recipe, base: Path) -> Recipe:
+    def place(path: Path | None) -> Path | None:
+        return None if path is None else base / path
+
+    data = recipe.data.model_copy(
+        update={
+            "labelled": tuple(base / p for p in recipe.data.labelled),
+            "unlabelled": tuple(base / p for p in recipe.data.unlabelled),
+            "exclude": tuple(base / p for p in recipe.data.exclude),
+            "merge": place(recipe.data.merge),
+            "doubts": place(recipe.data.doubts),
+            "heldout": place(recipe.data.heldout),
+        }
+    )
+    teacher = recipe.teacher
+    if teacher is not None:
+        teacher = teacher.model_copy(update={"models": tuple(_model_at(base, m) for m in teacher.models)})
+    return recipe.model_copy(update={"data": data, "teacher": teacher})
+
+
+def _model_at(base: Path, spec: str) -> str:
+    """``FILE`` or ``kind:...:FILE`` with FILE relative to the recipe."""
+    head, separator, file = spec.rpartition(":")
+    return head + separator + str(base / file) if (base / file).exists() else spec
+
+
+def _toml(table: dict[str, Any], prefix: str = "") -> str:
+    """TOML of nested tables of plain values (strings, numbers, booleans and lists of them)."""
+    plain = {k: v for k, v in table.items() if not _is_table(v)}
+    lines = [f"{key} = {_value(value)}" for key, value in plain.items()]
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            lines += ["", f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.")]
+        elif _is_table(value) and isinstance(value, list):
+            for entry in value:
+                lines += ["", f"[[{prefix}{key}]]", _toml(entry, f"{prefix}{key}.")]
+    return "\n".join(lines).strip("\n") + ("\n" if not prefix else "")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

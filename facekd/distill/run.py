@@ -1,0 +1,298 @@
+"""From a recipe to a trained student: what `facekd distill` and `facekd train` do."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
+from facekd.distill.losses import Classes, Setting, loss_class
+from facekd.distill.recipe import Recipe, missing_files, read_recipe
+from facekd.distill.targets import TargetCache
+from facekd.distill.task import Ask, DistillTask, Own
+from facekd.errors import InputOutput, RecipeError, UsageError
+from facekd.models import FaceNet, Targets, Teacher, build_model, to_planes
+from facekd.training import Progress, RunFolder, fit
+from facekd.training.data import Batch, CropSet, ViewLoader, open_crops
+from facekd.training.data.crops import open_identities, read_list
+from facekd.training.data.views import Order
+
+#: the fewest crops of an identity that is used as a class in distillation
+MIN_MEMBERS = 3
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run tells while it works; every field is called with text or counts."""
+
+    say: Callable[[str], None]
+    labelled: Callable[[int, int], None]
+    trained: Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, also in its last line of ``metrics.jsonl``."""
+
+    folder: Path
+    images: int
+    label_seconds: float
+    train_seconds: float
+    distinct_views: int
+    heldout_tar: float | None
+
+
+def run_recipe(
+    recipe: Recipe,
+    folder: Path,
+    report: Report,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    workers: int = 1,
+    cache: Path,
+    force: bool = False,
+    resume: bool = False,
+    stop_after: int | None = None,
+) -> Outcome:
+    """Train the student of ``recipe`` into the run folder ``folder``.
+
+    Raises the errors of the rooms it uses; `UsageError` where a resumed run's recipe is another.
+    """
+    missing = missing_files(recipe)
+    if missing:
+        raise InputOutput("the recipe names what is not there: " + ", ".join(missing))
+    run = _folder(recipe, folder, force, resume)
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(recipe.seed)
+    crops = training_crops(recipe)
+    report.say(crops.describe())
+    student = build_model(recipe.student.name, **recipe.student.settings)
+    if recipe.schedule.start_size and not student.any_size:
+        raise UsageError(f"student '{recipe.student.name}' takes 112 pixels only: leave start_size out")
+    started = time.perf_counter()
+    sight = _teacher_sight(recipe, crops, cache, device, threads, workers, report)
+    label_seconds = time.perf_counter() - started
+    torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
+    task = DistillTask(
+        student,
+        _losses(recipe, student, crops, sight),
+        sight.ask,
+        sight.own,
+        recipe.schedule.start_size,
+        recipe.schedule.start_share,
+    )
+    count = recipe.teacher.views if recipe.teacher and recipe.teacher.targets == "cached" else 0
+    order = Order(len(crops), count, recipe.seed, recipe.mirror)
+    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, recipe.schedule.batch, workers)
+    judge = _judge(recipe, student, device)
+    write_card(recipe, student, sight.teacher, run)
+    started = time.perf_counter()
+    report.say(f"training {recipe.student.name} on {device}, {torch.get_num_threads()} threads")
+    images = fit(task, loader, order, recipe.plan(), run, device, resume, judge, report.trained, stop_after)
+    seconds = time.perf_counter() - started
+    outcome = Outcome(run.path, images, label_seconds, seconds, _distinct(recipe, len(crops)), _last_tar(run))
+    if stop_after is None:
+        run.log(
+            {
+                "finished": True,
+                "images": images,
+                "label_seconds": round(label_seconds, 1),
+                "train_seconds": round(seconds, 1),
+                "distinct_views": outcome.distinct_views,
+            }
+        )
+    return outcome
+
+
+def training_crops(recipe: Recipe) -> CropSet:
+    """The crops of a recipe, without the held-out identities."""
+    data = recipe.data
+    exclude = (*data.exclude, data.heldout) if data.heldout else data.exclude
+    return open_crops(data.labelled, data.unlabelled, data.merge, exclude, data.doubts)
+
+
+def heldout_crops(recipe: Recipe, part: str) -> CropSet | None:
+    """The held-out crops: ``part`` "choose" (odd lines of the list) or "calibrate" (even)."""
+    data = recipe.data
+    if data.heldout is None:
+        return None
+    lines = read_list(data.heldout)[0 if part == "choose" else 1 :: 2]
+    return open_identities(data.labelled, lines, data.merge)
+
+
+def embed_crops(student: FaceNet, crops: CropSet, device: str = "cpu", batch: int = 64) -> np.ndarray:
+    """Unit embeddings float32 [N, D] of all crops by a torch network."""
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(crops), batch):
+            pixels = np.stack([crops.read(i) for i in range(start, min(start + batch, len(crops)))])
+            planes = to_planes(pixels, student.input, device)
+            out = student(planes.contiguous(memory_format=torch.channels_last))
+            rows.append(torch.nn.functional.normalize(out.float(), dim=1).cpu())
+    return torch.cat(rows).numpy()
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """The teacher's side of a run: targets for a batch, shares for leaving out, class means."""
+
+    teacher: Teacher | None
+    ask: Ask | None
+    own: Own | None
+    classes: Classes
+    sample: Tensor
+
+
+def _teacher_sight(
+    recipe: Recipe,
+    crops: CropSet,
+    cache: Path,
+    device: str,
+    threads: int | None,
+    workers: int,
+    report: Report,
+) -> _Sight:
+    if recipe.teacher is None:
+        return _Sight(None, None, None, _classes(crops, None, 1), torch.empty(0, 0))
+    from facekd.models.teachers import load_teacher
+
+    teacher = load_teacher(list(recipe.teacher.models), device=device, threads=threads)
+    targets = TargetCache(cache, teacher, crops, recipe.augmentation, recipe.seed)
+    needs_classes = any(loss_class(table.name).needs_labels for table in recipe.loss)
+    needs_pca = any(table.settings.get("match") == "pca" for table in recipe.loss)
+    numbers = recipe.view_numbers(len(crops))
+    if not numbers and (needs_classes or needs_pca):
+        numbers = range(1)  # class means and principal directions are taken from view 0
+    total = targets.missing(numbers)
+    if total:
+        report.say(f"{teacher.name} labels {total:,} views (kept in {targets.folder.name})")
+        targets.fill(numbers, workers, lambda done: report.labelled(done, total))
+    everything = torch.arange(len(crops))
+    own: Own | None = None
+    classes = _classes(crops, None, MIN_MEMBERS)
+    sample = torch.empty(0, teacher.dim)
+    if numbers:
+        own = _own(targets)
+        sample = targets.rows(0, everything[:: max(1, len(crops) // 20_000)])
+        if needs_classes:
+            classes = _classes(crops, targets.rows(0, everything), MIN_MEMBERS)
+    ask = _online(teacher) if recipe.teacher.targets == "online" else _cached(targets)
+    return _Sight(teacher, ask, own, classes, sample)
+
+
+def _own(targets: TargetCache) -> Own:
+    return lambda crops: targets.rows(0, crops.cpu())
+
+
+def _online(teacher: Teacher) -> Ask:
+    return lambda batch: teacher.targets(batch.views.cpu().numpy())
+
+
+def _cached(targets: TargetCache) -> Ask:
+    def ask(batch: Batch) -> Targets:
+        # an epoch's end may fall inside a batch, which then holds two view numbers
+        numbers, crops = batch.numbers.cpu(), batch.crops.cpu()
+        out = torch.empty(len(crops), 0)
+        for number in numbers.unique().tolist():
+            chosen = numbers == number
+            rows = targets.rows(number, crops[chosen])
+            if not out.shape[1]:
+                out = torch.empty(len(crops), rows.shape[1])
+            out[chosen] = rows
+        return Targets(out.to(batch.labels.device))
+
+    return ask
+
+
+def _classes(crops: CropSet, rows: Tensor | None, least: int) -> Classes:
+    """Identities with at least ``least`` crops as classes, with their sums of ``rows`` [N, D]."""
+    counts = torch.from_numpy(crops.counts())
+    kept = counts >= least
+    of_label = torch.full((len(counts) + 1,), -1, dtype=torch.int64)
+    of_label[:-1][kept] = torch.arange(int(kept.sum()))
+    if rows is None:
+        return Classes(of_label, torch.empty(0, 0), counts[kept])
+    wanted = of_label[torch.from_numpy(crops.labels)]
+    sums = torch.zeros(int(kept.sum()), rows.shape[1])
+    sums.index_add_(0, wanted[wanted >= 0], rows[wanted >= 0])
+    return Classes(of_label, sums, counts[kept])
+
+
+def _losses(recipe: Recipe, student: FaceNet, crops: CropSet, sight: _Sight) -> list:
+    teacher_dim = sight.teacher.dim if sight.teacher else student.dim
+    setting = Setting(student.dim, teacher_dim, sight.classes, sight.sample)
+    return [(t.weight, loss_class(t.name)(setting, **t.settings)) for t in recipe.loss]
+
+
+def _judge(recipe: Recipe, student: FaceNet, device: str) -> Callable[[], float] | None:
+    held = heldout_crops(recipe, "choose")
+    if held is None:
+        return None
+    if len(held.people) < 2 or held.counts().max() < 2:
+        raise RecipeError(
+            f"{recipe.data.heldout}: choosing a checkpoint needs at least two identities with two crops",
+            "They are taken from the odd lines of the list.",
+        )
+    from facekd.verification import all_pairs
+
+    return lambda: float(all_pairs(embed_crops(student, held, device), held.labels).tar_at(1e-3))
+
+
+def _folder(recipe: Recipe, folder: Path, force: bool, resume: bool) -> RunFolder:
+    if resume:
+        run = RunFolder.open(folder)
+        before = read_recipe(folder / "recipe.toml")
+        changed = [k for k in Recipe.model_fields if getattr(before, k) != getattr(recipe, k)]
+        if changed:
+            raise UsageError(
+                f"{folder} was begun with another recipe: {', '.join(changed)} changed",
+                "Resume with the run's own recipe.toml, or start a new run.",
+            )
+        return run
+    run = RunFolder.create(folder, force)
+    (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    return run
+
+
+def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: RunFolder) -> Card:
+    """The card of a run, without digest and space, which `facekd export` adds."""
+    settings = ", ".join(f"{k}={v}" for k, v in recipe.student.settings.items())
+    card = Card(
+        name=run.path.name,
+        architecture=f"{recipe.student.name}({settings})",
+        input=student.input,
+        crop=LandmarkCrop(),
+        embedding=EmbeddingSpec(dim=student.dim),
+        teacher=Origin(name=teacher.name, space=teacher.space) if teacher else None,
+        provenance=Provenance(
+            data=recipe.data.name,
+            recipe=", ".join(f"{table.weight:g} {table.name}" for table in recipe.loss),
+            seed=recipe.seed,
+            date=datetime.date.today().isoformat(),
+            images_seen=recipe.plan().steps * recipe.schedule.batch,
+        ),
+        licence=recipe.data.licence,
+    )
+    (run.path / "card.json").write_text(card.model_dump_json(indent=1), encoding="utf-8")
+    return card
+
+
+def _distinct(recipe: Recipe, crops: int) -> int:
+    """Views that differ: crops times view numbers reached, times two where some are mirrored."""
+    seen = recipe.plan().steps * recipe.schedule.batch
+    views = len(recipe.view_numbers(crops)) or -(-seen // crops)
+    return min(seen, crops * views * (2 if recipe.mirror else 1))
+
+
+def _last_tar(run: RunFolder) -> float | None:
+    found = [r["heldout_tar_1e-3"] for r in run.metrics() if "heldout_tar_1e-3" in r]
+    return float(found[-1]) if found else None

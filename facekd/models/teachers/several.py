@@ -1,0 +1,49 @@
+"""Several teachers as one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from facekd.card import canonical_json
+from facekd.models.base import Targets, Teacher
+
+
+class SeveralTeachers:
+    """Unit embeddings side by side, renormalised: the cosine is the mean of the members' cosines.
+
+    Feature maps keep apart by the member's number: ``0.stage1``, ``1.stage1``. ``space`` is the
+    SHA-256 of the members' spaces in their order.
+    """
+
+    def __init__(self, members: Sequence[Teacher]) -> None:
+        self._members = tuple(members)
+
+    @property
+    def name(self) -> str:
+        return " + ".join(member.name for member in self._members)
+
+    @property
+    def space(self) -> str:
+        return hashlib.sha256(canonical_json([m.space for m in self._members])).hexdigest()
+
+    @property
+    def dim(self) -> int:
+        return sum(member.dim for member in self._members)
+
+    def targets(self, views: NDArray[np.uint8]) -> Targets:
+        """uint8 RGB [N, 112, 112, 3] to unit rows [N, sum of D] and the members' feature maps."""
+        found = [member.targets(views) for member in self._members]
+        device = found[-1].embedding.device
+        joined = torch.cat([targets.embedding.to(device) for targets in found], dim=1)
+        features = {
+            f"{number}.{name}": maps
+            for number, targets in enumerate(found)
+            for name, maps in targets.features.items()
+        }
+        return Targets(nn.functional.normalize(joined, dim=1), features)

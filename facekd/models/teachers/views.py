@@ -1,0 +1,34 @@
+"""The views that teachers are shown: 112-pixel crops on the ArcFace template."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.card import CropSpec, LandmarkCrop
+from facekd.errors import Misfit
+
+VIEWS = LandmarkCrop()
+
+
+def check_teachable(name: str, crop: CropSpec) -> None:
+    """Raise `Misfit` where ``crop`` cannot be made from a view: a box crop shows more than it."""
+    if not isinstance(crop, LandmarkCrop):
+        raise Misfit(
+            f"{name} wants {crop.size}-pixel box crops, which cannot be cut from aligned crops",
+            "It can teach from photos only: export it with 'facekd export' and use it where photos are read.",
+        )
+
+
+def as_crops(views: NDArray[np.uint8], crop: CropSpec) -> NDArray[np.uint8]:
+    """Views [N, 112, 112, 3] as the crops [N, S, S, 3] that a network wants."""
+    if views.ndim != 4 or views.shape[1:] != (VIEWS.size, VIEWS.size, 3) or views.dtype != np.uint8:
+        raise Misfit(
+            f"a teacher labels uint8 views [N, {VIEWS.size}, {VIEWS.size}, 3], "
+            f"got {views.dtype} {list(views.shape)}"
+        )
+    if crop == VIEWS:
+        return views
+    from facekd.preprocess import recrop
+
+    return recrop(views, VIEWS, crop)

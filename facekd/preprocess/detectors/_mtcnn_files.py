@@ -1,0 +1,193 @@
+"""The three networks of MTCNN as ONNX files: written once from the weights inside the installed
+facenet-pytorch package, kept in the user's cache.
+
+The weights are read and the graphs put together without torch, so no process of an operator ever
+loads it. A folder of converted files is complete when its manifest is there, which is written
+last and holds the digests of all files; starting twice at once writes the same bytes twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.card import canonical_json, write_atomically
+from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.preprocess.detectors._torch_file import read_state_dict
+
+if TYPE_CHECKING:
+    import onnx
+
+NETWORKS = ("pnet", "rnet", "onet")
+MANIFEST = "mtcnn.json"
+#: raised when the conversion changes, so that files of an older one are not taken
+_CONVERSION = 1
+
+Floats = NDArray[np.float32]
+
+
+def cache_folder() -> Path:
+    """Where converted files are kept: FACEKD_CACHE, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("FACEKD_CACHE") or platformdirs.user_cache_dir("facekd")).expanduser()
+
+
+def mtcnn_networks() -> dict[str, bytes]:
+    """The ONNX networks by name, from the cache, converted first where it is needed.
+
+    Raises `UsageError` where neither converted files nor facenet-pytorch are installed.
+    """
+    source = _installed_weights()
+    if source is None:
+        return _any_cached()
+    folder = cache_folder() / f"mtcnn-{_digest(source)[:16]}"
+    try:
+        return read_networks(folder)
+    except (InputOutput, Unreadable):
+        networks = _convert(source)
+        try:
+            write_networks(networks, folder)
+        except InputOutput:
+            # a cache that cannot be written costs a conversion at each start, nothing else
+            return networks
+        return networks
+
+
+def write_networks(networks: dict[str, bytes], folder: Path) -> None:
+    """Write the ONNX ``networks`` and their manifest into ``folder``; raises `InputOutput`."""
+    for name, content in networks.items():
+        write_atomically(folder / f"{name}.onnx", content)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in networks.items()}
+    write_atomically(folder / MANIFEST, canonical_json(digests))
+
+
+def read_networks(folder: Path) -> dict[str, bytes]:
+    """The networks that `write_networks` wrote into ``folder``.
+
+    Raises `InputOutput` where a file is absent, `Unreadable` where one is not what was written.
+    """
+    try:
+        digests = json.loads((folder / MANIFEST).read_bytes())
+        networks = {name: (folder / f"{name}.onnx").read_bytes() for name in NETWORKS}
+    except OSError as error:
+        raise InputOutput(f"{folder}: no converted MTCNN there ({error.strerror})", _EXPORT) from error
+    except ValueError as error:
+        raise Unreadable(f"{folder / MANIFEST}: damaged", _EXPORT) from error
+    for name, content in networks.items():
+        if not isinstance(digests, dict) or hashlib.sha256(content).hexdigest() != digests.get(name):
+            raise Unreadable(f"{folder}/{name}.onnx: damaged", _EXPORT)
+    return networks
+
+
+_EXPORT = "Write the files again, where facenet-pytorch is installed: facekd detector export DIR"
+
+
+def _any_cached() -> dict[str, bytes]:
+    for folder in sorted(cache_folder().glob("mtcnn-*")):
+        try:
+            return read_networks(folder)
+        except (InputOutput, Unreadable):
+            continue
+    raise UsageError(
+        "MTCNN's weights come with the package facenet-pytorch, which is not installed here",
+        "Install it; or run 'facekd detector export DIR' where it is and use --detector mtcnn:DIR; "
+        "or use another detector: --detector yunet:FILE or scrfd:FILE.",
+    )
+
+
+def _installed_weights() -> dict[str, bytes] | None:
+    """The bytes of the three weight files of facenet-pytorch, found without importing it."""
+    spec = importlib.util.find_spec("facenet_pytorch")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / "data"
+    try:
+        return {name: (folder / f"{name}.pt").read_bytes() for name in NETWORKS}
+    except OSError:
+        return None
+
+
+def _digest(source: dict[str, bytes]) -> str:
+    digests = [hashlib.sha256(source[name]).hexdigest() for name in NETWORKS]
+    return hashlib.sha256(canonical_json([_CONVERSION, *digests])).hexdigest()
+
+
+def _convert(source: dict[str, bytes]) -> dict[str, bytes]:
+    states = {name: read_state_dict(source[name], f"{name}.pt") for name in NETWORKS}
+    return {name: _graph(name, states[name]).SerializeToString(deterministic=True) for name in NETWORKS}
+
+
+#: sides of the pools that follow the first convolutions (stride 2, rounded up)
+_POOLS = {"pnet": (2,), "rnet": (3, 3), "onet": (3, 3, 2)}
+#: the output that each head gives, by the number at the end of its name
+_HEADS = {"_1": "logits", "_2": "box", "_3": "points"}
+
+
+def _graph(name: str, weights: dict[str, Floats]) -> onnx.ModelProto:
+    """One network as ONNX: "planes" [N, 3, H, W] to "score", "box" and, for O-Net, "points"."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    def value(label: str, shape: list[int | str | None]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(label, TensorProto.FLOAT, shape)
+
+    tensors = [numpy_helper.from_array(_shaped(key, weights), key) for key in weights]
+    given: list[int | str | None] = ["n", 2, "rows", "columns"] if name == "pnet" else ["n", 2]
+    outputs = [value("score", given), value("box", [given[0], 4, *given[2:]])]
+    if name == "onet":
+        outputs.append(value("points", ["n", 10]))
+    planes = value("planes", ["n", 3, "height", "width"])
+    graph = helper.make_graph(_nodes(weights, _POOLS[name]), name, [planes], outputs, tensors)
+    # the oldest versions that hold these operators: files serve old runtimes too
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model)
+    return model
+
+
+def _shaped(key: str, weights: dict[str, Floats]) -> Floats:
+    """A PReLU's slopes [C] must be [C, 1, 1] behind a convolution; all else stays as it is."""
+    behind_conv = key.startswith("prelu") and f"conv{key[5]}.weight" in weights
+    return weights[key].reshape(-1, 1, 1) if behind_conv else weights[key]
+
+
+def _nodes(weights: dict[str, Floats], pools: tuple[int, ...]) -> list[onnx.NodeProto]:
+    """Convolutions and at most one dense layer, each with PReLU, then the heads side by side."""
+    from onnx import helper
+
+    nodes = []
+    last = "planes"
+
+    def add(kind: str, given: str, result: str, layer: str = "", **settings: Any) -> str:
+        tensors = [key for key in (f"{layer}.weight", f"{layer}.bias") if key in weights]
+        nodes.append(helper.make_node(kind, [given, *tensors], [result], **settings))
+        return result
+
+    for key in weights:
+        layer, _, part = key.partition(".")
+        if part != "weight":
+            continue
+        if "_" in layer:
+            kind, settings = ("Conv", {}) if layer.startswith("conv") else ("Gemm", {"transB": 1})
+            add(kind, last, _HEADS[layer[-2:]], layer, **settings)
+        elif layer.startswith("conv"):
+            last = add("Conv", last, layer, layer)
+        elif layer.startswith("dense"):
+            # the dense weights count columns before rows, as the networks came from MATLAB
+            last = add("Transpose", last, "turned", perm=[0, 3, 2, 1])
+            last = add("Flatten", last, "flat", axis=1)
+            last = add("Gemm", last, layer, layer, transB=1)
+        else:
+            last = add("PRelu", last, layer, layer)
+            number = int(layer[-1])
+            if number <= len(pools):
+                side = [pools[number - 1]] * 2
+                last = add("MaxPool", last, f"pool{number}", kernel_shape=side, strides=[2, 2], ceil_mode=1)
+    add("Softmax", "logits", "score", axis=1)
+    return nodes

@@ -1,0 +1,74 @@
+"""YuNet (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence
+Research 20, 2023), run by OpenCV on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facekd.errors import DeviceError, InputOutput, Unreadable
+from facekd.preprocess.detectors import needs_file, register
+from facekd.preprocess.types import Detector, Face, Pixels
+
+if TYPE_CHECKING:
+    import cv2
+
+#: it was made for faces of 10 to 300 pixels, so larger photos are reduced
+_LONGER_SIDE = 640
+_SCORE = 0.6
+_OVERLAP = 0.3
+_CANDIDATES = 5000
+
+
+@register("yunet")
+def yunet(file: Path | None, device: str, threads: int | None) -> Detector:
+    import cv2
+
+    file = needs_file(file, "yunet")
+    if device != "cpu":
+        raise DeviceError(f"--device {device}: YuNet runs on the CPU only", "Use scrfd:FILE or mtcnn.")
+    if not file.is_file():
+        raise InputOutput(f"{file}: no such model file")
+    if threads is not None:
+        cv2.setNumThreads(threads)
+    log = cv2.utils.logging
+    level = log.getLogLevel()
+    # OpenCV writes notes of its own to stderr while it loads a network
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        network = cv2.FaceDetectorYN.create(str(file), "", (320, 320), _SCORE, _OVERLAP, _CANDIDATES)
+        network.detect(np.zeros((320, 320, 3), np.uint8))
+    except cv2.error as error:
+        raise Unreadable(f"{file}: OpenCV cannot use it as YuNet") from error
+    finally:
+        log.setLogLevel(level)
+    return Yunet(file.stem, network)
+
+
+class Yunet:
+    """OpenCV's detector, made for one input size at a time."""
+
+    def __init__(self, name: str, network: cv2.FaceDetectorYN) -> None:
+        self.name = name
+        self._network = network
+
+    def detect(self, pixels: Pixels) -> list[Face]:
+        import cv2
+
+        height, width = pixels.shape[:2]
+        scale = min(1.0, _LONGER_SIDE / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+        self._network.setInputSize(size)
+        _, rows = self._network.detect(np.ascontiguousarray(small[..., ::-1]))
+        faces = [_face(row).moved(1 / scale) for row in ([] if rows is None else rows)]
+        return sorted(faces, key=lambda face: -face.score)
+
+
+def _face(row: np.ndarray) -> Face:
+    """Of one row: x, y, width, height, five points, score."""
+    corner, size = row[:2], row[2:4]
+    box = np.concatenate([corner, corner + size]).astype(np.float32)
+    return Face(box, float(row[14]), row[4:14].reshape(5, 2).astype(np.float32))

@@ -1,0 +1,109 @@
+"""Photo to faces: at which size to look, what to try when nothing is found, whom to take."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facekd.card import ARCFACE_TEMPLATE
+from facekd.errors import NoFace, SeveralFaces, TooSmall, UsageError
+from facekd.preprocess.align import scale_of, similarity
+from facekd.preprocess.types import Detector, Face, Photo, Pixels
+
+#: longer side, in pixels, of the copy that detectors look at
+LOOK_AT = 1280
+#: pixels between the eyes below which a face holds too little to compare
+MIN_EYE_DISTANCE = 8.0
+#: black border of the second look, as a fraction of the longer side: faces that fill the photo
+#: are found with room around them
+PADDING = 0.4
+
+#: what to do with several faces
+POLICIES = ("best", "largest", "central", "all", "skip")
+
+
+def find_faces(photo: Photo, detector: Detector) -> list[Face]:
+    """All faces of ``photo`` in its own pixels, best score first; looks again with a border
+    around the photo when there is none."""
+    return _look(photo.pixels, detector) or _look_padded(photo.pixels, detector)
+
+
+def find_face(photo: Photo, detector: Detector, on_many: str = "best") -> Face:
+    """The one face of ``photo`` that the policy ``on_many`` takes (see `choose`).
+
+    Raises `NoFace`, `TooSmall`, or `SeveralFaces` under the policy "skip".
+    """
+    if on_many == "all":
+        raise UsageError("one face is wanted here, the policy 'all' gives several")
+    faces = find_faces(photo, detector)
+    try:
+        return choose(faces, photo.pixels.shape[:2], on_many)[0]
+    except (NoFace, TooSmall, SeveralFaces) as error:
+        raise type(error)(f"{photo.path}: {error.cause}", error.fix) from None
+
+
+def choose(faces: list[Face], shape: tuple[int, ...], on_many: str = "best") -> list[Face]:
+    """Whom to take of the ``faces`` in a photo of ``shape`` (height, width).
+
+    Faces below `MIN_EYE_DISTANCE` do not count. ``on_many``: "best" takes the greatest area less
+    twice the squared distance to the photo's centre, "largest" the greatest area, "central" the
+    nearest to the centre, "all" everyone (left to right), "skip" raises `SeveralFaces`. Raises
+    `NoFace` without faces and `TooSmall` where all are too small.
+    """
+    if on_many not in POLICIES:
+        raise UsageError(f"no policy is named '{on_many}'", f"Known: {', '.join(POLICIES)}.")
+    if not faces:
+        raise NoFace("no face was found")
+    usable = [face for face in faces if eye_distance(face) >= MIN_EYE_DISTANCE]
+    if not usable:
+        widest = max(eye_distance(face) for face in faces)
+        raise TooSmall(f"{widest:.1f} pixels between the eyes, {MIN_EYE_DISTANCE:g} are needed")
+    if on_many == "all":
+        return sorted(usable, key=lambda face: float(face.box[0]))
+    if on_many == "skip" and len(usable) > 1:
+        raise SeveralFaces(f"{len(usable)} faces, and only one will do")
+    ranks = {
+        "largest": lambda face: face.area,
+        "central": lambda face: -_off_centre(face, shape),
+        "best": lambda face: face.area - 2 * _off_centre(face, shape),
+    }
+    return [max(usable, key=ranks.get(on_many, ranks["best"]))]
+
+
+def eye_distance(face: Face) -> float:
+    """Pixels between the eyes as they would be face on: of the template fitted to the face, so
+    that a turned head does not count as a small one. 0 for landmarks that coincide."""
+    template = np.asarray(ARCFACE_TEMPLATE)
+    try:
+        scale = scale_of(similarity(face.landmarks, template))
+    except TooSmall:
+        return 0.0
+    return float(np.linalg.norm(template[1] - template[0])) / scale
+
+
+def _off_centre(face: Face, shape: tuple[int, ...]) -> float:
+    """Squared distance of the box's centre to the photo's."""
+    x = float(face.box[0] + face.box[2]) / 2 - shape[1] / 2
+    y = float(face.box[1] + face.box[3]) / 2 - shape[0] / 2
+    return x * x + y * y
+
+
+def _look(pixels: Pixels, detector: Detector) -> list[Face]:
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = LOOK_AT / max(height, width)
+    if scale >= 1:
+        return detector.detect(pixels)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    copy: Pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return [face.moved(1 / scale) for face in detector.detect(copy)]
+
+
+def _look_padded(pixels: Pixels, detector: Detector) -> list[Face]:
+    import cv2
+
+    border = round(PADDING * max(pixels.shape[:2]))
+    padded: Pixels = cv2.copyMakeBorder(  # type: ignore[assignment]
+        pixels, border, border, border, border, cv2.BORDER_CONSTANT
+    )
+    return [face.moved(1, (-border, -border)) for face in _look(padded, detector)]

@@ -1,0 +1,333 @@
+"""A folder of photos to a folder of crops: planned from the report, cut by processes side by
+side, written down by this one."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from multiprocessing import get_context, parent_process
+from pathlib import Path, PurePosixPath
+
+from facekd import __version__
+from facekd.card import CropSpec, LandmarkCrop
+from facekd.errors import FacekdError, InputOutput, UsageError
+from facekd.preprocess.align import ALIGNER, cut
+from facekd.preprocess.decode import decode
+from facekd.preprocess.detectors import make_detector
+from facekd.preprocess.encode import FORMATS, encode
+from facekd.preprocess.finding import POLICIES, choose, find_faces
+from facekd.preprocess.quality import quality
+from facekd.preprocess.report import Entry, Report, ReportedFace, Settings, report_path
+from facekd.preprocess.source import Source, open_sources
+from facekd.preprocess.targets import Target, is_pack, is_safe, open_target
+from facekd.preprocess.types import Face
+from facekd.runtime.session import threads_available
+
+#: photos that a process is given at a time
+_CHUNK = 8
+
+#: ``progress(title, total)`` opens a bar and gives what advances it
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """How photos become crops; see `make_detector`, `choose` and `encode`."""
+
+    detector: str = "mtcnn"
+    on_many: str = "best"
+    format: str = "webp"
+    device: str = "cpu"
+    crop: CropSpec = field(default_factory=lambda: LandmarkCrop(size=112))
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """What became of all photos of a source. ``photos`` counts them, ``with_face`` those a crop
+    was cut from, ``several`` those of them that show more faces than were cut, ``reasons`` the
+    photos without a crop; ``resumed`` were done by an earlier run."""
+
+    photos: int
+    with_face: int
+    crops: int
+    several: int
+    resumed: int
+    reasons: dict[str, int]
+    report: Path
+
+
+def align_photos(
+    sources: list[Path],
+    target: Path,
+    settings: AlignSettings | None = None,
+    jobs: int | None = None,
+    force: bool = False,
+    progress: Progress = lambda title, total: nullcontext(lambda *_: None),
+) -> Aligned:
+    """Cut the faces of all photos in ``sources`` (one folder or zip pack, or image files) into
+    ``target`` (a folder, or a pack where it ends in .zip), keeping the tree.
+
+    The report beside ``target`` names every photo, with its faces or the reason why there is
+    none. A second run goes on where the first stopped; ``force`` begins anew. ``jobs`` processes
+    work side by side, one a processor by default.
+
+    Raises `UsageError` for settings that cannot be, or that differ from those of the crops that
+    are there; `InputOutput` where reading the source or writing fails.
+    """
+    settings = settings or AlignSettings()
+    _check(sources, target, settings)
+    source = open_sources(sources)
+    names = source.names()
+    if not names:
+        raise UsageError(f"{source.path}: there is no image in it")
+    # made here once, so that a wrong name or file ends the run before any process starts
+    stated = _stated(settings, make_detector(settings.detector, settings.device, threads=1).name)
+    _check_target(target, force)
+    writer = open_target(target, fresh=force)
+    report = Report(report_path(target))
+    try:
+        _begin(report, writer, stated, force)
+        pending = [name for name in names if not _is_done(report.entries.get(_shown(name)), writer)]
+        crops = crop_names(names, settings.format, settings.on_many == "all")
+        with progress("align", len(names)) as advance:
+            advance(len(names) - len(pending))
+            for outcome in _outcomes(source, pending, settings, jobs):
+                report.add(_store(outcome, crops.get(outcome.photo, ""), writer))
+                advance(1)
+        writer.finish()
+    finally:
+        report.close()
+    return _summary(names, report, len(names) - len(pending))
+
+
+def crop_names(names: list[str], format: str, many: bool) -> dict[str, str]:
+    """For each photo the name of its crop: the same path with the suffix of ``format``. Photos
+    that differ in their suffix only keep it ("a.jpg.webp"), and so do, where ``many`` faces of a
+    photo are cut, those named like the second crop of another (`nth_name`)."""
+    stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
+    claims = Counter(re.sub(r"~\d+$", "", stem) if many else stem for stem in stems.values())
+    return {
+        name: f"{stem if claims[re.sub(r'~[0-9]+$', '', stem) if many else stem] == 1 else name}.{format}"
+        for name, stem in stems.items()
+    }
+
+
+def nth_name(name: str, index: int) -> str:
+    """The crop's name of a photo's face number ``index``: "a.webp", "a~2.webp", "a~3.webp"."""
+    path = PurePosixPath(name)
+    return name if index == 0 else str(path.with_name(f"{path.stem}~{index + 1}{path.suffix}"))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A face and its crop, encoded."""
+
+    face: Face
+    quality: float
+    image: bytes
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    photo: str
+    sha256: str | None = None
+    found: int = 0
+    cuts: tuple[_Cut, ...] = ()
+    reason: str | None = None
+    detail: str | None = None
+
+
+class _Aligner:
+    """Photo by name to outcome; one in each process."""
+
+    def __init__(self, source: Source, settings: AlignSettings) -> None:
+        self._source = source
+        self._settings = settings
+        self._detector = make_detector(settings.detector, settings.device, threads=1)
+
+    def __call__(self, name: str) -> _Outcome:
+        photo, faces = None, []
+        try:
+            photo = decode(self._source.read(name), name)
+            faces = find_faces(photo, self._detector)
+            chosen = choose(faces, photo.pixels.shape[:2], self._settings.on_many)
+            cuts = []
+            for face in chosen:
+                crop = cut(photo.pixels, face, self._settings.crop)
+                cuts.append(_Cut(face, quality(crop, face), encode(crop, self._settings.format)))
+            return _Outcome(name, photo.sha256, len(faces), tuple(cuts))
+        except FacekdError as error:
+            reason, detail = getattr(error, "reason", "failed"), error.cause
+        except Exception as error:
+            # one photo may not end the run of a hundred thousand; the report and the count tell
+            reason, detail = "failed", f"{type(error).__name__}: {error}"
+        return _Outcome(name, photo.sha256 if photo else None, len(faces), reason=reason, detail=detail)
+
+
+_aligner: _Aligner | None = None
+
+
+def _start_worker(source: Source, settings: AlignSettings) -> None:
+    global _aligner
+    import cv2
+
+    # the parent is interrupted and ends its workers; one whose parent was killed ends by itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+    _aligner = _Aligner(source, settings)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(name: str) -> _Outcome:
+    assert _aligner is not None
+    return _aligner(name)
+
+
+def _outcomes(
+    source: Source, names: list[str], settings: AlignSettings, jobs: int | None
+) -> Iterator[_Outcome]:
+    """The outcomes of ``names``, in their order."""
+    for name in names:
+        if not is_safe(name):
+            yield _Outcome(_shown(name), reason="unreadable", detail="not a name for a file in a folder")
+    names = [name for name in names if is_safe(name)]
+    # a graphics card is not shared; a few photos are done before a second process has started
+    most = threads_available() if settings.device == "cpu" else 1
+    jobs = min(jobs or most, -(-len(names) // (2 * _CHUNK)))
+    if jobs <= 1:
+        yield from map(_Aligner(source, settings), names)
+        return
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (source, settings))
+    try:
+        yield from pool.map(_work, names, chunksize=_CHUNK)
+    except BrokenProcessPool as error:
+        raise InputOutput(
+            "a process of the run died, perhaps for want of memory",
+            "Run the same command again, it goes on where it stopped; fewer --jobs need less memory.",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _store(outcome: _Outcome, crop: str, writer: Target) -> Entry:
+    """Write the crops of ``outcome`` and say so."""
+    faces = []
+    for index, made in enumerate(outcome.cuts):
+        name = nth_name(crop, index)
+        writer.write(name, made.image)
+        faces.append(_reported(made, name))
+    return Entry(
+        photo=outcome.photo,
+        sha256=outcome.sha256,
+        found=outcome.found,
+        faces=tuple(faces),
+        reason=outcome.reason,
+        detail=outcome.detail,
+    )
+
+
+def _reported(made: _Cut, name: str) -> ReportedFace:
+    x1, y1, x2, y2 = (round(float(v), 3) for v in made.face.box)
+    return ReportedFace(
+        crop=name,
+        box=(x1, y1, x2, y2),
+        landmarks=tuple((round(float(x), 3), round(float(y), 3)) for x, y in made.face.landmarks),
+        score=round(made.face.score, 5),
+        quality=round(made.quality, 4),
+    )
+
+
+def _shown(name: str) -> str:
+    """``name`` in characters that a report can hold."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def _is_done(entry: Entry | None, writer: Target) -> bool:
+    """Whether an earlier run settled the photo. Files that could not be read are tried again."""
+    if entry is None or entry.reason in ("io", "failed"):
+        return False
+    return all(writer.holds(face.crop) for face in entry.faces)
+
+
+def _begin(report: Report, writer: Target, stated: Settings, force: bool) -> None:
+    """Go on with the report where it was made with the same settings, else begin it."""
+    if force:
+        crops = (face.crop for entry in report.entries.values() for face in entry.faces)
+        for crop in filter(is_safe, crops):
+            writer.remove(crop)
+    elif report.settings is not None:
+        if report.settings == stated:
+            return
+        was, wanted = report.settings.model_dump(), stated.model_dump()
+        changed = ", ".join(f"{key} {was[key]}" for key in was if was[key] != wanted[key])
+        raise UsageError(
+            f"{report.path.name}: the crops there were made with other settings ({changed})",
+            "Write to another place, or give --force to make all of them anew.",
+        )
+    report.restart(stated)
+
+
+def _stated(settings: AlignSettings, detector: str) -> Settings:
+    return Settings(
+        facekd=__version__,
+        detector=detector,
+        aligner=ALIGNER,
+        crop=settings.crop,
+        on_many=settings.on_many,  # type: ignore[arg-type]
+        format=settings.format,  # type: ignore[arg-type]
+    )
+
+
+def _check(sources: list[Path], target: Path, settings: AlignSettings) -> None:
+    if settings.on_many not in POLICIES:
+        raise UsageError(f"no policy is named '{settings.on_many}'", f"Known: {', '.join(POLICIES)}.")
+    if settings.format not in FORMATS:
+        raise UsageError(f"no format is named '{settings.format}'", f"Known: {', '.join(FORMATS)}.")
+    for source in sources:
+        place = source.resolve()
+        if target.resolve() == place or (source.is_dir() and place in target.resolve().parents):
+            raise UsageError(
+                f"{target} is the source or lies in it: the crops would be taken for photos",
+                "Write to a place beside it.",
+            )
+
+
+def _check_target(target: Path, force: bool) -> None:
+    """Refuse to write among files that no run of ours has written."""
+    if force or report_path(target).exists():
+        return
+    taken = target.is_file() if is_pack(target) else target.is_dir() and any(target.iterdir())
+    if taken:
+        raise UsageError(
+            f"{target} exists and has no report of a run beside it",
+            "Write to another place, or give --force to write there all the same.",
+        )
+
+
+def _summary(names: list[str], report: Report, resumed: int) -> Aligned:
+    entries = [report.entries[_shown(name)] for name in names]
+    reasons = Counter(entry.reason for entry in entries if entry.reason)
+    return Aligned(
+        photos=len(entries),
+        with_face=sum(bool(entry.faces) for entry in entries),
+        crops=sum(len(entry.faces) for entry in entries),
+        several=sum(entry.found > len(entry.faces) > 0 for entry in entries),
+        resumed=resumed,
+        reasons=dict(sorted(reasons.items())),
+        report=report.path,
+    )

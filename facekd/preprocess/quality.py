@@ -1,0 +1,62 @@
+"""How well a crop will serve: a number for choosing among photos, not for deciding who it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facekd.card import ARCFACE_TEMPLATE
+from facekd.errors import TooSmall
+from facekd.preprocess.align import similarity
+from facekd.preprocess.finding import eye_distance
+from facekd.preprocess.types import Face, Pixels
+
+#: pixels between the eyes at which a 112-pixel crop shows no more: those of its template
+_ENOUGH_EYE_DISTANCE = 35.0
+#: distance of the landmarks to the fitted template, per eye distance, at which pose counts half;
+#: LFW's faces have a median of 0.08, a hundredth of them exceeds 0.18
+_TURNED = 0.2
+#: Laplacian deviation per grey-level deviation from which a crop counts as sharp
+_SHARP = 0.30
+
+
+def quality(crop: Pixels, face: Face) -> float:
+    """Quality in [0, 1] of ``crop`` uint8 RGB [S, S, 3], cut around ``face``.
+
+    The geometric mean of four parts, each in [0, 1]: size (eye distance in the photo), pose (how
+    well five points fit the frontal template), sharpness (Laplacian against contrast) and
+    exposure (share of pixels that are neither black nor white); after the capture-related
+    elements of ISO/IEC 29794-5, much simplified.
+    """
+    parts = (
+        min(1.0, eye_distance(face) / _ENOUGH_EYE_DISTANCE),
+        1 / (1 + (_misfit(face) / _TURNED) ** 2),
+        min(1.0, _sharpness(crop) / _SHARP),
+        _exposure(crop),
+    )
+    return float(np.prod(parts) ** (1 / len(parts)))
+
+
+def _misfit(face: Face) -> float:
+    """Root mean square distance of template and fitted landmarks, per eye distance."""
+    template = np.asarray(ARCFACE_TEMPLATE)
+    try:
+        matrix = similarity(face.landmarks, template)
+    except TooSmall:
+        return 1.0
+    off = face.landmarks @ matrix[:, :2].T + matrix[:, 2] - template
+    eyes = np.linalg.norm(template[1] - template[0])
+    return float(np.sqrt((off**2).sum(1).mean()) / eyes)
+
+
+def _sharpness(crop: Pixels) -> float:
+    import cv2
+
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    centre = grey[len(grey) // 6 : -(len(grey) // 6), len(grey) // 6 : -(len(grey) // 6)]
+    contrast = float(centre.std())
+    return float(cv2.Laplacian(centre, cv2.CV_32F).std()) / contrast if contrast > 1 else 0.0
+
+
+def _exposure(crop: Pixels) -> float:
+    centre = crop[len(crop) // 6 : -(len(crop) // 6), len(crop) // 6 : -(len(crop) // 6)].max(axis=2)
+    return float(np.mean((centre > 15) & (centre < 250)))

@@ -1,0 +1,124 @@
+"""The report of a folder job: one JSON line a photo, and the journal a run resumes from.
+
+The first line states the settings. Each further line is a photo: its faces with the crop that
+was written of each, or the reason why there is none. A line is appended after the photo's crops
+are in place, so a photo without a line is done again; the last line of a photo counts, and a last
+line cut short by a kill is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from facekd.card import CropSpec
+from facekd.errors import InputOutput, Unreadable, UsageError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Settings(_Frozen):
+    """The first line: what the crops were made with."""
+
+    facekd: str
+    detector: str
+    aligner: str
+    crop: CropSpec
+    on_many: Literal["best", "largest", "central", "all", "skip"]
+    format: Literal["webp", "png", "jpg"]
+
+
+class ReportedFace(_Frozen):
+    """A face that was cut: ``box`` and ``landmarks`` in pixels of the photo."""
+
+    crop: str
+    box: tuple[float, float, float, float]
+    landmarks: tuple[tuple[float, float], ...]
+    score: float
+    quality: float
+
+
+class Entry(_Frozen):
+    """A photo: ``faces`` that were cut of the ``found`` ones, or ``reason`` and ``detail``."""
+
+    photo: str
+    sha256: str | None = None
+    found: int = 0
+    faces: tuple[ReportedFace, ...] = ()
+    reason: str | None = None
+    detail: str | None = None
+
+
+class Report:
+    """The report at ``path``, open for appending by this process alone.
+
+    Raises `UsageError` where another process writes it, `Unreadable` where it is no report.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("ab+")
+        except OSError as error:
+            raise InputOutput(f"{path}: cannot be written ({error.strerror})") from error
+        _lock(self._file.fileno(), path)
+        self.settings: Settings | None = None
+        self.entries: dict[str, Entry] = {}
+        self._read()
+
+    def restart(self, settings: Settings) -> None:
+        """Begin anew with ``settings``."""
+        self._file.truncate(0)
+        self.settings, self.entries = settings, {}
+        self._append(settings)
+
+    def add(self, entry: Entry) -> None:
+        self.entries[entry.photo] = entry
+        self._append(entry)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _append(self, line: BaseModel) -> None:
+        text = json.dumps(line.model_dump(mode="json", exclude_none=True), ensure_ascii=False)
+        self._file.write(text.encode() + b"\n")
+        self._file.flush()
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        self._file.truncate(whole)
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                if number == 1:
+                    self.settings = Settings.model_validate_json(line)
+                else:
+                    entry = Entry.model_validate_json(line)
+                    self.entries[entry.photo] = entry
+            except ValidationError as error:
+                raise Unreadable(
+                    f"{self.path}, line {number}: not a line of a report",
+                    "It was not written by this version of 'facekd align'. Move it away, and the crops.",
+                ) from error
+
+
+def report_path(target: Path) -> Path:
+    """The report beside ``target``: crops.report.jsonl, or pack.zip.report.jsonl."""
+    return target.with_name(f"{target.name}.report.jsonl")
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return  # no such lock on this system
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UsageError(f"{path}: another run is writing there", "Wait for it to end.") from error

@@ -1,0 +1,109 @@
+"""Augmentation as a pure function: the same crop, key and settings always give the same view.
+
+So a teacher can label a view today and a student see it tomorrow, in another process, without
+the pixels being kept. Everything stays near the template: a face recogniser is only ever shown
+aligned crops.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from facekd.card import canonical_json
+
+Pixels = NDArray[np.uint8]
+Probability = Field(0.0, ge=0, le=1)
+
+
+class Augmentation(BaseModel):
+    """What may happen to a crop. Lengths are pixels of a 112-pixel crop, angles degrees;
+    ``shift``, ``rotate`` and ``scale`` bound uniform draws; names in ``p_`` are probabilities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shift: float = Field(0.0, ge=0, le=20)
+    rotate: float = Field(0.0, ge=0, le=45)
+    scale: float = Field(0.0, ge=0, lt=0.5)
+    #: brightness, contrast and saturation factors are drawn from 1 - colour to 1 + colour
+    colour: float = Field(0.0, ge=0, lt=1)
+    p_grey: float = Probability
+    p_low_resolution: float = Probability
+    #: the side that a low-resolution view is reduced to, at least
+    low_resolution: int = Field(28, ge=8, le=112)
+    p_blur: float = Probability
+    p_jpeg: float = Probability
+    p_erase: float = Probability
+
+    def view(self, crop: Pixels, key: Sequence[int]) -> Pixels:
+        """View ``key`` (seed, crop number, view number) of ``crop``, uint8 [S, S, 3] as given."""
+        rng = np.random.default_rng(tuple(key))
+        out = self._move(crop, rng)
+        out = self._light(out, rng)
+        out = self._degrade(out, rng)
+        return self._erase(out, rng) if rng.random() < self.p_erase else out
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
+
+    def _move(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
+        import cv2
+
+        angle, zoom, dx, dy = rng.uniform(-1, 1, 4) * (self.rotate, self.scale, self.shift, self.shift)
+        if not (self.rotate or self.scale or self.shift):
+            return crop
+        side = crop.shape[0]
+        unit = side / 112
+        matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), angle, 1 + zoom)
+        matrix[:, 2] += (dx * unit, dy * unit)
+        return np.asarray(cv2.warpAffine(crop, matrix, (side, side), flags=cv2.INTER_LINEAR), np.uint8)
+
+    def _light(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
+        brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * self.colour
+        grey = rng.random() < self.p_grey
+        if not (self.colour or grey):
+            return crop
+        import cv2
+
+        luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+        out = cv2.addWeighted(
+            crop, 0.0 if grey else saturation, cv2.merge([luma] * 3), 1.0 if grey else 1 - saturation, 0
+        )
+        offset = float(luma.mean()) * (1 - contrast) * brightness
+        return np.asarray(
+            cv2.convertScaleAbs(out, alpha=contrast * brightness, beta=max(offset, 0.0)), np.uint8
+        )
+
+    def _degrade(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
+        import cv2
+
+        side = crop.shape[0]
+        low, blur, jpeg = rng.random(3) < (self.p_low_resolution, self.p_blur, self.p_jpeg)
+        small, sigma, quality = rng.uniform(0, 1, 3)
+        out: Any = crop
+        if low:
+            least = self.low_resolution * side / 112
+            reduced = max(1, round(least + small * (side * 0.75 - least)))
+            out = cv2.resize(out, (reduced, reduced), interpolation=cv2.INTER_AREA)
+            out = cv2.resize(out, (side, side), interpolation=cv2.INTER_LINEAR)
+        if blur:
+            out = cv2.GaussianBlur(out, (0, 0), 0.5 + 1.5 * sigma)
+        if jpeg:
+            _, packed = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(25 + 60 * quality)])
+            out = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        return np.asarray(out, np.uint8)
+
+    def _erase(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
+        side = crop.shape[0]
+        height, width = (rng.uniform(0.15, 0.4, 2) * side).astype(int)
+        top, left = rng.integers(0, side - height), rng.integers(0, side - width)
+        out = crop.copy()
+        out[top : top + height, left : left + width] = rng.integers(0, 256, 3)
+        return out

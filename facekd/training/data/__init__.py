@@ -1,0 +1,6 @@
+"""Training data: crops of one or more folders and packs, read in place."""
+
+from facekd.training.data.crops import CropSet, open_crops
+from facekd.training.data.views import Batch, View, ViewLoader
+
+__all__ = ["Batch", "CropSet", "View", "ViewLoader", "open_crops"]

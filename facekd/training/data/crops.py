@@ -1,0 +1,186 @@
+"""Crops on disk: which there are, whose they are, and how one is read.
+
+A labelled folder or pack holds a folder per identity; in an unlabelled one the folders mean
+nothing. Several of either are one `CropSet`. Only names are kept in memory; pixels are read when
+they are asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import InputOutput, Misfit, Unreadable
+from facekd.preprocess import Source, open_source
+
+#: the label of a crop that belongs to nobody known
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class CropSet:
+    """Crops and their identities. ``labels`` is int64 [N], an index into ``people`` or -1."""
+
+    sources: tuple[Source, ...]
+    where: NDArray[np.int32]
+    names: tuple[str, ...]
+    labels: NDArray[np.int64]
+    people: tuple[str, ...]
+    size: int = 112
+    _digest: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Crop ``index`` as uint8 RGB [size, size, 3].
+
+        Raises `Unreadable` where it is no image, `Misfit` where its size is another.
+        """
+        import cv2
+
+        source, name = self.sources[self.where[index]], self.names[index]
+        packed = np.frombuffer(source.read(name), np.uint8)
+        pixels = cv2.imdecode(packed, cv2.IMREAD_COLOR) if len(packed) else None
+        if pixels is None:
+            raise Unreadable(f"{source.path}/{name}: not an image")
+        if pixels.shape != (self.size, self.size, 3):
+            raise Misfit(
+                f"{source.path}/{name}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not {self.size}",
+                "Training takes aligned crops: make them with 'facekd align'.",
+            )
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of which crops there are, in order (names and packs' names, not pixels)."""
+        if not self._digest:
+            sha = hashlib.sha256()
+            for where, name in zip(self.where.tolist(), self.names, strict=True):
+                sha.update(f"{self.sources[where].path.name}/{name}\n".encode())
+            self._digest.append(sha.hexdigest())
+        return self._digest[0]
+
+    def counts(self) -> NDArray[np.int64]:
+        """Crops of each identity, [people]."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=len(self.people))
+
+    def take(self, chosen: NDArray[np.bool_]) -> CropSet:
+        """The crops where ``chosen`` [N] is true; identities without a crop are dropped."""
+        labels = self.labels[chosen]
+        kept = np.unique(labels[labels >= 0])
+        renumber = np.full(len(self.people) + 1, UNLABELLED, np.int64)
+        renumber[kept] = np.arange(len(kept))
+        return CropSet(
+            self.sources,
+            self.where[chosen],
+            tuple(name for name, keep in zip(self.names, chosen.tolist(), strict=True) if keep),
+            renumber[labels],
+            tuple(self.people[k] for k in kept),
+            self.size,
+        )
+
+    def describe(self) -> str:
+        """One line: crops, identities, how many carry a label."""
+        labelled = int((self.labels >= 0).sum())
+        few = int((self.counts() < 3).sum())
+        return (
+            f"{len(self):,} crops: {labelled:,} of {len(self.people):,} identities "
+            f"({few:,} with fewer than three crops), {len(self) - labelled:,} unlabelled"
+        )
+
+
+def open_crops(
+    labelled: Sequence[Path] = (),
+    unlabelled: Sequence[Path] = (),
+    merge: Path | None = None,
+    exclude: Sequence[Path] = (),
+    doubts: Path | None = None,
+) -> CropSet:
+    """All crops of the given folders and packs as one set.
+
+    ``merge``: CSV with columns ``label`` and ``merge_into``: two labels of one person.
+    ``exclude``: text files, a line each: an identity, or a crop as ``pack/name``; left out.
+    ``doubts``: CSV with columns ``pack`` and ``crop``: crops whose label is not used.
+    """
+    same = {row["label"]: row["merge_into"] for row in _rows(merge, "label", "merge_into")}
+    unwanted = {line for file in exclude for line in _lines(file)}
+    doubtful = {f"{row['pack']}/{row['crop']}" for row in _rows(doubts, "pack", "crop")}
+    sources = [open_source(path) for path in (*labelled, *unlabelled)]
+    if not sources:
+        raise InputOutput("no training data is named")
+    where: list[int] = []
+    names: list[str] = []
+    people: dict[str, int] = {}
+    labels: list[int] = []
+    for number, source in enumerate(sources):
+        stem = source.path.name.removesuffix(".zip")
+        for name in source.names():
+            person = _identity(name) if number < len(labelled) else None
+            merged = _root(person, same) if person else None
+            full = f"{stem}/{name}"
+            if full in unwanted or person in unwanted or merged in unwanted:
+                continue
+            use_label = merged is not None and full not in doubtful
+            where.append(number)
+            names.append(name)
+            labels.append(people.setdefault(merged, len(people)) if use_label and merged else UNLABELLED)
+    if not names:
+        raise InputOutput(f"no crops in {', '.join(str(s.path) for s in sources)}")
+    return CropSet(
+        tuple(sources), np.array(where, np.int32), tuple(names), np.array(labels, np.int64), tuple(people)
+    )
+
+
+def open_identities(labelled: Sequence[Path], wanted: Iterable[str], merge: Path | None = None) -> CropSet:
+    """Only the crops of the identities ``wanted``, labelled by them."""
+    crops = open_crops(labelled, merge=merge)
+    same = {row["label"]: row["merge_into"] for row in _rows(merge, "label", "merge_into")}
+    names = {_root(name, same) for name in wanted}
+    keep = np.array([person in names for person in crops.people])
+    return crops.take((crops.labels >= 0) & keep[crops.labels])
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a list file, without blanks."""
+    return _lines(path)
+
+
+def _identity(name: str) -> str | None:
+    return name.rsplit("/", 1)[0] if "/" in name else None
+
+
+def _root(label: str, same: dict[str, str]) -> str:
+    seen = {label}
+    while label in same and same[label] not in seen:
+        label = same[label]
+        seen.add(label)
+    return label
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputOutput(f"{path}: cannot be read ({error})") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _rows(path: Path | None, *columns: str) -> list[dict[str, str]]:
+    if path is None:
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = set(columns) - set(reader.fieldnames or ())
+            if missing:
+                raise Unreadable(f"{path}: no column {', '.join(sorted(missing))}")
+            return list(reader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputOutput(f"{path}: cannot be read ({error})") from error

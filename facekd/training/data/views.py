@@ -1,0 +1,130 @@
+"""The order in which a run sees crops, as a pure function of the seed and the position.
+
+Position p of a run is crop ``order(epoch)[p mod N]`` in epoch ``p div N``, in view
+``epoch mod K``, mirrored or not by a hash of seed, epoch and crop. Nothing is drawn from a
+generator with a state, so a run resumes exactly where it stopped, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from facekd.training.augment import Augmentation
+from facekd.training.data.crops import CropSet
+
+
+class View(NamedTuple):
+    """View ``number`` of crop ``crop``; ``mirrored`` left to right after augmentation."""
+
+    crop: int
+    number: int
+    mirrored: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``views`` uint8 [N, S, S, 3]; ``crops``, ``numbers`` and ``labels`` int64 [N]."""
+
+    views: torch.Tensor
+    crops: torch.Tensor
+    numbers: torch.Tensor
+    mirrored: torch.Tensor
+    labels: torch.Tensor
+
+
+class Order:
+    """Which view stands at which position of a run.
+
+    With ``count`` 0 every epoch has fresh views (its own number); else views repeat after
+    ``count`` epochs, which is what lets their targets be cached.
+    """
+
+    def __init__(self, crops: int, count: int, seed: int, mirror: bool) -> None:
+        self.crops, self.count, self.seed, self.mirror = crops, count, seed, mirror
+        self._epoch = -1
+        self._shuffled: NDArray[np.int64] = np.empty(0, np.int64)
+        self._flips: NDArray[np.bool_] = np.empty(0, bool)
+
+    def at(self, position: int) -> View:
+        epoch, place = divmod(position, self.crops)
+        if epoch != self._epoch:
+            rng = np.random.default_rng((self.seed, epoch))
+            self._shuffled = rng.permutation(self.crops)
+            self._flips = rng.random(self.crops) < 0.5
+            self._epoch = epoch
+        number = epoch % self.count if self.count else epoch
+        return View(int(self._shuffled[place]), number, self.mirror and bool(self._flips[place]))
+
+
+class _Views(Dataset):
+    def __init__(self, crops: CropSet, augmentation: Augmentation, seed: int) -> None:
+        self.crops, self.augmentation, self.seed = crops, augmentation, seed
+
+    def __getitem__(self, view: View) -> NDArray[np.uint8]:
+        pixels = self.augmentation.view(self.crops.read(view.crop), (self.seed, view.crop, view.number))
+        return pixels[:, ::-1] if view.mirrored else pixels
+
+    def __getitems__(self, views: list[View]) -> list[Any]:
+        return [np.stack([self[view] for view in views]), views]
+
+
+class ViewLoader:
+    """Batches of views, decoded and augmented in ``workers`` processes."""
+
+    def __init__(
+        self, crops: CropSet, augmentation: Augmentation, seed: int, batch: int, workers: int = 1
+    ) -> None:
+        self._data = _Views(crops, augmentation, seed)
+        self._batch, self._workers = batch, workers
+        self._labels = torch.from_numpy(crops.labels)
+
+    def batches(self, views: Iterator[View] | list[View]) -> Iterator[Batch]:
+        """The views in their order; the last batch may be short."""
+        loader = DataLoader(
+            self._data,
+            batch_sampler=_Chunks(views, self._batch),
+            num_workers=self._workers,
+            collate_fn=_as_tensors,
+            prefetch_factor=4 if self._workers else None,
+            # a plain fork inherits OpenCV's thread pool without its threads, and then waits for them
+            multiprocessing_context="forkserver" if self._workers else None,
+            worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # or it would draw from the run's
+        )
+        for pixels, crop, number, mirrored in loader:
+            yield Batch(pixels, crop, number, mirrored, self._labels[crop])
+
+
+class _Chunks:
+    def __init__(self, views: Iterator[View] | list[View], size: int) -> None:
+        self.views, self.size = views, size
+
+    def __iter__(self) -> Iterator[list[View]]:
+        chunk: list[View] = []
+        for view in self.views:
+            chunk.append(view)
+            if len(chunk) == self.size:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+
+def _as_tensors(fetched: list[Any]) -> tuple[torch.Tensor, ...]:
+    pixels, views = fetched
+    crop, number, mirrored = zip(*views, strict=True)
+    return torch.from_numpy(pixels), torch.tensor(crop), torch.tensor(number), torch.tensor(mirrored)
+
+
+def _one_thread(worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

@@ -1,0 +1,156 @@
+"""Error rates from scores: pure functions on mated and non-mated score arrays.
+
+A comparison matches when its score is at least the threshold. Words are those of ISO/IEC 19795-1:
+the false match rate (FMR) is the share of non-mated comparisons that match, the false non-match
+rate (FNMR) the share of mated ones that do not; TAR is 1 - FNMR.
+
+Every function raises `UsageError` for scores that are not finite or where one class is empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from facekd.errors import UsageError
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Roc:
+    """Both error rates at every threshold that can be told apart.
+
+    ``thresholds`` [G + 1] are the distinct scores in rising order, then infinity; ``fmr`` falls
+    from 1 to 0 along them and ``fnmr`` rises from 0 to 1.
+    """
+
+    thresholds: Scores
+    fmr: Scores
+    fnmr: Scores
+
+
+def checked(scores: ArrayLike, kind: str) -> Scores:
+    """``scores`` as float64 [N], N >= 1, all finite; ``kind`` names them in the error."""
+    array = np.asarray(scores, np.float64)
+    if array.ndim != 1:
+        raise UsageError(f"{kind} scores must be one row of numbers, got shape {list(array.shape)}")
+    if array.size == 0:
+        raise UsageError(f"there are no {kind} scores", "Rates need mated and non-mated comparisons.")
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise UsageError(
+            f"{bad} of {array.size} {kind} scores are not finite",
+            "Count comparisons without a score as failures to acquire.",
+        )
+    return array
+
+
+def roc(
+    mated: ArrayLike,
+    non_mated: ArrayLike,
+    mated_weights: NDArray[np.floating] | None = None,
+    non_mated_weights: NDArray[np.floating] | None = None,
+) -> Roc:
+    """The receiver operating characteristic, ties taken exactly; optionally weighted."""
+    mated, non_mated = checked(mated, "mated"), checked(non_mated, "non-mated")
+    levels, place = np.unique(np.concatenate([mated, non_mated]), return_inverse=True)
+    at_mated = np.bincount(place[: mated.size], mated_weights, levels.size)
+    at_non_mated = np.bincount(place[mated.size :], non_mated_weights, levels.size)
+    below_mated = np.concatenate([[0.0], np.cumsum(at_mated)])
+    below_non_mated = np.concatenate([[0.0], np.cumsum(at_non_mated)])
+    return Roc(
+        np.append(levels, np.inf),
+        1 - below_non_mated / below_non_mated[-1],
+        below_mated / below_mated[-1],
+    )
+
+
+def auc_of(curve: Roc) -> float:
+    """The area under ``curve``."""
+    tar = 1 - curve.fnmr
+    return float(((tar[:-1] + tar[1:]) / 2 * -np.diff(curve.fmr)).sum())
+
+
+def auc(mated: ArrayLike, non_mated: ArrayLike) -> float:
+    """The chance that a mated score exceeds a non-mated one; a tie counts one half."""
+    return auc_of(roc(mated, non_mated))
+
+
+def eer_of(curve: Roc) -> float:
+    """The equal error rate of ``curve``, as in `eer`."""
+    gap = np.abs(curve.fmr - curve.fnmr)
+    # the difference of the rates falls strictly, so two thresholds at most are equally near zero
+    nearest = gap <= gap.min() + 1e-12
+    return float(((curve.fmr + curve.fnmr) / 2)[nearest].mean())
+
+
+def eer(mated: ArrayLike, non_mated: ArrayLike) -> float:
+    """(FMR + FNMR) / 2 where the two rates are nearest; the mean of both sides where those tie."""
+    return eer_of(roc(mated, non_mated))
+
+
+def fmr_at(non_mated: ArrayLike, threshold: float) -> float:
+    """The false match rate at ``threshold``."""
+    return float((checked(non_mated, "non-mated") >= threshold).mean())
+
+
+def fnmr_at(mated: ArrayLike, threshold: float) -> float:
+    """The false non-match rate at ``threshold``."""
+    return float((checked(mated, "mated") < threshold).mean())
+
+
+def allowed_false_matches(count: int, fmr: float) -> int:
+    """How many of ``count`` non-mated comparisons may match at ``fmr``; raises outside (0, 1)."""
+    if not 0 < fmr < 1:
+        raise UsageError(f"a false match rate lies between 0 and 1, not {fmr:g}")
+    # 0.3 * 10 is a little under 3 in binary
+    return min(int(np.floor(count * fmr * (1 + 1e-12))), count - 1)
+
+
+def threshold_above(score: float, *others: Scores) -> float:
+    """The middle of the thresholds that lie above ``score`` and at or below the next higher score
+    of ``others``: all of them decide alike on these scores."""
+    higher = [float(array[array > score].min()) for array in others if (array > score).any()]
+    if not higher:
+        return float(np.nextafter(score, np.inf))
+    middle = (score + min(higher)) / 2
+    return middle if middle > score else min(higher)
+
+
+def threshold_at_fmr(mated: ArrayLike, non_mated: ArrayLike, fmr: float) -> float:
+    """The smallest threshold whose false match rate is at most ``fmr``.
+
+    Thresholds between two neighbouring scores decide alike; the middle of that interval is taken.
+    """
+    mated, non_mated = checked(mated, "mated"), checked(non_mated, "non-mated")
+    allowed = allowed_false_matches(non_mated.size, fmr)
+    place = non_mated.size - 1 - allowed
+    refused = float(np.partition(non_mated, place)[place])
+    return threshold_above(refused, mated, non_mated)
+
+
+def tar_at_fmr(mated: ArrayLike, non_mated: ArrayLike, fmr: float) -> float:
+    """The share of mated comparisons that match at `threshold_at_fmr`."""
+    return 1 - fnmr_at(mated, threshold_at_fmr(mated, non_mated, fmr))
+
+
+def best_threshold(mated: ArrayLike, non_mated: ArrayLike) -> float:
+    """The threshold with the most right decisions, found over every interval between scores.
+
+    The middle of the best interval; where several are equally good, of the widest.
+    """
+    mated, non_mated = checked(mated, "mated"), checked(non_mated, "non-mated")
+    levels, place = np.unique(np.concatenate([mated, non_mated]), return_inverse=True)
+    at_mated = np.bincount(place[: mated.size], minlength=levels.size)
+    at_non_mated = np.bincount(place[mated.size :], minlength=levels.size)
+    # right[g]: decisions right when the threshold lies above level g - 1 and at or below level g
+    right = mated.size + np.concatenate([[0], np.cumsum(at_non_mated - at_mated)])
+    best = np.flatnonzero(right == right.max())
+    runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    edges = np.concatenate([levels[:1], levels, [np.nextafter(levels[-1], np.inf)]])
+    low, high = max(((edges[r[0]], edges[r[-1] + 1]) for r in runs), key=lambda e: e[1] - e[0])
+    middle = (low + high) / 2
+    return float(middle if middle > low else high)

@@ -1,0 +1,111 @@
+"""Comparisons listed pair by pair, in folds: what LFW and lists like it have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.verification.protocols.base import Embed
+from facekd.verification.result import PairResult, judge_pairs
+
+#: folds made where a list states none
+_FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photos, whether they show one person, and the fold (`None`: the list states none)."""
+
+    first: str
+    second: str
+    mated: bool
+    fold: str | None = None
+
+
+@dataclass(frozen=True)
+class PairList:
+    """A protocol of listed pairs. ``fold`` [P] indexes ``fold_names``; ``folds_from`` says where
+    the folds come from."""
+
+    name: str
+    source: str
+    pairs: tuple[Pair, ...]
+    fold: NDArray[np.int64]
+    fold_names: tuple[str, ...]
+    folds_from: str
+
+    @cached_property
+    def photos(self) -> tuple[str, ...]:
+        return tuple(sorted({name for pair in self.pairs for name in (pair.first, pair.second)}))
+
+    @cached_property
+    def people(self) -> tuple[str, ...] | None:
+        """The person of each photo, by its folder; `None` where the pairs contradict that."""
+        person = {name: name.rpartition("/")[0] for name in self.photos}
+        if all((person[p.first] == person[p.second]) == p.mated for p in self.pairs):
+            return tuple(person[name] for name in self.photos)
+        return None
+
+    def evaluate(self, embed: Embed) -> PairResult:
+        """Judge the pairs and, where folders name persons, all pairs of the photos.
+
+        Raises `UsageError` where embeddings have the wrong shape or too few comparisons are
+        completed to choose a threshold.
+        """
+        embeddings = np.asarray(embed(self.photos), np.float32)
+        if embeddings.ndim != 2 or len(embeddings) != len(self.photos):
+            raise UsageError(
+                f"expected one embedding for each of {len(self.photos)} photos, got {list(embeddings.shape)}"
+            )
+        place = {name: index for index, name in enumerate(self.photos)}
+        ends = np.array([(place[p.first], place[p.second]) for p in self.pairs])
+        mated = np.array([p.mated for p in self.pairs])
+        return judge_pairs(self, embeddings, ends, mated)
+
+
+def pair_list(name: str, source: Path, pairs: Sequence[Pair]) -> PairList:
+    """A `PairList` of ``pairs``, in the folds that they state or in folds by order.
+
+    Without stated folds, the mated pairs in their order are cut into ten runs of nearly equal
+    length and the non-mated pairs likewise, one of each to a fold (fewer folds where a class has
+    fewer than ten pairs). Raises `Unreadable` where folds are stated for some pairs only, or
+    fewer than two folds come about.
+    """
+    mated = np.array([pair.mated for pair in pairs], bool)
+    stated = [pair.fold for pair in pairs if pair.fold is not None]
+    if stated and len(stated) < len(pairs):
+        raise Unreadable(f"{source}: {len(pairs) - len(stated)} of {len(pairs)} pairs have no fold")
+    if stated:
+        names = tuple(dict.fromkeys(stated))
+        fold = np.array([names.index(label) for label in stated])
+        told = f"{len(names)} folds as listed"
+    else:
+        count = int(min(_FOLDS, mated.sum(), (~mated).sum()))
+        names = tuple(str(index + 1) for index in range(count))
+        fold = np.zeros(len(pairs), np.int64)
+        for kind in (mated, ~mated):
+            fold[kind] = np.arange(kind.sum()) * count // max(int(kind.sum()), 1)
+        told = f"no folds listed: {count} by the order of the list, mated and non-mated pairs alike"
+    if len(names) < 2:
+        raise Unreadable(
+            f"{source}: {int(mated.sum())} mated and {int((~mated).sum())} non-mated pairs in "
+            f"{len(names)} fold(s)",
+            "A threshold is chosen on the other folds, so two folds are the least.",
+        )
+    return PairList(name, str(source), tuple(pairs), fold, names, told)
+
+
+def read_text(path: Path) -> str:
+    """The text of a list, without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path}: not a text file ({error.reason})") from error

@@ -1,0 +1,181 @@
+"""What an evaluation found: a value that prints itself, serialises and draws itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import UsageError
+from facekd.verification import metrics
+from facekd.verification.accuracy import Accuracy, Fold, cross_validate, summarise
+from facekd.verification.allpairs import AllPairs, all_pairs
+from facekd.verification.intervals import wilson
+from facekd.verification.operating import OperatingPoint
+from facekd.verification.rates import PairRates, pair_rates
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+    from facekd.verification.protocols.pairlist import PairList
+
+#: the false match rates at which all pairs are judged
+ALL_PAIRS_FMRS = (1e-3, 1e-4)
+
+Floats = NDArray[np.float64]
+
+
+class Result(Protocol):
+    """What every protocol's evaluation returns."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+    def figure(self) -> Figure: ...
+    def __rich__(self) -> RenderableType: ...
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """A model on a list of pairs.
+
+    ``scores`` [P] are NaN where a comparison failed; ``right`` [P] says which were decided rightly
+    under the cross-validated threshold. ``everyone`` holds all pairs of the photos, or `None` with
+    the reason in ``no_all_pairs``. ``failed`` names the photos without an embedding.
+    """
+
+    protocol: str
+    source: str
+    folds_from: str
+    photos: int
+    failed: tuple[str, ...]
+    scores: Floats
+    mated: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    folds: tuple[Fold, ...]
+    accuracy: Accuracy
+    accuracy_with_failures: Accuracy
+    rates: PairRates
+    everyone: AllPairs | None
+    everyone_points: tuple[OperatingPoint, ...]
+    no_all_pairs: str | None
+
+    @property
+    def completed(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.scores)
+
+    def curve(self) -> metrics.Roc:
+        """The ROC of the completed comparisons."""
+        return metrics.roc(
+            self.scores[self.mated & self.completed], self.scores[~self.mated & self.completed]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        lost = ~self.completed
+        return {
+            "protocol": self.protocol,
+            "list": self.source,
+            "folds_from": self.folds_from,
+            "comparisons": {
+                "mated": int(self.mated.sum()),
+                "non_mated": int((~self.mated).sum()),
+                "failed_mated": int((lost & self.mated).sum()),
+                "failed_non_mated": int((lost & ~self.mated).sum()),
+            },
+            "failures_to_acquire": {
+                "photos": self.photos,
+                "failed": len(self.failed),
+                "rate": len(self.failed) / self.photos,
+                "interval": wilson(len(self.failed), self.photos).to_dict(),
+            },
+            "accuracy": self.accuracy.to_dict(),
+            "accuracy_with_failures": self.accuracy_with_failures.to_dict(),
+            "folds": [fold.to_dict() for fold in self.folds],
+            "auc": self.rates.auc.to_dict(),
+            "eer": self.rates.eer.to_dict(),
+            "operating_points": [point.to_dict() for point in self.rates.points],
+            "all_pairs": self._all_pairs_dict(),
+            "caveats": list(self.rates.caveats),
+        }
+
+    def _all_pairs_dict(self) -> dict[str, Any]:
+        if self.everyone is None:
+            return {"absent": self.no_all_pairs}
+        return {
+            "mated": int(self.everyone.mated.size),
+            "non_mated": self.everyone.non_mated,
+            "failed_mated": self.everyone.lost_mated,
+            "failed_non_mated": self.everyone.lost_non_mated,
+            "operating_points": [point.to_dict() for point in self.everyone_points],
+        }
+
+    def figure(self) -> Figure:
+        from facekd.verification.plots import roc_figure
+
+        return roc_figure({self.protocol: self})
+
+    def __rich__(self) -> RenderableType:
+        from facekd.verification.tables import results_table
+
+        return results_table({"": self})
+
+
+def judge_pairs(
+    protocol: PairList, embeddings: NDArray[np.float32], ends: NDArray[np.int64], mated: NDArray[np.bool_]
+) -> PairResult:
+    """Everything that is said of a model on ``protocol``: ``embeddings`` [N, D] of its photos,
+    ``ends`` [P, 2] the photos of each pair, ``mated`` [P]."""
+    lost = np.asarray(np.isnan(embeddings).all(axis=1))
+    scores = _cosines(embeddings, ends)
+    scores[lost[ends].any(axis=1)] = np.nan
+    folds, right = cross_validate(scores, mated, protocol.fold, protocol.fold_names)
+    people = protocol.people
+    rates = _rates(scores, mated, ends, people)
+    everyone, why = _everyone(embeddings, people)
+    return PairResult(
+        protocol=protocol.name,
+        source=protocol.source,
+        folds_from=protocol.folds_from,
+        photos=len(embeddings),
+        failed=tuple(name for name, gone in zip(protocol.photos, lost, strict=True) if gone),
+        scores=scores,
+        mated=mated,
+        right=right,
+        folds=folds,
+        accuracy=summarise(folds),
+        accuracy_with_failures=summarise(folds, with_failures=True),
+        rates=rates,
+        everyone=everyone,
+        everyone_points=tuple(everyone.operating_point(f) for f in ALL_PAIRS_FMRS) if everyone else (),
+        no_all_pairs=why,
+    )
+
+
+def _cosines(embeddings: NDArray[np.float32], ends: NDArray[np.int64]) -> Floats:
+    rows = embeddings.astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.clip(np.einsum("pd,pd->p", rows[ends[:, 0]], rows[ends[:, 1]]), -1, 1)
+
+
+def _rates(
+    scores: Floats, mated: NDArray[np.bool_], ends: NDArray[np.int64], people: Sequence[str] | None
+) -> PairRates:
+    completed = np.isfinite(scores)
+    yes, no = completed & mated, completed & ~mated
+    if people is None:
+        return pair_rates(scores[yes], scores[no], None, None)
+    person = np.unique(people, return_inverse=True)[1]
+    return pair_rates(scores[yes], scores[no], person[ends[yes, 0]], person[ends[no]])
+
+
+def _everyone(
+    embeddings: NDArray[np.float32], people: Sequence[str] | None
+) -> tuple[AllPairs | None, str | None]:
+    if people is None:
+        return None, "the folders of the photos do not name persons"
+    try:
+        return all_pairs(embeddings, people), None
+    except UsageError as error:
+        return None, error.cause

@@ -1,0 +1,213 @@
+"""Teacher and students side by side: weighed, timed in turns, and judged where photos are given."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from facekd.benchmark import (
+    BATCH,
+    Accuracy,
+    Benchmark,
+    HardPair,
+    ModelResult,
+    Protocol,
+    accuracy_of,
+    count_model,
+    footprints,
+    model_files,
+    roc_words,
+    settings_for,
+    this_machine,
+    time_models,
+)
+from facekd.card import CropSpec, LandmarkCrop, read_card
+from facekd.errors import CannotSay, InputOutput, Misfit
+from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source, recrop
+from facekd.runtime import load_embedder
+from facekd.verification.protocols import PairList
+from facekd.workflows.acquire import locate
+from facekd.workflows.evaluate import Evaluation, evaluate
+
+#: what finished crops are, and what faces on the page are cut to
+ARCFACE_CROP = LandmarkCrop(size=112)
+#: photos tried for the crops that are embedded while timing
+_TRIED = 4 * BATCH
+_NOISE = "random pixels, since no photos were given"
+
+
+@dataclass(frozen=True)
+class TestData:
+    """Photos with a list of pairs. ``detector`` `None` takes them for 112-pixel ArcFace crops;
+    ``faces`` keeps the faces of the hardest pairs, for the page."""
+
+    data: Path
+    protocol: PairList
+    detector: str | None = "mtcnn"
+    faces: bool = False
+
+    # pytest would take the class for a test
+    __test__ = False
+
+
+def benchmark(
+    teacher: Path,
+    students: Sequence[Path],
+    test: TestData | None = None,
+    *,
+    device: str = "cpu",
+    tell: Callable[[str], object] = lambda text: None,
+    advance: Callable[[int], object] = lambda done: None,
+) -> Benchmark:
+    """Measure ``teacher`` and ``students``, ONNX files or TOML files that list several.
+
+    ``tell`` is told what is being done, ``advance`` how many more photos of ``test`` are done.
+    Raises `InputOutput`, `Unreadable`, `Misfit` or `DeviceError` where a model or the data will
+    not do.
+    """
+    files = [teacher, *students]
+    embedders = [load_embedder(file, device, 1) for file in files]
+    names = unique_names([embedder.name for embedder in embedders])
+    models = dict(zip(names, files, strict=True))
+    crops, shown = crops_for_timing(test, [embedder.spec for embedder in embedders])
+    machine = this_machine()
+    tell("counting parameters and multiply-adds")
+    counts = {name: count_model(file) for name, file in models.items()}
+    tell("measuring memory and loading, each model in processes of its own")
+    needs = footprints({name: _files_and_sizes(file) for name, file in models.items()}, device)
+    timings = []
+    for setting in settings_for(device):
+        tell(f"timing: {setting.batch} at once, {setting.threads} thread(s)")
+        timings.append(time_models(models, dict(zip(names, crops, strict=True)), setting, device))
+    accuracies, protocol = _accuracies(files, test, device, tell, advance)
+    results = tuple(
+        ModelResult(
+            name=name,
+            role="student" if place else "teacher",
+            card=embedder.card,
+            has_card=embedder.has_card,
+            counts=counts[name],
+            timings=tuple(timing[name] for timing in timings),
+            footprint=needs[name],
+            accuracy=accuracies[place],
+        )
+        for place, (name, embedder) in enumerate(zip(names, embedders, strict=True))
+    )
+    return Benchmark(results, machine, device, shown, protocol)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """``names`` without control characters (a card may hold any), repeated ones numbered."""
+    found: list[str] = []
+    for name in names:
+        plain = "".join(c if c.isprintable() else "\ufffd" for c in name) or "unnamed"
+        numbered = (f"{plain} ({number})" for number in itertools.count(2))
+        found.append(next(n for n in itertools.chain([plain], numbered) if n not in found))
+    return found
+
+
+def _files_and_sizes(model: Path) -> list[tuple[Path, int]]:
+    return [(file, read_card(file)[0].input.size) for file in model_files(model)]
+
+
+def crops_for_timing(test: TestData | None, specs: Sequence[CropSpec]) -> tuple[list[np.ndarray], str]:
+    """`BATCH` crops uint8 [B, S, S, 3] for each of ``specs``, and what they are, in words."""
+    if test is not None:
+        found = [crops for crops in faces_of(test, test.protocol.photos[:_TRIED], specs, BATCH) if crops]
+        if found:
+            told = (
+                f"{len(found)} faces of {test.data.name}, repeated to {BATCH}"
+                if len(found) < BATCH
+                else (f"{BATCH} faces of {test.data.name}")
+            )
+            order = np.arange(BATCH) % len(found)
+            return [np.stack([found[i][place] for i in order]) for place in range(len(specs))], told
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (BATCH, s.size, s.size, 3), np.uint8) for s in specs], _NOISE
+
+
+def faces_of(
+    test: TestData, photos: Sequence[str], specs: Sequence[CropSpec], most: int | None = None
+) -> list[list[Pixels] | None]:
+    """For each photo its face cut by each of ``specs``, `None` where there is none; it stops once
+    ``most`` were found."""
+    source = open_source(test.data)
+    detector = make_detector(test.detector) if test.detector else None
+    faces: list[list[Pixels] | None] = []
+    for name in locate(photos, source.names()):
+        if most is not None and sum(face is not None for face in faces) == most:
+            break
+        try:
+            photo = decode(source.read(name), name) if name else None
+            if photo is None:
+                faces.append(None)
+            elif detector is None:
+                _check_crop(name or "", photo.pixels)
+                faces.append([recrop(photo.pixels[None], ARCFACE_CROP, spec)[0] for spec in specs])
+            else:
+                face = find_face(photo, detector)
+                faces.append([cut(photo.pixels, face, spec) for spec in specs])
+        except (CannotSay, InputOutput):
+            faces.append(None)
+    return faces
+
+
+def _check_crop(name: str, pixels: Pixels) -> None:
+    size = ARCFACE_CROP.size
+    if pixels.shape != (size, size, 3):
+        raise Misfit(
+            f"{name}: aligned crops are {size} x {size} pixels, this image is {pixels.shape[1]} x "
+            f"{pixels.shape[0]}",
+            "Leave --aligned out to start from photos.",
+        )
+
+
+def _accuracies(
+    files: Sequence[Path],
+    test: TestData | None,
+    device: str,
+    tell: Callable[[str], object],
+    advance: Callable[[int], object],
+) -> tuple[list[Accuracy | None], Protocol | None]:
+    if test is None:
+        return [None] * len(files), None
+    tell(f"evaluating on {test.data.name}, protocol {test.protocol.name}")
+    found = evaluate(files, test.protocol, test.data, detector=test.detector, device=device, advance=advance)
+    accuracies = [accuracy_of(test.protocol, model.result) for model in found.models]
+    if test.faces:
+        accuracies = [_with_faces(accuracy, test) for accuracy in accuracies]
+    return list(accuracies), _protocol(found, test)
+
+
+def _protocol(found: Evaluation, test: TestData) -> Protocol:
+    lost = len(found.failures) + len(found.missing)
+    failures = f"All {found.photos:,} photos gave a face."
+    if lost:
+        failures = (
+            f"Of {found.photos:,} photos {len(found.failures):,} gave no face and {len(found.missing):,} "
+            "were not in the data; their comparisons failed."
+        )
+    result = found.models[0].result
+    return Protocol(
+        name=found.protocol,
+        data=test.data.name,
+        detector=found.detector,
+        failures=failures,
+        roc=roc_words(result),
+        caveats=result.rates.caveats,
+    )
+
+
+def _with_faces(accuracy: Accuracy, test: TestData) -> Accuracy:
+    photos = [name for pair in accuracy.hardest for name in (pair.first, pair.second)]
+    faces = [found[0] if found else None for found in faces_of(test, photos, [ARCFACE_CROP])]
+    pairs = zip(accuracy.hardest, faces[::2], faces[1::2], strict=True)
+    return replace(accuracy, hardest=tuple(_shown(*pair) for pair in pairs))
+
+
+def _shown(pair: HardPair, first: Pixels | None, second: Pixels | None) -> HardPair:
+    return pair if first is None or second is None else replace(pair, crops=(first, second))

@@ -1,0 +1,108 @@
+"""Photo to embedding in one step: detector, aligner and model held together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import CannotSay
+from facekd.gallery import Contract
+from facekd.preprocess import (
+    ALIGNER,
+    Detector,
+    Face,
+    Photo,
+    choose,
+    cut,
+    decode,
+    find_faces,
+    make_detector,
+    quality,
+)
+from facekd.runtime import Embedder, load_embedder
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a photo gave: ``embedding`` float32 [D] of unit length of the ``face`` that was taken
+    out of ``faces`` usable ones, ``quality`` in [0, 1], ``sha256`` of the photo's file."""
+
+    photo: str
+    sha256: str
+    face: Face
+    faces: int
+    quality: float
+    embedding: NDArray[np.float32]
+
+
+class Recognizer:
+    """A model with the detector that finds its faces; crops are cut as the model's card asks."""
+
+    def __init__(self, embedder: Embedder, detector: Detector) -> None:
+        self.embedder = embedder
+        self.detector = detector
+
+    @classmethod
+    def load(cls, model: str | os.PathLike[str], detector: str = "mtcnn", device: str = "cpu") -> Recognizer:
+        """From a model file and a detector as in `make_detector`.
+
+        Raises `InputOutput`, `Unreadable`, `UsageError` or `DeviceError`, as those loaders do.
+        """
+        return cls(load_embedder(model, device), make_detector(detector, device))
+
+    @property
+    def contract(self) -> Contract:
+        """What a gallery filled by this recognizer is pinned to."""
+        return Contract(
+            space=self.embedder.space,
+            dim=self.embedder.card.embedding.dim,
+            model=self.embedder.name,
+            detector=self.detector.name,
+            aligner=ALIGNER,
+        )
+
+    def assumptions(self) -> list[str]:
+        """What was taken for granted about the model, for the person at the shell."""
+        if self.embedder.has_card:
+            return []
+        return [f"{self.embedder.name} has no card: read by insightface's convention"]
+
+    def differences(self, other: Contract) -> list[str]:
+        """Where a gallery's photos were prepared in another way: its templates can be compared,
+        but the scores may be a little lower."""
+        mine = self.contract
+        pairs = (("detector", other.detector, mine.detector), ("aligner", other.aligner, mine.aligner))
+        return [f"made with {what} {then}, this is {here}" for what, then, here in pairs if then != here]
+
+    def recognise(
+        self, data: bytes | str | os.PathLike[str], name: str = "", on_many: str = "best"
+    ) -> Recognised:
+        """The embedding of one face in an image file, given as bytes or path; ``on_many`` is the
+        policy of `choose` for several faces, ``name`` what errors call the photo.
+
+        Raises `InputOutput`, `Unreadable`, `TooLarge` for the file; `NoFace`, `TooSmall`,
+        `SeveralFaces` (under "skip") for what it shows.
+        """
+        photo = decode(data, name)
+        try:
+            face, faces = self._pick(photo, on_many)
+            crop = cut(photo.pixels, face, self.embedder.spec)
+        except CannotSay as error:
+            raise type(error)(f"{photo.path}: {error.cause}", error.fix) from None
+        return Recognised(
+            photo=photo.path,
+            sha256=photo.sha256,
+            face=face,
+            faces=faces,
+            quality=quality(crop, face),
+            embedding=self.embedder.embed(crop[None])[0],
+        )
+
+    def _pick(self, photo: Photo, on_many: str) -> tuple[Face, int]:
+        """The face to take and how many there were to choose from."""
+        shape = photo.pixels.shape[:2]
+        usable = choose(find_faces(photo, self.detector), shape, "all")
+        return choose(usable, shape, on_many)[0], len(usable)

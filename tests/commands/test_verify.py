@@ -1,0 +1,165 @@
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_model import write_tiny_model
+
+from facekd.card import Calibration, Counts
+from facekd.preprocess import ALIGNER
+from facekd.workflows.recognizer import Recognizer
+
+
+def calibration(detector: str = "mtcnn", threshold: float = 0.5) -> Calibration:
+    counts = Counts(mated=100, non_mated=100_000, false_matches=100, false_non_matches=1)
+    return Calibration(
+        fmr=1e-3, threshold=threshold, low=8e-4, high=1.2e-3, data="held-out people", counts=counts,
+        detector=detector, aligner=ALIGNER,
+    )  # fmt: skip
+
+
+def test_the_threshold_decides(facekd, operator: Path, photos: Path, tiny: Path) -> None:
+    recognizer = Recognizer.load(tiny)
+    one, other = (recognizer.recognise(photos / f).embedding for f in ("a.jpg", "mirrored.jpg"))
+    score = float(one @ other)
+    for threshold, code, word in ((score - 0.01, 0, "same person:"), (score + 0.01, 1, "different persons:")):
+        ran = facekd("verify", photos / "a.jpg", photos / "mirrored.jpg", f"--threshold={threshold}")
+        assert ran.code == code
+        assert ran.out.startswith(word)
+        assert f"score {score:.4f}" in ran.out
+
+
+def test_json_states_what_the_answer_rests_on(facekd, operator: Path, photos: Path, tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "calibrated.onnx", calibration=(calibration(),))
+    ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    answer = json.loads(ran.out)
+    assert answer["same"] is True
+    assert answer["score"] > 0.99
+    assert answer["threshold"] == {"value": 0.5, "source": "card", "fmr": 1e-3, "data": "held-out people"}
+    assert answer["model"]["name"] == "calibrated"
+    assert (answer["claim"], answer["templates"], answer["notes"]) == (None, None, [])
+    assert [Path(p["path"]).name for p in answer["photos"]] == ["a.jpg", "b.jpg"]
+    assert [p["faces"] for p in answer["photos"]] == [1, 1]
+    assert "embedding" not in ran.out
+
+
+def test_the_text_states_rate_and_data(facekd, operator: Path, photos: Path, tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "calibrated.onnx", calibration=(calibration(),))
+    ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model)
+    assert "threshold 0.5000 (FMR 0.001 on held-out people)" in ran.out
+    assert facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model, "--fmr", 1e-4).code == 2
+
+
+def test_another_detector_than_the_calibrations_is_said(
+    facekd, operator: Path, photos: Path, tmp_path: Path
+) -> None:
+    model = write_tiny_model(tmp_path / "calibrated.onnx", calibration=(calibration("yunet"),))
+    ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model)
+    assert ran.code == 0
+    assert "calibrated with detector yunet, this is mtcnn" in ran.err
+
+
+def test_without_a_threshold_it_says_how_to_get_one(facekd, operator: Path, photos: Path) -> None:
+    ran = facekd("verify", photos / "a.jpg", photos / "b.jpg")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--threshold" in ran.err
+    assert "never calibrated" in ran.err
+
+
+def test_several_faces_are_said(facekd, operator: Path, photos: Path) -> None:
+    ran = facekd("verify", photos / "two.jpg", photos / "a.jpg", "--threshold", 0)
+    assert ran.code in (0, 1)
+    assert "two.jpg: 2 faces, took the one at" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("blank.jpg", 3), ("cut.jpg", 5), ("text.jpg", 5), ("empty.jpg", 5), ("absent.jpg", 5), (".", 5)],
+)
+def test_no_answer_from_a_bad_photo(facekd, operator: Path, photos: Path, name: str, code: int) -> None:
+    for pair in ((photos / "a.jpg", photos / name), (photos / name, photos / "a.jpg")):
+        ran = facekd("verify", *pair, "--threshold", 0.3)
+        assert (ran.code, ran.out) == (code, "")
+        assert (photos / name).name in ran.err
+        assert "Traceback" not in ran.err
+
+
+class TestClaim:
+    @pytest.fixture(autouse=True)
+    def enrolled(self, facekd, operator: Path, photos: Path) -> None:
+        assert facekd("enroll", "Ann", photos / "a.jpg", photos / "b.jpg").code == 0
+
+    def test_a_true_one(self, facekd, operator: Path, photos: Path, tiny: Path) -> None:
+        ran = facekd("verify", "--claim", "Ann", photos / "c.jpg", "--threshold", 0.5, "--json")
+        assert ran.code == 0
+        answer = json.loads(ran.out)
+        assert (answer["claim"], answer["templates"], answer["same"]) == ("Ann", 2, True)
+        recognizer = Recognizer.load(tiny)
+        a, b, c = (recognizer.recognise(photos / f"{f}.jpg").embedding for f in "abc")
+        expected = float(c @ (a + b) / np.linalg.norm(a + b))
+        assert answer["score"] == pytest.approx(expected, abs=1e-5)
+
+    def test_a_false_one(self, facekd, operator: Path, photos: Path) -> None:
+        ran = facekd("verify", "--claim", "Ann", photos / "mirrored.jpg", "--threshold", 0.9999)
+        assert ran.code == 1
+        assert ran.out.startswith("different persons as Ann (2 photos)")
+
+    def test_an_unknown_name(self, facekd, operator: Path, photos: Path) -> None:
+        ran = facekd("verify", "--claim", "Bo", photos / "c.jpg", "--threshold", 0.5)
+        assert (ran.code, ran.out) == (1, "")
+        assert "nobody named 'Bo'" in ran.err
+
+    def test_another_model(self, facekd, operator: Path, photos: Path, tmp_path: Path) -> None:
+        other = write_tiny_model(tmp_path / "other.onnx", seed=1)
+        ran = facekd("verify", "--claim", "Ann", photos / "c.jpg", "--threshold", 0.5, "--model", other)
+        assert (ran.code, ran.out) == (4, "")
+
+    def test_no_gallery(self, facekd, operator: Path, photos: Path, tmp_path: Path) -> None:
+        ran = facekd(
+            "verify", "--claim", "Ann", photos / "c.jpg", "--threshold", 0.5, "--gallery", tmp_path / "no.db"
+        )
+        assert (ran.code, ran.out) == (5, "")
+        assert not (tmp_path / "no.db").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("a.jpg",),
+        ("a.jpg", "b.jpg", "c.jpg"),
+        ("--claim", "Ann"),
+        ("--claim", "Ann", "a.jpg", "b.jpg"),
+        ("a.jpg", "b.jpg", "--threshold", "2"),
+        ("a.jpg", "b.jpg", "--threshold", "nan"),
+        ("a.jpg", "b.jpg", "--threshold", "0.3", "--fmr", "0.001"),
+        ("a.jpg", "b.jpg", "--threshold", "0.3", "--detector", "mctnn"),
+        ("a.jpg", "b.jpg", "--threshold", "0.3", "--device", "abacus"),
+        ("a.jpg", "b.jpg", "--treshold", "0.3"),
+    ],
+)
+def test_calls_that_make_no_sense(facekd, operator: Path, photos: Path, arguments, monkeypatch) -> None:
+    monkeypatch.chdir(photos)
+    ran = facekd("verify", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.needs_faces
+def test_real_pairs(facekd, operator: Path, faces: Path, tmp_path: Path) -> None:
+    """The first four mated and four non-mated pairs of LFW, with a fixed threshold."""
+    rows = [line.split() for line in (faces / "protocols" / "lfw_pairs.txt").read_text().splitlines()]
+    mated = [row for row in rows if len(row) == 3][:4]
+    non_mated = [row for row in rows if len(row) == 4][:4]
+    photo = lambda name, number: f"{name}/{name}_{int(number):04d}.jpg"  # noqa: E731
+    pairs = [(photo(n, a), photo(n, b), 0) for n, a, b in mated]
+    pairs += [(photo(n, a), photo(m, b), 1) for n, a, m, b in non_mated]
+    with zipfile.ZipFile(faces / "lfw.zip") as pack:
+        pack.extractall(tmp_path, {name for pair in pairs for name in pair[:2]})
+    model = faces / "models" / "edgeface_xs.onnx"
+    detector = f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}"
+    common = ("--model", model, "--detector", detector, "--threshold", 0.3)
+    codes = [facekd("verify", tmp_path / a, tmp_path / b, *common).code for a, b, _ in pairs]
+    assert codes == [expected for *_, expected in pairs]

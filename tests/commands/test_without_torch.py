@@ -1,0 +1,153 @@
+"""Operators' commands where torch and its company are not installed."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_model import write_tiny_model
+
+ABSENT = ("torch", "torchvision", "facenet_pytorch", "sklearn", "lightning_fabric", "timm", "onnxscript")
+COMMANDS = ("align", "benchmark", "card", "enroll", "evaluate", "gallery", "verify")
+
+# Python runs this file in every process before anything else, so in the processes that a command
+# starts as well. The packages are not blocked but hidden, as if they had never been installed.
+_HIDE = f"""
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {ABSENT!r}:
+            return None
+        return self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which the packages of ABSENT do not exist."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(_HIDE)
+    return {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def run(hidden: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "facekd", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env=hidden, cwd=tmp_path, timeout=120)
+
+    return run
+
+
+def test_the_packages_really_are_hidden(hidden: dict[str, str]) -> None:
+    code = (
+        "import importlib.util, sys\n"
+        f"print([n for n in {ABSENT!r} if importlib.util.find_spec(n)])\n"
+        "import numpy, cv2, onnxruntime, facekd\n"
+        "import torch\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=hidden)
+    assert ran.stdout == "[]\n"
+    assert "No module named 'torch'" in ran.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(run, name: str) -> None:
+    ran = run(name, "--help")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(f"Usage: facekd {name}")
+
+
+def test_enroll_verify_and_remove(run, photos: Path, tiny: Path) -> None:
+    common = ("--model", tiny, "--gallery", "gallery.db")
+    steps = [
+        (("enroll", "Ann", photos / "a.jpg", photos / "b.jpg", *common), 0, "enrolled Ann: 2 new"),
+        (("verify", "--claim", "Ann", photos / "c.jpg", "--threshold", "0.9", *common), 0, "same person"),
+        (("verify", photos / "a.jpg", photos / "b.jpg", "--threshold", "0.9", *common), 0, "same person"),
+        (("verify", photos / "a.jpg", photos / "blank.jpg", "--threshold", "0.9", *common), 3, ""),
+        (("gallery", "list", "--gallery", "gallery.db"), 0, "Ann"),
+        (("gallery", "remove", "Ann", "--yes", "--gallery", "gallery.db"), 0, "removed Ann: 2"),
+        (("card", tiny), 0, "embedding     32"),
+    ]
+    for arguments, code, answer in steps:
+        ran = run(*arguments)
+        assert ran.returncode == code, ran.stderr
+        assert answer in ran.stdout
+
+
+def test_align(run, photos: Path, tmp_path: Path) -> None:
+    ran = run("align", photos, tmp_path / "crops", "--jobs", 2)
+    assert ran.returncode == 0, ran.stderr
+    made = {file.stem for file in (tmp_path / "crops").iterdir() if file.suffix == ".webp"}
+    assert made == {"a", "b", "c", "mirrored", "two"}
+
+
+@pytest.mark.slow
+def test_evaluate_and_benchmark(run, photos: Path, tiny: Path, tmp_path: Path) -> None:
+    other = write_tiny_model(tmp_path / "other.onnx", seed=1)
+    rows = ["path1,path2,label"]
+    for one, two in (("a", "b"), ("a", "c"), ("b", "c")):
+        rows += [f"{one}.jpg,{two}.jpg,1", f"{one}.jpg,mirrored.jpg,0"]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    data = ("--data", photos, "--pairs", "pairs.csv")
+    ran = run("evaluate", tiny, other, *data, "--roc", "roc.png", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)
+    assert (tmp_path / "roc.png").stat().st_size > 1000
+    ran = run("benchmark", "--teacher", tiny, "--student", other, *data, "--out", "report.html", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)
+    assert "<html" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.needs_faces
+def test_real_people(run, faces: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(faces / "lfw.zip") as pack:
+        names = pack.namelist()
+        person = next(n.split("/")[0] for n in names if n.endswith("_0002.jpg"))
+        one, two = [n for n in names if n.startswith(f"{person}/")][:2]
+        other = next(n for n in names if not n.startswith(f"{person}/"))
+        pack.extractall(tmp_path, [one, two, other])
+    common = ("--model", faces / "models" / "edgeface_xs.onnx", "--detector")
+    common += (f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}", "--threshold", "0.3")
+    assert run("verify", one, two, *common).returncode == 0
+    assert run("verify", one, other, *common).returncode == 1
+
+
+def test_heavy_packages_wait_until_they_are_needed() -> None:
+    """In the full installation: importing facekd and asking for help load none of them."""
+    heavy = ("torch", "torchvision", "cv2", "onnxruntime", "onnx", "matplotlib", "scipy", "sklearn", "PIL")
+    code = (
+        "import sys, facekd\n"
+        f"print(sorted(set({heavy!r}) & set(sys.modules)))\n"
+        "from facekd.cli.main import main\n"
+        "code = main(['--help'])\n"
+        f"print(code, sorted(set({heavy!r}) & set(sys.modules)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    lines = ran.stdout.splitlines()
+    assert (lines[0], lines[-1]) == ("[]", "0 []"), ran.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_is_light(name: str) -> None:
+    heavy = ("torch", "cv2", "onnxruntime", "onnx", "matplotlib", "scipy", "sklearn")
+    code = (
+        "import sys\n"
+        "from facekd.cli.main import main\n"
+        f"main([{name!r}, '--help'])\n"
+        f"print(sorted(set({heavy!r}) & set(sys.modules)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == "[]", ran.stderr

@@ -1,0 +1,99 @@
+"""From a run folder to a file: which checkpoint, which crops, which threshold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from facekd.card import read_card
+from facekd.errors import InputOutput, UsageError
+from facekd.export import export
+from facekd.export.crops import measured_crops
+from facekd.models.teachers import load_teacher
+from facekd.runtime import load_embedder
+
+
+def test_a_run_gives_its_best_checkpoint_with_a_threshold(run_folder: Path, crops: np.ndarray) -> None:
+    done = export(run_folder)
+    assert done.path == run_folder / "student.onnx"
+    (entry,) = done.card.calibration  # five people of twenty crops, 4,000 non-mated comparisons
+    assert (entry.fmr, entry.counts.non_mated) == (1e-2, 4000)
+    card, found = read_card(done.path)
+    assert found
+    assert card == done.card
+    assert card.architecture == "plainres_small(dim=24)"
+    assert card.provenance.images_seen == 32  # best is step 4
+    best = load_teacher(str(run_folder / "checkpoints" / "step-4")).targets(crops).embedding.numpy()
+    np.testing.assert_allclose(load_embedder(done.path).embed(crops), best, atol=1e-5)
+
+
+def test_the_threshold_is_what_counting_all_pairs_gives(run_folder: Path) -> None:
+    # ten people of twenty crops: 18,000 non-mated comparisons, enough for FMR 1e-2 only
+    pack = run_folder.parent.parent / "pack.zip"
+    done = export(run_folder / "checkpoints" / "last", run_folder / "last.onnx", data=[pack])
+    assert done.uncalibrated is None
+    (entry,) = done.card.calibration
+    assert entry.fmr == 1e-2
+    assert entry.counts.non_mated == 18_000
+    assert entry.counts.mated == 10 * 190
+    assert done.card.provenance.images_seen == 64  # last is step 8
+    measured = measured_crops([pack], None)
+    assert measured.labelled is not None
+    pixels = np.stack([measured.labelled.read(index) for index in range(200)])
+    rows = load_embedder(done.path).embed(pixels)
+    people = measured.labelled.labels
+    apart = np.triu(people[:, None] != people[None, :])
+    matches = int(((rows @ rows.T)[apart] >= entry.threshold).sum())
+    assert abs(matches - entry.counts.false_matches) <= 1  # one score may round to the other side
+    assert matches / 18_000 <= 1e-2 + 1e-4
+    assert entry.low <= entry.counts.false_matches / 18_000 <= entry.high
+
+
+def test_only_even_lines_of_the_heldout_list_calibrate(run_folder: Path) -> None:
+    measured = measured_crops([], run_folder)
+    assert measured.labelled is not None
+    assert sorted(measured.labelled.people) == ["p1", "p3", "p5", "p7", "p9"]
+    assert len(measured.some(64)) == 64
+    assert measured.name == "held-out people of windows (5 people, 100 crops)"
+
+
+def test_without_crops_nothing_is_exported(run_folder: Path, tmp_path: Path) -> None:
+    (run_folder.parent.parent / "pack.zip").unlink()
+    with pytest.raises(UsageError, match=r"not there: .*pack\.zip"):
+        export(run_folder)
+    assert not (run_folder / "student.onnx").exists()
+
+
+def test_what_is_not_a_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputOutput, match="no weights there"):
+        export(tmp_path)
+    with pytest.raises(InputOutput, match="no such file or folder"):
+        export(tmp_path / "none")
+
+
+def test_an_exported_model_is_named_onnx(run_folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"named \.onnx"):
+        export(run_folder, run_folder / "student.pt")
+
+
+@pytest.mark.slow
+def test_a_box_crop_network_exports_with_its_own_contract(run_folder: Path, tmp_path: Path) -> None:
+    from facekd.models.torchvision_ops import ensure_torchvision_ops
+
+    ensure_torchvision_ops()
+    from facenet_pytorch import InceptionResnetV1
+
+    torch.manual_seed(0)
+    weights = tmp_path / "inception.pt"
+    torch.save(InceptionResnetV1().state_dict(), weights)
+    done = export(f"inception:{weights}", tmp_path / "inception.onnx", [run_folder / "recipe.toml"])
+    assert done.uncalibrated is not None
+    assert "box crops" in done.uncalibrated
+    embedder = load_embedder(done.path)
+    assert (embedder.spec.kind, embedder.spec.size) == ("box", 160)
+    assert (embedder.card.input.mean, embedder.card.input.std) == (127.5, 128.0)
+    photo = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), np.uint8)
+    assert embedder.embed(photo).shape == (2, 512)

@@ -1,0 +1,187 @@
+"""Every format a photo comes in, and everything that is none."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from facekd.errors import InputOutput, TooLarge, Unreadable
+from facekd.preprocess import decode
+
+SMALL = np.ascontiguousarray(skimage.data.astronaut()[40:200:2, 160:300:2])
+
+
+def saved(image: Image.Image, kind: str, **settings: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
+    return file.getvalue()
+
+
+def mean_difference(a: np.ndarray, b: np.ndarray) -> float:
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == np.uint8
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("PPM", {}), ("WEBP", {"lossless": True})],
+)
+def test_lossless_formats_come_back_as_they_were(kind: str, settings: dict[str, object]) -> None:
+    data = saved(Image.fromarray(SMALL), kind, **settings)
+    photo = decode(data, "photo")
+    assert np.array_equal(photo.pixels, SMALL)
+    assert photo.pixels.flags["C_CONTIGUOUS"]
+    assert (photo.path, photo.sha256) == ("photo", hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize(("kind", "quality"), [("JPEG", 95), ("WEBP", 95)])
+def test_lossy_formats_come_close(kind: str, quality: int) -> None:
+    assert mean_difference(decode(saved(Image.fromarray(SMALL), kind, quality=quality)).pixels, SMALL) < 6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
+    # how a camera held that way stores the scene (EXIF 2.3, tag 0x0112)
+    stored = {
+        1: SMALL,
+        2: SMALL[:, ::-1],
+        3: SMALL[::-1, ::-1],
+        4: SMALL[::-1],
+        5: SMALL.transpose(1, 0, 2),
+        6: np.rot90(SMALL, 1),
+        7: SMALL[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(SMALL, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    settings = {"quality": 97, "subsampling": 0} if kind == "JPEG" else {}
+    found = decode(saved(image, kind, exif=exif, **settings)).pixels
+    assert mean_difference(found, SMALL) <= (3 if kind == "JPEG" else 0)
+
+
+def test_broken_exif_says_nothing_about_the_pixels() -> None:
+    data = saved(Image.fromarray(SMALL), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + b"\x01" * 40)
+    assert decode(data).pixels.shape == SMALL.shape
+
+
+def test_grey_and_bilevel_become_three_equal_channels() -> None:
+    grey = Image.fromarray(SMALL).convert("L")
+    assert np.array_equal(decode(saved(grey, "PNG")).pixels, np.repeat(np.asarray(grey)[..., None], 3, 2))
+    assert set(np.unique(decode(saved(grey.convert("1"), "PNG")).pixels)) == {0, 255}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_keeps_its_colours(kind: str) -> None:
+    cmyk = Image.fromarray(SMALL).convert("CMYK")
+    settings = {"quality": 97} if kind == "JPEG" else {}
+    assert mean_difference(decode(saved(cmyk, kind, **settings)).pixels, SMALL) < 6
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bits_are_scaled_not_clipped(suffix: str) -> None:
+    deep = SMALL.astype(np.uint16) * 257
+    grey = np.ascontiguousarray(deep[..., 1])
+    colour_file = cv2.imencode(suffix, np.ascontiguousarray(deep[..., ::-1]))[1].tobytes()
+    grey_file = cv2.imencode(suffix, grey)[1].tobytes()
+    assert np.array_equal(decode(grey_file).pixels[..., 0], SMALL[..., 1])
+    if suffix == ".png":
+        assert np.abs(decode(colour_file).pixels.astype(int) - SMALL).max() <= 1
+
+
+def test_transparency_is_laid_on_white() -> None:
+    half = np.dstack([SMALL, np.full(SMALL.shape[:2], 255, np.uint8)])
+    half[:10, :, 3] = 0
+    half[10:20, :, 3] = 128
+    found = decode(saved(Image.fromarray(half), "PNG")).pixels
+    assert (found[:10] == 255).all()
+    assert np.array_equal(found[20:], SMALL[20:])
+    blended = SMALL[10:20] * (128 / 255) + 255 * (127 / 255)
+    assert np.abs(found[10:20] - blended).max() <= 1
+
+
+def test_palette_with_a_transparent_colour() -> None:
+    flat = np.zeros((8, 8), np.uint8)
+    flat[4:] = 1
+    image = Image.fromarray(flat, "P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    found = decode(saved(image, "PNG", transparency=0)).pixels
+    assert (found[:4] == 255).all()
+    assert (found[4:] == (40, 50, 60)).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
+    red, blue = Image.new("RGB", (20, 10), (250, 0, 0)), Image.new("RGB", (20, 10), (0, 0, 250))
+    data = saved(red, kind, save_all=True, append_images=[blue, red], duration=50)
+    found = decode(data).pixels
+    assert found.shape == (10, 20, 3)
+    assert found[..., 0].min() > 200
+    assert found[..., 2].max() < 50
+
+
+def test_a_path_is_read_and_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(saved(Image.fromarray(SMALL), "PNG"))
+    assert decode(file).path == str(file)
+    with pytest.raises(InputOutput, match="No such file"):
+        decode(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.6])
+def test_a_file_cut_short_is_unreadable(kind: str, part: float) -> None:
+    data = saved(Image.fromarray(SMALL), kind)
+    with pytest.raises(Unreadable, match="holiday"):
+        decode(data[: int(len(data) * part)], "holiday")
+
+
+@pytest.mark.parametrize(
+    "data", [b"hello, I am a text", b"\x89PNG\r\n\x1a\n" + b"\0" * 30, b"%!PS-Adobe-3.0 EPSF-3.0"]
+)
+def test_what_is_no_image_is_unreadable(data: bytes) -> None:
+    with pytest.raises(Unreadable):
+        decode(data)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises a size and holds no pixels: decoding it can only fail."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = b"IHDR" + header
+    ends = b"\0\0\0\0IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + ends
+
+
+@pytest.mark.parametrize("size", [(10_001, 10_000), (14_000, 14_000), (60_000, 60_000), (2**31 - 1, 1)])
+def test_a_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    with pytest.raises(TooLarge):
+        decode(png_header(*size))
+
+
+def test_a_size_within_the_limit_is_not_refused() -> None:
+    with pytest.raises(Unreadable):
+        decode(png_header(10_000, 10_000))
+
+
+def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("source", "decode"):
+        room = importlib.import_module(f"facekd.preprocess.{module}")
+        monkeypatch.setattr(room, "MAX_BYTES", 1000)
+    file = tmp_path / "a.bmp"
+    file.write_bytes(b"BM" + b"\0" * 2000)
+    with pytest.raises(TooLarge, match="2,002 bytes"):
+        decode(file)
+    with pytest.raises(TooLarge, match="2,002 bytes"):
+        decode(file.read_bytes())

@@ -1,0 +1,269 @@
+"""MTCNN against facenet-pytorch; YuNet and SCRFD against MTCNN; the files they come from."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+
+from facekd.errors import DeviceError, InputOutput, Unreadable, UsageError
+from facekd.preprocess import Detector, Pixels, decode, detector_names, find_face, make_detector, open_source
+from facekd.preprocess.boxes import suppress
+from facekd.preprocess.detectors import _mtcnn_files as mtcnn_files
+from facekd.preprocess.detectors import export_mtcnn
+from facekd.preprocess.detectors._torch_file import read_state_dict
+
+ASTRONAUT = skimage.data.astronaut()
+
+
+@pytest.fixture(scope="module")
+def mtcnn(cache: Path) -> Detector:
+    return make_detector("mtcnn", threads=1)
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Any:
+    torch = pytest.importorskip("torch")
+    from facekd.models.torchvision_ops import ensure_torchvision_ops
+
+    ensure_torchvision_ops()
+    from facenet_pytorch import MTCNN
+
+    torch.set_num_threads(1)
+    return MTCNN(keep_all=True)
+
+
+def assert_agree(mtcnn: Detector, theirs: Any, pixels: Pixels) -> int:
+    """Same faces, boxes, probabilities and landmarks; returns how many."""
+    boxes, scores, points = theirs.detect(pixels, landmarks=True)
+    ours = mtcnn.detect(pixels)
+    if boxes is None:
+        assert ours == []
+        return 0
+    order = np.argsort(-scores.astype(float), kind="stable")
+    assert len(ours) == len(order)
+    for face, index in zip(ours, order, strict=True):
+        assert np.abs(face.box - boxes[index]).max() < 0.01
+        assert abs(face.score - scores[index]) < 1e-4
+        assert np.abs(face.landmarks - points[index]).max() < 0.01
+    return len(ours)
+
+
+def test_mtcnn_agrees_with_facenet_pytorch(mtcnn: Detector, theirs: Any) -> None:
+    assert assert_agree(mtcnn, theirs, ASTRONAUT) == 1
+    four = np.concatenate([ASTRONAUT[:300, 80:380], ASTRONAUT[:300, 80:380][:, ::-1]], axis=1)
+    assert assert_agree(mtcnn, theirs, np.concatenate([four, four[:, ::-1]])[20:, 7:]) == 4
+    cut_off = ASTRONAUT[70:200, 195:300]
+    assert_agree(mtcnn, theirs, np.ascontiguousarray(cut_off))
+    assert_agree(mtcnn, theirs, np.random.default_rng(0).integers(0, 255, (200, 130, 3), dtype=np.uint8))
+
+
+def test_mtcnn_of_pictures_too_small_or_empty(mtcnn: Detector) -> None:
+    for shape in ((1, 1, 3), (19, 19, 3), (12, 500, 3), (90, 70, 3)):
+        assert mtcnn.detect(np.zeros(shape, np.uint8)) == []
+
+
+@pytest.mark.needs_faces
+def test_mtcnn_agrees_on_real_photos(mtcnn: Detector, theirs: Any, faces: Path) -> None:
+    source = open_source(faces / "lfw.zip")
+    photos = [decode(source.read(name), name).pixels for name in source.names()[30::900]]
+    assert sum(assert_agree(mtcnn, theirs, pixels) for pixels in photos) >= len(photos)
+
+
+@pytest.mark.needs_faces
+@pytest.mark.parametrize("spec", ["yunet:yunet_2023mar.onnx", "scrfd:scrfd_500m.onnx"])
+def test_other_detectors_put_the_landmarks_where_mtcnn_does(spec: str, mtcnn: Detector, faces: Path) -> None:
+    name, _, file = spec.partition(":")
+    detector = make_detector(f"{name}:{faces / 'detectors' / file}", threads=1)
+    assert detector.name == Path(file).stem
+    source = open_source(faces / "lfw.zip")
+    away = []
+    for photo_name in source.names()[40::900]:
+        photo = decode(source.read(photo_name), photo_name)
+        there, here = find_face(photo, mtcnn), find_face(photo, detector)
+        eyes = np.linalg.norm(there.landmarks[1] - there.landmarks[0])
+        away.append(np.linalg.norm(here.landmarks - there.landmarks, axis=1).mean() / eyes)
+        assert here.landmarks[0, 0] < here.landmarks[1, 0]
+        assert here.landmarks[3, 0] < here.landmarks[4, 0]
+        x1, y1, x2, y2 = here.box
+        assert ((here.landmarks > (x1, y1)) & (here.landmarks < (x2, y2))).all()
+    assert np.mean(away) < 0.2
+
+
+@pytest.mark.needs_faces
+@pytest.mark.parametrize("spec", ["yunet:yunet_2023mar.onnx", "scrfd:scrfd_500m.onnx"])
+def test_faces_scale_and_sort_on_photos_larger_than_the_network_sees(spec: str, faces: Path) -> None:
+    name, _, file = spec.partition(":")
+    detector = make_detector(f"{name}:{faces / 'detectors' / file}", threads=1)
+    (alone,) = detector.detect(ASTRONAUT)
+    large = ASTRONAUT.repeat(2, axis=0).repeat(2, axis=1)
+    (doubled,) = detector.detect(large)
+    eyes = np.linalg.norm(alone.landmarks[1] - alone.landmarks[0])
+    assert np.linalg.norm(doubled.landmarks / 2 - alone.landmarks, axis=1).mean() < 0.1 * eyes
+    assert np.abs(doubled.box / 2 - alone.box).mean() < 0.1 * eyes
+    two = detector.detect(np.concatenate([ASTRONAUT, ASTRONAUT[:, ::-1]], axis=1))
+    assert len(two) == 2
+    assert two[0].score >= two[1].score
+    assert detector.detect(np.zeros((33, 65, 3), np.uint8)) == []
+
+
+def test_the_registry_lists_the_folder() -> None:
+    assert detector_names() == ["mtcnn", "scrfd", "yunet"]
+    with pytest.raises(UsageError, match="mtcnn, scrfd, yunet"):
+        make_detector("retinaface")
+
+
+@pytest.mark.parametrize("name", ["yunet", "scrfd"])
+def test_model_files_that_are_missing_or_wrong(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"{name}:FILE"):
+        make_detector(name)
+    with pytest.raises(InputOutput, match="no such model file"):
+        make_detector(f"{name}:{tmp_path / 'absent.onnx'}")
+    wrong = tmp_path / "wrong.onnx"
+    wrong.write_bytes(b"not a model")
+    with pytest.raises(Unreadable):
+        make_detector(f"{name}:{wrong}")
+
+
+@pytest.mark.needs_faces
+def test_a_model_that_is_no_detector(faces: Path) -> None:
+    model = faces / "models" / "edgeface_xxs.onnx"
+    for name in ("yunet", "scrfd"):
+        with pytest.raises(Unreadable):
+            make_detector(f"{name}:{model}")
+    with pytest.raises(DeviceError):
+        make_detector(f"yunet:{faces / 'detectors' / 'yunet_2023mar.onnx'}", device="cuda")
+
+
+def test_suppression_by_hand() -> None:
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 4.9], [20, 20, 30, 30]], np.float32)
+    scores = np.array([0.8, 0.9, 0.7, 0.6], np.float32)
+    # the second is best; the first shares exactly half with it, the third 0.98
+    assert suppress(boxes, scores, 0.5).tolist() == [1, 0, 3]
+    assert suppress(boxes, scores, 0.49).tolist() == [1, 3]
+    assert suppress(boxes[:0], scores[:0], 0.5).tolist() == []
+
+
+# --- the converted files -----------------------------------------------------------------------
+
+
+def test_weights_are_read_as_torch_reads_them(cache: Path) -> None:
+    torch = pytest.importorskip("torch")
+    for name, content in (mtcnn_files._installed_weights() or {}).items():
+        import io
+
+        expected = torch.load(io.BytesIO(content), weights_only=True)
+        found = read_state_dict(content, name)
+        assert list(found) == list(expected)
+        assert all(np.array_equal(found[key], expected[key].numpy()) for key in found)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (print, ("this ran",))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_hostile_weights_file_runs_nothing(protocol: int, capsys: pytest.CaptureFixture[str]) -> None:
+    content = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {}))
+    for hostile in (pickle.dumps(Hostile(), protocol), content + pickle.dumps(Hostile(), protocol)):
+        with pytest.raises(Unreadable, match="not part of a state dict"):
+            read_state_dict(hostile, "evil.pt")
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_cut_short_are_unreadable(cache: Path) -> None:
+    content = (mtcnn_files._installed_weights() or {})["pnet"]
+    for length in (0, 10, 500, len(content) - 1000):
+        with pytest.raises(Unreadable):
+            read_state_dict(content[:length], "pnet.pt")
+
+
+def test_the_cache_is_made_once_and_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setenv("FACEKD_CACHE", str(tmp_path))
+    first = mtcnn_files.mtcnn_networks()
+    (folder,) = tmp_path.iterdir()
+    times = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert sorted(f.name for f in folder.iterdir()) == ["mtcnn.json", "onet.onnx", "pnet.onnx", "rnet.onnx"]
+    assert mtcnn_files.mtcnn_networks() == first
+    assert times == {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    (folder / "rnet.onnx").write_bytes(b"damaged")
+    assert mtcnn_files.mtcnn_networks() == first
+    (folder / "mtcnn.json").unlink()
+    assert mtcnn_files.mtcnn_networks() == first
+    assert mtcnn_files.read_networks(folder) == first
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    file = tmp_path / "a file, not a folder"
+    file.touch()
+    monkeypatch.setenv("FACEKD_CACHE", str(file))
+    assert make_detector("mtcnn", threads=1).name == "mtcnn"
+
+
+def test_starting_many_times_at_once_leaves_one_good_cache(tmp_path: Path, cache: Path) -> None:
+    program = "from facekd.preprocess import make_detector; make_detector('mtcnn', threads=1)"
+    environment = {"FACEKD_CACHE": str(tmp_path), "PATH": ""}
+    started = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(4)]
+    assert [process.wait(60) for process in started] == [0] * 4
+    (folder,) = tmp_path.iterdir()
+    assert sorted(mtcnn_files.read_networks(folder)) == ["onet", "pnet", "rnet"]
+    assert len(list(folder.iterdir())) == 4
+
+
+def without_facenet_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "facenet_pytorch" else real(name, *a)
+    )
+
+
+def test_without_facenet_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, mtcnn: Detector
+) -> None:
+    export_mtcnn(tmp_path / "exported")
+    without_facenet_pytorch(monkeypatch)
+    assert make_detector("mtcnn", threads=1).name == "mtcnn"  # the cache still serves
+    monkeypatch.setenv("FACEKD_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match=r"(?s)not installed.*detector export DIR.*yunet:FILE.*scrfd:FILE"):
+        make_detector("mtcnn")
+    exported = make_detector(f"mtcnn:{tmp_path / 'exported'}", threads=1)
+    assert np.array_equal(exported.detect(ASTRONAUT)[0].landmarks, mtcnn.detect(ASTRONAUT)[0].landmarks)
+
+
+def test_exported_files_that_are_absent_or_damaged(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(InputOutput, match="no converted MTCNN"):
+        make_detector(f"mtcnn:{tmp_path}")
+    export_mtcnn(tmp_path)
+    manifest = json.loads((tmp_path / "mtcnn.json").read_text())
+    (tmp_path / "mtcnn.json").write_text(json.dumps(manifest | {"onet": "0" * 64}))
+    with pytest.raises(Unreadable, match=r"onet\.onnx: damaged"):
+        make_detector(f"mtcnn:{tmp_path}")
+    (tmp_path / "mtcnn.json").write_text("[1")
+    with pytest.raises(Unreadable, match="damaged"):
+        make_detector(f"mtcnn:{tmp_path}")
+
+
+def test_detecting_loads_no_torch(cache: Path) -> None:
+    program = (
+        "import sys, numpy as np\n"
+        "import facekd.preprocess as p\n"
+        "early = {'cv2', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules)\n"
+        "p.make_detector('mtcnn', threads=1).detect(np.zeros((60, 60, 3), np.uint8))\n"
+        "late = {'torch', 'torchvision', 'facenet_pytorch', 'sklearn'} & set(sys.modules)\n"
+        "print(early | late)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"

@@ -1,0 +1,79 @@
+"""Views are pure functions of crop, key and settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from skimage import data
+
+from facekd.training import Augmentation
+
+FACE = np.ascontiguousarray(data.astronaut()[20:132, 170:282])
+EVERYTHING = Augmentation(
+    shift=3,
+    rotate=8,
+    scale=0.1,
+    colour=0.3,
+    p_grey=0.3,
+    p_low_resolution=0.5,
+    p_blur=0.5,
+    p_jpeg=0.5,
+    p_erase=0.5,
+)
+
+
+def test_same_key_same_view_other_key_other_view() -> None:
+    before = FACE.copy()
+    views = [EVERYTHING.view(FACE, (7, 3, k)) for k in range(6)]
+    assert np.array_equal(FACE, before)
+    for k, view in enumerate(views):
+        assert np.array_equal(view, EVERYTHING.view(FACE, (7, 3, k)))
+        assert view.shape == FACE.shape
+        assert view.dtype == np.uint8
+    assert len({view.tobytes() for view in views}) == 6
+    assert not np.array_equal(EVERYTHING.view(FACE, (8, 3, 0)), views[0])
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    assert np.array_equal(Augmentation().view(FACE, (0, 0, 0)), FACE)
+
+
+def test_each_setting_does_what_its_name_says() -> None:
+    grey = Augmentation(p_grey=1).view(FACE, (0, 0, 0)).astype(int)
+    assert np.ptp(grey, axis=2).max() <= 1
+    low = Augmentation(p_low_resolution=1, low_resolution=8).view(FACE, (0, 0, 1))
+    assert _detail(low) < 0.7 * _detail(FACE)
+    assert _detail(Augmentation(p_blur=1).view(FACE, (0, 0, 0))) < 0.9 * _detail(FACE)
+    erased = Augmentation(p_erase=1).view(FACE, (0, 0, 0))
+    changed = (erased != FACE).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    share = (np.ptp(rows) + 1) * (np.ptp(columns) + 1) / changed.size
+    assert 0.15**2 - 0.01 <= share <= 0.4**2 + 0.01
+    assert not np.array_equal(Augmentation(p_jpeg=1).view(FACE, (0, 0, 0)), FACE)
+
+
+def _detail(pixels: np.ndarray) -> float:
+    return float(np.abs(np.diff(pixels.astype(float), axis=1)).mean())
+
+
+def test_a_shift_stays_within_its_bound() -> None:
+    dot = np.zeros((112, 112, 3), np.uint8)
+    dot[54:58, 54:58] = 255
+    centres = []
+    for key in range(200):
+        view = Augmentation(shift=4).view(dot, (0, 0, key))[..., 0].astype(float)
+        grid = np.indices(view.shape)
+        centres.append([(grid[axis] * view).sum() / view.sum() - 55.5 for axis in (0, 1)])
+    found = np.abs(centres)
+    assert found.max() <= 4.05
+    assert found.max() > 3.5
+    assert abs(np.mean(centres)) < 0.5
+
+
+def test_settings_out_of_range_are_refused_and_digests_differ() -> None:
+    with pytest.raises(ValidationError):
+        Augmentation(p_blur=1.5)
+    with pytest.raises(ValidationError):
+        Augmentation(blurr=0.5)  # type: ignore[call-arg]
+    assert Augmentation(shift=1).digest != Augmentation(shift=2).digest

@@ -1,0 +1,121 @@
+"""Training data: what is listed, whose it is, what is left out."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facekd.errors import InputOutput, Misfit, Unreadable
+from facekd.training.data import open_crops
+from facekd.training.data.crops import open_identities
+
+
+def write_crop(path: Path, value: int, side: int = 112) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((side, side, 3), value, np.uint8)
+    pixels[:, : side // 2, 0] = 250  # the left half is red
+    cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for person, crops in {"ann": 3, "bob": 2, "cid": 1}.items():
+        for number in range(crops):
+            write_crop(tmp_path / "known" / person / f"{number}.png", 10 * number)
+    for number in range(4):
+        write_crop(tmp_path / "web" / "any" / f"{number}.png", 100)
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as pack:
+        for number in range(2):
+            pack.write(tmp_path / "known" / "ann" / f"{number}.png", f"bobby/{number}.png")
+    return tmp_path
+
+
+def test_folders_packs_and_unlabelled_are_one_set(tree: Path) -> None:
+    crops = open_crops([tree / "known", tree / "pack.zip"], [tree / "web"])
+    assert crops.people == ("ann", "bob", "cid", "bobby")
+    assert crops.counts().tolist() == [3, 2, 1, 2]
+    assert crops.labels.tolist() == [0, 0, 0, 1, 1, 2, 3, 3, -1, -1, -1, -1]
+    assert crops.describe() == "12 crops: 8 of 4 identities (3 with fewer than three crops), 4 unlabelled"
+    pixels = crops.read(7)  # a pack member
+    assert pixels[0, 0].tolist() == [250, 10, 10]
+    assert pixels[0, 100].tolist() == [10, 10, 10]
+
+
+def test_merge_exclude_and_doubts(tree: Path) -> None:
+    (tree / "same.csv").write_text("label,merge_into,crops\nbobby,bob,2\n")
+    (tree / "out.txt").write_text("cid\nweb/any/3.png\nknown/ann/2.png\n")
+    (tree / "doubts.csv").write_text("pack,crop\nknown,bob/1.png\npack,bobby/0.png\n")
+    crops = open_crops(
+        [tree / "known", tree / "pack.zip"], [tree / "web"],
+        tree / "same.csv", [tree / "out.txt"], tree / "doubts.csv",
+    )  # fmt: skip
+    assert crops.people == ("ann", "bob")
+    assert crops.counts().tolist() == [2, 2]  # bob/0 and bobby/1; the doubtful stay, unlabelled
+    assert len(crops) == 2 + 2 + 2 + 3
+    assert int((crops.labels < 0).sum()) == 2 + 3
+
+
+def test_heldout_identities_are_found_under_either_label(tree: Path) -> None:
+    (tree / "same.csv").write_text("label,merge_into\nbobby,bob\n")
+    held = open_identities([tree / "known", tree / "pack.zip"], ["bobby"], tree / "same.csv")
+    assert held.people == ("bob",)
+    assert len(held) == 4
+    rest = open_crops(
+        [tree / "known", tree / "pack.zip"], merge=tree / "same.csv", exclude=[_list(tree, "bob")]
+    )
+    assert set(rest.people) == {"ann", "cid"}
+    assert not set(rest.names) & set(held.names)
+
+
+def _list(tree: Path, *lines: str) -> Path:
+    file = tree / "list.txt"
+    file.write_text("\n".join(lines))
+    return file
+
+
+def test_the_digest_names_the_crops(tree: Path) -> None:
+    whole = open_crops([tree / "known"])
+    assert whole.digest == open_crops([tree / "known"]).digest
+    assert whole.digest != open_crops([tree / "known"], exclude=[_list(tree, "cid")]).digest
+
+
+def test_bad_crops_are_named(tree: Path) -> None:
+    write_crop(tree / "known" / "ann" / "9.png", 1, side=100)
+    (tree / "known" / "bob" / "9.png").write_bytes(b"not an image")
+    (tree / "known" / "cid" / "9.png").write_bytes(b"")
+    crops = open_crops([tree / "known"])
+    place = {name: index for index, name in enumerate(crops.names)}
+    with pytest.raises(Misfit, match=r"ann/9.png: 100 x 100 pixels"):
+        crops.read(place["ann/9.png"])
+    for name in ("bob/9.png", "cid/9.png"):
+        with pytest.raises(Unreadable, match=name):
+            crops.read(place[name])
+
+
+def test_missing_and_empty_data_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputOutput, match="no such file"):
+        open_crops([tmp_path / "nowhere"])
+    with pytest.raises(InputOutput, match="no crops"):
+        open_crops([tmp_path])
+    with pytest.raises(InputOutput, match="no training data"):
+        open_crops()
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(Unreadable, match="no column label, merge_into"):
+        open_crops([tmp_path], merge=tmp_path / "bad.csv")
+
+
+@pytest.mark.needs_faces
+def test_the_given_packs_split_as_stated(faces: Path) -> None:
+    packs = [faces / f"train-labelled-{n}.zip" for n in (1, 2)]
+    wanted = (faces / "protocols" / "heldout_identities.txt").read_text().split()
+    held = open_identities(packs, wanted, faces / "same_people.csv")
+    assert len(held) == 6741
+    assert len(held.people) == 300
+    counts = held.counts()
+    mated = int((counts * (counts - 1) // 2).sum())
+    assert mated == 84_367
+    assert round((6741 * 6740 // 2 - mated) / 1e6, 1) == 22.6

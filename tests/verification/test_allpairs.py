@@ -1,0 +1,194 @@
+"""All pairs streamed, against all pairs at once."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facekd.card import Calibration
+from facekd.errors import UsageError
+from facekd.verification import all_pairs, allpairs, calibrate_threshold, calibration_entries, metrics
+
+
+def _people(photos: int, people: int, seed: int = 0, dim: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(people, size=photos)
+    centres = random.normal(size=(people, dim))
+    return (centres[labels] + 0.7 * random.normal(size=(photos, dim))).astype(np.float32), labels
+
+
+def _at_once(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    one, other = np.triu_indices(len(unit), 1)
+    scores, same = (unit @ unit.T)[one, other], labels[one] == labels[other]
+    return scores[same], scores[~same]
+
+
+@pytest.mark.parametrize("fmr", [1e-2, 1e-3, 1e-4])
+def test_streamed_scores_are_all_scores(fmr: float) -> None:
+    embeddings, labels = _people(1500, 120)
+    mated, non_mated = _at_once(embeddings, labels)
+    pairs = all_pairs(embeddings, [f"person {label}" for label in labels])
+    assert (pairs.mated.size, pairs.non_mated) == (mated.size, non_mated.size)
+    np.testing.assert_allclose(np.sort(pairs.mated), np.sort(mated), atol=1e-6)
+    np.testing.assert_allclose(pairs.tail, -np.sort(-non_mated)[: pairs.tail.size], atol=1e-6)
+    assert pairs.tail.size >= 0.02 * non_mated.size
+    assert pairs.tar_at(fmr) == pytest.approx(metrics.tar_at_fmr(mated, non_mated, fmr), abs=1e-3)
+    threshold = pairs.threshold_at(fmr)
+    assert pairs.false_matches(threshold) <= non_mated.size * fmr
+    assert pairs.false_matches(threshold) == pytest.approx((non_mated >= threshold).sum(), abs=1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=3, max_size=20))
+def test_small_sets_with_ties(photos: list[tuple[int, int]]) -> None:
+    labels = np.array([label for label, _ in photos])
+    # six directions only, at right angles: the scores are 0 and 1, almost all tied
+    embeddings = np.eye(6, dtype=np.float32)[[direction for _, direction in photos]]
+    mated, non_mated = _at_once(embeddings, labels)
+    if not mated.size or not non_mated.size:
+        with pytest.raises(UsageError, match="comparison among"):
+            all_pairs(embeddings, labels)
+        return
+    pairs = all_pairs(embeddings, labels)
+    np.testing.assert_array_equal(np.sort(pairs.mated), np.sort(mated))
+    assert pairs.tail.size == pairs.non_mated == non_mated.size
+    for fmr in (0.01, 0.3, 0.7):
+        assert pairs.threshold_at(fmr) == pytest.approx(metrics.threshold_at_fmr(mated, non_mated, fmr))
+        assert pairs.tar_at(fmr) == metrics.tar_at_fmr(mated, non_mated, fmr)
+
+
+def test_the_tail_names_its_persons() -> None:
+    embeddings, labels = _people(400, 40, seed=1)
+    pairs = all_pairs(embeddings, labels)
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    scores = unit @ unit.T
+    names = np.unique(labels)
+    for score, (one, other) in zip(pairs.tail[::97], pairs.tail_people[::97], strict=True):
+        theirs = scores[np.ix_(labels == names[one], labels == names[other])]
+        assert one != other
+        assert np.abs(theirs - score).min() < 1e-6
+    assert pairs.photos.sum() == 400
+
+
+def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = _people(300, 30, seed=2)
+    whole = all_pairs(embeddings, labels)
+    monkeypatch.setattr(allpairs, "_ROWS", 7)
+    monkeypatch.setattr(allpairs, "_COLUMNS", 11)
+    small = all_pairs(embeddings, labels)
+    np.testing.assert_allclose(np.sort(small.mated), np.sort(whole.mated), atol=1e-6)
+    np.testing.assert_allclose(small.tail, whole.tail, atol=1e-6)
+
+
+def test_failures_are_counted_with_the_comparisons_they_cost() -> None:
+    embeddings, labels = _people(200, 20, seed=3)
+    mated, non_mated = _at_once(embeddings, labels)
+    embeddings[[4, 17, 90]] = np.nan
+    pairs = all_pairs(embeddings, labels)
+    assert pairs.failures == 3
+    assert pairs.mated.size + pairs.lost_mated == mated.size
+    assert pairs.non_mated + pairs.lost_non_mated == non_mated.size
+    assert pairs.lost_mated > 0
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "told"),
+    [
+        (np.ones((3, 4)), [1, 1], r"\[N, D\]"),
+        (np.ones(3), [1, 1, 2], r"\[N, D\]"),
+        (np.zeros((3, 4)), [1, 1, 2], "no length"),
+        (np.array([[1, np.nan], [1, 1], [0, 1]]), [1, 1, 2], "not finite"),
+        (np.array([[1, np.inf], [1, 1], [0, 1]]), [1, 1, 2], "not finite"),
+        (np.eye(3), [1, 1, 1], "no non-mated comparison"),
+        (np.eye(3), [1, 2, 3], "no mated comparison"),
+        (np.full((3, 4), np.nan), [1, 1, 2], "among 0 embedded photos"),
+        (np.empty((0, 4)), [], "among 0 embedded photos"),
+    ],
+)
+def test_what_cannot_be_compared(embeddings: np.ndarray, labels: list, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        all_pairs(embeddings, labels)
+
+
+def test_an_fmr_beyond_the_tail_is_refused() -> None:
+    pairs = all_pairs(*_people(300, 30))
+    with pytest.raises(UsageError, match="kept for FMR"):
+        pairs.tar_at(0.5)
+
+
+def test_operating_points_need_thirty_expected_false_matches() -> None:
+    pairs = all_pairs(*_people(400, 40, seed=1))
+    assert 30 < pairs.non_mated * 1e-3 < 300
+    shown, not_shown = pairs.operating_point(1e-3), pairs.operating_point(1e-4)
+    assert shown.tar == pairs.tar_at(1e-3)
+    assert shown.interval.low < shown.tar < shown.interval.high
+    assert shown.shortfall is None
+    assert not_shown.tar is not_shown.interval is not_shown.threshold is None
+    assert "insufficient data" in not_shown.shortfall
+    assert f"{3 / pairs.non_mated:.2g}" in not_shown.shortfall
+
+
+def test_no_error_seen_still_has_a_bound() -> None:
+    labels = np.repeat(np.arange(30), 6)
+    point = all_pairs(np.eye(30)[labels], labels).operating_point(1e-2)
+    assert point.tar == 1
+    assert point.interval.low == pytest.approx(1 - 3 / 30)
+    assert point.interval.high == 1
+
+
+def test_the_interval_is_wider_than_that_of_independent_pairs() -> None:
+    """Persons differ here, so pairs of one person go wrong together."""
+    from facekd.verification.intervals import wilson
+
+    random = np.random.default_rng(6)
+    labels = np.repeat(np.arange(60), 8)
+    noise = np.repeat(random.uniform(0.3, 2.5, 60), 8)[:, None]
+    embeddings = random.normal(size=(60, 32))[labels] + noise * random.normal(size=(480, 32))
+    point = all_pairs(embeddings, labels).operating_point(1e-2)
+    naive = wilson(round(point.tar * point.mated), point.mated)
+    assert point.interval.high - point.interval.low > 2 * (naive.high - naive.low)
+
+
+def test_memory_stays_bounded() -> None:
+    embeddings, labels = _people(8000, 900, dim=16)
+    tracemalloc.start()
+    all_pairs(embeddings, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    every_score_in_float32 = 4 * 8000 * 7999 / 2
+    assert peak < every_score_in_float32
+
+
+def test_calibration_takes_the_strictest_rate_the_data_can_show() -> None:
+    for photos, fmr in ((100, 1e-2), (400, 1e-3), (1100, 1e-4)):
+        embeddings, labels = _people(photos, photos // 10, seed=1)
+        (entry,) = calibration_entries(
+            embeddings, labels, data="drawn people", detector="mtcnn", aligner="a-1", failures=2
+        )
+        mated, non_mated = _at_once(embeddings, labels)
+        assert isinstance(entry, Calibration)
+        assert entry.fmr == fmr
+        assert entry.counts.false_matches == (non_mated >= entry.threshold).sum()
+        assert entry.counts.false_non_matches == (mated < entry.threshold).sum()
+        assert entry.fnmr == pytest.approx(metrics.fnmr_at(mated, entry.threshold))
+        assert entry.low < entry.counts.false_matches / entry.counts.non_mated < entry.high
+        assert entry.counts.failures_to_acquire == 2
+        assert (entry.data, entry.detector, entry.aligner) == ("drawn people", "mtcnn", "a-1")
+
+
+def test_too_few_people_give_no_calibration() -> None:
+    embeddings, labels = _people(50, 10)
+    assert calibration_entries(embeddings, labels, data="", detector="", aligner="") == ()
+    with pytest.raises(UsageError, match="insufficient data"):
+        calibrate_threshold(all_pairs(embeddings, labels), data="", detector="", aligner="")
+
+
+def test_a_model_that_tells_nobody_apart_gets_no_threshold() -> None:
+    labels = np.repeat(np.arange(20), 10)
+    with pytest.raises(UsageError, match="does not tell these people apart"):
+        calibration_entries(np.ones((200, 4)), labels, data="", detector="", aligner="")

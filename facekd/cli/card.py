@@ -43,9 +43,8 @@ def command(file: Path, settings: tuple[str, ...], out: Path | None, as_json: bo
         return
     click.echo(f"name          {card.name}")
     click.echo(f"architecture  {card.architecture}")
-    click.echo(
-        f"input         {card.input.size} px, {card.input.colour}, (x - {card.input.mean:g}) / {card.input.std:g}"
-    )
+    scaling = f"(x - {card.input.mean:g}) / {card.input.std:g}"
+    click.echo(f"input         {card.input.size} px, {card.input.colour}, {scaling}")
     click.echo(f"crop          {card.crop.kind}, {card.crop.size} px")
     click.echo(f"embedding     {card.embedding.dim}")
     click.echo(f"space         {card.space}")

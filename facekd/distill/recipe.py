@@ -35,6 +35,9 @@ class Data(_Table):
     #: a list of identities of ``labelled`` that are never trained on: its odd lines choose
     #: checkpoints, its even lines calibrate
     heldout: Path | None = None
+    #: how the crops were found and cut, where that is known: the card's thresholds state it
+    detector: str = "as the crops were given"
+    aligner: str = "as the crops were given"
     #: what the card says of the data
     name: str = "unnamed"
     licence: str = "unknown"

@@ -16,11 +16,13 @@ from facekd.training.data import CropSet, open_crops
 @dataclass(frozen=True)
 class Measured:
     """``any`` serve for parity; ``labelled``, of people who were not trained on, for a threshold.
-    ``name`` is what a calibration says of them."""
+    ``name``, ``detector`` and ``aligner`` are what a calibration says of them."""
 
     any: CropSet
     labelled: CropSet | None
     name: str
+    detector: str = "as the crops were given"
+    aligner: str = "as the crops were given"
 
     def some(self, count: int) -> NDArray[np.uint8]:
         """``count`` crops from all over, uint8 RGB [count, 112, 112, 3]; fewer if there are."""
@@ -58,7 +60,8 @@ def _of_recipe(path: Path) -> Measured:
     labelled = heldout_crops(recipe, "calibrate")
     if labelled is None or not len(labelled):
         return Measured(training_crops(recipe), None, recipe.data.name)
-    return Measured(labelled, labelled, _counted(f"held-out people of {recipe.data.name}", labelled))
+    name = _counted(f"held-out people of {recipe.data.name}", labelled)
+    return Measured(labelled, labelled, name, recipe.data.detector, recipe.data.aligner)
 
 
 def _counted(name: str, crops: CropSet) -> str:

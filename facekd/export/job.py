@@ -20,8 +20,6 @@ from facekd.models.saved import run_of, weights_file
 from facekd.models.teachers.load import load_network
 from facekd.training.data import CropSet
 
-#: packs do not say who aligned their crops
-_AS_GIVEN = "as the crops were given"
 _BATCH = 64
 
 
@@ -82,7 +80,11 @@ def _calibration(
     rows = _embed(model, card, measured.labelled)
     try:
         entries = calibration_entries(
-            rows, measured.labelled.labels, data=measured.name, detector=_AS_GIVEN, aligner=_AS_GIVEN
+            rows,
+            measured.labelled.labels,
+            data=measured.name,
+            detector=measured.detector,
+            aligner=measured.aligner,
         )
     except UsageError as error:
         return (), error.cause

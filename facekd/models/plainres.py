@@ -88,3 +88,9 @@ def plainres(
 def plainres_small(dim: int = 256) -> PlainRes:
     """A quarter of the work, for demonstrations and tests."""
     return PlainRes(dim, (16, 32, 48, 96), (0, 1, 1, 1))
+
+
+@register("plainres_large")
+def plainres_large(dim: int = 512) -> PlainRes:
+    """A residual teacher that a CPU trains in minutes, for demonstrations."""
+    return PlainRes(dim, (32, 64, 128, 256), (0, 2, 2, 2))

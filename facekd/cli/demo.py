@@ -1,0 +1,59 @@
+"""Show the whole chain on a folder of faces, ending in a report.
+
+Aligns, trains a teacher (or takes one), distils a student and its baseline, evaluates, enrols,
+verifies and benchmarks; without data it draws people who do not exist.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import ANY_PATH, EXISTING_FILE, detector_option, json_option
+from facekd.cli.output import answer_json, progress, say
+
+
+@click.command("demo")
+@click.option("--data", default=None, help="Folder or zip with a folder per person, or 'lfw'.")
+@click.option("--teacher", type=EXISTING_FILE, default=None, help="ONNX teacher; else one is trained.")
+@click.option(
+    "--out", type=ANY_PATH, default=Path("demo"), show_default=True, help="New folder for all of it."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything drawn."
+)
+@click.option("--quick", is_flag=True, help="A tenth of the work: shows the steps, proves nothing.")
+@detector_option
+@json_option
+def command(
+    data: str | None,
+    teacher: Path | None,
+    out: Path,
+    seed: int,
+    quick: bool,
+    detector: str,
+    as_json: bool,
+) -> None:
+    """Run the chain from photos to a report.
+
+    \b
+    Example: facekd demo
+             facekd demo --data people/ --teacher teacher.onnx --out shown
+    """
+    from facekd.workflows.demo import DemoSettings, run_demo
+
+    less = (
+        {
+            "train_people": 40, "test_people": 12, "photos": 6,
+            "teacher_images": 320, "student_images": 640, "batch": 32,
+        }
+        if quick
+        else {}
+    )  # fmt: skip
+    settings = DemoSettings(out, data, teacher, detector, seed, **less)
+    report = run_demo(settings, say, progress)
+    if as_json:
+        answer_json({"report": str(report)})
+    else:
+        click.echo(report)

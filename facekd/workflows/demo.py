@@ -1,0 +1,373 @@
+"""The whole chain on one folder of faces: align, teach, distil, compare, enroll, verify, report.
+
+Without a folder it draws people who do not exist. Everything is written into one new folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facekd.errors import CannotSay, InputOutput, UsageError
+from facekd.preprocess import ALIGNER, make_detector, open_source
+
+#: photos that a demonstration aligns at most; detection takes most of its time
+MOST_PHOTOS = 4000
+_DRAWN = "people drawn by facekd"
+
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """How much a demonstration does. ``data`` is a folder or pack with a folder per person,
+    ``"lfw"``, or `None` for drawn people; ``teacher`` an ONNX file, or `None` to train one."""
+
+    out: Path
+    data: str | None = None
+    teacher: Path | None = None
+    detector: str = "mtcnn"
+    seed: int = 0
+    train_people: int = 300
+    test_people: int = 100
+    photos: int = 10
+    teacher_images: int = 9600
+    student_images: int = 12800
+    batch: int = 64
+
+
+@dataclass
+class Demo:
+    """A demonstration under way: ``rows`` become the report's table of trainings."""
+
+    settings: DemoSettings
+    say: Callable[[str], None]
+    progress: Progress
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    step: int = 0
+
+    def begin(self, title: str) -> None:
+        """Announce the next step."""
+        self.step += 1
+        self.say(f"\n[{self.step}/8] {title}")
+
+
+def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progress) -> Path:
+    """Run the chain into ``settings.out``; return the report's path.
+
+    Raises `UsageError` where the folder is there already or holds too few people, and whatever a
+    step meets.
+    """
+    out = settings.out
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise UsageError(f"{out} exists already", "Name a new folder with --out, or remove it.")
+    out.mkdir(parents=True, exist_ok=True)
+    demo = Demo(settings, say, progress)
+    started = time.perf_counter()
+    train, test = _faces(demo)
+    train_crops, test_crops = _align(demo, train, "train"), _align(demo, test, "test")
+    heldout = _hold_out(train_crops, out / "heldout.txt")
+    teacher = settings.teacher or _train_teacher(demo, train_crops, heldout)
+    student, baseline = _distil(demo, train_crops, heldout, teacher)
+    pairs = _pairs(demo, test_crops, out / "pairs.csv")
+    _use(demo, student, test, test_crops)
+    report = _benchmark(demo, teacher, [student, baseline], test_crops, pairs)
+    say(f"\ndone in {time.perf_counter() - started:.0f} s")
+    return report
+
+
+def _faces(demo: Demo) -> tuple[Path, Path]:
+    """Photos to train on and photos of other people to test on."""
+    settings = demo.settings
+    out = settings.out
+    if settings.data is None:
+        from facekd.samples import draw_people
+
+        total = (settings.train_people + settings.test_people) * settings.photos
+        demo.begin(
+            f"drawing {settings.train_people} people to train on and {settings.test_people} others to "
+            f"test on, {settings.photos} photos each (nobody here exists)"
+        )
+        parts = (("train", settings.train_people, 0), ("test", settings.test_people, settings.train_people))
+        with demo.progress("draw", total) as advance:
+            for name, people, first in parts:
+                draw_people(
+                    out / "photos" / name, people, settings.photos, settings.seed, first, progress=advance
+                )
+        demo.facts.append(
+            "All faces were drawn by facekd. A student trained on them knows drawn people only: it is "
+            "no recogniser of real ones, and its thresholds say nothing about them."
+        )
+        return out / "photos" / "train", out / "photos" / "test"
+    demo.begin(f"splitting the people of {settings.data} into training and test")
+    return _split(demo, lfw_folder() if settings.data == "lfw" else Path(settings.data))
+
+
+def lfw_folder() -> Path:
+    """The LFW photos that scikit-learn's loader keeps, fetched where the network allows."""
+    from sklearn.datasets import fetch_lfw_people, get_data_home
+
+    folder = Path(get_data_home()) / "lfw_home" / "lfw_funneled"
+    if not folder.is_dir():
+        try:
+            fetch_lfw_people(min_faces_per_person=200, resize=0.1)  # leaves the photos behind
+        except Exception as error:
+            raise InputOutput(
+                f"scikit-learn has no LFW photos and could not fetch them ({type(error).__name__})",
+                f"Put them under {folder}, name a folder with --data, or leave --data out.",
+            ) from error
+    return folder
+
+
+def _split(demo: Demo, data: Path) -> tuple[Path, Path]:
+    """Copies of the photos of ``data``: a quarter of the people, at most a hundred, for the test."""
+    source = open_source(data)
+    people: dict[str, list[str]] = {}
+    for name in source.names():
+        folder, _, _ = name.rpartition("/")
+        people.setdefault(folder, []).append(name)
+    several = sorted(person for person, names in people.items() if person and len(names) >= 3)
+    if len(several) < 16:
+        raise UsageError(
+            f"{data}: {len(several)} people have three or more photos; a demonstration needs 16",
+            "The data is a folder (or zip) with a folder of photos for each person.",
+        )
+    rng = np.random.default_rng(demo.settings.seed)
+    order = [several[int(k)] for k in rng.permutation(len(several))]
+    held = max(4, min(demo.settings.test_people, len(order) // 4))
+    test = order[:held]
+    train = order[held:] + sorted(set(people) - set(several) - {""})
+    chosen = (("test", test, MOST_PHOTOS // 4), ("train", train, MOST_PHOTOS * 3 // 4))
+    for part, members, most in chosen:
+        names = list(itertools.islice(itertools.chain.from_iterable(people[p] for p in members), most))
+        for name in names:
+            place = demo.settings.out / "photos" / part / _inside(name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(source.read(name))
+        demo.say(f"{part}: {len(names):,} photos of {len({n.rpartition('/')[0] for n in names}):,} people")
+    demo.facts.append(
+        f"Trained and tested on people of {data.name}, none of them in both parts. So few photos show "
+        "that the chain works, not how good a student can be."
+    )
+    return demo.settings.out / "photos" / "train", demo.settings.out / "photos" / "test"
+
+
+def _inside(name: str) -> Path:
+    """``name`` as a path that cannot leave the folder it is put into."""
+    return Path(*(part for part in name.split("/") if part not in ("", ".", "..")))
+
+
+def _align(demo: Demo, photos: Path, part: str) -> Path:
+    from facekd.preprocess.job import AlignSettings, align_photos
+
+    demo.begin(f"aligning the {part} photos ({demo.settings.detector}, 112 x 112 pixels)")
+    target = demo.settings.out / f"{part}-crops.zip"
+    settings = AlignSettings(detector=demo.settings.detector)
+    done = align_photos([photos], target, settings, progress=demo.progress)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in done.reasons.items() if count)
+    demo.say(f"{done.crops:,} crops of {done.photos:,} photos{f'; without: {reasons}' if reasons else ''}")
+    if not done.crops:
+        raise UsageError(f"no face was found in {photos}")
+    return target
+
+
+def _hold_out(crops: Path, listing: Path) -> Path:
+    """A fifth of the training people, at least four, kept from training: half of them choose the
+    checkpoint, half set the thresholds."""
+    people: dict[str, int] = {}
+    for name in open_source(crops).names():
+        person = name.rpartition("/")[0]
+        people[person] = people.get(person, 0) + 1
+    several = sorted(person for person, count in people.items() if count >= 2)
+    chosen = several[:: max(1, len(several) // max(4, len(several) // 5))]
+    listing.write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    return listing
+
+
+def _recipe(demo: Demo, crops: Path, heldout: Path, **changes: Any) -> Any:
+    """A recipe for a short run on the training crops."""
+    from facekd.distill.recipe import check_recipe
+
+    drawn = demo.settings.data is None
+    raw: dict[str, Any] = {
+        "seed": demo.settings.seed,
+        "data": {
+            "labelled": [crops.resolve()],
+            "heldout": heldout.resolve(),
+            "detector": _detector_name(demo.settings.detector),
+            "aligner": ALIGNER,
+            "name": _DRAWN if drawn else Path(str(demo.settings.data)).name,
+            "licence": "free: nobody is shown" if drawn else "that of the photos",
+        },
+        "augmentation": {"shift": 2.0, "rotate": 4.0, "scale": 0.05, "colour": 0.2},
+        "schedule": {
+            "batch": demo.settings.batch,
+            "optimizer": "muon",
+            "rate": 1e-2,
+            "evaluations": 2,
+            "start_size": 64,
+        },
+    }
+    for table, values in changes.items():
+        raw[table] = {**raw.get(table, {}), **values} if isinstance(values, dict) else values
+    return check_recipe(raw, "the demonstration's recipe")
+
+
+def _detector_name(spec: str) -> str:
+    return make_detector(spec).name
+
+
+def _train_teacher(demo: Demo, crops: Path, heldout: Path) -> Path:
+    demo.begin("training a residual teacher from the labels (ArcFace)")
+    recipe = _recipe(
+        demo,
+        crops,
+        heldout,
+        student={"name": "plainres_large"},
+        loss=[{"name": "arcface", "settings": {"margin": 0.3, "scale": 32.0}}],
+        schedule={"images": demo.settings.teacher_images, "start_share": 0.7},
+    )
+    return _run(demo, recipe, "teacher")
+
+
+def _distil(demo: Demo, crops: Path, heldout: Path, teacher: Path) -> tuple[Path, Path]:
+    demo.begin("distilling a student (features and logits), and its baseline without the teacher")
+    recipe = _recipe(
+        demo,
+        crops,
+        heldout,
+        student={"name": "plainres_small"},
+        teacher={"models": [str(teacher.resolve())], "views": 1},
+        loss=[{"name": "cosine"}, {"name": "logit", "weight": 0.1}],
+        schedule={"images": demo.settings.student_images},
+    )
+    student = _run(demo, recipe, "student")
+    margin = {"name": "arcface", "settings": {"margin": 0.3, "scale": 32.0}}
+    alone = recipe.model_dump() | {"teacher": None, "loss": [margin]}
+    from facekd.distill.recipe import check_recipe
+
+    return student, _run(demo, check_recipe(alone, "the baseline's recipe"), "baseline")
+
+
+def _run(demo: Demo, recipe: Any, name: str) -> Path:
+    """Train by a recipe and export; a row for the report."""
+    from facekd.export import export
+    from facekd.workflows.train import train
+
+    folder = demo.settings.out / "runs" / name
+    with demo.progress("label", None) as labels, demo.progress(name, recipe.schedule.images) as bar:
+        outcome = train(recipe, folder, demo.say, labels, bar, force=True)
+    exported = export(folder, tell=demo.say)
+    if exported.uncalibrated:
+        demo.say(f"no threshold: {exported.uncalibrated}")
+    losses = " + ".join(f"{t.weight:g} {t.name}" for t in recipe.loss)
+    demo.rows.append(
+        (
+            name,
+            recipe.student.name,
+            losses,
+            f"{outcome.images:,}",
+            f"{outcome.label_seconds:.0f} s" if recipe.teacher else "-",
+            f"{outcome.train_seconds:.0f} s",
+            "-" if outcome.heldout_tar is None else f"{outcome.heldout_tar:.1%}",
+        )
+    )
+    return exported.path
+
+
+def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
+    """As many mated as non-mated pairs of the test people, in folds that share nobody."""
+    people: dict[str, list[str]] = {}
+    for name in open_source(crops).names():
+        people.setdefault(name.rpartition("/")[0], []).append(name)
+    members = sorted(people)
+    folds = max(2, min(10, len(members) // 2))
+    rng = np.random.default_rng(demo.settings.seed)
+    with listing.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path1", "path2", "label", "fold"])
+        for fold in range(folds):
+            inside = members[fold::folds]
+            mated = [p for person in inside for p in itertools.combinations(people[person], 2)]
+            others = [
+                (one, two)
+                for first, second in itertools.combinations(inside, 2)
+                for one, two in itertools.product(people[first], people[second])
+            ]
+            count = min(len(mated), len(others), 300)
+            for label, pairs in ((1, mated), (0, others)):
+                for k in rng.permutation(len(pairs))[:count]:
+                    writer.writerow([*pairs[int(k)], label, fold])
+    return listing
+
+
+def _use(demo: Demo, student: Path, photos: Path, crops: Path) -> None:
+    """Enroll a few test people with the student and verify true and false claims."""
+    from facekd.card import read_card
+    from facekd.gallery import GalleryRecords
+    from facekd.workflows.enroll import enroll_people, people_in
+    from facekd.workflows.recognizer import Recognizer
+    from facekd.workflows.verify import choose_threshold, verify_claim
+
+    demo.begin("enrolling test people with the student and verifying claims")
+    card, _ = read_card(student)
+    if not card.calibration:
+        demo.say("the student has no measured threshold (too few held-out people): nothing is verified")
+        return
+    threshold = choose_threshold(card)
+    recognizer = Recognizer.load(student, demo.settings.detector)
+    people = {name: files for name, files in people_in(photos).items() if len(files) >= 3}
+    chosen = dict(itertools.islice(people.items(), 20))
+    first = {name: files[:2] for name, files in chosen.items()}
+    with GalleryRecords(demo.settings.out / "gallery.db", recognizer.contract, create=True) as records:
+        enrolled = [e.name for e in enroll_people(records, recognizer, first, "best") if e.templates]
+        answers: dict[bool, list[bool]] = {True: [], False: []}
+        for place, name in enumerate(enrolled):
+            other = enrolled[(place + 1) % len(enrolled)]
+            for claim, photo in ((name, chosen[name][2]), (other, chosen[name][2])):
+                try:
+                    found = verify_claim(recognizer, records, claim, photos / photo.name, threshold)
+                except CannotSay:
+                    continue
+                answers[claim == name].append(found.same)
+    said = (
+        f"{len(enrolled)} people enrolled from two photos each. At the student's own threshold "
+        f"{threshold.value:.3f} (FMR {threshold.fmr:g} on held-out people) {sum(answers[True])} of "
+        f"{len(answers[True])} true claims were accepted and {sum(answers[False])} of "
+        f"{len(answers[False])} false ones."
+    )
+    demo.say(said)
+    demo.facts.append(said)
+
+
+def _benchmark(demo: Demo, teacher: Path, students: list[Path], crops: Path, pairs: Path) -> Path:
+    from facekd.benchmark import Section, Table, write_report
+    from facekd.verification.protocols import PairList, open_protocol
+    from facekd.workflows.benchmark import TestData, benchmark
+
+    demo.begin("benchmarking the student against its teacher and the baseline")
+    protocol = open_protocol("pairs", pairs)
+    assert isinstance(protocol, PairList)
+    drawn = demo.settings.data is None
+    test = TestData(crops, protocol, None, faces=drawn)
+    with demo.progress("evaluate", None) as advance:
+        found = benchmark(teacher, students, test, tell=demo.say, advance=advance)
+    columns = ("run", "network", "losses", "images seen", "labelling", "training", "held-out TAR at FMR 1e-3")
+    training = Section(
+        "Training",
+        tuple(demo.facts[1:]),
+        (Table(columns, tuple(demo.rows)),),
+    )
+    report = demo.settings.out / "report.html"
+    title = "facekd demonstration: " + (_DRAWN if drawn else Path(str(demo.settings.data)).name)
+    write_report(report, found, title, demo.facts[0], [training])
+    return report

@@ -1,0 +1,62 @@
+"""``facekd demo``: the chain on a few drawn people, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_photos import need_mtcnn
+
+from facekd.cli.output import progress
+from facekd.workflows.demo import DemoSettings, run_demo
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
+
+def test_the_chain_on_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_mtcnn()
+    said: list[str] = []
+    settings = DemoSettings(
+        tmp_path / "demo", str(SAMPLES), teacher_images=64, student_images=64, batch=16, test_people=8
+    )
+    report = run_demo(settings, said.append, progress)
+    page = report.read_text(encoding="utf-8")
+    out = tmp_path / "demo"
+    for name in ("teacher", "student", "baseline"):
+        assert (out / "runs" / name / "student.onnx").is_file()
+        assert name in page
+    assert "none of them in both parts" in page
+    train = {p.name for p in (out / "photos" / "train").iterdir()}
+    test = {p.name for p in (out / "photos" / "test").iterdir()}
+    assert len(test) == 7
+    assert len(train) == 23
+    assert not train & test
+    heldout = (out / "heldout.txt").read_text().split()
+    assert set(heldout) <= train
+    rows = [line.split(",") for line in (out / "pairs.csv").read_text().splitlines()[1:]]
+    for first, second, label, _ in rows:
+        assert (first.split("/")[0] == second.split("/")[0]) == (label == "1")
+    people_of = {}
+    for first, second, _, fold in rows:
+        people_of.setdefault(fold, set()).update({first.split("/")[0], second.split("/")[0]})
+    assert sum(len(people) for people in people_of.values()) == len(set().union(*people_of.values()))
+    assert any("enrolled" in line for line in said) or any("no measured threshold" in line for line in said)
+
+
+def test_a_folder_that_is_there_is_not_touched(facekd, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    ran = facekd("demo", "--out", tmp_path)
+    assert ran.code == 2
+    assert "exists already" in ran.err
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_too_few_people_are_named(facekd, tmp_path: Path) -> None:
+    for person in ("a", "b"):
+        (tmp_path / "few" / person).mkdir(parents=True)
+        for n in range(3):
+            (tmp_path / "few" / person / f"{n}.jpg").write_bytes(b"x")
+    ran = facekd("demo", "--data", tmp_path / "few", "--out", tmp_path / "demo")
+    assert ran.code == 2
+    assert "needs 16" in ran.err
+    assert facekd("demo", "--data", tmp_path / "none", "--out", tmp_path / "demo2").code == 5

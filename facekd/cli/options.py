@@ -40,6 +40,28 @@ threshold_option: Decorator = click.option(
     help="Score from which two faces are the same person; else the model's calibration.",
 )  # fmt: skip
 
+_RUN_OPTIONS = (
+    click.option("--run", "folder", type=ANY_PATH, default=None, help="Run folder [default: runs/RECIPE]."),
+    click.option(
+        "--images", type=click.IntRange(1), default=None, help="Images to see, instead of the recipe's."
+    ),
+    click.option("--seed", type=click.IntRange(0), default=None, help="Seed, instead of the recipe's."),
+    click.option("--resume", is_flag=True, help="Go on from the last checkpoint."),
+    click.option("--force", is_flag=True, help="Replace a run of the same name."),
+    click.option("--threads", type=click.IntRange(1), default=None, help="Threads for the network."),
+    click.option(
+        "--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that decode."
+    ),
+)
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of everything that trains."""
+    for option in reversed(_RUN_OPTIONS):
+        function = option(function)
+    return function
+
+
 device_option: Decorator = click.option(
     "--device", default="cpu", show_default=True, help="cpu or cuda; cuda fails if there is none."
 )

@@ -10,23 +10,13 @@ from typing import Any
 
 import click
 
-from facekd.cli.options import ANY_PATH, EXISTING_FILE, device_option, json_option
+from facekd.cli.options import EXISTING_FILE, device_option, json_option, run_options
 from facekd.cli.output import answer_json, progress, say
 
 
 @click.command("train")
 @click.argument("recipe", type=EXISTING_FILE)
-@click.option("--run", "folder", type=ANY_PATH, default=None, help="Run folder [default: runs/RECIPE].")
-@click.option(
-    "--images", type=click.IntRange(1), default=None, help="Images to see, instead of the recipe's."
-)
-@click.option("--seed", type=click.IntRange(0), default=None, help="Seed, instead of the recipe's.")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
-@click.option("--force", is_flag=True, help="Replace a run of the same name.")
-@click.option("--threads", type=click.IntRange(1), default=None, help="Threads for the network.")
-@click.option(
-    "--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that decode."
-)
+@run_options
 @device_option
 @json_option
 def command(

@@ -10,9 +10,7 @@ The registry lists the folder, so adding a file is all it takes.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 
 from facekd.card import InputSpec
 from facekd.errors import DeviceError, UsageError
+from facekd.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -91,29 +90,9 @@ class Teacher(Protocol):
         ...
 
 
-_REGISTRY: dict[str, Callable[..., FaceNet]] = {}
-
-
-def register(name: str) -> Callable[[Callable[..., FaceNet]], Callable[..., FaceNet]]:
-    """Make a function that builds a `FaceNet` available by ``name``."""
-
-    def keep(build: Callable[..., FaceNet]) -> Callable[..., FaceNet]:
-        if name in _REGISTRY:
-            raise ValueError(f"two models are named {name}")
-        _REGISTRY[name] = build
-        return build
-
-    return keep
-
-
-def model_names() -> list[str]:
-    """The names of all networks of this folder."""
-    import facekd.models as room
-
-    for module in pkgutil.iter_modules(room.__path__):
-        if not module.ispkg:
-            importlib.import_module(f"facekd.models.{module.name}")
-    return sorted(_REGISTRY)
+_MODELS: Registry[Callable[..., FaceNet]] = Registry("model", "facekd.models")
+register = _MODELS.register
+model_names = _MODELS.names
 
 
 def build_model(name: str, **settings: Any) -> FaceNet:
@@ -121,14 +100,12 @@ def build_model(name: str, **settings: Any) -> FaceNet:
 
     Raises `UsageError` for an unknown name (with the known ones) or an unknown setting.
     """
-    names = model_names()
-    if name not in names:
-        raise UsageError(f"no model is named '{name}'", f"Known: {', '.join(names)}.")
-    known = inspect.signature(_REGISTRY[name]).parameters
+    build = _MODELS[name]
+    known = inspect.signature(build).parameters
     for key in settings:
         if key not in known:
             raise UsageError(f"model '{name}' has no setting '{key}'", f"It has: {', '.join(known)}.")
-    return _REGISTRY[name](**settings)
+    return build(**settings)
 
 
 def to_planes(

@@ -7,10 +7,8 @@ loop sums them and never looks inside.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
+from facekd.registry import Registry
 
 Terms = Mapping[str, Tensor]
 
@@ -72,36 +71,14 @@ class Loss(nn.Module):
         raise NotImplementedError
 
 
-_REGISTRY: dict[str, type[Loss]] = {}
-
-
-def register_loss(name: str) -> Callable[[type[Loss]], type[Loss]]:
-    """Make a loss class available by ``name``; its first argument is a `Setting`."""
-
-    def keep(loss: type[Loss]) -> type[Loss]:
-        if name in _REGISTRY:
-            raise ValueError(f"two losses are named {name}")
-        _REGISTRY[name] = loss
-        return loss
-
-    return keep
-
-
-def loss_names() -> list[str]:
-    """The names of all losses of this folder."""
-    import facekd.distill.losses as room
-
-    for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"facekd.distill.losses.{module.name}")
-    return sorted(_REGISTRY)
+_LOSSES: Registry[type[Loss]] = Registry("loss", "facekd.distill.losses", RecipeError)
+register_loss = _LOSSES.register
+loss_names = _LOSSES.names
 
 
 def loss_class(name: str) -> type[Loss]:
     """The class registered as ``name``; `RecipeError` names the known ones."""
-    names = loss_names()
-    if name not in names:
-        raise RecipeError(f"no loss is named '{name}'", f"Known: {', '.join(names)}.")
-    return _REGISTRY[name]
+    return _LOSSES[name]
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> list[str]:

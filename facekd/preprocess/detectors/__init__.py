@@ -7,37 +7,18 @@ whose name begins with an underscore are helpers.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
 from facekd.errors import UsageError
 from facekd.preprocess.types import Detector
+from facekd.registry import Registry
 
 Maker = Callable[[Path | None, str, int | None], Detector]
 
-_REGISTRY: dict[str, Maker] = {}
-
-
-def register(name: str) -> Callable[[Maker], Maker]:
-    """Make a function that builds a detector available as ``name``."""
-
-    def keep(make: Maker) -> Maker:
-        if name in _REGISTRY:
-            raise ValueError(f"two detectors are named {name}")
-        _REGISTRY[name] = make
-        return make
-
-    return keep
-
-
-def detector_names() -> list[str]:
-    """The names of all detectors of this folder."""
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__name__}.{module.name}")
-    return sorted(_REGISTRY)
+_DETECTORS: Registry[Maker] = Registry("detector", __name__)
+register = _DETECTORS.register
+detector_names = _DETECTORS.names
 
 
 def make_detector(spec: str = "mtcnn", device: str = "cpu", threads: int | None = None) -> Detector:
@@ -47,10 +28,7 @@ def make_detector(spec: str = "mtcnn", device: str = "cpu", threads: int | None 
     name or a missing file name, `InputOutput` or `Unreadable` for the file, `DeviceError`.
     """
     name, _, file = spec.partition(":")
-    names = detector_names()
-    if name not in names:
-        raise UsageError(f"no detector is named '{name}'", f"Known: {', '.join(names)}.")
-    return _REGISTRY[name](Path(file).expanduser() if file else None, device, threads)
+    return _DETECTORS[name](Path(file).expanduser() if file else None, device, threads)
 
 
 def export_mtcnn(folder: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import UsageError
+from facekd.registry import Registry
 from facekd.verification.result import Result
 
 #: photo names [N] to embeddings float32 [N, D]; a row of NaN where a photo gave none
@@ -47,9 +45,11 @@ class _Entry:
     lists: tuple[str, ...]
 
 
-_REGISTRY: dict[str, _Entry] = {}
-
 Reader = Callable[[Path], Protocol]
+
+
+_PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols")
+protocol_names = _PROTOCOLS.names
 
 
 def register(name: str, lists: tuple[str, ...] = ()) -> Callable[[Reader], Reader]:
@@ -57,26 +57,15 @@ def register(name: str, lists: tuple[str, ...] = ()) -> Callable[[Reader], Reade
     names under which its list is usually found beside the photos."""
 
     def keep(read: Reader) -> Reader:
-        if name in _REGISTRY:
-            raise ValueError(f"two protocols are named {name}")
-        _REGISTRY[name] = _Entry(read, lists)
+        _PROTOCOLS.add(name, _Entry(read, lists))
         return read
 
     return keep
 
 
-def protocol_names() -> list[str]:
-    """The names of all protocols of this folder."""
-    import facekd.verification.protocols as room
-
-    for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"{room.__name__}.{module.name}")
-    return sorted(_REGISTRY)
-
-
 def list_names(name: str) -> tuple[str, ...]:
     """The usual file names of the list of protocol ``name``."""
-    return _entry(name).lists
+    return _PROTOCOLS[name].lists
 
 
 def open_protocol(name: str, path: str | os.PathLike[str]) -> Protocol:
@@ -84,11 +73,4 @@ def open_protocol(name: str, path: str | os.PathLike[str]) -> Protocol:
 
     Raises `UsageError` for an unknown name, `InputOutput` or `Unreadable` for the list.
     """
-    return _entry(name).read(Path(path))
-
-
-def _entry(name: str) -> _Entry:
-    names = protocol_names()
-    if name not in names:
-        raise UsageError(f"no protocol is named '{name}'", f"Known: {', '.join(names)}.")
-    return _REGISTRY[name]
+    return _PROTOCOLS[name].read(Path(path))

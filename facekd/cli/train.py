@@ -59,11 +59,10 @@ def run_and_print(
     """Run a recipe with progress bars and print what came of it."""
     from facekd.workflows.train import train
 
-    with progress("labelling", None) as labels, progress("training", recipe.schedule.images) as bar:
-        outcome = train(
-            recipe, folder, say, labels, bar, device=device, threads=threads, workers=workers,
-            force=force, resume=resume,
-        )  # fmt: skip
+    outcome = train(
+        recipe, folder, say, progress, device=device, threads=threads, workers=workers,
+        force=force, resume=resume,
+    )  # fmt: skip
     if as_json:
         answer_json({k: str(v) if isinstance(v, Path) else v for k, v in vars(outcome).items()})
         return

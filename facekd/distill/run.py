@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,7 @@ def run_recipe(
     if missing:
         raise InputOutput("the recipe names what is not there: " + ", ".join(missing))
     run = _folder(recipe, folder, force, resume)
+    report = replace(report, say=_also_noted(report.say, run))
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
@@ -111,6 +112,14 @@ def run_recipe(
             }
         )
     return outcome
+
+
+def _also_noted(say: Callable[[str], None], run: RunFolder) -> Callable[[str], None]:
+    def both(text: str) -> None:
+        run.note(text)
+        say(text)
+
+    return both
 
 
 def training_crops(recipe: Recipe) -> CropSet:

@@ -8,6 +8,7 @@ links ``last`` and ``best`` are switched. A folder that is there is whole.
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
@@ -115,6 +116,12 @@ class RunFolder:
         """Append one line to ``metrics.jsonl``."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+    def note(self, text: str) -> None:
+        """Append a line with the time to ``train.log``."""
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        with (self.path / "train.log").open("a", encoding="utf-8") as file:
+            file.write(f"{now} {text}\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of ``metrics.jsonl``; one that a kill cut short is left out."""

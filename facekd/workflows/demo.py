@@ -264,8 +264,7 @@ def _run(demo: Demo, recipe: Any, name: str) -> Path:
     from facekd.workflows.train import train
 
     folder = demo.settings.out / "runs" / name
-    with demo.progress("label", None) as labels, demo.progress(name, recipe.schedule.images) as bar:
-        outcome = train(recipe, folder, demo.say, labels, bar, force=True)
+    outcome = train(recipe, folder, demo.say, demo.progress)
     exported = export(folder, tell=demo.say)
     if exported.uncalibrated:
         demo.say(f"no threshold: {exported.uncalibrated}")

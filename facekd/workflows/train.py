@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 from facekd.distill import Outcome, Recipe, Report, read_recipe, run_recipe
 from facekd.distill.recipe import check_recipe
 from facekd.training import Progress
+
+#: opens a progress bar: title and total to a context that gives ``advance(done, note)``
+OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
 
 
 def cache_folder() -> Path:
@@ -37,20 +41,36 @@ def adapted(
 
 
 def train(
-    recipe: Recipe,
-    folder: Path,
-    say: Callable[[str], None],
-    labels: Callable[..., None],
-    bar: Callable[..., None],
-    **settings: Any,
+    recipe: Recipe, folder: Path, say: Callable[[str], None], progress: OpenBar, **settings: Any
 ) -> Outcome:
-    """`run_recipe` with progress told to two bars; ``bar(done, note)`` and ``labels(done)``."""
-    seen = 0
+    """`run_recipe` with a bar for the teacher's labels and, when they are there, one for training."""
+    with ExitStack() as stack:
+        bars = _Bars(progress, stack, recipe.schedule.images)
+        report = Report(say, bars.labelled, bars.trained)
+        return run_recipe(recipe, folder, report, cache=cache_folder() / "targets", **settings)
 
-    def trained(step: Progress) -> None:
-        nonlocal seen
-        bar(step.images - seen, note=f"{step.images_per_second:.0f} images/s, loss {step.loss:.4f}")
-        seen = step.images
 
-    report = Report(say, lambda done, total: labels(done), trained)
-    return run_recipe(recipe, folder, report, cache=cache_folder() / "targets", **settings)
+class _Bars:
+    """One bar at a time: a terminal can show no more."""
+
+    def __init__(self, progress: OpenBar, stack: ExitStack, images: int) -> None:
+        self._open, self._stack, self._images = progress, stack, images
+        self._titles: list[str] = []
+        self._advance: Callable[..., None] = lambda *_: None
+        self._seen: int | None = None
+
+    def labelled(self, done: int, total: int) -> None:
+        self._show("labelling", total)
+        self._advance(done)
+
+    def trained(self, step: Progress) -> None:
+        self._show("training", self._images)
+        done = step.images if self._seen is None else step.images - self._seen
+        self._seen = step.images
+        self._advance(done, f"{step.images_per_second:.0f} images/s, loss {step.loss:.4f}")
+
+    def _show(self, title: str, total: int) -> None:
+        if title not in self._titles:
+            self._titles.append(title)
+            self._stack.close()
+            self._advance = self._stack.enter_context(self._open(title, total))

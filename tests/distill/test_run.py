@@ -95,7 +95,10 @@ def test_a_run_learns_and_leaves_what_it_should(place: Path) -> None:
     assert records[-1]["finished"] is True
     assert records[-1]["images"] == 800
     folder = place / "run"
-    assert {p.name for p in folder.iterdir()} == {"recipe.toml", "card.json", "metrics.jsonl", "checkpoints"}
+    assert {p.name for p in folder.iterdir()} == {
+        "recipe.toml", "card.json", "metrics.jsonl", "checkpoints", "train.log",
+    }  # fmt: skip
+    assert "16 crops" in (folder / "train.log").read_text()
     assert read_recipe(folder / "recipe.toml") == read_recipe(place / "recipe.toml")
     state = json.loads((folder / "checkpoints" / "last" / "state.json").read_text())
     assert state["step"] == 100

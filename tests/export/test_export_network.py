@@ -92,7 +92,10 @@ def test_unit_rows_come_out_of_the_graph(exported: tuple[FaceNet, Path, Card]) -
 def test_one_file_without_a_trace_of_the_machine(exported: tuple[FaceNet, Path, Card]) -> None:
     path = exported[1]
     assert [file.name for file in path.parent.iterdir()] == ["net.onnx"]
-    content = path.read_bytes()
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")  # weights may spell anything
+    content = model.SerializeToString()
     checkout = Path(__file__).parent.parent.parent
     for trace in (str(checkout), str(Path.home()), "/usr", "site-packages", ".py", "stack_trace"):
         assert trace.encode() not in content, trace

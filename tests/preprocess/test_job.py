@@ -323,7 +323,10 @@ def test_a_run_stopped_in_the_middle(tmp_path: Path, target_name: str, how: sign
         write(tmp_path / "photos" / f"{number:02}.jpg", PORTRAIT[number % 9 :, 10:])
     target = tmp_path / target_name
     command = [sys.executable, "-m", "facekd", "align", str(tmp_path / "photos"), str(target), "--jobs", "2"]
+    # a shell's background job ignores SIGINT and hands that on; the child must not
+    usual = signal.signal(signal.SIGINT, signal.SIG_DFL)
     run = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    signal.signal(signal.SIGINT, usual)
     journal = report_path(target)
     wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 8)
     workers = children_of(run.pid)

@@ -1,0 +1,76 @@
+"""Muon against singular values and torch's AdamW; the shape of the learning rate."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from facekd.training.muon import Muon, orthogonal
+from facekd.training.schedule import make_optimizer, rate_at
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (12, 12)])
+def test_orthogonal_keeps_directions_and_evens_out_lengths(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    found = left.T @ orthogonal(matrix) @ right.T
+    lengths = found.diagonal()
+    assert lengths.min() > 0.6
+    assert lengths.max() < 1.3
+    assert torch.allclose(found, torch.diag(lengths), atol=1e-4)
+
+
+def test_a_muon_step_is_momentum_made_orthogonal() -> None:
+    torch.manual_seed(0)
+    kernel = torch.nn.Parameter(torch.randn(4, 3, 3, 3))
+    start = kernel.detach().clone()
+    optimizer = Muon([kernel], lr=0.1, momentum=0.9, weight_decay=0.5)
+    momentum, expected = torch.zeros(4, 27), start.clone()
+    for step in range(3):
+        gradient = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(step))
+        kernel.grad = gradient.clone()
+        optimizer.step()
+        flat = gradient.reshape(4, 27)
+        momentum = 0.9 * momentum + 0.1 * flat
+        update = orthogonal(0.1 * flat + 0.9 * momentum).reshape(4, 3, 3, 3)
+        expected = expected * (1 - 0.1 * 0.5) - 0.1 * 0.2 * math.sqrt(27) * update
+    assert torch.allclose(kernel, expected, atol=1e-5)
+
+
+def test_vectors_are_left_to_adamw() -> None:
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
+    mine = Muon([ours], lr=0.01, weight_decay=0.1)
+    reference = torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    for step in range(5):
+        gradient = torch.randn(7, generator=torch.Generator().manual_seed(step))
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        mine.step()
+        reference.step()
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw", "sgd"])
+def test_norms_and_biases_are_not_decayed(name: str) -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    before = {key: value.detach().clone() for key, value in net.named_parameters()}
+    optimizer = make_optimizer(net, name, rate=0.1, decay=0.5)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for key, value in net.named_parameters():
+        # SGD's decay is a gradient, and Nesterov counts the first one 1 + 0.9 times
+        kept = 1 - 0.1 * 0.5 * (1.9 if name == "sgd" else 1)
+        factor = kept if value.ndim > 1 else 1.0
+        assert torch.allclose(value, before[key] * factor, atol=1e-6), key
+
+
+def test_the_rate_rises_and_falls() -> None:
+    assert rate_at(0.0, 0.1, "cosine") == 0
+    assert rate_at(0.05, 0.1, "cosine") == pytest.approx(0.5)
+    assert rate_at(0.1, 0.1, "cosine") == pytest.approx(1)
+    assert rate_at(0.55, 0.1, "cosine") == pytest.approx(0.5)
+    assert rate_at(0.55, 0.1, "linear") == pytest.approx(0.5)
+    assert rate_at(1.0, 0.1, "cosine") == pytest.approx(0)
+    assert rate_at(0.0, 0.0, "linear") == 1

@@ -97,3 +97,23 @@ def test_a_box_crop_network_exports_with_its_own_contract(run_folder: Path, tmp_
     assert (embedder.card.input.mean, embedder.card.input.std) == (127.5, 128.0)
     photo = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), np.uint8)
     assert embedder.embed(photo).shape == (2, 512)
+
+
+def test_the_detector_is_the_one_that_the_recipe_states(run_folder: Path) -> None:
+    assert measured_crops([], run_folder).detector == "as the crops were given"
+    recipe = run_folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("[data]\n", '[data]\ndetector = "yunet"\n', 1))
+    assert measured_crops([], run_folder).detector == "yunet"
+
+
+def test_few_heldout_crops_do_not_stop_the_parity_check(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run_folder.parent.parent / "heldout.txt").write_text("p0\np1\np2\np3\n")
+    monkeypatch.setattr("facekd.export.crops.PARITY_CROPS", 41)
+    measured = measured_crops([], run_folder)
+    assert measured.labelled is not None
+    assert sorted(measured.labelled.people) == ["p1", "p3"]
+    assert len(measured.labelled) == 40
+    assert len(measured.any) == 120  # the six people that are trained on
+    assert not set(measured.any.names) & set(measured.labelled.names)

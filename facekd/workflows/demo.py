@@ -21,7 +21,7 @@ from facekd.preprocess import ALIGNER, make_detector, open_source
 
 #: photos that a demonstration aligns at most; detection takes most of its time
 MOST_PHOTOS = 4000
-_DRAWN = "people drawn by facekd"
+_DRAWN = "drawn faces"
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
 
@@ -39,8 +39,8 @@ class DemoSettings:
     train_people: int = 300
     test_people: int = 100
     photos: int = 10
-    teacher_images: int = 9600
-    student_images: int = 12800
+    teacher_images: int = 12800
+    student_images: int = 9600
     batch: int = 64
 
 
@@ -58,7 +58,7 @@ class Demo:
     def begin(self, title: str) -> None:
         """Announce the next step."""
         self.step += 1
-        self.say(f"\n[{self.step}/8] {title}")
+        self.say(f"\n[{self.step}/{6 if self.settings.teacher else 7}] {title}")
 
 
 def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progress) -> Path:
@@ -234,7 +234,7 @@ def _train_teacher(demo: Demo, crops: Path, heldout: Path) -> Path:
         heldout,
         student={"name": "plainres_large"},
         loss=[{"name": "arcface", "settings": {"margin": 0.3, "scale": 32.0}}],
-        schedule={"images": demo.settings.teacher_images, "start_share": 0.7},
+        schedule={"images": demo.settings.teacher_images, "start_share": 0.8},
     )
     return _run(demo, recipe, "teacher")
 

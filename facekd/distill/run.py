@@ -17,8 +17,8 @@ from facekd.distill.losses import Classes, Setting, loss_class
 from facekd.distill.recipe import Recipe, missing_files, read_recipe
 from facekd.distill.targets import TargetCache
 from facekd.distill.task import Ask, DistillTask, Own
-from facekd.errors import InputOutput, RecipeError, UsageError
-from facekd.models import FaceNet, Targets, Teacher, build_model, to_planes
+from facekd.errors import FacekdError, InputOutput, RecipeError, UsageError
+from facekd.models import FaceNet, Targets, Teacher, build_model, to_planes, torch_device
 from facekd.training import Progress, RunFolder, fit
 from facekd.training.data import Batch, CropSet, ViewLoader, open_crops
 from facekd.training.data.crops import open_identities, read_list
@@ -66,6 +66,7 @@ def run_recipe(
 
     Raises the errors of the rooms it uses; `UsageError` where a resumed run's recipe is another.
     """
+    torch_device(device)  # said before anything is read or written
     missing = missing_files(recipe)
     if missing:
         raise InputOutput("the recipe names what is not there: " + ", ".join(missing))
@@ -73,45 +74,71 @@ def run_recipe(
     report = replace(report, say=_also_noted(report.say, run))
     if threads:
         torch.set_num_threads(threads)
-    torch.manual_seed(recipe.seed)
-    crops = training_crops(recipe)
-    report.say(crops.describe())
-    student = build_model(recipe.student.name, **recipe.student.settings)
-    if recipe.schedule.start_size and not student.any_size:
-        raise UsageError(f"student '{recipe.student.name}' takes 112 pixels only: leave start_size out")
-    started = time.perf_counter()
-    sight = _teacher_sight(recipe, crops, cache, device, threads, workers, report)
-    label_seconds = time.perf_counter() - started
-    torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
-    task = DistillTask(
-        student,
-        _losses(recipe, student, crops, sight),
-        sight.ask,
-        sight.own,
-        recipe.schedule.start_size,
-        recipe.schedule.start_share,
-    )
-    count = recipe.teacher.views if recipe.teacher and recipe.teacher.targets == "cached" else 0
-    order = Order(len(crops), count, recipe.seed, recipe.mirror)
-    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, recipe.schedule.batch, workers)
-    judge = _judge(recipe, student, device)
-    write_card(recipe, student, sight.teacher, run)
+    try:
+        ready = _prepare(recipe, cache, report, device, threads, workers)
+    except FacekdError:
+        if not resume:
+            run.discard()  # it never began
+        raise
+    write_card(recipe, ready.task.student, ready.teacher, run)
     started = time.perf_counter()
     report.say(f"training {recipe.student.name} on {device}, {torch.get_num_threads()} threads")
-    images = fit(task, loader, order, recipe.plan(), run, device, resume, judge, report.trained, stop_after)
+    images = fit(
+        ready.task, ready.loader, ready.order, recipe.plan(), run,
+        device, resume, ready.judge, report.trained, stop_after,
+    )  # fmt: skip
     seconds = time.perf_counter() - started
-    outcome = Outcome(run.path, images, label_seconds, seconds, _distinct(recipe, len(crops)), _last_tar(run))
+    distinct = _distinct(recipe, ready.order.crops)
+    outcome = Outcome(run.path, images, ready.label_seconds, seconds, distinct, _last_tar(run))
     if stop_after is None:
         run.log(
             {
                 "finished": True,
                 "images": images,
-                "label_seconds": round(label_seconds, 1),
+                "label_seconds": round(outcome.label_seconds, 1),
                 "train_seconds": round(seconds, 1),
-                "distinct_views": outcome.distinct_views,
+                "distinct_views": distinct,
             }
         )
     return outcome
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """All that the loop needs; ``label_seconds`` were spent on the teacher's targets."""
+
+    task: DistillTask
+    loader: ViewLoader
+    order: Order
+    judge: Callable[[], float] | None
+    teacher: Teacher | None
+    label_seconds: float
+
+
+def _prepare(
+    recipe: Recipe, cache: Path, report: Report, device: str, threads: int | None, workers: int
+) -> _Ready:
+    """Read the crops, build the student, ask the teacher, build the losses."""
+    schedule = recipe.schedule
+    if recipe.plan().steps < 1:
+        raise UsageError(f"{schedule.images} images in batches of {schedule.batch} make no step")
+    torch.manual_seed(recipe.seed)
+    crops = training_crops(recipe)
+    report.say(crops.describe())
+    student = build_model(recipe.student.name, **recipe.student.settings)
+    if schedule.start_size and not student.any_size:
+        raise UsageError(f"student '{recipe.student.name}' takes 112 pixels only: leave start_size out")
+    judge = _judge(recipe, student, device)
+    started = time.perf_counter()
+    sight = _teacher_sight(recipe, crops, cache, device, threads, workers, report)
+    label_seconds = time.perf_counter() - started
+    torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
+    losses = _losses(recipe, student, crops, sight)
+    task = DistillTask(student, losses, sight.ask, sight.own, schedule.start_size, schedule.start_share)
+    count = recipe.teacher.views if recipe.teacher and recipe.teacher.targets == "cached" else 0
+    order = Order(len(crops), count, recipe.seed, recipe.mirror)
+    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, schedule.batch, workers)
+    return _Ready(task, loader, order, judge, sight.teacher, label_seconds)
 
 
 def _also_noted(say: Callable[[str], None], run: RunFolder) -> Callable[[str], None]:

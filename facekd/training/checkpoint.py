@@ -68,6 +68,11 @@ class RunFolder:
             raise InputOutput(f"{path} is not a run folder (it has no recipe.toml)")
         return cls(path)
 
+    def discard(self) -> None:
+        """Remove a run that has no checkpoint yet; one that has is kept."""
+        if not any(self.checkpoints.glob("step-*")):
+            shutil.rmtree(self.path, ignore_errors=True)
+
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
         """Write a checkpoint and switch ``last`` (and ``best``) to it; older ones are removed."""
         from safetensors.torch import save_file

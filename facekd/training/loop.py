@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from facekd.errors import DeviceError, FacekdError, UsageError
+from facekd.errors import FacekdError, UsageError
+from facekd.models import torch_device
 from facekd.training.checkpoint import Checkpoint, RunFolder
 from facekd.training.data import Batch, ViewLoader
 from facekd.training.data.views import Order
@@ -138,11 +139,7 @@ def make_fabric(device: str, precision: str) -> Any:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from lightning_fabric import Fabric
 
-    kind = device.partition(":")[0]
-    if kind not in ("cpu", "cuda"):
-        raise DeviceError(f"--device {device}: not known", "Use cpu or cuda.")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("--device cuda: this torch sees no CUDA device", "Use --device cpu.")
+    kind = torch_device(device).type
     bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(kind))
     return Fabric(accelerator=kind, devices=1, precision="bf16-mixed" if bf16 else "32-true")
 

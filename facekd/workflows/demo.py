@@ -39,7 +39,7 @@ class DemoSettings:
     train_people: int = 300
     test_people: int = 100
     photos: int = 10
-    teacher_images: int = 12800
+    teacher_images: int = 10240
     student_images: int = 9600
     batch: int = 64
 

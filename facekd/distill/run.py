@@ -256,11 +256,11 @@ def _classes(crops: CropSet, rows: Tensor | None, least: int) -> Classes:
     of_label = torch.full((len(counts) + 1,), -1, dtype=torch.int64)
     of_label[:-1][kept] = torch.arange(int(kept.sum()))
     if rows is None:
-        return Classes(of_label, torch.empty(0, 0), counts[kept])
+        return Classes(of_label, torch.empty(0, 0))
     wanted = of_label[torch.from_numpy(crops.labels)]
     sums = torch.zeros(int(kept.sum()), rows.shape[1])
     sums.index_add_(0, wanted[wanted >= 0], rows[wanted >= 0])
-    return Classes(of_label, sums, counts[kept])
+    return Classes(of_label, sums)
 
 
 def _losses(recipe: Recipe, student: FaceNet, crops: CropSet, sight: _Sight) -> list:

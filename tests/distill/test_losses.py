@@ -32,8 +32,7 @@ def data() -> tuple[Outputs, Targets, Example, Setting]:
         if of_label[label] >= 0:
             sums[of_label[label]] += row
     sums[3] = unit(rng.normal(size=TEACHER)) * 3  # a class with nobody in this batch
-    members = torch.tensor([3, 3, 3, 3])
-    setting = Setting(STUDENT, TEACHER, Classes(of_label, torch.tensor(sums), members), torch.tensor(teacher))
+    setting = Setting(STUDENT, TEACHER, Classes(of_label, torch.tensor(sums)), torch.tensor(teacher))
     student = torch.tensor(rng.normal(size=(N, STUDENT)), dtype=torch.float32, requires_grad=True)
     example = Example(torch.tensor(labels), torch.tensor(teacher))
     return Outputs(student), Targets(torch.tensor(teacher)), example, setting
@@ -183,7 +182,7 @@ def test_settings_that_make_no_sense_are_named(data, name: str, settings: dict, 
 
 
 def test_too_few_classes_are_named(data) -> None:
-    nobody = Classes(torch.full((6,), -1), torch.empty(0, TEACHER), torch.empty(0))
+    nobody = Classes(torch.full((6,), -1), torch.empty(0, TEACHER))
     for name in ("logit", "arcface"):
         with pytest.raises(RecipeError, match="identities"):
             loss_class(name)(Setting(STUDENT, TEACHER, nobody, data[3].sample))

@@ -8,6 +8,7 @@ loop sums them and never looks inside.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,13 +28,12 @@ class Classes:
     """The identities that a run may use as classes.
 
     ``of_label`` int64 [labels + 1] maps a label to its class or -1 (its last entry serves label
-    -1). ``sums`` float32 [C, D] are the sums of the teacher's unit embeddings of each class and
-    ``members`` [C] their number; both empty without a teacher.
+    -1). ``sums`` float32 [C, D] are the sums of the teacher's unit embeddings of each class, empty
+    without a teacher.
     """
 
     of_label: Tensor
     sums: Tensor
-    members: Tensor
 
     @property
     def count(self) -> int:
@@ -60,15 +60,17 @@ class Example:
     own: Tensor
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """``forward`` returns named scalars. ``needs_teacher`` and ``needs_labels`` let a recipe be
     checked before anything is loaded."""
 
     needs_teacher: bool = True
     needs_labels: bool = False
 
-    def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(
+        self, student: Outputs, teacher: Targets | None, example: Example, progress: float
+    ) -> Terms: ...
 
 
 _LOSSES: Registry[type[Loss]] = Registry("loss", "facekd.distill.losses", RecipeError)

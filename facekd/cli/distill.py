@@ -32,7 +32,7 @@ def command(
     resume: bool,
     force: bool,
     threads: int | None,
-    workers: int,
+    workers: int | None,
     device: str,
     as_json: bool,
 ) -> None:

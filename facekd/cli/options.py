@@ -50,7 +50,10 @@ _RUN_OPTIONS = (
     click.option("--force", is_flag=True, help="Replace a run of the same name."),
     click.option("--threads", type=click.IntRange(1), default=None, help="Threads for the network."),
     click.option(
-        "--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that decode."
+        "--workers",
+        type=click.IntRange(0),
+        default=None,
+        help="Processes that decode [default: a quarter of four or more processors].",
     ),
 )
 

@@ -27,7 +27,7 @@ def command(
     resume: bool,
     force: bool,
     threads: int | None,
-    workers: int,
+    workers: int | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -51,7 +51,7 @@ def run_and_print(
     folder: Path,
     device: str,
     threads: int | None,
-    workers: int,
+    workers: int | None,
     force: bool,
     resume: bool,
     as_json: bool,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from facekd.distill.losses import check_settings, loss_class
 from facekd.errors import FacekdError, InputOutput, RecipeError
-from facekd.training import Augmentation, Plan
+from facekd.training import Augmentation, Plan, Precision
 from facekd.training.schedule import OptimizerName
 
 
@@ -82,6 +82,10 @@ class Schedule(_Table):
     #: checkpoints, each with a look at the held-out identities
     evaluations: int = Field(5, ge=1)
 
+    @property
+    def steps(self) -> int:
+        return self.images // self.batch
+
 
 class Recipe(_Table):
     """A run: data, student, teacher (none for a baseline from labels), losses, schedule."""
@@ -117,21 +121,13 @@ class Recipe(_Table):
             raise ValueError("; ".join(faults))
         return self
 
-    def plan(self) -> Plan:
-        """The part that the loop needs."""
+    def plan(self, precision: Precision) -> Plan:
+        """The part that the loop needs, with the precision that ``schedule.precision`` came to."""
         s = self.schedule
         return Plan(
-            s.images,
-            s.batch,
-            s.rate,
-            s.decay,
-            s.warmup,
-            s.optimizer,
-            s.shape,
-            s.clip,
-            s.precision,
-            s.evaluations,
-        )
+            s.images, s.batch, s.rate, s.decay, s.warmup,
+            s.optimizer, s.shape, s.clip, precision, s.evaluations,
+        )  # fmt: skip
 
     def view_numbers(self, crops: int) -> range:
         """The view numbers that a run over ``crops`` crops reaches with cached targets."""

@@ -19,7 +19,8 @@ from facekd.distill.targets import TargetCache
 from facekd.distill.task import Ask, DistillTask, Own
 from facekd.errors import FacekdError, InputOutput, RecipeError, UsageError
 from facekd.models import FaceNet, Targets, Teacher, build_model, to_planes, torch_device
-from facekd.training import Progress, RunFolder, fit
+from facekd.runtime import threads_available
+from facekd.training import Choice, Progress, RunFolder, choose_precision, fit, share_processors
 from facekd.training.data import Batch, CropSet, ViewLoader, open_crops
 from facekd.training.data.crops import open_identities, read_list
 from facekd.training.data.views import Order
@@ -56,7 +57,7 @@ def run_recipe(
     *,
     device: str = "cpu",
     threads: int | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     cache: Path,
     force: bool = False,
     resume: bool = False,
@@ -72,8 +73,8 @@ def run_recipe(
         raise InputOutput("the recipe names what is not there: " + ", ".join(missing))
     run = _folder(recipe, folder, force, resume)
     report = replace(report, say=_also_noted(report.say, run))
-    if threads:
-        torch.set_num_threads(threads)
+    threads, workers = share_processors(device, threads_available(), threads, workers)
+    torch.set_num_threads(threads)
     try:
         ready = _prepare(recipe, cache, report, device, threads, workers)
     except FacekdError:
@@ -81,10 +82,12 @@ def run_recipe(
             run.discard()  # it never began
         raise
     write_card(recipe, ready.task.student, ready.teacher, run)
+    chosen = _precision(recipe, ready.task.student, run, device)
+    shared = f"{threads} threads and {workers} decoding processes" if workers else f"{threads} threads"
+    report.say(f"training {recipe.student.name} on {device}, {shared}, {chosen}")
     started = time.perf_counter()
-    report.say(f"training {recipe.student.name} on {device}, {torch.get_num_threads()} threads")
     images = fit(
-        ready.task, ready.loader, ready.order, recipe.plan(), run,
+        ready.task, ready.loader, ready.order, recipe.plan(chosen.precision), run,
         device, resume, ready.judge, report.trained, stop_after,
     )  # fmt: skip
     seconds = time.perf_counter() - started
@@ -115,12 +118,10 @@ class _Ready:
     label_seconds: float
 
 
-def _prepare(
-    recipe: Recipe, cache: Path, report: Report, device: str, threads: int | None, workers: int
-) -> _Ready:
+def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: int, workers: int) -> _Ready:
     """Read the crops, build the student, ask the teacher, build the losses."""
     schedule = recipe.schedule
-    if recipe.plan().steps < 1:
+    if recipe.schedule.steps < 1:
         raise UsageError(f"{schedule.images} images in batches of {schedule.batch} make no step")
     torch.manual_seed(recipe.seed)
     crops = training_crops(recipe)
@@ -139,6 +140,15 @@ def _prepare(
     order = Order(len(crops), count, recipe.seed, recipe.mirror)
     loader = ViewLoader(crops, recipe.augmentation, recipe.seed, schedule.batch, workers)
     return _Ready(task, loader, order, judge, sight.teacher, label_seconds)
+
+
+def _precision(recipe: Recipe, student: FaceNet, run: RunFolder, device: str) -> Choice:
+    """What the run was begun in, if it has a checkpoint, so that it goes on to the last bit the
+    same; else what is asked for or found to be faster."""
+    schedule, begun = recipe.schedule, run.state().get("precision")
+    if begun:
+        return Choice(begun)
+    return choose_precision(schedule.precision, student, student.input.size, schedule.batch, device)
 
 
 def _also_noted(say: Callable[[str], None], run: RunFolder) -> Callable[[str], None]:
@@ -193,7 +203,7 @@ def _teacher_sight(
     crops: CropSet,
     cache: Path,
     device: str,
-    threads: int | None,
+    threads: int,
     workers: int,
     report: Report,
 ) -> _Sight:
@@ -314,7 +324,7 @@ def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: R
             recipe=", ".join(f"{table.weight:g} {table.name}" for table in recipe.loss),
             seed=recipe.seed,
             date=datetime.date.today().isoformat(),
-            images_seen=recipe.plan().steps * recipe.schedule.batch,
+            images_seen=recipe.schedule.steps * recipe.schedule.batch,
         ),
         licence=recipe.data.licence,
     )
@@ -324,7 +334,7 @@ def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: R
 
 def _distinct(recipe: Recipe, crops: int) -> int:
     """Views that differ: crops times view numbers reached, times two where some are mirrored."""
-    seen = recipe.plan().steps * recipe.schedule.batch
+    seen = recipe.schedule.steps * recipe.schedule.batch
     views = len(recipe.view_numbers(crops)) or -(-seen // crops)
     return min(seen, crops * views * (2 if recipe.mirror else 1))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facekd.distill.losses import Example, Loss
-from facekd.models import FaceNet, Targets, to_planes
+from facekd.models import FaceNet, Outputs, Targets, to_planes
 from facekd.training import StepResult
 from facekd.training.data import Batch
 
@@ -53,11 +53,23 @@ class DistillTask(nn.Module):
         if size is not None and progress < share:
             planes = nn.functional.interpolate(planes, (size, size), mode="bilinear", antialias=True)
         outputs = self.student.outputs(planes.contiguous(memory_format=torch.channels_last))
-        targets = self._ask(batch) if self._ask else None
-        own = self._own(batch.crops) if self._own else torch.empty(len(batch.labels), 0)
-        example = Example(batch.labels, own.to(batch.labels.device))
+        with torch.autocast(planes.device.type, enabled=False):  # teacher and losses keep their digits
+            targets = self._ask(batch) if self._ask else None
+            own = self._own(batch.crops) if self._own else torch.empty(len(batch.labels), 0)
+            example = Example(batch.labels, own.to(batch.labels.device))
+            terms = self._terms(_whole(outputs), targets, example, progress)
+        return StepResult(torch.stack(list(terms.values())).sum(), terms)
+
+    def _terms(
+        self, outputs: Outputs, targets: Targets | None, example: Example, progress: float
+    ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         for weight, loss in zip(self._weights, self.losses, strict=True):
             for name, value in loss(outputs, targets, example, progress).items():
                 terms[name] = terms[name] + weight * value if name in terms else weight * value
-        return StepResult(torch.stack(list(terms.values())).sum(), terms)
+        return terms
+
+
+def _whole(outputs: Outputs) -> Outputs:
+    """The student's outputs in float32, whatever it was run in."""
+    return Outputs(outputs.embedding.float(), {name: m.float() for name, m in outputs.features.items()})

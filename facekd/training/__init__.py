@@ -3,5 +3,20 @@
 from facekd.training.augment import Augmentation
 from facekd.training.checkpoint import RunFolder, load_weights
 from facekd.training.loop import Plan, Progress, StepResult, Task, fit
+from facekd.training.precision import Choice, Precision, choose_precision
+from facekd.training.processors import share_processors
 
-__all__ = ["Augmentation", "Plan", "Progress", "RunFolder", "StepResult", "Task", "fit", "load_weights"]
+__all__ = [
+    "Augmentation",
+    "Choice",
+    "Plan",
+    "Precision",
+    "Progress",
+    "RunFolder",
+    "StepResult",
+    "Task",
+    "choose_precision",
+    "fit",
+    "load_weights",
+    "share_processors",
+]

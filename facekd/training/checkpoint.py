@@ -114,6 +114,14 @@ class RunFolder:
         except Exception as error:
             raise Unreadable(f"{place}: cannot be read ({error})") from error
 
+    def state(self, which: str = "last") -> dict[str, Any]:
+        """The ``state`` of a checkpoint alone, empty where there is none."""
+        file = self.checkpoints / which / "state.json"
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        except ValueError as error:
+            raise Unreadable(f"{file}: cannot be read ({error})") from error
+
     def has(self, which: str) -> bool:
         return (self.checkpoints / which).is_dir()
 

@@ -20,6 +20,7 @@ from facekd.models import torch_device
 from facekd.training.checkpoint import Checkpoint, RunFolder
 from facekd.training.data import Batch, ViewLoader
 from facekd.training.data.views import Order
+from facekd.training.precision import Precision
 from facekd.training.schedule import OptimizerName, make_optimizer, rate_at
 
 
@@ -51,7 +52,7 @@ class Plan:
     optimizer: OptimizerName
     shape: Literal["cosine", "linear"]
     clip: float
-    precision: Literal["auto", "float32", "bf16"]
+    precision: Precision
     evaluations: int
     log_every: int = 20
 
@@ -96,7 +97,8 @@ def fit(
         raise UsageError(f"{plan.images} images in batches of {plan.batch} make no step")
     fabric = make_fabric(device, plan.precision)
     task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(task, plan.optimizer, plan.rate, plan.decay)
+    network = task.get_submodule("student")
+    optimizer = make_optimizer(task, network, plan.optimizer, plan.rate, plan.decay)
     first, best = 0, -math.inf
     if resume and run.has("last"):
         first, best = _restore(task, optimizer, run)
@@ -110,7 +112,8 @@ def fit(
         progress = (step - 1) / plan.steps
         for group in wrapped.param_groups:
             group["lr"] = plan.rate * rate_at(progress, plan.warmup, plan.shape)
-        result: StepResult = module.step(_to(batch, fabric.device), progress)
+        with fabric.autocast():  # a marked method of a module on one device is called without it
+            result: StepResult = module.step(_to(batch, fabric.device), progress)
         fabric.backward(result.loss)
         norm = fabric.clip_gradients(module, wrapped, max_norm=plan.clip) if plan.clip else None
         wrapped.step()
@@ -133,23 +136,13 @@ def fit(
     return plan.steps * plan.batch
 
 
-def make_fabric(device: str, precision: str) -> Any:
-    """Fabric on ``device`` with the precision asked for; ``auto`` is bf16 where the processor
-    multiplies it in hardware, else float32."""
+def make_fabric(device: str, precision: Precision) -> Any:
+    """Fabric on ``device``; bf16 is autocast, the weights stay in float32."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from lightning_fabric import Fabric
 
     kind = torch_device(device).type
-    bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(kind))
-    return Fabric(accelerator=kind, devices=1, precision="bf16-mixed" if bf16 else "32-true")
-
-
-def has_fast_bf16(kind: str) -> bool:
-    """Whether bf16 products run in hardware: AMX or AVX512-BF16 on a CPU, Ampere or later."""
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported()
-    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(probe and probe()) or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+    return Fabric(accelerator=kind, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
 
 
 class _Clock:
@@ -217,6 +210,7 @@ def _checkpoint(
         {
             "step": step,
             "images": step * plan.batch,
+            "precision": plan.precision,
             "heldout_tar_1e-3": score,
             "best": best if math.isfinite(best) else None,
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -23,18 +23,27 @@ def rate_at(progress: float, warmup: float, shape: Literal["cosine", "linear"]) 
 
 
 def make_optimizer(
-    module: nn.Module, name: OptimizerName, rate: float, decay: float
+    task: nn.Module, network: nn.Module, name: OptimizerName, rate: float, decay: float
 ) -> torch.optim.Optimizer:
-    """Muon, AdamW, or SGD with Nesterov momentum 0.9; biases and norms are not decayed.
+    """Muon, AdamW, or SGD with Nesterov momentum 0.9, for all of ``task``, of which ``network``
+    is a part; biases and norms are not decayed.
 
-    Muon (Jordan et al., 2024) moves each weight matrix by its orthogonalised momentum, with the
-    step sizes of AdamW; convolutions count as matrices, vectors are left to AdamW.
+    Muon (Jordan et al., 2024) moves each weight matrix of ``network`` by its orthogonalised
+    momentum, with the step sizes of AdamW; convolutions count as matrices. Vectors, and what else
+    ``task`` learns (classifiers, projectors), are left to AdamW.
     """
-    chosen = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in chosen if p.ndim > 1], "weight_decay": decay},
+    inside = {id(p) for p in network.parameters()}
+    chosen = [p for p in task.parameters() if p.requires_grad]
+    hidden = [p for p in chosen if p.ndim > 1 and id(p) in inside]
+    groups: list[dict[str, Any]] = [
+        {"params": hidden, "weight_decay": decay},
         {"params": [p for p in chosen if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    others = [p for p in chosen if p.ndim > 1 and id(p) not in inside]
+    if others:
+        groups.append({"params": others, "weight_decay": decay})
+        if name == "muon":
+            groups[-1]["matrices"] = False
     if name == "muon":
         return Muon(groups, lr=rate)
     if name == "sgd":

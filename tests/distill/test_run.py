@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,11 +18,13 @@ import torch
 from tiny_model import write_tiny_model
 
 from facekd.distill import Recipe, Report, read_recipe, run_recipe
+from facekd.distill import run as distill_run
 from facekd.distill.run import training_crops
 from facekd.distill.targets import TargetCache
+from facekd.distill.task import DistillTask
 from facekd.errors import DeviceError, InputOutput, RecipeError, UsageError
 from facekd.models.teachers import load_teacher
-from facekd.training import RunFolder, load_weights
+from facekd.training import Choice, RunFolder, load_weights
 from facekd.training.data import View
 
 QUIET = Report(lambda text: None, lambda done, total: None, lambda step: None)
@@ -43,6 +46,7 @@ colour = 0.2
 images = 96
 batch = 8
 evaluations = 3
+precision = "float32"
 """
 TEACHER = '[teacher]\nmodels = ["teacher.onnx"]\n'
 TWO = '[[loss]]\nname = "cosine"\n[[loss]]\nname = "logit"\nweight = 0.1\n'
@@ -295,3 +299,29 @@ def test_missing_data_and_devices_are_named(place: Path) -> None:
         run(place, "run3", recipe(place, few=("images = 96", "images = 5")))
     # none of them left a folder that would stand in the way of the next try
     assert not [p.name for p in place.glob("run*")]
+
+
+def test_bf16_reaches_the_network_and_a_resumed_run_keeps_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[bool] = set()
+    step = DistillTask.step
+
+    def watched(self: DistillTask, *given: Any) -> Any:
+        seen.add(torch.is_autocast_enabled("cpu"))
+        return step(self, *given)
+
+    monkeypatch.setattr(DistillTask, "step", watched)
+    run(place, "plain", recipe(place), stop_after=2)
+    assert seen == {False}
+    seen.clear()
+    chosen = recipe(place, auto=('precision = "float32"', 'precision = "auto"'))
+    monkeypatch.setattr(distill_run, "choose_precision", lambda *_: Choice("bf16", 2.0))
+    run(place, "half", chosen, stop_after=4)
+    assert seen == {True}
+    assert "bf16, 2.0 times as fast as float32 here" in (place / "half" / "train.log").read_text()
+    monkeypatch.setattr(distill_run, "choose_precision", lambda *_: Choice("float32", 0.9))
+    seen.clear()
+    run(place, "half", chosen, resume=True)
+    assert seen == {True}
+    assert json.loads((place / "half/checkpoints/last/state.json").read_text())["precision"] == "bf16"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -55,7 +56,7 @@ def test_vectors_are_left_to_adamw() -> None:
 def test_norms_and_biases_are_not_decayed(name: str) -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     before = {key: value.detach().clone() for key, value in net.named_parameters()}
-    optimizer = make_optimizer(net, name, rate=0.1, decay=0.5)
+    optimizer = make_optimizer(net, net, name, rate=0.1, decay=0.5)
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
@@ -64,6 +65,36 @@ def test_norms_and_biases_are_not_decayed(name: str) -> None:
         kept = 1 - 0.1 * 0.5 * (1.9 if name == "sgd" else 1)
         factor = kept if value.ndim > 1 else 1.0
         assert torch.allclose(value, before[key] * factor, atol=1e-6), key
+
+
+def test_muon_leaves_the_classifier_to_adamw() -> None:
+    torch.manual_seed(0)
+    task = torch.nn.ModuleDict({"student": torch.nn.Linear(5, 4), "classifier": torch.nn.Linear(4, 9)})
+    reference = copy.deepcopy(task)
+    ours = make_optimizer(task, task["student"], "muon", rate=0.01, decay=0.1)
+    theirs = torch.optim.AdamW(
+        [
+            {"params": [reference["classifier"].weight], "weight_decay": 0.1},
+            {"params": [reference["classifier"].bias], "weight_decay": 0.0},
+        ],
+        lr=0.01,
+        betas=(0.9, 0.95),
+    )
+    for step in range(3):
+        for net in (task, reference):
+            x = torch.randn(6, 4, generator=torch.Generator().manual_seed(step))
+            net["classifier"](x).square().sum().backward()
+        task["student"].weight.grad = torch.ones(4, 5)
+        ours.step()
+        theirs.step()
+        ours.zero_grad()
+        theirs.zero_grad()
+    assert torch.allclose(task["classifier"].weight, reference["classifier"].weight, atol=1e-6)
+    assert torch.allclose(task["classifier"].bias, reference["classifier"].bias, atol=1e-6)
+    start = reference["student"].weight
+    moved = (task["student"].weight - start * (1 - 0.01 * 0.1) ** 3).detach()
+    assert torch.linalg.matrix_rank(moved, atol=1e-4) == 1  # the gradient's, made of length one
+    assert not torch.equal(task["student"].weight, start)
 
 
 def test_the_rate_rises_and_falls() -> None:

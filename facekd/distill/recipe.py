@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from facekd.distill.losses import check_settings, loss_class
 from facekd.errors import FacekdError, InputOutput, RecipeError
@@ -100,23 +100,9 @@ class Recipe(_Table):
     schedule: Schedule
 
     @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
-        faults: list[str] = []
-        if not (self.data.labelled or self.data.unlabelled):
-            faults.append("data: name at least one folder or pack in labelled or unlabelled")
-        if self.data.heldout and not self.data.labelled:
-            faults.append("data.heldout: its identities must be in labelled data")
-        for table in self.loss:
-            try:
-                loss = loss_class(table.name)
-            except FacekdError as error:
-                faults.append(str(error).replace("\n", ". "))
-                continue
-            faults += check_settings(table.name, table.settings)
-            if loss.needs_teacher and self.teacher is None:
-                faults.append(f"loss '{table.name}' needs a [teacher]")
-            if loss.needs_labels and not self.data.labelled:
-                faults.append(f"loss '{table.name}' needs labelled data")
+    def _consistent(self, info: ValidationInfo) -> Recipe:
+        checked = info.context is not None and info.context.get("checked")
+        faults = [] if checked else _faults_across(self.model_dump())
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -166,11 +152,46 @@ def read_recipe(path: Path) -> Recipe:
 
 def check_recipe(raw: dict[str, Any], origin: str) -> Recipe:
     """A recipe from a parsed document; `RecipeError` lists all its faults at once."""
+    faults = _faults_across(raw)  # apart, since pydantic looks no further where a field is wrong
     try:
-        return Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(raw, context={"checked": True})
     except ValidationError as error:
-        faults = [_fault(fault) for fault in error.errors()]
-        raise RecipeError(f"{origin}: {len(faults)} fault(s)\n  " + "\n  ".join(faults)) from error
+        faults = [_fault(fault) for fault in error.errors()] + faults
+    if faults:
+        raise RecipeError(f"{origin}: {len(faults)} fault(s)\n  " + "\n  ".join(faults))
+    return recipe
+
+
+def _faults_across(raw: dict[str, Any]) -> list[str]:
+    """What does not fit together in a recipe's document, whatever else is wrong with it."""
+    data, teacher = _table(raw.get("data")), raw.get("teacher")
+    faults = []
+    if not (data.get("labelled") or data.get("unlabelled")):
+        faults.append("data: name at least one folder or pack in labelled or unlabelled")
+    if data.get("heldout") and not data.get("labelled"):
+        faults.append("data.heldout: its identities must be in labelled data")
+    losses = raw.get("loss")
+    for entry in losses if isinstance(losses, list | tuple) else ():
+        name, settings = _table(entry).get("name"), _table(_table(entry).get("settings"))
+        if not isinstance(name, str):
+            continue
+        try:
+            loss = loss_class(name)
+        except FacekdError as error:
+            faults.append(str(error).replace("\n", ". "))
+            continue
+        faults += check_settings(name, settings)
+        if loss.needs_teacher and teacher is None:
+            faults.append(f"loss '{name}' needs a [teacher]")
+        if loss.needs_features and teacher and _table(teacher).get("targets", "cached") == "cached":
+            faults.append(f"loss '{name}' needs feature maps: teacher.targets = \"online\"")
+        if loss.needs_labels and not data.get("labelled"):
+            faults.append(f"loss '{name}' needs labelled data")
+    return faults
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def missing_files(recipe: Recipe) -> list[str]:

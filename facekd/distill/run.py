@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
-from facekd.distill.losses import Classes, Setting, loss_class
+from facekd.distill.losses import Classes, Maps, Setting, loss_class
 from facekd.distill.recipe import Recipe, missing_files, read_recipe
 from facekd.distill.targets import TargetCache
 from facekd.distill.task import Ask, DistillTask, Own
@@ -275,8 +275,25 @@ def _classes(crops: CropSet, rows: Tensor | None, least: int) -> Classes:
 
 def _losses(recipe: Recipe, student: FaceNet, crops: CropSet, sight: _Sight) -> list:
     teacher_dim = sight.teacher.dim if sight.teacher else student.dim
-    setting = Setting(student.dim, teacher_dim, sight.classes, sight.sample)
+    maps: tuple[Maps, Maps] = ({}, {})
+    if any(loss_class(table.name).needs_features for table in recipe.loss):
+        maps = _maps(student, sight.teacher)
+    setting = Setting(student.dim, teacher_dim, sight.classes, sight.sample, *maps)
     return [(t.weight, loss_class(t.name)(setting, **t.settings)) for t in recipe.loss]
+
+
+def _maps(student: FaceNet, teacher: Teacher | None) -> tuple[Maps, Maps]:
+    """Shapes of the feature maps that either gives for a black crop."""
+    size = student.input.size
+    with torch.no_grad():
+        mine = student.eval().outputs(torch.zeros(1, 3, size, size), features=True).features
+    student.train()
+    theirs = teacher.targets(np.zeros((1, 112, 112, 3), np.uint8)).features if teacher else {}
+    return _shapes(mine), _shapes(theirs)
+
+
+def _shapes(maps: dict[str, Tensor]) -> Maps:
+    return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in maps.items() if m.ndim == 4}
 
 
 def _judge(recipe: Recipe, student: FaceNet, device: str) -> Callable[[], float] | None:

@@ -43,6 +43,7 @@ class DistillTask(nn.Module):
         self.student = student
         self.losses = nn.ModuleList(loss for _, loss in losses)
         self._weights = [weight for weight, _ in losses]
+        self._features = any(loss.needs_features for _, loss in losses)
         # kept out of the module: neither the teacher nor its cache is saved or trained
         self._ask, self._own = ask, own
 
@@ -52,7 +53,7 @@ class DistillTask(nn.Module):
         size, share = self._start
         if size is not None and progress < share:
             planes = nn.functional.interpolate(planes, (size, size), mode="bilinear", antialias=True)
-        outputs = self.student.outputs(planes.contiguous(memory_format=torch.channels_last))
+        outputs = self.student.outputs(planes.contiguous(memory_format=torch.channels_last), self._features)
         with torch.autocast(planes.device.type, enabled=False):  # teacher and losses keep their digits
             targets = self._ask(batch) if self._ask else None
             own = self._own(batch.crops) if self._own else torch.empty(len(batch.labels), 0)

@@ -78,9 +78,9 @@ class PlainRes(FaceNet):
 
 @register("plainres")
 def plainres(
-    dim: int = 512, widths: Sequence[int] = (16, 32, 96, 192), depths: Sequence[int] = (0, 1, 1, 1)
+    dim: int = 512, widths: Sequence[int] = (16, 48, 96, 192), depths: Sequence[int] = (0, 1, 2, 1)
 ) -> PlainRes:
-    """The default student: 1.2 M parameters, 98 M multiply-adds at 112 x 112."""
+    """The default student: 1.4 M parameters, 153 M multiply-adds at 112 x 112."""
     return PlainRes(dim, widths, depths)
 
 

@@ -101,7 +101,7 @@ class ZipSource:
     def read(self, name: str) -> bytes:
         try:
             archive = self._open()
-            _check_bytes(archive.getinfo(name).file_size, f"{self.path}/{name}")
+            check_bytes(archive.getinfo(name).file_size, f"{self.path}/{name}")
             return archive.read(name)
         except (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
             raise Unreadable(f"{self.path}/{name}: {error}") from error
@@ -120,17 +120,21 @@ def open_sources(paths: Sequence[str | os.PathLike[str]]) -> Source:
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
-    """A folder, a zip pack, or one image file as a `Source`."""
+    """A folder, a zip pack, a RecordIO pack, or one image file as a `Source`."""
     path = Path(path)
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
         raise InputOutput(f"{path}: no such file or folder")
+    if path.suffix.lower() == ".rec":
+        from facekd.preprocess.recordio import RecordSource
+
+        return RecordSource(path)
     if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         return ZipSource(path)
     if is_image(path.name):
         return FilesSource([path])
-    raise UsageError(f"{path}: neither a folder, a zip pack nor an image")
+    raise UsageError(f"{path}: neither a folder, a zip or RecordIO pack nor an image")
 
 
 def is_image(name: str) -> bool:
@@ -146,12 +150,13 @@ def _cannot_list(error: OSError) -> None:
 def read_file(path: Path) -> bytes:
     """The bytes of an image file; raises `InputOutput`, or `TooLarge` above `MAX_BYTES`."""
     try:
-        _check_bytes(path.stat().st_size, str(path))
+        check_bytes(path.stat().st_size, str(path))
         return path.read_bytes()
     except OSError as error:
         raise InputOutput(f"{path}: {error.strerror}") from error
 
 
-def _check_bytes(count: int, name: str) -> None:
+def check_bytes(count: int, name: str) -> None:
+    """Raise `TooLarge` for an image of more than `MAX_BYTES`."""
     if count > MAX_BYTES:
         raise TooLarge(f"{name}: {count:,} bytes, the limit is {MAX_BYTES:,}")

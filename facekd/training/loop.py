@@ -26,7 +26,8 @@ from facekd.training.schedule import OptimizerName, make_optimizer, rate_at
 
 @dataclass(frozen=True)
 class StepResult:
-    """``loss`` is what is minimised; ``terms`` are its named parts, for the log only."""
+    """``loss`` is what is minimised; ``terms`` are its named parts, which add up to it and are
+    only logged, with their shares in the gradient."""
 
     loss: Tensor
     terms: dict[str, Tensor]
@@ -55,6 +56,8 @@ class Plan:
     precision: Precision
     evaluations: int
     log_every: int = 20
+    #: steps between looks at the share of each part in the gradient, which cost a pass each
+    share_every: int = 200
 
     @property
     def steps(self) -> int:
@@ -114,6 +117,8 @@ def fit(
             group["lr"] = plan.rate * rate_at(progress, plan.warmup, plan.shape)
         with fabric.autocast():  # a marked method of a module on one device is called without it
             result: StepResult = module.step(_to(batch, fabric.device), progress)
+        if len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0):
+            run.log({"step": step, "gradient_share": gradient_shares(result.terms, network)})
         fabric.backward(result.loss)
         norm = fabric.clip_gradients(module, wrapped, max_norm=plan.clip) if plan.clip else None
         wrapped.step()
@@ -134,6 +139,17 @@ def fit(
         if stop_after is not None and step - first >= stop_after:
             break
     return plan.steps * plan.batch
+
+
+def gradient_shares(terms: dict[str, Tensor], network: nn.Module) -> dict[str, float]:
+    """The norm of each term's gradient by the network's parameters, as a share of their sum."""
+    weights = [p for p in network.parameters() if p.requires_grad]
+    norms = {}
+    for name, term in terms.items():
+        found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
+        norms[name] = math.hypot(*(float(g.norm()) for g in found if g is not None))
+    total = sum(norms.values())
+    return {name: norm / total if total else 0.0 for name, norm in norms.items()}
 
 
 def make_fabric(device: str, precision: Precision) -> Any:

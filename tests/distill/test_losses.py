@@ -7,49 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from batches import STUDENT, TEACHER, Data, N, gradient_agrees, make_data, softmax, unit
 
 from facekd.distill.losses import Classes, Example, Setting, check_settings, loss_class, loss_names
 from facekd.errors import RecipeError
-from facekd.models import Outputs, Targets
-
-N, STUDENT, TEACHER, CLASSES = 12, 6, 9, 4
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+from facekd.models import Outputs
 
 
 @pytest.fixture
-def data() -> tuple[Outputs, Targets, Example, Setting]:
-    """Twelve crops; labels 0 to 4, of which label 2 has too few crops to be a class."""
-    rng = np.random.default_rng(3)
-    teacher = unit(rng.normal(size=(N, TEACHER))).astype(np.float32)
-    labels = np.array([0, 0, 0, 1, 1, 1, 2, 3, 3, 3, -1, -1])
-    of_label = torch.tensor([0, 1, -1, 2, 3, -1])
-    sums = np.zeros((CLASSES, TEACHER), np.float32)
-    for row, label in zip(teacher, labels, strict=True):
-        if of_label[label] >= 0:
-            sums[of_label[label]] += row
-    sums[3] = unit(rng.normal(size=TEACHER)) * 3  # a class with nobody in this batch
-    setting = Setting(STUDENT, TEACHER, Classes(of_label, torch.tensor(sums)), torch.tensor(teacher))
-    student = torch.tensor(rng.normal(size=(N, STUDENT)), dtype=torch.float32, requires_grad=True)
-    example = Example(torch.tensor(labels), torch.tensor(teacher))
-    return Outputs(student), Targets(torch.tensor(teacher)), example, setting
-
-
-def gradient_agrees(loss: torch.nn.Module, name: str, embedding: Tensor, *rest: object) -> None:
-    """The derivative along a random direction, by autograd and by central differences."""
-    loss = loss.double()
-    start = embedding.detach().double().requires_grad_()
-    loss(Outputs(start), *rest)[name].backward()
-    rng = torch.Generator().manual_seed(5)
-    direction = torch.randn(start.shape, generator=rng, dtype=torch.float64)
-    step = 1e-2  # losses work in float32 inside
-    values = [loss(Outputs(start.detach() + sign * step * direction), *rest)[name].item() for sign in (1, -1)]
-    assert start.grad is not None
-    expected = (start.grad * direction).sum().item()
-    assert (values[0] - values[1]) / (2 * step) == pytest.approx(expected, rel=2e-2, abs=2e-3)
+def data() -> Data:
+    return make_data()
 
 
 def test_the_registry_lists_the_folder() -> None:
@@ -57,7 +24,7 @@ def test_the_registry_lists_the_folder() -> None:
     with pytest.raises(RecipeError, match=r"cosinus(.|\n)*Known: .*cosine"):
         loss_class("cosinus")
     assert check_settings("logit", {"tempreature": 2}) == [
-        "loss 'logit' has no setting 'tempreature' (it has: temperature, scale, classifier)"
+        "loss 'logit' has no setting 'tempreature' (it has: temperature, scale, classifier, standardise)"
     ]
 
 
@@ -78,7 +45,7 @@ def test_cosine_with_equal_sizes_is_one_minus_cos(data) -> None:
 def test_cosine_projects_where_sizes_differ(data) -> None:
     student, teacher, example, setting = data
     loss = loss_class("cosine")(setting)
-    projected = student.embedding.detach().numpy() @ loss.projector.weight.detach().numpy().T
+    projected = student.embedding.detach().numpy() @ loss.match.projector.weight.detach().numpy().T
     expected = np.mean(1 - np.sum(unit(projected) * teacher.embedding.numpy(), axis=1))
     assert loss(student, teacher, example, 0.0)["cosine"].item() == pytest.approx(expected, rel=1e-5)
     gradient_agrees(loss, "cosine", student.embedding, teacher, example, 0.0)
@@ -90,21 +57,16 @@ def test_cosine_by_pca_keeps_the_most_length(data) -> None:
     rows = teacher.embedding.numpy().astype(np.float64)
     _, _, directions = np.linalg.svd(rows, full_matrices=False)
     reduced = rows @ directions[:STUDENT].T
-    kept = (rows @ loss.basis.double().numpy()) ** 2
+    kept = (rows @ loss.match.basis.double().numpy()) ** 2
     assert kept.sum() == pytest.approx((reduced**2).sum(), rel=1e-5)
     cosines = np.sum(
-        unit(student.embedding.detach().numpy()) * unit(rows @ loss.basis.double().numpy()), axis=1
+        unit(student.embedding.detach().numpy()) * unit(rows @ loss.match.basis.double().numpy()), axis=1
     )
     assert loss(student, teacher, example, 0.0)["cosine"].item() == pytest.approx(
         np.mean(1 - cosines), rel=1e-5
     )
     with pytest.raises(RecipeError, match="enlarge"):
         loss_class("cosine")(Setting(12, TEACHER, setting.classes, setting.sample), match="pca")
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max())
-    return e / e.sum()
 
 
 @pytest.mark.parametrize("classifier", ["own", "shared"])
@@ -125,7 +87,7 @@ def test_logit_is_the_softened_divergence_with_each_crop_left_out(data, classifi
         if classifier == "own":
             z_s = scale * unit(loss.weight.detach().numpy()) @ unit(embedding)
         else:
-            z_s = scale * unit(prototypes) @ unit(loss.projector.weight.detach().numpy() @ embedding)
+            z_s = scale * unit(prototypes) @ unit(loss.means.projector.weight.detach().numpy() @ embedding)
         p, q = softmax(z_t / temperature), softmax(z_s / temperature)
         total += float(np.sum(p * (np.log(p) - np.log(q))))
         count += 1
@@ -138,7 +100,7 @@ def test_logit_is_the_softened_divergence_with_each_crop_left_out(data, classifi
 def test_a_batch_without_labels_gives_zero_with_a_gradient(data) -> None:
     student, teacher, example, setting = data
     unlabelled = Example(torch.full((N,), -1), example.own)
-    for name in ("logit", "arcface"):
+    for name in ("logit", "arcface", "dkd", "dist", "prototypes", "adadistill"):
         value = loss_class(name)(setting)(student, teacher, unlabelled, 0.0)[name]
         value.backward()
         assert value.item() == 0
@@ -172,8 +134,19 @@ def test_margin_softmax(data, name: str, margin: float) -> None:
     [
         ("logit", {"temperature": 0}, "above zero"),
         ("logit", {"classifier": "mine"}, "neither shared nor own"),
-        ("cosine", {"match": "svd"}, "neither linear nor pca"),
+        ("cosine", {"match": "svd"}, "none of linear, mlp, pca"),
         ("arcface", {"scale": -1}, "above zero"),
+        ("dkd", {"alpha": 0, "beta": 0}, "one is above zero"),
+        ("gkd", {"mass": 1.0}, "between 0 and 1"),
+        ("dist", {"within": -1}, "not negative"),
+        ("rkd", {"distance": 0, "angle": 0}, "one is above zero"),
+        ("cckd", {"terms": 1}, "two or more"),
+        ("ekd", {"fmrs": [0.1, 1.0]}, "between 0 and 1"),
+        ("ekd", {"momentum": 0.0}, "momentum in"),
+        ("prototypes", {"kind": "softmax"}, "neither arcface nor cosface"),
+        ("adadistill", {"margin": -0.1}, "not negative"),
+        ("fitnet", {"student": "stage9"}, r"no feature map 'stage9' \(it has: small, large\)"),
+        ("attention", {"teacher": "x"}, "the teacher has no feature map 'x'"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(data, name: str, settings: dict, message: str) -> None:
@@ -183,6 +156,6 @@ def test_settings_that_make_no_sense_are_named(data, name: str, settings: dict, 
 
 def test_too_few_classes_are_named(data) -> None:
     nobody = Classes(torch.full((6,), -1), torch.empty(0, TEACHER))
-    for name in ("logit", "arcface"):
+    for name in ("logit", "arcface", "gkd", "prototypes", "adadistill"):
         with pytest.raises(RecipeError, match="identities"):
             loss_class(name)(Setting(STUDENT, TEACHER, nobody, data[3].sample))

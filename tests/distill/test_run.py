@@ -26,6 +26,7 @@ from facekd.errors import DeviceError, InputOutput, RecipeError, UsageError
 from facekd.models.teachers import load_teacher
 from facekd.training import Choice, RunFolder, load_weights
 from facekd.training.data import View
+from facekd.training.loop import gradient_shares
 
 QUIET = Report(lambda text: None, lambda done, total: None, lambda step: None)
 
@@ -301,6 +302,23 @@ def test_missing_data_and_devices_are_named(place: Path) -> None:
     assert not [p.name for p in place.glob("run*")]
 
 
+def test_the_share_of_each_part_in_the_gradient_is_logged(place: Path) -> None:
+    records = run(place, "run", recipe(place), stop_after=2)
+    shares = next(r["gradient_share"] for r in records if "gradient_share" in r)
+    assert set(shares) == {"cosine", "logit"}
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_shares_are_norms_of_each_parts_own_gradient() -> None:
+    network = torch.nn.Linear(3, 1, bias=False)
+    x = torch.tensor([[1.0, 2.0, 2.0]])
+    apart = torch.ones((), requires_grad=True) * 1
+    terms = {"one": 2 * network(x).sum(), "other": (network(x) * 6).sum(), "none": apart}
+    shares = gradient_shares(terms, network)
+    assert shares == {"one": pytest.approx(0.25), "other": pytest.approx(0.75), "none": 0.0}
+    terms["one"].backward()  # the graph is still there
+
+
 def test_bf16_reaches_the_network_and_a_resumed_run_keeps_it(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,3 +343,46 @@ def test_bf16_reaches_the_network_and_a_resumed_run_keeps_it(
     run(place, "half", chosen, resume=True)
     assert seen == {True}
     assert json.loads((place / "half/checkpoints/last/state.json").read_text())["precision"] == "bf16"
+
+
+METHODS = {
+    "mse": (),
+    "one_vs_rest": (),
+    "dkd": (),
+    "gkd": (),
+    "dist": (),
+    "prototypes": (),
+    "adadistill": (),
+    "rkd": ("rkd_distance", "rkd_angle"),
+    "sp": (),
+    "pkt": (),
+    "cckd": (),
+    "ekd": (),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_learns_from_a_recipe_and_resumes(place: Path, name: str) -> None:
+    losses = f'[[loss]]\nname = "{name}"\n'
+    chosen = recipe(place, losses=losses, long=("images = 96", "images = 480"))
+    run(place, "run", chosen, stop_after=40)
+    records = run(place, "run", chosen, resume=True)
+    found = [r for r in records if "loss" in r]
+    for term in METHODS[name] or (name,):
+        assert found[-1][term] < found[0][term], term
+    assert found[-1]["step"] == 60
+
+
+@pytest.mark.parametrize("name", ["fitnet", "attention"])
+def test_maps_of_a_torch_teacher_teach(place: Path, name: str) -> None:
+    arcface = '[[loss]]\nname = "arcface"\n'
+    run(place, "large", recipe(place, teacher="", losses=arcface, n=("images = 96", "images = 16")))
+    teacher = f'[teacher]\nmodels = ["{place / "large"}"]\ntargets = "online"\n'
+    chosen = recipe(place, teacher, f'[[loss]]\nname = "{name}"\n', long=("images = 96", "images = 480"))
+    found = [r for r in run(place, "small", chosen) if "loss" in r]
+    assert found[-1][name] < found[0][name]
+    with pytest.raises(RecipeError, match=r"needs feature maps: teacher.targets = .online"):
+        recipe(place, TEACHER, f'[[loss]]\nname = "{name}"\n')
+    mapless = recipe(place, TEACHER + 'targets = "online"\n', f'[[loss]]\nname = "{name}"\n')
+    with pytest.raises(RecipeError, match="this teacher gives no feature maps"):
+        run(place, "none", mapless)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from facekd.models import Outputs, Targets
 from facekd.registry import Registry
 
 Terms = Mapping[str, Tensor]
+Maps = Mapping[str, tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Setting:
     classes: Classes
     #: teacher embeddings for statistics such as PCA, float32 [M, D]
     sample: Tensor
+    #: shapes (C, H, W) of the feature maps by name; empty unless a loss needs them
+    student_maps: Maps = field(default_factory=dict)
+    teacher_maps: Maps = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,12 @@ class Example:
 
 
 class Loss(nn.Module, ABC):
-    """``forward`` returns named scalars. ``needs_teacher`` and ``needs_labels`` let a recipe be
-    checked before anything is loaded."""
+    """``forward`` returns named scalars. ``needs_teacher``, ``needs_labels`` and ``needs_features``
+    (feature maps of both networks) let a recipe be checked before anything is loaded."""
 
     needs_teacher: bool = True
     needs_labels: bool = False
+    needs_features: bool = False
 
     @abstractmethod
     def forward(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -45,42 +45,53 @@ class _MarginSoftmax(Loss):
         chosen = wanted >= 0
         if not chosen.any():
             return {self.name: zero_like(student)}
-        wanted = wanted[chosen]
         cosines = unit(student.embedding[chosen]) @ unit(self.weight).T
-        target = cosines.gather(1, wanted[:, None])
-        logits = self.scale * cosines.scatter(1, wanted[:, None], self.with_margin(target))
-        return {self.name: nn.functional.cross_entropy(logits, wanted)}
-
-    @abstractmethod
-    def with_margin(self, cosine: Tensor) -> Tensor:
-        """The cosine [N, 1] to the right class, made harder."""
+        return {self.name: margin_softmax(cosines, wanted[chosen], self.name, self.margin, self.scale)}
 
 
 @register_loss("arcface")
 class ArcFace(_MarginSoftmax):
-    """``cos(theta + m)`` on the target (Deng et al., "ArcFace", CVPR 2019, equation 3). Past
-    ``theta = pi - m``, where that would rise again, ``cos(theta) - m sin(m)`` goes on falling."""
+    """`with_arc_margin` on the target."""
 
     name = "arcface"
 
     def __init__(self, setting: Setting, margin: float = 0.5, scale: float = 64.0) -> None:
         super().__init__(setting, margin, scale)
 
-    def with_margin(self, cosine: Tensor) -> Tensor:
-        inside = cosine.clamp(-1 + 1e-6, 1 - 1e-6)
-        moved = torch.cos(torch.acos(inside) + self.margin)
-        beyond = cosine - self.margin * math.sin(self.margin)
-        return torch.where(cosine > math.cos(math.pi - self.margin), moved, beyond)
-
 
 @register_loss("cosface")
 class CosFace(_MarginSoftmax):
-    """``cos(theta) - m`` on the target (Wang et al., "CosFace", CVPR 2018, equation 4)."""
+    """`with_cos_margin` on the target."""
 
     name = "cosface"
 
     def __init__(self, setting: Setting, margin: float = 0.35, scale: float = 64.0) -> None:
         super().__init__(setting, margin, scale)
 
-    def with_margin(self, cosine: Tensor) -> Tensor:
-        return cosine - self.margin
+
+def with_arc_margin(cosine: Tensor, margin: float) -> Tensor:
+    """``cos(theta + m)`` (Deng et al., "ArcFace", CVPR 2019, equation 3). Past ``theta = pi - m``,
+    where that would rise again, ``cos(theta) - m sin(m)`` goes on falling."""
+    inside = cosine.clamp(-1 + 1e-6, 1 - 1e-6)
+    moved = torch.cos(torch.acos(inside) + margin)
+    beyond = cosine - margin * math.sin(margin)
+    return torch.where(cosine > math.cos(math.pi - margin), moved, beyond)
+
+
+def with_cos_margin(cosine: Tensor, margin: float) -> Tensor:
+    """``cos(theta) - m`` (Wang et al., "CosFace", CVPR 2018, equation 4)."""
+    return cosine - margin
+
+
+MARGINS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "arcface": with_arc_margin,
+    "cosface": with_cos_margin,
+}
+
+
+def margin_softmax(cosines: Tensor, wanted: Tensor, kind: str, margin: float, scale: float) -> Tensor:
+    """Cross-entropy of ``scale * cosines`` [N, C], the one to each crop's class ``wanted`` [N]
+    made harder by the margin of ``kind``, mean over crops."""
+    target = cosines.gather(1, wanted[:, None])
+    logits = scale * cosines.scatter(1, wanted[:, None], MARGINS[kind](target, margin))
+    return nn.functional.cross_entropy(logits, wanted)

@@ -1,0 +1,92 @@
+"""List the recipes that come with facekd, show or copy one, or check your own."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import ANY_PATH, EXISTING_FILE, json_option
+from facekd.cli.output import answer_json, say
+
+_FOLDER = Path(__file__).parent.parent / "recipes"
+
+
+def _shipped(name: str) -> Path:
+    file = _FOLDER / f"{name.removesuffix('.toml')}.toml"
+    if not file.is_file():
+        known = [path.stem for path in sorted(_FOLDER.glob("*.toml"))]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(known)}."
+        raise click.UsageError(f"No recipe '{name}'. {hint}")
+    return file
+
+
+@click.group("recipe")
+def command() -> None:
+    """Look at recipes, the files that state a training run.
+
+    \b
+    Example: facekd recipe list
+             facekd recipe copy student my.toml
+             facekd recipe check my.toml
+    """
+
+
+@command.command("list")
+@json_option
+def list_recipes(as_json: bool) -> None:
+    """Name the recipes that come with facekd, with a line on each."""
+    found = {path.stem: _about(path) for path in sorted(_FOLDER.glob("*.toml"))}
+    if as_json:
+        answer_json(found)
+        return
+    for name, about in found.items():
+        click.echo(f"{name:<16} {about}")
+
+
+def _about(path: Path) -> str:
+    """The first line of a recipe, its comment."""
+    with path.open(encoding="utf-8") as file:
+        return file.readline().removeprefix("#").strip()
+
+
+@command.command("show")
+@click.argument("name")
+def show_recipe(name: str) -> None:
+    """Print the recipe NAME."""
+    click.echo(_shipped(name).read_text(encoding="utf-8"), nl=False)
+
+
+@command.command("copy")
+@click.argument("name")
+@click.argument("target", type=ANY_PATH)
+def copy_recipe(name: str, target: Path) -> None:
+    """Copy the recipe NAME to TARGET, where its paths are yours to change."""
+    text = _shipped(name).read_text(encoding="utf-8")
+    if target.is_dir():
+        target = target / f"{name.removesuffix('.toml')}.toml"
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise click.UsageError(f"{target} exists already.") from error
+    say(f"{target}: set its paths, then facekd recipe check {target}")
+
+
+@command.command("check")
+@click.argument("recipe", type=EXISTING_FILE)
+def check_recipe(recipe: Path) -> None:
+    """Check RECIPE: all its faults at once, and the files that it names and that are not there."""
+    from facekd.distill.recipe import missing_files, read_recipe
+    from facekd.errors import InputOutput
+
+    read = read_recipe(recipe)
+    missing = missing_files(read)
+    if missing:
+        raise InputOutput(f"{recipe} names what is not there: {', '.join(missing)}")
+    losses = ", ".join(f"{table.weight:g} {table.name}" for table in read.loss)
+    teacher = ", ".join(read.teacher.models) if read.teacher else "none"
+    click.echo(f"student {read.student.name}; teacher {teacher}; losses {losses}")
+    click.echo(f"{read.schedule.images:,} images in {read.schedule.steps:,} steps of {read.schedule.batch}")

@@ -1,0 +1,193 @@
+"""Training data as files: from one form to another, and whether the people of a test are in it."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from facekd.card import write_atomically
+from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
+from facekd.preprocess import Source, open_source
+from facekd.preprocess.recordio import Image, write_records
+from facekd.preprocess.source import SUFFIXES
+from facekd.workflows.acquire import Acquired, Plan, acquire
+
+Advance = Callable[[int], object]
+
+#: from this cosine on, two crops show one person beyond doubt; from the other, perhaps
+SAME, NEAR = 0.9, 0.5
+_BLOCK = 2048
+_KINDS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp"}
+
+
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    labelled: bool = True,
+    force: bool = False,
+    advance: Advance = lambda n: None,
+) -> int:
+    """Copy the images of ``source`` (folder, zip or RecordIO pack) into ``target``: a ``.zip``, a
+    ``.rec``, else a folder. Bytes are kept as they are; returns the number of images.
+
+    The folders of ``source`` are identities, except where ``labelled`` is false. The target
+    appears when it is whole. Raises `UsageError` where it exists already (``force`` replaces a
+    file, never a folder), `InputOutput` or `Unreadable` for the files.
+    """
+    images = open_source(source)
+    names = sorted(images.names(), key=lambda name: (_identity(name) or "", name))
+    if not names:
+        raise InputOutput(f"{source}: no images there")
+    suffix = target.suffix.lower()
+    if target.exists() and (target.is_dir() or not force):
+        fix = None if target.is_dir() else "Replace it with --force, or name another."
+        raise UsageError(f"{target} exists already", fix)
+    write = {".zip": _write_zip, ".rec": _write_records}.get(suffix, _write_folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
+            write(images, names, Path(beside) / target.name, labelled, advance)
+            for made in sorted(Path(beside).iterdir(), key=lambda path: path.name == target.name):
+                made.replace(target.parent / made.name)  # the pack itself last
+    except OSError as error:
+        raise InputOutput(f"{target}: cannot be written ({error.strerror or error})") from error
+    return len(names)
+
+
+def _write_records(images: Source, names: list[str], target: Path, labelled: bool, advance: Advance) -> None:
+    def each() -> Iterator[Image]:
+        for name in names:
+            yield Image(images.read(name), _identity(name) if labelled else None)
+            advance(1)
+
+    write_records(target, each())
+
+
+def _write_zip(images: Source, names: list[str], target: Path, labelled: bool, advance: Advance) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as pack:
+        for name in names:
+            packed = images.read(name)
+            pack.writestr(_safe(images, name, packed), packed)
+            advance(1)
+
+
+def _write_folder(images: Source, names: list[str], target: Path, labelled: bool, advance: Advance) -> None:
+    target.mkdir()
+    for name in names:
+        packed = images.read(name)
+        place = target / _safe(images, name, packed)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(packed)
+        advance(1)
+
+
+def _safe(images: Source, name: str, packed: bytes) -> str:
+    """``name`` with the suffix of what it holds; a name that leads out of the target is refused."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise Unreadable(f"{images.path}: holds a name that leads elsewhere ('{name}')")
+    found = next((suffix for begin, suffix in _KINDS.items() if packed.startswith(begin)), None)
+    alike = {".jpeg": ".jpg"}.get(path.suffix.lower(), path.suffix.lower())
+    return name if found in (None, alike) or alike not in SUFFIXES else str(path.with_suffix(found))
+
+
+def _identity(name: str) -> str | None:
+    return name.rsplit("/", 1)[0] if "/" in name else None
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A training crop and the test photo that it resembles most."""
+
+    crop: str
+    photo: str
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a comparison of training crops with test photos found: ``near`` lists the crops with a
+    cosine of `NEAR` or more to some photo, most alike first."""
+
+    crops: int
+    photos: int
+    failures: int
+    near: tuple[Likeness, ...]
+
+    @property
+    def same(self) -> int:
+        """Crops that show a person of the test beyond doubt."""
+        return sum(found.cosine >= SAME for found in self.near)
+
+    def refuse(self) -> None:
+        """Raise `Misfit` where training and test share people."""
+        if self.same:
+            worst = self.near[0]
+            raise Misfit(
+                f"{self.same} training crop(s) show people of the test (cosine {SAME} or more; first: "
+                f"{worst.crop} and {worst.photo}, {worst.cosine:.2f})",
+                "Leave their identities out: list them in the recipe's exclude.",
+            )
+
+
+def check_overlap(
+    training: list[Path],
+    photos: Path,
+    model: Path,
+    *,
+    detector: str | None = "mtcnn",
+    device: str = "cpu",
+    advance: Advance = lambda n: None,
+) -> Overlap:
+    """Compare the crops of ``training`` with ``photos`` by the embeddings of ``model``.
+
+    A content hash would not do: a photo that was cut and compressed again is another file. With
+    ``detector`` `None` the photos are finished crops.
+    """
+    tested = open_source(photos).names()
+    theirs = _acquired(photos, tested, model, detector, device, advance)
+    there = np.array([reason is None for reason in theirs.reasons])
+    rows = theirs.embeddings[0][there]
+    if not len(rows):
+        raise InputOutput(f"{photos}: no photo of these gave an embedding")
+    known = np.array(tested)[there]
+    found: list[Likeness] = []
+    crops = failures = 0
+    for pack in training:
+        names = open_source(pack).names()
+        ours = _acquired(pack, names, model, None, device, advance)
+        crops += len(names)
+        failures += sum(reason is not None for reason in ours.reasons)
+        for start in range(0, len(names), _BLOCK):
+            scores = np.nan_to_num(ours.embeddings[0][start : start + _BLOCK], nan=0.0) @ rows.T
+            best = scores.argmax(axis=1)
+            for offset in np.flatnonzero(scores.max(axis=1) >= NEAR):
+                crop = f"{pack.name.removesuffix('.zip')}/{names[start + offset]}"
+                photo = str(known[best[offset]])
+                found.append(Likeness(crop, photo, float(scores[offset, best[offset]])))
+    found.sort(key=lambda likeness: -likeness.cosine)
+    return Overlap(crops, len(tested), failures + int((~there).sum()), tuple(found))
+
+
+def _acquired(
+    data: Path, names: list[str], model: Path, detector: str | None, device: str, advance: Advance
+) -> Acquired:
+    if not names:
+        raise InputOutput(f"{data}: no images there")
+    return acquire(Plan(data, (model,), detector, device), names, advance)
+
+
+def count_images(*places: Path) -> int:
+    """How many images the folders and packs hold together."""
+    return sum(len(open_source(place).names()) for place in places)
+
+
+def write_exclude(found: Overlap, file: Path) -> None:
+    """The near crops, one a line: an ``exclude`` list for a recipe."""
+    write_atomically(file, "".join(f"{near.crop}\n" for near in found.near).encode())

@@ -1,0 +1,50 @@
+"""`facekd recipe`: the recipes that come along, and a check of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from facekd.cli.main import main
+from facekd.distill import read_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "facekd" / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_every_shipped_recipe_reads_and_says_what_it_is(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read_recipe(file).schedule.steps > 0
+    assert main(["recipe", "list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)[file.stem]) > 20
+    assert main(["recipe", "show", file.stem]) == 0
+    assert capsys.readouterr().out == file.read_text()
+
+
+def test_a_copy_is_checked_against_the_files_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.toml"
+    assert main(["recipe", "copy", "student", str(mine)]) == 0
+    assert main(["recipe", "copy", "student", str(mine)]) == 2
+    capsys.readouterr()
+    assert main(["recipe", "check", str(mine)]) == 5
+    assert "train-labelled-1.zip" in capsys.readouterr().err
+    small = '[data]\nlabelled = ["a"]\n[[loss]]\nname = "arcface"\n[schedule]\nimages = 6400\nbatch = 64\n'
+    (tmp_path / "a").mkdir()
+    mine.write_text(small)
+    assert main(["recipe", "check", str(mine)]) == 0
+    assert "6,400 images in 100 steps of 64" in capsys.readouterr().out
+    mine.write_text(small.replace("arcface", "arcfaec").replace("batch", "bacth"))
+    assert main(["recipe", "check", str(mine)]) == 2
+    faults = capsys.readouterr().err
+    assert "arcfaec" in faults
+    assert "bacth" in faults
+
+
+def test_a_name_that_is_nearly_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "show", "studnet"]) == 2
+    assert "Did you mean 'student'?" in capsys.readouterr().err

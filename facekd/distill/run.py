@@ -196,6 +196,7 @@ class _Sight:
     own: Own | None
     classes: Classes
     sample: Tensor
+    sample_labels: Tensor
 
 
 def _teacher_sight(
@@ -208,7 +209,8 @@ def _teacher_sight(
     report: Report,
 ) -> _Sight:
     if recipe.teacher is None:
-        return _Sight(None, None, None, _classes(crops, None, 1), torch.empty(0, 0))
+        nobody = torch.empty(0, dtype=torch.int64)
+        return _Sight(None, None, None, _classes(crops, None, 1), torch.empty(0, 0), nobody)
     from facekd.models.teachers import load_teacher
 
     teacher = load_teacher(list(recipe.teacher.models), device=device, threads=threads)
@@ -225,14 +227,15 @@ def _teacher_sight(
     everything = torch.arange(len(crops))
     own: Own | None = None
     classes = _classes(crops, None, MIN_MEMBERS)
-    sample = torch.empty(0, teacher.dim)
+    sample, sample_labels = torch.empty(0, teacher.dim), torch.empty(0, dtype=torch.int64)
     if numbers:
         own = _own(targets)
-        sample = targets.rows(0, everything[:: max(1, len(crops) // 20_000)])
+        few = everything[:: max(1, len(crops) // 20_000)]
+        sample, sample_labels = targets.rows(0, few), torch.from_numpy(crops.labels)[few]
         if needs_classes:
             classes = _classes(crops, targets.rows(0, everything), MIN_MEMBERS)
     ask = _online(teacher) if recipe.teacher.targets == "online" else _cached(targets)
-    return _Sight(teacher, ask, own, classes, sample)
+    return _Sight(teacher, ask, own, classes, sample, sample_labels)
 
 
 def _own(targets: TargetCache) -> Own:
@@ -278,7 +281,7 @@ def _losses(recipe: Recipe, student: FaceNet, crops: CropSet, sight: _Sight) -> 
     maps: tuple[Maps, Maps] = ({}, {})
     if any(loss_class(table.name).needs_features for table in recipe.loss):
         maps = _maps(student, sight.teacher)
-    setting = Setting(student.dim, teacher_dim, sight.classes, sight.sample, *maps)
+    setting = Setting(student.dim, teacher_dim, sight.classes, sight.sample, *maps, sight.sample_labels)
     return [(t.weight, loss_class(t.name)(setting, **t.settings)) for t in recipe.loss]
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from batches import CLASSES, Data, agrees, classes_in, divergence, make_data, softmax, unit
+from batches import CLASSES, TEACHER, Data, N, agrees, classes_in, divergence, make_data, softmax, unit
 
 from facekd.distill.losses import Example, loss_class
+from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
 
 T, SCALE = 3.0, 16.0
@@ -72,7 +75,9 @@ def test_dkd_is_the_target_and_the_others_apart(data: Data) -> None:
 def test_the_two_parts_of_dkd_make_up_the_whole_divergence(data: Data) -> None:
     """KL = TCKD + (1 - p(target)) NCKD for every crop: the paper's decomposition."""
     plain = loss_class("logit")(data.setting, temperature=T, scale=SCALE)
-    parts = [loss_class("dkd")(data.setting, a, b, T, SCALE) for a, b in ((1.0, 0.0), (0.0, 1.0))]
+    parts = [
+        loss_class("dkd")(data.setting, a, b, temperature=T, scale=SCALE) for a, b in ((1.0, 0.0), (0.0, 1.0))
+    ]
     for part in parts:
         part.load_state_dict(plain.state_dict())
     for (i, _), (_, p, wanted) in zip(classes_in(data), softened(data, plain), strict=True):
@@ -105,3 +110,41 @@ def test_dist_is_pearson_over_rows_and_columns(data: Data) -> None:
     rows = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(p, q, strict=True)])
     columns = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(p.T, q.T, strict=True)])
     agrees(data, loss, "dist", T**2 * float(0.5 * rows + 2.0 * columns))
+
+
+def test_temperature_moves_in_a_line(data: Data) -> None:
+    moving = loss_class("logit")(data.setting, temperature=2.0, scale=SCALE, final_temperature=6.0)
+    for progress, temperature in ((0.0, 2.0), (0.25, 3.0), (1.0, 6.0)):
+        still = loss_class("logit")(data.setting, temperature=temperature, scale=SCALE)
+        still.load_state_dict(moving.state_dict())
+        found, expected = (loss(*data[:3], progress)["logit"].item() for loss in (moving, still))
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_an_automatic_temperature_gives_the_teacher_the_stated_certainty(
+    data: Data, standardise: bool
+) -> None:
+    # a teacher that knows people: crops near their person's direction
+    labels, rng = data.example.labels, np.random.default_rng(0)
+    near = unit(rng.normal(size=(6, TEACHER))[labels.numpy()] + 0.5 * rng.normal(size=(N, TEACHER)))
+    rows = torch.tensor(near, dtype=torch.float32)
+    sums = torch.zeros(CLASSES, TEACHER)
+    for i, wanted in classes_in(data):
+        sums[wanted] += rows[i]
+    sums[3] = data.setting.classes.sums[3]  # nobody in this batch
+    classes = dataclasses.replace(data.setting.classes, sums=sums)
+    setting = dataclasses.replace(data.setting, classes=classes, sample=rows, sample_labels=labels)
+    data = Data(data.student, Targets(rows), Example(labels, rows), setting)
+    given = {"scale": SCALE, "standardise": standardise}
+    loss = loss_class("dkd")(setting, temperature="auto", target_probability=0.4, **given)
+    found = []
+    for _, z, wanted in answers(data, loss):
+        z = (z - z.mean()) / z.std() if standardise else z
+        found.append(softmax(z / loss.temperature)[wanted])
+    assert np.mean(found) == pytest.approx(0.4, abs=1e-4)
+    with pytest.raises(RecipeError, match="no temperature brings"):
+        loss_class("logit")(setting, temperature="auto", target_probability=0.01)
+    nobody = dataclasses.replace(setting, sample_labels=torch.full_like(data.example.labels, -1))
+    with pytest.raises(RecipeError, match="needs labelled crops"):
+        loss_class("logit")(nobody, temperature="auto")

@@ -24,8 +24,11 @@ def test_the_registry_lists_the_folder() -> None:
     with pytest.raises(RecipeError, match=r"cosinus(.|\n)*Known: .*cosine"):
         loss_class("cosinus")
     assert check_settings("logit", {"tempreature": 2}) == [
-        "loss 'logit' has no setting 'tempreature' (it has: temperature, scale, classifier, standardise)"
+        "loss 'logit' has no setting 'tempreature' (it has: temperature, scale, classifier, "
+        "standardise, target_probability, final_temperature)"
     ]
+    (fault,) = check_settings("dkd", {"gamma": 2})  # its own, then those of its base
+    assert "(it has: alpha, beta, temperature, scale," in fault
 
 
 def test_cosine_with_equal_sizes_is_one_minus_cos(data) -> None:
@@ -133,6 +136,9 @@ def test_margin_softmax(data, name: str, margin: float) -> None:
     ("name", "settings", "message"),
     [
         ("logit", {"temperature": 0}, "above zero"),
+        ("logit", {"temperature": "warm"}, "a number or auto"),
+        ("gkd", {"target_probability": 1.0}, "between 0 and 1"),
+        ("logit", {"final_temperature": -1.0}, "above zero"),
         ("logit", {"classifier": "mine"}, "neither shared nor own"),
         ("cosine", {"match": "svd"}, "none of linear, mlp, pca"),
         ("arcface", {"scale": -1}, "above zero"),

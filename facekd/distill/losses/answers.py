@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import ClassVar, Literal, NamedTuple
 
@@ -60,6 +61,10 @@ class AnswerLoss(Loss):
     are divided by T, so that the student need not match their size (Sun et al., "Logit
     standardization in knowledge distillation", CVPR 2024). Identities with fewer than three
     crops, and crops without a label, take no part. The result is multiplied by T^2.
+
+    ``temperature = "auto"`` finds the T at which the teacher gives the right class
+    ``target_probability`` on average (the useful window is narrow, and moves with the number of
+    classes); ``final_temperature`` moves T in a line to another value over the run.
     """
 
     name: ClassVar[str]
@@ -68,14 +73,19 @@ class AnswerLoss(Loss):
     def __init__(
         self,
         setting: Setting,
-        temperature: float = 4.0,
+        temperature: float | Literal["auto"] = 4.0,
         scale: float = 64.0,
         classifier: Classifier = "own",
         standardise: bool = False,
+        target_probability: float = 0.5,
+        final_temperature: float | None = None,
     ) -> None:
         super().__init__()
-        if temperature <= 0 or scale <= 0:
-            raise RecipeError(f"loss '{self.name}': temperature and scale are above zero")
+        numbers = [scale, *(t for t in (temperature, final_temperature) if isinstance(t, int | float))]
+        if min(numbers) <= 0 or (isinstance(temperature, str) and temperature != "auto"):
+            raise RecipeError(f"loss '{self.name}': temperature (a number or auto) and scale are above zero")
+        if not 0 < target_probability < 1:
+            raise RecipeError(f"loss '{self.name}': target_probability lies between 0 and 1")
         if classifier not in ("shared", "own"):
             raise RecipeError(f"loss '{self.name}': classifier = '{classifier}' is neither shared nor own")
         if setting.classes.count < 2:
@@ -83,9 +93,13 @@ class AnswerLoss(Loss):
                 f"loss '{self.name}' needs two or more identities with at least three crops",
                 "Give labelled data, or leave the loss out.",
             )
-        self.temperature, self.scale, self.standardise = temperature, scale, standardise
+        self.scale, self.standardise = scale, standardise
         self.classes = setting.classes
         self.means = ClassMeans(setting)
+        if temperature == "auto":
+            temperature = self._temperature_for(target_probability, setting)
+        self.temperature: float = temperature
+        self.final_temperature = temperature if final_temperature is None else final_temperature
         self.weight: nn.Parameter | None = None
         if classifier == "own":
             self.weight = nn.Parameter(torch.randn(setting.classes.count, setting.student_dim))
@@ -93,16 +107,19 @@ class AnswerLoss(Loss):
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
         assert teacher is not None
-        answers = self._answers(student, teacher, example)
+        temperature = self.temperature + (self.final_temperature - self.temperature) * progress
+        answers = self._answers(student, teacher, example, temperature)
         if answers is None:
             return {self.name: zero_like(student)}
-        return {self.name: self.temperature**2 * self.compare(answers)}
+        return {self.name: temperature**2 * self.compare(answers)}
 
     @abstractmethod
     def compare(self, answers: Answers) -> Tensor:
         """The loss of a batch, a scalar, without the T^2."""
 
-    def _answers(self, student: Outputs, teacher: Targets, example: Example) -> Answers | None:
+    def _answers(
+        self, student: Outputs, teacher: Targets, example: Example, temperature: float
+    ) -> Answers | None:
         wanted = classes_of(self.classes, example.labels)
         chosen = wanted >= 0
         if not chosen.any():
@@ -114,14 +131,39 @@ class AnswerLoss(Loss):
             mine = unit(rows) @ unit(self.weight).T
         else:
             mine = self.means.of_student(rows, wanted, own)
-        return Answers(self._logits(mine), self._logits(theirs), wanted)
+        return Answers(self._logits(mine) / temperature, self._logits(theirs) / temperature, wanted)
 
     def _logits(self, cosines: Tensor) -> Tensor:
         logits = self.scale * cosines
         if self.standardise:
             spread, middle = torch.std_mean(logits, dim=1, keepdim=True, correction=0)
             logits = (logits - middle) / (spread + 1e-7)
-        return logits / self.temperature
+        return logits
+
+    def _temperature_for(self, probability: float, setting: Setting) -> float:
+        """The T at which the teacher gives the right class ``probability`` on average."""
+        wanted = classes_of(self.classes, setting.sample_labels)
+        rows, wanted = setting.sample[wanted >= 0], wanted[wanted >= 0]
+        if not len(wanted):
+            raise RecipeError(f"loss '{self.name}': temperature = 'auto' needs labelled crops")
+        logits = self._logits(self.means.of_teacher(rows, wanted, rows))
+        right = logits.gather(1, wanted[:, None])
+
+        def excess(log_t: float) -> float:
+            # the probability of the right class is 1 / sum exp((z - z_right) / T)
+            return float((-((logits - right) / math.exp(log_t)).logsumexp(1)).exp().mean()) - probability
+
+        low, high = math.log(1e-2), math.log(1e3)
+        if excess(low) * excess(high) > 0:
+            most = excess(low) + probability
+            raise RecipeError(
+                f"loss '{self.name}': no temperature brings the teacher's mean target probability to "
+                f"{probability:g}: it is {most:.2f} at the sharpest, over {logits.shape[1]} classes"
+            )
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+        return math.exp(low)
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:

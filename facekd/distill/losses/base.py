@@ -48,11 +48,13 @@ class Setting:
     student_dim: int
     teacher_dim: int
     classes: Classes
-    #: teacher embeddings for statistics such as PCA, float32 [M, D]
+    #: teacher embeddings of view 0 of some crops, for statistics such as PCA, float32 [M, D]
     sample: Tensor
     #: shapes (C, H, W) of the feature maps by name; empty unless a loss needs them
     student_maps: Maps = field(default_factory=dict)
     teacher_maps: Maps = field(default_factory=dict)
+    #: whose crops the sample is of, int64 [M]; -1: nobody known
+    sample_labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,25 @@ def loss_class(name: str) -> type[Loss]:
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> list[str]:
     """What is wrong with a loss's settings, a sentence each."""
-    known = [p for p in inspect.signature(loss_class(name)).parameters if p != "setting"]
+    known = _settings_of(loss_class(name))
     return [
         f"loss '{name}' has no setting '{key}' (it has: {', '.join(known) or 'none'})"
         for key in settings
         if key not in known
     ]
+
+
+def _settings_of(loss: type[Loss]) -> list[str]:
+    """The names of a loss's settings; one that takes ``**others`` hands them to its base."""
+    known: list[str] = []
+    for kind in loss.__mro__:
+        if "__init__" not in vars(kind):
+            continue
+        parameters = list(inspect.signature(kind).parameters.values())
+        known += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name != "setting"]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return known
 
 
 def unit(rows: Tensor) -> Tensor:

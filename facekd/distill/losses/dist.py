@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from facekd.distill.losses.answers import AnswerLoss, Answers, Classifier
+from facekd.distill.losses.answers import AnswerLoss, Answers
 from facekd.distill.losses.base import Setting, register_loss
 from facekd.errors import RecipeError
 
@@ -18,17 +20,8 @@ class DIST(AnswerLoss):
 
     name = "dist"
 
-    def __init__(
-        self,
-        setting: Setting,
-        between: float = 1.0,
-        within: float = 1.0,
-        temperature: float = 4.0,
-        scale: float = 64.0,
-        classifier: Classifier = "own",
-        standardise: bool = False,
-    ) -> None:
-        super().__init__(setting, temperature, scale, classifier, standardise)
+    def __init__(self, setting: Setting, between: float = 1.0, within: float = 1.0, **answers: Any) -> None:
+        super().__init__(setting, **answers)
         if between < 0 or within < 0 or between + within == 0:
             raise RecipeError("loss 'dist': between and within are not negative, one is above zero")
         self.between, self.within = between, within

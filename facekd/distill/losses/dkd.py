@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from facekd.distill.losses.answers import AnswerLoss, Answers, Classifier, divergence, log_divergence, shares
+from facekd.distill.losses.answers import AnswerLoss, Answers, divergence, log_divergence, shares
 from facekd.distill.losses.base import Setting, register_loss
 from facekd.errors import RecipeError
 
@@ -19,17 +21,8 @@ class DKD(AnswerLoss):
 
     name = "dkd"
 
-    def __init__(
-        self,
-        setting: Setting,
-        alpha: float = 1.0,
-        beta: float = 8.0,
-        temperature: float = 4.0,
-        scale: float = 64.0,
-        classifier: Classifier = "own",
-        standardise: bool = False,
-    ) -> None:
-        super().__init__(setting, temperature, scale, classifier, standardise)
+    def __init__(self, setting: Setting, alpha: float = 1.0, beta: float = 8.0, **answers: Any) -> None:
+        super().__init__(setting, **answers)
         if alpha < 0 or beta < 0 or alpha + beta == 0:
             raise RecipeError("loss 'dkd': alpha and beta are not negative, one is above zero")
         self.alpha, self.beta = alpha, beta

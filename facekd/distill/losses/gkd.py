@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from facekd.distill.losses.answers import AnswerLoss, Answers, Classifier, log_divergence, shares
+from facekd.distill.losses.answers import AnswerLoss, Answers, log_divergence, shares
 from facekd.distill.losses.base import Setting, register_loss
 from facekd.errors import RecipeError
 
@@ -20,16 +22,8 @@ class GKD(AnswerLoss):
 
     name = "gkd"
 
-    def __init__(
-        self,
-        setting: Setting,
-        mass: float = 0.9,
-        temperature: float = 4.0,
-        scale: float = 64.0,
-        classifier: Classifier = "own",
-        standardise: bool = False,
-    ) -> None:
-        super().__init__(setting, temperature, scale, classifier, standardise)
+    def __init__(self, setting: Setting, mass: float = 0.9, **answers: Any) -> None:
+        super().__init__(setting, **answers)
         if not 0 < mass < 1:
             raise RecipeError("loss 'gkd': mass lies between 0 and 1")
         self.mass = mass

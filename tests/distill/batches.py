@@ -39,6 +39,7 @@ def divergence(p: np.ndarray, q: np.ndarray) -> float:
 
 def make_data() -> Data:
     """Twelve crops; labels 0 to 4, of which label 2 has too few crops to be a class."""
+    torch.manual_seed(3)  # what a loss begins with
     rng = np.random.default_rng(3)
     teacher = unit(rng.normal(size=(N, TEACHER))).astype(np.float32)
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 3, 3, 3, -1, -1])

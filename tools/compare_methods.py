@@ -1,0 +1,193 @@
+"""One student, one teacher, one schedule, many methods: the table that says which are worth it.
+
+    python tools/compare_methods.py recipe.toml --out runs/methods --images 200000 --seeds 0 --seeds 1 \\
+        --data lfw-crops.zip --pairs lfw_pairs.txt
+
+Trains a student for every method of `tools/methods.toml` and every seed into a run folder of its
+own (a finished one is kept, one that was cut short goes on), exports each, and evaluates all of
+them by LFW's protocol on aligned crops. Prints a Markdown table, means over the seeds: TAR on the
+recipe's held-out people that choose, LFW accuracy, all-pairs TAR, the difference to the first
+method in LFW accuracy with its 95 % interval over the pairs, and images a second. Intervals of
+TARs are those of the first seed, over identities.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from facekd.cli.output import progress, say
+from facekd.distill import Recipe, heldout_crops, read_recipe
+from facekd.distill.recipe import check_recipe
+from facekd.errors import UsageError
+from facekd.export import export
+from facekd.runtime import load_embedder
+from facekd.training import Augmentation, RunFolder
+from facekd.verification import OperatingPoint, all_pairs, open_protocol
+from facekd.workflows.evaluate import Evaluation, ModelResult, evaluate
+from facekd.workflows.train import train
+
+
+def changed(base: Recipe, method: dict[str, Any], images: int | None, seed: int) -> Recipe:
+    """The base recipe with a method's losses; ``teacher = false`` is the baseline, ``clean`` leaves
+    the augmentation out."""
+    unknown = set(method) - {"name", "loss", "teacher", "clean", "targets"}
+    if unknown:
+        raise UsageError(f"method '{method.get('name')}': no such setting: {', '.join(sorted(unknown))}")
+    recipe = base if method.get("teacher", True) else base.without_teacher()
+    raw = recipe.model_dump()
+    raw["seed"] = seed
+    raw["loss"] = method.get("loss", raw["loss"])
+    if images:
+        raw["schedule"]["images"] = images
+    if method.get("clean"):
+        raw["augmentation"] = Augmentation().model_dump()
+    if "targets" in method:
+        raw["teacher"]["targets"] = method["targets"]
+    return check_recipe(raw, f"method '{method['name']}'")
+
+
+def student_of(recipe: Recipe, folder: Path) -> Path:
+    """The exported student of a run, trained now unless it is there."""
+    begun = (folder / "recipe.toml").is_file()
+    finished = begun and any(r.get("finished") for r in RunFolder(folder).metrics())
+    if not finished:
+        has_checkpoint = begun and RunFolder(folder).has("last")
+        train(recipe, folder, say, progress, force=begun and not has_checkpoint, resume=has_checkpoint)
+    file = folder / "student.onnx"
+    if not file.is_file():
+        export(str(folder), None, (), tell=say)
+    return file
+
+
+def heldout_point(recipe: Recipe, model: Path, fmr: float = 1e-3) -> OperatingPoint:
+    """TAR on the held-out people that choose."""
+    held = heldout_crops(recipe, "choose")
+    if held is None:
+        raise UsageError("the base recipe has no held-out people")
+    embedder = load_embedder(model)
+    parts = [range(i, min(i + 256, len(held))) for i in range(0, len(held), 256)]
+    rows = [embedder.embed(np.stack([held.read(i) for i in part])) for part in parts]
+    return all_pairs(np.concatenate(rows), held.labels).operating_point(fmr)
+
+
+def difference(reference: list[ModelResult], other: list[ModelResult]) -> tuple[float, float]:
+    """Points of accuracy that ``other`` has more, mean over seeds, and half its 95 % interval: the
+    pairs are the units, each with the mean over its seeds."""
+    rows = [
+        o.result.right.astype(float) - r.result.right.astype(float)
+        for r, o in zip(reference, other, strict=True)
+    ]
+    each = np.mean(rows, axis=0).ravel() * 100
+    return float(each.mean()), float(1.96 * each.std(ddof=1) / math.sqrt(each.size))
+
+
+def rate_of(folder: Path) -> float:
+    """Images a second over a run."""
+    return float([r["images_per_second"] for r in RunFolder(folder).metrics() if "loss" in r][-1])
+
+
+def percent(points: list[OperatingPoint]) -> str:
+    """Mean TAR with the interval of the first."""
+    known = [p.tar for p in points if p.tar is not None]
+    first = points[0]
+    if not known or first.interval is None:
+        return first.shortfall or "-"
+    return f"{100 * np.mean(known):.1f} [{100 * first.interval.low:.1f}, {100 * first.interval.high:.1f}]"
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the runs.")
+@click.option("--methods", type=click.Path(exists=True, path_type=Path), default=None)
+@click.option("--only", multiple=True, help="Only methods of this name (and the first).")
+@click.option("--images", type=int, default=None, help="Images seen by every run.")
+@click.option("--seeds", type=int, multiple=True, default=(0, 1), show_default=True)
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Aligned crops.")
+@click.option("--pairs", type=click.Path(exists=True, path_type=Path), required=True)
+def main(
+    recipe: Path,
+    out: Path,
+    methods: Path | None,
+    only: tuple[str, ...],
+    images: int | None,
+    seeds: tuple[int, ...],
+    data: Path,
+    pairs: Path,
+) -> None:
+    """Compare the methods on RECIPE."""
+    base = read_recipe(recipe)
+    file = methods or Path(__file__).with_name("methods.toml")
+    listed = tomllib.loads(file.read_text(encoding="utf-8"))["method"]
+    chosen = [m for place, m in enumerate(listed) if not only or place == 0 or m["name"] in only]
+    # all are checked before the first is trained
+    recipes = {(m["name"], seed): changed(base, m, images, seed) for m in chosen for seed in seeds}
+    files = {}
+    for (name, seed), stated in recipes.items():
+        say(f"{name}, seed {seed}")
+        files[name, seed] = student_of(stated, out / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-s{seed}")
+    protocol = open_protocol("lfw", pairs)
+    with progress("evaluate", len(protocol.photos)) as advance:
+        found: Evaluation = evaluate(list(files.values()), protocol, data, detector=None, advance=advance)
+    results = dict(zip(files, found.models, strict=True))
+    held = {key: heldout_point(base, path) for key, path in files.items()}
+    write(out / "table.md", out / "table.json", [m["name"] for m in chosen], seeds, files, results, held)
+
+
+def write(
+    table: Path,
+    numbers: Path,
+    names: list[str],
+    seeds: tuple[int, ...],
+    files: dict[tuple[str, int], Path],
+    results: dict[tuple[str, int], ModelResult],
+    held: dict[tuple[str, int], OperatingPoint],
+) -> None:
+    """The table as Markdown, to the terminal too, and its numbers as JSON."""
+    lines = [
+        "| method | held-out TAR at FMR 1e-3 | LFW | TAR at FMR 1e-3 | at 1e-4 | LFW against the first "
+        "| images/s |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows = []
+    first = [results[names[0], seed] for seed in seeds]
+    for name in names:
+        mine = [results[name, seed] for seed in seeds]
+        points = {fmr: [_all_pairs(m, fmr) for m in mine] for fmr in (1e-3, 1e-4)}
+        accuracy = 100 * float(np.mean([m.result.accuracy.mean for m in mine]))
+        more, half = difference(first, mine)
+        rate = float(np.mean([rate_of(files[name, seed].parent) for seed in seeds]))
+        against = "-" if name == names[0] else f"{more:+.2f} [{more - half:+.2f}, {more + half:+.2f}]"
+        choosing = [held[name, seed] for seed in seeds]
+        lines.append(
+            f"| {name} | {percent(choosing)} | {accuracy:.2f} | {percent(points[1e-3])} "
+            f"| {percent(points[1e-4])} | {against} | {rate:.0f} |"
+        )
+        rows.append(
+            {
+                "method": name,
+                "seeds": list(seeds),
+                "heldout": [p.to_dict() for p in choosing],
+                "lfw": [m.result.to_dict() for m in mine],
+                "difference": None if name == names[0] else {"points": more, "half_interval": half},
+                "images_per_second": rate,
+            }
+        )
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    numbers.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    click.echo("\n".join(lines))
+
+
+def _all_pairs(model: ModelResult, fmr: float) -> OperatingPoint:
+    return next(point for point in model.result.everyone_points if point.fmr == fmr)
+
+
+if __name__ == "__main__":
+    main()

@@ -67,7 +67,8 @@ def bf16_gain(network: nn.Module, size: int, batch: int, kind: str = "cpu", roun
     ``rounds`` in turn after one to warm up. A copy of ``network`` is used, and no random state."""
     device = torch.device(kind)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
-        net = copy.deepcopy(network).to(device, memory_format=torch.channels_last).train()
+        net = copy.deepcopy(network).to(device).train()
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         planes = torch.randn(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
         best = {False: float("inf"), True: float("inf")}
         for turn in range(rounds + 1):

@@ -21,7 +21,7 @@ class MapPair:
         if teacher is None and setting.teacher_maps:
             height = setting.student_maps[self.student][1]
             maps = setting.teacher_maps
-            teacher = min(reversed(maps), key=lambda name: abs(maps[name][1] - height))
+            teacher = min(reversed(list(maps)), key=lambda name: abs(maps[name][1] - height))
         self.teacher = _named(setting.teacher_maps, teacher, "teacher", loss)
 
     def of(self, student: Outputs, teacher: Targets) -> tuple[Tensor, Tensor]:
@@ -29,7 +29,7 @@ class MapPair:
         size: means of areas where it is larger, bilinear where it is smaller."""
         mine = student.features[self.student].float()
         theirs = teacher.features[self.teacher].float().detach()
-        size = mine.shape[-2:]
+        size = (mine.shape[2], mine.shape[3])
         if theirs.shape[-1] > size[-1]:
             theirs = nn.functional.adaptive_avg_pool2d(theirs, size)
         elif theirs.shape[-1] < size[-1]:
@@ -42,7 +42,7 @@ def _named(maps: Maps, name: str | None, whose: str, loss: str) -> str:
         hint = "Take a teacher that runs in torch: a run folder, or timm:NAME:FILE."
         raise RecipeError(f"loss '{loss}': this {whose} gives no feature maps", hint)
     if name is None:
-        return next(reversed(maps))
+        return list(maps)[-1]
     if name not in maps:
         known = ", ".join(maps)
         raise RecipeError(f"loss '{loss}': the {whose} has no feature map '{name}' (it has: {known})")

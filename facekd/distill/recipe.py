@@ -44,8 +44,15 @@ class Data(_Table):
 
 
 class Student(_Table):
+    """``start``: a run folder or weights file of a larger network of the same family, whose
+    weights the student begins with (``start_by``: evenly spaced channels, or all of equal shape;
+    ``blend``: their share, the rest is random)."""
+
     name: str = "plainres"
     settings: dict[str, Any] = Field(default_factory=dict)
+    start: Path | None = None
+    start_by: Literal["selection", "equal"] = "selection"
+    blend: float = Field(1.0, gt=0, le=1)
 
 
 class TeacherTable(_Table):
@@ -199,6 +206,7 @@ def missing_files(recipe: Recipe) -> list[str]:
     data = recipe.data
     named = [*data.labelled, *data.unlabelled, *data.exclude]
     named += [p for p in (data.merge, data.doubts, data.heldout) if p]
+    named += [recipe.student.start] if recipe.student.start else []
     return [str(path) for path in named if not path.exists()]
 
 
@@ -227,7 +235,8 @@ def _resolved(recipe: Recipe, base: Path) -> Recipe:
     teacher = recipe.teacher
     if teacher is not None:
         teacher = teacher.model_copy(update={"models": tuple(_model_at(base, m) for m in teacher.models)})
-    return recipe.model_copy(update={"data": data, "teacher": teacher})
+    student = recipe.student.model_copy(update={"start": place(recipe.student.start)})
+    return recipe.model_copy(update={"data": data, "student": student, "teacher": teacher})
 
 
 def _model_at(base: Path, spec: str) -> str:

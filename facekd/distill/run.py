@@ -18,9 +18,9 @@ from facekd.distill.recipe import Recipe, missing_files, read_recipe
 from facekd.distill.targets import TargetCache
 from facekd.distill.task import Ask, DistillTask, Own
 from facekd.errors import FacekdError, InputOutput, RecipeError, UsageError
-from facekd.models import FaceNet, Targets, Teacher, build_model, to_planes, torch_device
+from facekd.models import FaceNet, Targets, Teacher, build_model, start_from, to_planes, torch_device
 from facekd.runtime import threads_available
-from facekd.training import Choice, Progress, RunFolder, choose_precision, fit, share_processors
+from facekd.training import Choice, Progress, RunFolder, choose_precision, fit, load_weights, share_processors
 from facekd.training.data import Batch, CropSet, ViewLoader, open_crops
 from facekd.training.data.crops import open_identities, read_list
 from facekd.training.data.views import Order
@@ -129,12 +129,13 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     student = build_model(recipe.student.name, **recipe.student.settings)
     if schedule.start_size and not student.any_size:
         raise UsageError(f"student '{recipe.student.name}' takes 112 pixels only: leave start_size out")
+    started = _start(recipe, student, report)
     judge = _judge(recipe, student, device)
-    started = time.perf_counter()
+    begun = time.perf_counter()
     sight = _teacher_sight(recipe, crops, cache, device, threads, workers, report)
-    label_seconds = time.perf_counter() - started
+    label_seconds = time.perf_counter() - begun
     torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
-    losses = _losses(recipe, student, crops, sight)
+    losses = _losses(recipe, student, sight, started)
     task = DistillTask(student, losses, sight.ask, sight.own, schedule.start_size, schedule.start_share)
     count = recipe.teacher.views if recipe.teacher and recipe.teacher.targets == "cached" else 0
     order = Order(len(crops), count, recipe.seed, recipe.mirror)
@@ -276,12 +277,24 @@ def _classes(crops: CropSet, rows: Tensor | None, least: int) -> Classes:
     return Classes(of_label, sums)
 
 
-def _losses(recipe: Recipe, student: FaceNet, crops: CropSet, sight: _Sight) -> list:
+def _start(recipe: Recipe, student: FaceNet, report: Report) -> frozenset[str]:
+    """Fill the student from the network that the recipe names, and say which tensors were taken."""
+    table = recipe.student
+    if table.start is None:
+        return frozenset()
+    done = start_from(student, load_weights(table.start), table.start_by, table.blend)
+    report.say(f"{len(done.taken)} tensors begin as in {table.start.name}, {len(done.fresh)} afresh")
+    return frozenset(done.taken)
+
+
+def _losses(recipe: Recipe, student: FaceNet, sight: _Sight, started: frozenset[str]) -> list:
     teacher_dim = sight.teacher.dim if sight.teacher else student.dim
     maps: tuple[Maps, Maps] = ({}, {})
     if any(loss_class(table.name).needs_features for table in recipe.loss):
         maps = _maps(student, sight.teacher)
-    setting = Setting(student.dim, teacher_dim, sight.classes, sight.sample, *maps, sight.sample_labels)
+    setting = Setting(
+        student.dim, teacher_dim, sight.classes, sight.sample, *maps, sight.sample_labels, student, started
+    )
     return [(t.weight, loss_class(t.name)(setting, **t.settings)) for t in recipe.loss]
 
 

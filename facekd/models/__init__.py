@@ -11,15 +11,18 @@ from facekd.models.base import (
     to_planes,
     torch_device,
 )
+from facekd.models.selection import Started, start_from
 
 __all__ = [
     "FaceNet",
     "Outputs",
+    "Started",
     "Targets",
     "Teacher",
     "build_model",
     "model_names",
     "register",
+    "start_from",
     "to_planes",
     "torch_device",
 ]

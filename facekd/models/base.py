@@ -52,6 +52,8 @@ class FaceNet(nn.Module):
     input: InputSpec = InputSpec()
     taps: tuple[str, ...] = ()
     tap_paths: Mapping[str, str] = {}
+    #: submodules from the last feature map on, which a start from a larger network leaves out
+    head_parts: tuple[str, ...] = ("head",)
     #: whether it can be trained on views smaller than ``input.size``, in multiples of 16
     any_size: bool = False
     dim: int

@@ -42,6 +42,7 @@ class IResNet(FaceNet):
     """Four stages at strides 2, 4, 8 and 16 of ``depths`` blocks."""
 
     taps = ("stage1", "stage2", "stage3", "stage4")
+    head_parts = ("bn2", "dropout", "fc", "features")
 
     def __init__(self, depths: Sequence[int], dim: int, dropout: float) -> None:
         super().__init__()

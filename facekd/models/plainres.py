@@ -41,6 +41,7 @@ class PlainRes(FaceNet):
     """Stages at strides 2, 4, 8 and 16; ``widths`` channels and ``depths`` blocks each."""
 
     any_size = True
+    head_parts = ("pool", "pool_norm", "head", "head_norm")
 
     def __init__(self, dim: int, widths: Sequence[int], depths: Sequence[int]) -> None:
         super().__init__()

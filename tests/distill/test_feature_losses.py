@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -198,6 +199,29 @@ def test_ekd_compares_how_many_thresholds_a_score_passes(data: Data) -> None:
     new = thresholds(np.array([moved[i] @ moved[j] for i, j in pairs]))
     assert np.allclose(array(loss.mine), 0.75 * thresholds(scores[0]) + 0.25 * new, atol=1e-5)
     agrees(data, loss.eval(), "ekd", value(data, loss, "ekd"))
+
+
+def test_l2_sp_holds_old_weights_at_their_start_and_new_ones_at_zero(data: Data) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    setting = dataclasses.replace(data.setting, network=network, started=frozenset({"0.weight", "0.bias"}))
+    loss = loss_class("l2_sp")(setting, alpha=0.5, beta=0.25, decay=0.125)
+    assert not list(loss.parameters())
+    assert not loss.state_dict()
+    start = [p.detach().clone() for p in network.parameters()]
+    with torch.no_grad():
+        for p in network.parameters():
+            p += torch.randn(p.shape, generator=torch.Generator().manual_seed(1))
+    now = [array(p) for p in network.parameters()]
+    expected = sum(
+        0.25 * ((w - array(s)) ** 2).sum() + 0.0625 * (w**2).sum()
+        for w, s in zip(now[:2], start[:2], strict=True)
+    ) + sum(0.125 * (w**2).sum() for w in now[2:])
+    found = loss(*data[:3], 0.0)["l2_sp"]
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    found.backward()
+    slope = 0.5 * (now[0] - array(start[0])) + 0.125 * now[0]
+    assert np.allclose(array(network[0].weight.grad), slope, atol=1e-6)
+    assert np.allclose(array(network[1].bias.grad), 0.25 * now[3], atol=1e-6)
 
 
 def areas(maps: np.ndarray, size: int) -> np.ndarray:

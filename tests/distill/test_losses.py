@@ -149,6 +149,8 @@ def test_margin_softmax(data, name: str, margin: float) -> None:
         ("cckd", {"terms": 1}, "two or more"),
         ("ekd", {"fmrs": [0.1, 1.0]}, "between 0 and 1"),
         ("ekd", {"momentum": 0.0}, "momentum in"),
+        ("l2_sp", {"alpha": -1.0}, "not negative"),
+        ("l2_sp", {}, "was started from another"),
         ("prototypes", {"kind": "softmax"}, "neither arcface nor cosface"),
         ("adadistill", {"margin": -0.1}, "not negative"),
         ("fitnet", {"student": "stage9"}, r"no feature map 'stage9' \(it has: small, large\)"),

@@ -386,3 +386,28 @@ def test_maps_of_a_torch_teacher_teach(place: Path, name: str) -> None:
     mapless = recipe(place, TEACHER + 'targets = "online"\n', f'[[loss]]\nname = "{name}"\n')
     with pytest.raises(RecipeError, match="this teacher gives no feature maps"):
         run(place, "none", mapless)
+
+
+def test_a_student_started_from_a_larger_run_stays_near_it(place: Path) -> None:
+    arcface = '[[loss]]\nname = "arcface"\n'
+    wide = ("widths = [8, 8, 16, 16]", "widths = [12, 8, 24, 32]")
+    run(place, "large", recipe(place, teacher="", losses=arcface, n=("images = 96", "images = 16"), w=wide))
+    large = load_weights(place / "large")
+    settings = "settings = { dim = 16, widths = [8, 8, 16, 16], depths = [0, 0, 0, 0] }"
+    start = (settings, f'{settings}\nstart = "large"')
+    near = '[[loss]]\nname = "cosine"\n[[loss]]\nname = "l2_sp"\nsettings = { alpha = 10.0 }\n'
+    stayed = recipe(place, losses=near, s=start)
+    went = recipe(place, losses='[[loss]]\nname = "cosine"\n', s=start)
+    apart = {}
+    for name, chosen in (("stayed", stayed), ("went", went)):
+        run(place, name, chosen, stop_after=6)
+        run(place, name, chosen, resume=True)  # the start is found again, not the checkpoint
+        weights = load_weights(place / name, "last")["stage3.0.0.weight"]
+        rows, columns = torch.linspace(0, 23, 16).round().long(), torch.arange(8)
+        begun = large["stage3.0.0.weight"][rows][:, columns]
+        apart[name] = float((weights - begun).norm() / begun.norm())
+    assert apart["stayed"] < 0.5 * apart["went"]
+    assert "tensors begin as in large" in (place / "went" / "train.log").read_text()
+    lost = recipe(place, losses=near)
+    with pytest.raises(RecipeError, match=r"needs a student that was started"):
+        run(place, "lost", lost)

@@ -55,6 +55,9 @@ class Setting:
     teacher_maps: Maps = field(default_factory=dict)
     #: whose crops the sample is of, int64 [M]; -1: nobody known
     sample_labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    #: the student, and the names of its parameters that were taken from another network
+    network: nn.Module | None = None
+    started: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

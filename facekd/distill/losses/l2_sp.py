@@ -1,0 +1,47 @@
+"""Staying near the weights that the student was started from."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from facekd.distill.losses.base import Example, Loss, Setting, Terms, register_loss, zero_like
+from facekd.errors import RecipeError
+from facekd.models import Outputs, Targets
+
+
+@register_loss("l2_sp")
+class L2SP(Loss):
+    """``alpha / 2 |w - w_0|^2 + decay / 2 |w|^2`` over the parameters that `[student] start` filled,
+    plus ``beta / 2 |v|^2`` over the others (Li, Grandvalet, Davoine, "Explicit inductive bias for
+    transfer learning", ICML 2018, equation 3; ``decay`` is 0 there).
+
+    With ``start_by = "equal"``, ``alpha = 1`` and a ``decay`` it is the plain distance of weights,
+    ``|w_s - w_t|^2 / 2 + decay / 2 |w_s|^2``. A regulariser: it goes beside other losses. The
+    optimizer's own decay should then be 0.
+    """
+
+    needs_teacher = False
+
+    def __init__(
+        self, setting: Setting, alpha: float = 0.01, beta: float = 0.001, decay: float = 0.0
+    ) -> None:
+        super().__init__()
+        if min(alpha, beta, decay) < 0 or alpha + beta + decay == 0:
+            raise RecipeError("loss 'l2_sp': alpha, beta and decay are not negative, one is above zero")
+        if setting.network is None or not setting.started:
+            raise RecipeError("loss 'l2_sp' needs a student that was started from another: [student] start")
+        self.alpha, self.beta, self.decay = alpha, beta, decay
+        # plain tuples: the student's parameters are not this module's
+        named = dict(setting.network.named_parameters())
+        self._old = tuple((p, p.detach().clone()) for n, p in named.items() if n in setting.started)
+        self._new = tuple(p for n, p in named.items() if n not in setting.started)
+
+    def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
+        total: Tensor = zero_like(student)
+        for weight, start in self._old:
+            total = total + self.alpha / 2 * (weight - start.to(weight)).square().sum()
+            if self.decay:
+                total = total + self.decay / 2 * weight.square().sum()
+        for weight in self._new:
+            total = total + self.beta / 2 * weight.square().sum()
+        return {"l2_sp": total}

@@ -32,6 +32,8 @@ class Data(_Table):
     exclude: tuple[Path, ...] = ()
     #: CSV ``pack,crop``: crops whose label is not used
     doubts: Path | None = None
+    #: the most crops of one identity that are used; the others are left out
+    cap: int | None = Field(None, ge=1)
     #: a list of identities of ``labelled`` that are never trained on: its odd lines choose
     #: checkpoints, its even lines calibrate
     heldout: Path | None = None
@@ -71,6 +73,13 @@ class LossTable(_Table):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class Sampling(_Table):
+    """``people`` identities with ``crops`` crops in every batch (P x K); 0: every crop in turn."""
+
+    people: int = Field(0, ge=0)
+    crops: int = Field(4, ge=2)
+
+
 class Schedule(_Table):
     """``images``: views seen, repeats included. ``rate``: the peak learning rate."""
 
@@ -104,6 +113,7 @@ class Recipe(_Table):
     loss: tuple[LossTable, ...] = Field(min_length=1)
     mirror: bool = True
     augmentation: Augmentation = Augmentation()
+    sampling: Sampling = Sampling()
     schedule: Schedule
 
     @model_validator(mode="after")
@@ -126,6 +136,8 @@ class Recipe(_Table):
         """The view numbers that a run over ``crops`` crops reaches with cached targets."""
         if self.teacher is None or self.teacher.targets == "online":
             return range(0)
+        if self.sampling.people:
+            return range(self.teacher.views)
         epochs = -(-self.schedule.images // crops)
         return range(min(self.teacher.views, epochs))
 
@@ -177,6 +189,12 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
         faults.append("data: name at least one folder or pack in labelled or unlabelled")
     if data.get("heldout") and not data.get("labelled"):
         faults.append("data.heldout: its identities must be in labelled data")
+    sampling, batch = _table(raw.get("sampling")), _table(raw.get("schedule")).get("batch", 128)
+    people, crops = sampling.get("people", 0), sampling.get("crops", 4)
+    if people and isinstance(people, int) and isinstance(crops, int) and people * crops != batch:
+        faults.append(f"sampling: {people} people with {crops} crops are no batch of {batch}")
+    if people and not data.get("labelled"):
+        faults.append("sampling.people: identities need labelled data")
     losses = raw.get("loss")
     for entry in losses if isinstance(losses, list | tuple) else ():
         name, settings = _table(entry).get("name"), _table(_table(entry).get("settings"))

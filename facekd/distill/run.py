@@ -23,7 +23,7 @@ from facekd.runtime import threads_available
 from facekd.training import Choice, Progress, RunFolder, choose_precision, fit, load_weights, share_processors
 from facekd.training.data import Batch, CropSet, ViewLoader, open_crops
 from facekd.training.data.crops import open_identities, read_list
-from facekd.training.data.views import Order
+from facekd.training.data.views import EpochOrder, Order, PeopleOrder
 
 #: the fewest crops of an identity that is used as a class in distillation
 MIN_MEMBERS = 3
@@ -91,7 +91,7 @@ def run_recipe(
         device, resume, ready.judge, report.trained, stop_after,
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    distinct = _distinct(recipe, ready.order.crops)
+    distinct = _distinct(recipe, ready.order, ready.crops)
     outcome = Outcome(run.path, images, ready.label_seconds, seconds, distinct, _last_tar(run))
     if stop_after is None:
         run.log(
@@ -111,6 +111,7 @@ class _Ready:
     """All that the loop needs; ``label_seconds`` were spent on the teacher's targets."""
 
     task: DistillTask
+    crops: int
     loader: ViewLoader
     order: Order
     judge: Callable[[], float] | None
@@ -138,9 +139,12 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     losses = _losses(recipe, student, sight, started)
     task = DistillTask(student, losses, sight.ask, sight.own, schedule.start_size, schedule.start_share)
     count = recipe.teacher.views if recipe.teacher and recipe.teacher.targets == "cached" else 0
-    order = Order(len(crops), count, recipe.seed, recipe.mirror)
+    order: Order = EpochOrder(len(crops), count, recipe.seed, recipe.mirror)
+    if recipe.sampling.people:
+        people, each = recipe.sampling.people, recipe.sampling.crops
+        order = PeopleOrder(crops.labels, people, each, count, recipe.seed, recipe.mirror)
     loader = ViewLoader(crops, recipe.augmentation, recipe.seed, schedule.batch, workers)
-    return _Ready(task, loader, order, judge, sight.teacher, label_seconds)
+    return _Ready(task, len(crops), loader, order, judge, sight.teacher, label_seconds)
 
 
 def _precision(recipe: Recipe, student: FaceNet, run: RunFolder, device: str) -> Choice:
@@ -164,7 +168,8 @@ def training_crops(recipe: Recipe) -> CropSet:
     """The crops of a recipe, without the held-out identities."""
     data = recipe.data
     exclude = (*data.exclude, data.heldout) if data.heldout else data.exclude
-    return open_crops(data.labelled, data.unlabelled, data.merge, exclude, data.doubts)
+    crops = open_crops(data.labelled, data.unlabelled, data.merge, exclude, data.doubts)
+    return crops.capped(data.cap) if data.cap else crops
 
 
 def heldout_crops(recipe: Recipe, part: str) -> CropSet | None:
@@ -365,11 +370,17 @@ def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: R
     return card
 
 
-def _distinct(recipe: Recipe, crops: int) -> int:
-    """Views that differ: crops times view numbers reached, times two where some are mirrored."""
-    seen = recipe.schedule.steps * recipe.schedule.batch
-    views = len(recipe.view_numbers(crops)) or -(-seen // crops)
-    return min(seen, crops * views * (2 if recipe.mirror else 1))
+def _distinct(recipe: Recipe, order: Order, crops: int) -> int:
+    """How many of the views that the whole run shows differ, mirrored ones counted apart."""
+    shown = recipe.schedule.steps * recipe.schedule.batch
+    numbers = len(recipe.view_numbers(crops))
+    if not numbers:
+        return shown  # every one is fresh
+    seen = np.zeros((crops, numbers, 2), bool)
+    for position in range(shown):
+        view = order.at(position)
+        seen[view.crop, view.number, int(view.mirrored)] = True
+    return int(seen.sum())
 
 
 def _last_tar(run: RunFolder) -> float | None:

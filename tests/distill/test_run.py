@@ -26,6 +26,7 @@ from facekd.errors import DeviceError, InputOutput, RecipeError, UsageError
 from facekd.models.teachers import load_teacher
 from facekd.training import Choice, RunFolder, load_weights
 from facekd.training.data import View
+from facekd.training.data.views import EpochOrder
 from facekd.training.loop import gradient_shares
 
 QUIET = Report(lambda text: None, lambda done, total: None, lambda step: None)
@@ -411,3 +412,23 @@ def test_a_student_started_from_a_larger_run_stays_near_it(place: Path) -> None:
     lost = recipe(place, losses=near)
     with pytest.raises(RecipeError, match=r"needs a student that was started"):
         run(place, "lost", lost)
+
+
+def test_batches_of_people_and_a_cap_from_a_recipe(place: Path) -> None:
+    sampling = ("[schedule]", "[sampling]\npeople = 4\ncrops = 2\n[schedule]")
+    records = run(place, "run", recipe(place, s=sampling))
+    assert records[-1]["images"] == 96
+    assert records[-1]["distinct_views"] <= 16 * 2 * 2  # 16 crops, two views, mirrors
+    text = (place / "recipe.toml").read_text()
+    (place / "recipe.toml").write_text(text.replace("crops = 2", "crops = 3"))
+    with pytest.raises(RecipeError, match="4 people with 3 crops are no batch of 8"):
+        read_recipe(place / "recipe.toml")
+    capped = recipe(place, c=('heldout = "heldout.txt"', 'heldout = "heldout.txt"\ncap = 2'))
+    assert len(training_crops(capped)) == 8
+
+
+def test_distinct_views_are_counted_one_by_one(place: Path) -> None:
+    """Six epochs of 16 crops in two cached views: each view three times, mirrored or not."""
+    records = run(place, "run", recipe(place))
+    order = EpochOrder(16, 2, 3, True)
+    assert records[-1]["distinct_views"] == len({order.at(position) for position in range(96)})

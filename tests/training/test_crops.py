@@ -77,6 +77,21 @@ def _list(tree: Path, *lines: str) -> Path:
     return file
 
 
+def test_a_cap_keeps_evenly_spaced_crops_of_each_and_all_without_a_label(tmp_path: Path) -> None:
+    for person, count in (("a", 7), ("b", 2), ("c", 3)):
+        for number in range(count):
+            write_crop(tmp_path / "known" / person / f"{number}.png", 9 * number)
+    for number in range(4):
+        write_crop(tmp_path / "unknown" / "x" / f"{number}.png", 9 * number)
+    crops = open_crops([tmp_path / "known"], [tmp_path / "unknown"])
+    capped = crops.capped(3)
+    assert capped.counts().tolist() == [3, 2, 3]
+    assert int((capped.labels < 0).sum()) == 4
+    assert [name for name in capped.names if name.startswith("a/")] == ["a/0.png", "a/3.png", "a/6.png"]
+    assert crops.capped(1).counts().tolist() == [1, 1, 1]
+    assert crops.capped(99).names == crops.names
+
+
 def test_the_digest_names_the_crops(tree: Path) -> None:
     whole = open_crops([tree / "known"])
     assert whole.digest == open_crops([tree / "known"]).digest

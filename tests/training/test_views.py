@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from test_crops import write_crop
 
+from facekd.errors import UsageError
 from facekd.training import Augmentation
 from facekd.training.data import View, ViewLoader, open_crops
-from facekd.training.data.views import Order
+from facekd.training.data.views import EpochOrder, PeopleOrder
 
 
 def test_every_epoch_shows_every_crop_once_and_views_take_turns() -> None:
-    order = Order(crops=10, count=2, seed=4, mirror=True)
+    order = EpochOrder(crops=10, count=2, seed=4, mirror=True)
     views = [order.at(position) for position in range(40)]
     for epoch in range(4):
         part = views[10 * epoch : 10 * epoch + 10]
@@ -23,14 +24,46 @@ def test_every_epoch_shows_every_crop_once_and_views_take_turns() -> None:
     assert [v.crop for v in views[:10]] != [v.crop for v in views[10:20]]
     assert 5 < sum(view.mirrored for view in views) < 35
     # a resumed run begins in the middle, with a new object
-    again = Order(crops=10, count=2, seed=4, mirror=True)
+    again = EpochOrder(crops=10, count=2, seed=4, mirror=True)
     assert [again.at(position) for position in range(17, 40)] == views[17:]
 
 
 def test_online_views_never_repeat_and_mirrors_can_be_off() -> None:
-    order = Order(crops=3, count=0, seed=0, mirror=False)
+    order = EpochOrder(crops=3, count=0, seed=0, mirror=False)
     assert [order.at(p).number for p in range(9)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert not any(order.at(p).mirrored for p in range(9))
+
+
+LABELS = np.array([2, 0, 0, 1, 2, -1, 0, 2, 3, 0, 3, -1])
+
+
+def test_batches_of_people_hold_as_many_crops_of_each() -> None:
+    order = PeopleOrder(LABELS, people=2, each=3, count=4, seed=1, mirror=True)
+    views = [order.at(position) for position in range(600)]
+    people: list[int] = []
+    for batch in range(100):
+        part = views[6 * batch : 6 * batch + 6]
+        found, counts = np.unique(LABELS[[view.crop for view in part]], return_counts=True)
+        assert counts.tolist() == [3, 3]
+        people += found.tolist()
+        for person in set(found.tolist()) - {3}:  # the only one with fewer than three
+            crops = [view.crop for view in part if LABELS[view.crop] == person]
+            assert len(set(crops)) == 3
+    # 1 has one crop; the others come up as often as each other, whatever the number of their crops
+    assert set(people) == {0, 2, 3}
+    assert all(50 < people.count(person) < 85 for person in (0, 2, 3))
+    assert {view.number for view in views} == {0, 1, 2, 3}
+    again = PeopleOrder(LABELS, people=2, each=3, count=4, seed=1, mirror=True)
+    assert [again.at(position) for position in range(100, 600)] == views[100:]
+
+
+def test_fresh_views_of_people_and_too_few_of_them() -> None:
+    order = PeopleOrder(LABELS, people=3, each=2, count=0, seed=1, mirror=False)
+    views = [order.at(position) for position in range(60)]
+    assert [view.number for view in views] == [position // 6 for position in range(60)]
+    assert not any(view.mirrored for view in views)
+    with pytest.raises(UsageError, match="only 3 identities have two crops"):
+        PeopleOrder(LABELS, people=4, each=2, count=0, seed=1, mirror=False)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

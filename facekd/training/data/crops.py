@@ -86,6 +86,17 @@ class CropSet:
             self.size,
         )
 
+    def capped(self, most: int) -> CropSet:
+        """At most ``most`` crops of every identity, evenly spaced among its own; crops without a
+        label all stay."""
+        keep = self.labels < 0
+        order = np.argsort(self.labels, kind="stable")
+        ends = np.cumsum(self.counts()) + int(keep.sum())
+        for start, end in zip([int(keep.sum()), *ends[:-1].tolist()], ends.tolist(), strict=True):
+            count = min(most, end - start)
+            keep[order[np.linspace(start, end - 1, count).round().astype(int)]] = True
+        return self.take(keep)
+
     def describe(self) -> str:
         """One line: crops, identities, how many carry a label."""
         labelled = int((self.labels >= 0).sum())

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from facekd.distill.losses import check_settings, loss_class
 from facekd.errors import FacekdError, InputOutput, RecipeError
-from facekd.training import Augmentation, Plan, Precision
+from facekd.training import Augmentation, Mixing, Plan, Precision
 from facekd.training.schedule import OptimizerName
 
 
@@ -65,6 +65,8 @@ class TeacherTable(_Table):
     targets: Literal["cached", "online"] = "cached"
     #: views of each crop with cached targets
     views: int = Field(2, ge=1)
+    #: views whose target has a smaller cosine than this to their crop's view 0 teach nothing
+    gate: float | None = Field(None, gt=-1, lt=1)
 
 
 class LossTable(_Table):
@@ -113,6 +115,7 @@ class Recipe(_Table):
     loss: tuple[LossTable, ...] = Field(min_length=1)
     mirror: bool = True
     augmentation: Augmentation = Augmentation()
+    mixing: Mixing = Mixing()
     sampling: Sampling = Sampling()
     schedule: Schedule
 
@@ -147,9 +150,9 @@ class Recipe(_Table):
 
     def without_teacher(self) -> Recipe:
         """The baseline: the same student and schedule, ArcFace from the labels. Crops without a
-        label would teach it nothing, so every image it sees is a labelled one."""
+        label, and mixed views, would teach it nothing, so every image it sees is a labelled one."""
         data = {**self.data.model_dump(), "unlabelled": ()}
-        changed = {"data": data, "teacher": None, "loss": [{"name": "arcface"}]}
+        changed = {"data": data, "teacher": None, "mixing": {}, "loss": [{"name": "arcface"}]}
         return Recipe.model_validate({**self.model_dump(), **changed})
 
 
@@ -189,6 +192,14 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
         faults.append("data: name at least one folder or pack in labelled or unlabelled")
     if data.get("heldout") and not data.get("labelled"):
         faults.append("data.heldout: its identities must be in labelled data")
+    mixing = _table(raw.get("mixing"))
+    if mixing.get("p_mixup") or mixing.get("p_cutmix"):
+        if teacher is not None and _table(teacher).get("targets", "cached") == "cached":
+            faults.append('mixing: only the teacher itself knows a mixed view: teacher.targets = "online"')
+        if _table(teacher).get("gate") is not None:
+            faults.append("mixing: every mixed view is far from its crop: leave teacher.gate out")
+        if teacher is None:
+            faults.append("mixing: mixed views have no label, so they need a [teacher]")
     sampling, batch = _table(raw.get("sampling")), _table(raw.get("schedule")).get("batch", 128)
     people, crops = sampling.get("people", 0), sampling.get("crops", 4)
     if people and isinstance(people, int) and isinstance(crops, int) and people * crops != batch:

@@ -137,7 +137,10 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     label_seconds = time.perf_counter() - begun
     torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
     losses = _losses(recipe, student, sight, started)
-    task = DistillTask(student, losses, sight.ask, sight.own, schedule.start_size, schedule.start_share)
+    task = DistillTask(
+        student, losses, sight.ask, sight.own, schedule.start_size, schedule.start_share, recipe.mixing,
+        recipe.teacher.gate if recipe.teacher else None,
+    )  # fmt: skip
     count = recipe.teacher.views if recipe.teacher and recipe.teacher.targets == "cached" else 0
     order: Order = EpochOrder(len(crops), count, recipe.seed, recipe.mirror)
     if recipe.sampling.people:
@@ -224,8 +227,9 @@ def _teacher_sight(
     needs_classes = any(loss_class(table.name).needs_labels for table in recipe.loss)
     needs_pca = any(table.settings.get("match") == "pca" for table in recipe.loss)
     numbers = recipe.view_numbers(len(crops))
-    if not numbers and (needs_classes or needs_pca):
-        numbers = range(1)  # class means and principal directions are taken from view 0
+    gated = recipe.teacher.gate is not None
+    if not numbers and (needs_classes or needs_pca or gated):
+        numbers = range(1)  # class means, principal directions and the gate look at view 0
     total = targets.missing(numbers)
     if total:
         report.say(f"{teacher.name} labels {total:,} views (kept in {targets.folder.name})")

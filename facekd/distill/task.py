@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facekd.distill.losses import Example, Loss
 from facekd.models import FaceNet, Outputs, Targets, to_planes
-from facekd.training import StepResult
+from facekd.training import Mixing, StepResult
 from facekd.training.data import Batch
 
 #: gives the teacher's targets for a batch
@@ -26,7 +26,8 @@ class DistillTask(nn.Module):
 
     For the first ``start_share`` of the run the student sees its views reduced to ``start_size``
     pixels, which costs it a fraction of the work (progressive resizing); the teacher's targets
-    are those of the whole views throughout.
+    are those of the whole views throughout. Views whose target has a cosine below ``gate`` to that
+    of their crop's view 0 are shown to no loss.
     """
 
     def __init__(
@@ -37,9 +38,13 @@ class DistillTask(nn.Module):
         own: Own | None = None,
         start_size: int | None = None,
         start_share: float = 0.0,
+        mixing: Mixing | None = None,
+        gate: float | None = None,
     ) -> None:
         super().__init__()
         self._start = (start_size, start_share)
+        self._gate = gate
+        self._mixing = mixing if mixing and mixing.active else None
         self.student = student
         self.losses = nn.ModuleList(loss for _, loss in losses)
         self._weights = [weight for weight, _ in losses]
@@ -49,6 +54,8 @@ class DistillTask(nn.Module):
 
     def step(self, batch: Batch, progress: float) -> StepResult:
         """The loss of one batch; terms are weighted, so that they add up to it."""
+        if self._mixing:
+            batch = self._mixing.mix(batch)
         planes = to_planes(batch.views, self.student.input, batch.labels.device)
         size, share = self._start
         if size is not None and progress < share:
@@ -58,7 +65,14 @@ class DistillTask(nn.Module):
             targets = self._ask(batch) if self._ask else None
             own = self._own(batch.crops) if self._own else torch.empty(len(batch.labels), 0)
             example = Example(batch.labels, own.to(batch.labels.device))
-            terms = self._terms(_whole(outputs), targets, example, progress)
+            outputs = _whole(outputs)
+            if self._gate is not None and targets is not None:
+                kept = nn.functional.cosine_similarity(targets.embedding, example.own) >= self._gate
+                outputs, targets, example = _rows(outputs, targets, example, kept)
+                if not kept.any():
+                    nothing = outputs.embedding.sum()  # zero, and a graph to go back through
+                    return StepResult(nothing, {"dropped": nothing})
+            terms = self._terms(outputs, targets, example, progress)
         return StepResult(torch.stack(list(terms.values())).sum(), terms)
 
     def _terms(
@@ -69,6 +83,17 @@ class DistillTask(nn.Module):
             for name, value in loss(outputs, targets, example, progress).items():
                 terms[name] = terms[name] + weight * value if name in terms else weight * value
         return terms
+
+
+def _rows(
+    outputs: Outputs, targets: Targets, example: Example, kept: Tensor
+) -> tuple[Outputs, Targets, Example]:
+    """The part of a batch where ``kept`` [N] is true."""
+    return (
+        Outputs(outputs.embedding[kept], {name: m[kept] for name, m in outputs.features.items()}),
+        Targets(targets.embedding[kept], {name: m[kept] for name, m in targets.features.items()}),
+        Example(example.labels[kept], example.own[kept]),
+    )
 
 
 def _whole(outputs: Outputs) -> Outputs:

@@ -17,15 +17,18 @@ import pytest
 import torch
 from tiny_model import write_tiny_model
 
+from facekd.card import InputSpec
 from facekd.distill import Recipe, Report, read_recipe, run_recipe
 from facekd.distill import run as distill_run
+from facekd.distill.losses import Classes, Setting, loss_class
 from facekd.distill.run import training_crops
 from facekd.distill.targets import TargetCache
 from facekd.distill.task import DistillTask
 from facekd.errors import DeviceError, InputOutput, RecipeError, UsageError
+from facekd.models import Outputs, Targets
 from facekd.models.teachers import load_teacher
 from facekd.training import Choice, RunFolder, load_weights
-from facekd.training.data import View
+from facekd.training.data import Batch, View
 from facekd.training.data.views import EpochOrder
 from facekd.training.loop import gradient_shares
 
@@ -432,3 +435,52 @@ def test_distinct_views_are_counted_one_by_one(place: Path) -> None:
     records = run(place, "run", recipe(place))
     order = EpochOrder(16, 2, 3, True)
     assert records[-1]["distinct_views"] == len({order.at(position) for position in range(96)})
+
+
+def test_mixed_views_are_shown_to_the_teacher_itself(place: Path) -> None:
+    mixing = ("[schedule]", "[mixing]\np_mixup = 0.5\np_cutmix = 0.3\n[schedule]")
+    with pytest.raises(RecipeError, match="only the teacher itself knows a mixed view"):
+        recipe(place, m=mixing)
+    chosen = recipe(place, TEACHER + 'targets = "online"\n', m=mixing)
+    whole = run(place, "whole", chosen)
+    run(place, "cut", chosen, stop_after=6)
+    assert losses_of(run(place, "cut", chosen, resume=True)) == losses_of(whole)
+    assert not chosen.without_teacher().mixing.active
+
+
+def test_views_that_moved_too_far_teach_nothing(place: Path) -> None:
+    far = ("shift = 2.0", "shift = 20.0\nrotate = 40.0")
+    plain = '[[loss]]\nname = "cosine"\n'
+    chosen = recipe(place, TEACHER + "views = 2\ngate = 0.3\n", plain, f=far)
+    run(place, "run", chosen, stop_after=1)
+    teacher, crops = load_teacher([str(place / "teacher.onnx")]), training_crops(chosen)
+    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, 3)
+    cache.fill(range(2), workers=0)
+    everything = torch.arange(16)
+    own, moved = cache.rows(0, everything), cache.rows(1, everything)
+    gate = float((own * moved).sum(1).median())
+    kept = torch.nn.functional.cosine_similarity(own, moved) >= gate
+    assert 0 < kept.sum() < 16  # otherwise the test shows nothing
+
+    class Still(torch.nn.Module):
+        input = InputSpec()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(32))
+
+        def outputs(self, planes: torch.Tensor, features: bool = False) -> Outputs:
+            return Outputs(self.weight.expand(len(planes), 32))
+
+    loss = loss_class("cosine")(Setting(32, 32, Classes(torch.tensor([-1]), torch.empty(0, 32)), own))
+    views = torch.zeros(16, 112, 112, 3, dtype=torch.uint8)
+    nothing = torch.zeros(16, dtype=torch.int64)
+    batch = Batch(views, everything, nothing + 1, nothing > 0, nothing - 1)
+    task = DistillTask(Still(), [(1.0, loss)], lambda b: Targets(moved), lambda crops: own[crops], gate=gate)
+    direction = torch.ones(32) / 32**0.5
+    expected = (1 - torch.nn.functional.normalize(moved[kept], dim=1) @ direction).mean()
+    assert task.step(batch, 0.0).loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    closed = DistillTask(Still(), [(1.0, loss)], lambda b: Targets(-own), lambda crops: own[crops], gate=gate)
+    result = closed.step(batch, 0.0)
+    result.loss.backward()
+    assert closed.student.weight.grad.abs().sum() == 0

@@ -30,7 +30,7 @@ def main(model: Path, crops: Path, count: int) -> None:
     source = open_source(crops)
     names = source.names()
     chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, count).astype(int))]
-    pixels = [decode(source.read(name), name) for name in chosen]
+    pixels = [decode(source.read(name), name).pixels for name in chosen]
     embedder = load_embedder(model, threads=1)
     before = embedder.embed(np.stack(pixels))
     click.echo(f"{embedder.name}, {len(chosen)} crops")
@@ -40,7 +40,7 @@ def main(model: Path, crops: Path, count: int) -> None:
         started = time.process_time()
         files = [encode(crop, format) for crop in pixels]
         spent = (time.process_time() - started) / len(files) * 1000
-        after = embedder.embed(np.stack([decode(file, format) for file in files]))
+        after = embedder.embed(np.stack([decode(file, format).pixels for file in files]))
         cosines = (before * after).sum(axis=1)
         size = np.mean([len(file) for file in files]) / 1000
         click.echo(f"| {format} | {size:.1f} | {cosines.mean():.4f} | {cosines.min():.4f} | {spent:.1f} |")

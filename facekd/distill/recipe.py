@@ -69,6 +69,14 @@ class TeacherTable(_Table):
     gate: float | None = Field(None, gt=-1, lt=1)
 
 
+class Pseudo(_Table):
+    """Classes for crops without a label: ``clusters`` of the teacher's embeddings (0: none); a
+    crop belongs to its nearest if their cosine reaches ``gate``."""
+
+    clusters: int = Field(0, ge=0)
+    gate: float = Field(0.5, gt=-1, lt=1)
+
+
 class LossTable(_Table):
     name: str
     weight: float = Field(1.0, gt=0)
@@ -112,6 +120,7 @@ class Recipe(_Table):
     data: Data
     student: Student = Student()
     teacher: TeacherTable | None = None
+    pseudo: Pseudo = Pseudo()
     loss: tuple[LossTable, ...] = Field(min_length=1)
     mirror: bool = True
     augmentation: Augmentation = Augmentation()
@@ -152,7 +161,7 @@ class Recipe(_Table):
         """The baseline: the same student and schedule, ArcFace from the labels. Crops without a
         label, and mixed views, would teach it nothing, so every image it sees is a labelled one."""
         data = {**self.data.model_dump(), "unlabelled": ()}
-        changed = {"data": data, "teacher": None, "mixing": {}, "loss": [{"name": "arcface"}]}
+        changed = {"data": data, "teacher": None, "mixing": {}, "pseudo": {}, "loss": [{"name": "arcface"}]}
         return Recipe.model_validate({**self.model_dump(), **changed})
 
 
@@ -200,6 +209,8 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
             faults.append("mixing: every mixed view is far from its crop: leave teacher.gate out")
         if teacher is None:
             faults.append("mixing: mixed views have no label, so they need a [teacher]")
+    if _table(raw.get("pseudo")).get("clusters") and teacher is None:
+        faults.append("pseudo.clusters: they are of the teacher's embeddings, so they need a [teacher]")
     sampling, batch = _table(raw.get("sampling")), _table(raw.get("schedule")).get("batch", 128)
     people, crops = sampling.get("people", 0), sampling.get("crops", 4)
     if people and isinstance(people, int) and isinstance(crops, int) and people * crops != batch:
@@ -221,7 +232,7 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
             faults.append(f"loss '{name}' needs a [teacher]")
         if loss.needs_features and teacher and _table(teacher).get("targets", "cached") == "cached":
             faults.append(f"loss '{name}' needs feature maps: teacher.targets = \"online\"")
-        if loss.needs_labels and not data.get("labelled"):
+        if loss.needs_labels and not (data.get("labelled") or _table(raw.get("pseudo")).get("clusters")):
             faults.append(f"loss '{name}' needs labelled data")
     return faults
 

@@ -13,20 +13,17 @@ import torch
 from torch import Tensor
 
 from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
-from facekd.distill.losses import Classes, Maps, Setting, loss_class
+from facekd.distill.losses import Maps, Setting, loss_class
 from facekd.distill.recipe import Recipe, missing_files, read_recipe
-from facekd.distill.targets import TargetCache
-from facekd.distill.task import Ask, DistillTask, Own
+from facekd.distill.sight import Asking, Sight, teacher_sight
+from facekd.distill.task import DistillTask
 from facekd.errors import FacekdError, InputOutput, RecipeError, UsageError
-from facekd.models import FaceNet, Targets, Teacher, build_model, start_from, to_planes, torch_device
+from facekd.models import FaceNet, Teacher, build_model, start_from, to_planes, torch_device
 from facekd.runtime import threads_available
 from facekd.training import Choice, Progress, RunFolder, choose_precision, fit, load_weights, share_processors
-from facekd.training.data import Batch, CropSet, ViewLoader, open_crops
+from facekd.training.data import CropSet, ViewLoader, open_crops
 from facekd.training.data.crops import open_identities, read_list
 from facekd.training.data.views import EpochOrder, Order, PeopleOrder
-
-#: the fewest crops of an identity that is used as a class in distillation
-MIN_MEMBERS = 3
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,9 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     started = _start(recipe, student, report)
     judge = _judge(recipe, student, device)
     begun = time.perf_counter()
-    sight = _teacher_sight(recipe, crops, cache, device, threads, workers, report)
+    asking = Asking(cache, device, threads, workers, report.say, report.labelled)
+    sight = teacher_sight(recipe, crops, asking)
+    crops = sight.crops
     label_seconds = time.perf_counter() - begun
     torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
     losses = _losses(recipe, student, sight, started)
@@ -196,96 +195,6 @@ def embed_crops(student: FaceNet, crops: CropSet, device: str = "cpu", batch: in
     return torch.cat(rows).numpy()
 
 
-@dataclass(frozen=True)
-class _Sight:
-    """The teacher's side of a run: targets for a batch, shares for leaving out, class means."""
-
-    teacher: Teacher | None
-    ask: Ask | None
-    own: Own | None
-    classes: Classes
-    sample: Tensor
-    sample_labels: Tensor
-
-
-def _teacher_sight(
-    recipe: Recipe,
-    crops: CropSet,
-    cache: Path,
-    device: str,
-    threads: int,
-    workers: int,
-    report: Report,
-) -> _Sight:
-    if recipe.teacher is None:
-        nobody = torch.empty(0, dtype=torch.int64)
-        return _Sight(None, None, None, _classes(crops, None, 1), torch.empty(0, 0), nobody)
-    from facekd.models.teachers import load_teacher
-
-    teacher = load_teacher(list(recipe.teacher.models), device=device, threads=threads)
-    targets = TargetCache(cache, teacher, crops, recipe.augmentation, recipe.seed)
-    needs_classes = any(loss_class(table.name).needs_labels for table in recipe.loss)
-    needs_pca = any(table.settings.get("match") == "pca" for table in recipe.loss)
-    numbers = recipe.view_numbers(len(crops))
-    gated = recipe.teacher.gate is not None
-    if not numbers and (needs_classes or needs_pca or gated):
-        numbers = range(1)  # class means, principal directions and the gate look at view 0
-    total = targets.missing(numbers)
-    if total:
-        report.say(f"{teacher.name} labels {total:,} views (kept in {targets.folder.name})")
-        targets.fill(numbers, workers, lambda done: report.labelled(done, total))
-    everything = torch.arange(len(crops))
-    own: Own | None = None
-    classes = _classes(crops, None, MIN_MEMBERS)
-    sample, sample_labels = torch.empty(0, teacher.dim), torch.empty(0, dtype=torch.int64)
-    if numbers:
-        own = _own(targets)
-        few = everything[:: max(1, len(crops) // 20_000)]
-        sample, sample_labels = targets.rows(0, few), torch.from_numpy(crops.labels)[few]
-        if needs_classes:
-            classes = _classes(crops, targets.rows(0, everything), MIN_MEMBERS)
-    ask = _online(teacher) if recipe.teacher.targets == "online" else _cached(targets)
-    return _Sight(teacher, ask, own, classes, sample, sample_labels)
-
-
-def _own(targets: TargetCache) -> Own:
-    return lambda crops: targets.rows(0, crops.cpu())
-
-
-def _online(teacher: Teacher) -> Ask:
-    return lambda batch: teacher.targets(batch.views.cpu().numpy())
-
-
-def _cached(targets: TargetCache) -> Ask:
-    def ask(batch: Batch) -> Targets:
-        # an epoch's end may fall inside a batch, which then holds two view numbers
-        numbers, crops = batch.numbers.cpu(), batch.crops.cpu()
-        out = torch.empty(len(crops), 0)
-        for number in numbers.unique().tolist():
-            chosen = numbers == number
-            rows = targets.rows(number, crops[chosen])
-            if not out.shape[1]:
-                out = torch.empty(len(crops), rows.shape[1])
-            out[chosen] = rows
-        return Targets(out.to(batch.labels.device))
-
-    return ask
-
-
-def _classes(crops: CropSet, rows: Tensor | None, least: int) -> Classes:
-    """Identities with at least ``least`` crops as classes, with their sums of ``rows`` [N, D]."""
-    counts = torch.from_numpy(crops.counts())
-    kept = counts >= least
-    of_label = torch.full((len(counts) + 1,), -1, dtype=torch.int64)
-    of_label[:-1][kept] = torch.arange(int(kept.sum()))
-    if rows is None:
-        return Classes(of_label, torch.empty(0, 0))
-    wanted = of_label[torch.from_numpy(crops.labels)]
-    sums = torch.zeros(int(kept.sum()), rows.shape[1])
-    sums.index_add_(0, wanted[wanted >= 0], rows[wanted >= 0])
-    return Classes(of_label, sums)
-
-
 def _start(recipe: Recipe, student: FaceNet, report: Report) -> frozenset[str]:
     """Fill the student from the network that the recipe names, and say which tensors were taken."""
     table = recipe.student
@@ -296,7 +205,7 @@ def _start(recipe: Recipe, student: FaceNet, report: Report) -> frozenset[str]:
     return frozenset(done.taken)
 
 
-def _losses(recipe: Recipe, student: FaceNet, sight: _Sight, started: frozenset[str]) -> list:
+def _losses(recipe: Recipe, student: FaceNet, sight: Sight, started: frozenset[str]) -> list:
     teacher_dim = sight.teacher.dim if sight.teacher else student.dim
     maps: tuple[Maps, Maps] = ({}, {})
     if any(loss_class(table.name).needs_features for table in recipe.loss):

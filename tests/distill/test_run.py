@@ -484,3 +484,16 @@ def test_views_that_moved_too_far_teach_nothing(place: Path) -> None:
     result = closed.step(batch, 0.0)
     result.loss.backward()
     assert closed.student.weight.grad.abs().sum() == 0
+
+
+def test_clusters_of_unlabelled_crops_serve_logit_losses(place: Path) -> None:
+    unlabelled = ('labelled = ["crops"]\nheldout = "heldout.txt"', 'unlabelled = ["crops"]')
+    losses = '[[loss]]\nname = "prototypes"\n'
+    with pytest.raises(RecipeError, match="needs labelled data"):
+        recipe(place, losses=losses, u=unlabelled)
+    pseudo = ("[schedule]", "[pseudo]\nclusters = 8\ngate = 0.2\n[schedule]")
+    chosen = recipe(place, losses=losses, u=unlabelled, p=pseudo)
+    found = losses_of(run(place, "run", chosen))
+    assert found[-1][1] < found[0][1]
+    assert "with clusters: 32 crops:" in (place / "run" / "train.log").read_text()
+    assert chosen.model_copy(update={"data": recipe(place).data}).without_teacher().pseudo.clusters == 0

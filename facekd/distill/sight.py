@@ -1,0 +1,132 @@
+"""The teacher's side of a run: what it says of every view, and what is known of classes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from facekd.distill.losses import Classes, loss_class
+from facekd.distill.pseudo import with_pseudo_labels
+from facekd.distill.recipe import Recipe
+from facekd.distill.targets import TargetCache
+from facekd.distill.task import Ask, Own
+from facekd.models import Targets, Teacher
+from facekd.training.data import Batch, CropSet
+
+#: the fewest crops of an identity that is used as a class in distillation
+MIN_MEMBERS = 3
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the teacher is asked: where targets are kept, on what, and whom to tell."""
+
+    cache: Path
+    device: str
+    threads: int
+    workers: int
+    say: Callable[[str], None]
+    labelled: Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """``ask`` gives targets for a batch and ``own`` each crop's target in view 0, for leaving it
+    out; ``crops`` are the run's, with pseudo-labels where the recipe wants them; ``sample`` [M, D]
+    are targets of view 0 of some crops and ``sample_labels`` [M] whose they are."""
+
+    crops: CropSet
+    teacher: Teacher | None
+    ask: Ask | None
+    own: Own | None
+    classes: Classes
+    sample: Tensor
+    sample_labels: Tensor
+
+
+def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
+    """Load the teacher of ``recipe``, have it label what has no target yet, and sum up its classes.
+
+    Raises the errors of `load_teacher`, and `UsageError` for more clusters than crops.
+    """
+    nobody = torch.empty(0, dtype=torch.int64)
+    if recipe.teacher is None:
+        return Sight(crops, None, None, None, _classes(crops, None, 1), torch.empty(0, 0), nobody)
+    from facekd.models.teachers import load_teacher
+
+    teacher = load_teacher(list(recipe.teacher.models), device=asking.device, threads=asking.threads)
+    targets = TargetCache(asking.cache, teacher, crops, recipe.augmentation, recipe.seed)
+    numbers = recipe.view_numbers(len(crops))
+    if not numbers and _needs_first_view(recipe):
+        numbers = range(1)
+    total = targets.missing(numbers)
+    if total:
+        asking.say(f"{teacher.name} labels {total:,} views (kept in {targets.folder.name})")
+        targets.fill(numbers, asking.workers, lambda done: asking.labelled(done, total))
+    ask = _online(teacher) if recipe.teacher.targets == "online" else _cached(targets)
+    if not numbers:
+        classes = _classes(crops, None, MIN_MEMBERS)
+        return Sight(crops, teacher, ask, None, classes, torch.empty(0, teacher.dim), nobody)
+    everything = torch.arange(len(crops))
+    if recipe.pseudo.clusters:
+        pseudo, rows = recipe.pseudo, targets.rows(0, everything).numpy()
+        crops = with_pseudo_labels(crops, rows, pseudo.clusters, pseudo.gate, recipe.seed)
+        asking.say(f"with clusters: {crops.describe()}")
+    few = everything[:: max(1, len(crops) // 20_000)]
+    sample, sample_labels = targets.rows(0, few), torch.from_numpy(crops.labels)[few]
+    needs_classes = any(loss_class(table.name).needs_labels for table in recipe.loss)
+    classes = _classes(crops, targets.rows(0, everything) if needs_classes else None, MIN_MEMBERS)
+    return Sight(crops, teacher, ask, _own(targets), classes, sample, sample_labels)
+
+
+def _needs_first_view(recipe: Recipe) -> bool:
+    """Whether class means, clusters, principal directions or the gate look at view 0."""
+    assert recipe.teacher is not None
+    return (
+        any(loss_class(table.name).needs_labels for table in recipe.loss)
+        or any(table.settings.get("match") == "pca" for table in recipe.loss)
+        or recipe.teacher.gate is not None
+        or recipe.pseudo.clusters > 0
+    )
+
+
+def _own(targets: TargetCache) -> Own:
+    return lambda crops: targets.rows(0, crops.cpu())
+
+
+def _online(teacher: Teacher) -> Ask:
+    return lambda batch: teacher.targets(batch.views.cpu().numpy())
+
+
+def _cached(targets: TargetCache) -> Ask:
+    def ask(batch: Batch) -> Targets:
+        # an epoch's end may fall inside a batch, which then holds two view numbers
+        numbers, crops = batch.numbers.cpu(), batch.crops.cpu()
+        out = torch.empty(len(crops), 0)
+        for number in numbers.unique().tolist():
+            chosen = numbers == number
+            rows = targets.rows(number, crops[chosen])
+            if not out.shape[1]:
+                out = torch.empty(len(crops), rows.shape[1])
+            out[chosen] = rows
+        return Targets(out.to(batch.labels.device))
+
+    return ask
+
+
+def _classes(crops: CropSet, rows: Tensor | None, least: int) -> Classes:
+    """Identities with at least ``least`` crops as classes, with their sums of ``rows`` [N, D]."""
+    counts = torch.from_numpy(crops.counts())
+    kept = counts >= least
+    of_label = torch.full((len(counts) + 1,), -1, dtype=torch.int64)
+    of_label[:-1][kept] = torch.arange(int(kept.sum()))
+    if rows is None:
+        return Classes(of_label, torch.empty(0, 0))
+    wanted = of_label[torch.from_numpy(crops.labels)]
+    sums = torch.zeros(int(kept.sum()), rows.shape[1])
+    sums.index_add_(0, wanted[wanted >= 0], rows[wanted >= 0])
+    return Classes(of_label, sums)

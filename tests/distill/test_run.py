@@ -229,7 +229,7 @@ def test_a_fill_that_was_cut_short_goes_on(place: Path, monkeypatch: pytest.Monk
 
 
 def test_a_view_number_past_an_epochs_end_gets_its_own_target(place: Path) -> None:
-    from facekd.distill.run import _cached
+    from facekd.distill.sight import _cached
     from facekd.training.data import ViewLoader
 
     chosen = recipe(place)

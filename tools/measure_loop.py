@@ -90,7 +90,7 @@ def main(recipe: Path, steps: int, rounds: int) -> None:
             stated, steps, schedule={"precision": "float32"}, teacher={"targets": "online"}
         ),
     }
-    loop(stated, 21)  # fills the cache
+    loop(stated, 40)  # fills the cache
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

@@ -247,6 +247,8 @@ def missing_files(recipe: Recipe) -> list[str]:
     named = [*data.labelled, *data.unlabelled, *data.exclude]
     named += [p for p in (data.merge, data.doubts, data.heldout) if p]
     named += [recipe.student.start] if recipe.student.start else []
+    models = recipe.teacher.models if recipe.teacher else ()
+    named += [Path(model) for model in models if model.endswith((".onnx", ".toml"))]
     return [str(path) for path in named if not path.exists()]
 
 

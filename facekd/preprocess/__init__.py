@@ -5,7 +5,7 @@ from facekd.preprocess.decode import decode
 from facekd.preprocess.detectors import detector_names, make_detector
 from facekd.preprocess.finding import POLICIES, choose, find_face, find_faces
 from facekd.preprocess.quality import quality
-from facekd.preprocess.source import Source, is_image, open_source
+from facekd.preprocess.source import Source, identity_of, is_image, open_source
 from facekd.preprocess.types import Crop, Detector, Face, Photo, Pixels
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "detector_names",
     "find_face",
     "find_faces",
+    "identity_of",
     "is_image",
     "make_detector",
     "open_source",

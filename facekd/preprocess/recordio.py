@@ -59,7 +59,7 @@ class RecordSource:
         known = _identities(self.path)
         found = []
         for key in self._image_keys():
-            label = self._labels(key)[0]
+            label = self._label(key)
             folder = "" if label < 0 else known.get(int(label), f"{int(label):07d}") + "/"
             found.append(f"{folder}{key:09d}.jpg")
         return found
@@ -91,17 +91,19 @@ class RecordSource:
         first = min(self._places)
         whole = self._record(first)
         if len(whole) == self._label_bytes(whole, first):
-            end = int(self._labels(first)[0])
+            end = int(self._label(first))
             return [key for key in sorted(self._places) if first < key < end]
         return sorted(self._places)
 
-    def _labels(self, key: int) -> tuple[float, ...]:
-        whole = self._record(key)
-        flag, label, _, _ = _LABEL.unpack_from(whole)
-        if flag == 0:
-            return (label,)
-        size = self._label_bytes(whole, key)
-        return struct.unpack_from(f"<{flag}f", whole[_LABEL.size : size])
+    def _label(self, key: int) -> float:
+        """The first label of a record; of its bytes only the head is touched."""
+        _, start, end = self._part(self._places[key])
+        head = self._bytes(start, min(end, start + _LABEL.size + 4))
+        if len(head) < _LABEL.size + 4:
+            head = self._record(key)  # short, or cut at a magic within the head
+            self._label_bytes(head, key)
+        flag, label, _, _ = _LABEL.unpack_from(head)
+        return float(struct.unpack_from("<f", head, _LABEL.size)[0] if flag else label)
 
     def _label_bytes(self, whole: bytes, key: int) -> int:
         """Where the image begins in a record's bytes."""

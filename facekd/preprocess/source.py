@@ -137,6 +137,11 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     raise UsageError(f"{path}: neither a folder, a zip or RecordIO pack nor an image")
 
 
+def identity_of(name: str) -> str | None:
+    """The folder that an image lies in, which in labelled data is its identity."""
+    return name.rsplit("/", 1)[0] if "/" in name else None
+
+
 def is_image(name: str) -> bool:
     """Whether a name looks like an image's (and is not a hidden file)."""
     path = PurePosixPath(name)

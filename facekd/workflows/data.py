@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,12 +12,10 @@ import numpy as np
 
 from facekd.card import write_atomically
 from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
-from facekd.preprocess import Source, open_source
+from facekd.preprocess import Source, identity_of, open_source
 from facekd.preprocess.recordio import Image, write_records
 from facekd.preprocess.source import SUFFIXES
-from facekd.workflows.acquire import Acquired, Plan, acquire
-
-Advance = Callable[[int], object]
+from facekd.workflows.acquire import Acquired, Advance, Plan, acquire
 
 #: from this cosine on, two crops show one person beyond doubt; from the other, perhaps
 SAME, NEAR = 0.9, 0.5
@@ -41,7 +39,7 @@ def convert(
     file, never a folder), `InputOutput` or `Unreadable` for the files.
     """
     images = open_source(source)
-    names = sorted(images.names(), key=lambda name: (_identity(name) or "", name))
+    names = sorted(images.names(), key=lambda name: (identity_of(name) or "", name))
     if not names:
         raise InputOutput(f"{source}: no images there")
     suffix = target.suffix.lower()
@@ -63,7 +61,7 @@ def convert(
 def _write_records(images: Source, names: list[str], target: Path, labelled: bool, advance: Advance) -> None:
     def each() -> Iterator[Image]:
         for name in names:
-            yield Image(images.read(name), _identity(name) if labelled else None)
+            yield Image(images.read(name), identity_of(name) if labelled else None)
             advance(1)
 
     write_records(target, each())
@@ -95,10 +93,6 @@ def _safe(images: Source, name: str, packed: bytes) -> str:
     found = next((suffix for begin, suffix in _KINDS.items() if packed.startswith(begin)), None)
     alike = {".jpeg": ".jpg"}.get(path.suffix.lower(), path.suffix.lower())
     return name if found in (None, alike) or alike not in SUFFIXES else str(path.with_suffix(found))
-
-
-def _identity(name: str) -> str | None:
-    return name.rsplit("/", 1)[0] if "/" in name else None
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ def test_a_copy_is_checked_against_the_files_it_names(
     assert main(["recipe", "copy", "student", str(mine)]) == 2
     capsys.readouterr()
     assert main(["recipe", "check", str(mine)]) == 5
-    assert "train-labelled-1.zip" in capsys.readouterr().err
+    missing = capsys.readouterr().err
+    assert "train-labelled-1.zip" in missing
+    assert "edgeface_xs.onnx" in missing
     small = '[data]\nlabelled = ["a"]\n[[loss]]\nname = "arcface"\n[schedule]\nimages = 6400\nbatch = 64\n'
     (tmp_path / "a").mkdir()
     mine.write_text(small)

@@ -107,3 +107,13 @@ def test_names_that_are_not_there_are_errors(pack: Path) -> None:
     for name in ("Ann/000000099.jpg", "Ann/first.jpg"):
         with pytest.raises(FacekdError, match="not in this pack"):
             source.read(name)
+
+
+def test_names_touch_the_heads_of_records_only(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = RecordSource(pack)
+    read: list[int] = []
+    plain = RecordSource._bytes
+    monkeypatch.setattr(RecordSource, "_bytes", lambda self, a, b: read.append(b - a) or plain(self, a, b))
+    big = write_records(pack, [Image(b"x" * 100_000, "Ann"), Image(b"y" * 100_000, "Bo")])
+    assert len(source.names()) == big == 2
+    assert sum(read) < 1000

@@ -17,8 +17,7 @@ from facekd.distill.losses.base import (
     unit,
     zero_like,
 )
-from facekd.distill.losses.margin import MARGINS, margin_softmax
-from facekd.errors import RecipeError
+from facekd.distill.losses.margin import check_margin, margin_softmax
 from facekd.models import Outputs, Targets
 
 
@@ -47,12 +46,7 @@ class AdaDistill(Loss):
         scale: float = 64.0,
     ) -> None:
         super().__init__()
-        if kind not in MARGINS:
-            raise RecipeError(f"loss 'adadistill': kind = '{kind}' is neither {' nor '.join(MARGINS)}")
-        if scale <= 0 or margin < 0:
-            raise RecipeError("loss 'adadistill': scale is above zero, margin is not negative")
-        if setting.classes.count < 2:
-            raise RecipeError("loss 'adadistill' needs two or more identities with at least three crops")
+        check_margin("adadistill", setting.classes, kind, margin, scale)
         self.kind, self.margin, self.scale = kind, margin, scale
         self.classes = setting.classes
         same = setting.student_dim == setting.teacher_dim

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from facekd.distill.losses.base import (
+    Classes,
     Example,
     Loss,
     Setting,
@@ -32,10 +33,7 @@ class _MarginSoftmax(Loss):
 
     def __init__(self, setting: Setting, margin: float, scale: float) -> None:
         super().__init__()
-        if scale <= 0 or margin < 0:
-            raise RecipeError(f"loss '{self.name}': scale is above zero, margin is not negative")
-        if setting.classes.count < 2:
-            raise RecipeError(f"loss '{self.name}' needs labelled data of two or more identities")
+        check_margin(self.name, setting.classes, self.name, margin, scale)
         self.margin, self.scale = margin, scale
         self.classes = setting.classes
         self.weight = nn.Parameter(torch.randn(setting.classes.count, setting.student_dim))
@@ -87,6 +85,18 @@ MARGINS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "arcface": with_arc_margin,
     "cosface": with_cos_margin,
 }
+
+
+def check_margin(loss: str, classes: Classes, kind: str, margin: float, scale: float) -> None:
+    """Raise `RecipeError` for a margin softmax that makes no sense."""
+    if kind not in MARGINS:
+        raise RecipeError(f"loss '{loss}': kind = '{kind}' is neither {' nor '.join(MARGINS)}")
+    if scale <= 0 or margin < 0:
+        raise RecipeError(f"loss '{loss}': scale is above zero, margin is not negative")
+    if classes.count < 2:
+        raise RecipeError(
+            f"loss '{loss}' needs labels of two or more identities, with a teacher of three crops each"
+        )
 
 
 def margin_softmax(cosines: Tensor, wanted: Tensor, kind: str, margin: float, scale: float) -> Tensor:

@@ -6,8 +6,7 @@ from typing import Literal
 
 from facekd.distill.losses.answers import ClassMeans
 from facekd.distill.losses.base import Example, Loss, Setting, Terms, classes_of, register_loss, zero_like
-from facekd.distill.losses.margin import MARGINS, margin_softmax
-from facekd.errors import RecipeError
+from facekd.distill.losses.margin import check_margin, margin_softmax
 from facekd.models import Outputs, Targets
 
 
@@ -30,12 +29,7 @@ class Prototypes(Loss):
         scale: float = 64.0,
     ) -> None:
         super().__init__()
-        if kind not in MARGINS:
-            raise RecipeError(f"loss 'prototypes': kind = '{kind}' is neither {' nor '.join(MARGINS)}")
-        if scale <= 0 or margin < 0:
-            raise RecipeError("loss 'prototypes': scale is above zero, margin is not negative")
-        if setting.classes.count < 2:
-            raise RecipeError("loss 'prototypes' needs two or more identities with at least three crops")
+        check_margin("prototypes", setting.classes, kind, margin, scale)
         self.kind, self.margin, self.scale = kind, margin, scale
         self.classes = setting.classes
         self.means = ClassMeans(setting)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Misfit, Unreadable
-from facekd.preprocess import Source, open_source
+from facekd.preprocess import Source, identity_of, open_source
 
 #: the label of a crop that belongs to nobody known
 UNLABELLED = -1
@@ -133,7 +133,7 @@ def open_crops(
     for number, source in enumerate(sources):
         stem = source.path.name.removesuffix(".zip")
         for name in source.names():
-            person = _identity(name) if number < len(labelled) else None
+            person = identity_of(name) if number < len(labelled) else None
             merged = _root(person, same) if person else None
             full = f"{stem}/{name}"
             if full in unwanted or person in unwanted or merged in unwanted:
@@ -161,10 +161,6 @@ def open_identities(labelled: Sequence[Path], wanted: Iterable[str], merge: Path
 def read_list(path: Path) -> list[str]:
     """The lines of a list file, without blanks."""
     return _lines(path)
-
-
-def _identity(name: str) -> str | None:
-    return name.rsplit("/", 1)[0] if "/" in name else None
 
 
 def _root(label: str, same: dict[str, str]) -> str:

@@ -1,0 +1,145 @@
+"""What the teacher says of every view: kept, mixed, gated, and clustered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_run import TEACHER, losses_of, recipe, run
+
+from facekd.card import InputSpec
+from facekd.distill.losses import Classes, Setting, loss_class
+from facekd.distill.run import training_crops
+from facekd.distill.targets import TargetCache
+from facekd.distill.task import DistillTask
+from facekd.errors import RecipeError
+from facekd.models import Outputs, Targets
+from facekd.models.teachers import load_teacher
+from facekd.training.data import Batch, View
+
+
+def test_cached_targets_are_the_teachers_own_and_are_asked_for_once(place: Path) -> None:
+    chosen = recipe(place)
+    crops = training_crops(chosen)
+    assert len(crops) == 16
+    teacher = load_teacher(place / "teacher.onnx")
+    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
+    assert cache.missing(range(2)) == 32
+    cache.fill(range(2), workers=0, batch=5)
+    assert cache.missing(range(2)) == 0
+    for number in range(2):
+        rows = cache.rows(number, torch.tensor([15, 0, 7])).numpy()
+        for row, crop in zip(rows, (15, 0, 7), strict=True):
+            view = chosen.augmentation.view(crops.read(crop), (chosen.seed, crop, number))
+            expected = teacher.targets(view[None]).embedding.numpy()[0]
+            assert np.abs(row - expected).max() < 5e-4  # float16
+    asked: list[int] = []
+    again = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
+    again.fill(range(2), workers=0, tell=asked.append)
+    assert not asked
+    other = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed + 1)
+    assert other.key != cache.key
+
+
+def test_a_fill_that_was_cut_short_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facekd.distill.targets._BLOCK", 6)
+    chosen = recipe(place)
+    crops, teacher = training_crops(chosen), load_teacher(place / "teacher.onnx")
+    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, seen: list[int] = []) -> None:  # noqa: B006
+        seen.append(done)
+        if sum(seen) >= 10:
+            raise Stop
+
+    with pytest.raises(Stop):
+        cache.fill(range(1), workers=0, batch=4, tell=stop)
+    assert 0 < cache.missing(range(1)) < 16
+    cache.fill(range(1), workers=0, batch=4)
+    whole = TargetCache(place / "other", teacher, crops, chosen.augmentation, chosen.seed)
+    whole.fill(range(1), workers=0)
+    everything = torch.arange(16)
+    assert torch.allclose(cache.rows(0, everything), whole.rows(0, everything), atol=1e-3)
+
+
+def test_a_view_number_past_an_epochs_end_gets_its_own_target(place: Path) -> None:
+    from facekd.distill.sight import _cached
+    from facekd.training.data import ViewLoader
+
+    chosen = recipe(place)
+    crops, teacher = training_crops(chosen), load_teacher(place / "teacher.onnx")
+    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
+    cache.fill(range(2), workers=0)
+    views = [View(5, 0, False), View(5, 1, False)]
+    batch = next(ViewLoader(crops, chosen.augmentation, chosen.seed, 2, 0).batches(views))
+    found = _cached(cache)(batch).embedding
+    expected = teacher.targets(batch.views.numpy()).embedding
+    assert torch.allclose(found, expected, atol=5e-4)
+    assert not torch.allclose(found[0], found[1], atol=5e-4)
+
+
+def test_mixed_views_are_shown_to_the_teacher_itself(place: Path) -> None:
+    mixing = ("[schedule]", "[mixing]\np_mixup = 0.5\np_cutmix = 0.3\n[schedule]")
+    with pytest.raises(RecipeError, match="only the teacher itself knows a mixed view"):
+        recipe(place, m=mixing)
+    chosen = recipe(place, TEACHER + 'targets = "online"\n', m=mixing)
+    whole = run(place, "whole", chosen)
+    run(place, "cut", chosen, stop_after=6)
+    assert losses_of(run(place, "cut", chosen, resume=True)) == losses_of(whole)
+    assert not chosen.without_teacher().mixing.active
+
+
+def test_views_that_moved_too_far_teach_nothing(place: Path) -> None:
+    far = ("shift = 2.0", "shift = 20.0\nrotate = 40.0")
+    plain = '[[loss]]\nname = "cosine"\n'
+    chosen = recipe(place, TEACHER + "views = 2\ngate = 0.3\n", plain, f=far)
+    run(place, "run", chosen, stop_after=1)
+    teacher, crops = load_teacher([str(place / "teacher.onnx")]), training_crops(chosen)
+    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, 3)
+    cache.fill(range(2), workers=0)
+    everything = torch.arange(16)
+    own, moved = cache.rows(0, everything), cache.rows(1, everything)
+    gate = float((own * moved).sum(1).median())
+    kept = torch.nn.functional.cosine_similarity(own, moved) >= gate
+    assert 0 < kept.sum() < 16  # otherwise the test shows nothing
+
+    class Still(torch.nn.Module):
+        input = InputSpec()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(32))
+
+        def outputs(self, planes: torch.Tensor, features: bool = False) -> Outputs:
+            return Outputs(self.weight.expand(len(planes), 32))
+
+    loss = loss_class("cosine")(Setting(32, 32, Classes(torch.tensor([-1]), torch.empty(0, 32)), own))
+    views = torch.zeros(16, 112, 112, 3, dtype=torch.uint8)
+    nothing = torch.zeros(16, dtype=torch.int64)
+    batch = Batch(views, everything, nothing + 1, nothing > 0, nothing - 1)
+    task = DistillTask(Still(), [(1.0, loss)], lambda b: Targets(moved), lambda crops: own[crops], gate=gate)
+    direction = torch.ones(32) / 32**0.5
+    expected = (1 - torch.nn.functional.normalize(moved[kept], dim=1) @ direction).mean()
+    assert task.step(batch, 0.0).loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    closed = DistillTask(Still(), [(1.0, loss)], lambda b: Targets(-own), lambda crops: own[crops], gate=gate)
+    result = closed.step(batch, 0.0)
+    result.loss.backward()
+    assert closed.student.weight.grad.abs().sum() == 0
+
+
+def test_clusters_of_unlabelled_crops_serve_logit_losses(place: Path) -> None:
+    unlabelled = ('labelled = ["crops"]\nheldout = "heldout.txt"', 'unlabelled = ["crops"]')
+    losses = '[[loss]]\nname = "prototypes"\n'
+    with pytest.raises(RecipeError, match="needs labelled data"):
+        recipe(place, losses=losses, u=unlabelled)
+    pseudo = ("[schedule]", "[pseudo]\nclusters = 8\ngate = 0.2\n[schedule]")
+    chosen = recipe(place, losses=losses, u=unlabelled, p=pseudo)
+    found = losses_of(run(place, "run", chosen))
+    assert found[-1][1] < found[0][1]
+    assert "with clusters: 32 crops:" in (place / "run" / "train.log").read_text()
+    assert chosen.model_copy(update={"data": recipe(place).data}).without_teacher().pseudo.clusters == 0

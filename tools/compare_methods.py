@@ -35,10 +35,12 @@ from facekd.workflows.evaluate import Evaluation, ModelResult, evaluate
 from facekd.workflows.train import train
 
 
-def changed(base: Recipe, method: dict[str, Any], images: int | None, seed: int) -> Recipe:
-    """The base recipe with a method's losses; ``teacher = false`` is the baseline, ``clean`` leaves
-    the augmentation out."""
-    unknown = set(method) - {"name", "loss", "teacher", "clean", "targets"}
+def changed(
+    base: Recipe, method: dict[str, Any], images: int | None, seed: int, with_maps: str | None = None
+) -> Recipe:
+    """The base recipe with a method's losses and ``sampling``; ``teacher = false`` is the baseline,
+    ``clean`` leaves the augmentation out, ``maps`` asks the teacher ``with_maps`` at every step."""
+    unknown = set(method) - {"name", "loss", "teacher", "clean", "maps", "sampling"}
     if unknown:
         raise UsageError(f"method '{method.get('name')}': no such setting: {', '.join(sorted(unknown))}")
     recipe = base if method.get("teacher", True) else base.without_teacher()
@@ -49,8 +51,11 @@ def changed(base: Recipe, method: dict[str, Any], images: int | None, seed: int)
         raw["schedule"]["images"] = images
     if method.get("clean"):
         raw["augmentation"] = Augmentation().model_dump()
-    if "targets" in method:
-        raw["teacher"]["targets"] = method["targets"]
+    raw["sampling"] = method.get("sampling", raw["sampling"])
+    if method.get("maps"):
+        if with_maps is None:
+            raise UsageError(f"method '{method['name']}' needs --teacher-with-maps")
+        raw["teacher"] |= {"models": [with_maps], "targets": "online"}
     return check_recipe(raw, f"method '{method['name']}'")
 
 
@@ -110,6 +115,7 @@ def percent(points: list[OperatingPoint]) -> str:
 @click.option("--only", multiple=True, help="Only methods of this name (and the first).")
 @click.option("--images", type=int, default=None, help="Images seen by every run.")
 @click.option("--seeds", type=int, multiple=True, default=(0, 1), show_default=True)
+@click.option("--teacher-with-maps", default=None, help="A torch teacher, for the methods that need maps.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Aligned crops.")
 @click.option("--pairs", type=click.Path(exists=True, path_type=Path), required=True)
 def main(
@@ -119,6 +125,7 @@ def main(
     only: tuple[str, ...],
     images: int | None,
     seeds: tuple[int, ...],
+    teacher_with_maps: str | None,
     data: Path,
     pairs: Path,
 ) -> None:
@@ -128,7 +135,9 @@ def main(
     listed = tomllib.loads(file.read_text(encoding="utf-8"))["method"]
     chosen = [m for place, m in enumerate(listed) if not only or place == 0 or m["name"] in only]
     # all are checked before the first is trained
-    recipes = {(m["name"], seed): changed(base, m, images, seed) for m in chosen for seed in seeds}
+    recipes = {
+        (m["name"], seed): changed(base, m, images, seed, teacher_with_maps) for seed in seeds for m in chosen
+    }
     files = {}
     for (name, seed), stated in recipes.items():
         say(f"{name}, seed {seed}")

@@ -26,7 +26,7 @@ from facekd.errors import UsageError
 from facekd.models import build_model
 from facekd.runtime import threads_available
 from facekd.training import RunFolder, choose_precision
-from facekd.training.schedule import make_optimizer
+from facekd.training.schedule import make_optimizers
 from facekd.workflows.train import cache_folder
 
 
@@ -35,7 +35,7 @@ def bare(recipe: Recipe, steps: int, optimize: bool, half: bool) -> float:
     schedule = recipe.schedule
     net = build_model(recipe.student.name, **recipe.student.settings).train()
     net.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(net, net, schedule.optimizer, schedule.rate, schedule.decay)
+    [optimizer] = make_optimizers(net, [net], schedule.optimizer, schedule.rate, schedule.decay)
     size = net.input.size
     planes = torch.randn(schedule.batch, 3, size, size).to(memory_format=torch.channels_last)
     wanted = torch.randn(schedule.batch, net.dim)

@@ -87,6 +87,8 @@ def check_recipe(recipe: Path) -> None:
     if missing:
         raise InputOutput(f"{recipe} names what is not there: {', '.join(missing)}")
     losses = ", ".join(f"{table.weight:g} {table.name}" for table in read.loss)
-    teacher = ", ".join(read.teacher.models) if read.teacher else "none"
+    teacher = "none"
+    if read.teacher:
+        teacher = ", ".join(read.teacher.models) or f"{read.teacher.network}, which learns along"
     click.echo(f"student {read.student.name}; teacher {teacher}; losses {losses}")
     click.echo(f"{read.schedule.images:,} images in {read.schedule.steps:,} steps of {read.schedule.batch}")

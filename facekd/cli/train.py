@@ -63,6 +63,8 @@ def run_and_print(
         recipe, folder, say, progress, device=device, threads=threads, workers=workers,
         force=force, resume=resume,
     )  # fmt: skip
+    if outcome is None:
+        return
     if as_json:
         answer_json({k: str(v) if isinstance(v, Path) else v for k, v in vars(outcome).items()})
         return

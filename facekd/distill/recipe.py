@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from facekd.distill.losses import check_settings, loss_class
+from facekd.distill.losses import Loss, check_settings, loss_class
 from facekd.errors import FacekdError, InputOutput, RecipeError
 from facekd.training import Augmentation, Mixing, Plan, Precision
-from facekd.training.schedule import OptimizerName
+from facekd.training.schedule import OptimizerName, Shape
 
 
 class _Table(BaseModel):
@@ -57,16 +57,46 @@ class Student(_Table):
     blend: float = Field(1.0, gt=0, le=1)
 
 
+class LossTable(_Table):
+    """A loss with its weight: from ``weight`` at the share ``begin`` of the run to ``final_weight``
+    (the same, unless given) at ``end``, along a line; before and after it rests. ``teacher`` is
+    the number (from 1) of the one teacher of several that it listens to."""
+
+    name: str
+    weight: float = Field(1.0, ge=0)
+    final_weight: float | None = Field(None, ge=0)
+    begin: float = Field(0.0, ge=0, lt=1)
+    end: float = Field(1.0, gt=0, le=1)
+    teacher: int | None = Field(None, ge=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
 class TeacherTable(_Table):
     """One teacher, or several whose embeddings are joined. ``targets``: ``cached`` keeps what the
-    teacher says of ``views`` seeded views of every crop; ``online`` asks it at every step."""
+    teacher says of ``views`` seeded views of every crop; ``online`` asks it at every step.
 
-    models: tuple[str, ...] = Field(min_length=1)
+    Or a ``network`` that learns from the labels by losses of its own while it teaches."""
+
+    models: tuple[str, ...] = ()
     targets: Literal["cached", "online"] = "cached"
+    #: what is labelled: the view that the student sees, or the crop itself whatever the view
+    rule: Literal["same-view", "clean-view"] = "same-view"
     #: views of each crop with cached targets
     views: int = Field(2, ge=1)
     #: views whose target has a smaller cosine than this to their crop's view 0 teach nothing
     gate: float | None = Field(None, gt=-1, lt=1)
+    network: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    loss: tuple[LossTable, ...] = ()
+
+    @property
+    def repeats(self) -> int:
+        """How many views of each crop a run shows, again and again; 0: every epoch fresh ones."""
+        return self.views if self.cached and self.rule == "same-view" else 0
+
+    @property
+    def cached(self) -> bool:
+        return self.network is None and self.targets == "cached"
 
 
 class Pseudo(_Table):
@@ -75,12 +105,6 @@ class Pseudo(_Table):
 
     clusters: int = Field(0, ge=0)
     gate: float = Field(0.5, gt=-1, lt=1)
-
-
-class LossTable(_Table):
-    name: str
-    weight: float = Field(1.0, gt=0)
-    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class Sampling(_Table):
@@ -99,7 +123,9 @@ class Schedule(_Table):
     decay: float = Field(0.05, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1)
     optimizer: OptimizerName = "adamw"
-    shape: Literal["cosine", "linear"] = "cosine"
+    shape: Shape = "cosine"
+    #: decay of a running mean of the weights, which is then what is judged and exported
+    ema: float | None = Field(None, gt=0, lt=1)
     clip: float = Field(5.0, ge=0)
     precision: Literal["auto", "float32", "bf16"] = "auto"
     #: the student sees views of this size for the first ``start_share`` of the run, whole ones after
@@ -141,13 +167,15 @@ class Recipe(_Table):
         s = self.schedule
         return Plan(
             s.images, s.batch, s.rate, s.decay, s.warmup,
-            s.optimizer, s.shape, s.clip, precision, s.evaluations,
+            s.optimizer, s.shape, s.clip, precision, s.evaluations, ema=s.ema,
         )  # fmt: skip
 
     def view_numbers(self, crops: int) -> range:
-        """The view numbers that a run over ``crops`` crops reaches with cached targets."""
-        if self.teacher is None or self.teacher.targets == "online":
+        """The view numbers that a run over ``crops`` crops needs cached targets of."""
+        if self.teacher is None or not self.teacher.cached:
             return range(0)
+        if self.teacher.rule == "clean-view":
+            return range(1)
         if self.sampling.people:
             return range(self.teacher.views)
         epochs = -(-self.schedule.images // crops)
@@ -201,40 +229,117 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
         faults.append("data: name at least one folder or pack in labelled or unlabelled")
     if data.get("heldout") and not data.get("labelled"):
         faults.append("data.heldout: its identities must be in labelled data")
-    mixing = _table(raw.get("mixing"))
-    if mixing.get("p_mixup") or mixing.get("p_cutmix"):
-        if teacher is not None and _table(teacher).get("targets", "cached") == "cached":
-            faults.append('mixing: only the teacher itself knows a mixed view: teacher.targets = "online"')
-        if _table(teacher).get("gate") is not None:
-            faults.append("mixing: every mixed view is far from its crop: leave teacher.gate out")
-        if teacher is None:
-            faults.append("mixing: mixed views have no label, so they need a [teacher]")
-    if _table(raw.get("pseudo")).get("clusters") and teacher is None:
-        faults.append("pseudo.clusters: they are of the teacher's embeddings, so they need a [teacher]")
+    faults += _faults_of_views(raw, teacher) + _faults_of_teacher(teacher)
     sampling, batch = _table(raw.get("sampling")), _table(raw.get("schedule")).get("batch", 128)
     people, crops = sampling.get("people", 0), sampling.get("crops", 4)
     if people and isinstance(people, int) and isinstance(crops, int) and people * crops != batch:
         faults.append(f"sampling: {people} people with {crops} crops are no batch of {batch}")
     if people and not data.get("labelled"):
         faults.append("sampling.people: identities need labelled data")
-    losses = raw.get("loss")
-    for entry in losses if isinstance(losses, list | tuple) else ():
-        name, settings = _table(entry).get("name"), _table(_table(entry).get("settings"))
-        if not isinstance(name, str):
-            continue
-        try:
-            loss = loss_class(name)
-        except FacekdError as error:
-            faults.append(str(error).replace("\n", ". "))
-            continue
-        faults += check_settings(name, settings)
-        if loss.needs_teacher and teacher is None:
-            faults.append(f"loss '{name}' needs a [teacher]")
-        if loss.needs_features and teacher and _table(teacher).get("targets", "cached") == "cached":
-            faults.append(f"loss '{name}' needs feature maps: teacher.targets = \"online\"")
-        if loss.needs_labels and not (data.get("labelled") or _table(raw.get("pseudo")).get("clusters")):
-            faults.append(f"loss '{name}' needs labelled data")
+    labels = bool(data.get("labelled") or _table(raw.get("pseudo")).get("clusters"))
+    losses = _entries(raw.get("loss"))
+    for entry in losses:
+        faults += _faults_of_loss(entry, teacher, labels)
+    return faults + _faults_of_stages(losses)
+
+
+def _faults_of_views(raw: dict[str, Any], teacher: Any) -> list[str]:
+    """What mixing and pseudo-labels ask of the teacher."""
+    faults, mixing = [], _table(raw.get("mixing"))
+    if mixing.get("p_mixup") or mixing.get("p_cutmix"):
+        if teacher is not None and _cached(teacher):
+            faults.append('mixing: only the teacher itself knows a mixed view: teacher.targets = "online"')
+        if _table(teacher).get("gate") is not None:
+            faults.append("mixing: every mixed view is far from its crop: leave teacher.gate out")
+        if teacher is None:
+            faults.append("mixing: mixed views have no label, so they need a [teacher]")
+    if _table(raw.get("pseudo")).get("clusters") and not _table(teacher).get("models"):
+        faults.append("pseudo.clusters: they are of the teacher's embeddings, so they need a [teacher]")
     return faults
+
+
+def _faults_of_teacher(teacher: Any) -> list[str]:
+    """A teacher is either there, or learns along."""
+    if teacher is None:
+        return []
+    table, faults = _table(teacher), []
+    if bool(table.get("models")) == bool(table.get("network")):
+        faults.append("teacher: name either models that are there or a network that learns along")
+    learns = bool(table.get("network"))
+    if learns and not table.get("loss"):
+        faults.append("teacher.network: it learns from labels by a [[teacher.loss]] of its own")
+    if not learns and table.get("loss"):
+        faults.append("teacher.loss: only a teacher.network learns")
+    if learns and table.get("gate") is not None:
+        faults.append("teacher.gate: view 0 of a teacher that learns along means nothing: leave it out")
+    if table.get("rule") == "clean-view" and not _cached(teacher):
+        faults.append('teacher.rule = "clean-view": the targets of crops are cached: targets = "cached"')
+    for entry in _entries(table.get("loss")):
+        loss, told = _named_loss(entry)
+        faults += [f"teacher.{fault}" for fault in told]
+        if loss and (loss.needs_teacher or loss.needs_features):
+            faults.append(
+                f"teacher.loss '{entry['name']}' needs a teacher; a teacher learns from labels alone"
+            )
+    return faults
+
+
+def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool) -> list[str]:
+    """What is wrong with one loss, or with the teacher and the data for it."""
+    loss, faults = _named_loss(entry)
+    if loss is None:
+        return faults
+    name, settings, table = entry["name"], _table(entry.get("settings")), _table(teacher)
+    if loss.needs_teacher and teacher is None:
+        faults.append(f"loss '{name}' needs a [teacher]")
+    if loss.needs_features and teacher and _cached(teacher):
+        faults.append(f"loss '{name}' needs feature maps: teacher.targets = \"online\"")
+    if loss.needs_labels and not labels:
+        faults.append(f"loss '{name}' needs labelled data")
+    if table.get("network") and (loss.needs_means or settings.get("match") == "pca"):
+        faults.append(f"loss '{name}' needs teacher.models: class means and axes are of a finished teacher")
+    of, models = entry.get("teacher"), table.get("models") or ()
+    if isinstance(of, int) and of > len(models):
+        faults.append(f"loss '{name}': there is no teacher {of}")
+    begin, end = entry.get("begin", 0.0), entry.get("end", 1.0)
+    if isinstance(begin, int | float) and isinstance(end, int | float) and begin >= end:
+        faults.append(f"loss '{name}': it ends before it begins")
+    if entry.get("weight") == 0 and not entry.get("final_weight"):
+        faults.append(f"loss '{name}': its weight is 0 throughout")
+    return faults
+
+
+def _named_loss(entry: dict[str, Any]) -> tuple[type[Loss] | None, list[str]]:
+    """The loss that an entry names, if there is one, and what is wrong with name and settings."""
+    name = entry.get("name")
+    if not isinstance(name, str):
+        return None, []  # pydantic says so
+    try:
+        return loss_class(name), check_settings(name, _table(entry.get("settings")))
+    except FacekdError as error:
+        return None, [str(error).replace("\n", ". ")]
+
+
+def _faults_of_stages(losses: list[dict[str, Any]]) -> list[str]:
+    """At every moment of a run some loss has to work."""
+    spans = [(e.get("begin", 0.0), e.get("end", 1.0)) for e in losses]
+    if not spans or not all(isinstance(x, int | float) for span in spans for x in span):
+        return []
+    reached = 0.0
+    for begin, end in sorted(spans):
+        if begin > reached:
+            break
+        reached = max(reached, end)
+    return [] if reached >= 1 else [f"loss: none works from {reached:g} of the run on"]
+
+
+def _cached(teacher: Any) -> bool:
+    table = _table(teacher)
+    return not table.get("network") and table.get("targets", "cached") == "cached"
+
+
+def _entries(value: Any) -> list[dict[str, Any]]:
+    return [_table(entry) for entry in value] if isinstance(value, list | tuple) else []
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -10,17 +10,32 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
-from facekd.distill.losses import Maps, Setting, loss_class
-from facekd.distill.recipe import Recipe, missing_files, read_recipe
-from facekd.distill.sight import Asking, Sight, teacher_sight
+from facekd.distill.parts import learning_teacher, parts_of, parts_of_teacher
+from facekd.distill.recipe import LossTable, Recipe, missing_files, read_recipe
+from facekd.distill.sight import Asking, teacher_sight
 from facekd.distill.task import DistillTask
 from facekd.errors import FacekdError, InputOutput, RecipeError, UsageError
 from facekd.models import FaceNet, Teacher, build_model, start_from, to_planes, torch_device
 from facekd.runtime import threads_available
-from facekd.training import Choice, Progress, RunFolder, choose_precision, fit, load_weights, share_processors
+from facekd.training import (
+    Choice,
+    Judge,
+    Progress,
+    RunFolder,
+    choose_precision,
+    first_decides,
+    fit,
+    load_weights,
+    make_fabric,
+    processes,
+    rank,
+    share_processors,
+    started_processes,
+    wait_for_all,
+)
 from facekd.training.data import CropSet, ViewLoader, open_crops
 from facekd.training.data.crops import open_identities, read_list
 from facekd.training.data.views import EpochOrder, Order, PeopleOrder
@@ -33,6 +48,9 @@ class Report:
     say: Callable[[str], None]
     labelled: Callable[[int, int], None]
     trained: Callable[[Progress], None]
+
+
+SILENT = Report(lambda text: None, lambda done, total: None, lambda progress: None)
 
 
 @dataclass(frozen=True)
@@ -62,31 +80,40 @@ def run_recipe(
 ) -> Outcome:
     """Train the student of ``recipe`` into the run folder ``folder``.
 
-    Raises the errors of the rooms it uses; `UsageError` where a resumed run's recipe is another.
+    Of several processes, which `torchrun` starts, each works on its share of every batch, and the
+    first alone speaks and writes. Raises the errors of the rooms it uses; `UsageError` where a
+    resumed run's recipe is another.
     """
     torch_device(device)  # said before anything is read or written
     missing = missing_files(recipe)
     if missing:
         raise InputOutput("the recipe names what is not there: " + ", ".join(missing))
-    run = _folder(recipe, folder, force, resume)
+    fabric = make_fabric(device)
+    if rank() > 0:
+        report = SILENT
+    first_decides(lambda: _begin(recipe, folder, force, resume))
+    run = RunFolder(folder, writes=rank() == 0)
     report = replace(report, say=_also_noted(report.say, run))
-    threads, workers = share_processors(device, threads_available(), threads, workers)
+    here = max(1, threads_available() // started_processes()[1])
+    threads, workers = share_processors(device, here, threads, workers)
     torch.set_num_threads(threads)
     try:
         ready = _prepare(recipe, cache, report, device, threads, workers)
     except FacekdError:
-        if not resume:
+        if not resume and rank() == 0:
             run.discard()  # it never began
         raise
-    write_card(recipe, ready.task.student, ready.teacher, run)
-    chosen = _precision(recipe, ready.task.student, run, device)
+    first_decides(lambda: write_card(recipe, ready.task.student, ready.teacher, run))
+    chosen = first_decides(lambda: _precision(recipe, ready.task.student, run, device))
     shared = f"{threads} threads and {workers} decoding processes" if workers else f"{threads} threads"
+    shared = f"{processes()} processes of {shared}" if processes() > 1 else shared
     report.say(f"training {recipe.student.name} on {device}, {shared}, {chosen}")
     started = time.perf_counter()
     images = fit(
         ready.task, ready.loader, ready.order, recipe.plan(chosen.precision), run,
-        device, resume, ready.judge, report.trained, stop_after,
+        fabric, resume, ready.judge, report.trained, stop_after,
     )  # fmt: skip
+    wait_for_all()
     seconds = time.perf_counter() - started
     distinct = _distinct(recipe, ready.order, ready.crops)
     outcome = Outcome(run.path, images, ready.label_seconds, seconds, distinct, _last_tar(run))
@@ -111,7 +138,7 @@ class _Ready:
     crops: int
     loader: ViewLoader
     order: Order
-    judge: Callable[[], float] | None
+    judge: Judge | None
     teacher: Teacher | None
     label_seconds: float
 
@@ -128,24 +155,31 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     if schedule.start_size and not student.any_size:
         raise UsageError(f"student '{recipe.student.name}' takes 112 pixels only: leave start_size out")
     started = _start(recipe, student, report)
-    judge = _judge(recipe, student, device)
+    judge = _judge(recipe, device) if rank() == 0 else None
+    peer = learning_teacher(recipe)
     begun = time.perf_counter()
     asking = Asking(cache, device, threads, workers, report.say, report.labelled)
     sight = teacher_sight(recipe, crops, asking)
     crops = sight.crops
     label_seconds = time.perf_counter() - begun
     torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
-    losses = _losses(recipe, student, sight, started)
+    table = recipe.teacher
     task = DistillTask(
-        student, losses, sight.ask, sight.own, schedule.start_size, schedule.start_share, recipe.mixing,
-        recipe.teacher.gate if recipe.teacher else None,
+        student, parts_of(recipe, student, sight, started, peer), sight.ask, sight.own, schedule.start_size,
+        schedule.start_share, recipe.mixing, table.gate if table else None,
+        peer, parts_of_teacher(recipe, peer, sight) if peer else (),
     )  # fmt: skip
-    count = recipe.teacher.views if recipe.teacher and recipe.teacher.targets == "cached" else 0
+    if processes() > 1 and any(isinstance(m, nn.Embedding) and m.sparse for m in task.modules()):
+        raise UsageError("a classifier that is sampled (sample below 1) learns in one process only")
+    count = table.repeats if table else 0
     order: Order = EpochOrder(len(crops), count, recipe.seed, recipe.mirror)
     if recipe.sampling.people:
         people, each = recipe.sampling.people, recipe.sampling.crops
         order = PeopleOrder(crops.labels, people, each, count, recipe.seed, recipe.mirror)
-    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, schedule.batch, workers)
+    share = max(1, schedule.batch // processes())
+    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, workers)
+    # views are mixed by chance, each process's by its own
+    torch.manual_seed(recipe.seed + rank())
     return _Ready(task, len(crops), loader, order, judge, sight.teacher, label_seconds)
 
 
@@ -205,32 +239,7 @@ def _start(recipe: Recipe, student: FaceNet, report: Report) -> frozenset[str]:
     return frozenset(done.taken)
 
 
-def _losses(recipe: Recipe, student: FaceNet, sight: Sight, started: frozenset[str]) -> list:
-    teacher_dim = sight.teacher.dim if sight.teacher else student.dim
-    maps: tuple[Maps, Maps] = ({}, {})
-    if any(loss_class(table.name).needs_features for table in recipe.loss):
-        maps = _maps(student, sight.teacher)
-    setting = Setting(
-        student.dim, teacher_dim, sight.classes, sight.sample, *maps, sight.sample_labels, student, started
-    )
-    return [(t.weight, loss_class(t.name)(setting, **t.settings)) for t in recipe.loss]
-
-
-def _maps(student: FaceNet, teacher: Teacher | None) -> tuple[Maps, Maps]:
-    """Shapes of the feature maps that either gives for a black crop."""
-    size = student.input.size
-    with torch.no_grad():
-        mine = student.eval().outputs(torch.zeros(1, 3, size, size), features=True).features
-    student.train()
-    theirs = teacher.targets(np.zeros((1, 112, 112, 3), np.uint8)).features if teacher else {}
-    return _shapes(mine), _shapes(theirs)
-
-
-def _shapes(maps: dict[str, Tensor]) -> Maps:
-    return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in maps.items() if m.ndim == 4}
-
-
-def _judge(recipe: Recipe, student: FaceNet, device: str) -> Callable[[], float] | None:
+def _judge(recipe: Recipe, device: str) -> Judge | None:
     held = heldout_crops(recipe, "choose")
     if held is None:
         return None
@@ -241,12 +250,17 @@ def _judge(recipe: Recipe, student: FaceNet, device: str) -> Callable[[], float]
         )
     from facekd.verification import all_pairs
 
-    return lambda: float(all_pairs(embed_crops(student, held, device), held.labels).tar_at(1e-3))
+    def judge(student: nn.Module) -> float:
+        assert isinstance(student, FaceNet)
+        return float(all_pairs(embed_crops(student, held, device), held.labels).tar_at(1e-3))
+
+    return judge
 
 
-def _folder(recipe: Recipe, folder: Path, force: bool, resume: bool) -> RunFolder:
+def _begin(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
+    """Make the run folder, or see that the one to go on with was begun with the same recipe."""
     if resume:
-        run = RunFolder.open(folder)
+        RunFolder.open(folder)
         before = read_recipe(folder / "recipe.toml")
         changed = [k for k in Recipe.model_fields if getattr(before, k) != getattr(recipe, k)]
         if changed:
@@ -254,10 +268,9 @@ def _folder(recipe: Recipe, folder: Path, force: bool, resume: bool) -> RunFolde
                 f"{folder} was begun with another recipe: {', '.join(changed)} changed",
                 "Resume with the run's own recipe.toml, or start a new run.",
             )
-        return run
-    run = RunFolder.create(folder, force)
+        return
+    RunFolder.create(folder, force)
     (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
-    return run
 
 
 def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: RunFolder) -> Card:
@@ -272,7 +285,7 @@ def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: R
         teacher=Origin(name=teacher.name, space=teacher.space) if teacher else None,
         provenance=Provenance(
             data=recipe.data.name,
-            recipe=", ".join(f"{table.weight:g} {table.name}" for table in recipe.loss),
+            recipe=", ".join(_said(table) for table in recipe.loss),
             seed=recipe.seed,
             date=datetime.date.today().isoformat(),
             images_seen=recipe.schedule.steps * recipe.schedule.batch,
@@ -283,12 +296,19 @@ def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: R
     return card
 
 
+def _said(table: LossTable) -> str:
+    """A loss with its weight, and when it works, in a few words."""
+    last = "" if table.final_weight is None else f" to {table.final_weight:g}"
+    when = "" if (table.begin, table.end) == (0, 1) else f" from {table.begin:g} to {table.end:g}"
+    return f"{table.weight:g}{last} {table.name}{when}"
+
+
 def _distinct(recipe: Recipe, order: Order, crops: int) -> int:
     """How many of the views that the whole run shows differ, mirrored ones counted apart."""
     shown = recipe.schedule.steps * recipe.schedule.batch
-    numbers = len(recipe.view_numbers(crops))
-    if not numbers:
+    if recipe.teacher is None or not recipe.teacher.repeats:
         return shown  # every one is fresh
+    numbers = len(recipe.view_numbers(crops))
     seen = np.zeros((crops, numbers, 2), bool)
     for position in range(shown):
         view = order.at(position)

@@ -15,6 +15,7 @@ from facekd.distill.recipe import Recipe
 from facekd.distill.targets import TargetCache
 from facekd.distill.task import Ask, Own
 from facekd.models import Targets, Teacher
+from facekd.training import Augmentation, first_decides
 from facekd.training.data import Batch, CropSet
 
 #: the fewest crops of an identity that is used as a class in distillation
@@ -37,7 +38,8 @@ class Asking:
 class Sight:
     """``ask`` gives targets for a batch and ``own`` each crop's target in view 0, for leaving it
     out; ``crops`` are the run's, with pseudo-labels where the recipe wants them; ``sample`` [M, D]
-    are targets of view 0 of some crops and ``sample_labels`` [M] whose they are."""
+    are targets of view 0 of some crops and ``sample_labels`` [M] whose they are. ``dims`` are the
+    sizes of the teacher's members."""
 
     crops: CropSet
     teacher: Teacher | None
@@ -46,6 +48,7 @@ class Sight:
     classes: Classes
     sample: Tensor
     sample_labels: Tensor
+    dims: tuple[int, ...] = ()
 
 
 def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
@@ -54,33 +57,43 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
     Raises the errors of `load_teacher`, and `UsageError` for more clusters than crops.
     """
     nobody = torch.empty(0, dtype=torch.int64)
-    if recipe.teacher is None:
+    if recipe.teacher is None or recipe.teacher.network:
         return Sight(crops, None, None, None, _classes(crops, None, 1), torch.empty(0, 0), nobody)
-    from facekd.models.teachers import load_teacher
+    from facekd.models.teachers import SeveralTeachers, load_teacher
 
     teacher = load_teacher(list(recipe.teacher.models), device=asking.device, threads=asking.threads)
-    targets = TargetCache(asking.cache, teacher, crops, recipe.augmentation, recipe.seed)
+    dims = teacher.dims if isinstance(teacher, SeveralTeachers) else (teacher.dim,)
+    clean = recipe.teacher.rule == "clean-view"
+    shown = Augmentation() if clean else recipe.augmentation
+    targets = TargetCache(asking.cache, teacher, crops, shown, recipe.seed)
     numbers = recipe.view_numbers(len(crops))
     if not numbers and _needs_first_view(recipe):
         numbers = range(1)
-    total = targets.missing(numbers)
-    if total:
-        asking.say(f"{teacher.name} labels {total:,} views (kept in {targets.folder.name})")
-        targets.fill(numbers, asking.workers, lambda done: asking.labelled(done, total))
-    ask = _online(teacher) if recipe.teacher.targets == "online" else _cached(targets)
+    first_decides(lambda: _fill(targets, numbers, asking, teacher.name))
+    ask = _cached(targets, clean) if recipe.teacher.cached else _online(teacher)
     if not numbers:
         classes = _classes(crops, None, MIN_MEMBERS)
-        return Sight(crops, teacher, ask, None, classes, torch.empty(0, teacher.dim), nobody)
+        return Sight(crops, teacher, ask, None, classes, torch.empty(0, teacher.dim), nobody, dims)
     everything = torch.arange(len(crops))
     if recipe.pseudo.clusters:
-        pseudo, rows = recipe.pseudo, targets.rows(0, everything).numpy()
-        crops = with_pseudo_labels(crops, rows, pseudo.clusters, pseudo.gate, recipe.seed)
+        pseudo, rows, given = recipe.pseudo, targets.rows(0, everything).numpy(), crops
+        crops = first_decides(
+            lambda: with_pseudo_labels(given, rows, pseudo.clusters, pseudo.gate, recipe.seed)
+        )
         asking.say(f"with clusters: {crops.describe()}")
     few = everything[:: max(1, len(crops) // 20_000)]
     sample, sample_labels = targets.rows(0, few), torch.from_numpy(crops.labels)[few]
     needs_classes = any(loss_class(table.name).needs_labels for table in recipe.loss)
     classes = _classes(crops, targets.rows(0, everything) if needs_classes else None, MIN_MEMBERS)
-    return Sight(crops, teacher, ask, _own(targets), classes, sample, sample_labels)
+    return Sight(crops, teacher, ask, _own(targets), classes, sample, sample_labels, dims)
+
+
+def _fill(targets: TargetCache, numbers: range, asking: Asking, teacher: str) -> None:
+    """Have the teacher label what has no target yet."""
+    total = targets.missing(numbers)
+    if total:
+        asking.say(f"{teacher} labels {total:,} views (kept in {targets.folder.name})")
+        targets.fill(numbers, asking.workers, lambda done: asking.labelled(done, total))
 
 
 def _needs_first_view(recipe: Recipe) -> bool:
@@ -102,10 +115,14 @@ def _online(teacher: Teacher) -> Ask:
     return lambda batch: teacher.targets(batch.views.cpu().numpy())
 
 
-def _cached(targets: TargetCache) -> Ask:
+def _cached(targets: TargetCache, clean: bool) -> Ask:
+    """The targets of the views of a batch, or with ``clean`` of their crops."""
+
     def ask(batch: Batch) -> Targets:
         # an epoch's end may fall inside a batch, which then holds two view numbers
         numbers, crops = batch.numbers.cpu(), batch.crops.cpu()
+        if clean:
+            numbers = torch.zeros_like(numbers)
         out = torch.empty(len(crops), 0)
         for number in numbers.unique().tolist():
             chosen = numbers == number
@@ -124,9 +141,10 @@ def _classes(crops: CropSet, rows: Tensor | None, least: int) -> Classes:
     kept = counts >= least
     of_label = torch.full((len(counts) + 1,), -1, dtype=torch.int64)
     of_label[:-1][kept] = torch.arange(int(kept.sum()))
+    sizes = counts[kept]
     if rows is None:
-        return Classes(of_label, torch.empty(0, 0))
+        return Classes(of_label, torch.empty(0, 0), sizes)
     wanted = of_label[torch.from_numpy(crops.labels)]
     sums = torch.zeros(int(kept.sum()), rows.shape[1])
     sums.index_add_(0, wanted[wanted >= 0], rows[wanted >= 0])
-    return Classes(of_label, sums)
+    return Classes(of_label, sums, sizes)

@@ -5,97 +5,181 @@ With a teacher the losses compare with its targets; without one they use the lab
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from facekd.distill.losses import Example, Loss
 from facekd.models import FaceNet, Outputs, Targets, to_planes
-from facekd.training import Mixing, StepResult
+from facekd.training import Mixing, StepResult, gathered, processes
 from facekd.training.data import Batch
 
 #: gives the teacher's targets for a batch
 Ask = Callable[[Batch], Targets]
+M = TypeVar("M")
 #: gives each crop's own share in its class's sum, float32 [N, D]
 Own = Callable[[Tensor], Tensor]
 
 
-class DistillTask(nn.Module):
-    """``losses`` are weighted and summed; ``ask`` is `None` without a teacher.
+class Sides(NamedTuple):
+    """What the losses see of a batch: the student's, the teacher's and the labels' side."""
 
-    For the first ``start_share`` of the run the student sees its views reduced to ``start_size``
-    pixels, which costs it a fraction of the work (progressive resizing); the teacher's targets
+    outputs: Outputs
+    targets: Targets | None
+    example: Example
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of several teachers: its ``number`` from 1, and its ``columns`` of the joined targets."""
+
+    number: int
+    columns: slice
+
+    def of(self, sides: Sides) -> Sides:
+        """What a batch is to this teacher alone."""
+        assert sides.targets is not None
+        rows = nn.functional.normalize(sides.targets.embedding[:, self.columns], dim=1)
+        example = Example(sides.example.labels, sides.example.own[:, self.columns])
+        return Sides(sides.outputs, Targets(rows, self.maps(sides.targets.features)), example)
+
+    def maps(self, maps: Mapping[str, M]) -> dict[str, M]:
+        """Its own among the maps of all, by their own names."""
+        before = f"{self.number - 1}."
+        return {name.removeprefix(before): m for name, m in maps.items() if name.startswith(before)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A loss and its weight, which goes in a line from ``weight`` at the share ``begin`` of a run to
+    ``final_weight`` at ``end``; before and after the loss rests. ``teacher`` is the one of several
+    that it listens to, if not to all."""
+
+    loss: Loss
+    weight: float = 1.0
+    final_weight: float | None = None
+    begin: float = 0.0
+    end: float = 1.0
+    teacher: Member | None = None
+
+    def weight_at(self, progress: float) -> float:
+        if not self.begin <= progress < self.end:
+            return 0.0
+        last = self.weight if self.final_weight is None else self.final_weight
+        return self.weight + (last - self.weight) * (progress - self.begin) / (self.end - self.begin)
+
+
+class DistillTask(nn.Module):
+    """``parts`` are weighted and summed; ``ask`` is `None` without a teacher.
+
+    A ``peer`` is a teacher that learns along: ``peer_parts``, which need labels alone, train it
+    (``L(teacher, y)``), and its embeddings, without gradients, are the targets of ``parts``.
+
+    For the first ``start_share`` of the run the networks see their views reduced to ``start_size``
+    pixels, which costs them a fraction of the work (progressive resizing); the teacher's targets
     are those of the whole views throughout. Views whose target has a cosine below ``gate`` to that
     of their crop's view 0 are shown to no loss.
+
+    With several processes the losses that look across the batch are given the rows of all.
     """
 
     def __init__(
         self,
         student: FaceNet,
-        losses: list[tuple[float, Loss]],
+        parts: Sequence[Part],
         ask: Ask | None = None,
         own: Own | None = None,
         start_size: int | None = None,
         start_share: float = 0.0,
         mixing: Mixing | None = None,
         gate: float | None = None,
+        peer: FaceNet | None = None,
+        peer_parts: Sequence[Part] = (),
     ) -> None:
         super().__init__()
         self._start = (start_size, start_share)
         self._gate = gate
         self._mixing = mixing if mixing and mixing.active else None
-        self.student = student
-        self.losses = nn.ModuleList(loss for _, loss in losses)
-        self._weights = [weight for weight, _ in losses]
-        self._features = any(loss.needs_features for _, loss in losses)
+        self.student, self.peer = student, peer
+        self.losses = nn.ModuleList(part.loss for part in parts)
+        self.peer_losses = nn.ModuleList(part.loss for part in peer_parts)
+        self._parts, self._peer_parts = tuple(parts), tuple(peer_parts)
+        self._features = any(part.loss.needs_features for part in parts)
         # kept out of the module: neither the teacher nor its cache is saved or trained
         self._ask, self._own = ask, own
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        return [self.student] if self.peer is None else [self.student, self.peer]
 
     def step(self, batch: Batch, progress: float) -> StepResult:
         """The loss of one batch; terms are weighted, so that they add up to it."""
         if self._mixing:
             batch = self._mixing.mix(batch)
-        planes = to_planes(batch.views, self.student.input, batch.labels.device)
+        outputs = self._seen(self.student, batch, progress)
+        peer = self._seen(self.peer, batch, progress) if self.peer else None
+        with torch.autocast(batch.labels.device.type, enabled=False):  # losses keep their digits
+            own = self._own(batch.crops) if self._own else torch.empty(len(batch.labels), 0)
+            example = Example(batch.labels, own.to(batch.labels.device))
+            targets = _as_targets(peer) if peer else self._ask(batch) if self._ask else None
+            terms = self._terms(self._parts, Sides(outputs, targets, example), progress)
+            if peer:
+                alone = self._terms(self._peer_parts, Sides(peer, None, example), progress)
+                terms |= {f"teacher {name}": value for name, value in alone.items()}
+        return StepResult(torch.stack(list(terms.values())).sum(), terms)
+
+    def _seen(self, network: FaceNet, batch: Batch, progress: float) -> Outputs:
+        """What ``network`` says of a batch, in float32 whatever it computes in."""
+        planes = to_planes(batch.views, network.input, batch.labels.device)
         size, share = self._start
         if size is not None and progress < share:
             planes = nn.functional.interpolate(planes, (size, size), mode="bilinear", antialias=True)
-        outputs = self.student.outputs(planes.contiguous(memory_format=torch.channels_last), self._features)
-        with torch.autocast(planes.device.type, enabled=False):  # teacher and losses keep their digits
-            targets = self._ask(batch) if self._ask else None
-            own = self._own(batch.crops) if self._own else torch.empty(len(batch.labels), 0)
-            example = Example(batch.labels, own.to(batch.labels.device))
-            outputs = _whole(outputs)
-            if self._gate is not None and targets is not None:
-                kept = nn.functional.cosine_similarity(targets.embedding, example.own) >= self._gate
-                outputs, targets, example = _rows(outputs, targets, example, kept)
-                if not kept.any():
-                    nothing = outputs.embedding.sum()  # zero, and a graph to go back through
-                    return StepResult(nothing, {"dropped": nothing})
-            terms = self._terms(outputs, targets, example, progress)
-        return StepResult(torch.stack(list(terms.values())).sum(), terms)
+        found = network.outputs(planes.contiguous(memory_format=torch.channels_last), self._features)
+        return Outputs(found.embedding.float(), {name: m.float() for name, m in found.features.items()})
 
-    def _terms(
-        self, outputs: Outputs, targets: Targets | None, example: Example, progress: float
-    ) -> dict[str, Tensor]:
+    def _terms(self, parts: Sequence[Part], sides: Sides, progress: float) -> dict[str, Tensor]:
+        at_work = [(part.weight_at(progress), part) for part in parts]
+        at_work = [(weight, part) for weight, part in at_work if weight > 0]
+        several = processes() > 1 and any(part.loss.whole_batch for _, part in at_work)
+        whole = self._passed(_of_all(sides) if several else sides)
+        shown = self._passed(sides) if several else whole
         terms: dict[str, Tensor] = {}
-        for weight, loss in zip(self._weights, self.losses, strict=True):
-            for name, value in loss(outputs, targets, example, progress).items():
-                terms[name] = terms[name] + weight * value if name in terms else weight * value
-        return terms
+        for weight, part in at_work:
+            seen = whole if part.loss.whole_batch else shown
+            if len(seen.example.labels) == 0:
+                continue
+            seen, of = (part.teacher.of(seen), f" {part.teacher.number}") if part.teacher else (seen, "")
+            for name, value in part.loss(*seen, progress).items():
+                known = terms.get(name + of)
+                terms[name + of] = weight * value if known is None else known + weight * value
+        return terms or {"dropped": sides.outputs.embedding.sum() * 0.0}
+
+    def _passed(self, sides: Sides) -> Sides:
+        """The rows that the gate lets through."""
+        outputs, targets, example = sides
+        if self._gate is None or targets is None:
+            return sides
+        kept = nn.functional.cosine_similarity(targets.embedding, example.own) >= self._gate
+        return Sides(
+            Outputs(outputs.embedding[kept], {name: m[kept] for name, m in outputs.features.items()}),
+            Targets(targets.embedding[kept], {name: m[kept] for name, m in targets.features.items()}),
+            Example(example.labels[kept], example.own[kept]),
+        )
 
 
-def _rows(
-    outputs: Outputs, targets: Targets, example: Example, kept: Tensor
-) -> tuple[Outputs, Targets, Example]:
-    """The part of a batch where ``kept`` [N] is true."""
-    return (
-        Outputs(outputs.embedding[kept], {name: m[kept] for name, m in outputs.features.items()}),
-        Targets(targets.embedding[kept], {name: m[kept] for name, m in targets.features.items()}),
-        Example(example.labels[kept], example.own[kept]),
+def _as_targets(peer: Outputs) -> Targets:
+    unit = nn.functional.normalize(peer.embedding.detach(), dim=1)
+    return Targets(unit, {name: m.detach() for name, m in peer.features.items()})
+
+
+def _of_all(sides: Sides) -> Sides:
+    """The rows of all processes; feature maps stay where they are."""
+    outputs, targets, example = sides
+    return Sides(
+        Outputs(gathered(outputs.embedding)),
+        Targets(gathered(targets.embedding)) if targets else None,
+        Example(gathered(example.labels), gathered(example.own)),
     )
-
-
-def _whole(outputs: Outputs) -> Outputs:
-    """The student's outputs in float32, whatever it was run in."""
-    return Outputs(outputs.embedding.float(), {name: m.float() for name, m in outputs.features.items()})

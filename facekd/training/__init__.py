@@ -2,14 +2,24 @@
 
 from facekd.training.augment import Augmentation
 from facekd.training.checkpoint import RunFolder, load_weights
-from facekd.training.loop import Plan, Progress, StepResult, Task, fit
+from facekd.training.loop import Judge, Plan, Progress, StepResult, Task, fit
 from facekd.training.mixing import Mixing
 from facekd.training.precision import Choice, Precision, choose_precision
+from facekd.training.processes import (
+    first_decides,
+    gathered,
+    make_fabric,
+    processes,
+    rank,
+    started_processes,
+    wait_for_all,
+)
 from facekd.training.processors import share_processors
 
 __all__ = [
     "Augmentation",
     "Choice",
+    "Judge",
     "Mixing",
     "Plan",
     "Precision",
@@ -18,7 +28,14 @@ __all__ = [
     "StepResult",
     "Task",
     "choose_precision",
+    "first_decides",
     "fit",
+    "gathered",
     "load_weights",
+    "make_fabric",
+    "processes",
+    "rank",
     "share_processors",
+    "started_processes",
+    "wait_for_all",
 ]

@@ -34,10 +34,10 @@ class Checkpoint:
 
 
 class RunFolder:
-    """One run on disk."""
+    """One run on disk. With ``writes`` false nothing is: of several processes one alone writes."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path, self._writes = path, writes
         self.checkpoints = path / "checkpoints"
 
     @classmethod
@@ -127,11 +127,15 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
+        if not self._writes:
+            return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def note(self, text: str) -> None:
         """Append a line with the time to ``train.log``."""
+        if not self._writes:
+            return
         now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         with (self.path / "train.log").open("a", encoding="utf-8") as file:
             file.write(f"{now} {text}\n")
@@ -149,6 +153,8 @@ class RunFolder:
 
     def cut_metrics(self, step: int) -> None:
         """Drop what was logged after ``step``: a resumed run logs it again."""
+        if not self._writes:
+            return
         kept = [json.dumps(r) for r in self.metrics() if r.get("step", 0) <= step]
         write_atomically(self.path / "metrics.jsonl", ("\n".join(kept) + "\n" if kept else "").encode())
 

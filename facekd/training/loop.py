@@ -1,31 +1,33 @@
 """The loop: batches in, steps, a log, checkpoints. Methods live in tasks.
 
-Built on Lightning Fabric, which brings the device, the precision and (later) the processes.
+Built on Lightning Fabric, which brings the device and the processes.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from facekd.errors import FacekdError, UsageError
-from facekd.models import torch_device
+from facekd.training.average import running_mean
 from facekd.training.checkpoint import Checkpoint, RunFolder
 from facekd.training.data import Batch, ViewLoader
-from facekd.training.data.views import Order
+from facekd.training.data.views import Order, View
 from facekd.training.precision import Precision
-from facekd.training.schedule import OptimizerName, make_optimizer, rate_at
+from facekd.training.processes import make_fabric, processes, rank
+from facekd.training.schedule import OptimizerName, Shape, make_optimizers, rate_at
+
+#: scores a network on held-out identities; higher is better
+Judge = Callable[[nn.Module], float]
 
 
-@dataclass(frozen=True)
-class StepResult:
+class StepResult(NamedTuple):
     """``loss`` is what is minimised; ``terms`` are its named parts, which add up to it and are
     only logged, with their shares in the gradient."""
 
@@ -34,9 +36,13 @@ class StepResult:
 
 
 class Task(Protocol):
-    """What is being learned. A `torch.nn.Module` whose ``student`` is what will be shipped."""
+    """What is being learned. A `torch.nn.Module` whose ``student`` is what will be shipped;
+    ``networks`` are the student and what else is a network, not a classifier or a projector."""
 
     student: nn.Module
+
+    @property
+    def networks(self) -> list[nn.Module]: ...
 
     def step(self, batch: Batch, progress: float) -> StepResult: ...
 
@@ -51,13 +57,15 @@ class Plan:
     decay: float
     warmup: float
     optimizer: OptimizerName
-    shape: Literal["cosine", "linear"]
+    shape: Shape
     clip: float
     precision: Precision
     evaluations: int
     log_every: int = 20
     #: steps between looks at the share of each part in the gradient, which cost a pass each
     share_every: int = 200
+    #: decay of the running mean of the student's weights, which is then what is judged and kept
+    ema: float | None = None
 
     @property
     def steps(self) -> int:
@@ -84,61 +92,82 @@ def fit(
     order: Order,
     plan: Plan,
     run: RunFolder,
-    device: str = "cpu",
+    fabric: Any = None,
     resume: bool = False,
-    judge: Callable[[], float] | None = None,
+    judge: Judge | None = None,
     tell: Callable[[Progress], None] | None = None,
     stop_after: int | None = None,
 ) -> int:
     """Train ``task`` by ``plan`` and leave checkpoints in ``run``; return the images seen.
 
-    ``judge`` scores the student on held-out identities (higher is better) at every checkpoint;
-    ``stop_after`` ends the call after so many steps, as a kill would. Raises `DeviceError`,
-    `Diverged`, or `UsageError` for a plan without a step.
+    ``fabric`` is that of `make_fabric` (one process on the CPU where none is given); with several
+    processes each works on its share of every batch, ``loader``'s batches being that large.
+    ``judge`` scores the student on held-out identities at every checkpoint; ``stop_after`` ends
+    the call after so many steps, as a kill would.
+
+    Raises `Diverged`, or `UsageError` for a plan without a step, or whose batch cannot be shared.
     """
     if plan.steps < 1:
         raise UsageError(f"{plan.images} images in batches of {plan.batch} make no step")
-    fabric = make_fabric(device, plan.precision)
+    fabric = fabric or make_fabric("cpu")
     task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network = task.get_submodule("student")
-    optimizer = make_optimizer(task, network, plan.optimizer, plan.rate, plan.decay)
-    first, best = 0, -math.inf
-    if resume and run.has("last"):
-        first, best = _restore(task, optimizer, run)
-    module, wrapped = fabric.setup(task, optimizer)
+    learning: Any = task
+    optimizers = make_optimizers(task, learning.networks, plan.optimizer, plan.rate, plan.decay)
+    module, *wrapped = fabric.setup(task, *optimizers)
     module.mark_forward_method("step")
+    state = _State(learning, optimizers, plan)
+    first = state.restore(run) if resume and run.has("last") else 0
     marks = {math.ceil(plan.steps * k / plan.evaluations) for k in range(1, plan.evaluations + 1)}
-    views = (order.at(p) for p in range(first * plan.batch, plan.steps * plan.batch))
     clock = _Clock()
     task.train()
-    for step, batch in enumerate(loader.batches(views), start=first + 1):
+    for step, batch in enumerate(loader.batches(_own_views(order, plan, first)), start=first + 1):
         progress = (step - 1) / plan.steps
-        for group in wrapped.param_groups:
-            group["lr"] = plan.rate * rate_at(progress, plan.warmup, plan.shape)
-        with fabric.autocast():  # a marked method of a module on one device is called without it
+        for optimizer in wrapped:
+            for group in optimizer.param_groups:
+                group["lr"] = plan.rate * rate_at(progress, plan.warmup, plan.shape)
+        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
             result: StepResult = module.step(_to(batch, fabric.device), progress)
+        loss = _number(result.loss, step, batch)
         if len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0):
-            run.log({"step": step, "gradient_share": gradient_shares(result.terms, network)})
+            run.log({"step": step, "gradient_share": gradient_shares(result.terms, state.student)})
         fabric.backward(result.loss)
-        norm = fabric.clip_gradients(module, wrapped, max_norm=plan.clip) if plan.clip else None
-        wrapped.step()
-        wrapped.zero_grad(set_to_none=True)
-        clock.count(len(batch.labels))
+        norm = fabric.clip_gradients(module, wrapped[0], max_norm=plan.clip) if plan.clip else None
+        for optimizer in wrapped:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        state.average()
+        clock.count(len(batch.labels) * processes())
         if step % plan.log_every == 0 or step in marks or step == 1:
-            _log(run, step, plan, result, norm, wrapped, clock, batch)
+            _log(run, step, plan, result, norm, wrapped[0], clock, fabric)
         if tell:
-            tell(Progress(step * plan.batch, plan.images, float(result.loss.detach()), clock.rate()))
-        if step in marks:
-            score = _judge(task, judge)
+            tell(Progress(step * plan.batch, plan.images, loss, clock.rate()))
+        if step in marks and rank() == 0:
+            state.keep(run, step, judge)
             clock.pause()
-            improved = score is None or score >= best
-            best = best if score is None else max(best, score)
-            run.save(_checkpoint(task, optimizer, step, plan, score, best), best=improved)
-            if score is not None:
-                run.log({"step": step, "images": step * plan.batch, "heldout_tar_1e-3": score})
         if stop_after is not None and step - first >= stop_after:
             break
     return plan.steps * plan.batch
+
+
+def _own_views(order: Order, plan: Plan, first: int) -> Iterator[View]:
+    """The views of this process from step ``first`` on: its share of each batch, in order."""
+    share, left = divmod(plan.batch, processes())
+    if left:
+        raise UsageError(f"a batch of {plan.batch} cannot be shared by {processes()} processes")
+    for step in range(first, plan.steps):
+        start = step * plan.batch + rank() * share
+        yield from (order.at(position) for position in range(start, start + share))
+
+
+def _number(loss: Tensor, step: int, batch: Batch) -> float:
+    """The loss as a number; `Diverged` where it is none."""
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise Diverged(
+            f"the loss is {value} at step {step} (crops {batch.crops[:8].tolist()} ...)",
+            "Lower the learning rate, or start again from the last checkpoint with --resume.",
+        )
+    return value
 
 
 def gradient_shares(terms: dict[str, Tensor], network: nn.Module) -> dict[str, float]:
@@ -150,15 +179,6 @@ def gradient_shares(terms: dict[str, Tensor], network: nn.Module) -> dict[str, f
         norms[name] = math.hypot(*(float(g.norm()) for g in found if g is not None))
     total = sum(norms.values())
     return {name: norm / total if total else 0.0 for name, norm in norms.items()}
-
-
-def make_fabric(device: str, precision: Precision) -> Any:
-    """Fabric on ``device``; bf16 is autocast, the weights stay in float32."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from lightning_fabric import Fabric
-
-    kind = torch_device(device).type
-    return Fabric(accelerator=kind, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
 
 
 class _Clock:
@@ -188,59 +208,86 @@ def _log(
     norm: Tensor | None,
     optimizer: Any,
     clock: _Clock,
-    batch: Batch,
+    fabric: Any,
 ) -> None:
-    loss = float(result.loss.detach())
-    if not math.isfinite(loss):
-        raise Diverged(
-            f"the loss is {loss} at step {step} (crops {batch.crops[:8].tolist()} ...)",
-            "Lower the learning rate, or start again from the last checkpoint with --resume.",
-        )
-    record: dict[str, Any] = {"step": step, "images": step * plan.batch, "loss": loss}
-    record |= {name: float(value.detach()) for name, value in result.terms.items()}
+    """A line of metrics; losses are means over the processes."""
+    parts = {"loss": result.loss, **result.terms}
+    values = torch.stack([value.detach().float() for value in parts.values()])
+    if processes() > 1:
+        values = fabric.all_reduce(values, reduce_op="mean")
+    record: dict[str, Any] = {"step": step, "images": step * plan.batch}
+    record |= dict(zip(parts, values.tolist(), strict=True))
     record |= {"rate": optimizer.param_groups[0]["lr"], "images_per_second": round(clock.rate(), 1)}
     if norm is not None:
         record["gradient_norm"] = float(norm)
     run.log(record | {"seconds": round(clock.seconds, 1)})
 
 
-def _judge(task: Any, judge: Callable[[], float] | None) -> float | None:
-    if judge is None:
-        return None
-    task.eval()
-    try:
-        return judge()
-    finally:
-        task.train()
+class _State:
+    """What a checkpoint holds of a run: the task, the optimizers, the running mean of weights and
+    the best score so far."""
 
+    def __init__(self, task: Any, optimizers: list[torch.optim.Optimizer], plan: Plan) -> None:
+        self.student: nn.Module = task.student
+        self._task, self._optimizers, self._plan = task, optimizers, plan
+        self._mean = running_mean(self.student, plan.ema) if plan.ema else None
+        self._best = -math.inf
 
-def _checkpoint(
-    task: Any, optimizer: torch.optim.Optimizer, step: int, plan: Plan, score: float | None, best: float
-) -> Checkpoint:
-    whole = task.state_dict()
-    prefix = "student."
-    return Checkpoint(
-        {k.removeprefix(prefix): v for k, v in whole.items() if k.startswith(prefix)},
-        {k: v for k, v in whole.items() if not k.startswith(prefix)},
-        {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()},
-        {
-            "step": step,
-            "images": step * plan.batch,
-            "precision": plan.precision,
-            "heldout_tar_1e-3": score,
-            "best": best if math.isfinite(best) else None,
-        },
-    )
+    def average(self) -> None:
+        """Move the running mean towards the weights of a step."""
+        if self._mean:
+            self._mean.update_parameters(self.student)
 
+    def keep(self, run: RunFolder, step: int, judge: Judge | None) -> None:
+        """Judge the student, or the mean of its weights, and write a checkpoint."""
+        kept = self._mean.module if self._mean else self.student
+        score = None
+        if judge:
+            kept.eval()
+            score = judge(kept)
+            self._task.train()
+        improved = score is None or score >= self._best
+        self._best = self._best if score is None else max(self._best, score)
+        run.save(self._checkpoint(kept, step, score), best=improved)
+        if score is not None:
+            run.log({"step": step, "images": step * self._plan.batch, "heldout_tar_1e-3": score})
 
-def _restore(task: nn.Module, optimizer: torch.optim.Optimizer, run: RunFolder) -> tuple[int, float]:
-    saved = run.load("last")
-    task.load_state_dict({**{f"student.{k}": v for k, v in saved.model.items()}, **saved.task})
-    optimizer.load_state_dict(saved.optimizer["optimizer"])
-    torch.set_rng_state(saved.optimizer["rng"])
-    run.cut_metrics(saved.state["step"])
-    best = saved.state["best"]
-    return int(saved.state["step"]), -math.inf if best is None else float(best)
+    def _checkpoint(self, kept: nn.Module, step: int, score: float | None) -> Checkpoint:
+        whole = self._task.state_dict()
+        return Checkpoint(
+            kept.state_dict(),
+            {name: value for name, value in whole.items() if not name.startswith("student.")},
+            {
+                "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+                "rng": torch.get_rng_state(),
+                "student": self.student.state_dict() if self._mean else None,
+                "averaged": int(self._mean.n_averaged) if self._mean else 0,
+            },
+            {
+                "step": step,
+                "images": step * self._plan.batch,
+                "precision": self._plan.precision,
+                "heldout_tar_1e-3": score,
+                "best": self._best if math.isfinite(self._best) else None,
+            },
+        )
+
+    def restore(self, run: RunFolder) -> int:
+        """Go back to the run's last checkpoint; its step."""
+        saved = run.load("last")
+        others = saved.optimizer
+        student = others["student"] or saved.model
+        self._task.load_state_dict({**{f"student.{k}": v for k, v in student.items()}, **saved.task})
+        if self._mean:
+            self._mean.module.load_state_dict(saved.model)
+            self._mean.n_averaged.fill_(others["averaged"])
+        for optimizer, state in zip(self._optimizers, others["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        torch.set_rng_state(others["rng"])
+        run.cut_metrics(saved.state["step"])
+        best = saved.state["best"]
+        self._best = -math.inf if best is None else float(best)
+        return int(saved.state["step"])
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

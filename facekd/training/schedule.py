@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,29 +12,36 @@ from torch import nn
 from facekd.training.muon import Muon
 
 OptimizerName = Literal["muon", "adamw", "sgd"]
+Shape = Literal["cosine", "linear", "quadratic"]
+
+#: the polynomials among the shapes
+_POWERS = {"linear": 1, "quadratic": 2}
 
 
-def rate_at(progress: float, warmup: float, shape: Literal["cosine", "linear"]) -> float:
+def rate_at(progress: float, warmup: float, shape: Shape) -> float:
     """The share of the peak learning rate at ``progress`` in [0, 1]: a linear rise over the first
-    ``warmup``, then a fall to zero."""
+    ``warmup``, then a fall to zero along a half cosine or a power of what is left."""
     if progress < warmup:
         return progress / warmup
     left = (1 - progress) / (1 - warmup) if warmup < 1 else 0.0
-    return left if shape == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+    return 0.5 * (1 - math.cos(math.pi * left)) if shape == "cosine" else left ** _POWERS[shape]
 
 
-def make_optimizer(
-    task: nn.Module, network: nn.Module, name: OptimizerName, rate: float, decay: float
-) -> torch.optim.Optimizer:
-    """Muon, AdamW, or SGD with Nesterov momentum 0.9, for all of ``task``, of which ``network``
-    is a part; biases and norms are not decayed.
+def make_optimizers(
+    task: nn.Module, networks: Sequence[nn.Module], name: OptimizerName, rate: float, decay: float
+) -> list[torch.optim.Optimizer]:
+    """Muon, AdamW, or SGD with Nesterov momentum 0.9, for all that ``task`` learns, of which
+    ``networks`` are parts; biases and norms are not decayed.
 
-    Muon (Jordan et al., 2024) moves each weight matrix of ``network`` by its orthogonalised
+    Muon (Jordan et al., 2024) moves each weight matrix of ``networks`` by its orthogonalised
     momentum, with the step sizes of AdamW; convolutions count as matrices. Vectors, and what else
-    ``task`` learns (classifiers, projectors), are left to AdamW.
+    is learned (classifiers, projectors), are left to AdamW. Sparse embeddings (classifiers of which
+    each step samples a part) have an Adam of their own, which touches only the rows of a step.
     """
-    inside = {id(p) for p in network.parameters()}
-    chosen = [p for p in task.parameters() if p.requires_grad]
+    inside = {id(p) for net in networks for p in net.parameters()}
+    rows = [m.weight for m in task.modules() if isinstance(m, nn.Embedding) and m.sparse]
+    apart = {id(p) for p in rows}
+    chosen = [p for p in task.parameters() if p.requires_grad and id(p) not in apart]
     hidden = [p for p in chosen if p.ndim > 1 and id(p) in inside]
     groups: list[dict[str, Any]] = [
         {"params": hidden, "weight_decay": decay},
@@ -44,8 +52,11 @@ def make_optimizer(
         groups.append({"params": others, "weight_decay": decay})
         if name == "muon":
             groups[-1]["matrices"] = False
+    main: torch.optim.Optimizer
     if name == "muon":
-        return Muon(groups, lr=rate)
-    if name == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=rate, fused=True)
+        main = Muon(groups, lr=rate)
+    elif name == "sgd":
+        main = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+    else:
+        main = torch.optim.AdamW(groups, lr=rate, fused=True)
+    return [main, torch.optim.SparseAdam(rows, lr=rate)] if rows else [main]

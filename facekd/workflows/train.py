@@ -10,7 +10,7 @@ from typing import Any
 
 from facekd.distill import Outcome, Recipe, Report, read_recipe, run_recipe
 from facekd.distill.recipe import check_recipe
-from facekd.training import Progress
+from facekd.training import Progress, rank
 
 #: opens a progress bar: title and total to a context that gives ``advance(done, note)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
@@ -42,12 +42,15 @@ def adapted(
 
 def train(
     recipe: Recipe, folder: Path, say: Callable[[str], None], progress: OpenBar, **settings: Any
-) -> Outcome:
-    """`run_recipe` with a bar for the teacher's labels and, when they are there, one for training."""
+) -> Outcome | None:
+    """`run_recipe` with a bar for the teacher's labels and, when they are there, one for training.
+
+    `None` in all of several processes but the first, which speaks for them."""
     with ExitStack() as stack:
         bars = _Bars(progress, stack, recipe.schedule.images)
         report = Report(say, bars.labelled, bars.trained)
-        return run_recipe(recipe, folder, report, cache=cache_folder() / "targets", **settings)
+        outcome = run_recipe(recipe, folder, report, cache=cache_folder() / "targets", **settings)
+    return outcome if rank() == 0 else None
 
 
 class _Bars:

@@ -27,6 +27,7 @@ METHODS = {
     "pkt": (),
     "cckd": (),
     "ekd": (),
+    "margin_distillation": (),
 }
 
 

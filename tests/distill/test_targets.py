@@ -13,7 +13,7 @@ from facekd.card import InputSpec
 from facekd.distill.losses import Classes, Setting, loss_class
 from facekd.distill.run import training_crops
 from facekd.distill.targets import TargetCache
-from facekd.distill.task import DistillTask
+from facekd.distill.task import DistillTask, Part
 from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
 from facekd.models.teachers import load_teacher
@@ -77,7 +77,7 @@ def test_a_view_number_past_an_epochs_end_gets_its_own_target(place: Path) -> No
     cache.fill(range(2), workers=0)
     views = [View(5, 0, False), View(5, 1, False)]
     batch = next(ViewLoader(crops, chosen.augmentation, chosen.seed, 2, 0).batches(views))
-    found = _cached(cache)(batch).embedding
+    found = _cached(cache, clean=False)(batch).embedding
     expected = teacher.targets(batch.views.numpy()).embedding
     assert torch.allclose(found, expected, atol=5e-4)
     assert not torch.allclose(found[0], found[1], atol=5e-4)
@@ -122,11 +122,11 @@ def test_views_that_moved_too_far_teach_nothing(place: Path) -> None:
     views = torch.zeros(16, 112, 112, 3, dtype=torch.uint8)
     nothing = torch.zeros(16, dtype=torch.int64)
     batch = Batch(views, everything, nothing + 1, nothing > 0, nothing - 1)
-    task = DistillTask(Still(), [(1.0, loss)], lambda b: Targets(moved), lambda crops: own[crops], gate=gate)
+    task = DistillTask(Still(), [Part(loss)], lambda b: Targets(moved), lambda crops: own[crops], gate=gate)
     direction = torch.ones(32) / 32**0.5
     expected = (1 - torch.nn.functional.normalize(moved[kept], dim=1) @ direction).mean()
     assert task.step(batch, 0.0).loss.item() == pytest.approx(expected.item(), rel=1e-4)
-    closed = DistillTask(Still(), [(1.0, loss)], lambda b: Targets(-own), lambda crops: own[crops], gate=gate)
+    closed = DistillTask(Still(), [Part(loss)], lambda b: Targets(-own), lambda crops: own[crops], gate=gate)
     result = closed.step(batch, 0.0)
     result.loss.backward()
     assert closed.student.weight.grad.abs().sum() == 0

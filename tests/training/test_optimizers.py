@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facekd.training.muon import Muon, orthogonal
-from facekd.training.schedule import make_optimizer, rate_at
+from facekd.training.schedule import make_optimizers, rate_at
 
 
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (12, 12)])
@@ -56,7 +56,7 @@ def test_vectors_are_left_to_adamw() -> None:
 def test_norms_and_biases_are_not_decayed(name: str) -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     before = {key: value.detach().clone() for key, value in net.named_parameters()}
-    optimizer = make_optimizer(net, net, name, rate=0.1, decay=0.5)
+    optimizer = make_optimizers(net, [net], name, rate=0.1, decay=0.5)[0]
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
@@ -71,7 +71,7 @@ def test_muon_leaves_the_classifier_to_adamw() -> None:
     torch.manual_seed(0)
     task = torch.nn.ModuleDict({"student": torch.nn.Linear(5, 4), "classifier": torch.nn.Linear(4, 9)})
     reference = copy.deepcopy(task)
-    ours = make_optimizer(task, task["student"], "muon", rate=0.01, decay=0.1)
+    ours = make_optimizers(task, [task["student"]], "muon", rate=0.01, decay=0.1)[0]
     theirs = torch.optim.AdamW(
         [
             {"params": [reference["classifier"].weight], "weight_decay": 0.1},
@@ -103,5 +103,6 @@ def test_the_rate_rises_and_falls() -> None:
     assert rate_at(0.1, 0.1, "cosine") == pytest.approx(1)
     assert rate_at(0.55, 0.1, "cosine") == pytest.approx(0.5)
     assert rate_at(0.55, 0.1, "linear") == pytest.approx(0.5)
+    assert rate_at(0.55, 0.1, "quadratic") == pytest.approx(0.25)
     assert rate_at(1.0, 0.1, "cosine") == pytest.approx(0)
     assert rate_at(0.0, 0.0, "linear") == 1

@@ -69,6 +69,7 @@ class AnswerLoss(Loss):
 
     name: ClassVar[str]
     needs_labels = True
+    needs_means = True
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ class Attention(Loss):
     """
 
     needs_features = True
+    whole_batch = False
 
     def __init__(self, setting: Setting, student: str | None = None, teacher: str | None = None) -> None:
         super().__init__()

@@ -30,11 +30,12 @@ class Classes:
 
     ``of_label`` int64 [labels + 1] maps a label to its class or -1 (its last entry serves label
     -1). ``sums`` float32 [C, D] are the sums of the teacher's unit embeddings of each class, empty
-    without a teacher.
+    without a teacher. ``sizes`` int64 [C] are the crops of each class.
     """
 
     of_label: Tensor
     sums: Tensor
+    sizes: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     @property
     def count(self) -> int:
@@ -70,12 +71,18 @@ class Example:
 
 
 class Loss(nn.Module, ABC):
-    """``forward`` returns named scalars. ``needs_teacher``, ``needs_labels`` and ``needs_features``
-    (feature maps of both networks) let a recipe be checked before anything is loaded."""
+    """``forward`` returns named scalars. ``needs_teacher``, ``needs_labels``, ``needs_means`` (class
+    means of a finished teacher) and ``needs_features`` (feature maps of both networks) let a recipe
+    be checked before anything is loaded.
+
+    ``whole_batch``: with several processes the loss is shown the rows of all of them. Only a loss
+    that is a plain mean over all its rows may do with each process's own."""
 
     needs_teacher: bool = True
     needs_labels: bool = False
+    needs_means: bool = False
     needs_features: bool = False
+    whole_batch: bool = True
 
     @abstractmethod
     def forward(

@@ -16,6 +16,8 @@ class Cosine(Loss):
     Shen et al. and in most published recipes since.
     """
 
+    whole_batch = False
+
     def __init__(self, setting: Setting, match: How = "linear") -> None:
         super().__init__()
         self.match = Match(setting, match, "cosine")

@@ -21,6 +21,7 @@ class L2SP(Loss):
     """
 
     needs_teacher = False
+    whole_batch = False
 
     def __init__(
         self, setting: Setting, alpha: float = 0.01, beta: float = 0.001, decay: float = 0.0

@@ -17,6 +17,8 @@ class MSE(Loss):
     layer; an embedding is compared by its direction only, so that length is of no use).
     """
 
+    whole_batch = False
+
     def __init__(self, setting: Setting, match: How = "linear", normalise: bool = True) -> None:
         super().__init__()
         self.match = Match(setting, match, "mse")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from facekd.distill.losses.answers import ClassMeans
 from facekd.distill.losses.base import Example, Loss, Setting, Terms, classes_of, register_loss, zero_like
-from facekd.distill.losses.margin import check_margin, margin_softmax
+from facekd.distill.losses.margin import balanced_weights, check_margin, margin_softmax
 from facekd.models import Outputs, Targets
 
 
@@ -16,10 +16,12 @@ class Prototypes(Loss):
     each crop left out of its own, so that the student must come to lie in the teacher's space
     (Shi et al., "ProxylessKD", 2020; SimKD's reused classifier, Chen et al., CVPR 2022).
 
-    Identities with fewer than three crops, and crops without a label, take no part.
+    Identities with fewer than three crops, and crops without a label, take no part. ``balance`` is
+    that of `arcface`.
     """
 
     needs_labels = True
+    needs_means = True
 
     def __init__(
         self,
@@ -27,9 +29,11 @@ class Prototypes(Loss):
         kind: Literal["arcface", "cosface"] = "cosface",
         margin: float = 0.2,
         scale: float = 64.0,
+        balance: float = 0.0,
     ) -> None:
         super().__init__()
-        check_margin("prototypes", setting.classes, kind, margin, scale)
+        check_margin("prototypes", setting.classes, kind, margin, scale, balance)
+        self.class_weights = balanced_weights(setting.classes, balance)
         self.kind, self.margin, self.scale = kind, margin, scale
         self.classes = setting.classes
         self.means = ClassMeans(setting)
@@ -39,6 +43,8 @@ class Prototypes(Loss):
         chosen = wanted >= 0
         if not chosen.any():
             return {"prototypes": zero_like(student)}
-        cosines = self.means.of_student(student.embedding[chosen], wanted[chosen], example.own[chosen])
-        loss = margin_softmax(cosines, wanted[chosen], self.kind, self.margin, self.scale)
+        wanted = wanted[chosen]
+        weights = None if self.class_weights is None else self.class_weights.to(wanted.device)[wanted]
+        cosines = self.means.of_student(student.embedding[chosen], wanted, example.own[chosen])
+        loss = margin_softmax(cosines, wanted, self.kind, self.margin, self.scale, weights)
         return {"prototypes": loss}

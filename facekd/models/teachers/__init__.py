@@ -1,5 +1,6 @@
 """Teachers: frozen networks that label views, all behind `facekd.models.Teacher`."""
 
 from facekd.models.teachers.load import load_teacher
+from facekd.models.teachers.several import SeveralTeachers
 
-__all__ = ["load_teacher"]
+__all__ = ["SeveralTeachers", "load_teacher"]

@@ -36,6 +36,11 @@ class SeveralTeachers:
     def dim(self) -> int:
         return sum(member.dim for member in self._members)
 
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The sizes of the members' embeddings, in their order."""
+        return tuple(member.dim for member in self._members)
+
     def targets(self, views: NDArray[np.uint8]) -> Targets:
         """uint8 RGB [N, 112, 112, 3] to unit rows [N, sum of D] and the members' feature maps."""
         found = [member.targets(views) for member in self._members]

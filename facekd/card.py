@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from facekd.errors import InputOutput, Unreadable, UsageError
 
@@ -101,11 +101,20 @@ class Counts(_Frozen):
     failures_to_acquire: int = Field(default=0, ge=0)
 
 
+class Sample(_Frozen):
+    """The photos of a calibration. ``digest`` is the SHA-256 over their names and contents, the
+    failed ones too; ``photos`` counts those that were to be compared."""
+
+    people: int = Field(ge=0)
+    photos: int = Field(ge=0)
+    digest: str
+
+
 class Calibration(_Frozen):
     """One operating point, measured on data that is neither training nor test data.
 
     ``low`` and ``high`` bound the false match rate at ``threshold`` (95 %). ``fnmr`` is the
-    false non-match rate at the same threshold.
+    false non-match rate at the same threshold, between ``fnmr_low`` and ``fnmr_high`` (95 %).
     """
 
     fmr: float = Field(gt=0, lt=1)
@@ -113,10 +122,61 @@ class Calibration(_Frozen):
     low: float
     high: float
     fnmr: float | None = None
+    fnmr_low: float | None = None
+    fnmr_high: float | None = None
     data: str
     counts: Counts
     detector: str
     aligner: str
+    sample: Sample | None = None
+    date: str = ""
+
+
+class LogisticCurve(_Frozen):
+    """The log-likelihood ratio (natural) of score s is ``slope`` s + ``offset``."""
+
+    kind: Literal["logistic"] = "logistic"
+    slope: float = Field(gt=0, allow_inf_nan=False)
+    offset: float = Field(allow_inf_nan=False)
+
+
+class IsotonicCurve(_Frozen):
+    """The probability at equal priors, linear between knots (``scores`` [K], ``probabilities``
+    [K]) and constant outside of them."""
+
+    kind: Literal["isotonic"] = "isotonic"
+    scores: tuple[float, ...] = Field(min_length=1)
+    probabilities: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+
+    @model_validator(mode="after")
+    def _rising(self) -> IsotonicCurve:
+        if len(self.scores) != len(self.probabilities):
+            raise ValueError("a knot is a score and a probability")
+        knots = (self.scores, self.probabilities)
+        if any(list(values) != sorted(values) for values in knots):
+            raise ValueError("scores and probabilities must rise")
+        return self
+
+
+Curve = Annotated[LogisticCurve | IsotonicCurve, Field(discriminator="kind")]
+
+
+class ScoreMap(_Frozen):
+    """From a score to the probability that two photos show one person.
+
+    ``cllr`` is the cost of its log-likelihood ratios in bits on persons that it was not fitted on
+    (0 is perfect, 1 says nothing), ``min_cllr`` what the best rising curve would reach on the same
+    comparisons.
+    """
+
+    curve: Curve
+    cllr: float = Field(ge=0)
+    min_cllr: float = Field(ge=0)
+    data: str
+    sample: Sample
+    detector: str
+    aligner: str
+    date: str
 
 
 class Card(_Frozen):
@@ -135,6 +195,7 @@ class Card(_Frozen):
     licence: str = "unknown"
     metrics: dict[str, float] = Field(default_factory=dict)
     calibration: tuple[Calibration, ...] = ()
+    score_map: ScoreMap | None = None
 
     def at(self, fmr: float | None = None) -> Calibration | None:
         """The calibration at ``fmr``, or the strictest one; `None` if there is none."""
@@ -340,7 +401,9 @@ def _weight_names(model: onnx.ModelProto) -> set[str]:
 def change_card(card: Card, settings: list[str]) -> Card:
     """Apply ``key=value`` settings (dotted keys, JSON or bare-word values) to a card.
 
-    Raises `UsageError` for an unknown key, a value of the wrong kind, or a derived key.
+    Thresholds and score map hold for the space that they were measured in: where the settings change
+    it, the card loses them. Raises `UsageError` for an unknown key, a value of the wrong kind, or a
+    derived key.
     """
     data = card.model_dump(mode="json")
     for setting in settings:
@@ -361,9 +424,12 @@ def change_card(card: Card, settings: list[str]) -> Card:
             raise UsageError(f"--set {key}: no such key in a card")
         place[last] = value
     try:
-        return Card.model_validate(data)
+        changed = Card.model_validate(data)
     except ValidationError as error:
         raise UsageError(f"the card would not be valid: {_first(error)}") from error
+    if changed.with_digest(card.digest).space == card.with_digest(card.digest).space:
+        return changed
+    return changed.model_copy(update={"calibration": (), "score_map": None})
 
 
 def _first(error: ValidationError) -> str:

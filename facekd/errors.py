@@ -26,6 +26,8 @@ class FacekdError(Exception):
     """A failure with a cause and a way out, both written for the person at the shell."""
 
     exit_code: Exit = Exit.INTERNAL
+    #: the photo that it is about, where whoever asked needs to know which of several
+    photo: str | None = None
 
     def __init__(self, cause: str, fix: str | None = None) -> None:
         super().__init__(cause)

@@ -8,11 +8,15 @@ changes the model's space, and with it which galleries it fits.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from facekd.cli.options import EXISTING_FILE, json_option
 from facekd.cli.output import answer_json, say
+
+if TYPE_CHECKING:
+    from facekd.card import Sample
 
 
 @click.command("card")
@@ -55,7 +59,24 @@ def command(file: Path, settings: tuple[str, ...], out: Path | None, as_json: bo
     for entry in card.calibration:
         click.echo(
             f"threshold     {entry.threshold:.4f} at FMR {entry.fmr:g} "
-            f"(95 % {entry.low:.2g} to {entry.high:.2g}; {entry.data}, {entry.detector})"
+            f"(95 % {entry.low:.2g} to {entry.high:.2g}; {entry.data}, {entry.detector}"
+            f"{_sample(entry.sample, entry.date)})"
         )
     if not card.calibration:
         click.echo("threshold     none measured")
+    score_map = card.score_map
+    if score_map:
+        click.echo(
+            f"score map     {score_map.curve.kind}, Cllr {score_map.cllr:.4f} (minimum "
+            f"{score_map.min_cllr:.4f}; {score_map.data}, {score_map.detector}"
+            f"{_sample(score_map.sample, score_map.date)})"
+        )
+    else:
+        click.echo("score map     none fitted: no probability is known")
+
+
+def _sample(sample: Sample | None, date: str) -> str:
+    """What is known of a calibration's photos, to follow their name."""
+    if sample is None:
+        return ""
+    return f"; {sample.people:,} people, {sample.photos:,} photos, SHA-256 {sample.digest[:12]}, {date}"

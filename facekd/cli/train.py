@@ -57,14 +57,15 @@ def run_and_print(
     as_json: bool,
 ) -> None:
     """Run a recipe with progress bars and print what came of it."""
+    from facekd.training import rank
     from facekd.workflows.train import train
 
     outcome = train(
         recipe, folder, say, progress, device=device, threads=threads, workers=workers,
         force=force, resume=resume,
     )  # fmt: skip
-    if outcome is None:
-        return
+    if rank() > 0:
+        return  # the first process speaks for all
     if as_json:
         answer_json({k: str(v) if isinstance(v, Path) else v for k, v in vars(outcome).items()})
         return

@@ -17,7 +17,7 @@ from facekd.cli.options import (
     threshold_option,
 )
 from facekd.cli.output import answer_json, say
-from facekd.errors import Exit
+from facekd.errors import CannotSay, Exit, InputOutput
 
 if TYPE_CHECKING:
     from facekd.workflows.recognizer import Recognised, Recognizer
@@ -66,9 +66,15 @@ def command(
         form = "two photos: A B" if claim is None else "one photo with --claim NAME"
         raise click.UsageError(f"Give {form} (there are {len(photos)}).")
     recognizer = Recognizer.load(model, detector, device)
-    limit = choose_threshold(recognizer.embedder.card, threshold, fmr)
-    notes = recognizer.assumptions() + doubts(limit, recognizer.detector.name)
-    decision = _decide(recognizer, photos, claim, gallery, limit, notes)
+    card = recognizer.embedder.card
+    limit = choose_threshold(card, threshold, fmr)
+    notes = recognizer.assumptions() + doubts(limit, recognizer.detector.name, card.score_map)
+    try:
+        decision = _decide(recognizer, photos, claim, gallery, limit, notes)
+    except (CannotSay, InputOutput) as error:
+        if as_json:
+            answer_json(_no_answer(error, limit, recognizer, claim, notes))
+        raise
     for note in notes:
         say(f"note: {note}")
     if as_json:
@@ -113,17 +119,31 @@ def _sentence(decision: Decision) -> str:
     origin = "given" if limit.source == "option" else f"FMR {limit.fmr:g} on {limit.data}"
     against = "" if decision.claim is None else f" as {decision.claim} ({decision.templates} photos)"
     verdict = f"{'same' if decision.same else 'different'} {who}{against}"
-    return f"{verdict}: score {decision.score:.4f}, threshold {limit.value:.4f} ({origin})"
+    return (
+        f"{verdict}: score {decision.score:.4f}, threshold {limit.value:.4f} ({origin}), {_chance(decision)}"
+    )
+
+
+def _chance(decision: Decision) -> str:
+    from facekd.verification import PRIOR
+
+    if decision.evidence is None:
+        return "probability not known"
+    # four digits would turn a rare error into a certainty
+    p = decision.evidence.probability
+    told = "above 0.9999" if p > 0.9999 else "below 0.0001" if p < 0.0001 else f"{p:.4f}"
+    return f"probability {told} (prior {PRIOR:g})"
 
 
 def _document(decision: Decision, recognizer: Recognizer, notes: list[str]) -> dict[str, Any]:
-    limit = decision.threshold
+    said = decision.evidence
     return {
         "same": decision.same,
         "score": decision.score,
-        "threshold": {"value": limit.value, "source": limit.source, "fmr": limit.fmr, "data": limit.data},
-        "model": {"name": recognizer.embedder.name, "space": recognizer.embedder.space},
-        "detector": recognizer.detector.name,
+        "probability": said.probability if said else None,
+        "log_likelihood_ratio": said.log_likelihood_ratio if said else None,
+        "failure": None,
+        **_setting(decision.threshold, recognizer),
         "claim": decision.claim,
         "templates": decision.templates,
         "photos": [
@@ -136,4 +156,37 @@ def _document(decision: Decision, recognizer: Recognizer, notes: list[str]) -> d
             for photo in decision.photos
         ],
         "notes": notes,
+    }
+
+
+def _no_answer(
+    error: CannotSay | InputOutput,
+    limit: Threshold,
+    recognizer: Recognizer,
+    claim: str | None,
+    notes: list[str],
+) -> dict[str, Any]:
+    """The document of a comparison that could not be made, with the keys of one that was."""
+    return {
+        "same": None,
+        "score": None,
+        "probability": None,
+        "log_likelihood_ratio": None,
+        "failure": {"photo": error.photo, "reason": error.reason, "message": error.cause},
+        **_setting(limit, recognizer),
+        "claim": claim,
+        "templates": None,
+        "photos": [],
+        "notes": notes,
+    }
+
+
+def _setting(limit: Threshold, recognizer: Recognizer) -> dict[str, Any]:
+    from facekd.verification import PRIOR
+
+    return {
+        "prior": PRIOR,
+        "threshold": {"value": limit.value, "source": limit.source, "fmr": limit.fmr, "data": limit.data},
+        "model": {"name": recognizer.embedder.name, "space": recognizer.embedder.space},
+        "detector": recognizer.detector.name,
     }

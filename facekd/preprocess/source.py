@@ -120,7 +120,7 @@ def open_sources(paths: Sequence[str | os.PathLike[str]]) -> Source:
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
-    """A folder, a zip pack, a RecordIO pack, or one image file as a `Source`."""
+    """A folder, a zip, RecordIO or ``.bin`` pack, or one image file as a `Source`."""
     path = Path(path)
     if path.is_dir():
         return FolderSource(path)
@@ -130,11 +130,15 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         from facekd.preprocess.recordio import RecordSource
 
         return RecordSource(path)
+    if path.suffix.lower() == ".bin":
+        from facekd.preprocess.binpack import BinSource
+
+        return BinSource(path)
     if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         return ZipSource(path)
     if is_image(path.name):
         return FilesSource([path])
-    raise UsageError(f"{path}: neither a folder, a zip or RecordIO pack nor an image")
+    raise UsageError(f"{path}: neither a folder, a zip, RecordIO or bin pack nor an image")
 
 
 def identity_of(name: str) -> str | None:

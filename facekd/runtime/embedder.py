@@ -131,6 +131,7 @@ class EnsembleEmbedder:
                 "digest": joined,
                 "embedding": EmbeddingSpec(dim=sum(m.card.embedding.dim for m in members)),
                 "calibration": (),
+                "score_map": None,
                 "compatible_with": (),
             }
         ).with_digest(joined)

@@ -2,20 +2,28 @@
 
 The comparisons of N photos run into the tens of millions, so they are streamed in blocks. All
 mated scores are kept; of the non-mated ones the upper tail is kept exactly, which is all that a
-low FMR depends on, with the two persons of each for the bootstrap.
+low FMR depends on, with the two persons of each for the bootstrap; the others are counted in a
+histogram fine enough to draw the rest of the curve from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facekd.errors import UsageError
 from facekd.verification import metrics
-from facekd.verification.intervals import Interval, identity_bootstrap, rule_of_three, weighted_tar
+from facekd.verification.intervals import (
+    Interval,
+    extreme_interval,
+    identity_bootstrap,
+    rule_of_three,
+    weighted_tar,
+)
 from facekd.verification.operating import OperatingPoint, enough
 
 #: the largest FMR that the kept tail answers for
@@ -24,7 +32,12 @@ HIGHEST_FMR = 0.01
 TAIL_SHARE = 2 * HIGHEST_FMR
 #: however few comparisons there are, this many are kept
 _SHORTEST_TAIL = 10_000
-_ROWS, _COLUMNS = 256, 4096
+#: bins of the histogram in one unit of the score: a power of two, so that edges are exact in binary
+BINS_PER_UNIT = 2**14
+#: points of a whole curve that are read from the tail
+_TAIL_POINTS = 2000
+#: a block of scores stays in the processor's cache while it is clipped, counted and sifted
+_ROWS, _COLUMNS = 256, 1024
 
 Ids = NDArray[np.int32]
 
@@ -35,8 +48,10 @@ class AllPairs:
 
     ``mated`` [M] with ``mated_people`` [M]; ``tail`` [K], the highest non-mated scores, falling,
     with ``tail_people`` [K, 2]; ``non_mated`` counts all non-mated comparisons. ``photos`` [P] is
-    the number of embedded photos of each person. ``failures`` photos gave no embedding, which
-    lost ``lost_mated`` and ``lost_non_mated`` comparisons.
+    the number of embedded photos of each person, ``names`` [P] are the persons' labels, rising.
+    ``failures`` photos gave no embedding, which lost ``lost_mated`` and ``lost_non_mated``
+    comparisons. ``histogram`` [2 * BINS_PER_UNIT + 1] counts all non-mated scores, the tail's too:
+    bin b those at or above `bin_edges`[b] and below the next edge.
     """
 
     mated: NDArray[np.float64]
@@ -48,6 +63,8 @@ class AllPairs:
     failures: int
     lost_mated: int
     lost_non_mated: int
+    names: NDArray[Any]
+    histogram: NDArray[np.int64]
 
     def threshold_at(self, fmr: float) -> float:
         """The smallest threshold whose FMR is at most ``fmr``, as `metrics.threshold_at_fmr`.
@@ -81,6 +98,25 @@ class AllPairs:
             self._tar_interval(fmr), self.false_matches(threshold),
         )  # fmt: skip
 
+    def curve(self) -> metrics.Roc:
+        """The whole ROC: exact at each of its thresholds, which are some thousand scores of the
+        tail for an FMR up to 1e-2 and the edges of the histogram above."""
+        most = metrics.allowed_false_matches(self.non_mated, HIGHEST_FMR)
+        ranks = np.unique(np.geomspace(1, most, _TAIL_POINTS).astype(np.int64)) if most else np.empty(0, int)
+        scores = np.unique(self.tail[ranks - 1])
+        if self.tail.size < self.non_mated:
+            scores = scores[scores > self.tail[-1]]  # more of the last may have been dropped
+        edges = bin_edges()
+        edges = edges[edges < (scores[0] if scores.size else np.inf)]
+        thresholds = np.concatenate([edges, scores, [np.inf]])
+        false = np.concatenate([
+            self.histogram[::-1].cumsum()[::-1][: edges.size],
+            np.searchsorted(-self.tail, -scores, side="right"),
+            [0],
+        ])  # fmt: skip
+        missed = np.searchsorted(np.sort(self.mated), thresholds, side="left")
+        return metrics.Roc(thresholds, false / self.non_mated, missed / self.mated.size)
+
     def fmr_interval(self, threshold: float) -> Interval:
         """The 95 % interval of the FMR at a fixed threshold of `threshold_at`, persons drawn anew."""
         matches = self.tail_people[: self.false_matches(threshold)]
@@ -92,26 +128,26 @@ class AllPairs:
             false = (weights[matches[:, 0]] * weights[matches[:, 1]]).sum()
             return [float(false / total) if total else float("nan")]
 
-        return identity_bootstrap(rate, self.photos.size)[0]
+        return identity_bootstrap(rate, self.photos.size, sizes=self.photos)[0]
 
     def _tar_interval(self, fmr: float) -> Interval:
-        if self.tar_at(fmr) == 1:
-            # no error to draw from: bound it by the persons, the units that are independent
-            people = np.unique(self.mated_people).size
-            return Interval(1 - rule_of_three(people), 1.0, "rule of three over identities")
+        extreme = extreme_interval(self.tar_at(fmr), np.unique(self.mated_people).size)
+        if extreme is not None:
+            return extreme
+        sizes = np.bincount(self.mated_people, minlength=self.photos.size)
+        return identity_bootstrap(lambda w: [self.weighted_tar_at(fmr, w)], self.photos.size, sizes=sizes)[0]
+
+    def weighted_tar_at(self, fmr: float, weights: NDArray[np.float64]) -> float:
+        """`tar_at` with person i drawn ``weights`` [P] times; NaN where a class is left empty."""
+        total = self._non_mated_weight(weights)
         near = min(self.tail.size, 2 * metrics.allowed_false_matches(self.non_mated, fmr) + 100)
-
-        def tar(weights: NDArray[np.float64]) -> list[float]:
-            total = self._non_mated_weight(weights)
-            for depth in (near, self.tail.size):
-                pairs = self.tail_people[:depth]
-                tail_weights = weights[pairs[:, 0]] * weights[pairs[:, 1]]
-                if tail_weights.sum() > total * fmr:
-                    break
-            mated_weights = weights[self.mated_people]
-            return [weighted_tar(self.mated, mated_weights, self.tail[:depth], tail_weights, total, fmr)]
-
-        return identity_bootstrap(tar, self.photos.size)[0]
+        for depth in (near, self.tail.size):
+            pairs = self.tail_people[:depth]
+            tail_weights = weights[pairs[:, 0]] * weights[pairs[:, 1]]
+            if tail_weights.sum() > total * fmr:
+                break
+        mated_weights = weights[self.mated_people]
+        return weighted_tar(self.mated, mated_weights, self.tail[:depth], tail_weights, total, fmr)
 
     def _non_mated_weight(self, weights: NDArray[np.float64]) -> float:
         drawn = weights * self.photos
@@ -128,7 +164,7 @@ def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> AllPairs:
     Raises `UsageError` where shapes disagree, values are not finite, or there is no mated or no
     non-mated comparison.
     """
-    rows, people = _checked(embeddings, labels)
+    rows, people, names = _checked(embeddings, labels)
     failed = np.isnan(rows).all(axis=1)
     asked_mated, asked_non_mated = _counts(people)
     rows, people = rows[~failed], people[~failed]
@@ -142,15 +178,21 @@ def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> AllPairs:
             f"there is no {kind} comparison among {len(rows)} embedded photos",
             "All-pairs rates need two persons, one of them with two photos.",
         )
-    dense = np.unique(people, return_inverse=True)[1].astype(np.int32)
-    mated, mated_people, tail, tail_people = _stream(rows, dense, non_mated_count)
+    present, dense = np.unique(people, return_inverse=True)
+    found = _stream(rows, dense.astype(np.int32), non_mated_count)
     return AllPairs(
-        mated, mated_people, tail, tail_people, non_mated_count, np.bincount(dense),
+        found.mated, found.mated_people, found.tail, found.tail_people, non_mated_count, np.bincount(dense),
         int(failed.sum()), asked_mated - mated_count, asked_non_mated - non_mated_count,
+        names[present], found.histogram,
     )  # fmt: skip
 
 
-def _checked(embeddings: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float32], Ids]:
+def bin_edges() -> NDArray[np.float64]:
+    """The lower edges of the bins of `AllPairs.histogram`, from -1 to 1; the last bin holds 1 alone."""
+    return np.arange(-BINS_PER_UNIT, BINS_PER_UNIT + 1) / BINS_PER_UNIT
+
+
+def _checked(embeddings: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float32], Ids, NDArray[Any]]:
     rows, names = np.asarray(embeddings, np.float32), np.asarray(labels)
     if rows.ndim != 2 or names.shape != rows.shape[:1]:
         raise UsageError(
@@ -159,7 +201,8 @@ def _checked(embeddings: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float
     absent = np.isnan(rows).all(axis=1)
     if not np.isfinite(rows[~absent]).all():
         raise UsageError("an embedding holds values that are not finite")
-    return rows, np.unique(names, return_inverse=True)[1].astype(np.int32)
+    persons, people = np.unique(names, return_inverse=True)
+    return rows, people.astype(np.int32), persons
 
 
 def _counts(people: Ids) -> tuple[int, int]:
@@ -175,31 +218,35 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows / lengths
 
 
-def _stream(
-    rows: NDArray[np.float32], people: Ids, non_mated: int
-) -> tuple[NDArray[np.float64], Ids, NDArray[np.float64], Ids]:
+@dataclass(frozen=True)
+class _Found:
+    mated: NDArray[np.float64]
+    mated_people: Ids
+    tail: NDArray[np.float64]
+    tail_people: Ids
+    histogram: NDArray[np.int64]
+
+
+def _stream(rows: NDArray[np.float32], people: Ids, non_mated: int) -> _Found:
     tail = _Tail(max(_SHORTEST_TAIL, int(np.ceil(non_mated * TAIL_SHARE))))
     mated: list[NDArray[np.float32]] = []
     whose: list[Ids] = []
     for top, left, scores in _blocks(rows):
         height, width = scores.shape
         row_people, column_people = people[top : top + height], people[left : left + width]
-        if column_people[0] <= row_people[-1]:
-            same = row_people[:, None] == column_people[None, :]
-            above = np.arange(top, top + height)[:, None] < np.arange(left, left + width)[None, :]
-            own = np.nonzero(same & above)
-            mated.append(scores[own])
-            whose.append(row_people[own[0]])
-            scores[same | ~above] = -np.inf
-        found = np.flatnonzero(scores > tail.floor)
-        tail.add(scores.ravel()[found], row_people[found // width], column_people[found % width])
-    tail.cut()
-    order = np.argsort(-tail.scores, kind="stable")
-    pairs = np.stack([tail.one[order], tail.other[order]], axis=1)
-    return (
-        np.concatenate(mated).astype(np.float64), np.concatenate(whose),
-        tail.scores[order].astype(np.float64), pairs,
-    )  # fmt: skip
+        if column_people[0] > row_people[-1]:
+            tail.add(scores, row_people, column_people)
+            continue
+        same = row_people[:, None] == column_people[None, :]
+        above = np.arange(top, top + height)[:, None] < np.arange(left, left + width)[None, :]
+        own = np.nonzero(same & above)
+        mated.append(scores[own])
+        whose.append(row_people[own[0]])
+        one, other = np.nonzero(~same & above)
+        tail.add(scores[one, other], row_people[one], column_people[other])
+    return _Found(
+        np.concatenate(mated).astype(np.float64), np.concatenate(whose), *tail.falling(), tail.histogram
+    )
 
 
 def _blocks(rows: NDArray[np.float32]) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
@@ -212,29 +259,61 @@ def _blocks(rows: NDArray[np.float32]) -> Iterator[tuple[int, int, NDArray[np.fl
 
 
 class _Tail:
-    """The highest ``size`` scores of a stream, with the persons of each."""
+    """The highest ``size`` scores of a stream with the persons of each, and a histogram of all."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         #: scores at or below this cannot be among the highest any more
-        self.floor = np.float32(-np.inf)
-        self.scores = np.empty(0, np.float32)
-        self.one = self.other = np.empty(0, np.int32)
-        self._waiting: list[tuple[NDArray[np.float32], Ids, Ids]] = []
-        self._count = 0
+        self._floor = np.float32(-np.inf)
+        self._parts: list[tuple[NDArray[np.float32], Ids, Ids]] = []
+        self._kept = 0
+        self.histogram = np.zeros(2 * BINS_PER_UNIT + 1, np.int64)
 
     def add(self, scores: NDArray[np.float32], one: Ids, other: Ids) -> None:
-        self._waiting.append((scores, one, other))
-        self._count += scores.size
-        if self._count > self._size:
-            self.cut()
+        """``scores`` [S] of persons ``one`` [S] and ``other`` [S], or a block of them [H, W] of the
+        persons of its rows ``one`` [H] and of its columns ``other`` [W]."""
+        flat = scores.ravel()
+        bins = np.floor(flat * np.float32(BINS_PER_UNIT)).astype(np.intp)
+        bins += BINS_PER_UNIT
+        self.histogram += np.bincount(bins, minlength=self.histogram.size)
+        found = np.flatnonzero(flat > self._floor)
+        if scores.ndim == 2:
+            whose = one[found // other.size], other[found % other.size]
+        else:
+            whose = one[found], other[found]
+        self._parts.append((flat[found], *whose))
+        self._kept += found.size
+        if self._kept > 2 * self._size:
+            self._cut()
 
-    def cut(self) -> None:
-        """Merge what waits and drop what is too low."""
-        parts = [(self.scores, self.one, self.other), *self._waiting]
-        self.scores, self.one, self.other = (np.concatenate(column) for column in zip(*parts, strict=True))
-        self._waiting, self._count = [], 0
-        if self.scores.size > self._size:
-            kept = np.argpartition(-self.scores, self._size - 1)[: self._size]
-            self.scores, self.one, self.other = self.scores[kept], self.one[kept], self.other[kept]
-            self.floor = self.scores.min()
+    def _cut(self) -> None:
+        """Drop what is too low. The histogram tells what is, so that nothing need be sorted."""
+        at_least = self.histogram[::-1].cumsum()[::-1]
+        edge = np.float32(bin_edges()[np.flatnonzero(at_least >= self._size)[-1]])
+        for place, (scores, one, other) in enumerate(self._parts):
+            high = scores >= edge
+            self._parts[place] = scores[high], one[high], other[high]
+        self._floor = max(self._floor, np.nextafter(edge, np.float32(-2)))
+        self._kept = sum(scores.size for scores, _, _ in self._parts)
+        if self._kept > 1.5 * self._size:
+            self._cut_within_a_bin()
+
+    def _cut_within_a_bin(self) -> None:
+        """Keep ``size`` scores where one bin holds many, as those of a model that tells nobody apart."""
+        scores, one, other = self._joined()
+        kept = np.argpartition(-scores, self._size - 1)[: self._size]
+        self._parts = [(scores[kept], one[kept], other[kept])]
+        self._kept, self._floor = self._size, scores[kept].min()
+
+    def _joined(self) -> tuple[NDArray[np.float32], Ids, Ids]:
+        scores, one, other = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        self._parts = []
+        return scores, one, other
+
+    def falling(self) -> tuple[NDArray[np.float64], Ids]:
+        """The kept scores [K], falling, and their persons [K, 2]."""
+        if self._kept > self._size:
+            self._cut()
+        scores, one, other = self._joined()
+        order = np.argsort(-scores, kind="stable")[: self._size]
+        return scores[order].astype(np.float64), np.stack([one[order], other[order]], axis=1)

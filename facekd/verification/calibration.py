@@ -1,63 +1,121 @@
-"""A threshold with its false match rate, measured on data that is neither training nor test."""
+"""Thresholds with their false match rates, measured on data that is neither training nor test."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 from numpy.typing import ArrayLike
 
-from facekd.card import Calibration, Counts
+from facekd.card import Calibration, Counts, Sample
 from facekd.errors import UsageError
 from facekd.verification.allpairs import AllPairs, all_pairs
+from facekd.verification.intervals import Interval, identity_bootstrap, rule_of_three
 from facekd.verification.operating import FEWEST_FALSE_MATCHES, enough
 
 #: the false match rates a calibration is sought at, the strictest that the data allows
 CALIBRATED_FMRS = (1e-2, 1e-3, 1e-4)
 
 
-def calibrate_threshold(
-    pairs: AllPairs, *, data: str, detector: str, aligner: str, failures: int = 0
-) -> Calibration:
-    """The threshold at the lowest of `CALIBRATED_FMRS` that ``pairs`` can show.
+@dataclass(frozen=True)
+class Conditions:
+    """What a calibration was measured on and how, as the card states it. ``failures`` photos failed
+    before they had an embedding."""
 
-    ``low`` and ``high`` of the entry are the 95 % interval of the FMR at that threshold, by the
-    bootstrap over identities. ``failures`` photos failed before they had an embedding; they add
-    to those that ``pairs`` knows of.
+    data: str
+    detector: str
+    aligner: str
+    failures: int = 0
+    sample: Sample | None = None
+    date: str = ""
 
-    Raises `UsageError` where even the highest of the rates expects fewer than 30 false matches,
-    or where that many non-mated comparisons score one.
+
+def calibration_at(pairs: AllPairs, fmr: float, conditions: Conditions) -> Calibration:
+    """The threshold at ``fmr``, with 95 % intervals of FMR and FNMR there by the bootstrap over
+    identities.
+
+    Raises `UsageError` where fewer than 30 false matches are expected, or where that many non-mated
+    comparisons score one.
     """
-    shown = [fmr for fmr in CALIBRATED_FMRS if enough(pairs.non_mated, fmr)]
-    if not shown:
-        raise UsageError(
-            f"insufficient data to calibrate: {pairs.non_mated:,} non-mated comparisons",
-            f"FMR {max(CALIBRATED_FMRS):g} needs {FEWEST_FALSE_MATCHES / max(CALIBRATED_FMRS):,.0f} "
-            "of them; give more people.",
-        )
-    fmr = min(shown)
+    check_enough(pairs.non_mated, fmr)
     threshold = pairs.threshold_at(fmr)
     if threshold > 1:
         raise UsageError(
-            f"more than {fmr:g} of the non-mated comparisons score 1",
+            f"FMR {fmr:g}: more than {fmr:g} of the non-mated comparisons score 1",
             "The model does not tell these people apart, or one person has several labels.",
         )
-    interval = pairs.fmr_interval(threshold)
+    false_match = pairs.fmr_interval(threshold)
+    false_non_match = fnmr_interval(pairs, threshold)
     rejected = int((pairs.mated < threshold).sum())
     return Calibration(
         fmr=fmr,
         threshold=threshold,
-        low=interval.low,
-        high=interval.high,
+        low=false_match.low,
+        high=false_match.high,
         fnmr=rejected / pairs.mated.size,
-        data=data,
+        fnmr_low=false_non_match.low,
+        fnmr_high=false_non_match.high,
+        data=conditions.data,
         counts=Counts(
             mated=pairs.mated.size,
             non_mated=pairs.non_mated,
             false_matches=pairs.false_matches(threshold),
             false_non_matches=rejected,
-            failures_to_acquire=pairs.failures + failures,
+            failures_to_acquire=pairs.failures + conditions.failures,
         ),
-        detector=detector,
-        aligner=aligner,
+        detector=conditions.detector,
+        aligner=conditions.aligner,
+        sample=conditions.sample,
+        date=conditions.date,
     )
+
+
+def check_enough(non_mated: int, fmr: float) -> None:
+    """Raise `UsageError`, which says what is needed, where ``non_mated`` comparisons cannot show
+    ``fmr``."""
+    if enough(non_mated, fmr):
+        return
+    needed = int(np.ceil(FEWEST_FALSE_MATCHES / fmr * (1 - 1e-12)))
+    raise UsageError(
+        f"FMR {fmr:g}: insufficient data, {non_mated * fmr:.3g} false matches expected among "
+        f"{non_mated:,} non-mated comparisons",
+        f"It needs {needed:,} of them, for {FEWEST_FALSE_MATCHES} false matches; give more people.",
+    )
+
+
+def fnmr_interval(pairs: AllPairs, threshold: float) -> Interval:
+    """The 95 % interval of the FNMR at a fixed ``threshold``, persons drawn anew.
+
+    Where all mated comparisons match, or none does, there is nothing to draw from: then three
+    divided by the number of persons with mated comparisons bounds what was not seen.
+    """
+    people = pairs.photos.size
+    asked = np.bincount(pairs.mated_people, minlength=people)
+    refused = np.bincount(pairs.mated_people[pairs.mated < threshold], minlength=people)
+    bound = rule_of_three(int((asked > 0).sum()))
+    if not refused.any():
+        return Interval(0.0, bound, "rule of three over identities")
+    if (refused == asked).all():
+        return Interval(1 - bound, 1.0, "rule of three over identities")
+
+    def rate(weights: np.ndarray) -> list[float]:
+        total = float(weights @ asked)
+        return [float(weights @ refused) / total if total else float("nan")]
+
+    return identity_bootstrap(rate, people, sizes=asked)[0]
+
+
+def calibrate_threshold(
+    pairs: AllPairs, *, data: str, detector: str, aligner: str, failures: int = 0
+) -> Calibration:
+    """`calibration_at` the lowest of `CALIBRATED_FMRS` that ``pairs`` can show.
+
+    Raises `UsageError` where even the highest of the rates expects fewer than 30 false matches,
+    or where that many non-mated comparisons score one.
+    """
+    shown = [fmr for fmr in CALIBRATED_FMRS if enough(pairs.non_mated, fmr)]
+    fmr = min(shown, default=max(CALIBRATED_FMRS))
+    return calibration_at(pairs, fmr, Conditions(data, detector, aligner, failures))
 
 
 def calibration_entries(

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from facekd.errors import UsageError
+from facekd.verification.differences import (
+    ACCURACY,
+    Difference,
+    accuracy_difference,
+    in_points,
+    tar_difference,
+)
 from facekd.verification.result import PairResult
 
 
@@ -14,7 +23,8 @@ class Paired:
     """McNemar's exact test (Psychometrika 1947) on the errors of ``other`` and ``reference``.
 
     A failed comparison is an error. ``only_*`` count the comparisons that one of the two got
-    wrong alone: they are all the evidence there is for a difference.
+    wrong alone: they are all the evidence there is for a difference. ``differences`` hold that of
+    the accuracy and those of the TARs over all pairs, with intervals, as far as the data has them.
     """
 
     reference: str
@@ -25,21 +35,27 @@ class Paired:
     only_reference: int
     only_other: int
     p_value: float
+    differences: tuple[Difference, ...] = ()
 
     @property
     def sentence(self) -> str:
+        tars = [d for d in self.differences if d.measure != ACCURACY]
+        return " ".join([self._accuracy, *[f"{d.measure}: {d.told(self.reference)}." for d in tars]])
+
+    @property
+    def _accuracy(self) -> str:
         errors = (
             f"{self.other_errors} against {self.reference_errors} errors in {self.comparisons:,} comparisons"
         )
-        points = 100 * (self.other_errors - self.reference_errors) / self.comparisons
-        if points == 0:
-            return f"{self.other} is level with {self.reference}: {errors}."
-        side = "below" if points > 0 else "above"
+        found = next((d for d in self.differences if d.measure == ACCURACY), None)
+        value = (self.reference_errors - self.other_errors) / self.comparisons
+        told = found.told(self.reference) if found else in_points(value, self.reference)
+        if self.only_reference == self.only_other:
+            return f"{self.other} is {told}: {errors}."
         sure = "more than chance explains" if self.p_value < 0.05 else "which chance may explain"
         return (
-            f"{self.other} is {abs(points):.2f} points {side} {self.reference}: {errors}, "
-            f"{self.only_other} and {self.only_reference} of them alone, {sure} "
-            f"(McNemar's exact test, p = {self.p_value:.2g})."
+            f"{self.other} is {told}: {errors}, {self.only_other} and {self.only_reference} of them alone, "
+            f"{sure} (McNemar's exact test, p = {self.p_value:.2g})."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +71,18 @@ def paired(reference_name: str, reference: PairResult, other_name: str, other: P
     return Paired(
         reference_name, other_name, int(reference.right.size), int((~reference.right).sum()),
         int((~other.right).sum()), only_reference, only_other, mcnemar(only_reference, only_other),
+        tuple(_differences(reference, other)),
     )  # fmt: skip
+
+
+def _differences(reference: PairResult, other: PairResult) -> Iterator[Difference]:
+    with suppress(UsageError):  # with too few persons nothing can be drawn
+        if reference.pair_people is not None:
+            yield accuracy_difference(reference.right, other.right, reference.mated, reference.pair_people)
+        if reference.everyone is not None and other.everyone is not None:
+            for theirs, ours in zip(reference.everyone_points, other.everyone_points, strict=True):
+                if theirs.tar is not None and ours.tar is not None:
+                    yield tar_difference(reference.everyone, other.everyone, ours.fmr)
 
 
 def mcnemar(one: int, other: int) -> float:

@@ -63,6 +63,17 @@ def rule_of_three(trials: int) -> float:
     return min(1.0, 3 / trials)
 
 
+def extreme_interval(rate: float, people: int) -> Interval | None:
+    """What bounds a ``rate`` of 0 or 1, where no drawing of persons would find another: three divided
+    by the number of ``people``, the units that are independent. `None` for any other rate."""
+    bound = rule_of_three(people)
+    if rate == 0:
+        return Interval(0.0, bound, "rule of three over identities")
+    if rate == 1:
+        return Interval(1 - bound, 1.0, "rule of three over identities")
+    return None
+
+
 def _check(hits: int, trials: int) -> None:
     if trials < 1 or not 0 <= hits <= trials:
         raise UsageError(f"{hits} of {trials} is not a rate")
@@ -82,24 +93,97 @@ def identity_bootstrap(
     people: int,
     replicates: int = REPLICATES,
     seed: int = 0,
+    sizes: NDArray[np.integer] | None = None,
 ) -> list[Interval]:
-    """95 % percentile intervals of ``statistics(weights [people])`` with persons drawn anew.
+    """95 % intervals of the rates ``statistics(weights [people])``, persons drawn anew.
 
     A mated comparison of person i must be weighed w_i in ``statistics``, a non-mated one of i and
     j w_i * w_j: then a person drawn twice never makes a non-mated pair with itself. A replicate
-    that leaves a class empty gives NaN and is left out. With few persons, or persons with very
-    unequal numbers of photos, percentile intervals come out too narrow.
+    that leaves a class empty gives NaN and is left out. ``sizes`` [people] says how many comparisons
+    rest on each person (default: as many on each).
+
+    The bootstrap gives the spread of the log odds, Student's t its multiple: percentiles of the
+    replicates are too narrow for few persons and lie on the wrong side for rates near 0 or 1
+    (`tools/measure_coverage.py` compares them). The degrees of freedom are those of the effective
+    number of persons, n = (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965), and the
+    spread grows by sqrt(n / (n - 1)), which drawing n of n takes off (Hesterberg, "What teachers
+    should know about the bootstrap", The American Statistician 2015). A rate that is 0 or 1 in
+    every replicate has an interval of no width: there take `extreme_interval`.
 
     Raises `UsageError` with fewer than two persons, or where most replicates are empty.
     """
+    values = replicated(statistics, people, replicates, seed)
+    rates = np.asarray(statistics(np.ones(people)), np.float64)
+    return log_odds_intervals(rates, values, effective_number(sizes) if sizes is not None else people)
+
+
+def log_odds_intervals(
+    rates: NDArray[np.float64], values: NDArray[np.float64], persons: float
+) -> list[Interval]:
+    """Intervals of `identity_bootstrap` for ``rates`` [S] whose replicates are ``values`` [B, S]."""
+    from scipy.special import expit, logit
+
+    room = np.minimum(values, 1 - values)
+    # half of the smallest rate that was drawn stands in for none
+    least = np.where((room > 0).any(axis=0), np.where(room > 0, room, 1).min(axis=0) / 2, 1e-12)
+    centres = logit(np.clip(rates, least, 1 - least))
+    half = students_multiple(persons) * logit(np.clip(values, least, 1 - least)).std(axis=0, ddof=1)
+    return [
+        Interval(min(float(low), float(rate)), max(float(high), float(rate)), "bootstrap over identities")
+        for low, rate, high in zip(expit(centres - half), rates, expit(centres + half), strict=True)
+    ]
+
+
+def difference_bootstrap(
+    differences: Callable[[NDArray[np.float64]], Sequence[float]],
+    people: int,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    sizes: NDArray[np.integer] | None = None,
+) -> list[Interval]:
+    """As `identity_bootstrap`, for differences of two rates: Student's t on their own scale.
+
+    A difference that no drawing moves has an interval of no width: bound it by other means.
+    """
+    values = replicated(differences, people, replicates, seed)
+    centres = np.asarray(differences(np.ones(people)), np.float64)
+    half = students_multiple(effective_number(sizes) if sizes is not None else people) * values.std(
+        axis=0, ddof=1
+    )
+    return [
+        Interval(max(-1.0, float(low)), min(1.0, float(high)), "bootstrap over identities")
+        for low, high in zip(centres - half, centres + half, strict=True)
+    ]
+
+
+def effective_number(sizes: NDArray[np.integer]) -> float:
+    """How many persons with equally many comparisons weigh as much as persons with ``sizes``."""
+    exact = np.asarray(sizes, np.float64)
+    return float(exact.sum() ** 2 / (exact**2).sum())
+
+
+def replicated(
+    statistics: Callable[[NDArray[np.float64]], Sequence[float]],
+    people: int,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """The finite replicates [B, S] of ``statistics``; errors as `identity_bootstrap`."""
     if people < 2:
         raise UsageError("a bootstrap over identities needs at least two of them")
     values = np.array([statistics(w) for w in identity_weights(people, replicates, seed)])
     values = values[np.isfinite(values).all(axis=1)]
     if len(values) < replicates / 2:
         raise UsageError("too few comparisons for a bootstrap over identities")
-    bounds = np.percentile(values, [2.5, 97.5], axis=0).T
-    return [Interval(float(low), float(high), "bootstrap over identities") for low, high in bounds]
+    return values
+
+
+def students_multiple(persons: float) -> float:
+    """How many standard errors make half a 95 % interval where they rest on so many ``persons``."""
+    from scipy.special import stdtrit
+
+    count = max(2.0, persons)
+    return float(stdtrit(count - 1, 0.975) * np.sqrt(count / (count - 1)))
 
 
 def weighted_tar(

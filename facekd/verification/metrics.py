@@ -48,24 +48,43 @@ def checked(scores: ArrayLike, kind: str) -> Scores:
     return array
 
 
-def roc(
-    mated: ArrayLike,
-    non_mated: ArrayLike,
-    mated_weights: NDArray[np.floating] | None = None,
-    non_mated_weights: NDArray[np.floating] | None = None,
-) -> Roc:
-    """The receiver operating characteristic, ties taken exactly; optionally weighted."""
+@dataclass(frozen=True)
+class Levels:
+    """Scores in order, made once for curves of many weights.
+
+    ``thresholds`` [G + 1] are the distinct scores in rising order, then infinity; ``mated`` [M] and
+    ``non_mated`` [N] say which of them each score is.
+    """
+
+    thresholds: Scores
+    mated: NDArray[np.intp]
+    non_mated: NDArray[np.intp]
+
+    def curve(
+        self,
+        mated_weights: NDArray[np.floating] | None = None,
+        non_mated_weights: NDArray[np.floating] | None = None,
+    ) -> Roc:
+        """The ROC of the weighted comparisons (`None`: each weighs one); a class must have weight."""
+        missed = self._below(self.mated, mated_weights)
+        refused = self._below(self.non_mated, non_mated_weights)
+        return Roc(self.thresholds, 1 - refused / refused[-1], missed / missed[-1])
+
+    def _below(self, place: NDArray[np.intp], weights: NDArray[np.floating] | None) -> Scores:
+        at = np.bincount(place, weights, self.thresholds.size - 1)
+        return np.concatenate([[0.0], np.cumsum(at)])
+
+
+def levels_of(mated: ArrayLike, non_mated: ArrayLike) -> Levels:
+    """The `Levels` of mated scores [M] and non-mated scores [N], ties taken exactly."""
     mated, non_mated = checked(mated, "mated"), checked(non_mated, "non-mated")
     levels, place = np.unique(np.concatenate([mated, non_mated]), return_inverse=True)
-    at_mated = np.bincount(place[: mated.size], mated_weights, levels.size)
-    at_non_mated = np.bincount(place[mated.size :], non_mated_weights, levels.size)
-    below_mated = np.concatenate([[0.0], np.cumsum(at_mated)])
-    below_non_mated = np.concatenate([[0.0], np.cumsum(at_non_mated)])
-    return Roc(
-        np.append(levels, np.inf),
-        1 - below_non_mated / below_non_mated[-1],
-        below_mated / below_mated[-1],
-    )
+    return Levels(np.append(levels, np.inf), place[: mated.size], place[mated.size :])
+
+
+def roc(mated: ArrayLike, non_mated: ArrayLike) -> Roc:
+    """The receiver operating characteristic, ties taken exactly."""
+    return levels_of(mated, non_mated).curve()
 
 
 def auc_of(curve: Roc) -> float:
@@ -77,6 +96,24 @@ def auc_of(curve: Roc) -> float:
 def auc(mated: ArrayLike, non_mated: ArrayLike) -> float:
     """The chance that a mated score exceeds a non-mated one; a tie counts one half."""
     return auc_of(roc(mated, non_mated))
+
+
+def partial_auc(mated: ArrayLike, non_mated: ArrayLike, highest_fmr: float) -> float:
+    """The area under the ROC at FMR up to ``highest_fmr``, brought to the scale of `auc`: 0.5 where
+    chance decides, 1 where nothing is wrong (McClish, Medical Decision Making 1989; scikit-learn's
+    ``roc_auc_score(max_fpr=)`` does the same). Raises `UsageError` outside (0, 1].
+    """
+    if not 0 < highest_fmr <= 1:
+        raise UsageError(f"a partial area reaches up to an FMR above 0 and at most 1, not {highest_fmr:g}")
+    curve = roc(mated, non_mated)
+    fmr, tar = curve.fmr[::-1], 1 - curve.fnmr[::-1]
+    inside = int(np.searchsorted(fmr, highest_fmr, side="right"))
+    # at one FMR the curve may climb: interpolation to the right of the last point inside
+    edge = tar[-1] if inside == fmr.size else np.interp(highest_fmr, fmr[inside - 1 :], tar[inside - 1 :])
+    x, y = np.append(fmr[:inside], highest_fmr), np.append(tar[:inside], edge)
+    area = float(((y[:-1] + y[1:]) / 2 * np.diff(x)).sum())
+    chance = highest_fmr**2 / 2
+    return (1 + (area - chance) / (highest_fmr - chance)) / 2
 
 
 def eer_of(curve: Roc) -> float:
@@ -134,7 +171,35 @@ def threshold_at_fmr(mated: ArrayLike, non_mated: ArrayLike, fmr: float) -> floa
 
 def tar_at_fmr(mated: ArrayLike, non_mated: ArrayLike, fmr: float) -> float:
     """The share of mated comparisons that match at `threshold_at_fmr`."""
-    return 1 - fnmr_at(mated, threshold_at_fmr(mated, non_mated, fmr))
+    return 1 - fnmr_at_fmr(mated, non_mated, fmr)
+
+
+def tar_of(curve: Roc, fmr: float) -> float:
+    """TAR of ``curve`` at the smallest threshold whose FMR is at most ``fmr``."""
+    # FMR falls along the curve; two steps of it differ by far more than the rounding
+    return float(1 - curve.fnmr[np.searchsorted(-curve.fmr, -fmr - 1e-12)])
+
+
+def fnmr_at_fmr(mated: ArrayLike, non_mated: ArrayLike, fmr: float) -> float:
+    """The share of mated comparisons that do not match at `threshold_at_fmr`."""
+    return fnmr_at(mated, threshold_at_fmr(mated, non_mated, fmr))
+
+
+def d_prime(mated: ArrayLike, non_mated: ArrayLike) -> float:
+    """The distance of the two means in units of the mean spread, Daugman's decidability (Williams, "The
+    use of d' as a decidability index", Carnahan Conference on Security Technology 1996), here with
+    its sign: negative where mated comparisons score lower. The spread is the root of the mean of the
+    two variances. Infinite where no class has a spread and the means differ, 0 where they are equal.
+    """
+    mated, non_mated = checked(mated, "mated"), checked(non_mated, "non-mated")
+    gap = mated.mean() - non_mated.mean()
+    spread = np.sqrt((mated.var() + non_mated.var()) / 2)
+    if np.ptp(mated) == 0 and np.ptp(non_mated) == 0:
+        # the variance of equal numbers need not be rounded to 0
+        gap, spread = mated[0] - non_mated[0], np.float64(0)
+    if spread == 0:
+        return float(np.copysign(np.inf, gap)) if gap else 0.0
+    return float(gap / spread)
 
 
 def best_threshold(mated: ArrayLike, non_mated: ArrayLike) -> float:
@@ -154,3 +219,23 @@ def best_threshold(mated: ArrayLike, non_mated: ArrayLike) -> float:
     low, high = max(((edges[r[0]], edges[r[-1] + 1]) for r in runs), key=lambda e: e[1] - e[0])
     middle = (low + high) / 2
     return float(middle if middle > low else high)
+
+
+@dataclass(frozen=True)
+class TransactionRates:
+    """The error rates of whole transactions: the false accept and the false reject rate."""
+
+    far: float
+    frr: float
+
+
+def with_failures(fmr: float, fnmr: float, fta: float) -> TransactionRates:
+    """Rates of transactions, of which a share ``fta`` fails to acquire and is then refused:
+    FAR = FMR (1 - FTA) and FRR = FTA + FNMR (1 - FTA) (ISO/IEC 19795-1, one attempt each).
+
+    Raises `UsageError` where one of the three is no rate.
+    """
+    for rate in (fmr, fnmr, fta):
+        if not 0 <= rate <= 1:
+            raise UsageError(f"a rate lies between 0 and 1, not {rate:g}")
+    return TransactionRates(fmr * (1 - fta), fta + fnmr * (1 - fta))

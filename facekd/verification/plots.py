@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.verification import metrics
 from facekd.verification.allpairs import HIGHEST_FMR, AllPairs
 from facekd.verification.operating import FEWEST_FALSE_MATCHES
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from facekd.verification.result import PairResult
 
 #: told apart by people who see colours differently (Okabe and Ito, 2008)
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _POINTS = 400
 
 Floats = NDArray[np.float64]
+#: FMR, TAR, line style, label
+Curve = tuple[Floats, Floats, str, str]
 
 
 def roc_figure(results: Mapping[str, PairResult]) -> Figure:
@@ -29,16 +32,27 @@ def roc_figure(results: Mapping[str, PairResult]) -> Figure:
     Listed pairs are dotted, all pairs solid. A curve ends where fewer than 30 false matches are
     left to measure its FMR by.
     """
+    curves: dict[str, list[Curve]] = {}
+    for name, result in results.items():
+        completed = result.completed
+        listed = listed_curve(
+            result.scores[completed & result.mated], result.scores[completed & ~result.mated]
+        )
+        curves[name] = [(*listed, ":", f"{name}, listed pairs")]
+        if result.everyone is not None:
+            curves[name].append((*all_pairs_curve(result.everyone), "-", f"{name}, all pairs"))
+    return curves_figure(curves)
+
+
+def curves_figure(models: Mapping[str, Sequence[Curve]]) -> Figure:
+    """TAR over FMR (log axis), one colour for the curves of each model."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     lowest = 1.0
-    for place, (name, result) in enumerate(results.items()):
-        colour = _COLOURS[place % len(_COLOURS)]
-        curves = [(*_listed_curve(result), ":", f"{name}, listed pairs")]
-        if result.everyone is not None:
-            curves.append((*_all_pairs_curve(result.everyone), "-", f"{name}, all pairs"))
+    for place, curves in enumerate(models.values()):
+        colour = COLOURS[place % len(COLOURS)]
         for fmr, tar, style, label in curves:
             if fmr.size:
                 axes.step(fmr, tar, style, where="post", color=colour, label=label, linewidth=1.6)
@@ -54,14 +68,15 @@ def roc_figure(results: Mapping[str, PairResult]) -> Figure:
     return figure
 
 
-def _listed_curve(result: PairResult) -> tuple[Floats, Floats]:
-    curve = result.curve()
-    non_mated = int((~result.mated & result.completed).sum())
-    shown = curve.fmr * non_mated >= FEWEST_FALSE_MATCHES - 1e-9
+def listed_curve(mated: Floats, non_mated: Floats) -> tuple[Floats, Floats]:
+    """FMR and TAR of listed comparisons, as far as 30 false matches are left."""
+    curve = metrics.roc(mated, non_mated)
+    shown = curve.fmr * non_mated.size >= FEWEST_FALSE_MATCHES - 1e-9
     return curve.fmr[shown][::-1], 1 - curve.fnmr[shown][::-1]
 
 
-def _all_pairs_curve(pairs: AllPairs) -> tuple[Floats, Floats]:
+def all_pairs_curve(pairs: AllPairs) -> tuple[Floats, Floats]:
+    """FMR and TAR of all pairs, between 30 false matches and the end of the kept tail."""
     most = int(pairs.non_mated * HIGHEST_FMR)
     if most <= FEWEST_FALSE_MATCHES:
         return np.empty(0), np.empty(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,9 @@ from facekd.verification.accuracy import Accuracy, Fold, cross_validate, summari
 from facekd.verification.allpairs import AllPairs, all_pairs
 from facekd.verification.intervals import wilson
 from facekd.verification.operating import OperatingPoint
+from facekd.verification.plots import roc_figure
 from facekd.verification.rates import PairRates, pair_rates
+from facekd.verification.tables import alone, pair_notes, pair_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: the false match rates at which all pairs are judged
 ALL_PAIRS_FMRS = (1e-3, 1e-4)
+#: pairs that are scored at once
+_PAIRS = 20_000
 
 Floats = NDArray[np.float64]
 
@@ -32,8 +36,27 @@ Floats = NDArray[np.float64]
 class Result(Protocol):
     """What every protocol's evaluation returns."""
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The photos without an embedding."""
+        ...
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The table: what a row says, and its cell."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What a reader of the table must know besides."""
+        ...
+
     def to_dict(self) -> dict[str, Any]: ...
     def figure(self) -> Figure: ...
+
+    @staticmethod
+    def figure_of(results: Mapping[str, Any]) -> Figure:
+        """Several results of this kind in one figure, by model name."""
+        ...
+
     def __rich__(self) -> RenderableType: ...
 
 
@@ -43,7 +66,8 @@ class PairResult:
 
     ``scores`` [P] are NaN where a comparison failed; ``right`` [P] says which were decided rightly
     under the cross-validated threshold. ``everyone`` holds all pairs of the photos, or `None` with
-    the reason in ``no_all_pairs``. ``failed`` names the photos without an embedding.
+    the reason in ``no_all_pairs``. ``failed`` names the photos without an embedding. ``pair_people``
+    [P, 2] are the persons of each comparison, `None` where they are not known.
     """
 
     protocol: str
@@ -61,6 +85,7 @@ class PairResult:
     everyone: AllPairs | None
     everyone_points: tuple[OperatingPoint, ...]
     no_all_pairs: str | None
+    pair_people: NDArray[np.int64] | None = None
 
     @property
     def completed(self) -> NDArray[np.bool_]:
@@ -84,12 +109,7 @@ class PairResult:
                 "failed_mated": int((lost & self.mated).sum()),
                 "failed_non_mated": int((lost & ~self.mated).sum()),
             },
-            "failures_to_acquire": {
-                "photos": self.photos,
-                "failed": len(self.failed),
-                "rate": len(self.failed) / self.photos,
-                "interval": wilson(len(self.failed), self.photos).to_dict(),
-            },
+            "failures_to_acquire": failures_dict(len(self.failed), self.photos),
             "accuracy": self.accuracy.to_dict(),
             "accuracy_with_failures": self.accuracy_with_failures.to_dict(),
             "folds": [fold.to_dict() for fold in self.folds],
@@ -111,15 +131,31 @@ class PairResult:
             "operating_points": [point.to_dict() for point in self.everyone_points],
         }
 
-    def figure(self) -> Figure:
-        from facekd.verification.plots import roc_figure
+    def rows(self) -> list[tuple[str, str]]:
+        return pair_rows(self)
 
-        return roc_figure({self.protocol: self})
+    def notes(self) -> list[str]:
+        return pair_notes(self)
+
+    def figure(self) -> Figure:
+        return self.figure_of({self.protocol: self})
+
+    @staticmethod
+    def figure_of(results: Mapping[str, PairResult]) -> Figure:
+        return roc_figure(results)
 
     def __rich__(self) -> RenderableType:
-        from facekd.verification.tables import results_table
+        return alone(self)
 
-        return results_table({"": self})
+
+def failures_dict(failed: int, photos: int) -> dict[str, Any]:
+    """How many photos gave no embedding, as a rate with its interval."""
+    return {
+        "photos": photos,
+        "failed": failed,
+        "rate": failed / photos,
+        "interval": wilson(failed, photos).to_dict(),
+    }
 
 
 def judge_pairs(
@@ -128,7 +164,7 @@ def judge_pairs(
     """Everything that is said of a model on ``protocol``: ``embeddings`` [N, D] of its photos,
     ``ends`` [P, 2] the photos of each pair, ``mated`` [P]."""
     lost = np.asarray(np.isnan(embeddings).all(axis=1))
-    scores = _cosines(embeddings, ends)
+    scores = cosines(embeddings, ends)
     scores[lost[ends].any(axis=1)] = np.nan
     folds, right = cross_validate(scores, mated, protocol.fold, protocol.fold_names)
     people = protocol.people
@@ -150,13 +186,20 @@ def judge_pairs(
         everyone=everyone,
         everyone_points=tuple(everyone.operating_point(f) for f in ALL_PAIRS_FMRS) if everyone else (),
         no_all_pairs=why,
+        pair_people=None if people is None else np.unique(people, return_inverse=True)[1][ends],
     )
 
 
-def _cosines(embeddings: NDArray[np.float32], ends: NDArray[np.int64]) -> Floats:
+def cosines(embeddings: NDArray[np.float32], ends: NDArray[np.int64]) -> Floats:
+    """The score of each pair: rows ``ends`` [P, 2] of ``embeddings`` [N, D], of any length but 0."""
     rows = embeddings.astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.clip(np.einsum("pd,pd->p", rows[ends[:, 0]], rows[ends[:, 1]]), -1, 1)
+    scores = np.empty(len(ends))
+    # millions of template pairs at once would take their embeddings many times over
+    for start in range(0, len(ends), _PAIRS):
+        part = ends[start : start + _PAIRS]
+        scores[start : start + _PAIRS] = np.einsum("pd,pd->p", rows[part[:, 0]], rows[part[:, 1]])
+    return np.clip(scores, -1, 1)
 
 
 def _rates(

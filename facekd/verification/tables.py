@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from facekd.verification.intervals import Interval
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from facekd.verification.accuracy import Accuracy
-    from facekd.verification.result import PairResult
+    from facekd.verification.operating import OperatingPoint
+    from facekd.verification.result import PairResult, Result
 
 
 def percent(value: float, digits: int = 2) -> str:
@@ -20,8 +21,8 @@ def percent(value: float, digits: int = 2) -> str:
     return f"{100 * value:.{digits}f}"
 
 
-def results_table(results: Mapping[str, PairResult]) -> Table:
-    """The results of one protocol side by side; ``results`` by model name."""
+def results_table(results: Mapping[str, Result]) -> Table:
+    """Results of one protocol side by side; ``results`` by model name."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -29,28 +30,40 @@ def results_table(results: Mapping[str, PairResult]) -> Table:
     table.add_column("in %, with 95 % interval")
     for name in results:
         table.add_column(name, overflow="fold")
-    for title, cell in _rows(next(iter(results.values()))):
-        table.add_row(title, *[cell(result) for result in results.values()])
+    columns = [dict(result.rows()) for result in results.values()]
+    for title in columns[0]:
+        table.add_row(title, *[column.get(title, "-") for column in columns])
     return table
 
 
-def _rows(first: PairResult) -> list[tuple[str, Callable[[PairResult], str]]]:
-    rows: list[tuple[str, Callable[[PairResult], str]]] = [
-        (f"accuracy, {len(first.folds)} folds, ± std", lambda r: _accuracy(r.accuracy)),
-        ("the same, failures as errors", lambda r: _accuracy(r.accuracy_with_failures)),
-        ("AUC", lambda r: _measure(r.rates.auc.value, r.rates.auc.interval, 3)),
-        ("EER", lambda r: _measure(r.rates.eer.value, r.rates.eer.interval)),
+def alone(result: Result) -> Group:
+    """The table of one result and what must be known besides."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(results_table({"": result}), *[Text(line) for line in result.notes()])
+
+
+def pair_rows(result: PairResult) -> list[tuple[str, str]]:
+    """The table of a list of pairs."""
+    return [
+        (f"accuracy, {len(result.folds)} folds, ± std", _accuracy(result.accuracy)),
+        ("the same, failures as errors", _accuracy(result.accuracy_with_failures)),
+        ("AUC", measure(result.rates.auc.value, result.rates.auc.interval, 3)),
+        ("EER", measure(result.rates.eer.value, result.rates.eer.interval)),
+        *[(f"TAR@FMR {point.fmr:g}, listed pairs", tar(point)) for point in result.rates.points],
+        *[(f"TAR@FMR {point.fmr:g}, all pairs", tar(point)) for point in result.everyone_points],
+        failures_row(len(result.failed), result.photos),
     ]
-    for fmr in (point.fmr for point in first.rates.points):
-        rows.append((f"TAR@FMR {fmr:g}, listed pairs", partial(_tar, fmr, listed=True)))
-    for fmr in (point.fmr for point in first.everyone_points):
-        rows.append((f"TAR@FMR {fmr:g}, all pairs", partial(_tar, fmr, listed=False)))
-    rows.append(("photos without embedding", lambda r: f"{len(r.failed)} of {r.photos:,}"))
-    return rows
 
 
-def notes(result: PairResult) -> list[str]:
-    """What a reader of the table must know besides: counts, folds, what is missing and why."""
+def failures_row(failed: int, photos: int) -> tuple[str, str]:
+    """How many photos gave no embedding."""
+    return "photos without embedding", f"{failed} of {photos:,}"
+
+
+def pair_notes(result: PairResult) -> list[str]:
+    """What a reader of `pair_rows` must know besides: counts, folds, what is missing and why."""
     mated = int((result.mated & result.completed).sum())
     listed = f"{mated:,} mated and {int(result.completed.sum()) - mated:,} non-mated comparisons completed"
     said = [f"Listed pairs: {listed} of {result.mated.size:,}; {result.folds_from}."]
@@ -62,26 +75,26 @@ def notes(result: PairResult) -> list[str]:
         )
     else:
         said.append(f"All pairs: not judged, {result.no_all_pairs}.")
-    for point in (*result.rates.points, *result.everyone_points):
-        if point.shortfall:
-            said.append(f"TAR@FMR {point.fmr:g}: {point.shortfall}.")
-    return [*said, *result.rates.caveats]
+    return [*said, *shortfalls((*result.rates.points, *result.everyone_points)), *result.rates.caveats]
+
+
+def shortfalls(points: Sequence[OperatingPoint]) -> list[str]:
+    """Why some of ``points`` have no number."""
+    return [f"TAR@FMR {point.fmr:g}: {point.shortfall}." for point in points if point.shortfall]
 
 
 def _accuracy(accuracy: Accuracy) -> str:
     return f"{percent(accuracy.mean)} ± {percent(accuracy.std)}{_between(accuracy.interval)}"
 
 
-def _measure(value: float, interval: Interval | None, digits: int = 2) -> str:
+def measure(value: float, interval: Interval | None, digits: int = 2) -> str:
+    """A rate in per cent above its interval."""
     return percent(value, digits) + _between(interval, digits)
 
 
-def _tar(fmr: float, result: PairResult, listed: bool) -> str:
-    points = result.rates.points if listed else result.everyone_points
-    point = next((point for point in points if point.fmr == fmr), None)
-    if point is None:
-        return "-"
-    return "insufficient data" if point.tar is None else _measure(point.tar, point.interval)
+def tar(point: OperatingPoint) -> str:
+    """The cell of an operating point."""
+    return "insufficient data" if point.tar is None else measure(point.tar, point.interval)
 
 
 def _between(interval: Interval | None, digits: int = 2) -> str:

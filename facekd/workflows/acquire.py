@@ -22,6 +22,7 @@ from facekd.errors import CannotSay, InputOutput, Misfit, UsageError
 from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source, recrop
 from facekd.preprocess.source import Source
 from facekd.runtime import Embedder, load_embedder, threads_available
+from facekd.runtime.embedder import unit_rows
 
 #: why a photo has no embedding although it is there: `missing` is for those that are not
 MISSING = "missing"
@@ -36,12 +37,13 @@ Advance = Callable[[int], object]
 @dataclass(frozen=True)
 class Plan:
     """How photos become embeddings. ``detector`` `None` takes the images for finished 112-pixel
-    ArcFace crops."""
+    ArcFace crops. ``flip`` adds the embedding of the crop's mirror image to that of the crop."""
 
     data: Path
     models: tuple[Path, ...]
     detector: str | None = "mtcnn"
     device: str = "cpu"
+    flip: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class Job:
     """What one process does: names in the data to embeddings."""
 
     def __init__(self, plan: Plan, threads: int) -> None:
+        self._flip = plan.flip
         self._source: Source = open_source(plan.data)
         self._embedders: list[Embedder] = [load_embedder(m, plan.device, threads) for m in plan.models]
         self._specs = list(dict.fromkeys(embedder.spec for embedder in self._embedders))
@@ -172,10 +175,15 @@ class Job:
             found = np.full((len(names), embedder.card.embedding.dim), np.nan, np.float32)
             if got:
                 place = self._specs.index(embedder.spec)
-                found[got] = embedder.embed(np.stack([outcomes[index][place] for index in got]))  # type: ignore[arg-type]
+                crops = np.stack([outcomes[index][place] for index in got])  # type: ignore[arg-type]
+                found[got] = self._embed(embedder, crops)
             rows.append(found)
         reasons = tuple(outcome if isinstance(outcome, str) else None for outcome in outcomes)
         return Acquired(tuple(rows), reasons)
+
+    def _embed(self, embedder: Embedder, crops: Pixels) -> Embeddings:
+        found = embedder.embed(crops)
+        return unit_rows(found + embedder.embed(crops[:, :, ::-1])) if self._flip else found
 
     def _crops(self, name: str) -> list[Pixels] | str:
         """The crop for each spec, or why there is none."""

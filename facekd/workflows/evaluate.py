@@ -6,10 +6,10 @@ import io
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from facekd.card import write_atomically
 from facekd.errors import UsageError
@@ -19,12 +19,15 @@ from facekd.verification import (
     Paired,
     PairResult,
     Protocol,
+    Result,
+    ScoreResult,
+    all_pairs,
     list_names,
-    notes,
     paired,
     results_table,
-    roc_figure,
 )
+from facekd.verification.groups import GroupRates, choose_threshold, group_rates
+from facekd.verification.scores import judge_scores, read_scores, write_scores
 from facekd.workflows.acquire import MISSING, Advance, Embeddings, Plan, acquire
 
 if TYPE_CHECKING:
@@ -37,20 +40,25 @@ PICTURES = (".png", ".svg", ".pdf")
 GIVEN_CROPS = "none (aligned crops given)"
 
 
+#: what the protocol finds of a model
+Found = TypeVar("Found", bound=Result)
+
+
 @dataclass(frozen=True)
-class ModelResult:
+class ModelResult(Generic[Found]):
     """One model's part: ``name`` is unique within the evaluation, ``has_card`` false where its
-    contract was assumed."""
+    contract was assumed. ``groups`` are its rates by group, where groups were given."""
 
     name: str
     file: Path
     space: str
     has_card: bool
-    result: PairResult
+    result: Found
+    groups: GroupRates | None = None
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Generic[Found]):
     """What `evaluate` found. ``missing`` photos are named by the list and not in the data; the
     ``failures`` (photo, reason) are there and gave no face. Both cost their comparisons."""
 
@@ -59,11 +67,12 @@ class Evaluation:
     data: Path
     detector: str
     aligner: str
+    flip: bool
     photos: int
     missing: tuple[str, ...]
     failures: tuple[tuple[str, str], ...]
     seconds: float
-    models: tuple[ModelResult, ...]
+    models: tuple[ModelResult[Found], ...]
     paired: tuple[Paired, ...]
 
     @property
@@ -71,7 +80,7 @@ class Evaluation:
         """From file to the embeddings of all models."""
         return (self.photos - len(self.missing)) / self.seconds
 
-    def results(self) -> dict[str, PairResult]:
+    def results(self) -> dict[str, Found]:
         return {model.name: model.result for model in self.models}
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +90,7 @@ class Evaluation:
             "data": str(self.data),
             "detector": self.detector,
             "aligner": self.aligner,
+            "flip": self.flip,
             "photos": {
                 "named": self.photos,
                 "missing": list(self.missing),
@@ -95,6 +105,7 @@ class Evaluation:
                     "space": model.space,
                     "has_card": model.has_card,
                     **model.result.to_dict(),
+                    **({"by_group": model.groups.to_dict()} if model.groups else {}),
                 }
                 for model in self.models
             ],
@@ -102,17 +113,12 @@ class Evaluation:
         }
 
     def figure(self) -> Figure:
-        return roc_figure(self.results())
-
-    def draw(self, path: Path) -> None:
-        """Write the figure to ``path``, whose suffix says in which form."""
-        drawn = io.BytesIO()
-        self.figure().savefig(drawn, format=path.suffix.lower().lstrip("."))
-        write_atomically(path, drawn.getvalue())
+        return self.models[0].result.figure_of(self.results())
 
     def lines(self) -> Iterator[str]:
         """What stands below the table."""
-        yield f"Detector: {self.detector}. Aligner: {self.aligner}."
+        mirrored = " Each crop's embedding is added to that of its mirror image." if self.flip else ""
+        yield f"Detector: {self.detector}. Aligner: {self.aligner}.{mirrored}"
         found = self.photos - len(self.missing) - len(self.failures)
         reasons = Counter(reason for _, reason in self.failures)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
@@ -120,21 +126,25 @@ class Evaluation:
             f"Photos: {self.photos:,} named, {found:,} embedded, {len(self.failures)} failures to acquire"
             f"{f' ({told})' if told else ''}, {len(self.missing)} missing from the data."
         )
-        yield from notes(self.models[0].result)
+        yield from self.models[0].result.notes()
         yield from (pair.sentence for pair in self.paired)
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 
-        return Group(results_table(self.results()), *[Text(line) for line in self.lines()])
+        by_group = [part for m in self.models if m.groups for part in (Text(f"\n{m.name}"), m.groups)]
+        return Group(results_table(self.results()), *[Text(line) for line in self.lines()], *by_group)
 
 
 def find_list(protocol: str, data: Path) -> Path:
-    """The list of ``protocol`` inside a folder of photos or beside it, by its usual names.
+    """The list of ``protocol`` inside a folder of photos or beside it, by its usual names; the
+    photos themselves where they are the list.
 
     Raises `UsageError` naming where it was looked for.
     """
+    if not list_names(protocol):
+        return data
     data = data.resolve()
     folders = [data, data.parent] if data.is_dir() else [data.parent]
     for folder in folders:
@@ -144,7 +154,8 @@ def find_list(protocol: str, data: Path) -> Path:
     inside = ""
     if zipfile.is_zipfile(data):
         with zipfile.ZipFile(data) as archive:
-            held = {n for n in archive.namelist() if n.rpartition("/")[2] in list_names(protocol)}
+            endings = tuple(f"/{name}" for name in list_names(protocol))
+            held = {name for name in archive.namelist() if f"/{name}".endswith(endings)}
         inside = f" {data.name} holds {min(held)}: unpack it." if held else ""
     raise UsageError(
         f"protocol {protocol} needs its list, and there is no {' or '.join(list_names(protocol))} in "
@@ -155,30 +166,36 @@ def find_list(protocol: str, data: Path) -> Path:
 
 def evaluate(
     models: Sequence[Path],
-    protocol: Protocol,
+    protocol: Protocol[Found],
     data: Path,
     *,
     detector: str | None = "mtcnn",
     device: str = "cpu",
+    flip: bool = False,
+    groups: Mapping[str, str] | None = None,
     advance: Advance = lambda done: None,
-) -> Evaluation:
+) -> Evaluation[Found]:
     """Judge ``models`` by ``protocol`` on the photos in ``data``, a folder or a zip pack.
 
     ``detector`` `None` takes the images in ``data`` for 112-pixel ArcFace crops; a crop that is not
-    there then counts as a failure to acquire. ``advance`` is told how many more of the protocol's
-    photos are done. The other models are compared with the first.
+    there then counts as a failure to acquire. ``flip`` adds the embedding of each crop's mirror image
+    to that of the crop. ``groups`` names the group of photos, for rates by group. ``advance`` is told
+    how many more of the protocol's photos are done. Where the protocol lists pairs, the other models
+    are compared with the first.
 
     Raises `UsageError`, `InputOutput` or `Misfit` where list, data or models will not do.
     """
     if not models:
         raise UsageError("there is no model to evaluate")
+    if groups is not None:
+        _check_groups(protocol, groups)
     embedders = [load_embedder(model, device, 1) for model in models]
     shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
     started = time.perf_counter()
-    acquired = acquire(Plan(data, tuple(models), detector, device), protocol.photos, advance)
+    acquired = acquire(Plan(data, tuple(models), detector, device, flip), protocol.photos, advance)
     seconds = time.perf_counter() - started
     judged = tuple(
-        ModelResult(name, file, e.space, e.has_card, _judge(protocol, rows))
+        _judged(protocol, rows, groups, name, file, e)
         for name, file, e, rows in zip(_names(embedders), models, embedders, acquired.embeddings, strict=True)
     )
     missing, failures = _losses(protocol.photos, acquired.reasons, aligned=detector is None)
@@ -188,20 +205,76 @@ def evaluate(
         data=data,
         detector=shown,
         aligner=ALIGNER if detector else "that of the crops",
+        flip=flip,
         photos=len(protocol.photos),
         missing=missing,
         failures=failures,
         seconds=seconds,
         models=judged,
-        paired=tuple(paired(judged[0].name, judged[0].result, m.name, m.result) for m in judged[1:]),
+        paired=tuple(_paired(judged)),
     )
 
 
-def _judge(protocol: Protocol, rows: Embeddings) -> PairResult:
+def _judged(
+    protocol: Protocol[Found],
+    rows: Embeddings,
+    groups: Mapping[str, str] | None,
+    name: str,
+    file: Path,
+    embedder: Embedder,
+) -> ModelResult[Found]:
     result = protocol.evaluate(lambda _: rows)
-    if not isinstance(result, PairResult):
-        raise UsageError(f"protocol {protocol.name} does not judge pairs of photos")
-    return result
+    by_group = None if groups is None else _by_group(protocol, rows, groups)
+    return ModelResult(name, file, embedder.space, embedder.has_card, result, by_group)
+
+
+def _check_groups(protocol: Protocol[Found], groups: Mapping[str, str]) -> None:
+    if protocol.people is None:
+        raise UsageError(
+            f"protocol {protocol.name} does not compare photos of known persons: no rates by group",
+            "Groups need photos in a folder for each person: --protocol people, or a list of such photos.",
+        )
+    if not any(photo in groups for photo in protocol.photos):
+        raise UsageError(
+            f"none of the {len(protocol.photos)} photos has a group",
+            f"The file of groups names photos as the protocol does: {protocol.photos[0]}.",
+        )
+
+
+def _by_group(protocol: Protocol[Found], rows: Embeddings, groups: Mapping[str, str]) -> GroupRates:
+    people = protocol.people or ()
+    fmr, threshold = choose_threshold(all_pairs(rows, people))
+    return group_rates(rows, people, [groups.get(photo) for photo in protocol.photos], threshold, fmr)
+
+
+def write_model_scores(path: Path, protocol: Protocol[Found], result: Result) -> None:
+    """Write the score of every listed comparison of ``result`` to the CSV ``path``.
+
+    Raises `UsageError` where the protocol lists none, `InputOutput` where it cannot be written.
+    """
+    compared = protocol.compared
+    if compared is None or not isinstance(result, PairResult | ScoreResult):
+        raise UsageError(
+            f"protocol {protocol.name} keeps no score for each comparison",
+            "Scores are written for lists of pairs of photos or templates.",
+        )
+    write_scores(path, result.scores, result.mated, compared)
+
+
+def evaluate_scores(path: Path) -> ScoreResult:
+    """Judge the scores in a CSV with the columns ``score`` and ``label``.
+
+    Raises `Unreadable` for its form, `UsageError` where a kind of comparison is missing.
+    """
+    scores, mated = read_scores(path)
+    return judge_scores("scores", str(path), scores, mated)
+
+
+def _paired(judged: Sequence[ModelResult[Found]]) -> Iterator[Paired]:
+    first = judged[0]
+    for other in judged[1:]:
+        if isinstance(first.result, PairResult) and isinstance(other.result, PairResult):
+            yield paired(first.name, first.result, other.name, other.result)
 
 
 def _losses(
@@ -229,5 +302,17 @@ def check_picture(path: Path) -> None:
     """Raise `UsageError` for a picture that cannot be drawn, before hours go into its content."""
     if path.suffix.lower() not in PICTURES:
         raise UsageError(f"{path}: a picture ends with {', '.join(PICTURES)}")
+    check_file(path)
+
+
+def check_file(path: Path) -> None:
+    """Raise `UsageError` for a file that has no folder to be written in."""
     if not path.resolve().parent.is_dir():
         raise UsageError(f"{path}: its folder does not exist")
+
+
+def draw(figure: Figure, path: Path) -> None:
+    """Write ``figure`` to ``path``, whose suffix says in which form."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.lower().lstrip("."))
+    write_atomically(path, drawn.getvalue())

@@ -10,7 +10,7 @@ from typing import Any
 
 from facekd.distill import Outcome, Recipe, Report, read_recipe, run_recipe
 from facekd.distill.recipe import check_recipe
-from facekd.training import Progress, rank
+from facekd.training import Progress
 
 #: opens a progress bar: title and total to a context that gives ``advance(done, note)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
@@ -42,15 +42,12 @@ def adapted(
 
 def train(
     recipe: Recipe, folder: Path, say: Callable[[str], None], progress: OpenBar, **settings: Any
-) -> Outcome | None:
-    """`run_recipe` with a bar for the teacher's labels and, when they are there, one for training.
-
-    `None` in all of several processes but the first, which speaks for them."""
+) -> Outcome:
+    """`run_recipe` with a bar for the teacher's labels and, when they are there, one for training."""
     with ExitStack() as stack:
         bars = _Bars(progress, stack, recipe.schedule.images)
         report = Report(say, bars.labelled, bars.trained)
-        outcome = run_recipe(recipe, folder, report, cache=cache_folder() / "targets", **settings)
-    return outcome if rank() == 0 else None
+        return run_recipe(recipe, folder, report, cache=cache_folder() / "targets", **settings)
 
 
 class _Bars:

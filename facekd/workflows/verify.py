@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import Card
-from facekd.errors import UsageError
+from facekd.card import Card, ScoreMap
+from facekd.errors import CannotSay, InputOutput, UsageError
 from facekd.gallery import GalleryRecords
 from facekd.preprocess import ALIGNER
+from facekd.verification import log_likelihood_ratio, probability
+from facekd.verification.fusion import fuse
 from facekd.workflows.recognizer import Recognised, Recognizer
 
 Floats = NDArray[np.float32]
@@ -34,14 +36,25 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a score says by the card's score map: the natural ``log_likelihood_ratio`` of one person
+    against two, and the ``probability`` of one person where both are equally likely beforehand."""
+
+    log_likelihood_ratio: float
+    probability: float
+
+
+@dataclass(frozen=True)
 class Decision:
-    """``score`` is the cosine in [-1, 1]; ``photos`` what was taken of each photo; for a claim,
-    the ``claim``ed name and how many ``templates`` stand behind it."""
+    """``score`` is the cosine in [-1, 1]; ``photos`` what was taken of each photo; ``evidence`` is
+    `None` where the card has no score map; for a claim, the ``claim``ed name and how many
+    ``templates`` stand behind it."""
 
     same: bool
     score: float
     threshold: Threshold
     photos: tuple[Recognised, ...]
+    evidence: Evidence | None = None
     claim: str | None = None
     templates: int | None = None
 
@@ -65,30 +78,50 @@ def choose_threshold(card: Card, threshold: float | None = None, fmr: float | No
         raise UsageError(f"{card.name} has no threshold at FMR {fmr:g}", f"It has them at: {known}.")
     raise UsageError(
         f"no threshold is known: {card.name} was never calibrated",
-        "Give --threshold, or use a model that 'facekd export' wrote: it measures one into the card.",
+        "Give --threshold, or measure one into its card: facekd calibrate MODEL --data PEOPLE.",
     )
 
 
-def doubts(threshold: Threshold, detector: str) -> list[str]:
-    """Why a calibrated threshold may not hold here: crops were made another way when it was
-    measured."""
-    if threshold.source != "card":
-        return []
-    pairs = (("detector", threshold.detector, detector), ("aligner", threshold.aligner, ALIGNER))
-    return [
-        f"the threshold was calibrated with {what} {then}, this is {here}: its false match rate may differ"
-        for what, then, here in pairs
-        if then != here
-    ]
+def doubts(threshold: Threshold, detector: str, score_map: ScoreMap | None = None) -> list[str]:
+    """Why a calibrated threshold, and the probability, may not hold here: crops were made another
+    way when they were measured."""
+    told = []
+    if threshold.source == "card":
+        told += [
+            f"the threshold was calibrated with {what} {then}, this is {here}: "
+            "its false match rate may differ"
+            for what, then, here in _differences(threshold, detector)
+        ]
+    if score_map is not None:
+        told += [
+            f"the score map was fitted with {what} {then}, this is {here}: the probability may differ"
+            for what, then, here in _differences(score_map, detector)
+        ]
+    return told
+
+
+def _differences(measured: Threshold | ScoreMap, detector: str) -> list[tuple[str, str, str]]:
+    """What was used then and is now, where that is not the same."""
+    pairs = (("detector", measured.detector, detector), ("aligner", measured.aligner, ALIGNER))
+    return [(what, then, here) for what, then, here in pairs if then != here]
+
+
+def evidence(card: Card, score: float) -> Evidence | None:
+    """What ``score`` says by the score map of ``card``; `None` without one."""
+    if card.score_map is None:
+        return None
+    ratio = float(log_likelihood_ratio(card.score_map.curve, score))
+    return Evidence(ratio, float(probability(ratio)))
 
 
 def verify_photos(
     recognizer: Recognizer, first: PhotoPath, second: PhotoPath, threshold: Threshold
 ) -> Decision:
     """Compare two photos. Raises what `Recognizer.recognise` does, naming the photo."""
-    photos = recognizer.recognise(first), recognizer.recognise(second)
+    photos = _recognise(recognizer, first), _recognise(recognizer, second)
     score = cosine(photos[0].embedding, photos[1].embedding)
-    return Decision(score >= threshold.value, score, threshold, photos)
+    said = evidence(recognizer.embedder.card, score)
+    return Decision(score >= threshold.value, score, threshold, photos, said)
 
 
 def verify_claim(
@@ -96,23 +129,21 @@ def verify_claim(
 ) -> Decision:
     """Compare a photo with an enrolled person. Raises `NotFound` for the name."""
     templates = records.templates(name)
-    found = recognizer.recognise(photo)
+    found = _recognise(recognizer, photo)
     score = cosine(fuse([template.embedding for template in templates]), found.embedding)
+    said = evidence(recognizer.embedder.card, score)
     return Decision(
-        score >= threshold.value, score, threshold, (found,), records.person(name).name, len(templates)
+        score >= threshold.value, score, threshold, (found,), said, records.person(name).name, len(templates)
     )
 
 
-def fuse(embeddings: list[Floats]) -> Floats:
-    """One embedding [D] for a person's several: the direction of their mean.
-
-    The best of k scores would be a new chance of a false match with every photo, and the
-    threshold, which was calibrated on single comparisons, would no longer keep its rate. The mean
-    direction is one comparison again, of a better template.
-    """
-    mean = np.mean(embeddings, axis=0)
-    # embeddings that cancel out have no direction; 0 then scores 0 against everybody
-    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
+def _recognise(recognizer: Recognizer, photo: PhotoPath) -> Recognised:
+    """`Recognizer.recognise`, whose errors then know their photo."""
+    try:
+        return recognizer.recognise(photo)
+    except (CannotSay, InputOutput) as error:
+        error.photo = os.fspath(photo)
+        raise
 
 
 def cosine(one: Floats, other: Floats) -> float:

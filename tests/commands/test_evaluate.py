@@ -208,7 +208,7 @@ def test_where_photos_are_found() -> None:
         (["pairs.txt", "--data", "crops", "--aligned"], Exit.IO, "not a usable ONNX model"),
         (["student.onnx", "--data", "pairs.txt", "--aligned"], Exit.USAGE, "neither a folder"),
         (["student.onnx", "--data", "crops", "--pairs", "student.onnx"], Exit.IO, "not a text file"),
-        (["student.onnx", "--data", "crops", "--protocol", "ijbc"], Exit.USAGE, "Known: lfw, pairs"),
+        (["student.onnx", "--data", "crops", "--protocol", "ijbc"], Exit.USAGE, "Known: bin, calfw"),
         (["student.onnx", "--data", "crops", "--protocol", "pairs"], Exit.USAGE, "Give it with --pairs"),
         (["student.onnx", "--data", "crops/P0", "--aligned"], Exit.USAGE, "no pairs.txt or lfw_pairs.txt"),
         (["student.onnx", "--data", "crops", "--detector", "dlib"], Exit.USAGE, "no detector is named"),

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from tiny_model import write_tiny_model
 
-from facekd.card import Calibration, Counts
+from facekd.card import (
+    Calibration,
+    Counts,
+    IsotonicCurve,
+    LogisticCurve,
+    Sample,
+    ScoreMap,
+    card_of,
+    load_onnx,
+    write_card,
+)
 from facekd.preprocess import ALIGNER
 from facekd.workflows.recognizer import Recognizer
 
@@ -17,6 +27,99 @@ def calibration(detector: str = "mtcnn", threshold: float = 0.5) -> Calibration:
         fmr=1e-3, threshold=threshold, low=8e-4, high=1.2e-3, data="held-out people", counts=counts,
         detector=detector, aligner=ALIGNER,
     )  # fmt: skip
+
+
+def with_map(model: Path, curve: LogisticCurve | IsotonicCurve, detector: str = "mtcnn") -> Path:
+    """The model at ``model`` with a score map in its card."""
+    found = ScoreMap(
+        curve=curve, cllr=0.1, min_cllr=0.09, data="held-out people",
+        sample=Sample(people=50, photos=300, digest="0" * 64), detector=detector, aligner=ALIGNER,
+        date="2025-01-01",
+    )  # fmt: skip
+    onnx = load_onnx(model)
+    write_card(onnx, card_of(onnx, model.stem)[0].model_copy(update={"score_map": found}), model)
+    return model
+
+
+class TestProbability:
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        return write_tiny_model(tmp_path / "calibrated.onnx", calibration=(calibration(),))
+
+    def test_logistic(self, facekd, operator: Path, photos: Path, model: Path) -> None:
+        with_map(model, LogisticCurve(slope=10, offset=-4))
+        pair = (photos / "a.jpg", photos / "mirrored.jpg", "--model", model)
+        answer = json.loads(facekd("verify", *pair, "--json").out)
+        ratio = 10 * answer["score"] - 4
+        assert answer["log_likelihood_ratio"] == pytest.approx(ratio, abs=1e-9)
+        assert answer["probability"] == pytest.approx(1 / (1 + np.exp(-ratio)), abs=1e-12)
+        assert (answer["prior"], answer["failure"], answer["notes"]) == (0.5, None, [])
+        assert f"probability {answer['probability']:.4f} (prior 0.5)" in facekd("verify", *pair).out
+
+    def test_isotonic(self, facekd, operator: Path, photos: Path, model: Path) -> None:
+        with_map(model, IsotonicCurve(scores=(-1.0, 1.0), probabilities=(0.1, 0.9)))
+        pair = (photos / "a.jpg", photos / "mirrored.jpg", "--model", model)
+        answer = json.loads(facekd("verify", *pair, "--json").out)
+        assert answer["probability"] == pytest.approx(0.5 + 0.4 * answer["score"], abs=1e-9)
+
+    @pytest.mark.parametrize(("slope", "told"), [(1000, "above 0.9999"), (-1000, "below 0.0001")])
+    def test_rare_errors_are_not_rounded_away(
+        self, facekd, operator: Path, photos: Path, model: Path, slope: int, told: str
+    ) -> None:
+        with_map(model, LogisticCurve(slope=1, offset=slope))
+        ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model)
+        assert f"probability {told} (prior 0.5)" in ran.out
+
+    def test_a_given_threshold_changes_no_probability(
+        self, facekd, operator: Path, photos: Path, model: Path
+    ) -> None:
+        with_map(model, LogisticCurve(slope=10, offset=-4), detector="yunet")
+        pair = (photos / "a.jpg", photos / "b.jpg", "--model", model)
+        ran = facekd("verify", *pair, "--threshold", 0.3)
+        assert "(given), probability 0.99" in ran.out
+        assert "the score map was fitted with detector yunet, this is mtcnn" in ran.err
+        assert "the threshold was calibrated" not in ran.err
+
+    def test_a_claim_has_one(self, facekd, operator: Path, photos: Path, model: Path) -> None:
+        with_map(model, LogisticCurve(slope=10, offset=-4))
+        assert facekd("enroll", "Ann", photos / "a.jpg", "--model", model).code == 0
+        ran = facekd("verify", "--claim", "Ann", photos / "b.jpg", "--model", model, "--json")
+        answer = json.loads(ran.out)
+        assert answer["log_likelihood_ratio"] == pytest.approx(10 * answer["score"] - 4, abs=1e-9)
+
+    def test_without_a_map_it_is_not_known(self, facekd, operator: Path, photos: Path, model: Path) -> None:
+        pair = (photos / "a.jpg", photos / "b.jpg", "--model", model)
+        assert facekd("verify", *pair).out.endswith(", probability not known\n")
+        answer = json.loads(facekd("verify", *pair, "--json").out)
+        assert (answer["probability"], answer["log_likelihood_ratio"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [("blank.jpg", 3, "no_face"), ("cut.jpg", 5, "unreadable"), ("absent.jpg", 5, "io")],
+)
+def test_json_says_why_there_is_no_answer(
+    facekd, operator: Path, photos: Path, name: str, code: int, reason: str
+) -> None:
+    ran = facekd("verify", photos / "a.jpg", photos / name, "--threshold", 0.3, "--json")
+    answer = json.loads(ran.out)
+    assert (ran.code, answer["same"], answer["score"], answer["probability"]) == (code, None, None, None)
+    assert (answer["failure"]["photo"], answer["failure"]["reason"]) == (str(photos / name), reason)
+    assert answer["failure"]["message"] in ran.err
+    done = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--threshold", 0.3, "--json")
+    assert answer.keys() == json.loads(done.out).keys()
+
+
+def test_json_says_that_a_face_is_too_small(facekd, operator: Path, photos: Path, monkeypatch) -> None:
+    monkeypatch.setattr("facekd.preprocess.finding.MIN_EYE_DISTANCE", 100.0)
+    ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--threshold", 0.3, "--json")
+    assert (ran.code, json.loads(ran.out)["failure"]["reason"]) == (3, "too_small")
+
+
+def test_json_of_a_gallery_that_is_not_there(facekd, operator: Path, photos: Path) -> None:
+    ran = facekd("verify", "--claim", "Ann", photos / "a.jpg", "--threshold", 0.3, "--json")
+    failure = json.loads(ran.out)["failure"]
+    assert (ran.code, failure["photo"], failure["reason"]) == (5, None, "io")
 
 
 def test_the_threshold_decides(facekd, operator: Path, photos: Path, tiny: Path) -> None:

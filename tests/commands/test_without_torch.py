@@ -12,7 +12,7 @@ import pytest
 from tiny_model import write_tiny_model
 
 ABSENT = ("torch", "torchvision", "facenet_pytorch", "sklearn", "lightning_fabric", "timm", "onnxscript")
-COMMANDS = ("align", "benchmark", "card", "enroll", "evaluate", "gallery", "verify")
+COMMANDS = ("align", "benchmark", "calibrate", "card", "enroll", "evaluate", "gallery", "verify")
 
 # Python runs this file in every process before anything else, so in the processes that a command
 # starts as well. The packages are not blocked but hidden, as if they had never been installed.
@@ -84,6 +84,12 @@ def test_enroll_verify_and_remove(run, photos: Path, tiny: Path) -> None:
         ran = run(*arguments)
         assert ran.returncode == code, ran.stderr
         assert answer in ran.stdout
+
+
+def test_calibrate_says_that_it_needs_scikit_learn(run, photos: Path, tiny: Path) -> None:
+    ran = run("calibrate", tiny, "--data", photos)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "pip install scikit-learn" in ran.stderr
 
 
 def test_align(run, photos: Path, tmp_path: Path) -> None:

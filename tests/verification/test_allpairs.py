@@ -85,6 +85,93 @@ def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_allclose(small.tail, whole.tail, atol=1e-6)
 
 
+def test_the_histogram_counts_every_non_mated_score() -> None:
+    embeddings, labels = _people(700, 60, seed=5)
+    embeddings[1:5] = embeddings[0]  # scores of 1, in a bin of their own
+    labels[:5] = np.arange(5)
+    pairs = all_pairs(embeddings, labels)
+    _, non_mated = _at_once(embeddings, labels)
+    edges = allpairs.bin_edges()
+    assert edges.size == pairs.histogram.size
+    assert (edges[0], edges[-1]) == (-1, 1)
+    assert pairs.histogram.sum() == pairs.non_mated
+    assert pairs.histogram[-1] + pairs.histogram[-2] >= 10
+    # single precision moves a score across an edge now and then, never further
+    expected = np.searchsorted(np.sort(non_mated), edges)
+    found = np.cumsum(pairs.histogram) - pairs.histogram
+    near = 2e-7 + np.zeros(edges.size)
+    assert (found >= np.searchsorted(np.sort(non_mated), edges - near)).all()
+    assert (found <= np.searchsorted(np.sort(non_mated), edges + near)).all()
+    assert np.abs(found - expected).max() < 10
+    # the tail, which is exact, and the histogram agree to the last score
+    inside = edges > pairs.tail[-1]
+    above = pairs.histogram[::-1].cumsum()[::-1][inside]
+    np.testing.assert_array_equal(above, [(pairs.tail >= edge).sum() for edge in edges[inside]])
+
+
+def test_the_whole_curve_is_that_of_all_scores() -> None:
+    embeddings, labels = _people(900, 70, seed=8)
+    pairs, curve = all_pairs(embeddings, labels), all_pairs(embeddings, labels).curve()
+    mated, non_mated = _at_once(embeddings, labels)
+    exact = metrics.roc(mated, non_mated)
+    assert curve.fmr[0] == 1
+    assert (curve.fmr[-1], curve.fnmr[0], curve.fnmr[-1]) == (0, 0, 1)
+    assert (np.diff(curve.thresholds) > 0).all()
+    assert (np.diff(curve.fmr) <= 0).all()
+    assert metrics.auc_of(curve) == pytest.approx(metrics.auc_of(exact), abs=1e-5)
+    assert metrics.eer_of(curve) == pytest.approx(metrics.eer_of(exact), abs=1e-3)
+    for threshold, fmr, fnmr in list(zip(curve.thresholds, curve.fmr, curve.fnmr, strict=True))[::400]:
+        # the scores at once are rounded otherwise
+        assert (non_mated >= threshold + 2e-7).mean() <= fmr <= (non_mated >= threshold - 2e-7).mean()
+        assert (mated < threshold - 2e-7).mean() <= fnmr <= (mated < threshold + 2e-7).mean()
+    # at low FMR every false match is a step of its own, or the steps are finer than 1 %
+    false = np.sort(curve.fmr[curve.fmr <= 0.01]) * pairs.non_mated
+    assert false[:2] == pytest.approx([0, 1])
+    assert (np.diff(false) <= np.maximum(1, 0.01 * false[:-1]) + 1e-6).all()
+
+
+def test_the_curve_of_a_model_that_tells_nobody_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allpairs, "_SHORTEST_TAIL", 50)
+    curve = all_pairs(np.ones((300, 4)), np.repeat(np.arange(30), 10)).curve()
+    assert metrics.auc_of(curve) == 0.5
+    np.testing.assert_array_equal(curve.fmr + curve.fnmr, 1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=3, max_size=20))
+def test_the_whole_curve_of_small_sets_with_ties(photos: list[tuple[int, int]]) -> None:
+    labels = np.array([label for label, _ in photos])
+    embeddings = np.eye(6, dtype=np.float32)[[direction for _, direction in photos]]
+    mated, non_mated = _at_once(embeddings, labels)
+    if not mated.size or not non_mated.size:
+        return
+    curve, exact = all_pairs(embeddings, labels).curve(), metrics.roc(mated, non_mated)
+    assert metrics.auc_of(curve) == pytest.approx(metrics.auc_of(exact), abs=1e-12)
+    assert metrics.eer_of(curve) == pytest.approx(metrics.eer_of(exact), abs=1e-12)
+
+
+def test_a_tail_far_shorter_than_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is dropped on the way is never among the highest, ties at the edge included."""
+    embeddings, labels = _people(500, 40, seed=9)
+    embeddings[100:160] = embeddings[7]  # 60 photos of several persons tie
+    _, non_mated = _at_once(embeddings, labels)
+    monkeypatch.setattr(allpairs, "_SHORTEST_TAIL", 50)
+    monkeypatch.setattr(allpairs, "TAIL_SHARE", 1e-3)
+    monkeypatch.setattr(allpairs, "_ROWS", 16)
+    monkeypatch.setattr(allpairs, "_COLUMNS", 32)
+    pairs = all_pairs(embeddings, labels)
+    assert 100 < pairs.tail.size < 200
+    np.testing.assert_allclose(pairs.tail, -np.sort(-non_mated)[: pairs.tail.size], atol=1e-6)
+    assert pairs.histogram.sum() == non_mated.size
+
+
+def test_drawing_everybody_once_changes_nothing() -> None:
+    pairs = all_pairs(*_people(600, 50, seed=2))
+    for fmr in (1e-2, 1e-3):
+        assert pairs.weighted_tar_at(fmr, np.ones(50)) == pytest.approx(pairs.tar_at(fmr), abs=1e-12)
+    np.testing.assert_array_equal(pairs.names, np.arange(50))
+
+
 def test_failures_are_counted_with_the_comparisons_they_cost() -> None:
     embeddings, labels = _people(200, 20, seed=3)
     mated, non_mated = _at_once(embeddings, labels)
@@ -141,6 +228,13 @@ def test_no_error_seen_still_has_a_bound() -> None:
     assert point.interval.high == 1
 
 
+def test_a_model_that_finds_nobody_has_a_bound_too() -> None:
+    # a person's photos stand at right angles, and each looks like one photo of everybody else
+    point = all_pairs(np.eye(6)[np.tile(np.arange(6), 30)], np.repeat(np.arange(30), 6)).operating_point(1e-2)
+    assert point.tar == 0
+    assert (point.interval.low, point.interval.high) == pytest.approx((0, 3 / 30))
+
+
 def test_the_interval_is_wider_than_that_of_independent_pairs() -> None:
     """Persons differ here, so pairs of one person go wrong together."""
     from facekd.verification.intervals import wilson
@@ -162,6 +256,15 @@ def test_memory_stays_bounded() -> None:
     tracemalloc.stop()
     every_score_in_float32 = 4 * 8000 * 7999 / 2
     assert peak < every_score_in_float32
+
+
+def test_memory_stays_bounded_where_all_scores_are_equal() -> None:
+    tracemalloc.start()
+    pairs = all_pairs(np.ones((4000, 4)), np.arange(4000) // 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pairs.tail.size == int(np.ceil(0.02 * pairs.non_mated))
+    assert peak < 12 * pairs.non_mated  # what keeping them all would take
 
 
 def test_calibration_takes_the_strictest_rate_the_data_can_show() -> None:

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from facekd.errors import UsageError
-from facekd.verification import PairResult, notes, open_protocol, paired, results_table, roc_figure
+from facekd.verification import PairResult, open_protocol, paired, results_table, roc_figure
 from facekd.verification.compare import mcnemar
-from facekd.verification.plots import _all_pairs_curve
+from facekd.verification.plots import all_pairs_curve
 
 
 def _result(tmp_path: Path, noise: float, people: int = 60, name: str = "pairs.csv") -> PairResult:
@@ -60,6 +60,44 @@ def test_the_sentence_says_who_is_behind_and_whether_it_may_be_chance(tmp_path: 
     assert "level with" in same.sentence
 
 
+def test_the_sentence_has_the_interval_of_the_difference(tmp_path: Path) -> None:
+    good, bad = _result(tmp_path, 0.9, people=150), _result(tmp_path, 1.3, people=150)
+    found = paired("teacher", good, "student", bad)
+    assert [d.measure for d in found.differences] == ["accuracy", "TAR@FMR 0.001, all pairs"]
+    accuracy, tar = found.differences
+    assert accuracy.value == pytest.approx(bad.right.mean() - good.right.mean(), abs=1e-12)
+    assert tar.value == pytest.approx(bad.everyone.tar_at(1e-3) - good.everyone.tar_at(1e-3), abs=1e-12)
+    for difference in found.differences:
+        low, high = 100 * difference.interval.low, 100 * difference.interval.high
+        assert low < 100 * difference.value < high < 0
+        told = f"{-100 * difference.value:.2f} points below teacher"
+        assert f"{told} (95 % interval {-high:.2f} to {-low:.2f})" in found.sentence
+    assert "TAR@FMR 0.001, all pairs: " in found.sentence
+    stored = json.loads(json.dumps(found.to_dict()))
+    assert stored["differences"][1]["interval"]["low"] == tar.interval.low
+    assert stored["sentence"] == found.sentence
+    # the other way round, the same numbers with the other sign
+    turned = paired("student", bad, "teacher", good).differences[1]
+    assert turned.value == pytest.approx(-tar.value, abs=1e-12)
+    assert turned.interval.high == pytest.approx(-tar.interval.low, abs=1e-12)
+
+
+def test_a_list_without_persons_has_no_difference_but_a_test(tmp_path: Path) -> None:
+    # the folder says a, the pairs say two persons
+    rows = [f"a/{n}.jpg,a/{n + 40}.jpg,{n % 2}" for n in range(40)]
+    path = tmp_path / "pairs.csv"
+    path.write_text("\n".join(["path1,path2,label", *rows]))
+    random = np.random.default_rng(0)
+    one, other = (
+        open_protocol("pairs", path).evaluate(lambda names: random.normal(size=(len(names), 8)))
+        for _ in range(2)
+    )
+    found = paired("teacher", one, "student", other)
+    assert found.differences == ()
+    assert "interval" not in found.sentence
+    assert "McNemar" in found.sentence or "level with" in found.sentence
+
+
 def test_only_the_same_pairs_can_be_compared(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="same list"):
         paired("a", _result(tmp_path, 1), "b", _result(tmp_path, 1, people=50, name="other.csv"))
@@ -79,7 +117,7 @@ def test_results_print_with_interval_counts_and_what_is_insufficient(tmp_path: P
         assert word in text
     assert f"{100 * results['student'].accuracy.mean:.2f}" in text
     assert "insufficient data" in text
-    told = " ".join(notes(results["student"]))
+    told = " ".join(results["student"].notes())
     assert "120 mated and 120 non-mated comparisons completed of 240" in told
     assert "1.2 false matches expected, 30 needed" in told
     assert f"bound the FMR by {3 / 120:.2g}" in told
@@ -98,7 +136,7 @@ def test_a_result_serialises(tmp_path: Path) -> None:
 
 def test_the_drawn_curve_is_the_measured_one(tmp_path: Path) -> None:
     result = _result(tmp_path, 1.4, people=200)
-    fmr, tar = _all_pairs_curve(result.everyone)
+    fmr, tar = all_pairs_curve(result.everyone)
     assert fmr.min() * result.everyone.non_mated >= 30
     for at in (0, fmr.size // 2, fmr.size - 1):
         assert tar[at] == pytest.approx(result.everyone.tar_at(float(fmr[at])))

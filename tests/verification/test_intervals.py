@@ -9,6 +9,9 @@ from facekd.errors import UsageError
 from facekd.verification import metrics
 from facekd.verification.intervals import (
     clopper_pearson,
+    difference_bootstrap,
+    effective_number,
+    extreme_interval,
     identity_bootstrap,
     identity_weights,
     rule_of_three,
@@ -34,6 +37,13 @@ def test_rule_of_three_is_the_limit_of_the_exact_bound() -> None:
     for trials in (100, 3000, 10**6):
         assert rule_of_three(trials) == pytest.approx(1 - 0.05 ** (1 / trials), rel=0.02)
     assert rule_of_three(2) == 1
+
+
+def test_rates_without_a_spread_are_bounded_by_the_persons() -> None:
+    assert (extreme_interval(0.0, 60).low, extreme_interval(0.0, 60).high) == pytest.approx((0, 0.05))
+    assert (extreme_interval(1.0, 60).low, extreme_interval(1.0, 60).high) == pytest.approx((0.95, 1))
+    assert extreme_interval(1.0, 2).low == 0
+    assert extreme_interval(0.999, 60) is None
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(1, 0), (-1, 5), (6, 5)])
@@ -70,16 +80,70 @@ def test_weighted_tar_is_that_of_the_drawn_persons() -> None:
         assert found == pytest.approx(metrics.tar_at_fmr(drawn_mated, drawn_non_mated, 0.1))
 
 
-def test_bootstrap_of_a_mean_covers_what_theory_says() -> None:
-    values = np.random.default_rng(5).normal(size=400)
-    found = identity_bootstrap(lambda w: [float((w * values).sum() / w.sum())], 400)[0]
-    half = 1.96 * values.std() / 20
-    assert found.low == pytest.approx(values.mean() - half, abs=0.02)
-    assert found.high == pytest.approx(values.mean() + half, abs=0.02)
+def test_bootstrap_of_a_mean_is_students_interval() -> None:
+    from scipy.stats import t
+
+    values = np.random.default_rng(5).normal(0, 0.1, size=400)
+    found = difference_bootstrap(lambda w: [float((w * values).sum() / w.sum())], 400, 20_000)[0]
+    low, high = t.interval(0.95, 399, values.mean(), values.std(ddof=1) / 20)
+    # the spread of 20,000 replicates is known to 0.5 % (one standard error)
+    assert found.low == pytest.approx(low, abs=0.02 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.02 * (high - low))
+
+
+def test_bootstrap_of_a_rate_is_students_interval_of_its_log_odds() -> None:
+    """One trial for each person: by the delta method, log odds spread by 1 / sqrt(n p (1 - p))."""
+    from scipy.stats import t
+
+    hits = np.arange(400) < 360
+    found = identity_bootstrap(lambda w: [float(w @ hits / w.sum())], 400, 20_000)[0]
+    half = t.ppf(0.975, 399) / np.sqrt(400 * 0.9 * 0.1)
+    for limit, side in ((found.low, -1), (found.high, 1)):
+        odds = 9 * np.exp(side * half)
+        assert limit == pytest.approx(odds / (1 + odds), abs=0.002)
+    near = wilson(360, 400)
+    assert found.low == pytest.approx(near.low, abs=0.005)
+    assert found.high == pytest.approx(near.high, abs=0.005)
+
+
+def test_intervals_grow_where_few_persons_hold_most_comparisons() -> None:
+    from scipy.stats import t
+
+    hits = np.arange(40) % 4 > 0
+
+    def rate(weights: np.ndarray) -> list[float]:
+        return [float(weights @ hits / weights.sum())]
+
+    sizes = np.array([100] * 3 + [1] * 37)
+    even, uneven = identity_bootstrap(rate, 40)[0], identity_bootstrap(rate, 40, sizes=sizes)[0]
+    assert effective_number(np.full(40, 7)) == pytest.approx(40)
+    assert effective_number(sizes) == pytest.approx(337**2 / (3 * 10_000 + 37))
+    assert even == identity_bootstrap(rate, 40, sizes=np.full(40, 7))[0]
+    n = 337**2 / (3 * 10_000 + 37)
+    narrow, wide = (np.diff(np.log([i.low / (1 - i.low), i.high / (1 - i.high)]))[0] for i in (even, uneven))
+    expected = t.ppf(0.975, n - 1) / t.ppf(0.975, 39) * np.sqrt(n / (n - 1)) / np.sqrt(40 / 39)
+    assert wide / narrow == pytest.approx(expected, rel=1e-9)
+
+
+def test_intervals_hold_their_rates_and_stay_rates() -> None:
+    """One error in one of 30 persons: replicates without it have no odds."""
+    hits = np.arange(30) > 0
+    found = identity_bootstrap(lambda w: [float(w @ hits / w.sum()), float(w @ ~hits / w.sum())], 30)
+    assert 0 < found[0].low < 29 / 30 < found[0].high < 1
+    assert found[1].low == pytest.approx(1 - found[0].high)
+    assert found[1].high == pytest.approx(1 - found[0].low)
+    never = identity_bootstrap(lambda w: [0.0, 1.0], 30)
+    assert never[0].high == pytest.approx(0, abs=1e-9)
+    assert never[1].low == pytest.approx(1, abs=1e-9)
+    assert (never[0].low, never[1].high) == (0, 1)
+    moved = difference_bootstrap(lambda w: [float(np.sign(w[0] - 1.5))], 30)[0]
+    assert (moved.low, moved.high) != (-1, 1)
+    assert -1 <= moved.low <= moved.high <= 1
 
 
 def test_bootstrap_needs_people() -> None:
-    with pytest.raises(UsageError, match="at least two"):
-        identity_bootstrap(lambda w: [1.0], 1)
-    with pytest.raises(UsageError, match="too few"):
-        identity_bootstrap(lambda w: [float("nan")], 5)
+    for bootstrap in (identity_bootstrap, difference_bootstrap):
+        with pytest.raises(UsageError, match="at least two"):
+            bootstrap(lambda w: [1.0], 1)
+        with pytest.raises(UsageError, match="too few"):
+            bootstrap(lambda w: [float("nan")], 5)

@@ -41,7 +41,7 @@ def test_weights_mean_repetition() -> None:
     random = np.random.default_rng(2)
     mated, non_mated = random.normal(0.5, 0.3, 40).round(1), random.normal(0, 0.3, 50).round(1)
     w_mated, w_non_mated = random.integers(0, 4, 40), random.integers(0, 4, 50)
-    weighted = metrics.roc(mated, non_mated, w_mated, w_non_mated)
+    weighted = metrics.levels_of(mated, non_mated).curve(w_mated, w_non_mated)
     repeated = metrics.roc(np.repeat(mated, w_mated), np.repeat(non_mated, w_non_mated))
     assert metrics.auc_of(weighted) == pytest.approx(metrics.auc_of(repeated), abs=1e-12)
     assert metrics.eer_of(weighted) == pytest.approx(metrics.eer_of(repeated), abs=1e-12)
@@ -123,14 +123,91 @@ def test_a_single_precision_score_is_not_rounded_onto_its_threshold() -> None:
     ],
 )
 def test_scores_that_cannot_be_judged(mated: list, non_mated: list, told: str) -> None:
-    for judge in (metrics.roc, metrics.auc, metrics.eer, metrics.best_threshold):
+    for judge in (metrics.roc, metrics.auc, metrics.eer, metrics.best_threshold, metrics.d_prime):
         with pytest.raises(UsageError, match=told):
             judge(mated, non_mated)
     with pytest.raises(UsageError, match=told):
         metrics.tar_at_fmr(mated, non_mated, 0.1)
+    with pytest.raises(UsageError, match=told):
+        metrics.partial_auc(mated, non_mated, 0.1)
 
 
 @pytest.mark.parametrize("fmr", [0.0, 1.0, -0.1, float("nan")])
 def test_an_fmr_outside_its_range(fmr: float) -> None:
     with pytest.raises(UsageError, match="between 0 and 1"):
         metrics.threshold_at_fmr([0.5], [0.1], fmr)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("highest", [1e-3, 0.01, 0.1, 0.33, 1.0])
+def test_partial_auc_agrees_with_scikit_learn(tied: bool, highest: float) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    mated, non_mated = _sets(1, tied)
+    truth = np.r_[np.ones(mated.size), np.zeros(non_mated.size)]
+    expected = roc_auc_score(truth, np.r_[mated, non_mated], max_fpr=highest)
+    assert metrics.partial_auc(mated, non_mated, highest) == pytest.approx(expected, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=200)
+@given(SCORES, SCORES, st.sampled_from([0.01, 0.1, 0.25, 1 / 3, 0.5, 0.9]))
+def test_partial_auc_of_small_sets(mated: list[float], non_mated: list[float], highest: float) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    truth = [1] * len(mated) + [0] * len(non_mated)
+    expected = roc_auc_score(truth, [*mated, *non_mated], max_fpr=highest)
+    assert metrics.partial_auc(mated, non_mated, highest) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("highest", [0.0, -0.1, 1.1, float("nan")])
+def test_a_partial_area_needs_a_range(highest: float) -> None:
+    with pytest.raises(UsageError, match="partial area"):
+        metrics.partial_auc([0.5], [0.1], highest)
+
+
+@settings(deadline=None, max_examples=200)
+@given(SCORES, SCORES, st.sampled_from([0.01, 0.1, 0.25, 0.3, 0.5, 0.9]))
+def test_tar_of_a_curve_is_that_of_its_scores(mated: list[float], non_mated: list[float], fmr: float) -> None:
+    expected = metrics.tar_at_fmr(mated, non_mated, fmr)
+    assert metrics.tar_of(metrics.roc(mated, non_mated), fmr) == pytest.approx(expected, abs=1e-12)
+    allowed = [t for t in [*mated, *non_mated, 2.0] if np.mean([n >= t for n in non_mated]) <= fmr + 1e-9]
+    missed = np.mean([m < min(allowed) for m in mated])
+    assert metrics.fnmr_at_fmr(mated, non_mated, fmr) == pytest.approx(missed, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=200)
+@given(SCORES, SCORES)
+def test_d_prime_by_hand(mated: list[float], non_mated: list[float]) -> None:
+    import statistics
+
+    gap = statistics.fmean(mated) - statistics.fmean(non_mated)
+    variance = (statistics.pvariance(mated) + statistics.pvariance(non_mated)) / 2
+    if variance:
+        assert metrics.d_prime(mated, non_mated) == pytest.approx(gap / variance**0.5, abs=1e-9)
+    else:
+        assert metrics.d_prime(mated, non_mated) == (np.copysign(np.inf, gap) if gap else 0)
+
+
+def test_d_prime_of_equal_scores_that_binary_numbers_cannot_hold() -> None:
+    assert metrics.d_prime([0.1] * 10, [0.1] * 3) == 0
+    assert metrics.d_prime([0.3] * 3, [0.1] * 10) == np.inf
+    assert metrics.d_prime([0.1] * 10, [0.3] * 3) == -np.inf
+
+
+@settings(deadline=None, max_examples=100)
+@given(SCORES, SCORES)
+def test_failures_count_as_refusals(mated: list[float], non_mated: list[float]) -> None:
+    """Transaction by transaction: of four attempts at each comparison, ``failed`` fail to acquire."""
+    fmr, fnmr = metrics.fmr_at(non_mated, 0.5), metrics.fnmr_at(mated, 0.5)
+    for failed in range(5):
+        false = [score >= 0.5 and attempt >= failed for score in non_mated for attempt in range(4)]
+        true = [score >= 0.5 and attempt >= failed for score in mated for attempt in range(4)]
+        found = metrics.with_failures(fmr, fnmr, failed / 4)
+        assert found.far == pytest.approx(np.mean(false), abs=1e-12)
+        assert found.frr == pytest.approx(1 - np.mean(true), abs=1e-12)
+
+
+@pytest.mark.parametrize("rates", [(-0.1, 0, 0), (0, 1.1, 0), (0, 0, float("nan"))])
+def test_failures_need_rates(rates: tuple[float, float, float]) -> None:
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        metrics.with_failures(*rates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.verification import list_names, metrics, open_protocol, protocol_names
+from facekd.verification import list_names, metrics, open_protocol, protocol_names, protocols
 
 VIEW2 = """2\t2
 Ann\t1\t2
@@ -43,9 +44,13 @@ def _embedder(seed: int = 0, noise: float = 0.6, failed: Sequence[str] = ()):
 
 
 def test_the_registry_lists_the_folder() -> None:
-    assert protocol_names() == ["lfw", "pairs"]
+    files = Path(protocols.__file__).parent.glob("[!_]*.py")
+    registered = [re.findall(r'^@register\("([a-z-]+)"', file.read_text(), re.M) for file in files]
+    assert protocol_names() == sorted(name for names in registered for name in names)
+    assert {"lfw", "pairs", "cfp-fp", "bin", "people"} <= set(protocol_names())
     assert "pairs.txt" in list_names("lfw")
-    with pytest.raises(UsageError, match="Known: lfw, pairs"):
+    assert list_names("people") == ()
+    with pytest.raises(UsageError, match="Known: bin, calfw"):
         open_protocol("ijbc", "list.txt")
 
 
@@ -99,7 +104,7 @@ def test_broken_pair_lists(tmp_path: Path, text: str, told: str) -> None:
 
 def test_lists_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff\xd8\xff\xe0\x00")
-    for name in protocol_names():
+    for name in ("lfw", "pairs", "calfw", "cplfw"):
         with pytest.raises(Unreadable, match="not a text file"):
             open_protocol(name, tmp_path / "x")
         with pytest.raises(InputOutput, match="No such file"):

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol as Interface
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.errors import UsageError
 from facekd.registry import Registry
 from facekd.verification.result import Result
 
@@ -18,7 +20,11 @@ from facekd.verification.result import Result
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-class Protocol(Interface):
+#: what a protocol's evaluation returns
+Found = TypeVar("Found", bound=Result, covariant=True)
+
+
+class Protocol(Interface[Found]):
     """A set of comparisons with a way to judge them."""
 
     @property
@@ -34,18 +40,30 @@ class Protocol(Interface):
         """Every photo that the protocol names, once."""
         ...
 
-    def evaluate(self, embed: Embed) -> Result:
+    @property
+    def people(self) -> tuple[str, ...] | None:
+        """The person of each photo, `None` where the protocol does not say or compares no photo
+        with another."""
+        ...
+
+    @property
+    def compared(self) -> list[tuple[str, str]] | None:
+        """The two ends of each comparison that the result has a score for; `None` where it keeps no
+        list of them."""
+        ...
+
+    def evaluate(self, embed: Embed) -> Found:
         """Embed the photos and judge the comparisons."""
         ...
 
 
 @dataclass(frozen=True)
 class _Entry:
-    read: Callable[[Path], Protocol]
+    read: Callable[[Path], Protocol[Result]]
     lists: tuple[str, ...]
 
 
-Reader = Callable[[Path], Protocol]
+Reader = TypeVar("Reader", bound=Callable[[Path], Protocol[Result]])
 
 
 _PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols")
@@ -54,7 +72,8 @@ protocol_names = _PROTOCOLS.names
 
 def register(name: str, lists: tuple[str, ...] = ()) -> Callable[[Reader], Reader]:
     """Make a function that reads a list available as protocol ``name``; ``lists`` are the file
-    names under which its list is usually found beside the photos."""
+    names under which its list is usually found beside the photos. Without any, the photos
+    themselves are the list: the function is given the folder or pack that holds them."""
 
     def keep(read: Reader) -> Reader:
         _PROTOCOLS.add(name, _Entry(read, lists))
@@ -64,13 +83,29 @@ def register(name: str, lists: tuple[str, ...] = ()) -> Callable[[Reader], Reade
 
 
 def list_names(name: str) -> tuple[str, ...]:
-    """The usual file names of the list of protocol ``name``."""
+    """The usual file names of the list of protocol ``name``; none where the photos are the list."""
     return _PROTOCOLS[name].lists
 
 
-def open_protocol(name: str, path: str | os.PathLike[str]) -> Protocol:
-    """Protocol ``name`` with its list at ``path``.
+def open_protocol(name: str, path: str | os.PathLike[str]) -> Protocol[Result]:
+    """Protocol ``name`` with its list, or what serves as its list, at ``path``.
 
     Raises `UsageError` for an unknown name, `InputOutput` or `Unreadable` for the list.
     """
     return _PROTOCOLS[name].read(Path(path))
+
+
+def without_embedding(embeddings: NDArray[np.float32], photos: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``photos`` whose row of ``embeddings`` is NaN."""
+    gone = np.asarray(np.isnan(embeddings).all(axis=1))
+    return tuple(photo for photo, lost in zip(photos, gone, strict=True) if lost)
+
+
+def checked_embeddings(embed: Embed, photos: Sequence[str]) -> NDArray[np.float32]:
+    """What ``embed`` gives for ``photos``, [N, D]. Raises `UsageError` for another shape."""
+    embeddings = np.asarray(embed(photos), np.float32)
+    if embeddings.ndim != 2 or len(embeddings) != len(photos):
+        raise UsageError(
+            f"expected one embedding for each of {len(photos)} photos, got {list(embeddings.shape)}"
+        )
+    return embeddings

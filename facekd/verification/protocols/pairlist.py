@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.verification.protocols.base import Embed
+from facekd.errors import InputOutput, Unreadable
+from facekd.verification.protocols.base import Embed, checked_embeddings
 from facekd.verification.result import PairResult, judge_pairs
 
 #: folds made where a list states none
@@ -28,10 +28,15 @@ class Pair:
     fold: str | None = None
 
 
+def folder_of(name: str) -> str:
+    """The person of a photo whose folder is named after it."""
+    return name.rpartition("/")[0]
+
+
 @dataclass(frozen=True)
 class PairList:
     """A protocol of listed pairs. ``fold`` [P] indexes ``fold_names``; ``folds_from`` says where
-    the folds come from."""
+    the folds come from; ``person_of`` names the person of a photo."""
 
     name: str
     source: str
@@ -39,6 +44,7 @@ class PairList:
     fold: NDArray[np.int64]
     fold_names: tuple[str, ...]
     folds_from: str
+    person_of: Callable[[str], str] = folder_of
 
     @cached_property
     def photos(self) -> tuple[str, ...]:
@@ -46,11 +52,16 @@ class PairList:
 
     @cached_property
     def people(self) -> tuple[str, ...] | None:
-        """The person of each photo, by its folder; `None` where the pairs contradict that."""
-        person = {name: name.rpartition("/")[0] for name in self.photos}
+        """The person of each photo, by its name; `None` where the pairs contradict that."""
+        person = {name: self.person_of(name) for name in self.photos}
         if all((person[p.first] == person[p.second]) == p.mated for p in self.pairs):
             return tuple(person[name] for name in self.photos)
         return None
+
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """The photos of each pair."""
+        return [(pair.first, pair.second) for pair in self.pairs]
 
     def evaluate(self, embed: Embed) -> PairResult:
         """Judge the pairs and, where folders name persons, all pairs of the photos.
@@ -58,18 +69,16 @@ class PairList:
         Raises `UsageError` where embeddings have the wrong shape or too few comparisons are
         completed to choose a threshold.
         """
-        embeddings = np.asarray(embed(self.photos), np.float32)
-        if embeddings.ndim != 2 or len(embeddings) != len(self.photos):
-            raise UsageError(
-                f"expected one embedding for each of {len(self.photos)} photos, got {list(embeddings.shape)}"
-            )
+        embeddings = checked_embeddings(embed, self.photos)
         place = {name: index for index, name in enumerate(self.photos)}
         ends = np.array([(place[p.first], place[p.second]) for p in self.pairs])
         mated = np.array([p.mated for p in self.pairs])
         return judge_pairs(self, embeddings, ends, mated)
 
 
-def pair_list(name: str, source: Path, pairs: Sequence[Pair]) -> PairList:
+def pair_list(
+    name: str, source: Path, pairs: Sequence[Pair], person_of: Callable[[str], str] = folder_of
+) -> PairList:
     """A `PairList` of ``pairs``, in the folds that they state or in folds by order.
 
     Without stated folds, the mated pairs in their order are cut into ten runs of nearly equal
@@ -98,7 +107,7 @@ def pair_list(name: str, source: Path, pairs: Sequence[Pair]) -> PairList:
             f"{len(names)} fold(s)",
             "A threshold is chosen on the other folds, so two folds are the least.",
         )
-    return PairList(name, str(source), tuple(pairs), fold, names, told)
+    return PairList(name, str(source), tuple(pairs), fold, names, told, person_of)
 
 
 def read_text(path: Path) -> str:

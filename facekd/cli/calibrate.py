@@ -1,0 +1,57 @@
+"""Measure thresholds and what a score says, on your own people, into the model's card.
+
+All photos of all people are compared. The people must not be those that the model was trained on,
+nor those that it is judged on afterwards.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.output import answer_json, progress, say
+
+
+@click.command("calibrate")
+@click.argument("model", type=EXISTING_FILE)
+@click.option("--data", type=EXISTING, required=True, help="Folder or zip with a folder per person.")
+@click.option(
+    "--fmr", "fmrs", multiple=True, type=click.FloatRange(0, 0.01, min_open=True),
+    help="False match rate to find the threshold of; repeat for several. [default: 0.01, 0.001, 0.0001]",
+)  # fmt: skip
+@click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
+@detector_option
+@device_option
+@json_option
+def command(
+    model: Path, data: Path, fmrs: tuple[float, ...], aligned: bool, detector: str, device: str, as_json: bool
+) -> None:
+    """Measure the thresholds of MODEL, an ONNX file, and write them into its card.
+
+    Its earlier thresholds are replaced. A rate that the data is too little for is refused by name,
+    and the others are written; if all are refused, the model stays as it is.
+
+    \b
+    Example: facekd calibrate student.onnx --data people/ --fmr 1e-3 --fmr 1e-4
+             facekd calibrate student.onnx --data crops.zip --aligned --json
+    """
+    from facekd.verification.calibration import CALIBRATED_FMRS
+    from facekd.workflows.calibrate import calibrate
+
+    with progress("calibrate", None) as advance:
+        found = calibrate(
+            model, data, fmrs or CALIBRATED_FMRS,
+            detector=None if aligned else detector, device=device, advance=advance,
+        )  # fmt: skip
+    for note in found.notes:
+        say(f"note: {note}")
+    for entry in found.replaced:
+        say(f"replaced: threshold {entry.threshold:.4f} at FMR {entry.fmr:g} ({entry.data})")
+    if as_json:
+        answer_json(found.to_dict())
+    else:
+        for line in found.lines():
+            click.echo(line)
+    say(f"card of {model} written; space {found.card.space[:12]} kept")

@@ -1,0 +1,87 @@
+"""What decisions and likelihood ratios cost: minDCF, Cllr and its minimum.
+
+Speaker recognition's measures, applied to scores of faces. Errors for scores that are not finite,
+or where a class is empty, are those of `metrics`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from facekd.errors import UsageError
+from facekd.verification.metrics import checked, levels_of, roc
+
+Floats = NDArray[np.float64]
+
+
+def min_dcf(
+    mated: ArrayLike, non_mated: ArrayLike, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
+) -> float:
+    """The detection cost at the threshold where it is least, in units of the better of the two
+    decisions that need no score, all mated and all non-mated; so it is at most 1.
+
+    The cost is C_miss P_target FNMR + C_fa (1 - P_target) FMR (NIST 2016 speaker recognition
+    evaluation plan, section 3, whose C_miss = C_fa = 1 are the defaults). Raises `UsageError` for
+    ``p_target`` outside (0, 1) and for a cost that is not positive.
+    """
+    if not 0 < p_target < 1:
+        raise UsageError(f"the share of mated comparisons lies between 0 and 1, not {p_target:g}")
+    if not (0 < c_miss < np.inf and 0 < c_fa < np.inf):
+        raise UsageError(f"the cost of an error is a positive number, not {c_miss:g} and {c_fa:g}")
+    miss, false = c_miss * p_target, c_fa * (1 - p_target)
+    curve = roc(mated, non_mated)
+    return float((miss * curve.fnmr + false * curve.fmr).min() / min(miss, false))
+
+
+def cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
+    """What log-likelihood ratios (natural logarithm, mated over non-mated) cost, in bits.
+
+    Brümmer and du Preez, "Application-independent evaluation of speaker detection", Computer Speech
+    and Language 2006: 0 for ratios that are certain and right, 1 for ratios that say nothing,
+    without bound for ratios that mislead. A ratio may be infinite: certain and right it costs
+    nothing, certain and wrong without end.
+    """
+    yes, no = _ratios(mated, "mated"), _ratios(non_mated, "non-mated")
+    return float((np.logaddexp(0, -yes).mean() + np.logaddexp(0, no).mean()) / (2 * np.log(2)))
+
+
+def min_cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
+    """`cllr` of the best ratios that rise with the scores: what is lost without calibration's fault.
+
+    The best rising map is found by pooling adjacent violators (Brümmer and du Preez 2006, section
+    on minimum Cllr), on the scores that it is then judged by. At most 1.
+    """
+    ratios, at_mated, at_non_mated = best_ratios(mated, non_mated)
+    some, other = at_mated > 0, at_non_mated > 0
+    yes = np.logaddexp(0, -ratios[some]) @ at_mated[some] / at_mated.sum()
+    no = np.logaddexp(0, ratios[other]) @ at_non_mated[other] / at_non_mated.sum()
+    return float((yes + no) / (2 * np.log(2)))
+
+
+def best_ratios(mated: ArrayLike, non_mated: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """The rising log-likelihood ratios [G] with the least `cllr`, one for each distinct score in
+    rising order, and how many mated and non-mated comparisons [G] each have.
+
+    Infinite at the ends, where one class alone is found.
+    """
+    from scipy.optimize import isotonic_regression
+
+    levels = levels_of(mated, non_mated)
+    count = levels.thresholds.size - 1
+    at_mated = np.bincount(levels.mated, minlength=count).astype(np.float64)
+    at_non_mated = np.bincount(levels.non_mated, minlength=count).astype(np.float64)
+    both = at_mated + at_non_mated
+    fitted = isotonic_regression(at_mated / both, weights=both)
+    # the blocks' counts again, since their means are rounded
+    starts = fitted.blocks[:-1]
+    yes, no = np.add.reduceat(at_mated, starts), np.add.reduceat(at_non_mated, starts)
+    with np.errstate(divide="ignore"):
+        ratios = np.log(yes / yes.sum()) - np.log(no / no.sum())
+    return np.repeat(ratios, np.diff(fitted.blocks)), at_mated, at_non_mated
+
+
+def _ratios(values: ArrayLike, kind: str) -> Floats:
+    array = np.asarray(values, np.float64)
+    checked(np.where(np.isinf(array), 0, array), kind)
+    return array

@@ -1,0 +1,42 @@
+"""insightface's ``.bin`` packs: LFW, CFP-FP, AgeDB-30 and others as crops with their pairs.
+
+Photos are the images of the pack by number, so one that several pairs share counts as several; the
+pack names no persons. Folds are ten consecutive runs of pairs, as insightface's own evaluation cuts
+them (``KFold(10, shuffle=False)``): the packs are written fold by fold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from facekd.errors import Unreadable
+from facekd.preprocess.binpack import image_name, read_bin
+from facekd.verification.protocols.base import register
+from facekd.verification.protocols.pairlist import Pair, PairList, pair_list
+
+_FOLDS = 10
+
+
+@register("bin")
+def read(path: Path) -> PairList:
+    """The pairs of the pack at ``path``.
+
+    Raises `Unreadable` for what is no such pack, or has too few pairs for two folds.
+    """
+    mated = read_bin(path).mated.tolist()
+    folds = min(_FOLDS, len(mated))
+    if folds < 2:
+        raise Unreadable(f"{path}: one pair; a threshold is chosen on the other folds, so two are the least")
+    pairs = [
+        Pair(image_name(2 * n), image_name(2 * n + 1), same, str(_fold(n, len(mated), folds) + 1))
+        for n, same in enumerate(mated)
+    ]
+    return replace(pair_list("bin", path, pairs), folds_from=f"{folds} consecutive runs of the pack as folds")
+
+
+def _fold(pair: int, pairs: int, folds: int) -> int:
+    """The run that a pair falls into; where they cannot be equal, the first runs are one longer."""
+    length, longer = divmod(pairs, folds)
+    edge = longer * (length + 1)
+    return pair // (length + 1) if pair < edge else longer + (pair - edge) // length

@@ -1,0 +1,159 @@
+"""Templates of several photos, one against one, as in IJB.
+
+A list has a line ``template,person,photo[,media]`` for each photo. Photos of one media, the frames
+of one video, are averaged first, so that a long video weighs no more than a still; the media of a
+template are then summed and scaled to unit length (Whitelam et al., "IARPA Janus Benchmark-B face
+dataset", CVPRW 2017; Cao et al., "VGGFace2", FG 2018, whose evaluation insightface follows). Which
+templates are compared stands in ``NAME_pairs.csv`` beside ``NAME.csv``, lines ``template1,template2``;
+without that file every template is compared with every other.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import Unreadable
+from facekd.verification.people import AllPairsResult, judge_people
+from facekd.verification.protocols.base import Embed, checked_embeddings, register, without_embedding
+from facekd.verification.protocols.pairlist import read_text
+from facekd.verification.result import cosines
+from facekd.verification.scores import ScoreResult, judge_scores
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Template:
+    """What stands for a person: ``media``, each of one or more photos."""
+
+    name: str
+    person: str
+    media: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Templates:
+    """``pairs`` [P, 2] index ``templates``; `None` compares all with all."""
+
+    name: str
+    source: str
+    templates: tuple[Template, ...]
+    pairs: NDArray[np.int64] | None
+
+    @cached_property
+    def photos(self) -> tuple[str, ...]:
+        return tuple(sorted({photo for t in self.templates for media in t.media for photo in media}))
+
+    @property
+    def people(self) -> None:
+        """Templates are compared here, and photos are not."""
+
+    @property
+    def compared(self) -> list[tuple[str, str]] | None:
+        """The names of the templates of each pair; `None` for all with all."""
+        if self.pairs is None:
+            return None
+        return [(self.templates[one].name, self.templates[other].name) for one, other in self.pairs.tolist()]
+
+    def evaluate(self, embed: Embed) -> AllPairsResult | ScoreResult:
+        """Average, compare and judge; a template none of whose photos gave an embedding has none.
+
+        Raises `UsageError` where embeddings have the wrong shape or too few comparisons are completed.
+        """
+        rows = checked_embeddings(embed, self.photos)
+        place = {photo: index for index, photo in enumerate(self.photos)}
+        failed = without_embedding(rows, self.photos)
+        made = np.array([
+            averaged([rows[[place[photo] for photo in media]] for media in template.media])
+            for template in self.templates
+        ])  # fmt: skip
+        people = [template.person for template in self.templates]
+        if self.pairs is None:
+            return judge_people(
+                self.name, self.source, made, people, len(self.photos), failed, compared="templates"
+            )
+        numbers = np.unique(people, return_inverse=True)[1][self.pairs]
+        return judge_scores(
+            self.name, self.source, cosines(made, self.pairs), numbers[:, 0] == numbers[:, 1], numbers,
+            len(self.photos), failed,
+        )  # fmt: skip
+
+
+def averaged(media: Sequence[Rows]) -> Rows:
+    """The template [D] of ``media``, each the embeddings [n, D] of its photos; rows of NaN are left
+    out, and a template without any other is NaN."""
+    there = [rows[~np.isnan(rows).all(axis=1)] for rows in media]
+    means = [rows.mean(axis=0) for rows in there if len(rows)]
+    if not means:
+        return np.full(media[0].shape[1], np.nan, np.float32)
+    total = np.sum(means, axis=0)
+    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)
+
+
+@register("templates", lists=("templates.csv",))
+def read(path: Path) -> Templates:
+    """The list at ``path``, and the pairs beside it where there are any. Photo paths are relative to
+    the data; a photo without a media stands for itself.
+
+    Raises `Unreadable` with the line where the form is broken.
+    """
+    templates = _templates(path)
+    beside = path.with_name(f"{path.stem}_pairs.csv")
+    if not beside.is_file():
+        return Templates("templates", str(path), templates, None)
+    place = {template.name: index for index, template in enumerate(templates)}
+    pairs = []
+    for line, names in _lines(beside, (["template1", "template2"],)):
+        for name in names:
+            if name not in place:
+                raise Unreadable(f"{beside}, line {line}: {path.name} has no template {name}")
+        pairs.append([place[name] for name in names])
+    if not pairs:
+        raise Unreadable(f"{beside}: there is no pair in it")
+    return Templates("templates", f"{path} with {beside.name}", templates, np.array(pairs))
+
+
+def _templates(path: Path) -> tuple[Template, ...]:
+    person: dict[str, str] = {}
+    media: dict[str, dict[object, list[str]]] = {}
+    columns = ["template", "person", "photo"]
+    for line, row in _lines(path, (columns, [*columns, "media"])):
+        name, who, photo = row[:3]
+        if person.setdefault(name, who) != who:
+            raise Unreadable(f"{path}, line {line}: template {name} is of {person[name]}, here of {who}")
+        # a still has no media to share; its line keeps it apart
+        key = row[3] if len(row) == 4 and row[3] else line
+        photos = media.setdefault(name, {}).setdefault(key, [])
+        photos.append(photo.replace("\\", "/").removeprefix("./"))
+    if not person:
+        raise Unreadable(f"{path}: there is no template in it")
+    return tuple(
+        Template(name, who, tuple(tuple(photos) for photos in media[name].values()))
+        for name, who in person.items()
+    )
+
+
+def _lines(path: Path, heads: Sequence[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """The filled lines below one of ``heads``, with their numbers; only a fourth field may be empty."""
+    rows = csv.reader(io.StringIO(read_text(path)))
+    head = [column.strip().lower() for column in next(rows, [])]
+    if head not in heads:
+        forms = " or ".join(",".join(columns) for columns in heads)
+        raise Unreadable(f"{path}: its first line is '{','.join(head)[:60]}'", f"It begins with {forms}.")
+    try:
+        for row in rows:
+            fields = [field.strip() for field in row]
+            if row and (len(fields) != len(head) or not all(fields[:3])):
+                raise Unreadable(f"{path}, line {rows.line_num}: {len(head)} columns expected, all filled")
+            if row:
+                yield rows.line_num, fields
+    except csv.Error as error:
+        raise Unreadable(f"{path}, line {rows.line_num}: {error}") from error

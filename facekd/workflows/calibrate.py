@@ -1,0 +1,331 @@
+"""Calibrate: which thresholds, and what does a score say? Measured on people, written into the card."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.util
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facekd.card import Calibration, Card, Sample, ScoreMap, card_of, load_onnx, write_card
+from facekd.errors import InputOutput, Misfit, UsageError
+from facekd.preprocess import ALIGNER, Source, make_detector, open_source
+from facekd.verification import PRIOR, Conditions, FittedMap, all_pairs, calibration_at, fit_map
+from facekd.verification.allpairs import HIGHEST_FMR, AllPairs
+from facekd.verification.calibration import CALIBRATED_FMRS, check_enough
+from facekd.workflows.acquire import Advance, Embeddings, Plan, acquire
+from facekd.workflows.evaluate import GIVEN_CROPS
+
+
+@dataclass(frozen=True)
+class People:
+    """The photos of a calibration and whose they are: ``photos`` [N] of ``labels`` [N]. ``left_out``
+    are the photos that are nobody's or were there already, with the reason."""
+
+    photos: tuple[str, ...]
+    labels: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+    digest: str
+
+    @property
+    def non_mated(self) -> int:
+        """The comparisons between two people, if no photo fails."""
+        counts = Counter(self.labels).values()
+        return (sum(counts) ** 2 - sum(count**2 for count in counts)) // 2
+
+    @property
+    def sample(self) -> Sample:
+        return Sample(people=len(set(self.labels)), photos=len(self.photos), digest=self.digest)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A rate that the data cannot show, with why and what would be needed."""
+
+    fmr: float
+    cause: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What `calibrate` found and wrote into ``card``. ``failures`` (photo, reason) gave no
+    embedding; ``replaced`` are the thresholds that the card had before."""
+
+    file: Path
+    card: Card
+    people: People
+    failures: tuple[tuple[str, str], ...]
+    refused: tuple[Refused, ...]
+    fitted: FittedMap | None
+    no_map: str | None
+    replaced: tuple[Calibration, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        fitted, score_map = self.fitted, self.card.score_map
+        return {
+            "file": str(self.file),
+            "model": {"name": self.card.name, "space": self.card.space, "digest": self.card.digest},
+            "calibration": [entry.model_dump(mode="json") for entry in self.card.calibration],
+            "refused": [{"fmr": r.fmr, "cause": r.cause, "fix": r.fix} for r in self.refused],
+            "score_map": score_map.model_dump(mode="json") if score_map else None,
+            "held_out_cllr": fitted.cllrs if fitted else None,
+            "folds": fitted.folds if fitted else None,
+            "no_score_map": self.no_map,
+            "failures_to_acquire": [{"photo": p, "reason": r} for p, r in self.failures],
+            "left_out": [{"photo": p, "reason": r} for p, r in self.people.left_out],
+            "replaced": [{"fmr": entry.fmr, "data": entry.data} for entry in self.replaced],
+            "notes": list(self.notes),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What is told of it, a line each."""
+        sample, reasons = self.people.sample, Counter(reason for _, reason in self.failures)
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        yield (
+            f"{self.card.name} on {self.card.calibration[0].data}: {sample.people:,} people, "
+            f"{sample.photos:,} photos, {len(self.failures)} failures to acquire"
+            f"{f' ({told})' if told else ''}"
+        )
+        for entry in self.card.calibration:
+            yield _entry_line(entry)
+        for refused in self.refused:
+            yield f"{refused.cause}. {refused.fix}"
+        yield self._map_line()
+
+    def _map_line(self) -> str:
+        if self.fitted is None:
+            return f"no score map: {self.no_map}"
+        costs = ", ".join(f"{kind} {cost:.4f}" for kind, cost in self.fitted.cllrs.items())
+        return (
+            f"score map: {self.fitted.curve.kind}; Cllr on held-out people {costs}, minimum "
+            f"{self.fitted.min_cllr:.4f} ({self.fitted.folds} folds); probabilities at prior {PRIOR:g}"
+        )
+
+
+def _entry_line(entry: Calibration) -> str:
+    counts = entry.counts
+    return (
+        f"FMR {entry.fmr:g}: threshold {entry.threshold:.4f}; "
+        f"{counts.false_matches:,} of {counts.non_mated:,} non-mated comparisons match, "
+        f"FMR {entry.low:.2g} to {entry.high:.2g} (95 %); {counts.false_non_matches:,} of "
+        f"{counts.mated:,} mated ones do not, FNMR {entry.fnmr:.3g} "
+        f"({entry.fnmr_low:.2g} to {entry.fnmr_high:.2g})"
+    )
+
+
+def calibrate(
+    model: Path,
+    data: Path,
+    fmrs: Sequence[float] = CALIBRATED_FMRS,
+    *,
+    detector: str | None = "mtcnn",
+    device: str = "cpu",
+    advance: Advance = lambda done: None,
+) -> Calibrated:
+    """Measure thresholds at ``fmrs`` and a score map on the people in ``data``, a folder or pack with
+    a folder per person, and write both into the card of ``model`` in place of what it had.
+
+    ``detector`` `None` takes the images for 112-pixel ArcFace crops. A rate that the data cannot
+    show is `Refused` and the others are written. The network, and so its digest and space, stays.
+
+    Raises `UsageError` where data or call will not do or no rate can be shown, `InputOutput` or
+    `Misfit` where a file will not; then nothing is written.
+    """
+    _check(model, fmrs)
+    card, had_card = card_of(load_onnx(model), model.stem)
+    shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
+    people = find_people(data)
+    # no photo that fails adds comparisons: what is too little here is so after hours, too
+    check_enough(people.non_mated, max(fmrs))
+    acquired = acquire(Plan(data, (model,), detector, device), people.photos, advance)
+    rows = acquired.embeddings[0]
+    pairs = all_pairs(rows, people.labels)
+    conditions = Conditions(
+        data=data.resolve().name,
+        detector=shown,
+        aligner=ALIGNER if detector else "that of the crops",
+        sample=people.sample,
+        date=datetime.date.today().isoformat(),
+    )
+    entries, refused = _thresholds(pairs, fmrs, conditions)
+    fitted, no_map = _fitted(rows, people)
+    written = _write(model, card, entries, _score_map(fitted, conditions))
+    failures = tuple((p, r) for p, r in zip(people.photos, acquired.reasons, strict=True) if r)
+    notes = _notes(card, had_card, data, people)
+    return Calibrated(model, written, people, failures, refused, fitted, no_map, card.calibration, notes)
+
+
+def _check(model: Path, fmrs: Sequence[float]) -> None:
+    """What is wrong with the call is told before hours go into it."""
+    if model.suffix == ".toml":
+        raise UsageError(
+            f"{model}: an ensemble has no card to write into", "Calibrate an ONNX model, or use --threshold."
+        )
+    wrong = [fmr for fmr in fmrs if not 0 < fmr <= HIGHEST_FMR]
+    if wrong or not fmrs:
+        told = f"{wrong[0]:g}" if wrong else "none"
+        raise UsageError(f"a calibrated FMR lies above 0 and is at most {HIGHEST_FMR:g}, not {told}")
+    if importlib.util.find_spec("sklearn") is None:
+        raise UsageError(
+            "calibrating needs scikit-learn, which is not installed",
+            "Install it with: pip install scikit-learn",
+        )
+
+
+def find_people(data: Path) -> People:
+    """Whose photos lie in ``data``: one folder per person, deeper folders belong to the person above
+    them, and the one top folder that many packs have is passed over.
+
+    A file that lies there twice is compared once, since it would match itself; one that lies in the
+    folders of two persons is nobody's. Raises `UsageError` where an image lies in no person's folder
+    or there are no two people, one of them with two photos; `InputOutput` where there is no image.
+    """
+    source = open_source(data)
+    names = source.names()
+    if not names:
+        raise InputOutput(f"{data}: no images there")
+    owners = dict(zip(names, _owners(data, names), strict=True))
+    contents = {name: _content(source, name) for name in names}
+    listing = "".join(f"{name}\n{contents[name]}\n" for name in names)
+    left_out = _duplicates(owners, contents)
+    kept = [name for name in names if name not in left_out]
+    people = People(
+        tuple(kept),
+        tuple(owners[name] for name in kept),
+        tuple(left_out.items()),
+        hashlib.sha256(listing.encode()).hexdigest(),
+    )
+    _check_people(data, people)
+    return people
+
+
+def _owners(data: Path, names: Sequence[str]) -> list[str]:
+    parts = [name.split("/") for name in names]
+    if not data.is_dir() and len({p[0] for p in parts}) == 1 and all(len(p) > 2 for p in parts):
+        parts = [p[1:] for p in parts]
+    loose = next((name for name, p in zip(names, parts, strict=True) if len(p) < 2), None)
+    if loose is not None:
+        raise UsageError(
+            f"{data}: {loose} lies in no person's folder",
+            "Lay each person's photos into a folder of their name.",
+        )
+    return [p[0] for p in parts]
+
+
+def _content(source: Source, name: str) -> str:
+    """SHA-256 of the file; empty where it cannot be read, which acquiring it will report."""
+    try:
+        return hashlib.sha256(source.read(name)).hexdigest()
+    except InputOutput:
+        return ""
+
+
+def _duplicates(owners: dict[str, str], contents: dict[str, str]) -> dict[str, str]:
+    """The photos to leave out, with the reason."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for name, content in contents.items():
+        if content:
+            same[content].append(name)
+    left_out: dict[str, str] = {}
+    for copies in same.values():
+        if len({owners[name] for name in copies}) > 1:
+            left_out |= dict.fromkeys(copies, "the same file under several people")
+        else:
+            left_out |= dict.fromkeys(copies[1:], f"the same file as {copies[0]}")
+    return left_out
+
+
+def _check_people(data: Path, people: People) -> None:
+    photos = Counter(people.labels)
+    if len(photos) < 2:
+        raise UsageError(
+            f"{data}: {len(photos)} person, and calibrating compares many",
+            "Give a folder that holds one folder for each person.",
+        )
+    if max(photos.values()) < 2:
+        raise UsageError(
+            f"{data}: each of the {len(photos)} people has one photo only, so nobody can be compared "
+            "with themselves",
+            "Give people with two photos or more.",
+        )
+
+
+def _thresholds(
+    pairs: AllPairs, fmrs: Sequence[float], conditions: Conditions
+) -> tuple[tuple[Calibration, ...], tuple[Refused, ...]]:
+    """Raises the `UsageError` of the highest rate where not one can be shown."""
+    entries, refused = [], []
+    first: UsageError | None = None
+    for fmr in sorted(set(fmrs), reverse=True):
+        try:
+            entries.append(calibration_at(pairs, fmr, conditions))
+        except UsageError as error:
+            first = first or error
+            refused.append(Refused(fmr, error.cause, error.fix or ""))
+    if not entries and first is not None:
+        raise first
+    return tuple(entries), tuple(refused)
+
+
+def _fitted(rows: Embeddings, people: People) -> tuple[FittedMap | None, str | None]:
+    """The score map, or why there is none."""
+    try:
+        return fit_map(rows, np.array(people.labels)), None
+    except UsageError as error:
+        return None, error.cause
+
+
+def _score_map(fitted: FittedMap | None, conditions: Conditions) -> ScoreMap | None:
+    if fitted is None or conditions.sample is None:
+        return None
+    return ScoreMap(
+        curve=fitted.curve,
+        cllr=fitted.cllr,
+        min_cllr=fitted.min_cllr,
+        data=conditions.data,
+        sample=conditions.sample,
+        detector=conditions.detector,
+        aligner=conditions.aligner,
+        date=conditions.date,
+    )
+
+
+def _write(path: Path, card: Card, entries: tuple[Calibration, ...], score_map: ScoreMap | None) -> Card:
+    # read once more: measuring takes long enough for somebody to put another model there
+    model = load_onnx(path)
+    if card_of(model, path.stem)[0].space != card.space:
+        raise Misfit(f"{path} was changed while it was being calibrated", "Calibrate it again.")
+    return write_card(model, card.model_copy(update={"calibration": entries, "score_map": score_map}), path)
+
+
+def _notes(card: Card, had_card: bool, data: Path, people: People) -> tuple[str, ...]:
+    """What the person at the shell should know beside the answer."""
+    notes = []
+    if not had_card:
+        notes.append(f"{card.name} had no card: insightface's convention was assumed and is now its card")
+    if trained_on(card, data):
+        notes.append(
+            f"{card.name} was trained on '{card.provenance.data}': on people it was trained on it looks "
+            "better than it is, and its thresholds let more strangers through than they state"
+        )
+    if people.left_out:
+        name, why = people.left_out[0]
+        notes.append(f"{len(people.left_out)} photos left out, the first is {name}: {why}")
+    return tuple(notes)
+
+
+def trained_on(card: Card, data: Path) -> bool:
+    """Whether the card's provenance names ``data``, by file name or folder with or without suffix.
+    What it does not name, it may still have been trained on."""
+    told = card.provenance.data.lower()
+    names = {data.resolve().name.lower(), data.resolve().stem.lower()}
+    return bool(names & {told, *re.findall(r"[\w.-]+", told)})

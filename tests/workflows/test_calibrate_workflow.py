@@ -1,0 +1,293 @@
+"""`calibrate` on patterned crops with the tiny model: what it takes, refuses, finds and writes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from patterned_people import write_people
+from tiny_model import write_tiny_model
+
+from facekd.card import Calibration, Card, Counts, IsotonicCurve, LogisticCurve, card_of, load_onnx, read_card
+from facekd.card import write_card as write_into
+from facekd.errors import InputOutput, Misfit, UsageError
+from facekd.runtime import load_embedder
+from facekd.verification import fit_map, metrics
+from facekd.workflows import calibrate as workflow
+from facekd.workflows.calibrate import calibrate, find_people, trained_on
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_people(tmp_path_factory.mktemp("crops") / "staff")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_tiny_model(tmp_path / "tiny.onnx")
+
+
+def png(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((112, 112, 3), value, np.uint8))
+
+
+class TestPeople:
+    def test_one_folder_is_one_person_and_deeper_ones_belong_to_them(self, tmp_path: Path) -> None:
+        for value, name in enumerate(("A/1.png", "A/2020/1.png", "B/x/y/1.png", "B/2.png")):
+            png(tmp_path / name, value)
+        found = find_people(tmp_path)
+        assert dict(zip(found.photos, found.labels, strict=True)) == {
+            "A/1.png": "A", "A/2020/1.png": "A", "B/x/y/1.png": "B", "B/2.png": "B",
+        }  # fmt: skip
+        assert (found.sample.people, found.sample.photos, found.non_mated) == (2, 4, 4)
+
+    def test_a_pack_may_have_a_top_folder(self, crops: Path, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "pack.zip", "w") as pack:
+            for file in sorted(crops.rglob("*.png")):
+                pack.write(file, f"top/{file.relative_to(crops)}")
+        found = find_people(tmp_path / "pack.zip")
+        assert set(found.labels) == {f"P{n:02d}" for n in range(24)}
+        assert found.non_mated == 96 * 95 // 2 - 24 * 6
+
+    def test_the_digest_is_that_of_names_and_contents(self, crops: Path, tmp_path: Path) -> None:
+        lines = []
+        for file in sorted(crops.rglob("*.png"), key=lambda f: f.relative_to(crops).as_posix()):
+            lines.append(file.relative_to(crops).as_posix())
+            lines.append(hashlib.sha256(file.read_bytes()).hexdigest())
+        text = "".join(f"{line}\n" for line in lines)
+        assert find_people(crops).digest == hashlib.sha256(text.encode()).hexdigest()
+        copy = shutil.copytree(crops, tmp_path / "copy")
+        assert find_people(copy).digest == find_people(crops).digest
+        (copy / "P00" / "1.png").rename(copy / "P00" / "9.png")
+        renamed = find_people(copy).digest
+        png(copy / "P00" / "9.png", 1)
+        assert len({find_people(crops).digest, renamed, find_people(copy).digest}) == 3
+
+    def test_a_file_that_is_there_twice_is_compared_once(self, tmp_path: Path) -> None:
+        for value, name in enumerate(("A/1.png", "A/2.png", "B/1.png", "B/2.png", "C/1.png")):
+            png(tmp_path / name, 10 * value)
+        shutil.copy(tmp_path / "A" / "1.png", tmp_path / "A" / "copy.png")
+        shutil.copy(tmp_path / "B" / "1.png", tmp_path / "C" / "2.png")
+        found = find_people(tmp_path)
+        assert found.photos == ("A/1.png", "A/2.png", "B/2.png", "C/1.png")
+        assert dict(found.left_out) == {
+            "A/copy.png": "the same file as A/1.png",
+            "B/1.png": "the same file under several people",
+            "C/2.png": "the same file under several people",
+        }
+
+    @pytest.mark.parametrize(
+        ("names", "told"),
+        [
+            (("A/1.png", "loose.png"), "loose.png lies in no person's folder"),
+            (("A/1.png", "A/2.png"), "1 person, and calibrating compares many"),
+            (("A/1.png", "B/1.png", "C/1.png"), "each of the 3 people has one photo only"),
+        ],
+    )
+    def test_data_that_will_not_do(self, tmp_path: Path, names: tuple[str, ...], told: str) -> None:
+        for value, name in enumerate(names):
+            png(tmp_path / name, value)
+        with pytest.raises(UsageError, match=told) as caught:
+            find_people(tmp_path)
+        assert caught.value.fix
+
+    def test_no_images(self, tmp_path: Path) -> None:
+        with pytest.raises(InputOutput, match="no images"):
+            find_people(tmp_path)
+
+
+class TestCalibrate:
+    def test_the_card_holds_what_a_count_of_all_pairs_gives(self, crops: Path, model: Path) -> None:
+        before, bytes_before = read_card(model)[0], network(model)
+        found = calibrate(model, crops, [1e-2, 1e-3], detector=None)
+        card, there = read_card(model)
+        assert there
+        assert card == found.card
+        assert (card.digest, card.space) == (before.digest, before.space)
+        assert network(model) == bytes_before
+        rows, labels = embedded(model, crops)
+        scores, same = rows @ rows.T, labels[:, None] == labels[None, :]
+        above = np.triu(np.ones_like(same), 1)
+        mated, non_mated = scores[same & above], scores[~same & above]
+        (entry,) = card.calibration
+        assert entry.threshold == pytest.approx(metrics.threshold_at_fmr(mated, non_mated, 1e-2), abs=1e-6)
+        assert entry.fnmr == pytest.approx(metrics.fnmr_at(mated, entry.threshold))
+        assert entry.counts == Counts(
+            mated=144, non_mated=4416, false_matches=int((non_mated >= entry.threshold).sum()),
+            false_non_matches=int((mated < entry.threshold).sum()), failures_to_acquire=0,
+        )  # fmt: skip
+        assert entry.counts.false_matches == 44
+        assert entry.low < 44 / 4416 < entry.high
+        assert entry.fnmr_low <= entry.fnmr <= entry.fnmr_high
+        fitted = fit_map(rows, labels)
+        assert type(card.score_map.curve) in (LogisticCurve, IsotonicCurve)
+        assert card.score_map.curve == fitted.curve
+        assert (card.score_map.cllr, card.score_map.min_cllr) == (fitted.cllr, fitted.min_cllr)
+
+    def test_the_card_says_what_it_was_measured_on(self, crops: Path, model: Path) -> None:
+        card = calibrate(model, crops, [1e-2], detector=None).card
+        for part in (*card.calibration, card.score_map):
+            assert part.data == "staff"
+            assert (part.sample.people, part.sample.photos) == (24, 96)
+            assert part.sample.digest == find_people(crops).digest
+            assert part.detector == "none (aligned crops given)"
+            assert part.aligner == "that of the crops"
+            assert len(part.date) == len("2025-01-01")
+
+    def test_a_rate_that_is_too_low_is_refused_by_name(self, crops: Path, model: Path) -> None:
+        found = calibrate(model, crops, [1e-3, 1e-2, 1e-3], detector=None)
+        assert [entry.fmr for entry in found.card.calibration] == [1e-2]
+        (refused,) = found.refused
+        assert refused.fmr == 1e-3
+        assert "FMR 0.001: insufficient data, 4.42 false matches expected" in refused.cause
+        assert "30,000" in refused.fix
+        assert any(refused.cause in line for line in found.lines())
+
+    def test_nothing_is_written_where_all_rates_are_refused(
+        self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = model.read_bytes()
+        monkeypatch.setattr(workflow, "acquire", lambda *_: pytest.fail("embedded for nothing"))
+        with pytest.raises(UsageError, match="insufficient data"):
+            calibrate(model, crops, [1e-3, 1e-4], detector=None)
+        assert model.read_bytes() == before
+
+    def test_photos_that_fail_are_counted_and_named(self, crops: Path, model: Path, tmp_path: Path) -> None:
+        copy = shutil.copytree(crops, tmp_path / "staff")
+        (copy / "P00" / "torn.png").write_bytes((copy / "P00" / "1.png").read_bytes()[:200])
+        found = calibrate(model, copy, [1e-2], detector=None)
+        assert found.failures == (("P00/torn.png", "unreadable"),)
+        (entry,) = found.card.calibration
+        assert entry.counts.failures_to_acquire == 1
+        assert entry.sample.photos == 97
+        assert entry.threshold == calibrate(model, crops, [1e-2], detector=None).card.calibration[0].threshold
+        assert "1 failures to acquire (1 unreadable)" in next(found.lines())
+
+    def test_few_people_get_thresholds_and_no_map(self, model: Path, tmp_path: Path) -> None:
+        found = calibrate(model, write_people(tmp_path / "three", 3, 40), [1e-2], detector=None)
+        assert found.card.calibration
+        assert found.card.score_map is None
+        assert "only 3 of the people" in found.no_map
+        assert list(found.lines())[-1] == f"no score map: {found.no_map}"
+
+    def test_the_earlier_calibration_is_replaced_and_told(self, crops: Path, tmp_path: Path) -> None:
+        counts = Counts(mated=10, non_mated=10**6, false_matches=100, false_non_matches=1)
+        old = Calibration(
+            fmr=1e-4, threshold=0.5, low=5e-5, high=2e-4, data="held-out", counts=counts,
+            detector="mtcnn", aligner="a-1",
+        )  # fmt: skip
+        model = write_tiny_model(tmp_path / "tiny.onnx", calibration=(old,))
+        found = calibrate(model, crops, [1e-2], detector=None)
+        assert found.replaced == (old,)
+        assert [entry.fmr for entry in read_card(model)[0].calibration] == [1e-2]
+
+    def test_a_model_without_a_card_gets_one(self, crops: Path, model: Path) -> None:
+        bare = onnx.load(str(model))
+        del bare.metadata_props[:]
+        onnx.save(bare, str(model))
+        assumed, _ = read_card(model)
+        found = calibrate(model, crops, [1e-2], detector=None)
+        assert "had no card" in found.notes[0]
+        card, there = read_card(model)
+        assert there
+        assert card.space == assumed.space
+
+    def test_a_model_that_changed_meanwhile_is_left_alone(
+        self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fit = workflow.fit_map
+
+        def fit_and_change(*arguments: object) -> object:
+            write_tiny_model(model, seed=9)
+            return fit(*arguments)
+
+        monkeypatch.setattr(workflow, "fit_map", fit_and_change)
+        with pytest.raises(Misfit, match="was changed while"):
+            calibrate(model, crops, [1e-2], detector=None)
+        assert read_card(model)[0].calibration == ()
+
+    @pytest.mark.parametrize("fmrs", [[], [0.0], [0.02], [float("nan")], [1e-3, -1.0]])
+    def test_rates_that_are_none(self, crops: Path, model: Path, fmrs: list[float]) -> None:
+        with pytest.raises(UsageError, match=r"at most 0\.01"):
+            calibrate(model, crops, fmrs, detector=None)
+
+    def test_an_ensemble_has_no_card_to_write(self, crops: Path, tmp_path: Path, model: Path) -> None:
+        (tmp_path / "both.toml").write_text('models = ["tiny.onnx"]')
+        with pytest.raises(UsageError, match="an ensemble has no card"):
+            calibrate(tmp_path / "both.toml", crops, [1e-2], detector=None)
+
+    def test_an_ensemble_has_not_its_members_map(self, crops: Path, tmp_path: Path, model: Path) -> None:
+        calibrate(model, crops, [1e-2], detector=None)
+        (tmp_path / "both.toml").write_text('models = ["tiny.onnx"]')
+        card = load_embedder(tmp_path / "both.toml").card
+        assert (card.calibration, card.score_map) == ((), None)
+
+    def test_without_scikit_learn_it_says_so_at_once(
+        self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(workflow.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(UsageError, match="scikit-learn"):
+            calibrate(model, crops, [1e-2], detector=None)
+
+
+class TestTrainedOn:
+    @pytest.mark.parametrize(
+        ("told", "data", "is_so"),
+        [
+            ("staff", "staff", True),
+            ("Staff", "staff.zip", True),
+            ("casia.zip, staff.zip", "staff.zip", True),
+            ("our staff of 2024", "staff", True),
+            ("staffordshire", "staff", False),
+            ("unknown", "staff", False),
+            ("", "staff", False),
+        ],
+    )
+    def test_by_name(self, model: Path, tmp_path: Path, told: str, data: str, is_so: bool) -> None:
+        assert trained_on(of(read_card(model)[0], told), tmp_path / data) is is_so
+
+    def test_it_is_said(self, crops: Path, model: Path) -> None:
+        write_into(load_onnx(model), of(read_card(model)[0], "staff"), model)
+        (note,) = calibrate(model, crops, [1e-2], detector=None).notes
+        assert "was trained on 'staff'" in note
+
+
+def test_cards_of_before_are_read(model: Path) -> None:
+    """A calibration entry as it was written before there were samples, dates and score maps."""
+    stored = read_card(model)[0].model_dump(mode="json")
+    del stored["score_map"]
+    stored["calibration"] = [{
+        "fmr": 1e-3, "threshold": 0.3, "low": 8e-4, "high": 1.2e-3, "fnmr": 0.02, "data": "held-out",
+        "counts": {"mated": 10, "non_mated": 10**5, "false_matches": 100, "false_non_matches": 1,
+                   "failures_to_acquire": 0},
+        "detector": "mtcnn", "aligner": "a-1",
+    }]  # fmt: skip
+    card = Card.model_validate(stored)
+    assert card.at().threshold == 0.3
+    assert (card.at().sample, card.score_map) == (None, None)
+
+
+def of(card: Card, data: str) -> Card:
+    provenance = card.provenance.model_copy(update={"data": data})
+    return card.model_copy(update={"provenance": provenance})
+
+
+def network(model: Path) -> bytes:
+    """The file without its metadata."""
+    found = load_onnx(model)
+    assert card_of(found, "")[1]
+    del found.metadata_props[:]
+    return found.SerializeToString(deterministic=True)
+
+
+def embedded(model: Path, crops: Path) -> tuple[np.ndarray, np.ndarray]:
+    files = sorted(crops.rglob("*.png"))
+    pixels = np.stack([cv2.imread(str(file))[..., ::-1] for file in files])
+    return load_embedder(model).embed(pixels), np.array([file.parent.name for file in files])

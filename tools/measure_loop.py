@@ -35,7 +35,7 @@ def bare(recipe: Recipe, steps: int, optimize: bool, half: bool) -> float:
     schedule = recipe.schedule
     net = build_model(recipe.student.name, **recipe.student.settings).train()
     net.to(memory_format=torch.channels_last)
-    [optimizer] = make_optimizers(net, [net], schedule.optimizer, schedule.rate, schedule.decay)
+    optimizers = make_optimizers(net, [net], schedule.optimizer, schedule.rate, schedule.decay)
     size = net.input.size
     planes = torch.randn(schedule.batch, 3, size, size).to(memory_format=torch.channels_last)
     wanted = torch.randn(schedule.batch, net.dim)
@@ -45,7 +45,7 @@ def bare(recipe: Recipe, steps: int, optimize: bool, half: bool) -> float:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             out = net(planes)
         (1 - torch.cosine_similarity(out.float(), wanted)).mean().backward()
-        if optimize:
+        for optimizer in optimizers if optimize else ():
             optimizer.step()
         net.zero_grad(set_to_none=True)
     return steps * schedule.batch / (time.perf_counter() - started)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from facekd.distill.losses import Loss, check_settings, loss_class
 from facekd.errors import FacekdError, InputOutput, RecipeError
+from facekd.models import check_model
 from facekd.training import Augmentation, Mixing, Plan, Precision
 from facekd.training.schedule import OptimizerName, Shape
 
@@ -229,6 +230,7 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
         faults.append("data: name at least one folder or pack in labelled or unlabelled")
     if data.get("heldout") and not data.get("labelled"):
         faults.append("data.heldout: its identities must be in labelled data")
+    faults += _faults_of_network("student", _table(raw.get("student")).get("name"), raw.get("student"))
     faults += _faults_of_views(raw, teacher) + _faults_of_teacher(teacher)
     sampling, batch = _table(raw.get("sampling")), _table(raw.get("schedule")).get("batch", 128)
     people, crops = sampling.get("people", 0), sampling.get("crops", 4)
@@ -274,6 +276,7 @@ def _faults_of_teacher(teacher: Any) -> list[str]:
         faults.append("teacher.gate: view 0 of a teacher that learns along means nothing: leave it out")
     if table.get("rule") == "clean-view" and not _cached(teacher):
         faults.append('teacher.rule = "clean-view": the targets of crops are cached: targets = "cached"')
+    faults += _faults_of_network("teacher", table.get("network"), teacher)
     for entry in _entries(table.get("loss")):
         loss, told = _named_loss(entry)
         faults += [f"teacher.{fault}" for fault in told]
@@ -282,6 +285,16 @@ def _faults_of_teacher(teacher: Any) -> list[str]:
                 f"teacher.loss '{entry['name']}' needs a teacher; a teacher learns from labels alone"
             )
     return faults
+
+
+def _faults_of_network(which: str, name: Any, table: Any) -> list[str]:
+    """A network that there is, with settings that it has."""
+    try:
+        if isinstance(name, str):
+            check_model(name, _table(_table(table).get("settings")))
+    except FacekdError as error:
+        return [f"{which}: " + str(error).replace("\n", ". ")]
+    return []
 
 
 def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool) -> list[str]:

@@ -22,6 +22,7 @@ from facekd.models import FaceNet, Teacher, build_model, start_from, to_planes, 
 from facekd.runtime import threads_available
 from facekd.training import (
     Choice,
+    Diverged,
     Judge,
     Progress,
     RunFolder,
@@ -177,7 +178,7 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
         people, each = recipe.sampling.people, recipe.sampling.crops
         order = PeopleOrder(crops.labels, people, each, count, recipe.seed, recipe.mirror)
     share = max(1, schedule.batch // processes())
-    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, workers)
+    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, workers, threads)
     # views are mixed by chance, each process's by its own
     torch.manual_seed(recipe.seed + rank())
     return _Ready(task, len(crops), loader, order, judge, sight.teacher, label_seconds)
@@ -252,7 +253,14 @@ def _judge(recipe: Recipe, device: str) -> Judge | None:
 
     def judge(student: nn.Module) -> float:
         assert isinstance(student, FaceNet)
-        return float(all_pairs(embed_crops(student, held, device), held.labels).tar_at(1e-3))
+        rows = embed_crops(student, held, device)
+        lost = int((~np.isfinite(rows)).any(axis=1).sum())
+        if lost:
+            raise Diverged(
+                f"the student gives no numbers any more for {lost} of {len(rows)} held-out crops",
+                "Lower the learning rate.",
+            )
+        return float(all_pairs(rows, held.labels).tar_at(1e-3))
 
     return judge
 

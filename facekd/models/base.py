@@ -102,12 +102,16 @@ def build_model(name: str, **settings: Any) -> FaceNet:
 
     Raises `UsageError` for an unknown name (with the known ones) or an unknown setting.
     """
-    build = _MODELS[name]
-    known = inspect.signature(build).parameters
+    check_model(name, settings)
+    return _MODELS[name](**settings)
+
+
+def check_model(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a network, or a setting of it, that there is not; nothing is built."""
+    known = inspect.signature(_MODELS[name]).parameters
     for key in settings:
         if key not in known:
             raise UsageError(f"model '{name}' has no setting '{key}'", f"It has: {', '.join(known)}.")
-    return build(**settings)
 
 
 def to_planes(
@@ -117,8 +121,7 @@ def to_planes(
     pixels = torch.as_tensor(views).to(device)
     if spec.colour == "bgr":
         pixels = pixels.flip(-1)
-    planes = pixels.permute(0, 3, 1, 2).float()
-    return (planes - spec.mean) / spec.std
+    return pixels.permute(0, 3, 1, 2).float().sub_(spec.mean).div_(spec.std)
 
 
 def torch_device(name: str) -> torch.device:

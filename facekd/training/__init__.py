@@ -2,7 +2,7 @@
 
 from facekd.training.augment import Augmentation
 from facekd.training.checkpoint import RunFolder, load_weights
-from facekd.training.loop import Judge, Plan, Progress, StepResult, Task, fit
+from facekd.training.loop import Diverged, Judge, Plan, Progress, StepResult, Task, fit
 from facekd.training.mixing import Mixing
 from facekd.training.precision import Choice, Precision, choose_precision
 from facekd.training.processes import (
@@ -19,6 +19,7 @@ from facekd.training.processors import share_processors
 __all__ = [
     "Augmentation",
     "Choice",
+    "Diverged",
     "Judge",
     "Mixing",
     "Plan",

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from facekd.card import write_atomically
 from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.training.board import Board, open_board
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class RunFolder:
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         self.path, self._writes = path, writes
+        self._board: Board | None = None
         self.checkpoints = path / "checkpoints"
 
     @classmethod
@@ -126,11 +128,22 @@ class RunFolder:
         return (self.checkpoints / which).is_dir()
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append one line to ``metrics.jsonl``."""
+        """Append one line to ``metrics.jsonl``, and its numbers to the board if there is one."""
         if not self._writes:
             return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        if self._board:
+            self._board.add(record)
+
+    def show_on_board(self) -> None:
+        """From now on write for TensorBoard too, below ``tensorboard/``, where that is installed."""
+        self._board = open_board(self.path / "tensorboard") if self._writes else None
+
+    def flush(self) -> None:
+        """Bring to disk what the board still holds."""
+        if self._board:
+            self._board.flush()
 
     def note(self, text: str) -> None:
         """Append a line with the time to ``train.log``."""

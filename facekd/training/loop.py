@@ -113,12 +113,14 @@ def fit(
     task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learning: Any = task
     optimizers = make_optimizers(task, learning.networks, plan.optimizer, plan.rate, plan.decay)
+    clipped = [p for p in task.parameters() if p.requires_grad and id(p) not in _sparse(optimizers)]
     module, *wrapped = fabric.setup(task, *optimizers)
     module.mark_forward_method("step")
     state = _State(learning, optimizers, plan)
     first = state.restore(run) if resume and run.has("last") else 0
     marks = {math.ceil(plan.steps * k / plan.evaluations) for k in range(1, plan.evaluations + 1)}
     clock = _Clock()
+    run.show_on_board()
     task.train()
     for step, batch in enumerate(loader.batches(_own_views(order, plan, first)), start=first + 1):
         progress = (step - 1) / plan.steps
@@ -131,7 +133,7 @@ def fit(
         if len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0):
             run.log({"step": step, "gradient_share": gradient_shares(result.terms, state.student)})
         fabric.backward(result.loss)
-        norm = fabric.clip_gradients(module, wrapped[0], max_norm=plan.clip) if plan.clip else None
+        norm = nn.utils.clip_grad_norm_(clipped, plan.clip, foreach=True) if plan.clip else None
         for optimizer in wrapped:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -146,7 +148,14 @@ def fit(
             clock.pause()
         if stop_after is not None and step - first >= stop_after:
             break
+    run.flush()
     return plan.steps * plan.batch
+
+
+def _sparse(optimizers: list[torch.optim.Optimizer]) -> set[int]:
+    """The parameters whose gradients are of a few rows: no clipping reaches them."""
+    sparse = [o for o in optimizers if isinstance(o, torch.optim.SparseAdam)]
+    return {id(p) for o in sparse for group in o.param_groups for p in group["params"]}
 
 
 def _own_views(order: Order, plan: Plan, first: int) -> Iterator[View]:

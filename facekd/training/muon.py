@@ -10,7 +10,7 @@ hardware emulates at a tenth of the speed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,74 +21,70 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for parameters of two or more dimensions (a convolution is the matrix [outputs,
-    inputs x height x width]), AdamW with betas 0.9 and 0.95 for the others, and for all of a group
-    whose ``matrices`` is false: classifiers over thousands of identities are not hidden layers."""
+    """Muon for parameters of two or more dimensions; a convolution is the matrix [outputs, inputs x
+    height x width]."""
 
     def __init__(self, params: Any, lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
-        settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "matrices": True}
-        super().__init__(params, settings)
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One step; ``closure`` is not used."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
+            moved = [p for p in group["params"] if p.grad is not None]
+            ahead = [self._ahead(parameter, group["momentum"]) for parameter in moved]
+            for parameter, update in zip(moved, orthogonal(ahead), strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                if parameter.ndim >= 2 and group["matrices"]:
-                    self._matrix_step(parameter, group)
-                else:
-                    self._vector_step(parameter, group)
+                size = 0.2 * math.sqrt(max(update.shape))
+                as_matrix(parameter).add_(update, alpha=-group["lr"] * size)
 
-    def _matrix_step(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _ahead(self, parameter: Tensor, momentum: float) -> Tensor:
+        """Nesterov's momentum as a matrix, in the order of the parameter's memory, whatever that of
+        its gradient is."""
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
-        momentum, gradient = state["momentum"], parameter.grad
-        assert gradient is not None
-        momentum.lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(momentum, group["momentum"])  # Nesterov
-        matrix = ahead.reshape(len(ahead), -1)
-        update = orthogonal(matrix).reshape(parameter.shape)
-        parameter.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)))
-
-    def _vector_step(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        behind: Tensor = state["momentum"]
         gradient = parameter.grad
         assert gradient is not None
-        state["step"] += 1
-        steps = state["step"].item()
-        state["mean"].lerp_(gradient, 0.1)
-        state["square"].lerp_(gradient.square(), 0.05)
-        mean = state["mean"] / (1 - 0.9**steps)
-        root = (state["square"] / (1 - 0.95**steps)).sqrt_().add_(1e-8)
-        parameter.addcdiv_(mean, root, value=-group["lr"])
+        behind.lerp_(gradient, 1 - momentum)
+        return as_matrix(behind.lerp(gradient, 1 - momentum))
 
 
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest half-orthogonal matrix to ``matrix`` [R, C], about: a Newton-Schulz iteration
-    leaves its singular vectors and brings its singular values to between 0.7 and 1.2.
+def as_matrix(weight: Tensor) -> Tensor:
+    """``weight`` [R, ...] as a matrix [R, C] that shares its memory, columns in the order of that:
+    which column is which is all the same to what is orthogonal."""
+    if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
+        weight = weight.permute(0, 2, 3, 1)
+    return weight.view(len(weight), -1)
+
+
+def orthogonal(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+    """The nearest half-orthogonal matrix to each of ``matrices`` [R, C], about: a Newton-Schulz
+    iteration leaves its singular vectors and brings its singular values to between 0.7 and 1.2.
 
     All factors are polynomials of the Gram matrix, so they commute: the iteration runs on that
-    square alone, and the long side is multiplied twice instead of ten times.
+    square alone, and the long side is multiplied twice instead of ten times. The square needs
+    float32: gradients have a few large singular values, beside which bf16 loses the small ones
+    that the iteration lifts (a short run ended at half the TAR).
     """
+    found = []
+    for matrix in matrices:
+        x = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().T
+        x = x / (x.norm() + 1e-7)
+        x = (_factors(x @ x.T, steps) @ x).to(matrix.dtype)
+        found.append(x if matrix.shape[0] <= matrix.shape[1] else x.T)
+    return found
+
+
+def _factors(gram: Tensor, steps: int) -> Tensor:
+    """What the iteration multiplies a matrix by whose Gram matrix is ``gram`` [R, R]."""
     a, b, c = _QUINTIC
-    x = matrix.float()
-    wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.T
-    x = x / (x.norm() + 1e-7)
-    gram = x @ x.T
-    factors = None
+    factors: Tensor | None = None
     for step in range(steps):
         factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal().add_(a)
         factors = factor if factors is None else factor @ factors
         if step < steps - 1:
             gram = factor @ gram @ factor
-    x = x if factors is None else factors @ x
-    return (x if wide else x.T).to(matrix.dtype)
+    return gram if factors is None else factors

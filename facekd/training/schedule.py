@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -30,33 +30,33 @@ def rate_at(progress: float, warmup: float, shape: Shape) -> float:
 def make_optimizers(
     task: nn.Module, networks: Sequence[nn.Module], name: OptimizerName, rate: float, decay: float
 ) -> list[torch.optim.Optimizer]:
-    """Muon, AdamW, or SGD with Nesterov momentum 0.9, for all that ``task`` learns, of which
-    ``networks`` are parts; biases and norms are not decayed.
+    """Muon with AdamW, AdamW, or SGD with Nesterov momentum 0.9, for all that ``task`` learns, of
+    which ``networks`` are parts; biases and norms are not decayed.
 
     Muon (Jordan et al., 2024) moves each weight matrix of ``networks`` by its orthogonalised
     momentum, with the step sizes of AdamW; convolutions count as matrices. Vectors, and what else
-    is learned (classifiers, projectors), are left to AdamW. Sparse embeddings (classifiers of which
-    each step samples a part) have an Adam of their own, which touches only the rows of a step.
+    is learned (classifiers, projectors), are left to AdamW with betas 0.9 and 0.95. Sparse
+    embeddings (classifiers of which each step samples a part) have an Adam of their own, which
+    touches only the rows of a step.
     """
     inside = {id(p) for net in networks for p in net.parameters()}
     rows = [m.weight for m in task.modules() if isinstance(m, nn.Embedding) and m.sparse]
     apart = {id(p) for p in rows}
     chosen = [p for p in task.parameters() if p.requires_grad and id(p) not in apart]
     hidden = [p for p in chosen if p.ndim > 1 and id(p) in inside]
-    groups: list[dict[str, Any]] = [
-        {"params": hidden, "weight_decay": decay},
-        {"params": [p for p in chosen if p.ndim <= 1], "weight_decay": 0.0},
-    ]
     others = [p for p in chosen if p.ndim > 1 and id(p) not in inside]
-    if others:
-        groups.append({"params": others, "weight_decay": decay})
-        if name == "muon":
-            groups[-1]["matrices"] = False
-    main: torch.optim.Optimizer
+    vectors = {"params": [p for p in chosen if p.ndim <= 1], "weight_decay": 0.0}
+    made: list[torch.optim.Optimizer]
     if name == "muon":
-        main = Muon(groups, lr=rate)
-    elif name == "sgd":
-        main = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+        made = [Muon(hidden, lr=rate, weight_decay=decay)]
+        left = [{"params": others, "weight_decay": decay}, vectors]
+        left = [group for group in left if group["params"]]
+        if left:
+            made.append(torch.optim.AdamW(left, lr=rate, betas=(0.9, 0.95), fused=True))
     else:
-        main = torch.optim.AdamW(groups, lr=rate, fused=True)
-    return [main, torch.optim.SparseAdam(rows, lr=rate)] if rows else [main]
+        groups = [{"params": [*hidden, *others], "weight_decay": decay}, vectors]
+        if name == "sgd":
+            made = [torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)]
+        else:
+            made = [torch.optim.AdamW(groups, lr=rate, fused=True)]
+    return [*made, torch.optim.SparseAdam(rows, lr=rate)] if rows else made

@@ -8,6 +8,7 @@ generator with a state, so a run resumes exactly where it stopped, whatever the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -114,24 +115,50 @@ class PeopleOrder:
 
 
 class _Views(Dataset):
-    def __init__(self, crops: CropSet, augmentation: Augmentation, seed: int) -> None:
+    def __init__(self, crops: CropSet, augmentation: Augmentation, seed: int, threads: int = 1) -> None:
         self.crops, self.augmentation, self.seed = crops, augmentation, seed
+        self.threads = threads
+        self._pool: ThreadPoolExecutor | None = None
 
     def __getitem__(self, view: View) -> NDArray[np.uint8]:
         pixels = self.augmentation.view(self.crops.read(view.crop), (self.seed, view.crop, view.number))
         return pixels[:, ::-1] if view.mirrored else pixels
 
     def __getitems__(self, views: list[View]) -> list[Any]:
-        return [np.stack([self[view] for view in views]), views]
+        size = self.crops.size
+        made = np.empty((len(views), size, size, 3), np.uint8)
+
+        def fill(places: range) -> None:
+            for place in places:
+                made[place] = self[views[place]]
+
+        threads = min(self.threads, len(views))
+        if threads == 1:
+            fill(range(len(views)))
+        else:
+            # OpenCV works without the interpreter's lock, so threads decode side by side
+            pool = self._pool = self._pool or ThreadPoolExecutor(self.threads - 1)
+            others = [pool.submit(fill, range(k, len(views), threads)) for k in range(1, threads)]
+            fill(range(0, len(views), threads))
+            for other in others:
+                other.result()
+        return [made, views]
 
 
 class ViewLoader:
-    """Batches of views, decoded and augmented in ``workers`` processes."""
+    """Batches of views, decoded and augmented in ``workers`` processes, or without any by ``threads``
+    of this one, between its steps."""
 
     def __init__(
-        self, crops: CropSet, augmentation: Augmentation, seed: int, batch: int, workers: int = 1
+        self,
+        crops: CropSet,
+        augmentation: Augmentation,
+        seed: int,
+        batch: int,
+        workers: int = 1,
+        threads: int = 1,
     ) -> None:
-        self._data = _Views(crops, augmentation, seed)
+        self._data = _Views(crops, augmentation, seed, 1 if workers else threads)
         self._batch, self._workers = batch, workers
         self._labels = torch.from_numpy(crops.labels)
 

@@ -5,10 +5,12 @@
 
 Trains a student for every method of `tools/methods.toml` and every seed into a run folder of its
 own (a finished one is kept, one that was cut short goes on), exports each, and evaluates all of
-them by LFW's protocol on aligned crops. Prints a Markdown table, means over the seeds: TAR on the
-recipe's held-out people that choose, LFW accuracy, all-pairs TAR, the difference to the first
-method in LFW accuracy with its 95 % interval over the pairs, and images a second. Intervals of
-TARs are those of the first seed, over identities.
+them by LFW's protocol on aligned crops. With `--rate-steps 60` every method is then timed over so
+many steps, one after the other, which wants an idle machine.
+
+Prints a Markdown table, means over the seeds: TAR on the recipe's held-out people that choose, LFW
+accuracy, all-pairs TAR, the difference to the first method in LFW accuracy with its 95 % interval
+over the pairs, and images a second. Intervals of TARs are those of the first seed, over identities.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ import click
 import numpy as np
 
 from facekd.cli.output import progress, say
-from facekd.distill import Recipe, heldout_crops, read_recipe
+from facekd.distill import Recipe, Report, heldout_crops, read_recipe, run_recipe
 from facekd.distill.recipe import check_recipe
 from facekd.errors import UsageError
 from facekd.export import export
@@ -32,15 +35,16 @@ from facekd.runtime import load_embedder
 from facekd.training import Augmentation, RunFolder
 from facekd.verification import OperatingPoint, all_pairs, open_protocol
 from facekd.workflows.evaluate import Evaluation, ModelResult, evaluate
-from facekd.workflows.train import train
+from facekd.workflows.train import cache_folder, train
 
 
 def changed(
     base: Recipe, method: dict[str, Any], images: int | None, seed: int, with_maps: str | None = None
 ) -> Recipe:
     """The base recipe with a method's losses and ``sampling``; ``teacher = false`` is the baseline,
-    ``clean`` leaves the augmentation out, ``maps`` asks the teacher ``with_maps`` at every step."""
-    unknown = set(method) - {"name", "loss", "teacher", "clean", "maps", "sampling"}
+    ``clean`` leaves the augmentation out, ``maps`` asks the teacher ``with_maps`` at every step,
+    ``share`` is that of the crops which are used, ``rule`` what the teacher labels."""
+    unknown = set(method) - {"name", "loss", "teacher", "clean", "maps", "sampling", "share", "rule"}
     if unknown:
         raise UsageError(f"method '{method.get('name')}': no such setting: {', '.join(sorted(unknown))}")
     recipe = base if method.get("teacher", True) else base.without_teacher()
@@ -52,6 +56,9 @@ def changed(
     if method.get("clean"):
         raw["augmentation"] = Augmentation().model_dump()
     raw["sampling"] = method.get("sampling", raw["sampling"])
+    raw["data"]["share"] = method.get("share", raw["data"]["share"])
+    if "rule" in method:
+        raw["teacher"]["rule"] = method["rule"]
     if method.get("maps"):
         if with_maps is None:
             raise UsageError(f"method '{method['name']}' needs --teacher-with-maps")
@@ -94,9 +101,15 @@ def difference(reference: list[ModelResult], other: list[ModelResult]) -> tuple[
     return float(each.mean()), float(1.96 * each.std(ddof=1) / math.sqrt(each.size))
 
 
-def rate_of(folder: Path) -> float:
-    """Images a second over a run."""
-    return float([r["images_per_second"] for r in RunFolder(folder).metrics() if "loss" in r][-1])
+def rate_of(recipe: Recipe, steps: int) -> float:
+    """Images a second over ``steps`` steps, begun anew; its start and first step are not counted."""
+    quiet = Report(lambda text: None, lambda done, total: None, lambda step: None)
+    with tempfile.TemporaryDirectory() as folder:
+        run_recipe(recipe, Path(folder) / "run", quiet, cache=cache_folder() / "targets", stop_after=steps)
+        logged = [r for r in RunFolder(Path(folder) / "run").metrics() if "loss" in r]
+    return float(
+        (logged[-1]["images"] - logged[0]["images"]) / (logged[-1]["seconds"] - logged[0]["seconds"])
+    )
 
 
 def percent(points: list[OperatingPoint]) -> str:
@@ -115,6 +128,7 @@ def percent(points: list[OperatingPoint]) -> str:
 @click.option("--only", multiple=True, help="Only methods of this name (and the first).")
 @click.option("--images", type=int, default=None, help="Images seen by every run.")
 @click.option("--seeds", type=int, multiple=True, default=(0, 1), show_default=True)
+@click.option("--rate-steps", type=click.IntRange(40), default=None, help="Time every method over so many.")
 @click.option("--teacher-with-maps", default=None, help="A torch teacher, for the methods that need maps.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Aligned crops.")
 @click.option("--pairs", type=click.Path(exists=True, path_type=Path), required=True)
@@ -125,6 +139,7 @@ def main(
     only: tuple[str, ...],
     images: int | None,
     seeds: tuple[int, ...],
+    rate_steps: int | None,
     teacher_with_maps: str | None,
     data: Path,
     pairs: Path,
@@ -147,7 +162,9 @@ def main(
         found: Evaluation = evaluate(list(files.values()), protocol, data, detector=None, advance=advance)
     results = dict(zip(files, found.models, strict=True))
     held = {key: heldout_point(base, path) for key, path in files.items()}
-    write(out / "table.md", out / "table.json", [m["name"] for m in chosen], seeds, files, results, held)
+    names = [m["name"] for m in chosen]
+    rates = {name: rate_of(recipes[name, seeds[0]], rate_steps) for name in names} if rate_steps else {}
+    write(out / "table.md", out / "table.json", names, seeds, results, held, rates)
 
 
 def write(
@@ -155,9 +172,9 @@ def write(
     numbers: Path,
     names: list[str],
     seeds: tuple[int, ...],
-    files: dict[tuple[str, int], Path],
     results: dict[tuple[str, int], ModelResult],
     held: dict[tuple[str, int], OperatingPoint],
+    rates: dict[str, float],
 ) -> None:
     """The table as Markdown, to the terminal too, and its numbers as JSON."""
     lines = [
@@ -172,12 +189,11 @@ def write(
         points = {fmr: [_all_pairs(m, fmr) for m in mine] for fmr in (1e-3, 1e-4)}
         accuracy = 100 * float(np.mean([m.result.accuracy.mean for m in mine]))
         more, half = difference(first, mine)
-        rate = float(np.mean([rate_of(files[name, seed].parent) for seed in seeds]))
         against = "-" if name == names[0] else f"{more:+.2f} [{more - half:+.2f}, {more + half:+.2f}]"
         choosing = [held[name, seed] for seed in seeds]
         lines.append(
             f"| {name} | {percent(choosing)} | {accuracy:.2f} | {percent(points[1e-3])} "
-            f"| {percent(points[1e-4])} | {against} | {rate:.0f} |"
+            f"| {percent(points[1e-4])} | {against} | {f'{rates[name]:.0f}' if rates else '-'} |"
         )
         rows.append(
             {
@@ -186,7 +202,7 @@ def write(
                 "heldout": [p.to_dict() for p in choosing],
                 "lfw": [m.result.to_dict() for m in mine],
                 "difference": None if name == names[0] else {"points": more, "half_interval": half},
-                "images_per_second": rate,
+                "images_per_second": rates.get(name),
             }
         )
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")

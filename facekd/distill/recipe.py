@@ -35,6 +35,8 @@ class Data(_Table):
     doubts: Path | None = None
     #: the most crops of one identity that are used; the others are left out
     cap: int | None = Field(None, ge=1)
+    #: the share of the crops that is used, chosen by their names
+    share: float = Field(1.0, gt=0, le=1)
     #: a list of identities of ``labelled`` that are never trained on: its odd lines choose
     #: checkpoints, its even lines calibrate
     heldout: Path | None = None

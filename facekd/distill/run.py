@@ -206,6 +206,9 @@ def training_crops(recipe: Recipe) -> CropSet:
     data = recipe.data
     exclude = (*data.exclude, data.heldout) if data.heldout else data.exclude
     crops = open_crops(data.labelled, data.unlabelled, data.merge, exclude, data.doubts)
+    crops = crops.sampled(data.share) if data.share < 1 else crops
+    if not len(crops):
+        raise UsageError(f"data.share = {data.share:g} leaves no crop")
     return crops.capped(data.cap) if data.cap else crops
 
 

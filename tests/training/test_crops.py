@@ -11,7 +11,7 @@ import pytest
 
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.training.data import open_crops
-from facekd.training.data.crops import open_identities
+from facekd.training.data.crops import CropSet, open_identities
 
 
 def write_crop(path: Path, value: int, side: int = 112) -> None:
@@ -134,3 +134,15 @@ def test_the_given_packs_split_as_stated(faces: Path) -> None:
     mated = int((counts * (counts - 1) // 2).sum())
     assert mated == 84_367
     assert round((6741 * 6740 // 2 - mated) / 1e6, 1) == 22.6
+
+
+def test_a_share_of_the_crops_lies_within_a_larger_one() -> None:
+    names = tuple(f"p{k % 40}/{k}.png" for k in range(2000))
+    crops = CropSet((), np.zeros(2000, np.int32), names, np.arange(2000) % 40, tuple(map(str, range(40))))
+    small, large = (set(crops.sampled(share).names) for share in (0.1, 0.5))
+    assert small < large < set(names)
+    # binomial: within five deviations
+    assert abs(len(small) - 200) < 5 * (2000 * 0.1 * 0.9) ** 0.5
+    assert abs(len(large) - 1000) < 5 * (2000 * 0.25) ** 0.5
+    alone = crops.take(crops.labels < 7).sampled(0.1)
+    assert set(alone.names) == {n for n in small if int(n[1:].split("/")[0]) < 7}

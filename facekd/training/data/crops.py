@@ -86,6 +86,13 @@ class CropSet:
             self.size,
         )
 
+    def sampled(self, share: float) -> CropSet:
+        """About ``share`` of the crops, chosen by a hash of their names: a smaller share is a part of
+        a larger one, and which of the labelled are in it does not depend on the others."""
+        limit = int(share * 2**64)
+        drawn = (hashlib.sha256(name.encode()).digest()[:8] for name in self.names)
+        return self.take(np.array([int.from_bytes(d, "big") < limit for d in drawn]))
+
     def capped(self, most: int) -> CropSet:
         """At most ``most`` crops of every identity, evenly spaced among its own; crops without a
         label all stay."""

@@ -93,7 +93,9 @@ def _fill(targets: TargetCache, numbers: range, asking: Asking, teacher: str) ->
     total = targets.missing(numbers)
     if total:
         asking.say(f"{teacher} labels {total:,} views (kept in {targets.folder.name})")
-        targets.fill(numbers, asking.workers, lambda done: asking.labelled(done, total))
+        targets.fill(
+            numbers, asking.workers, lambda done: asking.labelled(done, total), threads=asking.threads
+        )
 
 
 def _needs_first_view(recipe: Recipe) -> bool:

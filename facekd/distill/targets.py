@@ -47,12 +47,17 @@ class TargetCache:
         return sum(len(self._crops) - self._done(number) for number in numbers)
 
     def fill(
-        self, numbers: range, workers: int = 1, tell: Callable[[int], None] | None = None, batch: int = 64
+        self,
+        numbers: range,
+        workers: int = 1,
+        tell: Callable[[int], None] | None = None,
+        batch: int = 64,
+        threads: int = 1,
     ) -> None:
         """Label all views of ``numbers`` that have no target yet; ``tell`` gets counts done."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "contract.json", json.dumps(self._contract, indent=1).encode())
-        loader = ViewLoader(self._crops, self._augmentation, self._seed, batch, workers)
+        loader = ViewLoader(self._crops, self._augmentation, self._seed, batch, workers, threads)
         for number in numbers:
             done, total = self._done(number), len(self._crops)
             if done == total:

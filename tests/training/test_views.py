@@ -66,15 +66,15 @@ def test_fresh_views_of_people_and_too_few_of_them() -> None:
         PeopleOrder(LABELS, people=4, each=2, count=0, seed=1, mirror=False)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_the_loader_gives_the_views_in_order(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "threads"), [(0, 1), (0, 3), (2, 1)])
+def test_the_loader_gives_the_views_in_order(tmp_path: Path, workers: int, threads: int) -> None:
     for person in ("a", "b"):
         for number in range(3):
             write_crop(tmp_path / "set" / person / f"{number}.png", 30 * number)
     crops = open_crops([tmp_path / "set"])
     augmentation = Augmentation(shift=2, colour=0.2)
     wanted = [View(4, 1, False), View(0, 0, True), View(2, 3, True), View(5, 0, False), View(1, 1, True)]
-    batches = list(ViewLoader(crops, augmentation, 9, 2, workers).batches(wanted))
+    batches = list(ViewLoader(crops, augmentation, 9, 2, workers, threads).batches(wanted))
     assert [len(batch.labels) for batch in batches] == [2, 2, 1]
     flat = [pixels for batch in batches for pixels in batch.views.numpy()]
     for view, pixels in zip(wanted, flat, strict=True):

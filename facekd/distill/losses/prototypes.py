@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
+
+from torch import Tensor
 
 from facekd.distill.losses.answers import ClassMeans
 from facekd.distill.losses.base import Example, Loss, Setting, Terms, classes_of, register_loss, zero_like
@@ -20,6 +22,7 @@ class Prototypes(Loss):
     that of `arcface`.
     """
 
+    name: ClassVar[str] = "prototypes"
     needs_labels = True
     needs_means = True
 
@@ -32,19 +35,24 @@ class Prototypes(Loss):
         balance: float = 0.0,
     ) -> None:
         super().__init__()
-        check_margin("prototypes", setting.classes, kind, margin, scale, balance)
+        check_margin(self.name, setting.classes, kind, margin, scale, balance)
         self.class_weights = balanced_weights(setting.classes, balance)
         self.kind, self.margin, self.scale = kind, margin, scale
         self.classes = setting.classes
         self.means = ClassMeans(setting)
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
+        assert teacher is not None
         wanted = classes_of(self.classes, example.labels)
         chosen = wanted >= 0
         if not chosen.any():
-            return {"prototypes": zero_like(student)}
-        wanted = wanted[chosen]
+            return {self.name: zero_like(student)}
+        wanted, own = wanted[chosen], example.own[chosen]
         weights = None if self.class_weights is None else self.class_weights.to(wanted.device)[wanted]
-        cosines = self.means.of_student(student.embedding[chosen], wanted, example.own[chosen])
-        loss = margin_softmax(cosines, wanted, self.kind, self.margin, self.scale, weights)
-        return {"prototypes": loss}
+        cosines = self.means.of_student(student.embedding[chosen], wanted, own)
+        margins = self.margins(teacher.embedding[chosen], wanted, own)
+        return {self.name: margin_softmax(cosines, wanted, self.kind, margins, self.scale, weights)}
+
+    def margins(self, targets: Tensor, wanted: Tensor, own: Tensor) -> float | Tensor:
+        """The margin of every crop, or [N, 1], by its target [N, D] and its class [N]."""
+        return self.margin

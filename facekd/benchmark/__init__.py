@@ -4,10 +4,10 @@ from facekd.benchmark.accuracy import accuracy_of, roc_words
 from facekd.benchmark.counts import ModelCounts, count_model, model_files
 from facekd.benchmark.machine import Machine, this_machine
 from facekd.benchmark.measure import BATCH, footprints, settings_for, time_models
-from facekd.benchmark.report import Cell, FacePair, Page, Picture, Section, Table, write_page
 from facekd.benchmark.results import Accuracy, Benchmark, HardPair, ModelResult, Protocol, Rate
 from facekd.benchmark.sections import headlines, write_report
 from facekd.benchmark.table import side_by_side
+from facekd.verification.page import Cell, FacePair, Page, Picture, Section, Table, write_page
 
 __all__ = [
     "BATCH",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.benchmark.results import Accuracy, HardPair, Rate
+from facekd.verification.hardest import hardest_listed
 
 if TYPE_CHECKING:
     from facekd.verification.intervals import Interval
@@ -97,12 +97,7 @@ def hardest_pairs(
 ) -> tuple[HardPair, ...]:
     """The mated pairs that score lowest, then the non-mated ones that score highest."""
 
-    def worst(kind: NDArray[np.bool_], sign: int) -> Sequence[int]:
-        places = np.flatnonzero(kind & np.isfinite(scores))
-        return [int(p) for p in places[np.argsort(sign * scores[places], kind="stable")[:HARDEST]]]
-
-    chosen = [*worst(mated, 1), *worst(~mated, -1)]
     return tuple(
-        HardPair(protocol.pairs[p].first, protocol.pairs[p].second, bool(mated[p]), float(scores[p]))
-        for p in chosen
+        HardPair(pair.first, pair.second, pair.mated, pair.score)
+        for pair in hardest_listed(protocol.compared, scores, mated, HARDEST)
     )

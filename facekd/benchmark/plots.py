@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.benchmark.report import Picture
 from facekd.benchmark.results import Accuracy, Benchmark, ModelResult
 from facekd.benchmark.words import milliseconds
+from facekd.verification.drawing import DASHES, Drawing, Theme, short_name
 from facekd.verification.operating import FEWEST_FALSE_MATCHES
+from facekd.verification.page import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-#: inches; narrow, so that the letters stay legible on a phone
-WIDTH = 5.2
-_DASHES = ("-", "--", "-.", ":")
 _ROC_POINTS = 400
 _BINS = 60
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of one screen; ``series`` are told apart by colour-blind readers too (Okabe, Ito)."""
-
-    ink: str
-    grid: str
-    series: tuple[str, ...]
-
-
-LIGHT = Theme("#1d2530", "#d5dae1", ("#0072b2", "#d55e00", "#00805a", "#a8508a", "#7a6a00", "#555555"))
-DARK = Theme("#e6eaf0", "#3a4350", ("#56b4e9", "#f5935a", "#3fcf9f", "#e39bc6", "#e5d54a", "#b5b5b5"))
-
-Draw = Callable[["Axes", Theme], None]
 
 
 def latency_picture(benchmark: Benchmark) -> Picture:
@@ -50,7 +28,7 @@ def latency_picture(benchmark: Benchmark) -> Picture:
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (model, setting) in enumerate(rows):
             timing = model.timing(setting)
-            colour = theme.series[benchmark.models.index(model) % len(theme.series)]
+            colour = theme.colour(benchmark.models.index(model))
             axes.barh(place, timing.median * 1e3, height=0.62, color=colour)
             axes.plot([timing.median * 1e3, timing.p95 * 1e3], [place, place], color=theme.ink, lw=1.2)
             axes.plot([timing.p95 * 1e3], [place], "|", color=theme.ink, ms=8)
@@ -70,12 +48,13 @@ def latency_picture(benchmark: Benchmark) -> Picture:
         for m, s in rows
     )
     height = 0.95 + 0.42 * len(rows)
-    return _picture(
+    return Drawing(
+        "latency",
         draw,
         height,
         f"Bar chart of latency. {told}.",
         "Latency: the bar is the median, the whisker ends at the 95th percentile. Shorter is better.",
-    )
+    ).picture()
 
 
 def throughput_picture(benchmark: Benchmark) -> Picture:
@@ -86,7 +65,7 @@ def throughput_picture(benchmark: Benchmark) -> Picture:
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (model, setting) in enumerate(rows):
             rate = model.timing(setting).crops_per_second
-            colour = theme.series[benchmark.models.index(model) % len(theme.series)]
+            colour = theme.colour(benchmark.models.index(model))
             axes.barh(place, rate, height=0.62, color=colour)
             axes.annotate(
                 f"{rate:,.0f}", (rate, place), xytext=(6, 0), textcoords="offset points",
@@ -104,7 +83,8 @@ def throughput_picture(benchmark: Benchmark) -> Picture:
         for m, s in rows
     )
     height = 0.95 + 0.42 * len(rows)
-    return _picture(draw, height, f"Bar chart of throughput. {told}.", "Throughput. Longer is better.")
+    alt = f"Bar chart of throughput. {told}."
+    return Drawing("throughput", draw, height, alt, "Throughput. Longer is better.").picture()
 
 
 def roc_picture(models: list[tuple[str, Accuracy]], roc: str) -> Picture | None:
@@ -119,8 +99,8 @@ def roc_picture(models: list[tuple[str, Accuracy]], roc: str) -> Picture | None:
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (name, fmr, tar) in enumerate(curves):
             axes.plot(
-                fmr, tar * 100, lw=1.8, drawstyle="steps-post", label=_plain(name),
-                color=theme.series[place % len(theme.series)], ls=_DASHES[place % len(_DASHES)],
+                fmr, tar * 100, lw=1.8, drawstyle="steps-post", label=short_name(name),
+                color=theme.colour(place), ls=DASHES[place % len(DASHES)],
             )  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
@@ -135,7 +115,7 @@ def roc_picture(models: list[tuple[str, Accuracy]], roc: str) -> Picture | None:
         f"ROC over {roc}. The curves begin where {FEWEST_FALSE_MATCHES} false matches are counted; "
         "further left they would be chance."
     )
-    return _picture(draw, 3.7, alt, caption)
+    return Drawing("roc", draw, 3.7, alt, caption).picture()
 
 
 def well_counted(accuracy: Accuracy) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -172,41 +152,9 @@ def histogram_picture(name: str, accuracy: Accuracy) -> Picture:
         f"Histogram of the scores of {name}: mated comparisons have a median of "
         f"{np.median(accuracy.mated):.2f}, non-mated ones of {np.median(accuracy.non_mated):.2f}."
     )
-    return _picture(draw, 2.7, alt, f"Scores of {name}")
+    return Drawing("scores", draw, 2.7, alt, f"Scores of {name}").picture()
 
 
 def _row_name(model: ModelResult, threads: int, device: str) -> str:
     where = device if device != "cpu" else f"{threads} thread{'s' if threads > 1 else ''}"
-    return f"{_plain(model.name)}\n{where}"
-
-
-def _plain(name: str) -> str:
-    """A name that fits beside a bar, without a leading underscore, which hides a legend's entry."""
-    short = name if len(name) <= 22 else f"{name[:21]}…"
-    return f" {short}" if short.startswith("_") else short
-
-
-def _picture(draw: Draw, height: float, alt: str, caption: str) -> Picture:
-    return Picture(_svg(draw, height, LIGHT), alt, caption, dark=_svg(draw, height, DARK))
-
-
-def _svg(draw: Draw, height: float, theme: Theme) -> bytes:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    style: Any = {
-        "font.size": 10, "text.parse_math": False,
-        "svg.hashsalt": "facekd", "axes.edgecolor": theme.grid, "axes.labelcolor": theme.ink,
-        "text.color": theme.ink, "xtick.color": theme.ink, "ytick.color": theme.ink, "axes.grid": True,
-        "grid.color": theme.grid, "grid.linewidth": 0.6, "axes.axisbelow": True,
-        "axes.spines.top": False, "axes.spines.right": False,
-    }  # fmt: skip
-    with mpl.rc_context(style), warnings.catch_warnings():
-        # a name in a script that the font lacks is drawn as boxes; the table has it in full
-        warnings.simplefilter("ignore", UserWarning)
-        figure: Figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        draw(figure.subplots(), theme)
-        buffer = io.BytesIO()
-        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-    return buffer.getvalue()
+    return f"{short_name(model.name)}\n{where}"

@@ -6,16 +6,29 @@ reported. Several models stand side by side, the others compared with the first.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Interface
 
 import click
+from click.core import ParameterSource
 
-from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    EXISTING_FILE,
+    detector_option,
+    device_option,
+    json_option,
+    model_option,
+)
 from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
-    from facekd.verification import Result, ScoreResult
+    from rich.console import RenderableType
+
+    from facekd.verification import Protocol, Result
     from facekd.workflows.evaluate import Evaluation
 
 
@@ -36,10 +49,20 @@ if TYPE_CHECKING:
 @device_option
 @json_option
 @click.option("--roc", type=ANY_PATH, default=None, help="Draw the ROC into this picture (.png, .svg, .pdf).")
+@click.option(
+    "--report", type=ANY_PATH, default=None, help="Write a page of all of it, with faces, here (.html)."
+)
 @click.option("--scores", type=ANY_PATH, default=None, help="Write score,label of each pair into this CSV.")
 @click.option(
     "--from-scores", type=EXISTING_FILE, default=None, help="Judge this CSV score,label; needs no MODEL."
 )
+@click.option("--cross", is_flag=True, help="Also compare photos of one MODEL with photos of the other.")
+@click.option(
+    "--write-compatible", is_flag=True, help="With --cross: note in both cards that the models fit, if so."
+)
+@click.option("--gallery", type=ANY_PATH, default=None, help="Judge this gallery, with --probes and --model.")
+@click.option("--probes", type=EXISTING, default=None, help="Folder per person of photos for --gallery.")
+@model_option(required=False)
 def command(
     models: tuple[Path, ...],
     protocol: str | None,
@@ -52,8 +75,14 @@ def command(
     device: str,
     as_json: bool,
     roc: Path | None,
+    report: Path | None,
     scores: Path | None,
     from_scores: Path | None,
+    cross: bool,
+    write_compatible: bool,
+    gallery: Path | None,
+    probes: Path | None,
+    model: Path | None,
 ) -> None:
     """Measure the accuracy of each MODEL, an ONNX file or a TOML file that lists several.
 
@@ -62,66 +91,203 @@ def command(
              facekd evaluate student.onnx --pairs pairs.csv --data photos/ --json
              facekd evaluate student.onnx --protocol bin --data cfp_fp.bin --aligned
              facekd evaluate --from-scores scores.csv
+             facekd evaluate student.onnx teacher.onnx --cross --data lfw.zip --pairs pairs.txt
+             facekd evaluate --gallery staff.db --probes people/ --model student.onnx
     """
-    from facekd.verification import open_protocol
     from facekd.verification.groups import read_groups
-    from facekd.workflows.evaluate import (
-        check_file,
-        check_picture,
-        draw,
-        evaluate,
-        evaluate_scores,
-        find_list,
-        write_model_scores,
-    )
+    from facekd.verification.hardest import HARDEST
+    from facekd.workflows.evaluate import evaluate
 
-    if roc:
-        check_picture(roc)
+    files = _Files(roc, report, scores)
+    files.check()
     if from_scores:
-        if models or protocol or data or pairs or aligned or flip or groups or scores:
+        if models or protocol or data or pairs or aligned or flip or groups or scores or cross or gallery:
             raise click.UsageError(
-                "--from-scores judges finished scores: give it alone, or with --roc, --json."
+                "--from-scores judges finished scores: give it alone, or with --roc, --report, --json."
             )
-        judged = evaluate_scores(from_scores)
-        _answer(judged, as_json)
-        if roc:
-            draw(judged.figure(), roc)
+        _judge_scores(from_scores, files, as_json)
         return
+    if gallery or probes:
+        if (
+            models
+            or protocol
+            or data
+            or pairs
+            or flip
+            or groups
+            or scores
+            or report
+            or cross
+            or write_compatible
+        ):
+            raise click.UsageError(
+                "--gallery goes with --probes and --model, --aligned, --detector, --device, --roc and --json."
+            )
+        _judge_gallery(gallery, probes, model, None if aligned else detector, device, files, as_json)
+        return
+    if model and click.get_current_context().get_parameter_source("model") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--model goes with --gallery; other models are named without it.")
     if not models:
         raise click.UsageError("Missing argument 'MODEL...'.")
     if data is None:
         raise click.UsageError("Missing option '--data'.")
-    if scores:
-        check_file(scores)
-        if len(models) > 1:
-            raise click.UsageError("--scores writes the scores of one model: give one MODEL.")
-    name = protocol or default_protocol(pairs, data)
+    if scores and len(models) > 1:
+        raise click.UsageError("--scores writes the scores of one model: give one MODEL.")
+    chosen = read_protocol(protocol, pairs, data)
+    if scores and chosen.compared is None:
+        raise click.UsageError(f"--scores: protocol {chosen.name} keeps no score for each comparison.")
+    finder = None if aligned else detector
+    if cross or write_compatible:
+        if groups or scores or report or not cross:
+            raise click.UsageError(
+                "--cross goes with --write-compatible, and not --groups, --scores, --report."
+            )
+        _judge_cross(models, chosen, data, finder, device, flip, write_compatible, files, as_json)
+        return
+    with progress("evaluate", len(chosen.photos)) as advance:
+        found = evaluate(
+            models, chosen, data, detector=finder, device=device, flip=flip,
+            groups=read_groups(groups) if groups else None, hardest=HARDEST if report else 0,
+            advance=advance,
+        )  # fmt: skip
+    _tell_cards(found)
+    files.write(chosen, found, finder)
+    say(f"{found.photos_per_second:.1f} photos/s, from file to the embeddings of all models")
+    answer(found, as_json)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What is written beside the answer."""
+
+    roc: Path | None
+    report: Path | None
+    scores: Path | None
+
+    def check(self) -> None:
+        """Refuse what cannot be written, before hours go into its content."""
+        from facekd.workflows.evaluate import check_file, check_page, check_picture
+
+        if self.roc:
+            check_picture(self.roc)
+        if self.report:
+            check_page(self.report)
+        if self.scores:
+            check_file(self.scores)
+
+    def write(self, protocol: Protocol[Any], found: Evaluation[Any], detector: str | None) -> None:
+        from facekd.workflows.evaluate import draw, write_model_scores
+        from facekd.workflows.report import write_report
+
+        if self.roc:
+            draw(found.figure(), self.roc)
+            say(f"ROC drawn into {self.roc}")
+        if self.report:
+            write_report(self.report, found, detector)
+            say(f"page written to {self.report}")
+        if self.scores:
+            write_model_scores(self.scores, protocol, found.models[0].result)
+            say(f"scores written to {self.scores}")
+
+
+def _judge_scores(path: Path, files: _Files, as_json: bool) -> None:
+    from facekd.workflows.evaluate import draw, evaluate_scores
+    from facekd.workflows.report import write_scores_report
+
+    judged = evaluate_scores(path)
+    if files.roc:
+        draw(judged.figure(), files.roc)
+    if files.report:
+        write_scores_report(files.report, judged)
+        say(f"page written to {files.report}")
+    answer(judged, as_json)
+
+
+def _judge_gallery(
+    gallery: Path | None,
+    probes: Path | None,
+    model: Path | None,
+    detector: str | None,
+    device: str,
+    files: _Files,
+    as_json: bool,
+) -> None:
+    from facekd.workflows.evaluate import draw
+    from facekd.workflows.gallery_accuracy import evaluate_gallery
+
+    if gallery is None or probes is None or model is None:
+        raise click.UsageError("a gallery is judged with --gallery FILE, --probes DIR and --model MODEL.")
+    with progress("evaluate", None) as advance:
+        found = evaluate_gallery(model, gallery, probes, detector=detector, device=device, advance=advance)
+    if not found.has_card:
+        say(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
+    for note in found.notes:
+        say(f"note: {note}")
+    if files.roc:
+        draw(found.figure(), files.roc)
+        say(f"ROC drawn into {files.roc}")
+    answer(found, as_json)
+
+
+def _judge_cross(
+    models: tuple[Path, ...],
+    protocol: Protocol[Result],
+    data: Path,
+    detector: str | None,
+    device: str,
+    flip: bool,
+    write: bool,
+    files: _Files,
+    as_json: bool,
+) -> None:
+    from facekd.workflows.cross import check_writable, cross_evaluate, write_compatible
+    from facekd.workflows.evaluate import draw
+
+    if write:
+        check_writable(models)
+    with progress("evaluate", len(protocol.photos)) as advance:
+        found = cross_evaluate(
+            models, protocol, data, detector=detector, device=device, flip=flip, advance=advance
+        )
+    _tell_cards(found.alone)
+    if files.roc:
+        draw(found.figure(), files.roc)
+        say(f"ROC drawn into {files.roc}")
+    answer(found, as_json)
+    if write:
+        for line in write_compatible(found):
+            say(line)
+
+
+def read_protocol(name: str | None, pairs: Path | None, data: Path) -> Protocol[Result]:
+    """The protocol that was named or that the files' names suggest, with its list; tells which list it
+    found by itself."""
+    from facekd.verification import open_protocol
+    from facekd.workflows.evaluate import find_list
+
+    name = name or default_protocol(pairs, data)
     listed = pairs or find_list(name, data)
     if pairs is None and listed != data:
         say(f"list of pairs: {listed}")
-    chosen = open_protocol(name, listed)
-    if scores and chosen.compared is None:
-        raise click.UsageError(f"--scores: protocol {name} keeps no score for each comparison.")
-    with progress("evaluate", len(chosen.photos)) as advance:
-        found = evaluate(
-            models, chosen, data,
-            detector=None if aligned else detector, device=device, flip=flip,
-            groups=read_groups(groups) if groups else None, advance=advance,
-        )  # fmt: skip
+    return open_protocol(name, listed)
+
+
+def _tell_cards(found: Evaluation[Any]) -> None:
     for model in found.models:
         if not model.has_card:
             say(f"{model.file} has no card: read by insightface's convention (RGB, ArcFace template)")
-    if roc:
-        draw(found.figure(), roc)
-        say(f"ROC drawn into {roc}")
-    if scores:
-        write_model_scores(scores, chosen, found.models[0].result)
-        say(f"scores written to {scores}")
-    say(f"{found.photos_per_second:.1f} photos/s, from file to the embeddings of all models")
-    _answer(found, as_json)
 
 
-def _answer(found: Evaluation[Result] | ScoreResult, as_json: bool) -> None:
+class _Answer(Interface):
+    """What prints itself and serialises."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+    def __rich__(self) -> RenderableType: ...
+
+
+def answer(found: _Answer, as_json: bool, columns: int = 100) -> None:
+    """Print ``found`` on stdout, as tables or as one JSON document; ``columns`` is the width where
+    stdout has none of its own."""
     if as_json:
         answer_json(found.to_dict())
         return
@@ -129,8 +295,8 @@ def _answer(found: Evaluation[Result] | ScoreResult, as_json: bool) -> None:
 
     from rich.console import Console
 
-    # a pipe has no width of its own; 100 columns hold four models
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100).print(found)
+    # 100 columns hold four models
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else columns).print(found)
 
 
 def default_protocol(pairs: Path | None, data: Path) -> str:

@@ -8,8 +8,9 @@ histogram fine enough to draw the rest of the curve from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from facekd.errors import UsageError
 from facekd.verification import metrics
+from facekd.verification.influences import Influence
 from facekd.verification.intervals import (
     Interval,
     extreme_interval,
@@ -38,7 +40,15 @@ BINS_PER_UNIT = 2**14
 _TAIL_POINTS = 2000
 #: a block of scores stays in the processor's cache while it is clipped, counted and sifted
 _ROWS, _COLUMNS = 256, 1024
+#: kept scores are handled so many at a time, so that what is done to them needs little memory
+_AT_ONCE = 2**20
+#: more non-mated comparisons than these are not weighed one by one in every replicate, where there
+#: are at least so many persons
+_WALKED, _MANY = 2**18, 1000
+#: the ranks of a long tail between which its weight is drawn straight
+_LEVELS = 128
 
+Floats = NDArray[np.float64]
 Ids = NDArray[np.int32]
 
 
@@ -119,35 +129,107 @@ class AllPairs:
 
     def fmr_interval(self, threshold: float) -> Interval:
         """The 95 % interval of the FMR at a fixed threshold of `threshold_at`, persons drawn anew."""
-        matches = self.tail_people[: self.false_matches(threshold)]
-        if len(matches) == 0:
+        matches = self.false_matches(threshold)
+        if matches == 0:
             return Interval(0.0, rule_of_three(self.non_mated), "rule of three")
+        weighed = self._weigher(matches)
 
-        def rate(weights: NDArray[np.float64]) -> list[float]:
+        def rate(weights: Floats) -> list[float]:
             total = self._non_mated_weight(weights)
-            false = (weights[matches[:, 0]] * weights[matches[:, 1]]).sum()
-            return [float(false / total) if total else float("nan")]
+            return [weighed(weights) / total if total else float("nan")]
 
-        return identity_bootstrap(rate, self.photos.size, sizes=self.photos)[0]
+        by_person = self._fmr_influence(matches)
+        influence = Influence(np.zeros(by_person.size), by_person, np.empty(0))
+        return identity_bootstrap(rate, self.photos.size, influences=[influence])[0]
 
     def _tar_interval(self, fmr: float) -> Interval:
         extreme = extreme_interval(self.tar_at(fmr), np.unique(self.mated_people).size)
         if extreme is not None:
             return extreme
-        sizes = np.bincount(self.mated_people, minlength=self.photos.size)
-        return identity_bootstrap(lambda w: [self.weighted_tar_at(fmr, w)], self.photos.size, sizes=sizes)[0]
+        tar = self.drawn_tar(fmr)
+        return identity_bootstrap(
+            lambda weights: [tar(weights)], self.photos.size, influences=[self.tar_influence(fmr)]
+        )[0]
 
-    def weighted_tar_at(self, fmr: float, weights: NDArray[np.float64]) -> float:
+    def weighted_tar_at(self, fmr: float, weights: Floats) -> float:
         """`tar_at` with person i drawn ``weights`` [P] times; NaN where a class is left empty."""
-        total = self._non_mated_weight(weights)
+        return self.drawn_tar(fmr)(weights)
+
+    def drawn_tar(self, fmr: float) -> Callable[[Floats], float]:
+        """`weighted_tar_at` for many drawings.
+
+        A short tail is weighed pair by pair. In a long one of many persons w_i * w_j is taken as
+        w_i + w_j - 1, so that a sum over pairs is one over persons. What is left out of K pairs of P
+        persons, (w_i - 1)(w_j - 1), is a share of the order of 1 / P or 1 / sqrt(K), whichever is
+        more; what persons move is one of the order of 1 / sqrt(P).
+        """
         near = min(self.tail.size, 2 * metrics.allowed_false_matches(self.non_mated, fmr) + 100)
-        for depth in (near, self.tail.size):
-            pairs = self.tail_people[:depth]
-            tail_weights = weights[pairs[:, 0]] * weights[pairs[:, 1]]
-            if tail_weights.sum() > total * fmr:
-                break
-        mated_weights = weights[self.mated_people]
-        return weighted_tar(self.mated, mated_weights, self.tail[:depth], tail_weights, total, fmr)
+        if self._summed(near):
+            return self._tar_by_sums(fmr, near)
+
+        def tar(weights: Floats) -> float:
+            total = self._non_mated_weight(weights)
+            for depth in (near, self.tail.size):
+                tail_weights = _products(weights, self.tail_people[:depth])
+                if tail_weights.sum() > total * fmr:
+                    break
+            mated_weights = weights[self.mated_people]
+            return weighted_tar(self.mated, mated_weights, self.tail[:depth], tail_weights, total, fmr)
+
+        return tar
+
+    def _tar_by_sums(self, fmr: float, depth: int) -> Callable[[Floats], float]:
+        ranks = np.unique(np.geomspace(depth / 8, depth, _LEVELS).astype(np.int64))
+        edges = [0, *ranks.tolist()]
+        steps = [self._degrees(low, high) for low, high in pairwise(edges)]
+        degrees = np.cumsum(steps, axis=0, dtype=np.float64)
+
+        def tar(weights: Floats) -> float:
+            total, mated_weights = self._non_mated_weight(weights), weights[self.mated_people]
+            if total == 0 or not mated_weights.any():
+                return float("nan")
+            reached = np.maximum.accumulate(degrees @ weights - ranks)
+            rank = int(np.interp(total * fmr, reached, ranks))
+            accepted = self.mated > self.tail[min(rank, self.tail.size - 1)]
+            return float(mated_weights[accepted].sum() / mated_weights.sum())
+
+        return tar
+
+    def _summed(self, depth: int) -> bool:
+        return depth > _WALKED and self.photos.size >= _MANY
+
+    def _weigher(self, depth: int) -> Callable[[Floats], float]:
+        """The weight of the highest ``depth`` non-mated comparisons, as `drawn_tar` takes it."""
+        if self._summed(depth):
+            degrees = self._degrees(0, depth)
+            return lambda weights: float(weights @ degrees) - depth
+        return lambda weights: float(_products(weights, self.tail_people[:depth]).sum())
+
+    def tar_influence(self, fmr: float) -> Influence:
+        """The influence of the persons [P] on `tar_at` ``fmr``: see `influences.tar_influence`."""
+        allowed = metrics.allowed_false_matches(self.non_mated, fmr)
+        asked = np.bincount(self.mated_people, minlength=self.photos.size)
+        matched = self.mated_people[self.mated > self.tail[allowed]]
+        by_mated = np.bincount(matched, minlength=self.photos.size) - matched.size / self.mated.size * asked
+        by_person = self._fmr_influence(allowed)
+        far = 2 * float(np.sqrt(by_person @ by_person)) * self.non_mated
+        ends = np.clip([allowed - far - 1, allowed + far + 1], 0, self.tail.size - 1).astype(np.int64)
+        fewer, more = (float((self.mated > score).mean()) for score in self.tail[ends])
+        slope = (more - fewer) * self.non_mated / (ends[1] - ends[0]) if ends[1] > ends[0] else 0.0
+        return Influence(by_mated / self.mated.size, -slope * by_person, np.empty(0))
+
+    def _fmr_influence(self, matches: int) -> Floats:
+        """Of the persons [P] on the share of the highest ``matches`` non-mated comparisons."""
+        compared = self.photos * (self.photos.sum() - self.photos)
+        return (self._degrees(0, matches) - matches / self.non_mated * compared) / self.non_mated
+
+    def _degrees(self, start: int, stop: int) -> NDArray[np.int64]:
+        """In how many of the non-mated comparisons from rank ``start`` to ``stop`` each person is."""
+        counts = np.zeros(self.photos.size, np.int64)
+        for top in range(start, stop, _AT_ONCE):
+            some = self.tail_people[top : min(top + _AT_ONCE, stop)]
+            counts += np.bincount(some.ravel(), minlength=counts.size)
+        return counts
 
     def _non_mated_weight(self, weights: NDArray[np.float64]) -> float:
         drawn = weights * self.photos
@@ -259,13 +341,19 @@ def _blocks(rows: NDArray[np.float32]) -> Iterator[tuple[int, int, NDArray[np.fl
 
 
 class _Tail:
-    """The highest ``size`` scores of a stream with the persons of each, and a histogram of all."""
+    """The highest ``size`` scores of a stream with the persons of each, and a histogram of all.
+
+    Kept scores stand in arrays that are made once, a quarter longer than ``size``; where they would
+    not hold a block any more, what is too low is dropped in place.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
         #: scores at or below this cannot be among the highest any more
         self._floor = np.float32(-np.inf)
-        self._parts: list[tuple[NDArray[np.float32], Ids, Ids]] = []
+        room = size + size // 4 + _ROWS * _COLUMNS
+        self._scores = np.empty(room, np.float32)
+        self._one, self._other = np.empty(room, np.int32), np.empty(room, np.int32)
         self._kept = 0
         self.histogram = np.zeros(2 * BINS_PER_UNIT + 1, np.int64)
 
@@ -277,43 +365,73 @@ class _Tail:
         bins += BINS_PER_UNIT
         self.histogram += np.bincount(bins, minlength=self.histogram.size)
         found = np.flatnonzero(flat > self._floor)
-        if scores.ndim == 2:
-            whose = one[found // other.size], other[found % other.size]
-        else:
-            whose = one[found], other[found]
-        self._parts.append((flat[found], *whose))
-        self._kept += found.size
-        if self._kept > 2 * self._size:
+        if self._kept + found.size > self._scores.size:
             self._cut()
+        place = slice(self._kept, self._kept + found.size)
+        self._scores[place] = flat[found]
+        rows, columns = np.divmod(found, other.size) if scores.ndim == 2 else (found, found)
+        self._one[place], self._other[place] = one[rows], other[columns]
+        self._kept += found.size
 
     def _cut(self) -> None:
         """Drop what is too low. The histogram tells what is, so that nothing need be sorted."""
         at_least = self.histogram[::-1].cumsum()[::-1]
         edge = np.float32(bin_edges()[np.flatnonzero(at_least >= self._size)[-1]])
-        for place, (scores, one, other) in enumerate(self._parts):
-            high = scores >= edge
-            self._parts[place] = scores[high], one[high], other[high]
+        self._keep(edge, self._kept)
         self._floor = max(self._floor, np.nextafter(edge, np.float32(-2)))
-        self._kept = sum(scores.size for scores, _, _ in self._parts)
-        if self._kept > 1.5 * self._size:
+        if self._kept > self._size + self._size // 8:
             self._cut_within_a_bin()
 
     def _cut_within_a_bin(self) -> None:
         """Keep ``size`` scores where one bin holds many, as those of a model that tells nobody apart."""
-        scores, one, other = self._joined()
-        kept = np.argpartition(-scores, self._size - 1)[: self._size]
-        self._parts = [(scores[kept], one[kept], other[kept])]
-        self._kept, self._floor = self._size, scores[kept].min()
+        scores, place = self._scores[: self._kept], self._kept - self._size
+        edge = np.partition(scores, place)[place]
+        self._keep(edge, self._size - int((scores > edge).sum()))
+        self._floor = edge
 
-    def _joined(self) -> tuple[NDArray[np.float32], Ids, Ids]:
-        scores, one, other = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        self._parts = []
-        return scores, one, other
+    def _keep(self, edge: np.float32, ties: int) -> None:
+        """Keep what lies above ``edge``, and the first ``ties`` of what equals it."""
+        place = 0
+        for top in range(0, self._kept, _AT_ONCE):
+            some = slice(top, min(top + _AT_ONCE, self._kept))
+            level = np.flatnonzero(self._scores[some] == edge)
+            high = self._scores[some] > edge
+            high[level[:ties]] = True
+            ties -= min(ties, level.size)
+            end = place + int(high.sum())
+            for column in (self._scores, self._one, self._other):
+                column[place:end] = column[some][high]
+            place = end
+        self._kept = place
 
-    def falling(self) -> tuple[NDArray[np.float64], Ids]:
-        """The kept scores [K], falling, and their persons [K, 2]."""
+    def falling(self) -> tuple[Floats, Ids]:
+        """The kept scores [K], falling, and their persons [K, 2]. Sorted a run of bins at a time."""
         if self._kept > self._size:
             self._cut()
-        scores, one, other = self._joined()
-        order = np.argsort(-scores, kind="stable")[: self._size]
-        return scores[order].astype(np.float64), np.stack([one[order], other[order]], axis=1)
+        if self._kept > self._size:
+            self._cut_within_a_bin()
+        scores, place = self._scores[: self._kept], 0
+        tail, people = np.empty(self._kept), np.empty((self._kept, 2), np.int32)
+        for low, high in _runs(self.histogram, self._kept):
+            found = np.flatnonzero((scores >= low) & (scores < high))
+            found = found[np.argsort(-scores[found], kind="stable")]
+            end = place + found.size
+            tail[place:end] = scores[found]
+            people[place:end, 0], people[place:end, 1] = self._one[found], self._other[found]
+            place = end
+        return tail, people
+
+
+def _runs(histogram: NDArray[np.int64], kept: int) -> Iterator[tuple[np.float32, np.float32]]:
+    """From the top, the edges between which about `_AT_ONCE` scores lie, or one bin that has more,
+    until the highest ``kept`` are in."""
+    edges, above = bin_edges().astype(np.float32), histogram[::-1].cumsum()[::-1]
+    high, done = np.float32(np.inf), 0
+    while done < kept:
+        bin_ = int(np.flatnonzero(above >= min(done + _AT_ONCE, kept))[-1])
+        yield edges[bin_], high
+        high, done = edges[bin_], int(above[bin_])
+
+
+def _products(weights: Floats, pairs: Ids) -> Floats:
+    return weights[pairs[:, 0]] * weights[pairs[:, 1]]

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from facekd.card import Calibration, Counts, Sample
 from facekd.errors import UsageError
 from facekd.verification.allpairs import AllPairs, all_pairs
+from facekd.verification.influences import Influence
 from facekd.verification.intervals import Interval, identity_bootstrap, rule_of_three
 from facekd.verification.operating import FEWEST_FALSE_MATCHES, enough
 
@@ -102,7 +103,9 @@ def fnmr_interval(pairs: AllPairs, threshold: float) -> Interval:
         total = float(weights @ asked)
         return [float(weights @ refused) / total if total else float("nan")]
 
-    return identity_bootstrap(rate, people, sizes=asked)[0]
+    by_person = (refused - refused.sum() / asked.sum() * asked) / asked.sum()
+    influence = Influence(by_person, np.zeros(people), np.empty(0))
+    return identity_bootstrap(rate, people, influences=[influence])[0]
 
 
 def calibrate_threshold(

@@ -43,7 +43,13 @@ def cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
     nothing, certain and wrong without end.
     """
     yes, no = _ratios(mated, "mated"), _ratios(non_mated, "non-mated")
-    return float((np.logaddexp(0, -yes).mean() + np.logaddexp(0, no).mean()) / (2 * np.log(2)))
+    return weighted_cllr(yes, np.ones(yes.size), no, np.ones(no.size))
+
+
+def weighted_cllr(mated: Floats, mated_counts: ArrayLike, non_mated: Floats, non_counts: ArrayLike) -> float:
+    """`cllr` of the log-likelihood ratios ``mated`` [M] and ``non_mated`` [N], each standing for as
+    many comparisons as its count says; a count of 0 leaves it out, even an infinite one."""
+    return (_cost(-mated, mated_counts) + _cost(non_mated, non_counts)) / (2 * float(np.log(2)))
 
 
 def min_cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
@@ -53,10 +59,16 @@ def min_cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
     on minimum Cllr), on the scores that it is then judged by. At most 1.
     """
     ratios, at_mated, at_non_mated = best_ratios(mated, non_mated)
-    some, other = at_mated > 0, at_non_mated > 0
-    yes = np.logaddexp(0, -ratios[some]) @ at_mated[some] / at_mated.sum()
-    no = np.logaddexp(0, ratios[other]) @ at_non_mated[other] / at_non_mated.sum()
-    return float((yes + no) / (2 * np.log(2)))
+    return weighted_cllr(ratios, at_mated, ratios, at_non_mated)
+
+
+def least_cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
+    """`min_cllr` of ``mated`` [L] and ``non_mated`` [L] comparisons, counted at rising scores; a score
+    may have none."""
+    yes, no = np.asarray(mated, np.float64), np.asarray(non_mated, np.float64)
+    used = yes + no > 0
+    ratios = _pooled_ratios(yes[used], no[used])
+    return weighted_cllr(ratios, yes[used], ratios, no[used])
 
 
 def best_ratios(mated: ArrayLike, non_mated: ArrayLike) -> tuple[Floats, Floats, Floats]:
@@ -65,20 +77,31 @@ def best_ratios(mated: ArrayLike, non_mated: ArrayLike) -> tuple[Floats, Floats,
 
     Infinite at the ends, where one class alone is found.
     """
-    from scipy.optimize import isotonic_regression
-
     levels = levels_of(mated, non_mated)
     count = levels.thresholds.size - 1
     at_mated = np.bincount(levels.mated, minlength=count).astype(np.float64)
     at_non_mated = np.bincount(levels.non_mated, minlength=count).astype(np.float64)
-    both = at_mated + at_non_mated
-    fitted = isotonic_regression(at_mated / both, weights=both)
-    # the blocks' counts again, since their means are rounded
-    starts = fitted.blocks[:-1]
-    yes, no = np.add.reduceat(at_mated, starts), np.add.reduceat(at_non_mated, starts)
+    return _pooled_ratios(at_mated, at_non_mated), at_mated, at_non_mated
+
+
+def _pooled_ratios(mated: Floats, non_mated: Floats) -> Floats:
+    """Of counts [G] at rising scores, none without a comparison: adjacent violators pooled."""
+    from scipy.optimize import isotonic_regression
+
+    both = mated + non_mated
+    blocks = isotonic_regression(mated / both, weights=both).blocks
+    # the blocks' counts again: their means are rounded, and a sure one must be sure
+    yes, no = np.add.reduceat(mated, blocks[:-1]), np.add.reduceat(non_mated, blocks[:-1])
     with np.errstate(divide="ignore"):
         ratios = np.log(yes / yes.sum()) - np.log(no / no.sum())
-    return np.repeat(ratios, np.diff(fitted.blocks)), at_mated, at_non_mated
+    return np.repeat(ratios, np.diff(blocks))
+
+
+def _cost(wrong: Floats, counts: ArrayLike) -> float:
+    """The mean of ln(1 + e^wrong)."""
+    weights = np.asarray(counts, np.float64)
+    used = weights > 0
+    return float(np.average(np.logaddexp(0, wrong[used]), weights=weights[used]))
 
 
 def _ratios(values: ArrayLike, kind: str) -> Floats:

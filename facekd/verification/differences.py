@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import UsageError
+from facekd.verification.against import Against
 from facekd.verification.allpairs import AllPairs
+from facekd.verification.influences import Influence
 from facekd.verification.intervals import (
     Interval,
     difference_bootstrap,
@@ -54,29 +56,35 @@ def in_points(value: float, reference: str) -> str:
     return f"{abs(100 * value):.2f} points {'below' if value < 0 else 'above'} {reference}"
 
 
-def tar_difference(reference: AllPairs, other: AllPairs, fmr: float) -> Difference:
+def tar_difference(reference: AllPairs, other: AllPairs | Against, fmr: float) -> Difference:
     """The difference of two models' TAR at ``fmr`` over all pairs of the same photos, each model
     with its own threshold, which every drawing of persons sets anew.
 
     Each TAR is over the comparisons that its model completed. Raises `UsageError` as
     `AllPairs.tar_at` and `difference_bootstrap` do.
     """
+    both = (reference, other)
     names = np.union1d(reference.names, other.names)
-    places = [np.searchsorted(names, pairs.names) for pairs in (reference, other)]
-    sizes = np.zeros(names.size, np.int64)
-    for pairs, place in zip((reference, other), places, strict=True):
-        np.add.at(sizes, place[pairs.mated_people], 1)
+    places = [np.searchsorted(names, pairs.names) for pairs in both]
+    tars = [pairs.drawn_tar(fmr) for pairs in both]
+    theirs, ours = (
+        _among(names.size, place, pairs.tar_influence(fmr)) for pairs, place in zip(both, places, strict=True)
+    )
 
     def difference(weights: Floats) -> list[float]:
-        theirs, ours = (
-            pairs.weighted_tar_at(fmr, weights[place])
-            for pairs, place in zip((reference, other), places, strict=True)
-        )
+        theirs, ours = (tar(weights[place]) for tar, place in zip(tars, places, strict=True))
         return [ours - theirs]
 
     value = other.tar_at(fmr) - reference.tar_at(fmr)
-    interval = difference_bootstrap(difference, names.size, sizes=sizes)[0]
+    interval = difference_bootstrap(difference, names.size, influences=[ours - theirs])[0]
     return Difference(f"TAR@FMR {fmr:g}, all pairs", value, _with_width(value, interval, names.size))
+
+
+def _among(people: int, place: NDArray[np.intp], influence: Influence) -> Influence:
+    """``influence`` of persons who stand at ``place`` among ``people``; the others have none."""
+    mated, non_mated = np.zeros((2, people))
+    mated[place], non_mated[place] = influence.mated, influence.non_mated
+    return Influence(mated, non_mated, influence.dyads)
 
 
 def accuracy_difference(

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from facekd.errors import UsageError
 from facekd.verification import metrics
+from facekd.verification.drawing import LIGHT, figure_of
 from facekd.verification.intervals import Interval, rule_of_three, wilson
 from facekd.verification.operating import FEWEST_FALSE_MATCHES, enough
-from facekd.verification.plots import COLOURS
+from facekd.verification.plots import cmc_draw, open_set_draw
 from facekd.verification.result import failures_dict
 from facekd.verification.tables import alone, failures_row, measure
 
@@ -45,13 +46,14 @@ class Searches:
     For the probes of enrolled persons: ``rank`` [P], that of their own template (0 where the probe
     or the template is missing), and ``own`` [P], its score (-inf likewise). A tie counts against the
     own template. For those of nobody enrolled: ``highest`` [U], the best score, -inf for a probe
-    that was not acquired.
+    that was not acquired, and ``nearest`` [U], the place of the template that has it (-1 likewise).
     """
 
     enrolled: int
     rank: NDArray[np.int64]
     own: Floats
     highest: Floats
+    nearest: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -218,12 +220,13 @@ def search(
         own[here] = mine
         # the own template is among those that are at least as high
         rank[here] = (scores >= mine[:, None]).sum(axis=1)
-    highest = np.full(len(unknown), -np.inf)
+    highest, nearest = np.full(len(unknown), -np.inf), np.full(len(unknown), -1)
     there = np.flatnonzero(~np.isnan(unknown).all(axis=1))
     for start in range(0, there.size, _ROWS):
         here = there[start : start + _ROWS]
-        highest[here] = np.clip(unknown[here] @ templates.T, -1, 1).max(axis=1)
-    return Searches(len(templates), rank, own, highest)
+        scores = np.clip(unknown[here] @ templates.T, -1, 1)
+        highest[here], nearest[here] = scores.max(axis=1), scores.argmax(axis=1)
+    return Searches(len(templates), rank, own, highest, nearest)
 
 
 def cmc(searches: Searches) -> Floats:
@@ -271,28 +274,6 @@ def _fnir(point: OpenPoint) -> str:
 
 def identification_figure(results: Mapping[str, IdentificationResult]) -> Figure:
     """CMC on the left, FNIR over FPIR on the right, one colour for each model of ``results``."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.5), dpi=150, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for place, (name, result) in enumerate(results.items()):
-        colour = COLOURS[place % len(COLOURS)]
-        rates = result.cmc()
-        left.step(np.arange(1, rates.size + 1), rates, where="post", color=colour, label=name)
-        fpir, fnir = open_curve(result.searches)
-        if fpir.size:
-            right.step(fpir, fnir, where="post", color=colour, label=name)
-    left.set_xscale("log")
-    left.set_xlabel("rank")
-    left.set_ylabel("share of mated searches found up to this rank")
-    right.set_xscale("log")
-    right.set_xlabel("false positive identification rate (FPIR)")
-    right.set_ylabel("false negative identification rate (FNIR)")
-    for axes in (left, right):
-        axes.grid(True, which="major", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.lines:
-            axes.legend(fontsize="small", frameon=False)
-        else:
-            axes.text(0.5, 0.5, "insufficient data", ha="center", transform=axes.transAxes)
-    return figure
+    ranked = cmc_draw({name: found.cmc() for name, found in results.items()})
+    opened = open_set_draw({name: open_curve(found.searches) for name, found in results.items()})
+    return figure_of([ranked, opened], LIGHT, 10, 4.5)

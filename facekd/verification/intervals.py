@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import UsageError
+from facekd.verification.influences import Influence
 
 #: replicates of a bootstrap; the 2.5 % point then rests on 25 of them
 REPLICATES = 1000
@@ -94,40 +95,40 @@ def identity_bootstrap(
     replicates: int = REPLICATES,
     seed: int = 0,
     sizes: NDArray[np.integer] | None = None,
+    influences: Sequence[Influence] | None = None,
 ) -> list[Interval]:
     """95 % intervals of the rates ``statistics(weights [people])``, persons drawn anew.
 
     A mated comparison of person i must be weighed w_i in ``statistics``, a non-mated one of i and
     j w_i * w_j: then a person drawn twice never makes a non-mated pair with itself. A replicate
-    that leaves a class empty gives NaN and is left out. ``sizes`` [people] says how many comparisons
-    rest on each person (default: as many on each).
+    that leaves a class empty gives NaN and is left out.
 
     The bootstrap gives the spread of the log odds, Student's t its multiple: percentiles of the
     replicates are too narrow for few persons and lie on the wrong side for rates near 0 or 1
-    (`tools/measure_coverage.py` compares them). The degrees of freedom are those of the effective
-    number of persons, n = (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965), and the
-    spread grows by sqrt(n / (n - 1)), which drawing n of n takes off (Hesterberg, "What teachers
-    should know about the bootstrap", The American Statistician 2015). A rate that is 0 or 1 in
-    every replicate has an interval of no width: there take `extreme_interval`.
+    (`tools/measure_coverage.py` compares them). The ``influences`` of the persons on each rate give
+    the multiple, `multiple_of`. Without them ``sizes`` [people], the comparisons that rest on each
+    person, give it: `students_multiple` of their `effective_number` (default: all persons alike). A
+    rate that is 0 or 1 in every replicate has an interval of no width: there take `extreme_interval`.
 
     Raises `UsageError` with fewer than two persons, or where most replicates are empty.
     """
     values = replicated(statistics, people, replicates, seed)
     rates = np.asarray(statistics(np.ones(people)), np.float64)
-    return log_odds_intervals(rates, values, effective_number(sizes) if sizes is not None else people)
+    return log_odds_intervals(rates, values, _multiples(people, sizes, influences))
 
 
 def log_odds_intervals(
-    rates: NDArray[np.float64], values: NDArray[np.float64], persons: float
+    rates: NDArray[np.float64], values: NDArray[np.float64], multiples: NDArray[np.float64] | float
 ) -> list[Interval]:
-    """Intervals of `identity_bootstrap` for ``rates`` [S] whose replicates are ``values`` [B, S]."""
+    """Intervals of `identity_bootstrap` for ``rates`` [S] whose replicates are ``values`` [B, S], half
+    as wide as ``multiples`` ([S] or one for all) of the replicates' spread."""
     from scipy.special import expit, logit
 
     room = np.minimum(values, 1 - values)
     # half of the smallest rate that was drawn stands in for none
     least = np.where((room > 0).any(axis=0), np.where(room > 0, room, 1).min(axis=0) / 2, 1e-12)
     centres = logit(np.clip(rates, least, 1 - least))
-    half = students_multiple(persons) * logit(np.clip(values, least, 1 - least)).std(axis=0, ddof=1)
+    half = multiples * logit(np.clip(values, least, 1 - least)).std(axis=0, ddof=1)
     return [
         Interval(min(float(low), float(rate)), max(float(high), float(rate)), "bootstrap over identities")
         for low, rate, high in zip(expit(centres - half), rates, expit(centres + half), strict=True)
@@ -139,7 +140,7 @@ def difference_bootstrap(
     people: int,
     replicates: int = REPLICATES,
     seed: int = 0,
-    sizes: NDArray[np.integer] | None = None,
+    influences: Sequence[Influence] | None = None,
 ) -> list[Interval]:
     """As `identity_bootstrap`, for differences of two rates: Student's t on their own scale.
 
@@ -147,19 +148,11 @@ def difference_bootstrap(
     """
     values = replicated(differences, people, replicates, seed)
     centres = np.asarray(differences(np.ones(people)), np.float64)
-    half = students_multiple(effective_number(sizes) if sizes is not None else people) * values.std(
-        axis=0, ddof=1
-    )
+    half = _multiples(people, None, influences) * values.std(axis=0, ddof=1)
     return [
         Interval(max(-1.0, float(low)), min(1.0, float(high)), "bootstrap over identities")
         for low, high in zip(centres - half, centres + half, strict=True)
     ]
-
-
-def effective_number(sizes: NDArray[np.integer]) -> float:
-    """How many persons with equally many comparisons weigh as much as persons with ``sizes``."""
-    exact = np.asarray(sizes, np.float64)
-    return float(exact.sum() ** 2 / (exact**2).sum())
 
 
 def replicated(
@@ -178,12 +171,38 @@ def replicated(
     return values
 
 
+def effective_number(sizes: NDArray[np.integer]) -> float:
+    """How many persons with equally many comparisons weigh as much as persons with ``sizes``:
+    (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965)."""
+    exact = np.asarray(sizes, np.float64)
+    return float(exact.sum() ** 2 / (exact**2).sum())
+
+
 def students_multiple(persons: float) -> float:
-    """How many standard errors make half a 95 % interval where they rest on so many ``persons``."""
+    """How many standard errors make half a 95 % interval where they rest on so many ``persons``:
+    Student's multiple, times sqrt(n / (n - 1)), which drawing n of n takes off the spread
+    (Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015)."""
     from scipy.special import stdtrit
 
     count = max(2.0, persons)
     return float(stdtrit(count - 1, 0.975) * np.sqrt(count / (count - 1)))
+
+
+def multiple_of(influence: Influence) -> float:
+    """As `students_multiple`, with the degrees of freedom of ``influence``, and with its shrinkage."""
+    from scipy.special import stdtrit
+
+    people = influence.mated.size
+    multiple = stdtrit(influence.freedom, 0.975) * np.sqrt(people / (people - 1))
+    return float(multiple * influence.shrinkage)
+
+
+def _multiples(
+    people: int, sizes: NDArray[np.integer] | None, influences: Sequence[Influence] | None
+) -> NDArray[np.float64] | float:
+    if influences is not None:
+        return np.array([multiple_of(influence) for influence in influences])
+    return students_multiple(effective_number(sizes) if sizes is not None else people)
 
 
 def weighted_tar(

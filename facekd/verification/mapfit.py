@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from facekd.card import IsotonicCurve, LogisticCurve
 from facekd.errors import UsageError
-from facekd.verification.scoremap import Floats, log_likelihood_ratio, weighted_cllr
+from facekd.verification.costs import least_cllr, weighted_cllr
+from facekd.verification.scoremap import Floats, log_likelihood_ratio
 
 Kind = Literal["logistic", "isotonic"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -152,22 +153,6 @@ def held_out_cost(counts: ScoreCounts) -> tuple[dict[Kind, float], float]:
         llrs = np.stack([log_likelihood_ratio(curve, LEVELS) for curve in curves])
         cllrs[kind] = weighted_cllr(llrs, mated, llrs, non_mated)
     return cllrs, least_cllr(mated.sum(0), non_mated.sum(0))
-
-
-def least_cllr(mated: Tally, non_mated: Tally) -> float:
-    """Cllr, in bits, of the best rising curve on the very scores that it is judged on: ``mated`` [L]
-    and ``non_mated`` [L] comparisons at rising scores. Found by pooling adjacent violators."""
-    from scipy.optimize import isotonic_regression
-
-    m, n = mated / mated.sum(), non_mated / non_mated.sum()
-    used = m + n > 0
-    m, n = m[used], n[used]
-    blocks = isotonic_regression(m / (m + n), weights=m + n).blocks
-    # the blocks' counts again: their means are rounded, and a sure one must be sure
-    yes, no = np.add.reduceat(m, blocks[:-1]), np.add.reduceat(n, blocks[:-1])
-    with np.errstate(divide="ignore"):
-        llrs = np.log(yes) - np.log(no)
-    return weighted_cllr(llrs, yes, llrs, no)
 
 
 def fit_curve(

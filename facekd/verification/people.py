@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from facekd.verification.allpairs import AllPairs, all_pairs
 from facekd.verification.operating import OperatingPoint
-from facekd.verification.plots import all_pairs_curve, curves_figure
+from facekd.verification.plots import scored_figure
 from facekd.verification.result import failures_dict
+from facekd.verification.scored import Scored, score_all_pairs
 from facekd.verification.tables import alone, failures_row, shortfalls, tar
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class AllPairsResult:
     points: tuple[OperatingPoint, ...]
     compared: str
     units: int
+
+    def scored(self) -> tuple[Scored, ...]:
+        """The comparisons for pictures."""
+        return (score_all_pairs(self.everyone, self.points),)
 
     def rows(self) -> list[tuple[str, str]]:
         points = [(f"TAR@FMR {point.fmr:g}, all pairs", tar(point)) for point in self.points]
@@ -73,9 +78,7 @@ class AllPairsResult:
 
     @staticmethod
     def figure_of(results: Mapping[str, AllPairsResult]) -> Figure:
-        return curves_figure(
-            {name: [(*all_pairs_curve(found.everyone), "-", name)] for name, found in results.items()}
-        )
+        return scored_figure({name: found.scored() for name, found in results.items()})
 
     def __rich__(self) -> RenderableType:
         return alone(self)

@@ -17,6 +17,7 @@ from facekd.verification.intervals import wilson
 from facekd.verification.operating import OperatingPoint
 from facekd.verification.plots import roc_figure
 from facekd.verification.rates import PairRates, pair_rates
+from facekd.verification.scored import Scored, score_all_pairs, score_listed
 from facekd.verification.tables import alone, pair_notes, pair_rows
 
 if TYPE_CHECKING:
@@ -97,6 +98,13 @@ class PairResult:
             self.scores[self.mated & self.completed], self.scores[~self.mated & self.completed]
         )
 
+    def scored(self) -> tuple[Scored, ...]:
+        """The listed comparisons, and all pairs where they were judged, for pictures."""
+        listed = score_completed(self.scores, self.mated, self.pair_people, self.rates.points)
+        if self.everyone is None:
+            return (listed,)
+        return listed, score_all_pairs(self.everyone, self.everyone_points)
+
     def to_dict(self) -> dict[str, Any]:
         lost = ~self.completed
         return {
@@ -148,6 +156,20 @@ class PairResult:
         return alone(self)
 
 
+def score_completed(
+    scores: Floats,
+    mated: NDArray[np.bool_],
+    people: NDArray[np.int64] | None,
+    points: Sequence[OperatingPoint],
+) -> Scored:
+    """The completed of listed comparisons for pictures: ``scores`` [P], NaN where one failed, ``mated``
+    [P] and the ``people`` [P, 2] where they are known."""
+    done = np.isfinite(scores)
+    yes, no = done & mated, done & ~mated
+    known = None if people is None else (people[yes, 0], people[no])
+    return score_listed(scores[yes], scores[no], known, points)
+
+
 def failures_dict(failed: int, photos: int) -> dict[str, Any]:
     """How many photos gave no embedding, as a rate with its interval."""
     return {
@@ -168,7 +190,7 @@ def judge_pairs(
     scores[lost[ends].any(axis=1)] = np.nan
     folds, right = cross_validate(scores, mated, protocol.fold, protocol.fold_names)
     people = protocol.people
-    rates = _rates(scores, mated, ends, people)
+    rates = listed_rates(scores, mated, ends, people)
     everyone, why = _everyone(embeddings, people)
     return PairResult(
         protocol=protocol.name,
@@ -202,9 +224,11 @@ def cosines(embeddings: NDArray[np.float32], ends: NDArray[np.int64]) -> Floats:
     return np.clip(scores, -1, 1)
 
 
-def _rates(
+def listed_rates(
     scores: Floats, mated: NDArray[np.bool_], ends: NDArray[np.int64], people: Sequence[str] | None
 ) -> PairRates:
+    """Rates of the ``scores`` [P] of pairs of the photos ``ends`` [P, 2], NaN where a comparison failed;
+    ``people`` are the persons of all photos."""
     completed = np.isfinite(scores)
     yes, no = completed & mated, completed & ~mated
     if people is None:

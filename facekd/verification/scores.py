@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from facekd.card import write_atomically
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.verification.operating import OperatingPoint
-from facekd.verification.plots import curves_figure, listed_curve
+from facekd.verification.plots import scored_figure
 from facekd.verification.rates import PairRates, pair_rates
-from facekd.verification.result import failures_dict
+from facekd.verification.result import failures_dict, score_completed
+from facekd.verification.scored import Scored
 from facekd.verification.tables import alone, failures_row, measure, shortfalls, tar
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class ScoreResult:
     """Listed comparisons without folds: ``scores`` [P], NaN where one failed, and ``mated`` [P].
 
     ``photos`` is `None` where only scores are known; else ``failed`` names those of them without an
-    embedding.
+    embedding. ``pair_people`` [P, 2] are the persons of each comparison, `None` where they are not
+    known.
     """
 
     protocol: str
@@ -46,6 +48,7 @@ class ScoreResult:
     scores: Floats
     mated: NDArray[np.bool_]
     rates: PairRates
+    pair_people: NDArray[np.int64] | None = None
 
     @property
     def completed(self) -> NDArray[np.bool_]:
@@ -55,6 +58,10 @@ class ScoreResult:
     def points(self) -> tuple[OperatingPoint, ...]:
         """The operating points, from the highest FMR to the lowest."""
         return tuple(sorted(self.rates.points, key=lambda point: -point.fmr))
+
+    def scored(self) -> tuple[Scored, ...]:
+        """The comparisons for pictures."""
+        return (score_completed(self.scores, self.mated, self.pair_people, self.points),)
 
     def rows(self) -> list[tuple[str, str]]:
         lost = int((~self.completed).sum())
@@ -99,15 +106,10 @@ class ScoreResult:
 
     @staticmethod
     def figure_of(results: Mapping[str, ScoreResult]) -> Figure:
-        return curves_figure({name: [(*_curve(found), "-", name)] for name, found in results.items()})
+        return scored_figure({name: found.scored() for name, found in results.items()})
 
     def __rich__(self) -> RenderableType:
         return alone(self)
-
-
-def _curve(result: ScoreResult) -> tuple[Floats, Floats]:
-    completed = result.completed
-    return listed_curve(result.scores[completed & result.mated], result.scores[completed & ~result.mated])
 
 
 def judge_scores(
@@ -128,7 +130,7 @@ def judge_scores(
     yes, no = done & mated, done & ~mated
     ones, others = (None, None) if people is None else (people[yes, 0], people[no])
     rates = pair_rates(scores[yes], scores[no], ones, others, SCORE_FMRS)
-    return ScoreResult(protocol, source, photos, tuple(failed), scores, mated, rates)
+    return ScoreResult(protocol, source, photos, tuple(failed), scores, mated, rates, people)
 
 
 def read_scores(path: Path) -> tuple[Floats, NDArray[np.bool_]]:

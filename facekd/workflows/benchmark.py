@@ -25,16 +25,13 @@ from facekd.benchmark import (
     this_machine,
     time_models,
 )
-from facekd.card import CropSpec, LandmarkCrop, read_card
-from facekd.errors import CannotSay, InputOutput, Misfit
-from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source, recrop
+from facekd.card import CropSpec, read_card
+from facekd.preprocess import Pixels
 from facekd.runtime import load_embedder
 from facekd.verification.protocols import PairList
-from facekd.workflows.acquire import locate
 from facekd.workflows.evaluate import Evaluation, evaluate
+from facekd.workflows.faces import ARCFACE_CROP, faces_of
 
-#: what finished crops are, and what faces on the page are cut to
-ARCFACE_CROP = LandmarkCrop(size=112)
 #: photos tried for the crops that are embedded while timing
 _TRIED = 4 * BATCH
 _NOISE = "random pixels, since no photos were given"
@@ -117,7 +114,11 @@ def _files_and_sizes(model: Path) -> list[tuple[Path, int]]:
 def crops_for_timing(test: TestData | None, specs: Sequence[CropSpec]) -> tuple[list[np.ndarray], str]:
     """`BATCH` crops uint8 [B, S, S, 3] for each of ``specs``, and what they are, in words."""
     if test is not None:
-        found = [crops for crops in faces_of(test, test.protocol.photos[:_TRIED], specs, BATCH) if crops]
+        found = [
+            crops
+            for crops in faces_of(test.data, test.detector, test.protocol.photos[:_TRIED], specs, BATCH)
+            if crops
+        ]
         if found:
             told = (
                 f"{len(found)} faces of {test.data.name}, repeated to {BATCH}"
@@ -128,42 +129,6 @@ def crops_for_timing(test: TestData | None, specs: Sequence[CropSpec]) -> tuple[
             return [np.stack([found[i][place] for i in order]) for place in range(len(specs))], told
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (BATCH, s.size, s.size, 3), np.uint8) for s in specs], _NOISE
-
-
-def faces_of(
-    test: TestData, photos: Sequence[str], specs: Sequence[CropSpec], most: int | None = None
-) -> list[list[Pixels] | None]:
-    """For each photo its face cut by each of ``specs``, `None` where there is none; it stops once
-    ``most`` were found."""
-    source = open_source(test.data)
-    detector = make_detector(test.detector) if test.detector else None
-    faces: list[list[Pixels] | None] = []
-    for name in locate(photos, source.names()):
-        if most is not None and sum(face is not None for face in faces) == most:
-            break
-        try:
-            photo = decode(source.read(name), name) if name else None
-            if photo is None:
-                faces.append(None)
-            elif detector is None:
-                _check_crop(name or "", photo.pixels)
-                faces.append([recrop(photo.pixels[None], ARCFACE_CROP, spec)[0] for spec in specs])
-            else:
-                face = find_face(photo, detector)
-                faces.append([cut(photo.pixels, face, spec) for spec in specs])
-        except (CannotSay, InputOutput):
-            faces.append(None)
-    return faces
-
-
-def _check_crop(name: str, pixels: Pixels) -> None:
-    size = ARCFACE_CROP.size
-    if pixels.shape != (size, size, 3):
-        raise Misfit(
-            f"{name}: aligned crops are {size} x {size} pixels, this image is {pixels.shape[1]} x "
-            f"{pixels.shape[0]}",
-            "Leave --aligned out to start from photos.",
-        )
 
 
 def _accuracies(
@@ -204,7 +169,9 @@ def _protocol(found: Evaluation, test: TestData) -> Protocol:
 
 def _with_faces(accuracy: Accuracy, test: TestData) -> Accuracy:
     photos = [name for pair in accuracy.hardest for name in (pair.first, pair.second)]
-    faces = [found[0] if found else None for found in faces_of(test, photos, [ARCFACE_CROP])]
+    faces = [
+        found[0] if found else None for found in faces_of(test.data, test.detector, photos, [ARCFACE_CROP])
+    ]
     pairs = zip(accuracy.hardest, faces[::2], faces[1::2], strict=True)
     return replace(accuracy, hardest=tuple(_shown(*pair) for pair in pairs))
 

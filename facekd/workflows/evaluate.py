@@ -27,6 +27,7 @@ from facekd.verification import (
     results_table,
 )
 from facekd.verification.groups import GroupRates, choose_threshold, group_rates
+from facekd.verification.hardest import HardPair, hardest_pairs
 from facekd.verification.scores import judge_scores, read_scores, write_scores
 from facekd.workflows.acquire import MISSING, Advance, Embeddings, Plan, acquire
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: forms in which a figure can be drawn
 PICTURES = (".png", ".svg", ".pdf")
+#: how the file of a page may end
+PAGES = (".html", ".htm")
 #: what stands for the detector where crops came finished
 GIVEN_CROPS = "none (aligned crops given)"
 
@@ -47,7 +50,8 @@ Found = TypeVar("Found", bound=Result)
 @dataclass(frozen=True)
 class ModelResult(Generic[Found]):
     """One model's part: ``name`` is unique within the evaluation, ``has_card`` false where its
-    contract was assumed. ``groups`` are its rates by group, where groups were given."""
+    contract was assumed. ``groups`` are its rates by group, where groups were given; ``hardest`` the
+    comparisons that it decides worst, where they were asked for."""
 
     name: str
     file: Path
@@ -55,6 +59,7 @@ class ModelResult(Generic[Found]):
     has_card: bool
     result: Found
     groups: GroupRates | None = None
+    hardest: tuple[HardPair, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,14 +178,16 @@ def evaluate(
     device: str = "cpu",
     flip: bool = False,
     groups: Mapping[str, str] | None = None,
+    hardest: int = 0,
     advance: Advance = lambda done: None,
 ) -> Evaluation[Found]:
     """Judge ``models`` by ``protocol`` on the photos in ``data``, a folder or a zip pack.
 
     ``detector`` `None` takes the images in ``data`` for 112-pixel ArcFace crops; a crop that is not
     there then counts as a failure to acquire. ``flip`` adds the embedding of each crop's mirror image
-    to that of the crop. ``groups`` names the group of photos, for rates by group. ``advance`` is told
-    how many more of the protocol's photos are done. Where the protocol lists pairs, the other models
+    to that of the crop. ``groups`` names the group of photos, for rates by group; ``hardest`` is how
+    many of the worst mated and of the worst non-mated comparisons are named. ``advance`` is told how
+    many more of the protocol's photos are done. Where the protocol lists pairs, the other models
     are compared with the first.
 
     Raises `UsageError`, `InputOutput` or `Misfit` where list, data or models will not do.
@@ -195,8 +202,10 @@ def evaluate(
     acquired = acquire(Plan(data, tuple(models), detector, device, flip), protocol.photos, advance)
     seconds = time.perf_counter() - started
     judged = tuple(
-        _judged(protocol, rows, groups, name, file, e)
-        for name, file, e, rows in zip(_names(embedders), models, embedders, acquired.embeddings, strict=True)
+        _judged(protocol, rows, groups, hardest, name, file, e)
+        for name, file, e, rows in zip(
+            unique_names(embedders), models, embedders, acquired.embeddings, strict=True
+        )
     )
     missing, failures = _losses(protocol.photos, acquired.reasons, aligned=detector is None)
     return Evaluation(
@@ -219,13 +228,15 @@ def _judged(
     protocol: Protocol[Found],
     rows: Embeddings,
     groups: Mapping[str, str] | None,
+    hardest: int,
     name: str,
     file: Path,
     embedder: Embedder,
 ) -> ModelResult[Found]:
     result = protocol.evaluate(lambda _: rows)
     by_group = None if groups is None else _by_group(protocol, rows, groups)
-    return ModelResult(name, file, embedder.space, embedder.has_card, result, by_group)
+    worst = hardest_pairs(protocol, result, rows, hardest) if hardest else ()
+    return ModelResult(name, file, embedder.space, embedder.has_card, result, by_group, worst)
 
 
 def _check_groups(protocol: Protocol[Found], groups: Mapping[str, str]) -> None:
@@ -289,7 +300,7 @@ def _losses(
     return missing, tuple((photo, reason) for photo, reason in lost if reason != MISSING)
 
 
-def _names(embedders: Sequence[Embedder]) -> list[str]:
+def unique_names(embedders: Sequence[Embedder]) -> list[str]:
     """The models' names; those that share one are numbered in their order."""
     names = [embedder.name for embedder in embedders]
     return [
@@ -302,6 +313,13 @@ def check_picture(path: Path) -> None:
     """Raise `UsageError` for a picture that cannot be drawn, before hours go into its content."""
     if path.suffix.lower() not in PICTURES:
         raise UsageError(f"{path}: a picture ends with {', '.join(PICTURES)}")
+    check_file(path)
+
+
+def check_page(path: Path) -> None:
+    """Raise `UsageError` for a page that is none by its name or has no folder to be written in."""
+    if path.suffix.lower() not in PAGES:
+        raise UsageError(f"{path}: a page ends with {', '.join(PAGES)}")
     check_file(path)
 
 

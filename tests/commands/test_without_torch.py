@@ -12,7 +12,7 @@ import pytest
 from tiny_model import write_tiny_model
 
 ABSENT = ("torch", "torchvision", "facenet_pytorch", "sklearn", "lightning_fabric", "timm", "onnxscript")
-COMMANDS = ("align", "benchmark", "calibrate", "card", "enroll", "evaluate", "gallery", "verify")
+COMMANDS = ("align", "benchmark", "calibrate", "card", "degrade", "enroll", "evaluate", "gallery", "verify")
 
 # Python runs this file in every process before anything else, so in the processes that a command
 # starts as well. The packages are not blocked but hidden, as if they had never been installed.

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +29,7 @@ def test_a_run_learns_and_leaves_what_it_should(place: Path) -> None:
     assert records[-1]["finished"] is True
     assert records[-1]["images"] == 800
     folder = place / "run"
-    assert {p.name for p in folder.iterdir()} == {
+    assert {p.name for p in folder.iterdir()} - {"tensorboard"} == {
         "recipe.toml", "card.json", "metrics.jsonl", "checkpoints", "train.log",
     }  # fmt: skip
     assert "16 crops" in (folder / "train.log").read_text()
@@ -57,37 +52,6 @@ def test_a_resumed_run_is_the_uninterrupted_one(place: Path, targets: str) -> No
     assert losses_of(resumed) == losses_of(whole)
     before, after = load_weights(place / "whole"), load_weights(place / "cut")
     assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_a_killed_process_resumes_exactly(place: Path) -> None:
-    chosen = recipe(
-        place, long=("images = 96", "images = 960"), often=("evaluations = 3", "evaluations = 40")
-    )
-    whole = run(place, "whole", chosen)
-    (place / "killed").mkdir()
-    program = (
-        "import sys, torch; from pathlib import Path; from facekd.distill import *;"
-        "torch.set_num_threads(1);"
-        "q = Report(lambda t: None, lambda d, t: None, lambda s: None);"
-        "p = Path(sys.argv[1]);"
-        "run_recipe(read_recipe(p / 'recipe.toml'), p / 'killed', q, cache=p / 'cache', workers=0)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program, str(place)], env=os.environ)
-    wait_until(lambda: len(list((place / "killed").glob("checkpoints/step-*"))) > 0, process)
-    process.kill()
-    process.wait()
-    step = RunFolder(place / "killed").load().state["step"]
-    assert step < 120, "the process ended before it was killed"
-    resumed = run(place, "killed", chosen, resume=True)
-    assert losses_of(resumed) == losses_of(whole)
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, "the process ended by itself"
-        assert time.monotonic() < deadline, "no checkpoint in time"
-        time.sleep(0.02)
 
 
 def test_a_changed_recipe_is_noticed(place: Path) -> None:

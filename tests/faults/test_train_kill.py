@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from small_run import losses_of, make_place, recipe
 
 from facekd.training import RunFolder
@@ -24,7 +23,6 @@ def steps_so_far(folder: Path) -> int:
     return max((json.loads(line).get("step", 0) for line in lines if line.endswith("}")), default=0)
 
 
-@pytest.mark.slow
 def test_a_killed_run_resumes_with_the_same_losses(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     # sixteen crops in batches of six: every third batch holds the end of an epoch

@@ -26,41 +26,40 @@ def started(command: list[str], where: Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=500)
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a recipe for each loss, trained by one process and by two."""
-    place = make_place(tmp_path_factory.mktemp("processes"))
+def test_two_processes_step_as_one(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
     for name in LOSSES:
         changes = {
-            "model": ('name = "plainres"', 'name = "frozen"'),
             "short": ("images = 96", "images = 24"),
             "look": ("evaluations = 3", 'evaluations = 1\noptimizer = "sgd"\nrate = 0.05'),
         }
-        recipe(place, TEACHER, f'[[loss]]\nname = "{name}"\n', **changes)
-        (place / "recipe.toml").rename(place / f"{name}.toml")
+        stated = recipe(place, TEACHER, f'[[loss]]\nname = "{name}"\n', **changes).to_toml()
+        # the network that the script registers
+        (place / f"{name}.toml").write_text(stated.replace('name = "plainres"', 'name = "frozen"'))
+    (place / "recipe.toml").unlink()
     script = str(HERE / "shared_steps.py")
-    for command, name in (([sys.executable], "one"), (TORCHRUN, "two")):
-        done = started([*command, script, str(place), name], place)
+    for command, which in (([sys.executable], "one"), (TORCHRUN, "two")):
+        done = started([*command, script, str(place), which], place)
         assert done.returncode == 0, done.stderr
-    return place
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LOSSES)
-def test_two_processes_step_as_one(compared: Path, name: str) -> None:
-    one, two = (RunFolder(compared / which / name) for which in ("one", "two"))
-    found = [[r["loss"] for r in run.metrics() if "loss" in r] for run in (one, two)]
-    assert len(found[0]) == len(found[1]) == 2  # the first step and the last of three
-    assert found[1] == pytest.approx(found[0], rel=1e-4, abs=1e-6)
-    assert found[0][1] != pytest.approx(found[0][0], rel=1e-3)  # there was something to learn
     torch.manual_seed(3)  # the recipe's
     start = weights(build_model("plainres", dim=16, widths=[8, 8, 16, 16], depths=[0, 0, 0, 0]).state_dict())
+    for name in LOSSES:
+        steps_agree(place, name, start)
+
+
+def steps_agree(place: Path, name: str, start: torch.Tensor) -> None:
+    """The runs of one process and of two, with the loss ``name``: losses, weights, state of losses."""
+    one, two = (RunFolder(place / which / name) for which in ("one", "two"))
+    found = [[r["loss"] for r in run.metrics() if "loss" in r] for run in (one, two)]
+    assert len(found[0]) == len(found[1]) == 2, name  # the first step and the last of three
+    assert found[1] == pytest.approx(found[0], rel=1e-4, abs=1e-6), name
+    assert found[0][1] != pytest.approx(found[0][0], rel=1e-3), name  # there was something to learn
     mine, theirs = (weights(load_weights(run.path, "last")) for run in (one, two))
     # steps that two processes made of halves of the same batches, in another order of sums
-    assert float((mine - theirs).norm()) <= 1e-3 * float((mine - start).norm())
+    assert float((mine - theirs).norm()) <= 1e-3 * float((mine - start).norm()), name
     learned = [run.load("last").task for run in (one, two)]
     for key, value in learned[0].items():
-        assert torch.allclose(learned[1][key], value, rtol=1e-3, atol=1e-5), key
+        assert torch.allclose(learned[1][key], value, rtol=1e-3, atol=1e-5), (name, key)
 
 
 def weights(state: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -68,7 +67,6 @@ def weights(state: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([state[k].flatten().double() for k in sorted(state) if k.endswith(("weight", "bias"))])
 
 
-@pytest.mark.slow
 def test_torchrun_needs_no_other_recipe_and_one_process_speaks(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     chosen = recipe(place)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from facekd.card import Calibration
 from facekd.errors import UsageError
 from facekd.verification import all_pairs, allpairs, calibrate_threshold, calibration_entries, metrics
+from facekd.verification.intervals import identity_weights
 
 
 def _people(photos: int, people: int, seed: int = 0, dim: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -170,6 +171,66 @@ def test_drawing_everybody_once_changes_nothing() -> None:
     for fmr in (1e-2, 1e-3):
         assert pairs.weighted_tar_at(fmr, np.ones(50)) == pytest.approx(pairs.tar_at(fmr), abs=1e-12)
     np.testing.assert_array_equal(pairs.names, np.arange(50))
+
+
+def _unequal(seed: int = 7) -> allpairs.AllPairs:
+    """Persons who differ in how easily they are told apart, and in their numbers of photos."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(80), random.integers(2, 12, 80))
+    noise = random.uniform(0.4, 1.6, 80)[labels][:, None]
+    centres = random.normal(size=(80, 16)) + random.uniform(0, 0.8, 80)[:, None]
+    return all_pairs(centres[labels] + noise * random.normal(size=(labels.size, 16)), labels)
+
+
+@pytest.mark.parametrize("fmr", [1e-2, 2e-3])
+def test_sums_by_person_stand_for_the_walk_over_pairs(fmr: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = _unequal()
+    drawn = list(identity_weights(80, 300))
+    threshold = pairs.threshold_at(fmr)
+    walked, by_pairs = [pairs.weighted_tar_at(fmr, w) for w in drawn], pairs.operating_point(fmr).interval
+    of_fmr = pairs.fmr_interval(threshold)
+    monkeypatch.setattr(allpairs, "_WALKED", 0)
+    monkeypatch.setattr(allpairs, "_MANY", 0)
+    tar = pairs.drawn_tar(fmr)
+    summed, by_sums = [tar(w) for w in drawn], pairs.operating_point(fmr).interval
+    assert pairs.drawn_tar(fmr)(np.ones(80)) == pytest.approx(pairs.tar_at(fmr), abs=2e-3)
+    assert np.isnan(tar(np.zeros(80)))
+    # 80 persons and some hundred false matches are far fewer than sums by person are taken for
+    assert np.corrcoef(walked, summed)[0, 1] > 0.98
+    for found, expected in ((by_sums, by_pairs), (pairs.fmr_interval(threshold), of_fmr)):
+        width = expected.high - expected.low
+        assert found.low == pytest.approx(expected.low, abs=0.08 * width)
+        assert found.high == pytest.approx(expected.high, abs=0.08 * width)
+
+
+def test_influence_on_the_tar_counted_person_by_person() -> None:
+    pairs = _unequal()
+    influence, threshold = pairs.tar_influence(0.01), pairs.threshold_at(0.01)
+    own = [(pairs.mated[pairs.mated_people == p] >= threshold) - pairs.tar_at(0.01) for p in range(80)]
+    np.testing.assert_allclose(influence.mated, [o.sum() / pairs.mated.size for o in own], atol=1e-12)
+    # one photo's comparisons with all other persons' photos, of which so many match falsely
+    fmr = (pairs.tail >= threshold).sum() / pairs.non_mated
+    false = [(pairs.tail_people[pairs.tail >= threshold] == p).sum() for p in range(80)]
+    compared = pairs.photos * (pairs.photos.sum() - pairs.photos)
+    of_fmr = (np.array(false) - fmr * compared) / pairs.non_mated
+    far = 2 * np.sqrt((of_fmr**2).sum())
+    assert 0.01 + far < 0.02  # within the tail
+    ends = pairs.tail[(pairs.non_mated * np.array([0.01 - far, 0.01 + far])).astype(int)]
+    slope = ((pairs.mated > ends[1]).mean() - (pairs.mated > ends[0]).mean()) / (2 * far)
+    assert slope > 0
+    # the ends are a whole number of comparisons away
+    np.testing.assert_allclose(influence.non_mated, -slope * of_fmr, rtol=0.03)
+
+
+def test_the_tail_is_sorted_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = _people(500, 40, seed=9)
+    embeddings[100:160] = embeddings[7]
+    whole = all_pairs(embeddings, labels)
+    for size in (700, 5000):
+        monkeypatch.setattr(allpairs, "_AT_ONCE", size)
+        found = all_pairs(embeddings, labels)
+        np.testing.assert_array_equal(found.tail, whole.tail)
+        np.testing.assert_array_equal(found.tail_people, whole.tail_people)
 
 
 def test_failures_are_counted_with_the_comparisons_they_cost() -> None:

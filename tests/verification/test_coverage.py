@@ -60,8 +60,19 @@ def test_the_model_has_the_rates_it_states(tool: ModuleType) -> None:
     np.testing.assert_array_equal(np.bincount(ones), 6)
 
 
-@pytest.mark.parametrize(("people", "promised"), [(300, 0.92), (50, 0.9), (20, 0.9)])
-def test_bootstrap_over_identities(tool: ModuleType, people: int, promised: float) -> None:
+@pytest.mark.parametrize(
+    ("people", "equal", "separation", "promised"),
+    [
+        (300, True, 2.6, 0.92),
+        (300, True, 4.2, 0.92),
+        (300, False, 2.6, 0.9),
+        (50, True, 2.6, 0.9),
+        (20, True, 2.6, 0.9),
+    ],
+)
+def test_bootstrap_over_identities(
+    tool: ModuleType, people: int, equal: bool, separation: float, promised: float
+) -> None:
     sets = 60
-    printed, _ = tool.clustered(tool.Case(people, True, 2.6, 4000), sets, replicates=200)
+    printed, _ = tool.clustered(tool.Case(people, equal, separation, 4000), sets, replicates=200)
     assert (printed >= _least(sets, promised)).all()

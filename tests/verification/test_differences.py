@@ -34,11 +34,18 @@ def _drawn_tar(pairs: AllPairs, weights: np.ndarray, fmr: float) -> float:
     return metrics.tar_at_fmr(mated, np.repeat(pairs.tail, copies), fmr)
 
 
-def _student_t(values: np.ndarray, value: float, n: float) -> tuple[float, float]:
-    from scipy.stats import t
+def _student_t(values: np.ndarray, value: float, influences: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import kurtosis, t
 
-    half = t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)) * values.std(ddof=1)
+    n = influences.size
+    # the influences add up to nothing, so that their kurtosis about 0 is that about their mean
+    freedom = min(n - 1, 2 * n / (kurtosis(influences, fisher=False) - 1))
+    half = t.ppf(0.975, freedom) * np.sqrt(n / (n - 1)) * values.std(ddof=1)
     return value - half, value + half
+
+
+def _influences(pairs: AllPairs, fmr: float) -> np.ndarray:
+    return pairs.tar_influence(fmr).mated + pairs.tar_influence(fmr).non_mated
 
 
 def test_tar_difference_of_persons_drawn_literally() -> None:
@@ -47,7 +54,8 @@ def test_tar_difference_of_persons_drawn_literally() -> None:
     found = tar_difference(teacher, student, 0.01)
     values = [_drawn_tar(student, w, 0.01) - _drawn_tar(teacher, w, 0.01) for w in identity_weights(25, 1000)]
     value = student.tar_at(0.01) - teacher.tar_at(0.01)
-    low, high = _student_t(np.array(values), value, 25)
+    moved = _influences(student, 0.01) - _influences(teacher, 0.01)
+    low, high = _student_t(np.array(values), value, moved)
     assert found.value == value
     assert found.interval.low == pytest.approx(low, abs=1e-9)
     assert found.interval.high == pytest.approx(high, abs=1e-9)
@@ -67,9 +75,8 @@ def test_models_that_failed_on_different_persons() -> None:
         _drawn_tar(student, np.delete(w, 7), 0.01) - _drawn_tar(teacher, np.delete(w, 3), 0.01)
         for w in identity_weights(25, 1000)
     ]
-    sizes = np.full(25, 20)
-    sizes[[3, 7]] = 10
-    low, high = _student_t(np.array(values), found.value, effective_number(sizes))
+    moved = np.insert(_influences(student, 0.01), 7, 0) - np.insert(_influences(teacher, 0.01), 3, 0)
+    low, high = _student_t(np.array(values), found.value, moved)
     assert found.interval.low == pytest.approx(low, abs=1e-9)
     assert found.interval.high == pytest.approx(high, abs=1e-9)
 

@@ -69,12 +69,8 @@ class Templates:
         Raises `UsageError` where embeddings have the wrong shape or too few comparisons are completed.
         """
         rows = checked_embeddings(embed, self.photos)
-        place = {photo: index for index, photo in enumerate(self.photos)}
         failed = without_embedding(rows, self.photos)
-        made = np.array([
-            averaged([rows[[place[photo] for photo in media]] for media in template.media])
-            for template in self.templates
-        ])  # fmt: skip
+        made = self.embedded(rows)
         people = [template.person for template in self.templates]
         if self.pairs is None:
             return judge_people(
@@ -85,6 +81,14 @@ class Templates:
             self.name, self.source, cosines(made, self.pairs), numbers[:, 0] == numbers[:, 1], numbers,
             len(self.photos), failed,
         )  # fmt: skip
+
+    def embedded(self, rows: Rows) -> Rows:
+        """The templates [T, D] of photos with embeddings ``rows`` [N, D]."""
+        place = {photo: index for index, photo in enumerate(self.photos)}
+        return np.array([
+            averaged([rows[[place[photo] for photo in media]] for media in template.media])
+            for template in self.templates
+        ])  # fmt: skip
 
 
 def averaged(media: Sequence[Rows]) -> Rows:

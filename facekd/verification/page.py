@@ -49,11 +49,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class FacePair:
-    """Two faces side by side over a line of text."""
+    """Two faces side by side over a line of text, and further lines that are less loud."""
 
     first: NDArray[np.uint8] = field(repr=False)
     second: NDArray[np.uint8] = field(repr=False)
     text: str
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def render(page: Page) -> str:
     environment.filters["image"] = _data_uri
     environment.filters["face"] = _face_uri
     environment.filters["cell"] = lambda value: value if isinstance(value, Cell) else Cell(value)
-    template = resources.files("facekd.benchmark").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    template = resources.files("facekd.verification").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(template).render(page=page, anchors=_anchors(page.sections))
 
 

@@ -1,0 +1,63 @@
+"""Measure what worse photos cost: small, blurred, noisy, dark, covered or turned faces.
+
+One protocol is judged again and again, its crops made worse in one way at a time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.output import progress, say
+
+
+@click.command("degrade")
+@click.argument("models", nargs=-1, required=True, type=EXISTING_FILE, metavar="MODEL...")
+@click.option("--protocol", default=None, help="A list of pairs: lfw, pairs, calfw, cplfw, cfp-fp, bin ...")
+@click.option("--data", type=EXISTING, required=True, help="Folder or pack of photos (or of aligned crops).")
+@click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")
+@click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
+@click.option("--one-side", is_flag=True, help="Degrade the second photo of each pair only, not both.")
+@detector_option
+@device_option
+@json_option
+@click.option("--plot", type=ANY_PATH, default=None, help="Draw it into this picture (.png, .svg, .pdf).")
+def command(
+    models: tuple[Path, ...],
+    protocol: str | None,
+    data: Path,
+    pairs: Path | None,
+    aligned: bool,
+    one_side: bool,
+    detector: str,
+    device: str,
+    as_json: bool,
+    plot: Path | None,
+) -> None:
+    """Measure each MODEL on crops made worse, a table for each.
+
+    Both photos of a pair are degraded, or with --one-side the second only: a poor probe against a good
+    enrolled photo.
+
+    \b
+    Example: facekd degrade student.onnx teacher.onnx --protocol lfw --data lfw.zip --pairs pairs.txt
+             facekd degrade student.onnx --data crops.zip --aligned --one-side --plot worse.png
+    """
+    from facekd.cli.evaluate import answer, read_protocol
+    from facekd.workflows.degrade import degrade, steps
+    from facekd.workflows.evaluate import check_picture, draw
+
+    if plot:
+        check_picture(plot)
+    chosen = read_protocol(protocol, pairs, data)
+    with progress("degrade", steps(chosen)) as advance:
+        found = degrade(
+            models, chosen, data,
+            detector=None if aligned else detector, device=device, one_side=one_side, advance=advance,
+        )  # fmt: skip
+    if plot:
+        draw(found.figure(), plot)
+        say(f"drawn into {plot}")
+    answer(found, as_json, columns=120)

@@ -1,0 +1,55 @@
+"""The faces in photos, cut out to be looked at or to be embedded while timing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from facekd.card import CropSpec, LandmarkCrop
+from facekd.errors import CannotSay, InputOutput, Misfit
+from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source, recrop
+from facekd.workflows.acquire import locate
+
+#: what finished crops are, and what faces on a page are cut to
+ARCFACE_CROP = LandmarkCrop(size=112)
+
+
+def faces_of(
+    data: Path,
+    detector: str | None,
+    photos: Sequence[str],
+    specs: Sequence[CropSpec],
+    most: int | None = None,
+) -> list[list[Pixels] | None]:
+    """For each of ``photos`` in ``data`` its face cut by each of ``specs``, `None` where there is none;
+    it stops once ``most`` were found. ``detector`` `None` takes the images for 112-pixel ArcFace crops.
+    """
+    source = open_source(data)
+    finder = make_detector(detector) if detector else None
+    faces: list[list[Pixels] | None] = []
+    for name in locate(photos, source.names()):
+        if most is not None and sum(face is not None for face in faces) == most:
+            break
+        try:
+            photo = decode(source.read(name), name) if name else None
+            if photo is None:
+                faces.append(None)
+            elif finder is None:
+                _check_crop(name or "", photo.pixels)
+                faces.append([recrop(photo.pixels[None], ARCFACE_CROP, spec)[0] for spec in specs])
+            else:
+                face = find_face(photo, finder)
+                faces.append([cut(photo.pixels, face, spec) for spec in specs])
+        except (CannotSay, InputOutput):
+            faces.append(None)
+    return faces
+
+
+def _check_crop(name: str, pixels: Pixels) -> None:
+    size = ARCFACE_CROP.size
+    if pixels.shape != (size, size, 3):
+        raise Misfit(
+            f"{name}: aligned crops are {size} x {size} pixels, this image is {pixels.shape[1]} x "
+            f"{pixels.shape[0]}",
+            "Leave --aligned out to start from photos.",
+        )

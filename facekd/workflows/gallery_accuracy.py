@@ -1,0 +1,229 @@
+"""How good is an enrolled gallery? Probe photos of known persons against its templates."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facekd.errors import InputOutput, UsageError
+from facekd.gallery import Contract, GalleryRecords, clean_name
+from facekd.preprocess import ALIGNER, make_detector
+from facekd.runtime import Embedder, load_embedder
+from facekd.verification.enrolled import GalleryResult, judge_gallery
+from facekd.verification.enrolled_plots import gallery_figure
+from facekd.verification.fusion import fuse
+from facekd.workflows.acquire import Advance, Embeddings, Plan, acquire
+from facekd.workflows.enroll import PhotoFile, people_in
+from facekd.workflows.evaluate import GIVEN_CROPS
+from facekd.workflows.verify import choose_threshold
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The photos to compare, ``photos`` [N] of ``people`` [N]; ``left_out`` (photo, reason) are those
+    that would not be a comparison of two photos."""
+
+    photos: tuple[str, ...]
+    people: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class GalleryEvaluation:
+    """What `evaluate_gallery` found. ``failures`` (photo, reason) gave no embedding; ``notes`` say where
+    the gallery was made in another way than the probes."""
+
+    gallery: Path
+    data: Path
+    model: str
+    space: str
+    has_card: bool
+    detector: str
+    aligner: str
+    probes: Probes
+    failures: tuple[tuple[str, str], ...]
+    seconds: float
+    notes: tuple[str, ...]
+    result: GalleryResult
+
+    @property
+    def photos_per_second(self) -> float:
+        """From file to embedding."""
+        return len(self.probes.photos) / self.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "gallery": str(self.gallery),
+            "probes": str(self.data),
+            "model": {"name": self.model, "space": self.space, "has_card": self.has_card},
+            "detector": self.detector,
+            "aligner": self.aligner,
+            "photos": {
+                "probes": len(self.probes.photos),
+                "left_out": [{"photo": p, "reason": r} for p, r in self.probes.left_out],
+                "failures_to_acquire": [{"photo": p, "reason": r} for p, r in self.failures],
+            },
+            "notes": list(self.notes),
+            **self.result.to_dict(),
+        }
+
+    def figure(self) -> Figure:
+        return gallery_figure({self.model: self.result})
+
+    def lines(self) -> Iterator[str]:
+        """What stands above the table."""
+        yield f"{self.model} on {self.gallery}. Detector: {self.detector}. Aligner: {self.aligner}."
+        reasons = Counter(reason for _, reason in self.failures)
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        yield (
+            f"Photos: {len(self.probes.photos):,} probes, {len(self.failures)} failures to acquire"
+            f"{f' ({told})' if told else ''}, {len(self.probes.left_out)} left out."
+        )
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(*[Text(line) for line in self.lines()], self.result)
+
+
+def evaluate_gallery(
+    model: Path,
+    gallery: Path,
+    data: Path,
+    *,
+    detector: str | None = "mtcnn",
+    device: str = "cpu",
+    advance: Advance = lambda done: None,
+) -> GalleryEvaluation:
+    """Compare the photos in ``data``, a folder or zip with a folder per person, with everybody enrolled
+    in ``gallery``; a folder that is named after nobody there holds a stranger's photos.
+
+    A person's templates are fused as `verify_claim` does it. The operating threshold is the strictest of
+    the model's card, else that of the lowest FMR that the comparisons can show. ``detector`` `None` takes
+    the images for 112-pixel ArcFace crops.
+
+    Raises `Misfit` where the gallery was made in another space, `InputOutput` where a file will not do,
+    `UsageError` where nobody is enrolled or no probe of an enrolled person gave an embedding.
+    """
+    embedder = load_embedder(model, device, 1)
+    contract = _contract(embedder, detector, device)
+    with GalleryRecords(gallery, contract) as records:
+        notes = tuple(_differences(gallery, records.contract, contract))
+        enrolled, templates = _templates(records)
+        probes = find_probes(data, records)
+    started = time.perf_counter()
+    acquired = acquire(Plan(data, (model,), detector, device), probes.photos, advance)
+    seconds = time.perf_counter() - started
+    threshold, origin = _operating(embedder)
+    result = judge_gallery(
+        templates, enrolled, acquired.embeddings[0], probes.people, probes.photos, threshold, origin
+    )
+    return GalleryEvaluation(
+        gallery=gallery,
+        data=data,
+        model=embedder.name,
+        space=embedder.space,
+        has_card=embedder.has_card,
+        detector=contract.detector,
+        aligner=contract.aligner,
+        probes=probes,
+        failures=tuple((p, r) for p, r in zip(probes.photos, acquired.reasons, strict=True) if r),
+        seconds=seconds,
+        notes=notes,
+        result=result,
+    )
+
+
+def _contract(embedder: Embedder, detector: str | None, device: str) -> Contract:
+    return Contract(
+        space=embedder.space,
+        dim=embedder.card.embedding.dim,
+        model=embedder.name,
+        detector=make_detector(detector, device, 1).name if detector else GIVEN_CROPS,
+        aligner=ALIGNER if detector else "that of the crops",
+    )
+
+
+def _differences(gallery: Path, made: Contract, now: Contract) -> Iterator[str]:
+    """Where the gallery's photos were prepared in another way than the probes."""
+    for what, then, here in (
+        ("detector", made.detector, now.detector),
+        ("aligner", made.aligner, now.aligner),
+    ):
+        if then != here:
+            yield f"{gallery} was made with {what} {then}, this is {here}"
+
+
+def _templates(records: GalleryRecords) -> tuple[list[str], Embeddings]:
+    """Everybody enrolled, and their templates [G, D]."""
+    names = [person.name for person in records.people()]
+    if not names:
+        raise UsageError(f"{records.path}: nobody is enrolled", "'facekd enroll' adds people.")
+    return names, np.stack([fuse([t.embedding for t in records.templates(name)]) for name in names])
+
+
+def find_probes(data: Path, records: GalleryRecords) -> Probes:
+    """The photos in ``data`` and whose they are, by the name of their folder.
+
+    A photo that is itself enrolled would be compared with itself, and one that lies there twice would
+    count twice: such are left out. Raises as `people_in` does.
+    """
+    people = people_in(data)
+    owners = {photo.name: person for person, photos in people.items() for photo in photos}
+    contents = {photo.name: _content(photo) for photos in people.values() for photo in photos}
+    copies: dict[str, list[str]] = defaultdict(list)
+    for name, content in contents.items():
+        if content:
+            copies[content].append(name)
+    left_out: dict[str, str] = {}
+    for content, names in copies.items():
+        holders = records.holders(content)
+        if holders:
+            left_out |= dict.fromkeys(names, f"enrolled itself, of {holders[0]}")
+        elif len({owners[name] for name in names}) > 1:
+            left_out |= dict.fromkeys(names, "the same file under several people")
+        else:
+            left_out |= dict.fromkeys(names[1:], f"the same file as {names[0]}")
+    kept = [name for name in owners if name not in left_out]
+    if not kept:
+        raise UsageError(
+            f"{data}: none of its {len(owners)} photos can be a probe", f"{next(iter(left_out.values()))}."
+        )
+    return Probes(tuple(kept), tuple(_person(owners[name]) for name in kept), tuple(left_out.items()))
+
+
+def _content(photo: PhotoFile) -> str:
+    """SHA-256 of the file; empty where it cannot be read, which acquiring it will report."""
+    try:
+        return hashlib.sha256(photo.read()).hexdigest()
+    except InputOutput:
+        return ""
+
+
+def _person(folder: str) -> str:
+    """The name as the gallery writes it; a folder whose name nobody can have is a stranger's."""
+    try:
+        return clean_name(folder)
+    except UsageError:
+        return folder
+
+
+def _operating(embedder: Embedder) -> tuple[float | None, str]:
+    """The threshold that `verify` would use, and where it comes from."""
+    try:
+        chosen = choose_threshold(embedder.card)
+    except UsageError:
+        return None, ""
+    return chosen.value, f"of the card at FMR {chosen.fmr:g} on {chosen.data}"

@@ -1,0 +1,150 @@
+"""An evaluation as one page: what was measured, how good it is, how it looks, where it goes wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import facekd
+from facekd.verification import Result, ScoreResult
+from facekd.verification.hardest import ShownPair
+from facekd.verification.page import Cell, Page, Section, Table, write_page
+from facekd.verification.report import (
+    groups_section,
+    hardest_sections,
+    headlines,
+    numbers_section,
+    pictures_section,
+    reading_section,
+)
+from facekd.workflows.evaluate import Evaluation
+from facekd.workflows.faces import ARCFACE_CROP, faces_of
+
+#: photos that are named for one reason of failure
+_NAMED = 10
+_FACES = (
+    "This page shows faces from the data. Keep it as you keep the data, and pass it on to nobody who may "
+    "not see them."
+)
+
+
+def write_report(path: str | os.PathLike[str], found: Evaluation[Any], detector: str | None) -> Path:
+    """Write the page of ``found`` to ``path``. The faces of the hardest comparisons are found again
+    by ``detector``, `None` where the data holds aligned crops.
+
+    Raises `InputOutput` where the page cannot be written.
+    """
+    return write_page(path, report_page(found, _shown(found, detector)))
+
+
+def write_scores_report(path: str | os.PathLike[str], found: ScoreResult) -> Path:
+    """Write the page of scores of unknown origin to ``path``, as `write_report`."""
+    name = Path(found.source).name
+    facts = (("Scores", name), ("Comparisons", f"{found.scores.size:,}"))
+    told = "The scores came as they are: of model, detector and photos nothing is known."
+    measured = Section("What was measured", (told,), (Table(("", "Given"), facts),))
+    results: dict[str, Result] = {name: found}
+    sections = (numbers_section(results), pictures_section(results), reading_section(results))
+    return write_page(path, _page(f"Scores of {name}", headlines(results), (measured, *sections)))
+
+
+def report_page(found: Evaluation[Any], hardest: Mapping[str, Sequence[ShownPair]]) -> Page:
+    """The page as a value; ``hardest`` comparisons by model name."""
+    results = found.results()
+    groups = {model.name: model.groups for model in found.models if model.groups}
+    sections = (
+        measured_section(found),
+        numbers_section(results),
+        _paired_section(found),
+        pictures_section(results),
+        *hardest_sections(hardest),
+        groups_section(groups),
+        reading_section(results),
+    )
+    shows_faces = any(shown.faces for pairs in hardest.values() for shown in pairs)
+    title = f"{_and(list(results))} on {found.protocol}"
+    return _page(title, headlines(results), sections, _FACES if shows_faces else None)
+
+
+def measured_section(found: Evaluation[Any]) -> Section:
+    """Models, protocol, data, detector and aligner; which photos were lost and why."""
+    lost, listed = len(found.missing) + len(found.failures), Path(found.source).name
+    facts = (
+        ("Protocol", found.protocol),
+        *([("List", listed)] if listed != found.data.name else []),
+        ("Data", found.data.name),
+        ("Detector", found.detector),
+        ("Aligner", found.aligner),
+        ("Mirror image", "added to each crop" if found.flip else "not used"),
+        ("Photos", Cell(f"{found.photos:,} named", f"{found.photos - lost:,} with an embedding")),
+        ("Failures to acquire", Cell(f"{len(found.failures):,}", _share(len(found.failures), found.photos))),
+        ("Missing from the data", f"{len(found.missing):,}"),
+    )
+    models = tuple(
+        (
+            Cell(model.name, model.file.name),
+            "its card" if model.has_card else "assumed: insightface's convention",
+            model.space[:16],
+        )
+        for model in found.models
+    )
+    tables = (
+        Table(("", "This evaluation"), facts),
+        Table(("Model", "Contract", "Space"), models),
+        *_lost_tables(found),
+    )
+    return Section("What was measured", tables=tables)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}\u202f% of the photos named"
+
+
+def _lost_tables(found: Evaluation[Any]) -> Iterator[Table]:
+    photos: dict[str, list[str]] = {}
+    for photo, reason in found.failures:
+        photos.setdefault(reason.replace("_", " "), []).append(photo)
+    if found.missing:
+        photos["missing from the data"] = list(found.missing)
+    if photos:
+        order = sorted(photos.items(), key=lambda item: -len(item[1]))
+        rows = tuple((reason, f"{len(lost):,}", _some(lost)) for reason, lost in order)
+        yield Table(("Reason", "Photos", "Which"), rows, "Photos without embedding")
+
+
+def _some(photos: Sequence[str]) -> str:
+    rest = len(photos) - _NAMED
+    return ", ".join(photos[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def _paired_section(found: Evaluation[Any]) -> Section | None:
+    if not found.paired:
+        return None
+    return Section("Which model is better?", tuple(pair.sentence for pair in found.paired))
+
+
+def _shown(found: Evaluation[Any], detector: str | None) -> dict[str, list[ShownPair]]:
+    pairs = [(model.name, pair) for model in found.models for pair in model.hardest]
+    photos = list(dict.fromkeys(photo for _, pair in pairs for photo in pair.photos))
+    faces = faces_of(found.data, detector, photos, [ARCFACE_CROP])
+    face = {photo: cut[0] for photo, cut in zip(photos, faces, strict=True) if cut}
+    shown: dict[str, list[ShownPair]] = {model.name: [] for model in found.models}
+    for name, pair in pairs:
+        one, other = (face.get(photo) for photo in pair.photos)
+        shown[name].append(ShownPair(pair, None if one is None or other is None else (one, other)))
+    return shown
+
+
+def _page(
+    title: str, told: Iterator[str], sections: Sequence[Section | None], notice: str | None = None
+) -> Page:
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    footer = f"Made by facekd {facekd.__version__}, {made}. The page loads nothing and runs nothing."
+    return Page(title, tuple(told), tuple(part for part in sections if part is not None), notice, footer)
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

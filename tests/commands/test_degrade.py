@@ -1,0 +1,191 @@
+"""``facekd degrade`` through the command line: patterned crops with a tiny model, and photos."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from patterned_people import write_people
+from tiny_model import write_tiny_model
+
+from facekd.errors import Exit
+from facekd.runtime import load_embedder
+from facekd.verification import open_protocol
+from facekd.workflows.degradations import CLEAN, DEGRADATIONS
+from facekd.workflows.degrade import photo_seed
+
+PEOPLE, PHOTOS = 20, 4
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("degrade")
+    write_people(folder / "crops", PEOPLE, PHOTOS, noise=60)
+    lines = ["path1,path2,label"]
+    for p in range(PEOPLE):
+        for n in range(1, PHOTOS):
+            lines.append(f"P{p:02d}/{n}.png,P{p:02d}/{n + 1}.png,1")
+            lines.append(f"P{p:02d}/{n}.png,P{(p + n) % PEOPLE:02d}/{n + 1}.png,0")
+    (folder / "pairs.csv").write_text("\n".join(lines))
+    write_tiny_model(folder / "tiny.onnx")
+    write_tiny_model(folder / "other.onnx", seed=1)
+    return folder
+
+
+def _run(facekd: Callable, drawn: Path, *more: object):
+    return facekd(
+        "degrade", drawn / "tiny.onnx", "--data", drawn / "crops", "--pairs", drawn / "pairs.csv",
+        "--aligned", *more,
+    )  # fmt: skip
+
+
+def _embedded(drawn: Path, degradation) -> np.ndarray:
+    """Embeddings of the list's photos, made worse here."""
+    photos = open_protocol("pairs", drawn / "pairs.csv").photos
+    crops = [
+        degradation.apply(
+            np.ascontiguousarray(cv2.imread(str(drawn / "crops" / p))[..., ::-1]), photo_seed(p)
+        )
+        for p in photos
+    ]
+    return load_embedder(drawn / "tiny.onnx", threads=1).embed(np.stack(crops))
+
+
+def test_both_sides_against_the_protocol_alone(facekd: Callable, drawn: Path) -> None:
+    ran = _run(facekd, drawn, "--json")
+    assert ran.code == Exit.DONE, ran.err
+    told = json.loads(ran.out)
+    assert (told["degraded"], told["photos"]["failures_to_acquire"]) == ("both", [])
+    (model,) = told["models"]
+    listed = (CLEAN, *DEGRADATIONS)
+    assert [(d["kind"], d["level"]) for d in model["degradations"]] == [(d.kind, d.level) for d in listed]
+    protocol = open_protocol("pairs", drawn / "pairs.csv")
+    for place in (0, 3, 12, 18, 20):
+        rows = _embedded(drawn, listed[place])
+        expected = protocol.evaluate(lambda _, rows=rows: rows)
+        assert model["degradations"][place]["accuracy"]["mean"] == pytest.approx(expected.accuracy.mean)
+    clean, worst = (model["degradations"][place]["accuracy"]["mean"] for place in (0, 14))
+    assert worst < clean
+
+
+def test_one_side_leaves_the_first_photo_alone(facekd: Callable, drawn: Path) -> None:
+    told = json.loads(_run(facekd, drawn, "--one-side", "--json").out)
+    assert told["degraded"] == "second"
+    place = next(i for i, d in enumerate((CLEAN, *DEGRADATIONS)) if d.name == "occlusion, mask")
+    clean, masked = _embedded(drawn, CLEAN), _embedded(drawn, (CLEAN, *DEGRADATIONS)[place])
+    protocol = open_protocol("pairs", drawn / "pairs.csv")
+    where = {name: index for index, name in enumerate(protocol.photos)}
+    scores = np.array([clean[where[p.first]] @ masked[where[p.second]] for p in protocol.pairs])
+    mated = np.array([p.mated for p in protocol.pairs])
+    from facekd.verification.accuracy import cross_validate, summarise
+
+    folds, _ = cross_validate(scores, mated, protocol.fold, protocol.fold_names)
+    found = told["models"][0]["degradations"]
+    assert found[place]["accuracy"]["mean"] == pytest.approx(summarise(folds).mean)
+    both = json.loads(_run(facekd, drawn, "--json").out)["models"][0]["degradations"]
+    assert found[0]["accuracy"] == both[0]["accuracy"]
+
+
+def test_two_models_as_text_with_a_picture(facekd: Callable, drawn: Path, tmp_path: Path) -> None:
+    ran = facekd(
+        "degrade", drawn / "tiny.onnx", drawn / "other.onnx", "--data", drawn / "crops",
+        "--pairs", drawn / "pairs.csv", "--aligned", "--plot", tmp_path / "worse.svg",
+    )  # fmt: skip
+    assert ran.code == Exit.DONE, ran.err
+    for words in ("tiny: in %", "other: in %", "face size, 14 pixels", "sunglasses", "Degraded: both photos"):
+        assert words in ran.out
+    assert "<svg" in (tmp_path / "worse.svg").read_text()
+
+
+def test_at_the_threshold_of_clean_crops() -> None:
+    from facekd.verification.protocols.pairlist import Pair, pair_list
+    from facekd.workflows.degrade import at_clean_threshold
+
+    random = np.random.default_rng(0)
+    pairs = [Pair(f"{n % 2}/{n}.jpg", f"x/{n}.jpg", n % 3 == 0) for n in range(60)]
+    protocol = pair_list("pairs", Path("p"), pairs)
+    rows = random.normal(size=(len(protocol.photos), 4)).astype(np.float32)
+    rows[5] = np.nan
+    result = protocol.evaluate(lambda _: rows)
+    found = at_clean_threshold(result, 0.1)
+    done = [(s, m) for s, m in zip(result.scores, result.mated, strict=True) if np.isfinite(s)]
+    assert (found.mated, found.misses) == (sum(m for _, m in done), sum(m and s < 0.1 for s, m in done))
+    assert found.non_mated == sum(not m for _, m in done) == len(done) - found.mated
+    assert found.false_matches == sum(not m and s >= 0.1 for s, m in done)
+    assert found.fmr == found.false_matches / found.non_mated
+    assert found.tar == 1 - found.misses / found.mated
+    for rate, interval in zip((found.fmr, found.tar), found.intervals, strict=True):
+        assert interval.low < rate < interval.high
+
+
+def test_lost_crops_are_told(facekd: Callable, drawn: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(drawn / "crops", tmp_path / "crops")
+    (tmp_path / "crops" / "P03" / "1.png").unlink()
+    (tmp_path / "crops" / "P04" / "1.png").write_bytes(b"nothing")
+    ran = facekd(
+        "degrade", drawn / "tiny.onnx", "--data", tmp_path / "crops", "--pairs", drawn / "pairs.csv",
+        "--aligned", "--json",
+    )  # fmt: skip
+    assert json.loads(ran.out)["photos"]["failures_to_acquire"] == [
+        {"photo": "P03/1.png", "reason": "missing"}, {"photo": "P04/1.png", "reason": "unreadable"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--data", "crops"], Exit.USAGE, "Missing argument 'MODEL"),
+        (["tiny.onnx"], Exit.USAGE, "Missing option '--data'"),
+        (["tiny.onnx", "--data", "crops", "--protocol", "people"], Exit.USAGE, "lists no pairs of photos"),
+        (
+            ["tiny.onnx", "--data", "crops", "--pairs", "pairs.csv", "--plot", "x.doc"],
+            Exit.USAGE,
+            "a picture",
+        ),
+        (["tiny.onnx", "--data", "empty", "--pairs", "pairs.csv", "--aligned"], Exit.USAGE, "none of the 80"),
+        (["tiny.onnx", "--data", "large", "--pairs", "pairs.csv", "--aligned"], Exit.MISFIT, "128 x 128"),
+        (["box.onnx", "--data", "crops", "--pairs", "pairs.csv", "--aligned"], Exit.MISFIT, "box crops"),
+    ],
+)
+def test_wrong_calls(
+    facekd: Callable,
+    drawn: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: Exit,
+    told: str,
+) -> None:
+    (drawn / "empty").mkdir(exist_ok=True)
+    if "large" in arguments and not (drawn / "large").exists():
+        write_people(drawn / "large", PEOPLE, PHOTOS, size=128)
+    if "box.onnx" in arguments:
+        import shutil
+
+        shutil.copy(drawn / "tiny.onnx", drawn / "box.onnx")
+        assert facekd("card", drawn / "box.onnx", "--set", 'crop={"kind":"box","size":112}').code == Exit.DONE
+    monkeypatch.chdir(drawn)
+    ran = facekd("degrade", *arguments)
+    assert (ran.code, ran.out) == (code, ""), ran.err
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_from_photos(facekd: Callable, photos: Path, tiny: Path, tmp_path: Path) -> None:
+    """A face is found once, then its crop made worse; clean crops give what evaluate gives."""
+    rows = ["path1,path2,label"]
+    for one, two in (("a", "b"), ("a", "c"), ("b", "c")):
+        rows += [f"{one}.jpg,{two}.jpg,1", f"{one}.jpg,mirrored.jpg,0"]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    common = (tiny, "--data", photos, "--pairs", tmp_path / "pairs.csv", "--json")
+    ran = facekd("degrade", *common)
+    assert ran.code == Exit.DONE, ran.err
+    clean = json.loads(ran.out)["models"][0]["degradations"][0]
+    whole = json.loads(facekd("evaluate", *common).out)["models"][0]
+    assert clean["accuracy"] == whole["accuracy"]
+    assert clean["listed_pairs"] == whole["operating_points"]

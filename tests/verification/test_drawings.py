@@ -1,0 +1,253 @@
+"""What is drawn is what was measured."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from functools import cache
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy.special import ndtri
+
+from facekd.verification import all_pairs
+from facekd.verification.allpairs import AllPairs
+from facekd.verification.drawing import DARK, LIGHT, short_name
+from facekd.verification.drawings import drawings
+from facekd.verification.identification import (
+    IdentificationResult,
+    Searches,
+    cmc,
+    open_curve,
+    open_point,
+    rank_points,
+)
+from facekd.verification.people import AllPairsResult, judge_people
+from facekd.verification.plots import thinned
+from facekd.verification.scored import score_all_pairs, score_listed
+from facekd.verification.scores import judge_scores
+
+PEOPLE, PHOTOS = 60, 6
+
+
+def _rows(noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    who = np.repeat(np.arange(PEOPLE), PHOTOS)
+    rows = random.normal(size=(PEOPLE, 24))[who] + random.normal(0, noise, (who.size, 24))
+    return rows.astype(np.float32), who
+
+
+@pytest.fixture(scope="module")
+def scores() -> tuple[np.ndarray, np.ndarray]:
+    """Mated and non-mated scores of all photos, one by one."""
+    rows, who = _rows()
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    one, other = np.triu_indices(who.size, 1)
+    every = (unit[one] * unit[other]).sum(axis=1).astype(float)
+    return every[who[one] == who[other]], every[who[one] != who[other]]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> AllPairs:
+    return all_pairs(*_rows())
+
+
+@cache
+def _people(noise: float = 1.0) -> AllPairsResult:
+    rows, who = _rows(noise)
+    return judge_people("people", "people", rows, [f"P{n}" for n in who], len(who), ())
+
+
+def _figure(results: dict, name: str) -> Figure:
+    (found,) = [drawing for drawing in drawings(results) if drawing.name == name]
+    return found.figure()
+
+
+def test_the_histogram_counts_every_comparison(pairs: AllPairs, scores: tuple) -> None:
+    mated, non_mated = scores
+    scored = score_all_pairs(pairs, ())
+    assert scored.counts.sum() == non_mated.size == scored.non_mated
+    # a float32 score may lie on the other side of an edge
+    wanted = np.histogram(non_mated, scored.edges)[0]
+    assert np.abs(scored.counts - wanted).max() <= 2
+    assert scored.edges[0] <= min(mated.min(), non_mated.min()) < scored.edges[1]
+    assert scored.edges[-1] == 1
+
+
+def test_a_score_of_one_is_counted(scores: tuple) -> None:
+    rows, who = _rows()
+    scored = score_all_pairs(all_pairs(np.concatenate([rows, rows]), np.concatenate([who, who + 999])), ())
+    assert scored.counts.sum() == scored.non_mated
+    assert scored.counts[-1] >= PEOPLE * PHOTOS
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_listed_scores_of_any_range(scores: tuple, scale: float) -> None:
+    mated, non_mated = (scale * kind for kind in scores)
+    scored = score_listed(mated, non_mated, None, ())
+    assert scored.counts.sum() == non_mated.size
+    assert scored.edges[0] == min(mated.min(), non_mated.min())
+    assert scored.edges[-1] == max(mated.max(), non_mated.max())
+    assert (scored.well_counted.fmr * non_mated.size >= 30 - 1e-6).all()
+    dropped = scored.curve.fmr.size - scored.well_counted.fmr.size
+    assert dropped == (scored.curve.fmr * non_mated.size < 29.5).sum() > 0
+
+
+def test_equal_scores_can_be_drawn() -> None:
+    result = judge_scores("scores", "s.csv", np.ones(80), np.arange(80) % 2 == 0)
+    for drawing in drawings({"m": result}):
+        assert drawing.picture().image
+
+
+def test_kinds_of_pictures() -> None:
+    people = {"a": _people(), "b": _people(noise=1.4)}
+    assert [d.name for d in drawings(people)] == [
+        "roc", "det", "thresholds", "scores of a", "scores of b",
+    ]  # fmt: skip
+    apart = np.concatenate([np.linspace(0.6, 0.9, 60), np.linspace(0.1, 0.5, 60)])
+    perfect = judge_scores("scores", "s.csv", apart, np.repeat([True, False], 60))
+    # without errors there is no DET
+    assert [d.name for d in drawings({"m": perfect})] == ["roc", "thresholds", "scores of m"]
+    few = judge_scores("scores", "s.csv", np.array([0.9, 0.2, 0.5]), np.array([True, True, False]))
+    assert [d.name for d in drawings({"m": few})] == ["thresholds", "scores of m"]
+    assert drawings({}) == ()
+
+
+def test_the_roc_and_its_band(scores: tuple) -> None:
+    mated, non_mated = scores
+    axes = _figure({"m": _people()}, "roc").axes[0]
+    (line,), (band,) = axes.lines, axes.collections
+    fmr, tar = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    assert fmr.min() == pytest.approx(30 / non_mated.size, rel=0.01)
+    for place in (0, fmr.size // 2, fmr.size - 1):
+        allowed = round(fmr[place] * non_mated.size)
+        assert tar[place] == pytest.approx(100 * (mated > np.sort(non_mated)[::-1][allowed]).mean())
+    corners = band.get_paths()[0].vertices
+    for at in (0.002, 0.008):
+        here = corners[np.abs(np.log(corners[:, 0] / at)) < 0.12][:, 1]
+        drawn = tar[np.abs(np.log(fmr / at)).argmin()]
+        assert here.min() < drawn < here.max()
+    assert axes.get_ylim()[0] < corners[:, 1].min()
+
+
+def test_the_det_lies_on_normal_deviates(scores: tuple) -> None:
+    mated, non_mated = scores
+    axes = _figure({"m": _people()}, "det").axes[0]
+    x, y = (np.asarray(values) for values in axes.lines[0].get_data())
+    random = np.random.default_rng(0)
+    from scipy.special import ndtr
+
+    for place in random.integers(x.size, size=5):
+        fmr = ndtr(x[place])
+        # the threshold that the point belongs to, found again from its FMR
+        threshold = np.sort(non_mated)[::-1][round(fmr * non_mated.size) - 1]
+        assert y[place] == pytest.approx(ndtri((mated < threshold).mean()), abs=0.03)
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert {"0.1", "1", "5"} <= set(labels)
+
+
+def test_the_threshold_curves_meet_the_operating_points(scores: tuple) -> None:
+    mated, non_mated = scores
+    result = _people()
+    axes = _figure({"m": result}, "thresholds").axes[0]
+    false, missed, *dots = axes.lines
+    rates_at = (
+        (false, lambda t: (non_mated >= t).mean()),
+        (missed, lambda t: (mated < t - 1e-6).mean()),
+    )
+    for line, rate in rates_at:
+        thresholds, rates = (np.asarray(values) for values in line.get_data())
+        for place in range(0, thresholds.size, 40):
+            assert rates[place] == pytest.approx(rate(thresholds[place]), abs=2e-4)
+    told = [point for point in result.points if point.threshold is not None]
+    assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [(p.threshold, p.fmr) for p in told]
+    assert len(told) == 2
+
+
+def test_the_threshold_lines_of_the_histogram() -> None:
+    result = _people()
+    axes = _figure({"m": result}, "scores of m").axes[0]
+    told = [point.threshold for point in result.points if point.threshold is not None]
+    assert [line.get_xdata()[0] for line in axes.lines] == told
+    assert [text.get_text() for text in axes.texts] == ["FMR 0.01", "FMR 0.001"]
+
+
+def _searched(non_mated: int) -> IdentificationResult:
+    random = np.random.default_rng(1)
+    rank = np.array([1, 1, 3, 0, 2, 1, 7, 1])
+    own = np.where(rank > 0, random.uniform(0, 1, 8), -np.inf)
+    searches = Searches(9, rank, own, random.uniform(0, 0.6, non_mated))
+    points = tuple(open_point(searches, fpir) for fpir in (0.1, 0.01))
+    return IdentificationResult(
+        "identification", "x", 20, 9, (), 1, (), searches, rank_points(searches), points
+    )
+
+
+def test_searches() -> None:
+    result = _searched(400)
+    ranked, opened = (drawing.figure().axes[0] for drawing in drawings({"m": result}))
+    ranks, found = (np.asarray(values) for values in ranked.lines[0].get_data())
+    assert found.tolist() == [100 * np.mean([0 < r <= n for r in result.searches.rank]) for n in ranks]
+    assert found[-1] == 100 * cmc(result.searches)[-1] == 87.5
+    fpir, fnir = open_curve(result.searches)
+    drawn = np.asarray(opened.lines[0].get_data())
+    assert (drawn[0].min(), drawn[0].max()) == (fpir.min(), fpir.max())
+    assert set(drawn[1]) <= set(100 * fnir)
+    # nobody unknown was searched for
+    assert [d.name for d in drawings({"m": _searched(0)})] == ["cmc"]
+
+
+def test_thinning_keeps_the_ends_and_the_shape() -> None:
+    x = np.geomspace(1e-6, 1, 20_000)
+    y = np.where(x < 1e-3, 0.2, 0.9)
+    few = thinned(x, y, 100)
+    assert 50 < few[0].size <= 102
+    assert (few[0][0], few[0][-1]) == (x[0], x[-1])
+    assert np.isin(few[0], x).all()
+    # the step lies between two neighbours, and the low end is not left bare
+    step = np.flatnonzero(np.diff(few[1]))
+    assert few[0][step[0] + 1] / few[0][step[0]] < 1.01
+    assert (few[0] < 1e-4).sum() > 10
+    same = thinned(x[:100], y[:100], 100)
+    assert same[0].size == 100
+
+
+def test_a_drawing_for_both_screens() -> None:
+    drawing = drawings({"m": _people()})[0]
+    picture = drawing.picture()
+    for image, theme, other in ((picture.image, LIGHT, DARK), (picture.dark or b"", DARK, LIGHT)):
+        ElementTree.fromstring(image)
+        assert theme.ink.encode() in image
+        assert theme.grid.encode() in image
+        assert other.ink.encode() not in image
+        # the colour of text and ticks that nobody set
+        assert b"#000000" not in image
+    assert len(picture.image) < 100_000
+
+
+def test_a_figure_of_several_models() -> None:
+    one, other = _people(), _people(noise=1.5)
+    figure = one.figure_of({"one": one, "_other": other})
+    assert [line.get_color() for line in figure.axes[0].lines] == list(LIGHT.series[:2])
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["one", " _other"]
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    assert drawn.getvalue().startswith(b"\x89PNG")
+
+
+def test_names_beside_a_curve() -> None:
+    assert short_name("a" * 22) == "a" * 22
+    assert short_name("a" * 23) == "a" * 21 + "…"
+    assert short_name("_a") == " _a"
+
+
+def test_failed_comparisons_are_not_drawn() -> None:
+    values = np.array([0.9, np.nan, 0.4, 0.2, np.nan, 0.1])
+    result = judge_scores("scores", "s.csv", values, np.array([True, True, True, False, False, False]))
+    (scored,) = result.scored()
+    assert scored.mated.tolist() == [0.9, 0.4]
+    assert scored.non_mated == scored.counts.sum() == 2
+    assert replace(result, pair_people=np.arange(12).reshape(6, 2)).scored()[0].non_mated == 2

@@ -44,8 +44,10 @@ def changed(
 ) -> Recipe:
     """The base recipe with a method's losses and ``sampling``; ``teacher = false`` is the baseline,
     ``clean`` leaves the augmentation out, ``maps`` asks the teacher ``with_maps`` at every step,
-    ``share`` is that of the crops which are used, ``rule`` what the teacher labels."""
-    unknown = set(method) - {"name", "loss", "teacher", "clean", "maps", "sampling", "share", "rule"}
+    ``share`` is that of the crops which are used, ``rule`` what the teacher labels, and
+    ``augmentation`` what is changed in it."""
+    known = {"name", "loss", "teacher", "clean", "maps", "sampling", "share", "rule", "augmentation"}
+    unknown = set(method) - known
     if unknown:
         raise UsageError(f"method '{method.get('name')}': no such setting: {', '.join(sorted(unknown))}")
     recipe = base if method.get("teacher", True) else base.without_teacher()
@@ -56,6 +58,7 @@ def changed(
         raw["schedule"]["images"] = images
     if method.get("clean"):
         raw["augmentation"] = Augmentation().model_dump()
+    raw["augmentation"] |= method.get("augmentation", {})
     raw["sampling"] = method.get("sampling", raw["sampling"])
     raw["data"]["share"] = method.get("share", raw["data"]["share"])
     if "rule" in method:

@@ -39,6 +39,12 @@ class Augmentation(BaseModel):
     p_blur: float = Probability
     p_jpeg: float = Probability
     p_erase: float = Probability
+    #: less light: values times a factor between 1 and ``dark``, even on a log scale
+    p_dark: float = Probability
+    dark: float = Field(0.1, gt=0, lt=1)
+    #: normal noise of up to ``noise`` grey levels, in each value on its own
+    p_noise: float = Probability
+    noise: float = Field(30.0, gt=0, le=128)
 
     def view(self, crop: Pixels, key: Sequence[int]) -> Pixels:
         """View ``key`` (seed, crop number, view number) of ``crop``, uint8 [S, S, 3] as given."""
@@ -46,12 +52,15 @@ class Augmentation(BaseModel):
         out = self._move(crop, rng)
         out = self._light(out, rng)
         out = self._degrade(out, rng)
-        return self._erase(out, rng) if rng.random() < self.p_erase else out
+        out = self._erase(out, rng) if rng.random() < self.p_erase else out
+        return self._starve(out, rng)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the settings."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
+        """SHA-256 of the settings that differ from their defaults, under which nothing happens: a
+        new setting leaves the views of old recipes, and so their cached targets, as they were."""
+        stated = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(canonical_json(stated)).hexdigest()
 
     def _move(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
         import cv2
@@ -107,3 +116,14 @@ class Augmentation(BaseModel):
         out = crop.copy()
         out[top : top + height, left : left + width] = rng.integers(0, 256, 3)
         return out
+
+    def _starve(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
+        """Little light, and the noise that comes with it."""
+        dark, noisy = rng.random(2) < (self.p_dark, self.p_noise)
+        depth, strength = rng.uniform(0, 1, 2)
+        if not (dark or noisy):
+            return crop
+        values = crop * np.float32(self.dark**depth if dark else 1)
+        if noisy:
+            values += rng.standard_normal(crop.shape, np.float32) * np.float32(self.noise * strength)
+        return np.asarray(values.round().clip(0, 255), np.uint8)

@@ -20,6 +20,8 @@ EVERYTHING = Augmentation(
     p_blur=0.5,
     p_jpeg=0.5,
     p_erase=0.5,
+    p_dark=0.5,
+    p_noise=0.5,
 )
 
 
@@ -51,6 +53,26 @@ def test_each_setting_does_what_its_name_says() -> None:
     share = (np.ptp(rows) + 1) * (np.ptp(columns) + 1) / changed.size
     assert 0.15**2 - 0.01 <= share <= 0.4**2 + 0.01
     assert not np.array_equal(Augmentation(p_jpeg=1).view(FACE, (0, 0, 0)), FACE)
+
+
+def test_darkness_and_noise_are_of_the_stated_size() -> None:
+    even = np.full((112, 112, 3), 160, np.uint8)
+    levels = [float(Augmentation(p_dark=1, dark=0.25).view(even, (0, 0, k)).mean()) for k in range(300)]
+    assert 39.5 <= min(levels) < 45
+    assert 150 < max(levels) <= 160
+    # even on a log scale: half of them below the geometric middle, within five deviations
+    assert abs(np.mean(np.array(levels) < 80) - 0.5) < 5 * (0.25 / 300) ** 0.5
+    spreads = [float(Augmentation(p_noise=1, noise=20).view(even, (0, 0, k)).std()) for k in range(100)]
+    assert max(spreads) < 20.3
+    assert abs(np.mean(spreads) - 10) < 5 * 20 / 12**0.5 / 10
+    noisy = Augmentation(p_noise=1, noise=20).view(even, (0, 0, 1)).astype(float) - 160
+    assert abs(noisy.mean()) < 5 * noisy.std() / noisy.size**0.5
+
+
+def test_a_setting_that_does_nothing_leaves_views_and_targets_alone() -> None:
+    old = Augmentation(shift=2, colour=0.2)
+    assert old.digest == Augmentation(shift=2, colour=0.2, p_dark=0.0, noise=30.0).digest
+    assert old.digest != Augmentation(shift=2, colour=0.2, p_dark=0.1).digest
 
 
 def _detail(pixels: np.ndarray) -> float:

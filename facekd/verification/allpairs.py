@@ -26,7 +26,7 @@ from facekd.verification.intervals import (
     rule_of_three,
     weighted_tar,
 )
-from facekd.verification.operating import OperatingPoint, enough
+from facekd.verification.operating import Lost, OperatingPoint, enough
 
 #: the largest FMR that the kept tail answers for
 HIGHEST_FMR = 0.01
@@ -75,6 +75,10 @@ class AllPairs:
     lost_non_mated: int
     names: NDArray[Any]
     histogram: NDArray[np.int64]
+
+    @property
+    def lost(self) -> Lost:
+        return Lost(self.lost_mated, self.lost_non_mated)
 
     def threshold_at(self, fmr: float) -> float:
         """The smallest threshold whose FMR is at most ``fmr``, as `metrics.threshold_at_fmr`.

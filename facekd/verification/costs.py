@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facekd.errors import UsageError
-from facekd.verification.metrics import checked, levels_of, roc
+from facekd.verification.metrics import Roc, checked, levels_of, roc
+
+#: the share of mated comparisons that `min_dcf` reckons with
+P_TARGET = 0.01
 
 Floats = NDArray[np.float64]
 
 
 def min_dcf(
-    mated: ArrayLike, non_mated: ArrayLike, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
+    mated: ArrayLike, non_mated: ArrayLike, p_target: float = P_TARGET, c_miss: float = 1.0, c_fa: float = 1.0
 ) -> float:
     """The detection cost at the threshold where it is least, in units of the better of the two
     decisions that need no score, all mated and all non-mated; so it is at most 1.
@@ -25,13 +28,23 @@ def min_dcf(
     evaluation plan, section 3, whose C_miss = C_fa = 1 are the defaults). Raises `UsageError` for
     ``p_target`` outside (0, 1) and for a cost that is not positive.
     """
+    return min_dcf_of(roc(mated, non_mated), p_target, c_miss, c_fa)
+
+
+def min_dcf_of(curve: Roc, p_target: float = P_TARGET, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
+    """`min_dcf` of ``curve``."""
+    per_miss, per_false = rate_costs(p_target, c_miss, c_fa)
+    return float((per_miss * curve.fnmr + per_false * curve.fmr).min())
+
+
+def rate_costs(p_target: float = P_TARGET, c_miss: float = 1.0, c_fa: float = 1.0) -> tuple[float, float]:
+    """What a unit of FNMR and what a unit of FMR cost in the units of `min_dcf`; errors as there."""
     if not 0 < p_target < 1:
         raise UsageError(f"the share of mated comparisons lies between 0 and 1, not {p_target:g}")
     if not (0 < c_miss < np.inf and 0 < c_fa < np.inf):
         raise UsageError(f"the cost of an error is a positive number, not {c_miss:g} and {c_fa:g}")
     miss, false = c_miss * p_target, c_fa * (1 - p_target)
-    curve = roc(mated, non_mated)
-    return float((miss * curve.fnmr + false * curve.fmr).min() / min(miss, false))
+    return miss / min(miss, false), false / min(miss, false)
 
 
 def cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:

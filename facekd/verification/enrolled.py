@@ -26,7 +26,7 @@ from facekd.verification.identification import (
     search,
 )
 from facekd.verification.intervals import Interval
-from facekd.verification.operating import OperatingPoint
+from facekd.verification.operating import Lost, OperatingPoint, whole_attempts
 from facekd.verification.people import PEOPLE_FMRS
 from facekd.verification.result import failures_dict
 
@@ -142,12 +142,14 @@ class AtThreshold:
 class GalleryResult:
     """A model on ``photos`` probe photos against the templates of ``enrolled`` persons; ``unknown``
     are the persons among the probes who are not enrolled. ``failed`` names the photos without an
-    embedding. ``operating`` is `None` where no threshold is known and none can be measured."""
+    embedding, which cost the ``lost`` comparisons. ``operating`` is `None` where no threshold is known and
+    none can be measured."""
 
     photos: int
     enrolled: int
     unknown: tuple[str, ...]
     failed: tuple[str, ...]
+    lost: Lost
     scores: Against
     points: tuple[OperatingPoint, ...]
     operating: AtThreshold | None
@@ -159,9 +161,15 @@ class GalleryResult:
         return {
             "enrolled": self.enrolled,
             "unknown": list(self.unknown),
-            "comparisons": {"mated": int(self.scores.mated.size), "non_mated": self.scores.non_mated},
+            "comparisons": {
+                "mated": int(self.scores.mated.size),
+                "non_mated": self.scores.non_mated,
+                "failed_mated": self.lost.mated,
+                "failed_non_mated": self.lost.non_mated,
+            },
             "failures_to_acquire": failures_dict(len(self.failed), self.photos),
             "operating_points": [point.to_dict() for point in self.points],
+            "whole_attempts": [found.to_dict() for found in whole_attempts(self.points, self.lost)],
             "at_threshold": self.operating.to_dict() if self.operating else None,
             "ranks": [point.to_dict() for point in self.ranks],
             "open_set": [point.to_dict() for point in self.open_set],
@@ -207,6 +215,7 @@ def judge_gallery(
         enrolled=len(enrolled),
         unknown=tuple(np.unique(whose[~known]).tolist()),
         failed=tuple(photo for photo, gone in zip(photos, lost, strict=True) if gone),
+        lost=Lost(int((lost & known).sum()), int(lost.sum()) * len(enrolled) - int((lost & known).sum())),
         scores=scores,
         points=points,
         operating=operating,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from facekd.verification.tables import failures_row, measure, shortfalls, tar
+from facekd.verification.tables import attempt_rows, failures_row, measure, shortfalls, tar
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -25,6 +25,7 @@ _INTERVALS = (
 def gallery_rows(result: GalleryResult) -> list[tuple[str, str]]:
     """The table: what a row says, and its cell."""
     told = [(f"TAR@FMR {point.fmr:g}", tar(point)) for point in result.points]
+    told += attempt_rows(result.points, result.lost)
     at = result.operating
     if at is not None:
         told += [

@@ -1,4 +1,4 @@
-"""How far each person moves AUC, EER and a TAR: the first order of what drawing persons does.
+"""How far each person moves a rate or d': the first order of what drawing persons does.
 
 A rate's influences are its derivatives by the persons' weights, where a mated comparison weighs w_i
 and a non-mated one w_i * w_j. They tell what a bootstrap's replicates cannot: how many persons a rate
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.verification import metrics
+from facekd.verification.costs import rate_costs
 
 Floats = NDArray[np.float64]
 
@@ -126,6 +127,44 @@ def tar_influence(levels: metrics.Levels, curve: metrics.Roc, fmr: float, sums: 
     missed, false = changes(curve, fmr, by_person)
     slope = missed / false if false else 0.0
     return Influence(sums.mated(levels.mated >= place), -slope * by_person, -slope * dyads)
+
+
+def partial_auc_influence(
+    levels: metrics.Levels, curve: metrics.Roc, highest_fmr: float, sums: PairSums
+) -> Influence:
+    """Of the partial AUC up to ``highest_fmr``: a mated score counts the non-mated ones that it beats among
+    the highest share, a non-mated one among these the mated scores below it, less those that are missed
+    in any case. Without its dyads, as `auc_influence`: even fewer pairs decide."""
+    place, scale = _place(curve, highest_fmr), metrics.partial_auc_scale(highest_fmr)
+    # the middle of the steps to both sides of a score: a tie is half beaten
+    false, missed = ((rate[:-1] + rate[1:]) / 2 for rate in (curve.fmr, curve.fnmr))
+    beaten = np.clip(highest_fmr - false, 0, None)[levels.mated]
+    above = np.where(levels.non_mated >= place, missed[levels.non_mated] - curve.fnmr[place], 0)
+    by_person, _ = sums.non_mated(-scale * above)
+    return Influence(sums.mated(scale * beaten), by_person, np.empty(0))
+
+
+def min_dcf_influence(levels: metrics.Levels, curve: metrics.Roc, sums: PairSums) -> Influence:
+    """Of `costs.min_dcf`: those of its two rates at its threshold, which lies where a step to either side
+    costs nothing. Without its dyads: the threshold keeps to few false matches, and what they add by
+    chance is not known well enough."""
+    per_miss, per_false = rate_costs()
+    place = int(np.argmin(per_miss * curve.fnmr + per_false * curve.fmr))
+    by_person, _ = sums.non_mated(levels.non_mated >= place)
+    return Influence(per_miss * sums.mated(levels.mated < place), per_false * by_person, np.empty(0))
+
+
+def d_prime_influence(levels: metrics.Levels, sums: PairSums) -> Influence:
+    """Of d': a score's distance d from the mean of its class adds d / s through the mean and takes
+    d' d^2 / (4 s^2) off through the variance, s being the spread. Nothing where there is no spread."""
+    yes, no = (levels.thresholds[place] for place in (levels.mated, levels.non_mated))
+    spread = np.sqrt((yes.var() + no.var()) / 2)
+    if spread == 0 or np.ptp(yes) == 0 == np.ptp(no):
+        return Influence(np.zeros(sums.people), np.zeros(sums.people), np.empty(0))
+    found = (yes.mean() - no.mean()) / spread
+    mated, non_mated = ((scores - scores.mean()) / spread for scores in (yes, no))
+    by_person, dyads = sums.non_mated(-non_mated - found / 4 * non_mated**2)
+    return Influence(sums.mated(mated - found / 4 * mated**2), by_person, dyads)
 
 
 def changes(curve: metrics.Roc, fmr: float, by_person: Floats) -> tuple[float, float]:

@@ -161,11 +161,11 @@ def replicated(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """The finite replicates [B, S] of ``statistics``; errors as `identity_bootstrap`."""
+    """The replicates [B, S] of ``statistics`` that are numbers; errors as `identity_bootstrap`."""
     if people < 2:
         raise UsageError("a bootstrap over identities needs at least two of them")
     values = np.array([statistics(w) for w in identity_weights(people, replicates, seed)])
-    values = values[np.isfinite(values).all(axis=1)]
+    values = values[~np.isnan(values).any(axis=1)]
     if len(values) < replicates / 2:
         raise UsageError("too few comparisons for a bootstrap over identities")
     return values

@@ -103,17 +103,29 @@ def partial_auc(mated: ArrayLike, non_mated: ArrayLike, highest_fmr: float) -> f
     chance decides, 1 where nothing is wrong (McClish, Medical Decision Making 1989; scikit-learn's
     ``roc_auc_score(max_fpr=)`` does the same). Raises `UsageError` outside (0, 1].
     """
-    if not 0 < highest_fmr <= 1:
-        raise UsageError(f"a partial area reaches up to an FMR above 0 and at most 1, not {highest_fmr:g}")
-    curve = roc(mated, non_mated)
-    fmr, tar = curve.fmr[::-1], 1 - curve.fnmr[::-1]
+    return partial_auc_of(roc(mated, non_mated), highest_fmr)
+
+
+def partial_auc_of(curve: Roc, highest_fmr: float) -> float:
+    """`partial_auc` of ``curve``: exactly 1 where no mated comparison is missed at these FMRs."""
+    scale = partial_auc_scale(highest_fmr)
+    fmr, fnmr = curve.fmr[::-1], curve.fnmr[::-1]
     inside = int(np.searchsorted(fmr, highest_fmr, side="right"))
     # at one FMR the curve may climb: interpolation to the right of the last point inside
-    edge = tar[-1] if inside == fmr.size else np.interp(highest_fmr, fmr[inside - 1 :], tar[inside - 1 :])
-    x, y = np.append(fmr[:inside], highest_fmr), np.append(tar[:inside], edge)
-    area = float(((y[:-1] + y[1:]) / 2 * np.diff(x)).sum())
-    chance = highest_fmr**2 / 2
-    return (1 + (area - chance) / (highest_fmr - chance)) / 2
+    edge = fnmr[-1] if inside == fmr.size else np.interp(highest_fmr, fmr[inside - 1 :], fnmr[inside - 1 :])
+    x, y = np.append(fmr[:inside], highest_fmr), np.append(fnmr[:inside], edge)
+    return 1 - scale * float(((y[:-1] + y[1:]) / 2 * np.diff(x)).sum())
+
+
+def partial_auc_scale(highest_fmr: float) -> float:
+    """What a unit of area above the ROC at FMR up to ``highest_fmr`` takes off `partial_auc`.
+
+    McClish's (1 + (A - c) / (h - c)) / 2 is 1 - (h - A) / (2 (h - c)), the area A being at most h and
+    that of chance c = h^2 / 2. Raises `UsageError` for h outside (0, 1].
+    """
+    if not 0 < highest_fmr <= 1:
+        raise UsageError(f"a partial area reaches up to an FMR above 0 and at most 1, not {highest_fmr:g}")
+    return 1 / (2 * (highest_fmr - highest_fmr**2 / 2))
 
 
 def eer_of(curve: Roc) -> float:
@@ -200,6 +212,27 @@ def d_prime(mated: ArrayLike, non_mated: ArrayLike) -> float:
     if spread == 0:
         return float(np.copysign(np.inf, gap)) if gap else 0.0
     return float(gap / spread)
+
+
+def weighted_d_prime(
+    mated: Scores, mated_weights: Scores, non_mated: Scores, non_mated_weights: Scores
+) -> float:
+    """`d_prime` of finite scores ``mated`` [M] and ``non_mated`` [N] that weigh as much as stated; each
+    class must have weight."""
+    (high, one), (low, other) = (_moments(mated, mated_weights), _moments(non_mated, non_mated_weights))
+    gap, spread = high - low, float(np.sqrt((one + other) / 2))
+    # what rounding leaves of none
+    least = 1e-12 * max(abs(high), abs(low))
+    if spread > least:
+        return gap / spread
+    return float(np.copysign(np.inf, gap)) if abs(gap) > least else 0.0
+
+
+def _moments(scores: Scores, weights: Scores) -> tuple[float, float]:
+    """The weighted mean and variance."""
+    total = weights.sum()
+    mean = weights @ scores / total
+    return float(mean), float(weights @ (scores - mean) ** 2 / total)
 
 
 def best_threshold(mated: ArrayLike, non_mated: ArrayLike) -> float:

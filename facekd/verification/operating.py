@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from facekd.verification import metrics
 from facekd.verification.intervals import Interval, rule_of_three
 
 #: Expected false matches below which an operating point is not stated: the rule of 30 (Doddington
 #: et al., "The NIST speaker recognition evaluation", Speech Communication 2000).
 FEWEST_FALSE_MATCHES = 30
+#: up to this FMR reaches the partial AUC
+PARTIAL_FMR = 0.01
 
 
 def enough(non_mated: int, fmr: float) -> bool:
     """Whether ``non_mated`` comparisons can show a false match rate of ``fmr``."""
     return non_mated * fmr * (1 + 1e-12) >= FEWEST_FALSE_MATCHES
+
+
+@dataclass(frozen=True)
+class Lost:
+    """How many ``mated`` and ``non_mated`` comparisons have no score, since one of their photos or both
+    gave no embedding."""
+
+    mated: int
+    non_mated: int
+
+
+@dataclass(frozen=True)
+class WholeAttempts:
+    """The rates of whole attempts at the threshold of the operating point of ``fmr``.
+
+    An attempt is a comparison that was asked for. It fails, and is then refused, if either of its photos
+    gives no embedding: the failure-to-acquire rate of comparisons is the share that was lost so, of the
+    mated ones for ``frr`` and of the non-mated ones for ``far`` (ISO/IEC 19795-1, `metrics.with_failures`).
+    """
+
+    fmr: float
+    far: float
+    frr: float
+    fta_mated: float
+    fta_non_mated: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def whole_attempts(points: Sequence[OperatingPoint], lost: Lost) -> list[WholeAttempts]:
+    """FAR and FRR at each of ``points`` that has a number, ``lost`` comparisons being refused."""
+    found = []
+    for point in points:
+        if point.fnmr is not None and point.false_matches is not None:
+            fmr = point.false_matches / point.non_mated
+            fta_mated = lost.mated / (lost.mated + point.mated)
+            fta_non_mated = lost.non_mated / (lost.non_mated + point.non_mated)
+            far = metrics.with_failures(fmr, point.fnmr, fta_non_mated).far
+            frr = metrics.with_failures(fmr, point.fnmr, fta_mated).frr
+            found.append(WholeAttempts(point.fmr, far, frr, fta_mated, fta_non_mated))
+    return found
 
 
 @dataclass(frozen=True)
@@ -29,6 +75,15 @@ class OperatingPoint:
     threshold: float | None = None
     interval: Interval | None = None
     false_matches: int | None = None
+
+    @property
+    def fnmr(self) -> float | None:
+        return None if self.tar is None else 1 - self.tar
+
+    @property
+    def fnmr_interval(self) -> Interval | None:
+        """That of the TAR, mirrored."""
+        return self.interval and Interval(1 - self.interval.high, 1 - self.interval.low, self.interval.method)
 
     @property
     def shortfall(self) -> str | None:
@@ -49,6 +104,8 @@ class OperatingPoint:
             "tar": self.tar,
             "threshold": self.threshold,
             "interval": self.interval.to_dict() if self.interval else None,
+            "fnmr": self.fnmr,
+            "fnmr_interval": self.fnmr_interval.to_dict() if self.fnmr_interval else None,
             "mated": self.mated,
             "non_mated": self.non_mated,
             "false_matches": self.false_matches,

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.verification.allpairs import AllPairs, all_pairs
-from facekd.verification.operating import OperatingPoint
+from facekd.verification.operating import OperatingPoint, whole_attempts
 from facekd.verification.plots import scored_figure
 from facekd.verification.result import failures_dict
 from facekd.verification.scored import Scored, score_all_pairs
-from facekd.verification.tables import alone, failures_row, shortfalls, tar
+from facekd.verification.tables import alone, attempt_rows, failures_row, shortfalls, tar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,8 @@ class AllPairsResult:
 
     def rows(self) -> list[tuple[str, str]]:
         points = [(f"TAR@FMR {point.fmr:g}, all pairs", tar(point)) for point in self.points]
-        return [*points, failures_row(len(self.failed), self.photos)]
+        attempts = attempt_rows(self.points, self.everyone.lost, ", all pairs")
+        return [*points, *attempts, failures_row(len(self.failed), self.photos)]
 
     def notes(self) -> list[str]:
         pairs = self.everyone
@@ -71,6 +72,7 @@ class AllPairsResult:
             },
             "failures_to_acquire": failures_dict(len(self.failed), self.photos),
             "operating_points": [point.to_dict() for point in self.points],
+            "whole_attempts": [found.to_dict() for found in whole_attempts(self.points, self.everyone.lost)],
         }
 
     def figure(self) -> Figure:

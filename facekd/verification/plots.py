@@ -75,25 +75,29 @@ def _label(name: str, part: Scored, parts: Sequence[Scored]) -> str:
 
 
 def det_draw(models: Mapping[str, Roc]) -> Draw:
-    """FNMR over FMR on normal-deviate axes; points without errors of both kinds have no place there."""
+    """FNMR over FMR on normal-deviate axes; points without errors of both kinds have no place there.
+
+    Each axis begins at the lowest rate above 0 of the data, about one error, and no higher than 10 %.
+    """
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     def draw(axes: Axes, theme: Theme) -> None:
-        shown: list[Floats] = []
+        # an axis that began higher would make a sliver of the picture
+        lowest = normal_deviate([0.1, 0.1])
         for place, (name, curve) in enumerate(models.items()):
             det = det_of(curve)
             # beyond one half nobody would operate, and the interesting corner would shrink
             inside = (det.fmr <= 0.5) & (det.fnmr <= 0.5)
             x, y = thinned(det.x[inside], det.y[inside])
             axes.plot(x, y, color=theme.colour(place), label=short_name(name), lw=1.7)
-            shown += [x, y]
-        every = np.concatenate([*shown, [0.0]])
-        low, high = max(every.min(), -5.2) - 0.15, every.max() + 0.15
+            if det.x.size:
+                lowest = np.minimum(lowest, [det.x.min(), det.y.min()])
+        left, bottom = lowest - 0.15
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(FixedLocator(normal_deviate(DET_RATES).tolist()))
             axis.set_minor_locator(NullLocator())
             axis.set_major_formatter(FuncFormatter(lambda place, _: _percent(_rate_at(place))))
-        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.set(xlim=(left, 0.15), ylim=(bottom, 0.15), aspect="equal")
         axes.tick_params(axis="x", labelrotation=45)
         axes.set_xlabel("FMR, %")
         axes.set_ylabel("FNMR, %")

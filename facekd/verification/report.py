@@ -14,7 +14,7 @@ from facekd.verification.page import Cell, FacePair, Picture, Section, Table
 from facekd.verification.people import AllPairsResult
 from facekd.verification.result import PairResult, Result
 from facekd.verification.scores import ScoreResult
-from facekd.verification.tables import percent
+from facekd.verification.tables import further_rows, percent
 
 _HARDEST = (
     "Mated comparisons with the lowest scores, non-mated ones with the highest. Look at them before the "
@@ -36,6 +36,24 @@ _WORDS = (
     ),
     ("AUC", "The chance that a mated pair scores above a non-mated one."),
     ("EER", "The rate at the threshold where FMR and FNMR are equal."),
+    (
+        "partial AUC",
+        "The area under the ROC where FMR is low, on a scale from 50 % for chance to 100 % for no error.",
+    ),
+    (
+        "minDCF",
+        "What errors cost at the best threshold where one comparison in a hundred is mated and both errors "
+        "are equally bad; 1 is the cost of refusing everybody.",
+    ),
+    (
+        "d'",
+        "How far the mean scores of mated and non-mated comparisons lie apart, in units of their spread.",
+    ),
+    (
+        "FAR, FRR",
+        "False accept and false reject rate of whole attempts: a comparison that failed, since a photo gave "
+        "no embedding, counts as refused.",
+    ),
     (
         "rank",
         "The share of probes whose person is among the first so many of the gallery. A tie counts against "
@@ -109,7 +127,7 @@ def _matched(points: Sequence[OperatingPoint]) -> str | None:
 
 def numbers_section(results: Mapping[str, Result]) -> Section:
     """The table with intervals, the thresholds, the folds, and what a reader must know besides."""
-    columns = [dict(result.rows()) for result in results.values()]
+    columns = [dict(_rows(result)) for result in results.values()]
     titles = dict.fromkeys(title for column in columns for title in column)
     rows: tuple[Row, ...] = tuple(
         (title, *(_cell(column.get(title, "-")) for column in columns)) for title in titles
@@ -118,6 +136,14 @@ def numbers_section(results: Mapping[str, Result]) -> Section:
     notes = dict.fromkeys(note for result in results.values() for note in result.notes())
     more = (_thresholds_table(results), _folds_table(results))
     return Section("Numbers", tuple(notes), (table, *(made for made in more if made)))
+
+
+def _rows(result: Result) -> list[tuple[str, str]]:
+    """The table of ``result``, and before its last row, that of failures, what the terminal leaves out."""
+    *rows, failures = result.rows()
+    if isinstance(result, PairResult | ScoreResult):
+        rows += further_rows(result.rates)
+    return [*rows, failures]
 
 
 def _cell(text: str) -> Cell:
@@ -254,6 +280,6 @@ def _heat_map(name: str, rates: GroupRates) -> Picture:
 
 def reading_section(results: Mapping[str, Result]) -> Section:
     """What the words of this page mean."""
-    titles = [title for result in results.values() for title, _ in result.rows()]
+    titles = [title for result in results.values() for title, _ in _rows(result)]
     rows = tuple((word, meaning) for word, meaning in _WORDS if any(word in title for title in titles))
     return Section("How to read this page", (_INTERVALS, _THRESHOLDS), (Table(("Word", "Meaning"), rows),))

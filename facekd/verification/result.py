@@ -14,7 +14,7 @@ from facekd.verification import metrics
 from facekd.verification.accuracy import Accuracy, Fold, cross_validate, summarise
 from facekd.verification.allpairs import AllPairs, all_pairs
 from facekd.verification.intervals import wilson
-from facekd.verification.operating import OperatingPoint
+from facekd.verification.operating import Lost, OperatingPoint, whole_attempts
 from facekd.verification.plots import roc_figure
 from facekd.verification.rates import PairRates, pair_rates
 from facekd.verification.scored import Scored, score_all_pairs, score_listed
@@ -92,6 +92,12 @@ class PairResult:
     def completed(self) -> NDArray[np.bool_]:
         return np.isfinite(self.scores)
 
+    @property
+    def lost(self) -> Lost:
+        """Of the listed comparisons."""
+        failed = ~self.completed
+        return Lost(int((failed & self.mated).sum()), int((failed & ~self.mated).sum()))
+
     def curve(self) -> metrics.Roc:
         """The ROC of the completed comparisons."""
         return metrics.roc(
@@ -106,7 +112,6 @@ class PairResult:
         return listed, score_all_pairs(self.everyone, self.everyone_points)
 
     def to_dict(self) -> dict[str, Any]:
-        lost = ~self.completed
         return {
             "protocol": self.protocol,
             "list": self.source,
@@ -114,16 +119,16 @@ class PairResult:
             "comparisons": {
                 "mated": int(self.mated.sum()),
                 "non_mated": int((~self.mated).sum()),
-                "failed_mated": int((lost & self.mated).sum()),
-                "failed_non_mated": int((lost & ~self.mated).sum()),
+                "failed_mated": self.lost.mated,
+                "failed_non_mated": self.lost.non_mated,
             },
             "failures_to_acquire": failures_dict(len(self.failed), self.photos),
             "accuracy": self.accuracy.to_dict(),
             "accuracy_with_failures": self.accuracy_with_failures.to_dict(),
             "folds": [fold.to_dict() for fold in self.folds],
-            "auc": self.rates.auc.to_dict(),
-            "eer": self.rates.eer.to_dict(),
+            **self.rates.to_dict(),
             "operating_points": [point.to_dict() for point in self.rates.points],
+            "whole_attempts": [found.to_dict() for found in whole_attempts(self.rates.points, self.lost)],
             "all_pairs": self._all_pairs_dict(),
             "caveats": list(self.rates.caveats),
         }
@@ -137,6 +142,9 @@ class PairResult:
             "failed_mated": self.everyone.lost_mated,
             "failed_non_mated": self.everyone.lost_non_mated,
             "operating_points": [point.to_dict() for point in self.everyone_points],
+            "whole_attempts": [
+                found.to_dict() for found in whole_attempts(self.everyone_points, self.everyone.lost)
+            ],
         }
 
     def rows(self) -> list[tuple[str, str]]:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from facekd.card import write_atomically
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.verification.operating import OperatingPoint
+from facekd.verification.operating import Lost, OperatingPoint, whole_attempts
 from facekd.verification.plots import scored_figure
 from facekd.verification.rates import PairRates, pair_rates
 from facekd.verification.result import failures_dict, score_completed
 from facekd.verification.scored import Scored
-from facekd.verification.tables import alone, failures_row, measure, shortfalls, tar
+from facekd.verification.tables import alone, attempt_rows, failures_row, measure, shortfalls, tar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,6 +55,11 @@ class ScoreResult:
         return np.isfinite(self.scores)
 
     @property
+    def lost(self) -> Lost:
+        failed = ~self.completed
+        return Lost(int((failed & self.mated).sum()), int((failed & ~self.mated).sum()))
+
+    @property
     def points(self) -> tuple[OperatingPoint, ...]:
         """The operating points, from the highest FMR to the lowest."""
         return tuple(sorted(self.rates.points, key=lambda point: -point.fmr))
@@ -70,6 +75,7 @@ class ScoreResult:
             ("AUC", measure(self.rates.auc.value, self.rates.auc.interval, 3)),
             ("EER", measure(self.rates.eer.value, self.rates.eer.interval)),
             *[(f"TAR@FMR {point.fmr:g}", tar(point)) for point in self.points],
+            *attempt_rows(self.points, self.lost),
             gone if self.photos is None else failures_row(len(self.failed), self.photos),
         ]
 
@@ -84,20 +90,19 @@ class ScoreResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        lost = ~self.completed
         return {
             "protocol": self.protocol,
             "list": self.source,
             "comparisons": {
                 "mated": int(self.mated.sum()),
                 "non_mated": int((~self.mated).sum()),
-                "failed_mated": int((lost & self.mated).sum()),
-                "failed_non_mated": int((lost & ~self.mated).sum()),
+                "failed_mated": self.lost.mated,
+                "failed_non_mated": self.lost.non_mated,
             },
             "failures_to_acquire": failures_dict(len(self.failed), self.photos) if self.photos else None,
-            "auc": self.rates.auc.to_dict(),
-            "eer": self.rates.eer.to_dict(),
+            **self.rates.to_dict(),
             "operating_points": [point.to_dict() for point in self.points],
+            "whole_attempts": [found.to_dict() for found in whole_attempts(self.points, self.lost)],
             "caveats": list(self.rates.caveats),
         }
 

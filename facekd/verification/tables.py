@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from facekd.verification.intervals import Interval
+from facekd.verification.operating import PARTIAL_FMR, whole_attempts
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
     from facekd.verification.accuracy import Accuracy
-    from facekd.verification.operating import OperatingPoint
+    from facekd.verification.operating import Lost, OperatingPoint
+    from facekd.verification.rates import Measure, PairRates
     from facekd.verification.result import PairResult, Result
 
 
@@ -31,7 +33,8 @@ def results_table(results: Mapping[str, Result]) -> Table:
     for name in results:
         table.add_column(name, overflow="fold")
     columns = [dict(result.rows()) for result in results.values()]
-    for title in columns[0]:
+    # only models that lost comparisons have rows of whole attempts
+    for title in dict.fromkeys(title for column in columns for title in column):
         table.add_row(title, *[column.get(title, "-") for column in columns])
     return table
 
@@ -46,6 +49,9 @@ def alone(result: Result) -> Group:
 
 def pair_rows(result: PairResult) -> list[tuple[str, str]]:
     """The table of a list of pairs."""
+    attempts = attempt_rows(result.rates.points, result.lost, ", listed pairs")
+    if result.everyone is not None:
+        attempts += attempt_rows(result.everyone_points, result.everyone.lost, ", all pairs")
     return [
         (f"accuracy, {len(result.folds)} folds, ± std", _accuracy(result.accuracy)),
         ("the same, failures as errors", _accuracy(result.accuracy_with_failures)),
@@ -53,8 +59,38 @@ def pair_rows(result: PairResult) -> list[tuple[str, str]]:
         ("EER", measure(result.rates.eer.value, result.rates.eer.interval)),
         *[(f"TAR@FMR {point.fmr:g}, listed pairs", tar(point)) for point in result.rates.points],
         *[(f"TAR@FMR {point.fmr:g}, all pairs", tar(point)) for point in result.everyone_points],
+        *attempts,
         failures_row(len(result.failed), result.photos),
     ]
+
+
+def attempt_rows(points: Sequence[OperatingPoint], lost: Lost, which: str = "") -> list[tuple[str, str]]:
+    """FAR and FRR at each of ``points`` that has a number; nothing where no comparison was ``lost``."""
+    if not lost.mated and not lost.non_mated:
+        return []
+    # a FAR is as small as its FMR: two decimals would leave nothing of it
+    return [
+        (f"FAR, FRR at FMR {found.fmr:g}{which}", f"{100 * found.far:.3g}, {percent(found.frr)}")
+        for found in whole_attempts(points, lost)
+    ]
+
+
+def further_rows(rates: PairRates) -> list[tuple[str, str]]:
+    """What is told of a list beyond the table of the terminal."""
+    partial = rates.partial_auc
+    area = measure(partial.value, partial.interval) if partial else "insufficient data"
+    return [
+        (f"partial AUC, FMR up to {PARTIAL_FMR:g}", area),
+        ("minDCF, a cost from 0 to 1", _plain(rates.min_dcf)),
+        ("d', a distance", _plain(rates.d_prime)),
+    ]
+
+
+def _plain(found: Measure) -> str:
+    """A number that is no rate above its interval."""
+    if found.interval is None:
+        return f"{found.value:.3f}"
+    return f"{found.value:.3f}\n  {found.interval.low:.3f} to {found.interval.high:.3f}"
 
 
 def failures_row(failed: int, photos: int) -> tuple[str, str]:

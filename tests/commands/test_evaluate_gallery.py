@@ -75,7 +75,9 @@ def test_against_scores_of_its_own(facekd: Callable, staff: Path) -> None:
         for row in _embedded(staff / "tiny.onnx", [folder / f"{k}.png" for k in range(first, 7)]):
             for name, template in templates.items():
                 (mated if name == folder.name else non_mated).append(float(row @ template))
-    assert told["comparisons"] == {"mated": len(mated), "non_mated": len(non_mated)}
+    assert told["comparisons"] == {
+        "mated": len(mated), "non_mated": len(non_mated), "failed_mated": 0, "failed_non_mated": 0,
+    }  # fmt: skip
     assert (len(mated), len(non_mated)) == (12 * 4, 12 * 4 * 11 + 12 * 6 * 12)
     assert told["unknown"] == [f"P{n:02d}" for n in range(12, 24)]
     # 1,392 comparisons cannot show a rate of 1e-2, and the card has no threshold
@@ -180,7 +182,7 @@ def test_from_photos_after_enrolling(facekd: Callable, operator: Path, photos: P
     ran = facekd("evaluate", "--gallery", operator, "--probes", tmp_path / "doors", "--json")
     assert ran.code == Exit.DONE, ran.err
     told = json.loads(ran.out)
-    assert told["comparisons"] == {"mated": 1, "non_mated": 1}
+    assert told["comparisons"] == {"mated": 1, "non_mated": 1, "failed_mated": 1, "failed_non_mated": 0}
     assert told["photos"]["failures_to_acquire"] == [{"photo": "Ann/3.jpg", "reason": "no_face"}]
     assert [entry["photo"] for entry in told["photos"]["left_out"]] == ["Ann/2.jpg"]
     assert "was made with" not in ran.err

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facekd.errors import UsageError
-from facekd.verification.costs import best_ratios, cllr, min_cllr, min_dcf
+from facekd.verification import metrics
+from facekd.verification.costs import best_ratios, cllr, min_cllr, min_dcf, min_dcf_of, rate_costs
 
 # few distinct values, so that ties are the rule
 SCORES = st.lists(st.integers(-3, 3).map(lambda n: n / 4), min_size=1, max_size=10)
@@ -41,6 +42,18 @@ def test_min_dcf_from_scikit_learns_curve(mated: list[float], non_mated: list[fl
     fmr, tar, _ = roc_curve(truth, [*mated, *non_mated])
     expected = (0.01 * (1 - tar) + 0.99 * fmr).min() / 0.01
     assert min_dcf(mated, non_mated) == pytest.approx(expected, abs=1e-9)
+
+
+def test_what_a_unit_of_each_rate_costs() -> None:
+    assert rate_costs() == pytest.approx((1, 99))
+    # 0.9 * 2 and 0.1 * 6, in units of the lesser
+    assert rate_costs(0.9, 2, 6) == pytest.approx((3, 1))
+    with pytest.raises(UsageError, match="the share of mated comparisons"):
+        rate_costs(1.0)
+    # at its thresholds: 0 + 99, 0.1 + 19.8, 0.5 + 0, 1 + 0
+    curve = metrics.Roc(np.arange(4.0), np.array([1, 0.2, 0, 0]), np.array([0, 0.1, 0.5, 1]))
+    assert min_dcf_of(curve) == pytest.approx(0.5)
+    assert min_dcf_of(curve, 0.9, 2, 6) == pytest.approx(0.1 * 3 + 0.2)
 
 
 def test_cllr_by_hand() -> None:

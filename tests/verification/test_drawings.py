@@ -148,6 +148,20 @@ def test_the_det_lies_on_normal_deviates(scores: tuple) -> None:
     assert {"0.1", "1", "5"} <= set(labels)
 
 
+def test_the_det_begins_at_about_one_error() -> None:
+    random = np.random.default_rng(3)
+    for mated, non_mated in ((500, 200_000), (50_000, 1_000)):
+        values = np.r_[random.normal(2.5, 1, mated), random.normal(0, 1, non_mated)]
+        result = judge_scores("scores", "s.csv", values, np.arange(values.size) < mated)
+        axes = _figure({"m": result}, "det").axes[0]
+        # thirty false matches are the fewest that are drawn
+        assert axes.get_xlim()[0] == pytest.approx(ndtri(30 / non_mated) - 0.15, abs=0.03)
+        assert axes.get_ylim()[0] == pytest.approx(ndtri(1 / mated) - 0.15, abs=1e-6)
+        assert axes.get_xlim()[1] == axes.get_ylim()[1]
+    few = judge_scores("scores", "s.csv", random.normal(np.repeat([1, 0], [9, 60])), np.arange(69) < 9)
+    assert _figure({"m": few}, "det").axes[0].get_ylim()[0] == pytest.approx(ndtri(0.1) - 0.15)
+
+
 def test_the_threshold_curves_meet_the_operating_points(scores: tuple) -> None:
     mated, non_mated = scores
     result = _people()

@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facekd.verification import metrics
+from facekd.verification import costs, metrics
 from facekd.verification.influences import (
     Influence,
     PairSums,
     auc_influence,
     changes,
+    d_prime_influence,
     eer_influence,
+    min_dcf_influence,
+    partial_auc_influence,
     tar_influence,
 )
 from facekd.verification.intervals import multiple_of, replicated
@@ -89,6 +92,49 @@ def test_eer_influence_mixes_those_of_the_two_rates() -> None:
     influence = eer_influence(levels, curve, sums)
     np.testing.assert_allclose(influence.mated, false / (missed + false) * fnmr, atol=1e-8)
     np.testing.assert_allclose(influence.non_mated, missed / (missed + false) * fmr, atol=1e-8)
+
+
+def _of_curve(levels: metrics.Levels, sums: PairSums, number):
+    """``number`` of the curve of weighted comparisons, as a function of the persons' weights."""
+    return lambda w: number(levels.curve(w[sums.ones], w[sums.others].prod(1)))
+
+
+def test_partial_auc_influence_is_its_derivative() -> None:
+    yes, no, sums = _drawn()
+    levels = metrics.levels_of(yes, no)
+    # between two steps of the FMR, so that no person moves the end past a mated score
+    highest = 25.5 / no.size
+    derivative = _derivative(_of_curve(levels, sums, lambda curve: metrics.partial_auc_of(curve, highest)))
+    influence = partial_auc_influence(levels, levels.curve(), highest, sums)
+    np.testing.assert_allclose(_whole(influence), derivative, atol=1e-6)
+    assert np.abs(derivative).max() > 1e-3
+
+
+def test_min_dcf_influence_is_its_derivative() -> None:
+    yes, no, sums = _drawn()
+    levels = metrics.levels_of(yes, no)
+    derivative = _derivative(_of_curve(levels, sums, costs.min_dcf_of))
+    influence = min_dcf_influence(levels, levels.curve(), sums)
+    np.testing.assert_allclose(_whole(influence), derivative, atol=1e-6)
+    assert np.abs(derivative).max() > 1e-3
+
+
+def test_d_prime_influence_is_its_derivative() -> None:
+    yes, no, sums = _drawn(decimals=1)
+
+    def d_prime(weights: np.ndarray) -> float:
+        pairs = weights[sums.others].prod(1)
+        high, low = np.average(yes, weights=weights[sums.ones]), np.average(no, weights=pairs)
+        variances = (
+            np.average((yes - high) ** 2, weights=weights[sums.ones]),
+            np.average((no - low) ** 2, weights=pairs),
+        )
+        return float((high - low) / np.sqrt(np.mean(variances)))
+
+    influence = d_prime_influence(metrics.levels_of(yes, no), sums)
+    np.testing.assert_allclose(_whole(influence), _derivative(d_prime), atol=1e-7)
+    still = d_prime_influence(metrics.levels_of(np.ones(yes.size), np.zeros(no.size)), sums)
+    assert not _whole(still).any()
 
 
 def test_what_a_dyad_adds_is_the_sum_of_its_comparisons() -> None:

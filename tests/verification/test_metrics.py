@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from facekd.errors import UsageError
@@ -186,6 +186,20 @@ def test_d_prime_by_hand(mated: list[float], non_mated: list[float]) -> None:
         assert metrics.d_prime(mated, non_mated) == pytest.approx(gap / variance**0.5, abs=1e-9)
     else:
         assert metrics.d_prime(mated, non_mated) == (np.copysign(np.inf, gap) if gap else 0)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 4)), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 4)), min_size=1, max_size=8),
+)
+def test_weights_of_d_prime_mean_repetition(mated: list[tuple], non_mated: list[tuple]) -> None:
+    (yes, times_yes), (no, times_no) = (np.array(kind).T for kind in (mated, non_mated))
+    assume(times_yes.any() and times_no.any())
+    # tenths are no binary numbers: sums of them are rounded
+    found = metrics.weighted_d_prime(yes / 10, times_yes, no / 10, times_no)
+    expected = metrics.d_prime(np.repeat(yes / 10, times_yes), np.repeat(no / 10, times_no))
+    assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_d_prime_of_equal_scores_that_binary_numbers_cannot_hold() -> None:

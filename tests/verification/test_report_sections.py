@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekd.verification import PairResult, ScoreResult
+from facekd.verification import PairResult, ScoreResult, costs, metrics
 from facekd.verification.groups import group_rates
 from facekd.verification.hardest import HardPair, ShownPair
 from facekd.verification.identification import IdentificationResult, open_point, rank_points, search
@@ -34,6 +34,10 @@ def _scores(count: int = 6000) -> ScoreResult:
     return judge_scores(
         "scores", "s.csv", np.concatenate([mated, np.linspace(0, 0.4, half)]), np.arange(count) < half
     )
+
+
+def _kinds(result: ScoreResult) -> tuple[np.ndarray, np.ndarray]:
+    return result.scores[result.mated], result.scores[~result.mated]
 
 
 def _pairs() -> PairResult:
@@ -80,6 +84,16 @@ def test_numbers_of_several_models_stand_side_by_side() -> None:
     assert cells["TAR@FMR 0.01"][0].text == "99.00"
     assert cells["TAR@FMR 0.01"][0].note == "98.58 to 99.30"
     assert cells["TAR@FMR 0.01"][1] == Cell("insufficient data")
+    # no persons, so no intervals
+    for title, value in (
+        ("partial AUC, FMR up to 0.01", f"{100 * metrics.partial_auc(*_kinds(one), 0.01):.2f}"),
+        ("minDCF, a cost from 0 to 1", f"{costs.min_dcf(*_kinds(one)):.3f}"),
+        ("d', a distance", f"{metrics.d_prime(*_kinds(one)):.3f}"),
+    ):
+        assert cells[title][0] == Cell(value)
+    assert cells["partial AUC, FMR up to 0.01"][1] == Cell("insufficient data")
+    assert cells["d', a distance"][1] == Cell("inf")
+    assert not any(title.startswith("FAR") for title in cells)
     ((title, found, none),) = thresholds.rows
     assert title == "FMR 0.01, listed pairs"
     # between the 30th and the 31st highest of 3,000 evenly spaced scores from 0 to 0.4
@@ -156,7 +170,30 @@ def test_only_what_was_measured_is_explained() -> None:
     assert words(people) == ["FMR", "TAR@FMR", "photos without embedding"]
     assert words(_searches()) == ["rank", "FNIR@FPIR", "photos without embedding"]
     assert "accuracy" in words(_pairs())
-    assert words(_scores()) == ["FMR", "TAR@FMR", "AUC", "EER"]
+    assert words(_scores()) == ["FMR", "TAR@FMR", "AUC", "EER", "partial AUC", "minDCF", "d'"]
+
+
+def test_intervals_and_failures_on_the_page() -> None:
+    random = np.random.default_rng(0)
+    mated = np.arange(6000) < 3000
+    scores = np.where(mated, random.normal(2, 1, 6000), random.normal(0, 1, 6000))
+    people = np.stack([np.arange(6000) % 100] * 2, axis=1)
+    people[~mated, 1] += 1
+    # a tenth of the mated comparisons and nothing else
+    scores[:300] = np.nan
+    result = judge_scores("templates", "t.csv", scores, mated, people, 20, ("a.jpg",))
+    (table, _) = numbers_section({"m": result}).tables
+    cells = dict(table.rows)
+    interval = result.rates.d_prime.interval
+    assert interval is not None
+    assert cells["d', a distance"].note == f"{interval.low:.3f} to {interval.high:.3f}"
+    frr = 0.1 + 0.9 * (1 - metrics.tar_at_fmr(scores[300:3000], scores[3000:], 0.01))
+    assert cells["FAR, FRR at FMR 0.01"] == Cell(f"1, {100 * frr:.2f}")
+    assert table.rows[-1][0] == "photos without embedding"
+    assert "FAR, FRR" in [row[0] for row in reading_section({"m": result}).tables[0].rows]
+    shown = [title for title, _ in result.rows()]
+    assert "FAR, FRR at FMR 0.01" in shown
+    assert not any("DCF" in title or "partial" in title or "d'" in title for title in shown)
 
 
 def test_without_anything_to_draw() -> None:

@@ -42,8 +42,9 @@ def list_recipes(as_json: bool) -> None:
     if as_json:
         answer_json(found)
         return
+    width = max(map(len, found))
     for name, about in found.items():
-        click.echo(f"{name:<16} {about}")
+        click.echo(f"{name:<{width}}  {about}")
 
 
 def _about(path: Path) -> str:

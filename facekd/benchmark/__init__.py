@@ -7,7 +7,7 @@ from facekd.benchmark.measure import BATCH, footprints, settings_for, time_model
 from facekd.benchmark.results import Accuracy, Benchmark, HardPair, ModelResult, Protocol, Rate
 from facekd.benchmark.sections import headlines, write_report
 from facekd.benchmark.table import side_by_side
-from facekd.verification.page import Cell, FacePair, Page, Picture, Section, Table, write_page
+from facekd.verification.pages.page import Cell, FacePair, Page, Picture, Section, Table, write_page
 
 __all__ = [
     "BATCH",

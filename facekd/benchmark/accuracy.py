@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.benchmark.results import Accuracy, HardPair, Rate
-from facekd.verification.hardest import hardest_listed
+from facekd.verification.pictures.hardest import hardest_listed
 
 if TYPE_CHECKING:
     from facekd.verification.intervals import Interval

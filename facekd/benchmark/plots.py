@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from facekd.benchmark.results import Accuracy, Benchmark, ModelResult
 from facekd.benchmark.words import milliseconds
-from facekd.verification.drawing import DASHES, Drawing, Theme, short_name
 from facekd.verification.operating import FEWEST_FALSE_MATCHES
-from facekd.verification.page import Picture
+from facekd.verification.pages.page import Picture
+from facekd.verification.pictures.drawing import DASHES, Drawing, Theme, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from facekd.benchmark.plots import histogram_picture, latency_picture, roc_pictu
 from facekd.benchmark.results import Accuracy, Benchmark, HardPair, ModelResult, Protocol
 from facekd.benchmark.table import side_by_side
 from facekd.card import Card
-from facekd.verification.page import Cell, FacePair, Page, Section, Table, write_page
+from facekd.verification.pages.page import Cell, FacePair, Page, Section, Table, write_page
 
 
 def write_report(

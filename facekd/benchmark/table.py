@@ -5,7 +5,7 @@ from __future__ import annotations
 from facekd.benchmark import words
 from facekd.benchmark.measure import Ratio, Setting
 from facekd.benchmark.results import Benchmark, Comparison, ModelResult
-from facekd.verification.page import Cell, Table
+from facekd.verification.pages.page import Cell, Table
 
 LEGEND = (
     "Below a student's figure stands its ratio to the teacher, in brackets the middle nine tenths of "

@@ -95,7 +95,7 @@ def command(
              facekd evaluate --gallery staff.db --probes people/ --model student.onnx
     """
     from facekd.verification.groups import read_groups
-    from facekd.verification.hardest import HARDEST
+    from facekd.verification.pictures.hardest import HARDEST
     from facekd.workflows.evaluate import evaluate
 
     files = _Files(roc, report, scores)

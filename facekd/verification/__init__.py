@@ -13,7 +13,7 @@ from facekd.verification.intervals import Interval
 from facekd.verification.mapfit import FittedMap, fit_map
 from facekd.verification.operating import OperatingPoint
 from facekd.verification.people import AllPairsResult
-from facekd.verification.plots import roc_figure
+from facekd.verification.pictures.plots import roc_figure
 from facekd.verification.protocols import Embed, PairList, Protocol, list_names, open_protocol, protocol_names
 from facekd.verification.result import PairResult, Result
 from facekd.verification.scoremap import PRIOR, log_likelihood_ratio, probability

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from facekd.errors import UsageError
 from facekd.verification import metrics
-from facekd.verification.drawing import LIGHT, figure_of
 from facekd.verification.intervals import Interval, rule_of_three, wilson
 from facekd.verification.operating import FEWEST_FALSE_MATCHES, enough
-from facekd.verification.plots import cmc_draw, open_set_draw
+from facekd.verification.pictures.drawing import LIGHT, figure_of
+from facekd.verification.pictures.plots import cmc_draw, open_set_draw
 from facekd.verification.result import failures_dict
 from facekd.verification.tables import alone, failures_row, measure
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from facekd.verification.allpairs import AllPairs, all_pairs
 from facekd.verification.operating import OperatingPoint, whole_attempts
-from facekd.verification.plots import scored_figure
+from facekd.verification.pictures.plots import scored_figure
+from facekd.verification.pictures.scored import Scored, score_all_pairs
 from facekd.verification.result import failures_dict
-from facekd.verification.scored import Scored, score_all_pairs
 from facekd.verification.tables import alone, attempt_rows, failures_row, shortfalls, tar
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from facekd.verification.accuracy import Accuracy, Fold, cross_validate, summari
 from facekd.verification.allpairs import AllPairs, all_pairs
 from facekd.verification.intervals import wilson
 from facekd.verification.operating import Lost, OperatingPoint, whole_attempts
-from facekd.verification.plots import roc_figure
+from facekd.verification.pictures.plots import roc_figure
+from facekd.verification.pictures.scored import Scored, score_all_pairs, score_listed
 from facekd.verification.rates import PairRates, pair_rates
-from facekd.verification.scored import Scored, score_all_pairs, score_listed
 from facekd.verification.tables import alone, pair_notes, pair_rows
 
 if TYPE_CHECKING:

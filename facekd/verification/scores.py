@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from facekd.card import write_atomically
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.verification.operating import Lost, OperatingPoint, whole_attempts
-from facekd.verification.plots import scored_figure
+from facekd.verification.pictures.plots import scored_figure
+from facekd.verification.pictures.scored import Scored
 from facekd.verification.rates import PairRates, pair_rates
 from facekd.verification.result import failures_dict, score_completed
-from facekd.verification.scored import Scored
 from facekd.verification.tables import alone, attempt_rows, failures_row, measure, shortfalls, tar
 
 if TYPE_CHECKING:

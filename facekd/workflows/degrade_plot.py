@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facekd.verification.plots import COLOURS
+from facekd.verification.pictures.plots import COLOURS
 from facekd.workflows.degradations import DEGRADATIONS
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from facekd.verification import (
     results_table,
 )
 from facekd.verification.groups import GroupRates, choose_threshold, group_rates
-from facekd.verification.hardest import HardPair, hardest_pairs
+from facekd.verification.pictures.hardest import HardPair, hardest_pairs
 from facekd.verification.scores import judge_scores, read_scores, write_scores
 from facekd.workflows.acquire import MISSING, Advance, Embeddings, Plan, acquire
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import facekd
 from facekd.verification import Result, ScoreResult
-from facekd.verification.hardest import ShownPair
-from facekd.verification.page import Cell, Page, Section, Table, write_page
-from facekd.verification.report import (
+from facekd.verification.pages.page import Cell, Page, Section, Table, write_page
+from facekd.verification.pages.report import (
     groups_section,
     hardest_sections,
     headlines,
@@ -20,6 +19,7 @@ from facekd.verification.report import (
     pictures_section,
     reading_section,
 )
+from facekd.verification.pictures.hardest import ShownPair
 from facekd.workflows.evaluate import Evaluation
 from facekd.workflows.faces import ARCFACE_CROP, faces_of
 

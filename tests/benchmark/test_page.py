@@ -14,7 +14,7 @@ from made_up import make_accuracy, make_benchmark, make_model
 from facekd.benchmark import Benchmark, Cell, Page, Picture, Section, Table, write_page, write_report
 from facekd.benchmark.plots import roc_picture, well_counted
 from facekd.errors import InputOutput
-from facekd.verification.page import render
+from facekd.verification.pages.page import render
 
 VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
 PNG = base64.b64decode(

@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import binomtest
 
 from facekd.verification import all_pairs
-from facekd.verification import bands as room
 from facekd.verification.allpairs import HIGHEST_FMR, AllPairs
-from facekd.verification.bands import all_pairs_band, listed_band
 from facekd.verification.intervals import identity_bootstrap
+from facekd.verification.pictures import bands as room
+from facekd.verification.pictures.bands import all_pairs_band, listed_band
 from facekd.verification.rates import pair_statistics
 
 PEOPLE, PHOTOS = 40, 5

@@ -13,7 +13,7 @@ from rich.console import Console
 from facekd.errors import UsageError
 from facekd.verification import PairResult, open_protocol, paired, results_table, roc_figure
 from facekd.verification.compare import mcnemar
-from facekd.verification.scored import all_pairs_curve
+from facekd.verification.pictures.scored import all_pairs_curve
 
 
 def _result(tmp_path: Path, noise: float, people: int = 60, name: str = "pairs.csv") -> PairResult:

@@ -14,8 +14,6 @@ from scipy.special import ndtri
 
 from facekd.verification import all_pairs
 from facekd.verification.allpairs import AllPairs
-from facekd.verification.drawing import DARK, LIGHT, short_name
-from facekd.verification.drawings import drawings
 from facekd.verification.identification import (
     IdentificationResult,
     Searches,
@@ -25,8 +23,10 @@ from facekd.verification.identification import (
     rank_points,
 )
 from facekd.verification.people import AllPairsResult, judge_people
-from facekd.verification.plots import thinned
-from facekd.verification.scored import score_all_pairs, score_listed
+from facekd.verification.pictures.drawing import DARK, LIGHT, short_name
+from facekd.verification.pictures.drawings import drawings
+from facekd.verification.pictures.plots import thinned
+from facekd.verification.pictures.scored import score_all_pairs, score_listed
 from facekd.verification.scores import judge_scores
 
 PEOPLE, PHOTOS = 60, 6

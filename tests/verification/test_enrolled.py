@@ -9,7 +9,7 @@ import pytest
 
 from facekd.errors import UsageError
 from facekd.verification.enrolled import GalleryResult, judge_gallery
-from facekd.verification.enrolled_plots import gallery_figure, gallery_scored
+from facekd.verification.pictures.enrolled_plots import gallery_figure, gallery_scored
 
 DIM, ENROLLED, PERSONS, EACH = 8, 30, 60, 5
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekd.verification import hardest as room
-from facekd.verification.hardest import (
+from facekd.verification.pictures import hardest as room
+from facekd.verification.pictures.hardest import (
     HardPair,
     ShownPair,
     hardest_figure,

@@ -9,12 +9,9 @@ import pytest
 
 from facekd.verification import PairResult, ScoreResult, costs, metrics
 from facekd.verification.groups import group_rates
-from facekd.verification.hardest import HardPair, ShownPair
 from facekd.verification.identification import IdentificationResult, open_point, rank_points, search
-from facekd.verification.page import Cell
-from facekd.verification.people import judge_people
-from facekd.verification.protocols.pairlist import Pair, pair_list
-from facekd.verification.report import (
+from facekd.verification.pages.page import Cell
+from facekd.verification.pages.report import (
     groups_section,
     hardest_sections,
     headlines,
@@ -22,6 +19,9 @@ from facekd.verification.report import (
     pictures_section,
     reading_section,
 )
+from facekd.verification.people import judge_people
+from facekd.verification.pictures.hardest import HardPair, ShownPair
+from facekd.verification.protocols.pairlist import Pair, pair_list
 from facekd.verification.scores import judge_scores
 
 FACE = np.zeros((4, 4, 3), np.uint8)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from facekd.verification import metrics
 from facekd.verification.allpairs import BINS_PER_UNIT, HIGHEST_FMR, AllPairs, bin_edges
-from facekd.verification.bands import Band, all_pairs_band, listed_band
 from facekd.verification.operating import FEWEST_FALSE_MATCHES, OperatingPoint
+from facekd.verification.pictures.bands import Band, all_pairs_band, listed_band
 
 #: bins of a drawn histogram in one unit of an all-pairs score, and of all listed scores together
 _PER_UNIT, _LISTED_BINS = 64, 60

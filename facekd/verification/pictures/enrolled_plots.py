@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facekd.verification.drawing import LIGHT, figure_of
 from facekd.verification.identification import open_curve
 from facekd.verification.operating import FEWEST_FALSE_MATCHES
-from facekd.verification.plots import det_draw, open_set_draw, roc_draw
-from facekd.verification.scored import Scored
+from facekd.verification.pictures.drawing import LIGHT, figure_of
+from facekd.verification.pictures.plots import det_draw, open_set_draw, roc_draw
+from facekd.verification.pictures.scored import Scored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

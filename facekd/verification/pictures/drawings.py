@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from facekd.verification.det import det_of
-from facekd.verification.drawing import Drawing
 from facekd.verification.identification import IdentificationResult, open_curve
 from facekd.verification.operating import FEWEST_FALSE_MATCHES
 from facekd.verification.people import AllPairsResult
-from facekd.verification.plots import (
+from facekd.verification.pictures.drawing import Drawing
+from facekd.verification.pictures.plots import (
     cmc_draw,
     det_draw,
     histogram_draw,
@@ -19,8 +19,8 @@ from facekd.verification.plots import (
     roc_draw,
     threshold_draw,
 )
+from facekd.verification.pictures.scored import Scored
 from facekd.verification.result import PairResult, Result
-from facekd.verification.scored import Scored
 from facekd.verification.scores import ScoreResult
 
 _CUT = f"The curves end where fewer than {FEWEST_FALSE_MATCHES} false {{}} are left to measure by."

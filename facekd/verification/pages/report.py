@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
-from facekd.verification.drawings import drawings
 from facekd.verification.groups import GroupRates, Share
-from facekd.verification.hardest import HardPair, ShownPair
 from facekd.verification.identification import IdentificationResult
 from facekd.verification.operating import OperatingPoint
-from facekd.verification.page import Cell, FacePair, Picture, Section, Table
+from facekd.verification.pages.page import Cell, FacePair, Picture, Section, Table
 from facekd.verification.people import AllPairsResult
+from facekd.verification.pictures.drawings import drawings
+from facekd.verification.pictures.hardest import HardPair, ShownPair
 from facekd.verification.result import PairResult, Result
 from facekd.verification.scores import ScoreResult
 from facekd.verification.tables import further_rows, percent

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.verification.det import DET_RATES, det_of, normal_deviate
-from facekd.verification.drawing import LIGHT, Draw, Theme, figure_of, short_name
 from facekd.verification.metrics import Roc
-from facekd.verification.scored import Scored
+from facekd.verification.pictures.drawing import LIGHT, Draw, Theme, figure_of, short_name
+from facekd.verification.pictures.scored import Scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

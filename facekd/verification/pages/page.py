@@ -96,7 +96,7 @@ def render(page: Page) -> str:
     environment.filters["image"] = _data_uri
     environment.filters["face"] = _face_uri
     environment.filters["cell"] = lambda value: value if isinstance(value, Cell) else Cell(value)
-    template = resources.files("facekd.verification").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    template = resources.files("facekd.verification.pages").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(template).render(page=page, anchors=_anchors(page.sections))
 
 

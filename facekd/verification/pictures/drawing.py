@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facekd.verification.page import Picture
+from facekd.verification.pages.page import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

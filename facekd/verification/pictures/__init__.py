@@ -1,0 +1,1 @@
+"""What a result looks like: curves with bands, histograms, the hardest pairs."""

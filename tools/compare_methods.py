@@ -44,10 +44,10 @@ def changed(
 ) -> Recipe:
     """The base recipe with a method's losses and ``sampling``; ``teacher = false`` is the baseline,
     ``clean`` leaves the augmentation out, ``maps`` asks the teacher ``with_maps`` at every step,
-    ``share`` is that of the crops which are used, ``rule`` what the teacher labels, and
-    ``augmentation`` what is changed in it."""
+    ``share`` is that of the crops which are used, ``rule`` what the teacher labels,
+    ``augmentation`` what is changed in it, and ``unlabelled = false`` keeps to the labelled crops."""
     known = {"name", "loss", "teacher", "clean", "maps", "sampling", "share", "rule", "augmentation"}
-    unknown = set(method) - known
+    unknown = set(method) - known - {"unlabelled"}
     if unknown:
         raise UsageError(f"method '{method.get('name')}': no such setting: {', '.join(sorted(unknown))}")
     recipe = base if method.get("teacher", True) else base.without_teacher()
@@ -60,6 +60,8 @@ def changed(
         raw["augmentation"] = Augmentation().model_dump()
     raw["augmentation"] |= method.get("augmentation", {})
     raw["sampling"] = method.get("sampling", raw["sampling"])
+    if not method.get("unlabelled", True):
+        raw["data"]["unlabelled"] = ()
     raw["data"]["share"] = method.get("share", raw["data"]["share"])
     if "rule" in method:
         raw["teacher"]["rule"] = method["rule"]

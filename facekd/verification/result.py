@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -196,15 +196,28 @@ def judge_pairs(
     lost = np.asarray(np.isnan(embeddings).all(axis=1))
     scores = cosines(embeddings, ends)
     scores[lost[ends].any(axis=1)] = np.nan
-    folds, right = cross_validate(scores, mated, protocol.fold, protocol.fold_names)
+    everyone, why = _everyone(embeddings, protocol.people)
+    points = tuple(everyone.operating_point(f) for f in ALL_PAIRS_FMRS) if everyone else ()
+    listed = judge_listed(protocol, scores, ends, mated, lost)
+    return replace(listed, everyone=everyone, everyone_points=points, no_all_pairs=why)
+
+
+def judge_listed(
+    protocol: PairList,
+    scores: Floats,
+    ends: NDArray[np.int64],
+    mated: NDArray[np.bool_],
+    lost: NDArray[np.bool_],
+) -> PairResult:
+    """What is said of the listed pairs alone: ``scores`` [P], NaN where a comparison failed, and which
+    photos [N] were ``lost``; the rest as in `judge_pairs`."""
     people = protocol.people
-    rates = listed_rates(scores, mated, ends, people)
-    everyone, why = _everyone(embeddings, people)
+    folds, right = cross_validate(scores, mated, protocol.fold, protocol.fold_names)
     return PairResult(
         protocol=protocol.name,
         source=protocol.source,
         folds_from=protocol.folds_from,
-        photos=len(embeddings),
+        photos=len(lost),
         failed=tuple(name for name, gone in zip(protocol.photos, lost, strict=True) if gone),
         scores=scores,
         mated=mated,
@@ -212,10 +225,10 @@ def judge_pairs(
         folds=folds,
         accuracy=summarise(folds),
         accuracy_with_failures=summarise(folds, with_failures=True),
-        rates=rates,
-        everyone=everyone,
-        everyone_points=tuple(everyone.operating_point(f) for f in ALL_PAIRS_FMRS) if everyone else (),
-        no_all_pairs=why,
+        rates=listed_rates(scores, mated, ends, people),
+        everyone=None,
+        everyone_points=(),
+        no_all_pairs=None,
         pair_people=None if people is None else np.unique(people, return_inverse=True)[1][ends],
     )
 

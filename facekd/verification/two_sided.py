@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import Misfit, UsageError
-from facekd.verification.accuracy import cross_validate, summarise
 from facekd.verification.against import Against, against
 from facekd.verification.protocols.base import Embed, checked_embeddings
 from facekd.verification.protocols.pairlist import PairList
-from facekd.verification.result import ALL_PAIRS_FMRS, PairResult, cosines, listed_rates
+from facekd.verification.result import ALL_PAIRS_FMRS, PairResult, cosines, judge_listed
 
 Rows = NDArray[np.float32]
 
@@ -66,26 +65,11 @@ def judge_two_sided(protocol: PairList, first: Rows, second: Rows) -> TwoSided:
     apart = ends + np.array([0, len(first)])
     scores = cosines(both, apart)
     scores[lost[apart].any(axis=1)] = np.nan
-    folds, right = cross_validate(scores, mated, protocol.fold, protocol.fold_names)
     everyone, why = _everyone(protocol, first, second)
+    points = tuple(everyone.operating_point(f) for f in ALL_PAIRS_FMRS) if everyone else ()
     gone = lost[: len(first)] | lost[len(first) :]
-    result = PairResult(
-        protocol=protocol.name,
-        source=protocol.source,
-        folds_from=protocol.folds_from,
-        photos=len(first),
-        failed=tuple(name for name, out in zip(protocol.photos, gone, strict=True) if out),
-        scores=scores,
-        mated=mated,
-        right=right,
-        folds=folds,
-        accuracy=summarise(folds),
-        accuracy_with_failures=summarise(folds, with_failures=True),
-        rates=listed_rates(scores, mated, ends, protocol.people),
-        everyone=None,
-        everyone_points=tuple(everyone.operating_point(f) for f in ALL_PAIRS_FMRS) if everyone else (),
-        no_all_pairs=why,
-    )
+    listed = judge_listed(protocol, scores, ends, mated, gone)
+    result = replace(listed, everyone_points=points, no_all_pairs=why)
     return TwoSided(result, everyone)
 
 

@@ -53,6 +53,10 @@ class LandmarkCrop(_Frozen):
     template: tuple[Point, Point, Point, Point, Point] = ARCFACE_TEMPLATE  # type: ignore[assignment]
 
 
+#: what aligned packs hold, and what faults of a photo are measured on whatever crop the model takes
+ARCFACE_CROP = LandmarkCrop()
+
+
 class BoxCrop(_Frozen):
     """A crop cut around the detector's box, as facenet-pytorch does: ``margin`` is in pixels of
     the finished crop, split over both sides."""
@@ -179,6 +183,41 @@ class ScoreMap(_Frozen):
     date: str
 
 
+class PhotoLimit(_Frozen):
+    """Photos whose measure lies beyond ``limit`` get no answer, for ``reason``
+    (`facekd.preprocess.FAULTS` says how each is measured). ``refused`` of the sample's photos lie there."""
+
+    reason: Literal["too_dark", "too_blurred", "too_noisy"]
+    limit: float = Field(ge=0, allow_inf_nan=False)
+    refused: int = Field(ge=0)
+
+
+class PhotoLimits(_Frozen):
+    """How poor a photo may be before the score at ``threshold``, that of ``fmr``, misleads: found by
+    making good crops worse. ``photos`` of the ``sample`` were tried. A reason without a limit did no harm
+    at any strength that was tried."""
+
+    limits: tuple[PhotoLimit, ...]
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=-1, le=1)
+    photos: int = Field(ge=0)
+    data: str
+    sample: Sample
+    detector: str
+    aligner: str
+    date: str
+
+    @property
+    def summary(self) -> str:
+        """For a line: each limit, and how many good photos it costs."""
+        told = [
+            f"{limit.reason} {'above' if limit.reason == 'too_noisy' else 'below'} {limit.limit:.3g} "
+            f"({limit.refused} of {self.photos} photos lie there)"
+            for limit in self.limits
+        ]
+        return ", ".join(told) or "none needed"
+
+
 class Card(_Frozen):
     """The contract of a model. ``digest`` and ``space`` are written by `write_card`."""
 
@@ -196,6 +235,7 @@ class Card(_Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
     calibration: tuple[Calibration, ...] = ()
     score_map: ScoreMap | None = None
+    photo_limits: PhotoLimits | None = None
 
     def at(self, fmr: float | None = None) -> Calibration | None:
         """The calibration at ``fmr``, or the strictest one; `None` if there is none."""
@@ -401,9 +441,9 @@ def _weight_names(model: onnx.ModelProto) -> set[str]:
 def change_card(card: Card, settings: list[str]) -> Card:
     """Apply ``key=value`` settings (dotted keys, JSON or bare-word values) to a card.
 
-    Thresholds and score map hold for the space that they were measured in: where the settings change
-    it, the card loses them. Raises `UsageError` for an unknown key, a value of the wrong kind, or a
-    derived key.
+    Thresholds, score map and photo limits hold for the space that they were measured in: where the
+    settings change it, the card loses them. Raises `UsageError` for an unknown key, a value of the wrong
+    kind, or a derived key.
     """
     data = card.model_dump(mode="json")
     for setting in settings:
@@ -429,7 +469,7 @@ def change_card(card: Card, settings: list[str]) -> Card:
         raise UsageError(f"the card would not be valid: {_first(error)}") from error
     if changed.with_digest(card.digest).space == card.with_digest(card.digest).space:
         return changed
-    return changed.model_copy(update={"calibration": (), "score_map": None})
+    return changed.model_copy(update={"calibration": (), "score_map": None, "photo_limits": None})
 
 
 def _first(error: ValidationError) -> str:

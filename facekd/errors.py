@@ -78,7 +78,21 @@ class SeveralFaces(CannotSay):
 
 
 class LowQuality(CannotSay):
+    """The photo lies beyond what the model's calibration found it to answer for."""
+
     reason = "low_quality"
+
+
+class TooDark(LowQuality):
+    reason = "too_dark"
+
+
+class TooBlurred(LowQuality):
+    reason = "too_blurred"
+
+
+class TooNoisy(LowQuality):
+    reason = "too_noisy"
 
 
 class Misfit(FacekdError):

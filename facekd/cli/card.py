@@ -73,6 +73,14 @@ def command(file: Path, settings: tuple[str, ...], out: Path | None, as_json: bo
         )
     else:
         click.echo("score map     none fitted: no probability is known")
+    limits = card.photo_limits
+    if limits:
+        click.echo(
+            f"photo limits  {limits.summary}; at FMR {limits.fmr:g} ({limits.data}, {limits.detector}"
+            f"{_sample(limits.sample, limits.date)})"
+        )
+    else:
+        click.echo("photo limits  none measured: poor photos are answered like good ones")
 
 
 def _sample(sample: Sample | None, date: str) -> str:

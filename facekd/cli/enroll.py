@@ -15,6 +15,7 @@ import click
 
 from facekd.cli.options import (
     ANY_PATH,
+    any_quality_option,
     detector_option,
     device_option,
     gallery_option,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @model_option()
 @gallery_option
+@any_quality_option
 @detector_option
 @device_option
 @json_option
@@ -48,6 +50,7 @@ def command(
     on_many: str | None,
     model: Path,
     gallery: Path,
+    any_quality: bool,
     detector: str,
     device: str,
     as_json: bool,
@@ -71,7 +74,7 @@ def command(
     if tree is None and (name is None or not photos):
         raise click.UsageError("Say whom and from what: NAME PHOTO..., or --from DIR.")
     people = people_in(tree) if tree else {clean_name(str(name)): photos_at(list(photos))}
-    recognizer = Recognizer.load(model, detector, device)
+    recognizer = Recognizer.load(model, detector, device, any_quality)
     codes: list[Exit] = []
     with GalleryRecords(gallery, recognizer.contract, create=True) as records:
         differences = [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]

@@ -35,6 +35,10 @@ detector_option: Decorator = click.option(
     metavar="NAME[:FILE]", help="mtcnn[:DIR], yunet:FILE or scrfd:FILE.",
 )  # fmt: skip
 
+any_quality_option: Decorator = click.option(
+    "--any-quality", is_flag=True, help="Take photos beyond the limits in the model's card, too."
+)
+
 threshold_option: Decorator = click.option(
     "--threshold", type=click.FloatRange(-1, 1), default=None,
     help="Score from which two faces are the same person; else the model's calibration.",

@@ -9,6 +9,7 @@ import click
 
 from facekd.cli.options import (
     ANY_PATH,
+    any_quality_option,
     detector_option,
     device_option,
     gallery_option,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @model_option()
 @gallery_option
+@any_quality_option
 @detector_option
 @device_option
 @json_option
@@ -44,6 +46,7 @@ def command(
     fmr: float | None,
     model: Path,
     gallery: Path,
+    any_quality: bool,
     detector: str,
     device: str,
     as_json: bool,
@@ -51,8 +54,8 @@ def command(
     """Compare photos A and B, or one PHOTO with an enrolled person (--claim NAME).
 
     Exit code 0: the same person; 1: different, or nobody of that name; 3: a photo shows no usable
-    face. Where a photo shows several faces, the largest near its centre is taken and the tool
-    says so.
+    face, or one too dark, blurred or noisy for the model. Where a photo shows several faces, the
+    largest near its centre is taken and the tool says so.
 
     \b
     Example: facekd verify a.jpg b.jpg --model student.onnx
@@ -65,7 +68,7 @@ def command(
     if len(photos) != wanted:
         form = "two photos: A B" if claim is None else "one photo with --claim NAME"
         raise click.UsageError(f"Give {form} (there are {len(photos)}).")
-    recognizer = Recognizer.load(model, detector, device)
+    recognizer = Recognizer.load(model, detector, device, any_quality)
     card = recognizer.embedder.card
     limit = choose_threshold(card, threshold, fmr)
     notes = recognizer.assumptions() + doubts(limit, recognizer.detector.name, card.score_map)
@@ -102,15 +105,18 @@ def _decide(
         with GalleryRecords(gallery, recognizer.contract) as records:
             notes += [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
             decision = verify_claim(recognizer, records, claim, photos[0], limit)
-    notes += [note for photo in decision.photos for note in _several(photo)]
+    notes += [note for photo in decision.photos for note in _of_photo(photo, limit)]
     return decision
 
 
-def _several(photo: Recognised) -> list[str]:
-    if photo.faces == 1:
-        return []
-    left, top, right, bottom = (round(float(v)) for v in photo.face.box)
-    return [f"{photo.photo}: {photo.faces} faces, took the one at {left},{top} to {right},{bottom}"]
+def _of_photo(photo: Recognised, limit: Threshold) -> list[str]:
+    """What should be known of a photo: which face was taken, what it lacks."""
+    told = []
+    if photo.faces > 1:
+        left, top, right, bottom = (round(float(v)) for v in photo.face.box)
+        told.append(f"{photo.photo}: {photo.faces} faces, took the one at {left},{top} to {right},{bottom}")
+    holds = f"; FMR {limit.fmr:g} does not hold" if limit.fmr else ""
+    return told + [f"{photo.photo}: {fault.cause}{holds}" for fault in photo.faults]
 
 
 def _sentence(decision: Decision) -> str:
@@ -152,6 +158,7 @@ def _document(decision: Decision, recognizer: Recognizer, notes: list[str]) -> d
                 "faces": photo.faces,
                 "box": [round(float(v), 1) for v in photo.face.box],
                 "quality": round(photo.quality, 3),
+                "faults": [fault.reason for fault in photo.faults],
             }
             for photo in decision.photos
         ],

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facekd.card import Calibration, Card, CropSpec, LandmarkCrop, write_card
+from facekd.card import ARCFACE_CROP, Calibration, Card, CropSpec, LandmarkCrop, write_card
 from facekd.errors import Misfit, UsageError
 from facekd.models import FaceNet, to_planes
 
@@ -151,11 +151,10 @@ def fitted(crops: Crops, spec: CropSpec) -> Crops:
     Box crops cannot be had from these; an enlarged crop is a face of the right size all the same,
     which is all that comparing two runs of one network asks for.
     """
-    have = LandmarkCrop(size=112)
     if isinstance(spec, LandmarkCrop):
         from facekd.preprocess import recrop
 
-        return recrop(crops, have, spec)
+        return recrop(crops, ARCFACE_CROP, spec)
     import cv2
 
     return np.stack([cv2.resize(crop, (spec.size, spec.size)) for crop in crops]).astype(np.uint8)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path, PurePosixPath
 
 from facekd import __version__
-from facekd.card import CropSpec, LandmarkCrop
+from facekd.card import ARCFACE_CROP, CropSpec
 from facekd.errors import FacekdError, InputOutput, UsageError
 from facekd.preprocess.align import ALIGNER, cut
 from facekd.preprocess.decode import decode
@@ -46,7 +46,7 @@ class AlignSettings:
     on_many: str = "best"
     format: str = "webp"
     device: str = "cpu"
-    crop: CropSpec = field(default_factory=lambda: LandmarkCrop(size=112))
+    crop: CropSpec = ARCFACE_CROP
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,7 @@ class EnsembleEmbedder:
                 "embedding": EmbeddingSpec(dim=sum(m.card.embedding.dim for m in members)),
                 "calibration": (),
                 "score_map": None,
+                "photo_limits": None,
                 "compatible_with": (),
             }
         ).with_digest(joined)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import LandmarkCrop
+from facekd.card import ARCFACE_CROP
 from facekd.errors import CannotSay, InputOutput, Misfit, UsageError
 from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source, recrop
 from facekd.preprocess.source import Source
@@ -113,6 +113,18 @@ def _only(wanted: str, by_file: dict[str, list[str]]) -> str | None:
     return found[0] if found else None
 
 
+def finished_crop(pixels: Pixels, name: str) -> Pixels:
+    """``pixels``, which must be of the size of finished crops, else `Misfit`."""
+    side = ARCFACE_CROP.size
+    if pixels.shape != (side, side, 3):
+        raise Misfit(
+            f"{name}: aligned crops are {side} x {side} pixels, this image is "
+            f"{pixels.shape[1]} x {pixels.shape[0]}",
+            "Leave --aligned out to start from photos.",
+        )
+    return pixels
+
+
 def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
@@ -197,11 +209,5 @@ class Job:
             return error.reason
 
     def _recrops(self, pixels: Pixels, name: str) -> list[Pixels]:
-        have = LandmarkCrop(size=112)
-        if pixels.shape != (have.size, have.size, 3):
-            raise Misfit(
-                f"{name}: aligned crops are {have.size} x {have.size} pixels, this image is "
-                f"{pixels.shape[1]} x {pixels.shape[0]}",
-                "Leave --aligned out to start from photos.",
-            )
-        return [recrop(pixels[None], have, spec)[0] for spec in self._specs]
+        crop = finished_crop(pixels, name)
+        return [recrop(crop[None], ARCFACE_CROP, spec)[0] for spec in self._specs]

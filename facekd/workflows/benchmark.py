@@ -25,12 +25,12 @@ from facekd.benchmark import (
     this_machine,
     time_models,
 )
-from facekd.card import CropSpec, read_card
+from facekd.card import ARCFACE_CROP, CropSpec, read_card
 from facekd.preprocess import Pixels
 from facekd.runtime import load_embedder
 from facekd.verification.protocols import PairList
 from facekd.workflows.evaluate import Evaluation, evaluate
-from facekd.workflows.faces import ARCFACE_CROP, faces_of
+from facekd.workflows.faces import faces_of
 
 #: photos tried for the crops that are embedded while timing
 _TRIED = 4 * BATCH

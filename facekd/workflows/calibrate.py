@@ -1,4 +1,5 @@
-"""Calibrate: which thresholds, and what does a score say? Measured on people, written into the card."""
+"""Calibrate: which thresholds, what does a score say, which photos get no answer? Measured on people,
+written into the card."""
 
 from __future__ import annotations
 
@@ -14,14 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from facekd.card import Calibration, Card, Sample, ScoreMap, card_of, load_onnx, write_card
+from facekd.card import Calibration, Card, PhotoLimits, Sample, ScoreMap, card_of, load_onnx, write_card
 from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.preprocess import ALIGNER, Source, make_detector, open_source
+from facekd.runtime import load_embedder
 from facekd.verification import PRIOR, Conditions, FittedMap, all_pairs, calibration_at, fit_map
 from facekd.verification.allpairs import HIGHEST_FMR, AllPairs
 from facekd.verification.calibration import CALIBRATED_FMRS, check_enough
-from facekd.workflows.acquire import Advance, Embeddings, Plan, acquire
+from facekd.workflows.acquire import Acquired, Advance, Embeddings, Plan, acquire
+from facekd.workflows.crops import acquire_crops
 from facekd.workflows.evaluate import GIVEN_CROPS
+from facekd.workflows.limits import find_limits, sampled
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,12 @@ class Calibrated:
     refused: tuple[Refused, ...]
     fitted: FittedMap | None
     no_map: str | None
+    no_limits: str | None
     replaced: tuple[Calibration, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        fitted, score_map = self.fitted, self.card.score_map
+        fitted, score_map, limits = self.fitted, self.card.score_map, self.card.photo_limits
         return {
             "file": str(self.file),
             "model": {"name": self.card.name, "space": self.card.space, "digest": self.card.digest},
@@ -80,6 +85,8 @@ class Calibrated:
             "held_out_cllr": fitted.cllrs if fitted else None,
             "folds": fitted.folds if fitted else None,
             "no_score_map": self.no_map,
+            "photo_limits": limits.model_dump(mode="json") if limits else None,
+            "no_photo_limits": self.no_limits,
             "failures_to_acquire": [{"photo": p, "reason": r} for p, r in self.failures],
             "left_out": [{"photo": p, "reason": r} for p, r in self.people.left_out],
             "replaced": [{"fmr": entry.fmr, "data": entry.data} for entry in self.replaced],
@@ -100,6 +107,11 @@ class Calibrated:
         for refused in self.refused:
             yield f"{refused.cause}. {refused.fix}"
         yield self._map_line()
+        yield self._limits_line()
+
+    def _limits_line(self) -> str:
+        limits = self.card.photo_limits
+        return f"photo limits: {limits.summary}" if limits else f"no photo limits: {self.no_limits}"
 
     def _map_line(self) -> str:
         if self.fitted is None:
@@ -131,8 +143,8 @@ def calibrate(
     device: str = "cpu",
     advance: Advance = lambda done: None,
 ) -> Calibrated:
-    """Measure thresholds at ``fmrs`` and a score map on the people in ``data``, a folder or pack with
-    a folder per person, and write both into the card of ``model`` in place of what it had.
+    """Measure thresholds at ``fmrs``, a score map and photo limits on the people in ``data``, a folder or
+    pack with a folder per person, and write them into the card of ``model`` in place of what it had.
 
     ``detector`` `None` takes the images for 112-pixel ArcFace crops. A rate that the data cannot
     show is `Refused` and the others are written. The network, and so its digest and space, stays.
@@ -158,10 +170,17 @@ def calibrate(
     )
     entries, refused = _thresholds(pairs, fmrs, conditions)
     fitted, no_map = _fitted(rows, people)
-    written = _write(model, card, entries, _score_map(fitted, conditions))
+    limits, no_limits = _limits(Plan(data, (model,), detector, device), people, acquired, entries, conditions)
+    written = _write(
+        model,
+        card,
+        {"calibration": entries, "score_map": _score_map(fitted, conditions), "photo_limits": limits},
+    )
     failures = tuple((p, r) for p, r in zip(people.photos, acquired.reasons, strict=True) if r)
     notes = _notes(card, had_card, data, people)
-    return Calibrated(model, written, people, failures, refused, fitted, no_map, card.calibration, notes)
+    return Calibrated(
+        model, written, people, failures, refused, fitted, no_map, no_limits, card.calibration, notes
+    )
 
 
 def _check(model: Path, fmrs: Sequence[float]) -> None:
@@ -299,12 +318,44 @@ def _score_map(fitted: FittedMap | None, conditions: Conditions) -> ScoreMap | N
     )
 
 
-def _write(path: Path, card: Card, entries: tuple[Calibration, ...], score_map: ScoreMap | None) -> Card:
+def _limits(
+    plan: Plan,
+    people: People,
+    acquired: Acquired,
+    entries: tuple[Calibration, ...],
+    conditions: Conditions,
+) -> tuple[PhotoLimits | None, str | None]:
+    """The limits, or why there are none. Some photos are read once more: their crops are made worse."""
+    usable = [
+        None if reason else label for label, reason in zip(people.labels, acquired.reasons, strict=True)
+    ]
+    places = sampled(usable)
+    photos = [people.photos[place] for place in places]
+    crops, _ = acquire_crops(photos, plan.data, plan.detector, plan.device, lambda done: None)
+    labels = [people.labels[places[place]] for place in crops]
+    embedder = load_embedder(plan.models[0], plan.device, 1)
+    found = find_limits(embedder, list(crops.values()), labels, entries)
+    if isinstance(found, str) or conditions.sample is None:
+        return None, str(found)
+    return PhotoLimits(
+        limits=found.limits,
+        fmr=found.entry.fmr,
+        threshold=found.entry.threshold,
+        photos=found.photos,
+        data=conditions.data,
+        sample=conditions.sample,
+        detector=conditions.detector,
+        aligner=conditions.aligner,
+        date=conditions.date,
+    ), None
+
+
+def _write(path: Path, card: Card, measured: dict[str, Any]) -> Card:
     # read once more: measuring takes long enough for somebody to put another model there
     model = load_onnx(path)
     if card_of(model, path.stem)[0].space != card.space:
         raise Misfit(f"{path} was changed while it was being calibrated", "Calibrate it again.")
-    return write_card(model, card.model_copy(update={"calibration": entries, "score_map": score_map}), path)
+    return write_card(model, card.model_copy(update=measured), path)
 
 
 def _notes(card: Card, had_card: bool, data: Path, people: People) -> tuple[str, ...]:

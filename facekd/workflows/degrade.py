@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import LandmarkCrop
-from facekd.errors import CannotSay, InputOutput, Misfit, UsageError
-from facekd.preprocess import ALIGNER, Pixels, cut, decode, find_face, make_detector, open_source, recrop
-from facekd.runtime import Embedder, load_embedder, threads_available
+from facekd.card import ARCFACE_CROP
+from facekd.errors import UsageError
+from facekd.preprocess import ALIGNER, beyond, make_detector, recrop
+from facekd.runtime import Embedder, load_embedder
 from facekd.verification import PairList, PairResult, Protocol, Result
 from facekd.verification.two_sided import judge_two_sided
-from facekd.workflows.acquire import MISSING, Advance, Embeddings, locate
+from facekd.workflows.acquire import Advance, Embeddings
+from facekd.workflows.crops import Crops, acquire_crops, threaded
 from facekd.workflows.degradations import CLEAN, DEGRADATIONS, Degradation
 from facekd.workflows.degrade_report import AtCleanThreshold, DegradationReport, Degraded
 from facekd.workflows.evaluate import GIVEN_CROPS, unique_names
 
-_CROP = LandmarkCrop(size=112)
 #: crops that are made worse and embedded at once
 _BATCH = 32
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
+Flags = NDArray[np.bool_]
 
 
 def degrade(
@@ -60,18 +56,18 @@ def degrade(
     embedders = [load_embedder(model, device, 1) for model in models]
     for embedder in embedders:
         # a model that takes no crop made of a crop is told of before hours go into it
-        recrop(np.empty((0, _CROP.size, _CROP.size, 3), np.uint8), _CROP, embedder.spec)
+        recrop(np.empty((0, ARCFACE_CROP.size, ARCFACE_CROP.size, 3), np.uint8), ARCFACE_CROP, embedder.spec)
     shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
-    crops, failures = _acquire(protocol.photos, data, detector, device, advance)
+    crops, failures = acquire_crops(protocol.photos, data, detector, device, advance)
     found: list[list[Degraded]] = [[] for _ in embedders]
-    clean: list[Embeddings] = []
+    clean: list[_Side] = []
     for degradation in (CLEAN, *DEGRADATIONS):
-        rows = _embedded(embedders, protocol.photos, crops, degradation)
-        clean = clean or rows
-        for place, embedded in enumerate(rows):
-            first = clean[place] if one_side else embedded
+        sides = _embedded(embedders, protocol.photos, crops, degradation)
+        clean = clean or sides
+        for place, side in enumerate(sides):
+            first = clean[place] if one_side else side
             reference = found[place][0].result if found[place] else None
-            found[place].append(_judged(protocol, degradation, first, embedded, reference))
+            found[place].append(_judged(protocol, degradation, first, side, reference))
         advance(len(protocol.photos))
     return DegradationReport(
         protocol=protocol.name,
@@ -91,111 +87,79 @@ def steps(protocol: Protocol[Result]) -> int:
     return len(protocol.photos) * (2 + len(DEGRADATIONS))
 
 
+@dataclass(frozen=True)
+class _Side:
+    """The photos as one side of a comparison shows them: ``rows`` [N, D], NaN where there is no crop, and
+    which are ``refused`` [N] by the limits in the model's card, `None` where it has none."""
+
+    rows: Embeddings
+    refused: Flags | None
+
+
 def _judged(
-    protocol: PairList,
-    degradation: Degradation,
-    first: Embeddings,
-    second: Embeddings,
-    clean: PairResult | None,
+    protocol: PairList, degradation: Degradation, first: _Side, second: _Side, clean: PairResult | None
 ) -> Degraded:
     if first is second:
         # the millions of scores behind the operating points would add up over all degradations
-        result = replace(protocol.evaluate(lambda _: second), everyone=None)
+        result = replace(protocol.evaluate(lambda _: second.rows), everyone=None)
     else:
-        result = judge_two_sided(protocol, first, second).result
-    point = (clean or result).rates.points[0]
-    kept = None if point.threshold is None else at_clean_threshold(result, point.threshold)
-    return Degraded(degradation, result, kept)
+        result = judge_two_sided(protocol, first.rows, second.rows).result
+    threshold = (clean or result).rates.points[0].threshold
+    kept = None if threshold is None else at_clean_threshold(result, threshold)
+    if first.refused is None or second.refused is None:
+        return Degraded(degradation, result, kept)
+    where = {photo: place for place, photo in enumerate(protocol.photos)}
+    answered = np.array(
+        [not (first.refused[where[p.first]] or second.refused[where[p.second]]) for p in protocol.pairs]
+    )
+    within = None if threshold is None else at_clean_threshold(result, threshold, answered)
+    if within is not None and not (within.mated and within.non_mated):
+        within = None
+    crops = np.isfinite(second.rows).all(axis=1)
+    return Degraded(degradation, result, kept, float(np.mean(second.refused[crops])), within)
 
 
-def at_clean_threshold(result: PairResult, threshold: float) -> AtCleanThreshold:
-    """The completed listed pairs of ``result`` at a fixed ``threshold``."""
+def at_clean_threshold(
+    result: PairResult, threshold: float, answered: Flags | None = None
+) -> AtCleanThreshold:
+    """The completed listed pairs of ``result`` at a fixed ``threshold``; of these only those that are
+    ``answered``."""
     done, match = result.completed, result.scores >= threshold
+    done = done if answered is None else done & answered
     yes, no = done & result.mated, done & ~result.mated
     return AtCleanThreshold(
         threshold, int(yes.sum()), int((yes & ~match).sum()), int(no.sum()), int((no & match).sum())
     )
 
 
-Crops = dict[int, Pixels]
-
-
-def _acquire(
-    photos: Sequence[str], data: Path, detector: str | None, device: str, advance: Advance
-) -> tuple[Crops, tuple[tuple[str, str], ...]]:
-    """The crop of each photo by its place, and the photos without one, with the reason."""
-    source = open_source(data)
-    where = locate(photos, source.names())
-    if not any(where):
-        raise UsageError(
-            f"{data}: none of the {len(photos)} photos that the list names is there",
-            f"The first one looked for is {photos[0]}." if photos else "The list names no photo.",
-        )
-    # each thread has a detector and a handle on the data of its own
-    own = threading.local()
-
-    def crop_of(name: str | None) -> Pixels | str:
-        if name is None:
-            return MISSING
-        if not hasattr(own, "source"):
-            own.source = open_source(data)
-            own.detector = make_detector(detector, device, 1) if detector else None
-        try:
-            photo = decode(own.source.read(name), name)
-            if own.detector is None:
-                return _finished(photo.pixels, name)
-            return cut(photo.pixels, find_face(photo, own.detector), _CROP)
-        except (CannotSay, InputOutput) as error:
-            return error.reason
-
-    crops, failures = {}, []
-    for place, outcome in enumerate(_threaded(crop_of, where)):
-        if isinstance(outcome, str):
-            failures.append((photos[place], outcome))
-        else:
-            crops[place] = outcome
-        advance(1)
-    return crops, tuple(failures)
-
-
-def _finished(pixels: Pixels, name: str) -> Pixels:
-    if pixels.shape != (_CROP.size, _CROP.size, 3):
-        raise Misfit(
-            f"{name}: aligned crops are {_CROP.size} x {_CROP.size} pixels, this image is "
-            f"{pixels.shape[1]} x {pixels.shape[0]}",
-            "Leave --aligned out to start from photos.",
-        )
-    return pixels
-
-
 def _embedded(
     embedders: Sequence[Embedder], photos: Sequence[str], crops: Crops, degradation: Degradation
-) -> list[Embeddings]:
-    """Embeddings [N, D] of every model, rows of NaN where there is no crop."""
+) -> list[_Side]:
+    """What every model makes of the photos."""
+    limits = [embedder.card.photo_limits for embedder in embedders]
     rows = [np.full((len(photos), e.card.embedding.dim), np.nan, np.float32) for e in embedders]
+    refused = [np.zeros(len(photos), bool) for _ in embedders]
 
-    def embed(places: NDArray[np.intp]) -> list[Embeddings]:
+    def embed(places: NDArray[np.intp]) -> list[tuple[Embeddings, list[bool]]]:
         worse = np.stack([degradation.apply(crops[p], photo_seed(photos[p])) for p in places.tolist()])
-        return [embedder.embed(recrop(worse, _CROP, embedder.spec)) for embedder in embedders]
+        return [
+            (
+                embedder.embed(recrop(worse, ARCFACE_CROP, embedder.spec)),
+                [bool(beyond(crop, limit)) for crop in worse],
+            )
+            for embedder, limit in zip(embedders, limits, strict=True)
+        ]
 
     there = np.array(sorted(crops))
     batches = [there[start : start + _BATCH] for start in range(0, there.size, _BATCH)]
-    for batch, found in zip(batches, _threaded(embed, batches), strict=True):
-        for row, embedded in zip(rows, found, strict=True):
-            row[batch] = embedded
-    return rows
+    for batch, found in zip(batches, threaded(embed, batches), strict=True):
+        for row, flags, (embedded, beyond_limits) in zip(rows, refused, found, strict=True):
+            row[batch], flags[batch] = embedded, beyond_limits
+    return [
+        _Side(row, flags if limit else None) for row, flags, limit in zip(rows, refused, limits, strict=True)
+    ]
 
 
 def photo_seed(name: str) -> int:
     """A seed that is a photo's own, from its name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-
-
-def _threaded(function: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
-    """``function`` of each item in order, on all processors: the libraries that do the work (decoders,
-    OpenCV, ONNX Runtime) let other threads run meanwhile."""
-    pool = ThreadPoolExecutor(threads_available())
-    try:
-        yield from pool.map(function, items)
-    finally:
-        pool.shutdown(cancel_futures=True)

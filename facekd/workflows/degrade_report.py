@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AtCleanThreshold:
-    """The listed pairs of degraded crops at the threshold that clean crops need for FMR 1e-2:
-    ``false_matches`` of ``non_mated`` comparisons match, ``misses`` of ``mated`` ones do not."""
+    """Listed pairs of degraded crops at the threshold that clean crops need for FMR 1e-2: ``false_matches``
+    of ``non_mated`` comparisons match, ``misses`` of ``mated`` ones do not."""
 
     threshold: float
     mated: int
@@ -59,23 +59,29 @@ class AtCleanThreshold:
 
 @dataclass(frozen=True)
 class Degraded:
-    """One model under one degradation. ``kept`` is `None` where clean crops have no threshold."""
+    """One model under one degradation. ``kept`` is `None` where clean crops have no threshold. Where the
+    model's card has limits they refuse the share ``refused`` of the degraded photos, and ``within`` is
+    ``kept`` of the comparisons that are left (`None` where there are no longer mated and non-mated ones)."""
 
     degradation: Degradation
     result: PairResult
     kept: AtCleanThreshold | None
+    refused: float | None = None
+    within: AtCleanThreshold | None = None
 
     def cells(self) -> tuple[str, ...]:
         """The row of the table, in the order of `COLUMNS`."""
         accuracy, listed = self.result.accuracy, self.result.rates.points[0]
         everyone = self.result.everyone_points
         fmr, accepted = self.kept.intervals if self.kept else (None, None)
+        within = measure(self.within.fmr, self.within.intervals[0]) if self.within else "none left"
         return (
             measure(accuracy.mean, accuracy.interval),
             tar(listed),
             tar(everyone[0]) if everyone else "-",
             measure(self.kept.fmr, fmr) if self.kept else "-",
             measure(self.kept.tar, accepted) if self.kept else "-",
+            *([] if self.refused is None else [f"{100 * self.refused:.1f}", within]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +92,8 @@ class Degraded:
             "listed_pairs": [point.to_dict() for point in self.result.rates.points],
             "all_pairs": [point.to_dict() for point in self.result.everyone_points],
             "at_clean_threshold": self.kept.to_dict() if self.kept else None,
+            "refused": self.refused,
+            "at_clean_threshold_within_limits": self.within.to_dict() if self.within else None,
         }
 
 
@@ -93,6 +101,8 @@ COLUMNS = (
     "accuracy", "TAR@FMR 0.01,\nlisted pairs", "TAR@FMR 0.001,\nall pairs",
     "FMR, clean\nthreshold", "TAR, clean\nthreshold",
 )  # fmt: skip
+#: further ones for a model whose card has limits
+LIMIT_COLUMNS = ("refused", "FMR of\nthe others")
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,11 @@ class DegradationReport:
             f"Photos: {self.photos:,} named, {gone}. Listed pairs: {mated:,} mated and "
             f"{int(first.completed.sum()) - mated:,} non-mated comparisons; {first.folds_from}."
         )
+        if any(row.refused is not None for rows in self.models.values() for row in rows):
+            yield (
+                "Refused: share of the degraded photos beyond the limits in the model's card. FMR of the "
+                "others: at the clean threshold, of what is left; the other columns count all."
+            )
         yield (
             "Accuracy and TAR choose their threshold anew under each degradation; clean threshold is that of "
             "FMR 0.01 on the listed pairs of clean crops, with Wilson's intervals, which count pairs as "
@@ -176,7 +191,8 @@ def _table(name: str, rows: Sequence[Degraded]) -> Table:
         pad_edge=False,
     )
     table.add_column("degradation", no_wrap=True)
-    for column in COLUMNS:
+    limited = any(row.refused is not None for row in rows)
+    for column in COLUMNS + LIMIT_COLUMNS if limited else COLUMNS:
         table.add_column(column)
     for row in rows:
         table.add_row(row.degradation.name, *row.cells())

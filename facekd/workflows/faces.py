@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from facekd.card import CropSpec, LandmarkCrop
-from facekd.errors import CannotSay, InputOutput, Misfit
+from facekd.card import ARCFACE_CROP, CropSpec
+from facekd.errors import CannotSay, InputOutput
 from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source, recrop
-from facekd.workflows.acquire import locate
-
-#: what finished crops are, and what faces on a page are cut to
-ARCFACE_CROP = LandmarkCrop(size=112)
+from facekd.workflows.acquire import finished_crop, locate
 
 
 def faces_of(
@@ -35,21 +32,11 @@ def faces_of(
             if photo is None:
                 faces.append(None)
             elif finder is None:
-                _check_crop(name or "", photo.pixels)
-                faces.append([recrop(photo.pixels[None], ARCFACE_CROP, spec)[0] for spec in specs])
+                crop = finished_crop(photo.pixels, name or "")
+                faces.append([recrop(crop[None], ARCFACE_CROP, spec)[0] for spec in specs])
             else:
                 face = find_face(photo, finder)
                 faces.append([cut(photo.pixels, face, spec) for spec in specs])
         except (CannotSay, InputOutput):
             faces.append(None)
     return faces
-
-
-def _check_crop(name: str, pixels: Pixels) -> None:
-    size = ARCFACE_CROP.size
-    if pixels.shape != (size, size, 3):
-        raise Misfit(
-            f"{name}: aligned crops are {size} x {size} pixels, this image is {pixels.shape[1]} x "
-            f"{pixels.shape[0]}",
-            "Leave --aligned out to start from photos.",
-        )

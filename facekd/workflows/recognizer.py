@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import CannotSay
+from facekd.card import ARCFACE_CROP
+from facekd.errors import CannotSay, LowQuality
 from facekd.gallery import Contract
 from facekd.preprocess import (
     ALIGNER,
     Detector,
     Face,
     Photo,
+    beyond,
     choose,
     cut,
     decode,
@@ -28,7 +30,8 @@ from facekd.runtime import Embedder, load_embedder
 @dataclass(frozen=True)
 class Recognised:
     """What a photo gave: ``embedding`` float32 [D] of unit length of the ``face`` that was taken
-    out of ``faces`` usable ones, ``quality`` in [0, 1], ``sha256`` of the photo's file."""
+    out of ``faces`` usable ones, ``quality`` in [0, 1], ``sha256`` of the photo's file, ``faults`` the
+    limits that it lies beyond where it was taken all the same."""
 
     photo: str
     sha256: str
@@ -36,22 +39,31 @@ class Recognised:
     faces: int
     quality: float
     embedding: NDArray[np.float32]
+    faults: tuple[LowQuality, ...] = ()
 
 
 class Recognizer:
-    """A model with the detector that finds its faces; crops are cut as the model's card asks."""
+    """A model with the detector that finds its faces; crops are cut as the model's card asks. Photos
+    beyond the card's limits are refused, unless ``any_quality``."""
 
-    def __init__(self, embedder: Embedder, detector: Detector) -> None:
+    def __init__(self, embedder: Embedder, detector: Detector, any_quality: bool = False) -> None:
         self.embedder = embedder
         self.detector = detector
+        self.any_quality = any_quality
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str], detector: str = "mtcnn", device: str = "cpu") -> Recognizer:
+    def load(
+        cls,
+        model: str | os.PathLike[str],
+        detector: str = "mtcnn",
+        device: str = "cpu",
+        any_quality: bool = False,
+    ) -> Recognizer:
         """From a model file and a detector as in `make_detector`.
 
         Raises `InputOutput`, `Unreadable`, `UsageError` or `DeviceError`, as those loaders do.
         """
-        return cls(load_embedder(model, device), make_detector(detector, device))
+        return cls(load_embedder(model, device), make_detector(detector, device), any_quality)
 
     @property
     def contract(self) -> Contract:
@@ -84,12 +96,13 @@ class Recognizer:
         policy of `choose` for several faces, ``name`` what errors call the photo.
 
         Raises `InputOutput`, `Unreadable`, `TooLarge` for the file; `NoFace`, `TooSmall`,
-        `SeveralFaces` (under "skip") for what it shows.
+        `SeveralFaces` (under "skip") for what it shows, `TooDark`, `TooBlurred` or `TooNoisy` for how.
         """
         photo = decode(data, name)
         try:
             face, faces = self._pick(photo, on_many)
             crop = cut(photo.pixels, face, self.embedder.spec)
+            faults = self._faults(photo, face)
         except CannotSay as error:
             raise type(error)(f"{photo.path}: {error.cause}", error.fix) from None
         return Recognised(
@@ -99,7 +112,18 @@ class Recognizer:
             faces=faces,
             quality=quality(crop, face),
             embedding=self.embedder.embed(crop[None])[0],
+            faults=faults,
         )
+
+    def _faults(self, photo: Photo, face: Face) -> tuple[LowQuality, ...]:
+        """The card's limits that the face lies beyond; raises the first unless any quality will do."""
+        limits = self.embedder.card.photo_limits
+        if limits is None:
+            return ()
+        found = beyond(cut(photo.pixels, face, ARCFACE_CROP), limits)
+        if found and not self.any_quality:
+            raise found[0]
+        return tuple(found)
 
     def _pick(self, photo: Photo, on_many: str) -> tuple[Face, int]:
         """The face to take and how many there were to choose from."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import facekd
+from facekd.card import ARCFACE_CROP
 from facekd.verification import Result, ScoreResult
 from facekd.verification.pages.page import Cell, Page, Section, Table, write_page
 from facekd.verification.pages.report import (
@@ -21,7 +22,7 @@ from facekd.verification.pages.report import (
 )
 from facekd.verification.pictures.hardest import ShownPair
 from facekd.workflows.evaluate import Evaluation
-from facekd.workflows.faces import ARCFACE_CROP, faces_of
+from facekd.workflows.faces import faces_of
 
 #: photos that are named for one reason of failure
 _NAMED = 10

@@ -32,7 +32,7 @@ def test_text_states_rates_counts_intervals_and_the_map(facekd: Callable, crops:
     assert ran.code == Exit.DONE, ran.err
     card = read_card(model)[0]
     (entry,) = card.calibration
-    head, rate, refused, score_map = ran.out.splitlines()
+    head, rate, refused, score_map, limits = ran.out.splitlines()
     assert head == "tiny on staff: 24 people, 96 photos, 0 failures to acquire"
     assert rate.startswith(f"FMR 0.01: threshold {entry.threshold:.4f}; 44 of 4,416 non-mated comparisons")
     assert f"FMR {entry.low:.2g} to {entry.high:.2g}" in rate
@@ -42,6 +42,7 @@ def test_text_states_rates_counts_intervals_and_the_map(facekd: Callable, crops:
     assert f"score map: {card.score_map.curve.kind}; Cllr on held-out people" in score_map
     assert f"{card.score_map.cllr:.4f}" in score_map
     assert f"minimum {card.score_map.min_cllr:.4f} (5 folds); probabilities at prior 0.5" in score_map
+    assert limits == f"photo limits: {card.photo_limits.summary}"
     assert f"space {space[:12]} kept" in ran.err
 
 
@@ -57,6 +58,9 @@ def test_json_is_one_document(facekd: Callable, crops: Path, model: Path) -> Non
     assert told["held_out_cllr"].keys() == {"logistic", "isotonic"}
     assert min(told["held_out_cllr"].values()) == card.score_map.cllr >= card.score_map.min_cllr
     assert told["score_map"]["sample"]["people"] == 24
+    assert told["photo_limits"] == card.photo_limits.model_dump(mode="json")
+    assert (told["photo_limits"]["fmr"], told["photo_limits"]["photos"]) == (1e-2, 96)
+    assert told["no_photo_limits"] is None
     assert told["model"] == {"name": "tiny", "space": card.space, "digest": card.digest}
     assert (told["failures_to_acquire"], told["left_out"], told["replaced"], told["notes"]) == (
         [],
@@ -67,11 +71,15 @@ def test_json_is_one_document(facekd: Callable, crops: Path, model: Path) -> Non
 
 
 def test_the_card_command_prints_it(facekd: Callable, crops: Path, model: Path) -> None:
-    assert "score map     none fitted" in facekd("card", model).out
+    ran = facekd("card", model)
+    assert "score map     none fitted" in ran.out
+    assert "photo limits  none measured" in ran.out
     facekd("calibrate", model, "--data", crops, "--aligned")
     card, ran = read_card(model)[0], facekd("card", model)
     sample = f"24 people, 96 photos, SHA-256 {card.score_map.sample.digest[:12]}, {card.score_map.date}"
-    threshold, score_map = ran.out.splitlines()[-2:]
+    threshold, score_map, limits = ran.out.splitlines()[-3:]
+    assert limits.startswith(f"photo limits  {card.photo_limits.summary}; at FMR 0.01 (staff, ")
+    assert sample in limits
     assert threshold.startswith(f"threshold     {card.calibration[0].threshold:.4f} at FMR 0.01")
     assert sample in threshold
     assert score_map.startswith(f"score map     {card.score_map.curve.kind}, Cllr {card.score_map.cllr:.4f}")
@@ -85,11 +93,15 @@ def test_another_space_has_no_calibration(facekd: Callable, crops: Path, model: 
     before = read_card(model)[0]
     facekd("card", model, "--set", "licence=MIT")
     after = read_card(model)[0]
-    assert (after.calibration, after.score_map) == (before.calibration, before.score_map)
+    assert (after.calibration, after.score_map, after.photo_limits) == (
+        before.calibration,
+        before.score_map,
+        before.photo_limits,
+    )
     facekd("card", model, "--set", "input.colour=bgr")
     after = read_card(model)[0]
     assert after.space != before.space
-    assert (after.calibration, after.score_map) == ((), None)
+    assert (after.calibration, after.score_map, after.photo_limits) == ((), None, None)
 
 
 def test_verify_answers_from_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
+from facekd.card import PhotoLimit, PhotoLimits, Sample, card_of, load_onnx, write_card
 from facekd.errors import Exit
+from facekd.preprocess.quality import sharpness
 from facekd.runtime import load_embedder
 from facekd.verification import open_protocol
 from facekd.workflows.degradations import CLEAN, DEGRADATIONS
@@ -99,6 +102,48 @@ def test_two_models_as_text_with_a_picture(facekd: Callable, drawn: Path, tmp_pa
     for words in ("tiny: in %", "other: in %", "face size, 14 pixels", "sunglasses", "Degraded: both photos"):
         assert words in ran.out
     assert "<svg" in (tmp_path / "worse.svg").read_text()
+
+
+def test_limits_in_the_card_refuse_and_what_is_left_is_counted(
+    facekd: Callable, drawn: Path, tmp_path: Path
+) -> None:
+    """Against the measure of each crop made worse here. All pairs are listed, so that the clean crops have
+    a threshold at FMR 0.01."""
+    names = [f"P{p:02d}/{n}.png" for p in range(PEOPLE) for n in range(1, PHOTOS + 1)]
+    every = [f"{a},{b},{int(a[:3] == b[:3])}" for a, b in itertools.combinations(names, 2)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["path1,path2,label", *every]))
+    photos = {n: np.ascontiguousarray(cv2.imread(str(drawn / "crops" / n))[..., ::-1]) for n in names}
+    # half of the photos are too blurred at sigma 2
+    limit = float(np.median([sharpness(cv2.GaussianBlur(crop, (0, 0), 2)) for crop in photos.values()]))
+    blurred = PhotoLimit(reason="too_blurred", limit=limit, refused=0)
+    limits = PhotoLimits(
+        limits=(blurred,), fmr=1e-2, threshold=0.5, photos=80,
+        data="people", sample=Sample(people=20, photos=80, digest="0" * 64), detector="none", aligner="a",
+        date="2026-01-01",
+    )  # fmt: skip
+    model = load_onnx(drawn / "tiny.onnx")
+    card = card_of(model, "tiny")[0].model_copy(update={"photo_limits": limits})
+    write_card(model, card, tmp_path / "limited.onnx")
+    call = (
+        "degrade", tmp_path / "limited.onnx", drawn / "other.onnx", "--data", drawn / "crops",
+        "--pairs", tmp_path / "pairs.csv", "--aligned",
+    )  # fmt: skip
+    told = json.loads(facekd(*call, "--one-side", "--json").out)
+    limited, other = (model["degradations"] for model in told["models"])
+    assert {row["refused"] for row in other} == {None}
+    protocol = open_protocol("pairs", tmp_path / "pairs.csv")
+    for place, degradation in enumerate((CLEAN, *DEGRADATIONS)):
+        worse = {photo: degradation.apply(photos[photo], photo_seed(photo)) for photo in protocol.photos}
+        soft = {photo: sharpness(crop) < limit for photo, crop in worse.items()}
+        assert limited[place]["refused"] == pytest.approx(np.mean([*soft.values()]))
+        left = [pair for pair in protocol.pairs if not soft[pair.second]]
+        within = limited[place]["at_clean_threshold_within_limits"]
+        assert (within["mated"] + within["non_mated"] if within else 0) == len(left)
+    assert {row["refused"] for row in limited} >= {0.0, 0.5, 1.0}
+    text = facekd(*call).out
+    assert "refused" in text
+    assert "none left" in text
+    assert "Refused: share of the degraded photos beyond the limits" in text
 
 
 def test_at_the_threshold_of_clean_crops() -> None:

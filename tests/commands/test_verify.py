@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_model import write_tiny_model
 
 from facekd.card import (
@@ -11,6 +12,8 @@ from facekd.card import (
     Counts,
     IsotonicCurve,
     LogisticCurve,
+    PhotoLimit,
+    PhotoLimits,
     Sample,
     ScoreMap,
     card_of,
@@ -27,6 +30,69 @@ def calibration(detector: str = "mtcnn", threshold: float = 0.5) -> Calibration:
         fmr=1e-3, threshold=threshold, low=8e-4, high=1.2e-3, data="held-out people", counts=counts,
         detector=detector, aligner=ALIGNER,
     )  # fmt: skip
+
+
+def limited(photos: Path, model: Path) -> Path:
+    """The model at ``model`` with limits in its card that dark.jpg, a darker a.jpg made here, is beyond."""
+    found = PhotoLimits(
+        limits=(PhotoLimit(reason="too_dark", limit=60.0, refused=1),), fmr=1e-3, threshold=0.5, photos=500,
+        data="held-out people", sample=Sample(people=50, photos=300, digest="0" * 64), detector="mtcnn",
+        aligner=ALIGNER, date="2025-01-01",
+    )  # fmt: skip
+    onnx = load_onnx(model)
+    write_card(onnx, card_of(onnx, model.stem)[0].model_copy(update={"photo_limits": found}), model)
+    with Image.open(photos / "a.jpg") as photo:
+        pixels = np.asarray(photo.convert("RGB"))
+    Image.fromarray((pixels // 5).astype(np.uint8)).save(model.parent / "dark.jpg", quality=97)
+    return model.parent / "dark.jpg"
+
+
+class TestLimits:
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        return write_tiny_model(tmp_path / "calibrated.onnx", calibration=(calibration(),))
+
+    @pytest.fixture
+    def dark(self, operator: Path, photos: Path, model: Path) -> Path:
+        return limited(photos, model)
+
+    def test_a_photo_beyond_gets_no_answer(self, facekd, photos: Path, dark: Path, model: Path) -> None:
+        pair = (photos / "a.jpg", dark, "--model", model)
+        ran = facekd("verify", *pair)
+        assert (ran.code, ran.out) == (3, "")
+        assert "dark.jpg: too dark: its brightest parts reach" in ran.err
+        assert "60 are needed" in ran.err
+        assert "Take the photo in more light." in ran.err
+        answer = json.loads(facekd("verify", *pair, "--json").out)
+        assert (answer["same"], answer["score"]) == (None, None)
+        assert (answer["failure"]["photo"], answer["failure"]["reason"]) == (str(dark), "too_dark")
+
+    def test_any_quality_answers_and_says_what_that_is_worth(
+        self, facekd, photos: Path, dark: Path, model: Path
+    ) -> None:
+        pair = (photos / "a.jpg", dark, "--model", model, "--any-quality")
+        ran = facekd("verify", *pair)
+        assert ran.code == 0
+        assert "same person" in ran.out
+        assert "dark.jpg: too dark" in ran.err
+        assert "FMR 0.001 does not hold" in ran.err
+        answer = json.loads(facekd("verify", *pair, "--json").out)
+        assert [photo["faults"] for photo in answer["photos"]] == [[], ["too_dark"]]
+        assert any("too dark" in note for note in answer["notes"])
+
+    def test_good_photos_are_none_the_worse(self, facekd, photos: Path, dark: Path, model: Path) -> None:
+        ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model, "--json")
+        assert ran.code == 0
+        assert json.loads(ran.out)["notes"] == []
+
+    def test_they_are_not_enrolled(self, facekd, photos: Path, dark: Path, model: Path) -> None:
+        ran = facekd("enroll", "Ann", photos / "a.jpg", dark, "--model", model, "--json")
+        assert ran.code == 0
+        told = json.loads(ran.out)
+        assert told["added"] == 1
+        assert [failure["reason"] for failure in told["failures"]] == ["too_dark"]
+        assert facekd("enroll", "Bob", dark, "--model", model).code == 3
+        assert facekd("enroll", "Bob", dark, "--model", model, "--any-quality").code == 0
 
 
 def with_map(model: Path, curve: LogisticCurve | IsotonicCurve, detector: str = "mtcnn") -> Path:

@@ -21,6 +21,7 @@ from facekd.runtime import load_embedder
 from facekd.verification import fit_map, metrics
 from facekd.workflows import calibrate as workflow
 from facekd.workflows.calibrate import calibrate, find_people, trained_on
+from facekd.workflows.limits import find_limits
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ class TestCalibrate:
 
     def test_the_card_says_what_it_was_measured_on(self, crops: Path, model: Path) -> None:
         card = calibrate(model, crops, [1e-2], detector=None).card
-        for part in (*card.calibration, card.score_map):
+        for part in (*card.calibration, card.score_map, card.photo_limits):
             assert part.data == "staff"
             assert (part.sample.people, part.sample.photos) == (24, 96)
             assert part.sample.digest == find_people(crops).digest
@@ -175,7 +176,7 @@ class TestCalibrate:
         assert found.card.calibration
         assert found.card.score_map is None
         assert "only 3 of the people" in found.no_map
-        assert list(found.lines())[-1] == f"no score map: {found.no_map}"
+        assert list(found.lines())[-2] == f"no score map: {found.no_map}"
 
     def test_the_earlier_calibration_is_replaced_and_told(self, crops: Path, tmp_path: Path) -> None:
         counts = Counts(mated=10, non_mated=10**6, false_matches=100, false_non_matches=1)
@@ -227,7 +228,7 @@ class TestCalibrate:
         calibrate(model, crops, [1e-2], detector=None)
         (tmp_path / "both.toml").write_text('models = ["tiny.onnx"]')
         card = load_embedder(tmp_path / "both.toml").card
-        assert (card.calibration, card.score_map) == ((), None)
+        assert (card.calibration, card.score_map, card.photo_limits) == ((), None, None)
 
     def test_without_scikit_learn_it_says_so_at_once(
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
@@ -235,6 +236,45 @@ class TestCalibrate:
         monkeypatch.setattr(workflow.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(UsageError, match="scikit-learn"):
             calibrate(model, crops, [1e-2], detector=None)
+
+
+class TestLimits:
+    def test_they_are_those_of_the_crops_themselves(
+        self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # the tiny model shrugs off what makes a crop worse: here any stranger is one too many
+        monkeypatch.setattr("facekd.workflows.limits.MOST_FALSE", 0)
+        found = calibrate(model, crops, [1e-2], detector=None)
+        files = sorted(crops.rglob("*.png"))
+        pixels = [np.ascontiguousarray(cv2.imread(str(file))[..., ::-1]) for file in files]
+        expected = find_limits(
+            load_embedder(model, "cpu", 1),
+            pixels,
+            [file.parent.name for file in files],
+            found.card.calibration,
+        )
+        limits = found.card.photo_limits
+        assert limits.limits == expected.limits
+        assert [limit.reason for limit in limits.limits] == ["too_dark", "too_blurred", "too_noisy"]
+        assert (limits.fmr, limits.threshold) == (1e-2, found.card.calibration[0].threshold)
+        assert limits.photos == 96
+
+    def test_photos_that_fail_are_not_tried(
+        self, crops: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("facekd.workflows.limits.MOST_FALSE", 0)
+        copy = shutil.copytree(crops, tmp_path / "staff")
+        (copy / "P00" / "torn.png").write_bytes((copy / "P00" / "1.png").read_bytes()[:200])
+        torn = calibrate(model, copy, [1e-2], detector=None).card.photo_limits
+        assert torn.limits == calibrate(model, crops, [1e-2], detector=None).card.photo_limits.limits
+
+    def test_why_there_are_none_is_told(
+        self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(workflow, "find_limits", lambda *_: "the reason")
+        found = calibrate(model, crops, [1e-2], detector=None)
+        assert found.card.photo_limits is None
+        assert list(found.lines())[-1] == "no photo limits: the reason"
 
 
 class TestTrainedOn:
@@ -260,9 +300,9 @@ class TestTrainedOn:
 
 
 def test_cards_of_before_are_read(model: Path) -> None:
-    """A calibration entry as it was written before there were samples, dates and score maps."""
+    """A calibration entry as it was written before there were samples, dates, score maps and limits."""
     stored = read_card(model)[0].model_dump(mode="json")
-    del stored["score_map"]
+    del stored["score_map"], stored["photo_limits"]
     stored["calibration"] = [{
         "fmr": 1e-3, "threshold": 0.3, "low": 8e-4, "high": 1.2e-3, "fnmr": 0.02, "data": "held-out",
         "counts": {"mated": 10, "non_mated": 10**5, "false_matches": 100, "false_non_matches": 1,
@@ -271,7 +311,7 @@ def test_cards_of_before_are_read(model: Path) -> None:
     }]  # fmt: skip
     card = Card.model_validate(stored)
     assert card.at().threshold == 0.3
-    assert (card.at().sample, card.score_map) == (None, None)
+    assert (card.at().sample, card.score_map, card.photo_limits) == (None, None, None)
 
 
 def of(card: Card, data: str) -> Card:

@@ -1,0 +1,61 @@
+"""What a photo may lack for an answer: light, sharpness, freedom from noise, each measured on its crop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from facekd.card import PhotoLimits
+from facekd.errors import LowQuality, TooBlurred, TooDark, TooNoisy
+from facekd.preprocess.quality import light, noise, sharpness
+from facekd.preprocess.types import Pixels
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``measure`` of a crop uint8 RGB [112, 112, 3] on the ArcFace template is a number that falls
+    (or, ``rises``) as the fault grows; ``told`` says it with its limit."""
+
+    error: type[LowQuality]
+    measure: Callable[[Pixels], float]
+    rises: bool
+    told: str
+    way_out: str
+
+    @property
+    def reason(self) -> str:
+        return self.error.reason
+
+    def is_beyond(self, value: float, limit: float) -> bool:
+        return value > limit if self.rises else value < limit
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        TooDark, light, False,
+        "too dark: its brightest parts reach {value:.0f} of 255, {limit:.0f} are needed",
+        "Take the photo in more light.",
+    ),
+    Fault(
+        TooBlurred, sharpness, False,
+        "too blurred: its sharpness is {value:.3f}, {limit:.3f} is needed",
+        "Hold still, clean the lens, or come nearer.",
+    ),
+    Fault(
+        TooNoisy, noise, True,
+        "too noisy: noise of {value:.1f} grey levels, {limit:.1f} is the most",
+        "Take the photo in more light, with less amplification.",
+    ),
+)  # fmt: skip
+
+
+def beyond(crop: Pixels, limits: PhotoLimits | None) -> list[LowQuality]:
+    """Which ``limits`` of a model the crop, uint8 RGB [112, 112, 3] on the ArcFace template, lies beyond;
+    each as the error that refuses it."""
+    known = {limit.reason: limit.limit for limit in limits.limits} if limits else {}
+    found: list[LowQuality] = []
+    for fault in FAULTS:
+        limit = known.get(fault.reason)  # type: ignore[call-overload]
+        if limit is not None and fault.is_beyond(value := fault.measure(crop), limit):
+            found.append(fault.error(fault.told.format(value=value, limit=limit), fault.way_out))
+    return found

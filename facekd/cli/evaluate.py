@@ -6,6 +6,7 @@ reported. Several models stand side by side, the others compared with the first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from facekd.cli.options import (
 from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import RenderableType
 
     from facekd.verification import Protocol, Result
@@ -108,20 +110,10 @@ def command(
         _judge_scores(from_scores, files, as_json)
         return
     if gallery or probes:
-        if (
-            models
-            or protocol
-            or data
-            or pairs
-            or flip
-            or groups
-            or scores
-            or report
-            or cross
-            or write_compatible
-        ):
+        if models or protocol or data or pairs or flip or groups or scores or cross or write_compatible:
             raise click.UsageError(
-                "--gallery goes with --probes and --model, --aligned, --detector, --device, --roc and --json."
+                "--gallery goes with --probes and --model, --aligned, --detector, --device, --roc, --report "
+                "and --json."
             )
         _judge_gallery(gallery, probes, model, None if aligned else detector, device, files, as_json)
         return
@@ -138,10 +130,8 @@ def command(
         raise click.UsageError(f"--scores: protocol {chosen.name} keeps no score for each comparison.")
     finder = None if aligned else detector
     if cross or write_compatible:
-        if groups or scores or report or not cross:
-            raise click.UsageError(
-                "--cross goes with --write-compatible, and not --groups, --scores, --report."
-            )
+        if groups or scores or not cross:
+            raise click.UsageError("--cross goes with --write-compatible, and not --groups, --scores.")
         _judge_cross(models, chosen, data, finder, device, flip, write_compatible, files, as_json)
         return
     with progress("evaluate", len(chosen.photos)) as advance:
@@ -175,31 +165,33 @@ class _Files:
         if self.scores:
             check_file(self.scores)
 
-    def write(self, protocol: Protocol[Any], found: Evaluation[Any], detector: str | None) -> None:
-        from facekd.workflows.evaluate import draw, write_model_scores
-        from facekd.workflows.report import write_report
+    def show(self, figure: Callable[[], Figure], page: Callable[[Path], object]) -> None:
+        """Draw the ``figure`` and write the ``page``, where they were asked for."""
+        from facekd.workflows.evaluate import draw
 
         if self.roc:
-            draw(found.figure(), self.roc)
+            draw(figure(), self.roc)
             say(f"ROC drawn into {self.roc}")
         if self.report:
-            write_report(self.report, found, detector)
+            page(self.report)
             say(f"page written to {self.report}")
+
+    def write(self, protocol: Protocol[Any], found: Evaluation[Any], detector: str | None) -> None:
+        from facekd.workflows.evaluate import write_model_scores
+        from facekd.workflows.report import write_report
+
+        self.show(found.figure, lambda path: write_report(path, found, detector))
         if self.scores:
             write_model_scores(self.scores, protocol, found.models[0].result)
             say(f"scores written to {self.scores}")
 
 
 def _judge_scores(path: Path, files: _Files, as_json: bool) -> None:
-    from facekd.workflows.evaluate import draw, evaluate_scores
+    from facekd.workflows.evaluate import evaluate_scores
     from facekd.workflows.report import write_scores_report
 
     judged = evaluate_scores(path)
-    if files.roc:
-        draw(judged.figure(), files.roc)
-    if files.report:
-        write_scores_report(files.report, judged)
-        say(f"page written to {files.report}")
+    files.show(judged.figure, lambda page: write_scores_report(page, judged))
     answer(judged, as_json)
 
 
@@ -212,8 +204,8 @@ def _judge_gallery(
     files: _Files,
     as_json: bool,
 ) -> None:
-    from facekd.workflows.evaluate import draw
     from facekd.workflows.gallery_accuracy import evaluate_gallery
+    from facekd.workflows.report import write_gallery_report
 
     if gallery is None or probes is None or model is None:
         raise click.UsageError("a gallery is judged with --gallery FILE, --probes DIR and --model MODEL.")
@@ -223,9 +215,7 @@ def _judge_gallery(
         say(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
     for note in found.notes:
         say(f"note: {note}")
-    if files.roc:
-        draw(found.figure(), files.roc)
-        say(f"ROC drawn into {files.roc}")
+    files.show(found.figure, lambda path: write_gallery_report(path, found))
     answer(found, as_json)
 
 
@@ -241,7 +231,7 @@ def _judge_cross(
     as_json: bool,
 ) -> None:
     from facekd.workflows.cross import check_writable, cross_evaluate, write_compatible
-    from facekd.workflows.evaluate import draw
+    from facekd.workflows.report import write_cross_report
 
     if write:
         check_writable(models)
@@ -250,9 +240,7 @@ def _judge_cross(
             models, protocol, data, detector=detector, device=device, flip=flip, advance=advance
         )
     _tell_cards(found.alone)
-    if files.roc:
-        draw(found.figure(), files.roc)
-        say(f"ROC drawn into {files.roc}")
+    files.show(found.figure, lambda path: write_cross_report(path, found))
     answer(found, as_json)
     if write:
         for line in write_compatible(found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facekd.verification.tables import attempt_rows, failures_row, measure, shortfalls, tar
@@ -65,6 +66,21 @@ def gallery_notes(result: GalleryResult) -> Iterator[str]:
             yield f"FNIR@FPIR {point.fpir:g}: {point.shortfall}."
 
 
+@dataclass(frozen=True)
+class Listing:
+    """Persons or pairs of them, the worst first; ``title`` says what and how many there are."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def gallery_listings(at: AtThreshold) -> tuple[Listing, ...]:
+    """Who is missed, whose template others match, who is confused with whom; nothing of which there is
+    none."""
+    return tuple(listing for listing in (_missed(at), _taken(at), _confused(at)) if listing.rows)
+
+
 def gallery_table(result: GalleryResult) -> Group:
     """Everything that is printed of ``result``."""
     from rich.console import Group
@@ -74,59 +90,58 @@ def gallery_table(result: GalleryResult) -> Group:
     rates = Table(box=None, show_header=False, pad_edge=False)
     for title, cell in [("in %, with 95 % interval", ""), *gallery_rows(result)]:
         rates.add_row(title, cell)
-    at = result.operating
-    details = [] if at is None else [*_missed(at), *_taken(at), *_confused(at)]
-    return Group(rates, *[Text(line) for line in gallery_notes(result)], *details)
+    listings = gallery_listings(result.operating) if result.operating else ()
+    return Group(
+        rates, *[Text(line) for line in gallery_notes(result)], *[_table(listing) for listing in listings]
+    )
 
 
-def _table(title: str, first: str, *others: str) -> Table:
+def _table(listing: Listing) -> Table:
+    """The first rows of ``listing``."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    for other in others:
-        table.add_column(other, overflow="fold")
+    table = Table(title=listing.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in listing.columns:
+        table.add_column(column, overflow="fold")
+    for row in listing.rows[:SHOWN]:
+        table.add_row(*(escape(cell) for cell in row))
     return table
 
 
-def _missed(at: AtThreshold) -> Iterator[Table]:
+def _missed(at: AtThreshold) -> Listing:
     """Whose photos do not match their own template."""
-    found = [person for person in at.people if person.misses]
-    if found:
-        table = _table(f"Most often missed ({len(found):,} persons)", "person", "missed", "FNMR, %")
-        for person in found[:SHOWN]:
-            missed = f"{person.misses:,} of {person.mated:,}"
-            table.add_row(_name(person.name), missed, f"{100 * (person.fnmr or 0):.1f}")
-        yield table
+    rows = tuple(
+        (person.name, f"{person.misses:,} of {person.mated:,}", f"{100 * (person.fnmr or 0):.1f}")
+        for person in at.people
+        if person.misses
+    )
+    return Listing(f"Most often missed ({len(rows):,} persons)", ("person", "missed", "FNMR, %"), rows)
 
 
-def _taken(at: AtThreshold) -> Iterator[Table]:
+def _taken(at: AtThreshold) -> Listing:
     """Whose template others' photos match."""
     found = sorted((p for p in at.people if p.others_taken), key=lambda p: (-p.others_taken, p.name))
-    if found:
-        title = f"Templates that others match most often ({len(found):,} persons)"
-        table = _table(title, "person", "others' photos that match", "FMR, %")
-        for person in found[:SHOWN]:
-            matched = f"{person.others_taken:,} of {person.as_template:,}"
-            table.add_row(_name(person.name), matched, f"{100 * (person.fmr or 0):.3g}")
-        yield table
+    rows = tuple(
+        (person.name, f"{person.others_taken:,} of {person.as_template:,}", f"{100 * (person.fmr or 0):.3g}")
+        for person in found
+    )
+    title = f"Templates that others match most often ({len(rows):,} persons)"
+    return Listing(title, ("person", "others' photos that match", "FMR, %"), rows)
 
 
-def _confused(at: AtThreshold) -> Iterator[Table]:
+def _confused(at: AtThreshold) -> Listing:
     """Who is confused with whom."""
-    if at.confusions:
-        title = f"Who is confused with whom ({len(at.confusions):,} pairs)"
-        table = _table(title, "photos of", "match the template of", "photos", "highest score")
-        unknown = {person.name for person in at.people if not person.enrolled}
-        for pair in at.confusions[:SHOWN]:
-            who = f"{pair.probe} (not enrolled)" if pair.probe in unknown else pair.probe
-            told = f"{pair.matches:,} of {pair.probes:,}"
-            table.add_row(_name(who), _name(pair.enrolled), told, f"{pair.highest:.4f}")
-        yield table
-
-
-def _name(name: str) -> str:
-    from rich.markup import escape
-
-    return escape(name)
+    unknown = {person.name for person in at.people if not person.enrolled}
+    rows = tuple(
+        (
+            f"{pair.probe} (not enrolled)" if pair.probe in unknown else pair.probe,
+            pair.enrolled,
+            f"{pair.matches:,} of {pair.probes:,}",
+            f"{pair.highest:.4f}",
+        )
+        for pair in at.confusions
+    )
+    columns = ("photos of", "match the template of", "photos", "highest score")
+    return Listing(f"Who is confused with whom ({len(rows):,} pairs)", columns, rows)

@@ -94,7 +94,6 @@ def identity_bootstrap(
     people: int,
     replicates: int = REPLICATES,
     seed: int = 0,
-    sizes: NDArray[np.integer] | None = None,
     influences: Sequence[Influence] | None = None,
 ) -> list[Interval]:
     """95 % intervals of the rates ``statistics(weights [people])``, persons drawn anew.
@@ -106,15 +105,14 @@ def identity_bootstrap(
     The bootstrap gives the spread of the log odds, Student's t its multiple: percentiles of the
     replicates are too narrow for few persons and lie on the wrong side for rates near 0 or 1
     (`tools/measure_coverage.py` compares them). The ``influences`` of the persons on each rate give
-    the multiple, `multiple_of`. Without them ``sizes`` [people], the comparisons that rest on each
-    person, give it: `students_multiple` of their `effective_number` (default: all persons alike). A
+    the multiple, `multiple_of`; without them it is `students_multiple`, as if all persons weighed alike. A
     rate that is 0 or 1 in every replicate has an interval of no width: there take `extreme_interval`.
 
     Raises `UsageError` with fewer than two persons, or where most replicates are empty.
     """
     values = replicated(statistics, people, replicates, seed)
     rates = np.asarray(statistics(np.ones(people)), np.float64)
-    return log_odds_intervals(rates, values, _multiples(people, sizes, influences))
+    return log_odds_intervals(rates, values, _multiples(people, influences))
 
 
 def log_odds_intervals(
@@ -148,7 +146,7 @@ def difference_bootstrap(
     """
     values = replicated(differences, people, replicates, seed)
     centres = np.asarray(differences(np.ones(people)), np.float64)
-    half = _multiples(people, None, influences) * values.std(axis=0, ddof=1)
+    half = _multiples(people, influences) * values.std(axis=0, ddof=1)
     return [
         Interval(max(-1.0, float(low)), min(1.0, float(high)), "bootstrap over identities")
         for low, high in zip(centres - half, centres + half, strict=True)
@@ -197,12 +195,10 @@ def multiple_of(influence: Influence) -> float:
     return float(multiple * influence.shrinkage)
 
 
-def _multiples(
-    people: int, sizes: NDArray[np.integer] | None, influences: Sequence[Influence] | None
-) -> NDArray[np.float64] | float:
-    if influences is not None:
-        return np.array([multiple_of(influence) for influence in influences])
-    return students_multiple(effective_number(sizes) if sizes is not None else people)
+def _multiples(people: int, influences: Sequence[Influence] | None) -> NDArray[np.float64] | float:
+    if influences is None:
+        return students_multiple(people)
+    return np.array([multiple_of(influence) for influence in influences])
 
 
 def weighted_tar(

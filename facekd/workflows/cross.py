@@ -115,6 +115,10 @@ class CrossEvaluation:
     def lines(self) -> Iterator[str]:
         """What stands below the tables."""
         yield from self.alone.lines()
+        yield from self.together()
+
+    def together(self) -> Iterator[str]:
+        """What there is to say of the two models together."""
         yield (
             "A to B: the first photo of each pair embedded by A, the second by B. All pairs between two "
             "models: every photo by the one with every other by the other, so both directions hold the same."

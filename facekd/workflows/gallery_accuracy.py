@@ -163,7 +163,7 @@ def _differences(gallery: Path, made: Contract, now: Contract) -> Iterator[str]:
         ("aligner", made.aligner, now.aligner),
     ):
         if then != here:
-            yield f"{gallery} was made with {what} {then}, this is {here}"
+            yield f"{gallery.name} was made with {what} {then}, this is {here}"
 
 
 def _templates(records: GalleryRecords) -> tuple[list[str], Embeddings]:

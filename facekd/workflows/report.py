@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import facekd
 from facekd.card import ARCFACE_CROP
 from facekd.verification import Result, ScoreResult
+from facekd.verification.pages.gallery import gallery_headlines, gallery_sections
 from facekd.verification.pages.page import Cell, Page, Section, Table, write_page
 from facekd.verification.pages.report import (
     groups_section,
@@ -21,11 +23,14 @@ from facekd.verification.pages.report import (
     reading_section,
 )
 from facekd.verification.pictures.hardest import ShownPair
+from facekd.workflows.cross import CrossEvaluation
 from facekd.workflows.evaluate import Evaluation
 from facekd.workflows.faces import faces_of
+from facekd.workflows.gallery_accuracy import GalleryEvaluation
 
 #: photos that are named for one reason of failure
 _NAMED = 10
+_NAMES = "This page names people. Keep it as you keep the gallery."
 _FACES = (
     "This page shows faces from the data. Keep it as you keep the data, and pass it on to nobody who may "
     "not see them."
@@ -50,6 +55,43 @@ def write_scores_report(path: str | os.PathLike[str], found: ScoreResult) -> Pat
     results: dict[str, Result] = {name: found}
     sections = (numbers_section(results), pictures_section(results), reading_section(results))
     return write_page(path, _page(f"Scores of {name}", headlines(results), (measured, *sections)))
+
+
+def write_gallery_report(path: str | os.PathLike[str], found: GalleryEvaluation) -> Path:
+    """Write the page of a gallery to ``path``, as `write_report`; it shows no faces, but names."""
+    facts = (
+        ("Gallery", found.gallery.name),
+        ("Probes", found.data.name),
+        ("Model", Cell(found.model, found.space[:16])),
+        ("Detector", found.detector),
+        ("Aligner", found.aligner),
+        ("Photos", Cell(f"{len(found.probes.photos):,}", f"{len(found.probes.left_out):,} left out")),
+        ("Failures to acquire", f"{len(found.failures):,}"),
+    )
+    lost = dict(found.probes.left_out) | dict(found.failures)
+    tables = (
+        Table(("", "This evaluation"), facts),
+        *_lost_tables(tuple(lost.items()), "Photos not compared"),
+    )
+    measured = Section("What was measured", found.notes, tables)
+    told = gallery_headlines(found.model, found.result)
+    sections = (measured, *gallery_sections(found.model, found.result))
+    return write_page(path, _page(f"{found.model} on {found.gallery.name}", told, sections, _NAMES))
+
+
+def write_cross_report(path: str | os.PathLike[str], found: CrossEvaluation) -> Path:
+    """Write the page of two models alone and together to ``path``, as `write_report`; without faces."""
+    results: dict[str, Result] = dict(found.results())
+    sections = (
+        measured_section(found.alone),
+        Section("Do the two fit together?", tuple(found.together())),
+        numbers_section(results),
+        _paired_section(found.alone),
+        pictures_section(results),
+        reading_section(results),
+    )
+    title = f"{_and(list(found.alone.results()))} together on {found.alone.protocol}"
+    return write_page(path, _page(title, headlines(results), sections))
 
 
 def report_page(found: Evaluation[Any], hardest: Mapping[str, Sequence[ShownPair]]) -> Page:
@@ -95,7 +137,10 @@ def measured_section(found: Evaluation[Any]) -> Section:
     tables = (
         Table(("", "This evaluation"), facts),
         Table(("Model", "Contract", "Space"), models),
-        *_lost_tables(found),
+        *_lost_tables(
+            (*found.failures, *((photo, "missing from the data") for photo in found.missing)),
+            "Photos without embedding",
+        ),
     )
     return Section("What was measured", tables=tables)
 
@@ -104,16 +149,20 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2f}\u202f% of the photos named"
 
 
-def _lost_tables(found: Evaluation[Any]) -> Iterator[Table]:
+def _lost_tables(lost: Sequence[tuple[str, str]], caption: str) -> Iterator[Table]:
+    """The photos (photo, reason) that were ``lost``, by reason, the most frequent first."""
     photos: dict[str, list[str]] = {}
-    for photo, reason in found.failures:
-        photos.setdefault(reason.replace("_", " "), []).append(photo)
-    if found.missing:
-        photos["missing from the data"] = list(found.missing)
+    for photo, reason in lost:
+        photos.setdefault(_reason(reason), []).append(photo)
     if photos:
         order = sorted(photos.items(), key=lambda item: -len(item[1]))
-        rows = tuple((reason, f"{len(lost):,}", _some(lost)) for reason, lost in order)
-        yield Table(("Reason", "Photos", "Which"), rows, "Photos without embedding")
+        rows = tuple((reason, f"{len(named):,}", _some(named)) for reason, named in order)
+        yield Table(("Reason", "Photos", "Which"), rows, caption)
+
+
+def _reason(reason: str) -> str:
+    """Without the person or the file that it is about."""
+    return re.sub(r"(, of | as ).*", "", reason).replace("_", " ")
 
 
 def _some(photos: Sequence[str]) -> str:

@@ -166,7 +166,7 @@ def test_wrong_calls(facekd: Callable, crops: Path, models: Path) -> None:
         ((one, "--cross", *data, *listed), "two models with each other, not 1"),
         ((one, near, "--cross", "--protocol", "people", *data), "lists no pairs of photos"),
         ((one, near, "--write-compatible", *data, *listed), "--cross goes with"),
-        ((one, near, "--cross", "--report", models / "r.html", *data, *listed), "--cross goes with"),
+        ((one, near, "--cross", "--scores", models / "s.csv", *data, *listed), "--scores writes"),
         ((one, models / "both.toml", "--cross", "--write-compatible", *data, *listed), "no card to write"),
     ]
     for arguments, told in cases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -14,7 +15,10 @@ import pytest
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
+from facekd.card import read_card
 from facekd.errors import Exit
+from facekd.gallery import Contract, GalleryRecords, Template
+from facekd.runtime import load_embedder
 
 PEOPLE, PHOTOS = 30, 4
 
@@ -132,6 +136,60 @@ def test_the_hardest_are_shown(facekd: Callable, model: Path, people: Path, tmp_
     for face, name in zip(page.faces(), (one, other), strict=False):
         crop = cv2.imread(str(people / name)).astype(float)
         assert np.abs(face - crop).mean() < 12, "the photo that is named, but for the JPEG"
+
+
+def test_two_models_together(facekd: Callable, model: Path, people: Path, tmp_path: Path) -> None:
+    other = write_tiny_model(tmp_path / "other.onnx", seed=1)
+    ran = facekd(
+        "evaluate", model, other, "--cross", "--data", people, "--aligned", "--pairs",
+        _pairs(tmp_path / "pairs.csv"), "--report", tmp_path / "r.html",
+    )  # fmt: skip
+    assert ran.code == Exit.DONE, ran.err
+    page = Page(tmp_path / "r.html")
+    _check_alone(page)
+    assert page.titles == [
+        "What was measured", "Do the two fit together?", "Numbers", "Which model is better?", "Pictures",
+        "How to read this page",
+    ]  # fmt: skip
+    for told in ("tiny to other", "other to tiny", "Thresholds do not carry over", "compatible"):
+        assert told in page.text
+    for cell in re.findall(r"\d+\.\d\d(?: ± \d+\.\d\d| to \d+\.\d\d)", ran.out):
+        assert cell in page.text
+    assert page.drawn()[0] == "ROC"
+    assert not page.faces()
+
+
+def test_a_gallery(facekd: Callable, model: Path, tmp_path: Path) -> None:
+    people = write_people(tmp_path / "probes", people=24, photos=10, noise=110)
+    (people / "P03" / "9.png").write_bytes(b"broken")
+    contract = Contract(read_card(model)[0].space, 32, "tiny", "mtcnn", "facekd-five-points-1")
+    embedder = load_embedder(model, threads=1)
+    with GalleryRecords(tmp_path / "staff.db", contract, create=True) as records, records.transaction():
+        for folder in sorted(people.iterdir())[:18]:
+            file = folder / "1.png"
+            row = embedder.embed(cv2.imread(str(file))[None, ..., ::-1])[0]
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            records.add(folder.name, [Template(row, digest, 1.0)])
+    ran = facekd(
+        "evaluate", "--gallery", tmp_path / "staff.db", "--probes", people, "--model", model, "--aligned",
+        "--report", tmp_path / "r.html",
+    )  # fmt: skip
+    assert ran.code == Exit.DONE, ran.err
+    page = Page(tmp_path / "r.html")
+    _check_alone(page)
+    assert str(tmp_path) not in page.html
+    assert page.titles == [
+        "What was measured", "Numbers", "Pictures", "Who is missed, who is confused", "How to read this page",
+    ]  # fmt: skip
+    for told in ("staff.db", "none (aligned crops given)", "enrolled itself 18", "unreadable 1 P03/9.png"):
+        assert told in page.text
+    assert "This page names people." in page.text
+    assert page.drawn() == ["ROC", "DET", "FMR", "CMC", "Open"]
+    assert not page.faces()
+    assert re.search(r"tiny misses \d+\.\d\d % of the photos of enrolled people", page.text)
+    # every rate and every name that the terminal prints is on the page
+    for cell in re.findall(r"\d+\.\d\d(?: to \d+\.\d\d)|P\d\d \(not enrolled\)|\d+ of \d+", ran.out):
+        assert cell in page.text, cell
 
 
 def test_people_with_groups(facekd: Callable, model: Path, people: Path, tmp_path: Path) -> None:

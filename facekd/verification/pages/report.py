@@ -130,7 +130,7 @@ def numbers_section(results: Mapping[str, Result]) -> Section:
     columns = [dict(_rows(result)) for result in results.values()]
     titles = dict.fromkeys(title for column in columns for title in column)
     rows: tuple[Row, ...] = tuple(
-        (title, *(_cell(column.get(title, "-")) for column in columns)) for title in titles
+        (title, *(cell_of(column.get(title, "-")) for column in columns)) for title in titles
     )
     table = Table(("", *results), rows, "Rates in %, with their 95 % intervals below")
     notes = dict.fromkeys(note for result in results.values() for note in result.notes())
@@ -146,7 +146,8 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     return [*rows, failures]
 
 
-def _cell(text: str) -> Cell:
+def cell_of(text: str) -> Cell:
+    """A number with its interval on the line below it."""
     value, _, interval = text.partition("\n")
     return Cell(value, interval.strip())
 
@@ -280,6 +281,10 @@ def _heat_map(name: str, rates: GroupRates) -> Picture:
 
 def reading_section(results: Mapping[str, Result]) -> Section:
     """What the words of this page mean."""
-    titles = [title for result in results.values() for title, _ in _rows(result)]
+    return reading_of([title for result in results.values() for title, _ in _rows(result)])
+
+
+def reading_of(titles: Sequence[str]) -> Section:
+    """What the words in the ``titles`` of a page's rows mean."""
     rows = tuple((word, meaning) for word, meaning in _WORDS if any(word in title for title in titles))
     return Section("How to read this page", (_INTERVALS, _THRESHOLDS), (Table(("Word", "Meaning"), rows),))

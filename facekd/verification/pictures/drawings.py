@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facekd.verification.det import det_of
 from facekd.verification.identification import IdentificationResult, open_curve
@@ -23,6 +24,8 @@ from facekd.verification.pictures.scored import Scored
 from facekd.verification.result import PairResult, Result
 from facekd.verification.scores import ScoreResult
 
+Floats = NDArray[np.float64]
+
 _CUT = f"The curves end where fewer than {FEWEST_FALSE_MATCHES} false {{}} are left to measure by."
 
 
@@ -35,10 +38,17 @@ def drawings(results: Mapping[str, Result]) -> tuple[Drawing, ...]:
         if isinstance(result, PairResult | ScoreResult | AllPairsResult)
     }
     searched = {name: result for name, result in results.items() if isinstance(result, IdentificationResult)}
-    return (*_of_scores(scored), *_of_searches(searched))
+    opened = {name: open_curve(found.searches) for name, found in searched.items()}
+    return (
+        *score_drawings(scored),
+        *(histogram_drawing(name, parts[-1]) for name, parts in scored.items()),
+        *cmc_drawings({name: found.cmc() for name, found in searched.items()}),
+        *open_set_drawings(opened),
+    )
 
 
-def _of_scores(models: Mapping[str, tuple[Scored, ...]]) -> Iterator[Drawing]:
+def score_drawings(models: Mapping[str, tuple[Scored, ...]]) -> Iterator[Drawing]:
+    """ROC, DET and error rates over the threshold."""
     if not models:
         return
     main = {name: parts[-1] for name, parts in models.items()}
@@ -59,13 +69,16 @@ def _of_scores(models: Mapping[str, tuple[Scored, ...]]) -> Iterator[Drawing]:
         f"Error rates over the threshold, {over}. A dot is an operating point of the table: the threshold "
         "below it gives that FMR.",
     )  # fmt: skip
-    for name, part in main.items():
-        alt = (
-            f"Histogram of the scores of {name}: mated comparisons have a median of "
-            f"{np.median(part.mated):.2f}; thresholds are marked."
-        )
-        caption = f"Scores of {name}, {over}, with the thresholds of the table."
-        yield Drawing(f"scores of {name}", histogram_draw(part), 3.0, alt, caption)
+
+
+def histogram_drawing(name: str, part: Scored) -> Drawing:
+    """How the scores of one model lie."""
+    alt = (
+        f"Histogram of the scores of {name}: mated comparisons have a median of "
+        f"{np.median(part.mated):.2f}; thresholds are marked."
+    )
+    caption = f"Scores of {name}, {part.comparisons}, with the thresholds of the table."
+    return Drawing(f"scores of {name}", histogram_draw(part), 3.0, alt, caption)
 
 
 def _roc(models: Mapping[str, tuple[Scored, ...]]) -> str:
@@ -78,19 +91,22 @@ def _roc(models: Mapping[str, tuple[Scored, ...]]) -> str:
     return f"ROC, {over}.{band} {_CUT.format('matches')}"
 
 
-def _of_searches(models: Mapping[str, IdentificationResult]) -> Iterator[Drawing]:
-    if not models:
-        return
-    names = ", ".join(models)
-    yield Drawing(
-        "cmc", cmc_draw({name: found.cmc() for name, found in models.items()}), 3.4,
-        f"CMC of {names}: share of mated searches found up to each rank.",
-        "CMC: the share of mated searches whose person is among the first so many of the gallery.",
-    )  # fmt: skip
-    opened = {name: open_curve(found.searches) for name, found in models.items()}
-    if any(fpir.size > 1 for fpir, _ in opened.values()):
+def cmc_drawings(models: Mapping[str, Floats]) -> Iterator[Drawing]:
+    """Of each model's CMC [enrolled]."""
+    if models:
+        names = ", ".join(models)
         yield Drawing(
-            "open set", open_set_draw(opened), 3.4, f"Open set of {names}: FNIR over FPIR on a log axis.",
+            "cmc", cmc_draw(models), 3.4, f"CMC of {names}: share of mated searches found up to each rank.",
+            "CMC: the share of mated searches whose person is among the first so many of the gallery.",
+        )  # fmt: skip
+
+
+def open_set_drawings(models: Mapping[str, tuple[Floats, Floats]]) -> Iterator[Drawing]:
+    """Of each model's FPIR (rising) and FNIR."""
+    names = ", ".join(models)
+    if any(fpir.size > 1 for fpir, _ in models.values()):
+        yield Drawing(
+            "open set", open_set_draw(models), 3.4, f"Open set of {names}: FNIR over FPIR on a log axis.",
             "Open set: persons who are missed over strangers who are taken for somebody. "
             + _CUT.format("positives"),
         )  # fmt: skip

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facekd.verification.identification import open_curve
+from facekd.verification.identification import cmc, open_curve
 from facekd.verification.operating import FEWEST_FALSE_MATCHES
-from facekd.verification.pictures.drawing import LIGHT, figure_of
+from facekd.verification.pictures.drawing import LIGHT, Drawing, figure_of
+from facekd.verification.pictures.drawings import cmc_drawings, open_set_drawings, score_drawings
 from facekd.verification.pictures.plots import det_draw, open_set_draw, roc_draw
 from facekd.verification.pictures.scored import Scored
 
@@ -33,6 +34,13 @@ def gallery_figure(results: Mapping[str, GalleryResult]) -> Figure:
         open_set_draw({name: open_curve(result.searches) for name, result in results.items()}),
     ]
     return figure_of(draws, LIGHT, 13.5, 4.5)
+
+
+def gallery_drawings(results: Mapping[str, GalleryResult]) -> Iterator[Drawing]:
+    """ROC, DET, error rates over the threshold, CMC and open set; what the data cannot show is left out."""
+    yield from score_drawings({name: (gallery_scored(result),) for name, result in results.items()})
+    yield from cmc_drawings({name: cmc(result.searches) for name, result in results.items()})
+    yield from open_set_drawings({name: open_curve(result.searches) for name, result in results.items()})
 
 
 def gallery_scored(result: GalleryResult) -> Scored:

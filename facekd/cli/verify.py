@@ -96,13 +96,12 @@ def _decide(
     notes: list[str],
 ) -> Decision:
     """The decision; what the person at the shell should know beside it goes into ``notes``."""
-    from facekd.gallery import GalleryRecords
     from facekd.workflows.verify import verify_claim, verify_photos
 
     if claim is None:
         decision = verify_photos(recognizer, photos[0], photos[1], limit)
     else:
-        with GalleryRecords(gallery, recognizer.contract) as records:
+        with recognizer.open_gallery(gallery) as records:
             notes += [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
             decision = verify_claim(recognizer, records, claim, photos[0], limit)
     notes += [note for photo in decision.photos for note in _of_photo(photo, limit)]

@@ -64,8 +64,9 @@ class GalleryRecords:
     """A gallery in an SQLite file.
 
     ``contract`` is that of the model in use: the file is pinned to it when it is made
-    (``create``), and `Misfit` is raised where the file was made in another space. Without one the
-    gallery can be listed and people removed, nothing added.
+    (``create``), and `Misfit` is raised where the file was made in another space, unless that is one of
+    the ``compatible`` ones that the model's card names. In another space, and without a contract, the
+    gallery can be read and people removed, nothing added.
 
     Changes are made in ``with records.transaction()``: all or none of them happen, and when the
     block has been left they survive a killed process and a pulled plug. Failures of the file
@@ -73,7 +74,11 @@ class GalleryRecords:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], contract: Contract | None = None, create: bool = False
+        self,
+        path: str | os.PathLike[str],
+        contract: Contract | None = None,
+        create: bool = False,
+        compatible: Sequence[str] = (),
     ) -> None:
         self.path = Path(path)
         self.pending = False
@@ -89,9 +94,9 @@ class GalleryRecords:
                 database.check_schema(self._db, self.path)
                 database.make_durable(self._db, self.path)
                 self.contract = self._read_contract()
-                self._fits = contract is not None
-                if contract is not None:
-                    _check_fit(self.path, self.contract, contract)
+                self._fits = contract is not None and contract.space == self.contract.space
+                if contract is not None and not self._fits and self.contract.space not in compatible:
+                    raise _misfit(self.path, self.contract, contract)
             except BaseException:
                 self._db.close()
                 raise
@@ -142,7 +147,7 @@ class GalleryRecords:
         """
         self._must_change()
         if not self._fits:
-            raise RuntimeError("a gallery opened without a contract takes no templates")
+            raise RuntimeError("a gallery opened without a contract, or in another space, takes no templates")
         if not templates:
             raise ValueError("nobody is enrolled without a template")
         name = clean_name(name)
@@ -290,10 +295,9 @@ def _is_unit(embedding: NDArray[np.float32]) -> bool:
     return bool(abs(float(np.linalg.norm(embedding)) - 1) <= _LENGTH_TOLERANCE)
 
 
-def _check_fit(path: Path, gallery: Contract, model: Contract) -> None:
-    if gallery.space != model.space:
-        raise Misfit(
-            f"{path} was made with {gallery.model} (space {gallery.space[:12]}), "
-            f"which does not compare with {model.model} (space {model.space[:12]})",
-            f"Use --model with {gallery.model}, or another --gallery and enroll the people again.",
-        )
+def _misfit(path: Path, gallery: Contract, model: Contract) -> Misfit:
+    return Misfit(
+        f"{path} was made with {gallery.model} (space {gallery.space[:12]}), "
+        f"which does not compare with {model.model} (space {model.space[:12]})",
+        f"Use --model with {gallery.model}, or another --gallery and enroll the people again.",
+    )

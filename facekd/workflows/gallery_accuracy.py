@@ -111,7 +111,8 @@ def evaluate_gallery(
     in ``gallery``; a folder that is named after nobody there holds a stranger's photos.
 
     A person's templates are fused as `verify_claim` does it. The operating threshold is the strictest of
-    the model's card, else that of the lowest FMR that the comparisons can show. ``detector`` `None` takes
+    the model's card, else, and where the gallery was made in another space that the card calls compatible,
+    that of the lowest FMR that the comparisons can show. ``detector`` `None` takes
     the images for 112-pixel ArcFace crops.
 
     Raises `Misfit` where the gallery was made in another space, `InputOutput` where a file will not do,
@@ -119,14 +120,15 @@ def evaluate_gallery(
     """
     embedder = load_embedder(model, device, 1)
     contract = _contract(embedder, detector, device)
-    with GalleryRecords(gallery, contract) as records:
+    with GalleryRecords(gallery, contract, compatible=embedder.card.compatible_with) as records:
         notes = tuple(_differences(gallery, records.contract, contract))
+        shared = records.contract.space == contract.space
         enrolled, templates = _templates(records)
         probes = find_probes(data, records)
     started = time.perf_counter()
     acquired = acquire(Plan(data, (model,), detector, device), probes.photos, advance)
     seconds = time.perf_counter() - started
-    threshold, origin = _operating(embedder)
+    threshold, origin = _operating(embedder) if shared else (None, "")
     result = judge_gallery(
         templates, enrolled, acquired.embeddings[0], probes.people, probes.photos, threshold, origin
     )
@@ -164,6 +166,8 @@ def _differences(gallery: Path, made: Contract, now: Contract) -> Iterator[str]:
     ):
         if then != here:
             yield f"{gallery.name} was made with {what} {then}, this is {here}"
+    if made.space != now.space:
+        yield f"{gallery.name} was made with {made.model}: the thresholds of {now.model} do not hold there"
 
 
 def _templates(records: GalleryRecords) -> tuple[list[str], Embeddings]:

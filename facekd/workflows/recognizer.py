@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facekd.card import ARCFACE_CROP
 from facekd.errors import CannotSay, LowQuality
-from facekd.gallery import Contract
+from facekd.gallery import Contract, GalleryRecords
 from facekd.preprocess import (
     ALIGNER,
     Detector,
@@ -82,12 +82,27 @@ class Recognizer:
             return []
         return [f"{self.embedder.name} has no card: read by insightface's convention"]
 
+    def open_gallery(self, path: str | os.PathLike[str]) -> GalleryRecords:
+        """The gallery at ``path`` to compare with: of this space, or one that the model's card calls
+        compatible. Raises `Misfit` for any other."""
+        return GalleryRecords(path, self.contract, compatible=self.embedder.card.compatible_with)
+
+    def shares_space(self, other: Contract) -> bool:
+        """Whether a gallery was made in this very space, where alone the card's thresholds hold."""
+        return other.space == self.embedder.space
+
     def differences(self, other: Contract) -> list[str]:
         """Where a gallery's photos were prepared in another way: its templates can be compared,
         but the scores may be a little lower."""
         mine = self.contract
         pairs = (("detector", other.detector, mine.detector), ("aligner", other.aligner, mine.aligner))
-        return [f"made with {what} {then}, this is {here}" for what, then, here in pairs if then != here]
+        told = [f"made with {what} {then}, this is {here}" for what, then, here in pairs if then != here]
+        if not self.shares_space(other):
+            told.append(
+                f"made with {other.model}, which the card of {mine.model} calls compatible: no probability "
+                "is known of comparisons between the two"
+            )
+        return told
 
     def recognise(
         self, data: bytes | str | os.PathLike[str], name: str = "", on_many: str = "best"

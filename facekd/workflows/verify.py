@@ -127,11 +127,19 @@ def verify_photos(
 def verify_claim(
     recognizer: Recognizer, records: GalleryRecords, name: str, photo: PhotoPath, threshold: Threshold
 ) -> Decision:
-    """Compare a photo with an enrolled person. Raises `NotFound` for the name."""
+    """Compare a photo with an enrolled person. Raises `NotFound` for the name, `UsageError` where the
+    ``threshold`` is the card's and the gallery was made in another space, for which it says nothing."""
+    shared = recognizer.shares_space(records.contract)
+    if not shared and threshold.source == "card":
+        raise UsageError(
+            f"no threshold is known between {recognizer.embedder.name} and {records.contract.model}, which "
+            f"{records.path} was made with",
+            "Give --threshold: facekd evaluate MODEL OTHER --cross measures it.",
+        )
     templates = records.templates(name)
     found = _recognise(recognizer, photo)
     score = cosine(fuse([template.embedding for template in templates]), found.embedding)
-    said = evidence(recognizer.embedder.card, score)
+    said = evidence(recognizer.embedder.card, score) if shared else None
     return Decision(
         score >= threshold.value, score, threshold, (found,), said, records.person(name).name, len(templates)
     )

@@ -13,7 +13,7 @@ import pytest
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
-from facekd.card import Calibration, Counts, read_card
+from facekd.card import Calibration, Counts, card_of, load_onnx, read_card, write_card
 from facekd.errors import Exit
 from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.runtime import load_embedder
@@ -58,6 +58,39 @@ def _run(facekd: Callable, staff: Path, *more: object):
         "evaluate", "--gallery", staff / "staff.db", "--probes", staff / "probes",
         "--model", staff / "tiny.onnx", "--aligned", *more,
     )  # fmt: skip
+
+
+def test_a_gallery_of_a_compatible_model(facekd: Callable, staff: Path) -> None:
+    """The probes by one model, the templates by the other; the card's threshold is not used."""
+    counts = Counts(mated=10, non_mated=10**6, false_matches=100, false_non_matches=1)
+    entry = Calibration(
+        fmr=1e-4, threshold=0.5, low=5e-5, high=2e-4, data="held-out", counts=counts,
+        detector="mtcnn", aligner="a",
+    )  # fmt: skip
+    other = write_tiny_model(staff / "other.onnx", seed=1, calibration=(entry,))
+    call = (
+        "evaluate", "--gallery", staff / "staff.db", "--probes", staff / "probes", "--model", other,
+        "--aligned", "--json",
+    )  # fmt: skip
+    assert facekd(*call).code == Exit.MISFIT
+    network, space = load_onnx(other), read_card(staff / "tiny.onnx")[0].space
+    card = card_of(network, "other")[0].model_copy(update={"compatible_with": (space,)})
+    write_card(network, card, other)
+    ran = facekd(*call)
+    assert ran.code == Exit.DONE, ran.err
+    told = json.loads(ran.out)
+    assert told["at_threshold"] is None
+    assert any("the thresholds of other do not hold there" in note for note in told["notes"])
+    templates = {}
+    for n in range(ENROLLED):
+        files = [staff / "probes" / f"P{n:02d}" / f"{k}.png" for k in (1, 2)]
+        templates[f"P{n:02d}"] = _embedded(staff / "tiny.onnx", files).mean(0)
+    names, first = list(templates), 0
+    for name in names:
+        rows = _embedded(other, [staff / "probes" / name / f"{k}.png" for k in range(3, 7)])
+        scores = rows @ np.array([row / np.linalg.norm(row) for row in templates.values()]).T
+        first += int((scores.argmax(axis=1) == names.index(name)).sum())
+    assert told["ranks"][0]["rate"] == pytest.approx(first / 48)
 
 
 def test_against_scores_of_its_own(facekd: Callable, staff: Path) -> None:

@@ -255,6 +255,50 @@ def test_no_answer_from_a_bad_photo(facekd, operator: Path, photos: Path, name: 
         assert "Traceback" not in ran.err
 
 
+class TestCompatible:
+    """A gallery that another model filled, which the model's card names as compatible."""
+
+    @pytest.fixture
+    def other(self, facekd, operator: Path, photos: Path, tiny: Path, tmp_path: Path) -> Path:
+        """A calibrated model with a score map; the gallery is the other's, with Ann in it."""
+        facekd("enroll", "Ann", photos / "a.jpg", photos / "b.jpg")
+        model = write_tiny_model(tmp_path / "other.onnx", seed=1, calibration=(calibration(),))
+        with_map(model, LogisticCurve(slope=10, offset=-4))
+        network = load_onnx(model)
+        card = card_of(network, "other")[0]
+        spaces = (card_of(load_onnx(tiny), "tiny")[0].space,)
+        write_card(network, card.model_copy(update={"compatible_with": spaces}), model)
+        return model
+
+    def test_a_claim_is_the_score_of_both_models(
+        self, facekd, operator: Path, photos: Path, tiny: Path, other: Path
+    ) -> None:
+        ran = facekd(
+            "verify", "--claim", "Ann", photos / "c.jpg", "--model", other, "--threshold", 0.5, "--json"
+        )
+        assert ran.code in (0, 1), ran.err
+        told = json.loads(ran.out)
+        filled = [Recognizer.load(tiny).recognise(photos / name).embedding for name in ("a.jpg", "b.jpg")]
+        template = np.mean(filled, axis=0)
+        probe = Recognizer.load(other).recognise(photos / "c.jpg").embedding
+        expected = float(template @ probe / np.linalg.norm(template))
+        assert told["score"] == pytest.approx(expected, abs=1e-5)
+        assert told["probability"] is None
+        assert any("made with tiny, which the card of other calls compatible" in n for n in told["notes"])
+
+    def test_the_cards_threshold_says_nothing_of_it(self, facekd, photos: Path, other: Path) -> None:
+        ran = facekd("verify", "--claim", "Ann", photos / "c.jpg", "--model", other)
+        assert (ran.code, ran.out) == (2, "")
+        assert "no threshold is known between other and tiny" in ran.err
+        assert "--cross" in ran.err
+
+    def test_nobody_is_enrolled_there(self, facekd, photos: Path, other: Path) -> None:
+        ran = facekd("enroll", "Bo", photos / "c.jpg", "--model", other)
+        assert ran.code == 4
+        assert "does not compare with" in ran.err
+        assert "Bo" not in facekd("gallery", "list").out
+
+
 class TestClaim:
     @pytest.fixture(autouse=True)
     def enrolled(self, facekd, operator: Path, photos: Path) -> None:

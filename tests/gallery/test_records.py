@@ -100,6 +100,18 @@ def test_another_space_does_not_fit(path: Path) -> None:
     assert caught.value.exit_code == 4
 
 
+def test_a_compatible_space_may_be_read_and_not_added_to(path: Path) -> None:
+    enroll(path, ("Ann", 1))
+    other = Contract("b" * 64, DIM, "large", "mtcnn", "arcface-5pt/1")
+    with GalleryRecords(path, other, compatible=("c" * 64, CONTRACT.space)) as records:
+        np.testing.assert_array_equal(records.templates("Ann")[0].embedding, embedding(1))
+        assert records.contract == CONTRACT
+        with pytest.raises(RuntimeError, match="in another space"), records.transaction():
+            records.add("Bo", [template(2)])
+    with pytest.raises(Misfit):
+        GalleryRecords(path, other, compatible=("c" * 64,))
+
+
 def test_the_database_itself_refuses_a_row_of_another_space(path: Path) -> None:
     enroll(path, ("Ann", 1))
     db = sqlite3.connect(path)

@@ -56,7 +56,7 @@ def entry(fmr: float = 1e-2, threshold: float = 0.6) -> Calibration:
     ("reason", "weakness"),
     [
         ("too_dark", lambda crop: light(crop) < 40),
-        ("too_blurred", lambda crop: sharpness(crop) < 0.15),
+        ("too_blurred", lambda crop: sharpness(crop) < 0.5),
         ("too_noisy", lambda crop: noise(crop) > 14),
     ],
 )

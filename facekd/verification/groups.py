@@ -67,9 +67,9 @@ class GroupRates:
     """Rates of the groups ``names`` [G] at ``threshold``, which has ``fmr`` over everybody.
 
     ``photos`` [G] were embedded. ``missed`` [G] of the ``mated`` [G] comparisons within a group do
-    not match; ``matches`` [G, G] of the ``non_mated`` [G, G] between two groups do (symmetric).
-    ``across`` mated comparisons join two groups, ``left_out`` photos have no group: both count
-    nowhere.
+    not match; ``matches`` [G, G] of the ``non_mated`` [G, G] between two groups do (symmetric), whose
+    mean score is ``likeness`` [G, G], NaN where there are none. ``across`` mated comparisons join two
+    groups, ``left_out`` photos have no group: both count nowhere.
     """
 
     fmr: float
@@ -80,6 +80,7 @@ class GroupRates:
     missed: Counts
     non_mated: Counts
     matches: Counts
+    likeness: NDArray[np.float64]
     across: int
     left_out: int
 
@@ -118,11 +119,20 @@ class GroupRates:
             ],
             "fmr_worst_to_best": self.fmr_ratio,
             "fnmr_worst_to_best": self.fnmr_ratio,
-            "between": [[self.fmr_of(one, other).to_dict() for other in numbers] for one in numbers],
+            "between": [
+                [
+                    {**self.fmr_of(one, other).to_dict(), "mean_score": self._mean(one, other)}
+                    for other in numbers
+                ]
+                for one in numbers
+            ],
             "mated_across_groups": self.across,
             "photos_without_group": self.left_out,
             "caveats": self.caveats(),
         }
+
+    def _mean(self, one: int, other: int) -> float | None:
+        return None if np.isnan(self.likeness[one, other]) else float(self.likeness[one, other])
 
     def caveats(self) -> list[str]:
         thin = [
@@ -137,8 +147,8 @@ class GroupRates:
         return said
 
     def figure(self) -> Figure:
-        """The FMR between groups as a heat map on a log scale."""
-        return _heat_map(self)
+        """Heat maps of the FMR between groups, on a log scale, and of the mean non-mated score."""
+        return _heat_maps(self)
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -197,8 +207,28 @@ def group_rates(
     np.fill_diagonal(non_mated, non_mated.diagonal() // 2)
     return GroupRates(
         fmr, threshold, tuple(str(name) for name in names), photos, mated.diagonal(), missed.diagonal(),
-        non_mated, _symmetric(matches), int(mated.sum() - np.trace(mated)), int((~known).sum()),
+        non_mated, _symmetric(matches), _likeness(rows, person, group, non_mated),
+        int(mated.sum() - np.trace(mated)), int((~known).sum()),
     )  # fmt: skip
+
+
+def _likeness(rows: NDArray[np.float32], person: Counts, group: Counts, non_mated: Counts) -> NDArray[Any]:
+    """Mean non-mated score [G, G]. The scores of two sets of photos add up to the product of the sums of
+    their rows; those of one person's photos are taken out again."""
+    groups = len(non_mated)
+    parts, place = np.unique(person * groups + group, return_inverse=True)
+    sums = np.zeros((len(parts), rows.shape[1]))
+    np.add.at(sums, place, rows.astype(np.float64))
+    total = np.zeros((groups, rows.shape[1]))
+    np.add.at(total, parts % groups, sums)
+    scores = total @ total.T
+    # a person's parts stand together, one for each group that they have photos in
+    for part in np.split(np.arange(len(parts)), np.flatnonzero(np.diff(parts // groups)) + 1):
+        one = parts[part] % groups
+        scores[np.ix_(one, one)] -= sums[part] @ sums[part].T
+    np.fill_diagonal(scores, scores.diagonal() / 2)
+    with np.errstate(invalid="ignore"):
+        return np.where(non_mated > 0, scores / non_mated, np.nan)
 
 
 def _count(
@@ -263,26 +293,33 @@ def _rate(share: Share) -> str:
     return "-" if share.rate is None else f"{100 * share.rate:.3f}"
 
 
-def _heat_map(rates: GroupRates) -> Figure:
+def _heat_maps(rates: GroupRates) -> Figure:
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
     count = len(rates.names)
-    values = np.array([[rates.fmr_of(a, b).rate or np.nan for b in range(count)] for a in range(count)])
-    shown = values[np.isfinite(values)]
-    figure = Figure(figsize=(2.5 + 0.7 * count, 2 + 0.6 * count), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+    fmr = np.array([[rates.fmr_of(a, b).rate or np.nan for b in range(count)] for a in range(count)])
+    shown = fmr[np.isfinite(fmr)]
     scale = LogNorm(shown.min(), max(shown.max(), shown.min() * 1.01)) if shown.size else None
-    drawn = axes.imshow(values, cmap="viridis", norm=scale)
-    for one in range(count):
-        for other in range(count):
-            told = _rate(rates.fmr_of(one, other))
-            axes.text(other, one, told, ha="center", va="center", fontsize="small",
-                      bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1})  # fmt: skip
-    axes.set_xticks(range(count), rates.names, rotation=45, ha="right")
-    axes.set_yticks(range(count), rates.names)
-    axes.set_title(f"FMR in %, threshold of FMR {rates.fmr:g} over everybody", fontsize="medium")
-    figure.colorbar(drawn, label="FMR")
+    figure = Figure(figsize=(2 * (2.5 + 0.7 * count), 2 + 0.6 * count), dpi=150, layout="constrained")
+    # adding zero turns the -0 of a rounded small number into 0
+    likeness = rates.likeness.round(3) + 0
+    maps = (
+        (fmr, scale, lambda one, other: _rate(rates.fmr_of(one, other)), "FMR",
+         f"FMR in %, threshold of FMR {rates.fmr:g} over everybody"),
+        (rates.likeness, None, lambda one, other: f"{likeness[one, other]:.3f}", "score",
+         "Mean non-mated score"),
+    )  # fmt: skip
+    box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1}
+    for axes, (values, norm, told, label, title) in zip(figure.subplots(1, 2), maps, strict=True):
+        drawn = axes.imshow(values, cmap="viridis", norm=norm)
+        for one in range(count):
+            for other in range(count):
+                axes.text(other, one, told(one, other), ha="center", va="center", fontsize="small", bbox=box)
+        axes.set_xticks(range(count), rates.names, rotation=45, ha="right")
+        axes.set_yticks(range(count), rates.names)
+        axes.set_title(title, fontsize="medium")
+        figure.colorbar(drawn, label=label)
     return figure
 
 

@@ -33,7 +33,7 @@ def test_every_comparison_counted_again() -> None:
     rates = group_rates(rows, people, groups, threshold, fmr)
     assert rates.names == ("g0", "g1", "g2")
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    matches, non_mated = np.zeros((3, 3), int), np.zeros((3, 3), int)
+    matches, non_mated, scores = np.zeros((3, 3), int), np.zeros((3, 3), int), np.zeros((3, 3))
     mated, missed, across = np.zeros(3, int), np.zeros(3, int), 0
     usable = [i for i in range(len(rows)) if groups[i] is not None and np.isfinite(rows[i]).all()]
     for i in usable:
@@ -41,11 +41,13 @@ def test_every_comparison_counted_again() -> None:
             if j <= i:
                 continue
             a, b = int(groups[i][1]), int(groups[j][1])
-            match = float(unit[i] @ unit[j]) >= threshold
+            score = float(unit[i] @ unit[j])
+            match = score >= threshold
             if people[i] != people[j]:
                 for place in {(a, b), (b, a)}:
                     non_mated[place] += 1
                     matches[place] += match
+                    scores[place] += score
             elif a == b:
                 mated[a] += 1
                 missed[a] += not match
@@ -53,6 +55,8 @@ def test_every_comparison_counted_again() -> None:
                 across += 1
     np.testing.assert_array_equal(rates.non_mated, non_mated)
     np.testing.assert_array_equal(rates.matches, matches)
+    np.testing.assert_allclose(rates.likeness, scores / non_mated, rtol=1e-5)
+    assert rates.likeness[2, 2] > rates.likeness[0, 1]
     np.testing.assert_array_equal(rates.mated, mated)
     np.testing.assert_array_equal(rates.missed, missed)
     assert rates.across == across > 0
@@ -69,7 +73,9 @@ def test_every_comparison_counted_again() -> None:
     assert told["groups"][2]["fmr"]["errors"] == matches[2, 2]
     assert told["between"][0][2] == told["between"][2][0]
     assert told["between"][0][2]["comparisons"] == non_mated[0, 2]
-    assert len(rates.figure().axes) == 2
+    assert told["between"][0][2]["mean_score"] == pytest.approx(scores[0, 2] / non_mated[0, 2], rel=1e-5)
+    # two maps, each with its colours
+    assert len(rates.figure().axes) == 4
 
 
 def test_everybody_together_has_the_fmr_that_was_asked_for() -> None:
@@ -87,7 +93,7 @@ def test_ratios_and_shares_without_errors() -> None:
     counts = np.array([[1000, 10], [10, 0]])
     rates = GroupRates(
         1e-2, 0.5, ("a", "b"), np.array([50, 1]), np.array([10, 0]), np.array([0, 0]), counts,
-        np.zeros((2, 2), int), 0, 0,
+        np.zeros((2, 2), int), np.array([[0.1, 0.2], [0.2, np.nan]]), 0, 0,
     )  # fmt: skip
     assert rates.fmr_ratio is None
     assert rates.fmr_of(1).rate is None
@@ -95,7 +101,8 @@ def test_ratios_and_shares_without_errors() -> None:
     assert rates.fmr_of(0).interval.high > 0
     assert Share(3, 12).rate == 0.25
     assert "a, b" in rates.caveats()[1]
-    assert len(rates.figure().axes) >= 1
+    assert rates.to_dict()["between"][1][1]["mean_score"] is None
+    assert len(rates.figure().axes) >= 2
 
 
 def test_too_little_to_judge() -> None:

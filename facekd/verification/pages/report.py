@@ -237,7 +237,7 @@ def _short(name: str) -> str:
 
 
 def groups_section(models: Mapping[str, GroupRates]) -> Section | None:
-    """Rates by group of each model, with the heat map of the FMR between groups."""
+    """Rates by group of each model, with the heat maps of FMR and score between groups."""
     if not models:
         return None
     told = [
@@ -276,7 +276,8 @@ def _share_cell(share: Share) -> Cell:
 def _heat_map(name: str, rates: GroupRates) -> Picture:
     drawn = io.BytesIO()
     rates.figure().savefig(drawn, format="png")
-    return Picture(drawn.getvalue(), f"Heat map of the FMR of {name} between groups.", name)
+    alt = f"Heat maps of the FMR of {name} between groups, and of the mean non-mated score."
+    return Picture(drawn.getvalue(), alt, name)
 
 
 def reading_section(results: Mapping[str, Result]) -> Section:

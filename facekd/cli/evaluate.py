@@ -6,7 +6,7 @@ reported. Several models stand side by side, the others compared with the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from facekd.verification import Protocol, Result
+    from facekd.verification.enrolled import GalleryResult
     from facekd.workflows.evaluate import Evaluation
 
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "--report", type=ANY_PATH, default=None, help="Write a page of all of it, with faces, here (.html)."
 )
+@click.option("--csv", "table", type=ANY_PATH, default=None, help="Write every number: model,measure,value.")
 @click.option("--scores", type=ANY_PATH, default=None, help="Write score,label of each pair into this CSV.")
 @click.option(
     "--from-scores", type=EXISTING_FILE, default=None, help="Judge this CSV score,label; needs no MODEL."
@@ -78,6 +80,7 @@ def command(
     as_json: bool,
     roc: Path | None,
     report: Path | None,
+    table: Path | None,
     scores: Path | None,
     from_scores: Path | None,
     cross: bool,
@@ -100,20 +103,20 @@ def command(
     from facekd.verification.pictures.hardest import HARDEST
     from facekd.workflows.evaluate import evaluate
 
-    files = _Files(roc, report, scores)
+    files = _Files(roc, report, table, scores)
     files.check()
     if from_scores:
         if models or protocol or data or pairs or aligned or flip or groups or scores or cross or gallery:
             raise click.UsageError(
-                "--from-scores judges finished scores: give it alone, or with --roc, --report, --json."
+                "--from-scores judges finished scores: give it alone, or with --roc, --report, --csv, --json."
             )
         _judge_scores(from_scores, files, as_json)
         return
     if gallery or probes:
         if models or protocol or data or pairs or flip or groups or scores or cross or write_compatible:
             raise click.UsageError(
-                "--gallery goes with --probes and --model, --aligned, --detector, --device, --roc, --report "
-                "and --json."
+                "--gallery goes with --probes and --model, --aligned, --detector, --device, --roc, --report, "
+                "--csv and --json."
             )
         _judge_gallery(gallery, probes, model, None if aligned else detector, device, files, as_json)
         return
@@ -152,6 +155,7 @@ class _Files:
 
     roc: Path | None
     report: Path | None
+    table: Path | None
     scores: Path | None
 
     def check(self) -> None:
@@ -162,11 +166,19 @@ class _Files:
             check_picture(self.roc)
         if self.report:
             check_page(self.report)
-        if self.scores:
-            check_file(self.scores)
+        for path in (self.table, self.scores):
+            if path:
+                check_file(path)
 
-    def show(self, figure: Callable[[], Figure], page: Callable[[Path], object]) -> None:
-        """Draw the ``figure`` and write the ``page``, where they were asked for."""
+    def show(
+        self,
+        results: Mapping[str, Result | GalleryResult],
+        figure: Callable[[], Figure],
+        page: Callable[[Path], object],
+    ) -> None:
+        """Draw the ``figure``, write the ``page`` and the numbers of the ``results``, where they were asked
+        for."""
+        from facekd.verification.numbers import write_numbers
         from facekd.workflows.evaluate import draw
 
         if self.roc:
@@ -175,12 +187,15 @@ class _Files:
         if self.report:
             page(self.report)
             say(f"page written to {self.report}")
+        if self.table:
+            write_numbers(self.table, {name: result.to_dict() for name, result in results.items()})
+            say(f"numbers written to {self.table}")
 
     def write(self, protocol: Protocol[Any], found: Evaluation[Any], detector: str | None) -> None:
         from facekd.workflows.evaluate import write_model_scores
         from facekd.workflows.report import write_report
 
-        self.show(found.figure, lambda path: write_report(path, found, detector))
+        self.show(found.results(), found.figure, lambda path: write_report(path, found, detector))
         if self.scores:
             write_model_scores(self.scores, protocol, found.models[0].result)
             say(f"scores written to {self.scores}")
@@ -191,7 +206,7 @@ def _judge_scores(path: Path, files: _Files, as_json: bool) -> None:
     from facekd.workflows.report import write_scores_report
 
     judged = evaluate_scores(path)
-    files.show(judged.figure, lambda page: write_scores_report(page, judged))
+    files.show({path.stem: judged}, judged.figure, lambda page: write_scores_report(page, judged))
     answer(judged, as_json)
 
 
@@ -215,7 +230,7 @@ def _judge_gallery(
         say(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
     for note in found.notes:
         say(f"note: {note}")
-    files.show(found.figure, lambda path: write_gallery_report(path, found))
+    files.show({found.model: found.result}, found.figure, lambda path: write_gallery_report(path, found))
     answer(found, as_json)
 
 
@@ -240,7 +255,7 @@ def _judge_cross(
             models, protocol, data, detector=detector, device=device, flip=flip, advance=advance
         )
     _tell_cards(found.alone)
-    files.show(found.figure, lambda path: write_cross_report(path, found))
+    files.show(found.results(), found.figure, lambda path: write_cross_report(path, found))
     answer(found, as_json)
     if write:
         for line in write_compatible(found):

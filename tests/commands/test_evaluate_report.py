@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -118,6 +120,28 @@ def test_a_list_of_pairs(facekd: Callable, model: Path, people: Path, tmp_path: 
     assert page.drawn() == ["ROC", "DET", "FMR", "Histogram", "Histogram"]
     assert len(page.faces()) == 2 * 2 * 16
     assert "This page shows faces from the data." in page.text
+
+
+def test_the_numbers_are_those_of_the_document(
+    facekd: Callable, model: Path, people: Path, tmp_path: Path
+) -> None:
+    other = write_tiny_model(tmp_path / "other.onnx", seed=1)
+    ran = facekd(
+        "evaluate", model, other, "--data", people, "--aligned", "--pairs", _pairs(tmp_path / "pairs.csv"),
+        "--csv", tmp_path / "n.csv", "--json",
+    )  # fmt: skip
+    assert ran.code == Exit.DONE, ran.err
+    assert "numbers written to" in ran.err
+    with (tmp_path / "n.csv").open(newline="") as file:
+        rows = {(row["model"], row["measure"]): row["value"] for row in csv.DictReader(file)}
+    for told in json.loads(ran.out)["models"]:
+        name = told["name"]
+        assert float(rows[name, "accuracy.mean"]) == told["accuracy"]["mean"]
+        for fold in told["folds"]:
+            assert float(rows[name, f"folds[fold={fold['fold']}].accuracy"]) == fold["accuracy"]
+        for point in told["operating_points"]:
+            value = rows[name, f"operating_points[fmr={point['fmr']}].tar"]
+            assert (float(value) if value else None) == point["tar"]
 
 
 def test_the_hardest_are_shown(facekd: Callable, model: Path, people: Path, tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""Results as a plain list of numbers, for a spreadsheet or a table of one's own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from facekd.card import write_atomically
+
+#: what tells the entries of a list from each other, the first that they all have
+_KEYS = ("fmr", "fpir", "rank", "fold", "group", "name", "probe")
+
+
+def write_numbers(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write every value of ``results`` (documents as `Result.to_dict` gives them, by model) to the CSV
+    ``path`` as ``model,measure,value``; what is not known has no value.
+
+    Raises `InputOutput` where it cannot be written.
+    """
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["model", "measure", "value"])
+    for name, document in results.items():
+        for measure, value in flattened(document):
+            lines.writerow([name, measure, _told(value)])
+    write_atomically(path, text.getvalue().encode())
+
+
+def flattened(document: Any, measure: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of a document with the way to it: ``operating_points[fmr=0.001].tar``. Entries of a list
+    go by their FMR, rank, fold or name, where each has another, else by their number from 0."""
+    if isinstance(document, Mapping):
+        for key, value in document.items():
+            yield from flattened(value, f"{measure}.{key}" if measure else str(key))
+    elif isinstance(document, list | tuple):
+        for told, value in zip(_places(document), document, strict=True):
+            yield from flattened(value, f"{measure}[{told}]")
+    else:
+        yield measure, document
+
+
+def _places(entries: list[Any] | tuple[Any, ...]) -> list[str]:
+    if all(isinstance(entry, Mapping) for entry in entries):
+        for key in _KEYS:
+            known = [str(entry.get(key)) for entry in entries]
+            if all(key in entry for entry in entries) and len(set(known)) == len(known):
+                return [f"{key}={value}" for value in known]
+    return [str(number) for number in range(len(entries))]
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    # repr gives every digit that it takes to read the same number again
+    return repr(value) if isinstance(value, float) else str(value)

@@ -3,6 +3,8 @@
     python tools/compare_methods.py recipe.toml --out runs/methods --images 200000 --seeds 0 --seeds 1 \\
         --data lfw-crops.zip --pairs lfw_pairs.txt
 
+Methods that name a model of yours, `$MAPS` say, take it from `--set MAPS=timm:NAME:FILE`.
+
 Trains a student for every method of `tools/methods.toml` and every seed into a run folder of its
 own (a finished one is kept, one that was cut short goes on), exports each, and evaluates all of
 them by LFW's protocol on aligned crops. With `--rate-steps 60` every method is then timed over so
@@ -40,14 +42,12 @@ from facekd.workflows.train import cache_folder, train
 
 
 def changed(
-    base: Recipe, method: dict[str, Any], images: int | None, seed: int, with_maps: str | None = None
+    base: Recipe, method: dict[str, Any], images: int | None, seed: int, named: dict[str, str] | None = None
 ) -> Recipe:
-    """The base recipe with a method's losses and ``sampling``; ``teacher = false`` is the baseline,
-    ``clean`` leaves the augmentation out, ``maps`` asks the teacher ``with_maps`` at every step,
-    ``share`` is that of the crops which are used, ``rule`` what the teacher labels,
-    ``augmentation`` what is changed in it, and ``unlabelled = false`` keeps to the labelled crops."""
-    known = {"name", "loss", "teacher", "clean", "maps", "sampling", "share", "rule", "augmentation"}
-    unknown = set(method) - known - {"unlabelled"}
+    """The base recipe with a method's losses and what its ``recipe`` changes, table by table;
+    ``teacher = false`` is the baseline, ``clean`` leaves the augmentation out. A value ``$NAME`` is
+    what ``named`` says."""
+    unknown = set(method) - {"name", "loss", "teacher", "clean", "recipe"}
     if unknown:
         raise UsageError(f"method '{method.get('name')}': no such setting: {', '.join(sorted(unknown))}")
     recipe = base if method.get("teacher", True) else base.without_teacher()
@@ -58,18 +58,22 @@ def changed(
         raw["schedule"]["images"] = images
     if method.get("clean"):
         raw["augmentation"] = Augmentation().model_dump()
-    raw["augmentation"] |= method.get("augmentation", {})
-    raw["sampling"] = method.get("sampling", raw["sampling"])
-    if not method.get("unlabelled", True):
-        raw["data"]["unlabelled"] = ()
-    raw["data"]["share"] = method.get("share", raw["data"]["share"])
-    if "rule" in method:
-        raw["teacher"]["rule"] = method["rule"]
-    if method.get("maps"):
-        if with_maps is None:
-            raise UsageError(f"method '{method['name']}' needs --teacher-with-maps")
-        raw["teacher"] |= {"models": [with_maps], "targets": "online"}
+    for table, settings in method.get("recipe", {}).items():
+        raw[table] = (raw.get(table) or {}) | _filled(settings, named or {}, method["name"])
     return check_recipe(raw, f"method '{method['name']}'")
+
+
+def _filled(value: Any, named: dict[str, str], method: str) -> Any:
+    """``value`` with each ``$NAME`` in it replaced."""
+    if isinstance(value, dict):
+        return {key: _filled(inside, named, method) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [_filled(inside, named, method) for inside in value]
+    if not (isinstance(value, str) and value.startswith("$")):
+        return value
+    if value[1:] not in named:
+        raise UsageError(f"method '{method}' needs --set {value[1:]}=VALUE")
+    return named[value[1:]]
 
 
 def student_of(recipe: Recipe, folder: Path) -> Path:
@@ -149,7 +153,7 @@ def percent(points: list[OperatingPoint]) -> str:
 @click.option("--images", type=int, default=None, help="Images seen by every run.")
 @click.option("--seeds", type=int, multiple=True, default=(0, 1), show_default=True)
 @click.option("--rate-steps", type=click.IntRange(40), default=None, help="Time every method over so many.")
-@click.option("--teacher-with-maps", default=None, help="A torch teacher, for the methods that need maps.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="What a method's $NAME is.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Aligned crops.")
 @click.option("--pairs", type=click.Path(exists=True, path_type=Path), required=True)
 def main(
@@ -160,7 +164,7 @@ def main(
     images: int | None,
     seeds: tuple[int, ...],
     rate_steps: int | None,
-    teacher_with_maps: str | None,
+    settings: tuple[str, ...],
     data: Path,
     pairs: Path,
 ) -> None:
@@ -169,10 +173,9 @@ def main(
     file = methods or Path(__file__).with_name("methods.toml")
     listed = tomllib.loads(file.read_text(encoding="utf-8"))["method"]
     chosen = [m for place, m in enumerate(listed) if not only or place == 0 or m["name"] in only]
+    named = dict(setting.partition("=")[::2] for setting in settings)
     # all are checked before the first is trained
-    recipes = {
-        (m["name"], seed): changed(base, m, images, seed, teacher_with_maps) for seed in seeds for m in chosen
-    }
+    recipes = {(m["name"], seed): changed(base, m, images, seed, named) for seed in seeds for m in chosen}
     files = {}
     for (name, seed), stated in recipes.items():
         say(f"{name}, seed {seed}")

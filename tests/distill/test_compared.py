@@ -1,0 +1,74 @@
+"""What `tools/compare_methods.py` sets side by side: each method is a recipe, and says what it changes."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from facekd.distill import Recipe
+from facekd.distill.recipe import check_recipe
+from facekd.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+NAMED = {"MAPS": "timm:net:file", "FIRST": "a.onnx", "SECOND": "b.onnx", "LARGER": "runs/larger"}
+METHODS = [
+    pytest.param(method, id=f"{file}: {method['name']}")
+    for file in ("methods", "methods_short", "faces")
+    for method in tomllib.loads((ROOT / "tools" / f"{file}.toml").read_text())["method"]
+]
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("compare_methods", ROOT / "tools" / "compare_methods.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def base() -> Recipe:
+    raw = tomllib.loads((ROOT / "facekd" / "recipes" / "student.toml").read_text())
+    return check_recipe(raw, "student")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_is_the_base_but_for_what_it_states(
+    tool: ModuleType, base: Recipe, method: dict[str, Any]
+) -> None:
+    made = tool.changed(base, method, 32000, 7, NAMED)
+    assert (made.seed, made.schedule.images) == (7, 32000)
+    if "loss" in method:
+        assert [loss.name for loss in made.loss] == [loss["name"] for loss in method["loss"]]
+    stated = {"seed", "loss", "schedule", *method.get("recipe", {})}
+    stated |= {"augmentation"} if method.get("clean") else set()
+    stated |= {"data", "teacher"} if not method.get("teacher", True) else set()
+    before, after = base.model_dump(), made.model_dump()
+    assert {table for table in after if after[table] != before[table]} <= stated
+    for table, settings in method.get("recipe", {}).items():
+        left = {key for key in after[table] if key not in settings}
+        if method.get("teacher", True):
+            assert {k: after[table][k] for k in left} == {k: before[table][k] for k in left} | (
+                {"images": 32000} if table == "schedule" else {}
+            )
+
+
+def test_no_two_methods_share_a_run_folder(tool: ModuleType) -> None:
+    for file in ("methods", "methods_short", "faces"):
+        names = [m["name"] for m in tomllib.loads((ROOT / "tools" / f"{file}.toml").read_text())["method"]]
+        assert len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) == len(names)
+
+
+def test_what_a_method_cannot_say(tool: ModuleType, base: Recipe) -> None:
+    with pytest.raises(UsageError, match="'x': no such setting: los"):
+        tool.changed(base, {"name": "x", "los": []}, None, 0)
+    with pytest.raises(UsageError, match="needs --set MAPS=VALUE"):
+        tool.changed(base, {"name": "x", "recipe": {"teacher": {"models": ["$MAPS"]}}}, None, 0)

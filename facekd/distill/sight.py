@@ -90,12 +90,16 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
 
 def _fill(targets: TargetCache, numbers: range, asking: Asking, teacher: str) -> None:
     """Have the teacher label what has no target yet."""
-    total = targets.missing(numbers)
-    if total:
-        asking.say(f"{teacher} labels {total:,} views (kept in {targets.folder.name})")
-        targets.fill(
-            numbers, asking.workers, lambda done: asking.labelled(done, total), threads=asking.threads
-        )
+    if not targets.missing(numbers):
+        return
+    with targets.alone(lambda: asking.say("another run is labelling these views: waiting for it")):
+        # less than before, or nothing, where another run did it meanwhile
+        total = targets.missing(numbers)
+        if total:
+            asking.say(f"{teacher} labels {total:,} views (kept in {targets.folder.name})")
+            targets.fill(
+                numbers, asking.workers, lambda done: asking.labelled(done, total), threads=asking.threads
+            )
 
 
 def _needs_first_view(recipe: Recipe) -> bool:

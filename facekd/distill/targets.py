@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,24 @@ class TargetCache:
         self._augmentation, self._seed = augmentation, seed
         self._open: dict[int, NDArray[np.float16]] = {}
 
+    @contextmanager
+    def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
+        """While nobody else fills this cache; where somebody does, call ``waiting`` and wait. A process
+        that is killed leaves no lock behind."""
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def missing(self, numbers: range) -> int:
         """How many views of ``numbers`` have no target yet."""
         return sum(len(self._crops) - self._done(number) for number in numbers)
@@ -54,7 +73,8 @@ class TargetCache:
         batch: int = 64,
         threads: int = 1,
     ) -> None:
-        """Label all views of ``numbers`` that have no target yet; ``tell`` gets counts done."""
+        """Label all views of ``numbers`` that have no target yet; ``tell`` gets counts done. Belongs inside
+        `alone`: two at once would write into one another's files."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "contract.json", json.dumps(self._contract, indent=1).encode())
         loader = ViewLoader(self._crops, self._augmentation, self._seed, batch, workers, threads)

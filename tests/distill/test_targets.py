@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from small_run import TEACHER, losses_of, recipe, run
 from facekd.card import InputSpec
 from facekd.distill.losses import Classes, Setting, loss_class
 from facekd.distill.run import training_crops
+from facekd.distill.sight import Asking, _fill
 from facekd.distill.targets import TargetCache
 from facekd.distill.task import DistillTask, Part
 from facekd.errors import RecipeError
@@ -65,6 +68,38 @@ def test_a_fill_that_was_cut_short_goes_on(place: Path, monkeypatch: pytest.Monk
     whole.fill(range(1), workers=0)
     everything = torch.arange(16)
     assert torch.allclose(cache.rows(0, everything), whole.rows(0, everything), atol=1e-3)
+
+
+def test_two_runs_that_want_the_same_targets_label_them_once(place: Path) -> None:
+    """The first is held up before it begins; the second waits, and asks its teacher nothing."""
+    chosen = recipe(place)
+    crops, teacher = training_crops(chosen), load_teacher(place / "teacher.onnx")
+    begun, go_on, said = threading.Event(), threading.Event(), []
+
+    def cache(name: str = "cache") -> TargetCache:
+        return TargetCache(place / name, teacher, crops, chosen.augmentation, chosen.seed)
+
+    def first() -> None:
+        mine = cache()
+        with mine.alone(lambda: pytest.fail("nobody else is there")):
+            begun.set()
+            assert go_on.wait(20)
+            mine.fill(range(1), workers=0)
+
+    def say(text: str) -> None:
+        said.append(text)
+        go_on.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(first)
+        assert begun.wait(20)
+        asking = Asking(place / "cache", "cpu", 1, 0, say, lambda *_: pytest.fail("labelled twice"))
+        _fill(cache(), range(1), asking, "teacher")
+        running.result()
+    assert said == ["another run is labelling these views: waiting for it"]
+    whole = cache("other")
+    whole.fill(range(1), workers=0)
+    assert torch.equal(cache().rows(0, torch.arange(16)), whole.rows(0, torch.arange(16)))
 
 
 def test_a_view_number_past_an_epochs_end_gets_its_own_target(place: Path) -> None:

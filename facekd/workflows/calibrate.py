@@ -310,12 +310,19 @@ def _score_map(fitted: FittedMap | None, conditions: Conditions) -> ScoreMap | N
         curve=fitted.curve,
         cllr=fitted.cllr,
         min_cllr=fitted.min_cllr,
-        data=conditions.data,
-        sample=conditions.sample,
-        detector=conditions.detector,
-        aligner=conditions.aligner,
-        date=conditions.date,
+        **_about(conditions),
     )
+
+
+def _about(conditions: Conditions) -> dict[str, Any]:
+    """What a score map and photo limits say of where they come from."""
+    return {
+        "data": conditions.data,
+        "sample": conditions.sample,
+        "detector": conditions.detector,
+        "aligner": conditions.aligner,
+        "date": conditions.date,
+    }
 
 
 def _limits(
@@ -342,11 +349,7 @@ def _limits(
         fmr=found.entry.fmr,
         threshold=found.entry.threshold,
         photos=found.photos,
-        data=conditions.data,
-        sample=conditions.sample,
-        detector=conditions.detector,
-        aligner=conditions.aligner,
-        date=conditions.date,
+        **_about(conditions),
     ), None
 
 

@@ -20,6 +20,7 @@ from facekd.distill.task import DistillTask, Part
 from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
 from facekd.models.teachers import load_teacher
+from facekd.training import Augmentation
 from facekd.training.data import Batch, View
 
 
@@ -44,6 +45,11 @@ def test_cached_targets_are_the_teachers_own_and_are_asked_for_once(place: Path)
     assert not asked
     other = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed + 1)
     assert other.key != cache.key
+    plain = [TargetCache(place / "cache", teacher, crops, Augmentation(), seed) for seed in (0, 1)]
+    assert plain[0].key == plain[1].key
+    crop = crops.read(3)
+    for seed in (0, 1):
+        np.testing.assert_array_equal(Augmentation().view(crop, (seed, 3, 0)), crop)
 
 
 def test_a_fill_that_was_cut_short_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,7 +231,7 @@ def test_people_with_groups(facekd: Callable, model: Path, people: Path, tmp_pat
         "How to read this page",
     ]  # fmt: skip
     assert "odd 60" in page.text
-    assert "Heat map of the FMR of tiny" in page.images[-1]["alt"]
+    assert "Heat maps of the FMR of tiny" in page.images[-1]["alt"]
     assert page.drawn()[0] == "ROC"
     assert len(page.faces()) == 2 * 16
     assert "FNIR" not in page.text

@@ -23,7 +23,6 @@ from facekd.runtime import threads_available
 from facekd.training import (
     Choice,
     Diverged,
-    Judge,
     Progress,
     RunFolder,
     choose_precision,
@@ -40,6 +39,7 @@ from facekd.training import (
 from facekd.training.data import CropSet, ViewLoader, open_crops
 from facekd.training.data.crops import open_identities, read_list
 from facekd.training.data.views import EpochOrder, Order, PeopleOrder
+from facekd.verification.allpairs import AllPairs
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,15 @@ class Report:
 SILENT = Report(lambda text: None, lambda done, total: None, lambda progress: None)
 
 
+#: the FMR at which the held-out people choose
+_CHOOSING_FMR = 1e-3
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did, also in its last line of ``metrics.jsonl``."""
+    """What a run did, also in its last line of ``metrics.jsonl``. ``heldout_interval`` is the 95 % interval
+    of ``heldout_tar`` over identities, `None` where the held-out people are too few for one (or were judged
+    before the run was resumed)."""
 
     folder: Path
     images: int
@@ -64,6 +70,7 @@ class Outcome:
     train_seconds: float
     distinct_views: int
     heldout_tar: float | None
+    heldout_interval: tuple[float, float] | None = None
 
 
 def run_recipe(
@@ -117,7 +124,7 @@ def run_recipe(
     wait_for_all()
     seconds = time.perf_counter() - started
     distinct = _distinct(recipe, ready.order, ready.crops)
-    outcome = Outcome(run.path, images, ready.label_seconds, seconds, distinct, _last_tar(run))
+    outcome = Outcome(run.path, images, ready.label_seconds, seconds, distinct, *_last_tar(run, ready.judge))
     if stop_after is None:
         run.log(
             {
@@ -139,7 +146,7 @@ class _Ready:
     crops: int
     loader: ViewLoader
     order: Order
-    judge: Judge | None
+    judge: _HeldOut | None
     teacher: Teacher | None
     label_seconds: float
 
@@ -243,7 +250,34 @@ def _start(recipe: Recipe, student: FaceNet, report: Report) -> frozenset[str]:
     return frozenset(done.taken)
 
 
-def _judge(recipe: Recipe, device: str) -> Judge | None:
+class _HeldOut:
+    """Judges a student by TAR over all pairs of the held-out crops that choose; keeps the last one's."""
+
+    def __init__(self, crops: CropSet, device: str) -> None:
+        self._crops, self._device = crops, device
+        self._pairs: AllPairs | None = None
+
+    def __call__(self, student: nn.Module) -> float:
+        from facekd.verification import all_pairs
+
+        assert isinstance(student, FaceNet)
+        rows = embed_crops(student, self._crops, self._device)
+        lost = int((~np.isfinite(rows)).any(axis=1).sum())
+        if lost:
+            raise Diverged(
+                f"the student gives no numbers any more for {lost} of {len(rows)} held-out crops",
+                "Lower the learning rate.",
+            )
+        self._pairs = all_pairs(rows, self._crops.labels)
+        return float(self._pairs.tar_at(_CHOOSING_FMR))
+
+    def interval(self) -> tuple[float, float] | None:
+        """Of the last one's TAR, 95 %, over identities."""
+        found = self._pairs.operating_point(_CHOOSING_FMR).interval if self._pairs else None
+        return (found.low, found.high) if found else None
+
+
+def _judge(recipe: Recipe, device: str) -> _HeldOut | None:
     held = heldout_crops(recipe, "choose")
     if held is None:
         return None
@@ -252,20 +286,7 @@ def _judge(recipe: Recipe, device: str) -> Judge | None:
             f"{recipe.data.heldout}: choosing a checkpoint needs at least two identities with two crops",
             "They are taken from the odd lines of the list.",
         )
-    from facekd.verification import all_pairs
-
-    def judge(student: nn.Module) -> float:
-        assert isinstance(student, FaceNet)
-        rows = embed_crops(student, held, device)
-        lost = int((~np.isfinite(rows)).any(axis=1).sum())
-        if lost:
-            raise Diverged(
-                f"the student gives no numbers any more for {lost} of {len(rows)} held-out crops",
-                "Lower the learning rate.",
-            )
-        return float(all_pairs(rows, held.labels).tar_at(1e-3))
-
-    return judge
+    return _HeldOut(held, device)
 
 
 def _begin(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
@@ -327,6 +348,7 @@ def _distinct(recipe: Recipe, order: Order, crops: int) -> int:
     return int(seen.sum())
 
 
-def _last_tar(run: RunFolder) -> float | None:
+def _last_tar(run: RunFolder, judge: _HeldOut | None) -> tuple[float | None, tuple[float, float] | None]:
+    """What the last look at the held-out people found, with its interval."""
     found = [r["heldout_tar_1e-3"] for r in run.metrics() if "heldout_tar_1e-3" in r]
-    return float(found[-1]) if found else None
+    return (float(found[-1]) if found else None), (judge.interval() if judge else None)

@@ -12,12 +12,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facekd.errors import CannotSay, InputOutput, UsageError
 from facekd.preprocess import ALIGNER, make_detector, open_source
+
+if TYPE_CHECKING:
+    from facekd.distill import Outcome
 
 #: photos that a demonstration aligns at most; detection takes most of its time
 MOST_PHOTOS = 4000
@@ -278,10 +281,17 @@ def _run(demo: Demo, recipe: Any, name: str) -> Path:
             f"{outcome.images:,}",
             f"{outcome.label_seconds:.0f} s" if recipe.teacher else "-",
             f"{outcome.train_seconds:.0f} s",
-            "-" if outcome.heldout_tar is None else f"{outcome.heldout_tar:.1%}",
+            _heldout(outcome),
         )
     )
     return exported.path
+
+
+def _heldout(outcome: Outcome) -> str:
+    if outcome.heldout_tar is None:
+        return "-"
+    held = outcome.heldout_interval
+    return f"{outcome.heldout_tar:.1%}" + (f" ({held[0]:.1%} to {held[1]:.1%})" if held else "")
 
 
 def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:

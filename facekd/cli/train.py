@@ -75,7 +75,9 @@ def run_and_print(
     click.echo(f"training       {outcome.train_seconds:.0f} s")
     if outcome.heldout_tar is not None:
         held = outcome.heldout_interval
-        told = f"95 % interval {held[0]:.2%} to {held[1]:.2%}" if held else "too few people for an interval"
+        told = "no interval: too few people, or judged before the run was resumed"
+        if held:
+            told = f"95 % interval {held[0]:.2%} to {held[1]:.2%}"
         click.echo(f"held-out TAR   {outcome.heldout_tar:.2%} at FMR 1e-3 (all pairs, choosing part)")
         click.echo(f"               {told}")
     click.echo(f"next           facekd export {outcome.folder}")

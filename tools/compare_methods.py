@@ -7,12 +7,14 @@ Methods that name a model of yours, `$MAPS` say, take it from `--set MAPS=timm:N
 
 Trains a student for every method of `tools/methods.toml` and every seed into a run folder of its
 own (a finished one is kept, one that was cut short goes on), exports each, and evaluates all of
-them by LFW's protocol on aligned crops. `--jobs 2` trains two at a time, each on half of the
-processors, which takes less time than one after the other. With `--rate-steps 60` every method is
-then timed over so many steps, one after the other, which wants an idle machine.
+them by LFW's protocol on aligned crops. Without `--data` and `--pairs` they are judged on the
+recipe's held-out people alone: the way to choose, which leaves the test alone. `--jobs 2` trains two
+at a time, each on half of the processors, which takes less time than one after the other. With
+`--rate-steps 60` every method is then timed over so many steps, one after the other, which wants an
+idle machine.
 
 Prints a Markdown table, means over the seeds: TAR on the recipe's held-out people that choose, LFW
-accuracy, all-pairs TAR, the paired difference to the first method in either with its 95 % interval,
+accuracy, all-pairs TAR, for each the paired difference to the first method with its 95 % interval,
 and images a second. Intervals of TARs, over identities, are means of the seeds' own: the same persons
 are judged, so averaging over seeds takes little off what another choice of persons would change. What
 another seed would change is not in them.
@@ -41,10 +43,14 @@ from facekd.export import export
 from facekd.runtime import load_embedder
 from facekd.training import Augmentation, RunFolder
 from facekd.verification import OperatingPoint, all_pairs, open_protocol
+from facekd.verification.allpairs import AllPairs
 from facekd.verification.differences import clustered_error, tar_difference
 from facekd.verification.intervals import students_multiple
-from facekd.workflows.evaluate import Evaluation, ModelResult, evaluate
+from facekd.workflows.evaluate import ModelResult, evaluate
 from facekd.workflows.train import cache_folder, train
+
+#: a method's name and a seed
+Run = tuple[str, int]
 
 
 def changed(
@@ -118,15 +124,15 @@ def _announced(recipe: Recipe, folder: Path) -> Path:
     return student_of(recipe, folder)
 
 
-def heldout_point(recipe: Recipe, model: Path, fmr: float = 1e-3) -> OperatingPoint:
-    """TAR on the held-out people that choose."""
+def heldout_pairs(recipe: Recipe, model: Path) -> AllPairs:
+    """All pairs of the held-out people that choose."""
     held = heldout_crops(recipe, "choose")
     if held is None:
         raise UsageError("the base recipe has no held-out people")
     embedder = load_embedder(model)
     parts = [range(i, min(i + 256, len(held))) for i in range(0, len(held), 256)]
     rows = [embedder.embed(np.stack([held.read(i) for i in part])) for part in parts]
-    return all_pairs(np.concatenate(rows), held.labels).operating_point(fmr)
+    return all_pairs(np.concatenate(rows), held.labels)
 
 
 def accuracy_points(reference: list[ModelResult], other: list[ModelResult]) -> str:
@@ -141,12 +147,9 @@ def accuracy_points(reference: list[ModelResult], other: list[ModelResult]) -> s
     return between(each.mean(), each.mean() - half, each.mean() + half)
 
 
-def tar_points(reference: list[ModelResult], other: list[ModelResult], fmr: float = 1e-3) -> str:
+def tar_points(reference: list[AllPairs], other: list[AllPairs], fmr: float = 1e-3) -> str:
     """Points of all-pairs TAR that ``other`` has more, mean over seeds, and so the interval's ends."""
-    found = [
-        tar_difference(r.result.everyone, o.result.everyone, fmr)
-        for r, o in zip(reference, other, strict=True)
-    ]
+    found = [tar_difference(r, o, fmr) for r, o in zip(reference, other, strict=True)]
     ends = [(f.value, f.interval.low, f.interval.high) for f in found]
     return between(*np.mean(ends, axis=0).tolist())
 
@@ -185,8 +188,8 @@ def percent(points: list[OperatingPoint]) -> str:
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs to train at once.")
 @click.option("--rate-steps", type=click.IntRange(40), default=None, help="Time every method over so many.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="What a method's $NAME is.")
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Aligned crops.")
-@click.option("--pairs", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--data", type=click.Path(exists=True, path_type=Path), default=None, help="Aligned crops.")
+@click.option("--pairs", type=click.Path(exists=True, path_type=Path), default=None)
 def main(
     recipe: Path,
     out: Path,
@@ -197,10 +200,12 @@ def main(
     jobs: int,
     rate_steps: int | None,
     settings: tuple[str, ...],
-    data: Path,
-    pairs: Path,
+    data: Path | None,
+    pairs: Path | None,
 ) -> None:
     """Compare the methods on RECIPE."""
+    if (data is None) != (pairs is None):
+        raise UsageError("--data and --pairs belong together")
     base = read_recipe(recipe)
     file = methods or Path(__file__).with_name("methods.toml")
     listed = tomllib.loads(file.read_text(encoding="utf-8"))["method"]
@@ -213,11 +218,13 @@ def main(
     }
     students = train_all(list(zip(recipes.values(), folders.values(), strict=True)), jobs)
     files = dict(zip(recipes, students, strict=True))
-    protocol = open_protocol("lfw", pairs)
-    with progress("evaluate", len(protocol.photos)) as advance:
-        found: Evaluation = evaluate(list(files.values()), protocol, data, detector=None, advance=advance)
-    results = dict(zip(files, found.models, strict=True))
-    held = {key: heldout_point(base, path) for key, path in files.items()}
+    results: dict[Run, ModelResult] = {}
+    if data is not None and pairs is not None:
+        protocol = open_protocol("lfw", pairs)
+        with progress("evaluate", len(protocol.photos)) as advance:
+            found = evaluate(list(files.values()), protocol, data, detector=None, advance=advance)
+        results = dict(zip(files, found.models, strict=True))
+    held = {key: heldout_pairs(base, path) for key, path in files.items()}
     names = [m["name"] for m in chosen]
     rates = {name: rate_of(recipes[name, seeds[0]], rate_steps) for name in names} if rate_steps else {}
     write(out / "table.md", out / "table.json", names, seeds, results, held, rates)
@@ -228,39 +235,46 @@ def write(
     numbers: Path,
     names: list[str],
     seeds: tuple[int, ...],
-    results: dict[tuple[str, int], ModelResult],
-    held: dict[tuple[str, int], OperatingPoint],
+    results: dict[Run, ModelResult],
+    held: dict[Run, AllPairs],
     rates: dict[str, float],
 ) -> None:
     """The table as Markdown, to the terminal too, and its numbers as JSON."""
-    lines = [
-        "| method | held-out TAR at FMR 1e-3 | LFW | against the first | TAR at FMR 1e-3 "
-        "| against the first | TAR at FMR 1e-4 | images/s |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    rows = []
-    first = [results[names[0], seed] for seed in seeds]
+    judged = ["LFW", "against the first", "TAR at FMR 1e-3", "against the first", "TAR at FMR 1e-4"]
+    head = ["method", "held-out TAR at FMR 1e-3", "against the first"]
+    head += (judged if results else []) + (["images/s"] if rates else [])
+    rows, told = [], []
     for name in names:
-        mine = [results[name, seed] for seed in seeds]
-        points = {fmr: [_all_pairs(m, fmr) for m in mine] for fmr in (1e-3, 1e-4)}
-        accuracy = 100 * float(np.mean([m.result.accuracy.mean for m in mine]))
-        same = name == names[0]
-        against = ["-", "-"] if same else [accuracy_points(first, mine), tar_points(first, mine)]
-        choosing = [held[name, seed] for seed in seeds]
-        lines.append(
-            f"| {name} | {percent(choosing)} | {accuracy:.2f} | {against[0]} | {percent(points[1e-3])} "
-            f"| {against[1]} | {percent(points[1e-4])} | {f'{rates[name]:.0f}' if rates else '-'} |"
-        )
+        runs, first = [(name, seed) for seed in seeds], [(names[0], seed) for seed in seeds]
+        choosing = [held[run].operating_point(1e-3) for run in runs]
+        against: dict[str, str] = {}
+        if name != names[0]:
+            against["heldout"] = tar_points([held[run] for run in first], [held[run] for run in runs])
+        cells = [name, percent(choosing), against.get("heldout", "-")]
+        mine = [results[run] for run in runs] if results else []
+        if mine:
+            theirs = [results[run] for run in first]
+            if name != names[0]:
+                against["lfw"] = accuracy_points(theirs, mine)
+                against["tar_1e-3"] = tar_points(
+                    [m.result.everyone for m in theirs], [m.result.everyone for m in mine]
+                )
+            accuracy = 100 * float(np.mean([m.result.accuracy.mean for m in mine]))
+            low, high = (percent([_all_pairs(m, fmr) for m in mine]) for fmr in (1e-3, 1e-4))
+            cells += [f"{accuracy:.2f}", against.get("lfw", "-"), low, against.get("tar_1e-3", "-"), high]
+        cells += [f"{rates[name]:.0f}"] if rates else []
+        told.append(cells)
         rows.append(
             {
                 "method": name,
                 "seeds": list(seeds),
-                "heldout": [p.to_dict() for p in choosing],
+                "heldout": [point.to_dict() for point in choosing],
                 "lfw": [m.result.to_dict() for m in mine],
-                "against_the_first": None if same else {"lfw": against[0], "tar_1e-3": against[1]},
+                "against_the_first": against or None,
                 "images_per_second": rates.get(name),
             }
         )
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *told)]
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     numbers.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     click.echo("\n".join(lines))

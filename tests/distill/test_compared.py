@@ -16,7 +16,15 @@ from facekd.distill.recipe import check_recipe
 from facekd.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
-NAMED = {"MAPS": "timm:net:file", "FIRST": "a.onnx", "SECOND": "b.onnx", "LARGER": "runs/larger"}
+NAMED = {
+    "MAPS": "timm:net:file",
+    "FIRST": "a.onnx",
+    "SECOND": "b.onnx",
+    "LARGER": "runs/larger",
+    "ASSISTANT": "c.onnx",
+    "STUDENT": "d.onnx",
+    "STUDENT_RUN": "runs/cosine",
+}
 METHODS = [
     pytest.param(method, id=f"{file}: {method['name']}")
     for file in ("methods", "methods_short", "faces")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from facekd.distill.classifier import classifier_of
 from facekd.distill.losses import Maps, Setting, loss_class
 from facekd.distill.recipe import LossTable, Recipe
 from facekd.distill.sight import Sight
 from facekd.distill.task import Member, Part
+from facekd.errors import UsageError
 from facekd.models import FaceNet, Teacher, build_model
 
 
@@ -23,7 +26,12 @@ def learning_teacher(recipe: Recipe) -> FaceNet | None:
 
 
 def parts_of(
-    recipe: Recipe, student: FaceNet, sight: Sight, started: frozenset[str], peer: FaceNet | None
+    recipe: Recipe,
+    student: FaceNet,
+    sight: Sight,
+    started: frozenset[str],
+    peer: FaceNet | None,
+    peer_parts: Sequence[Part] = (),
 ) -> list[Part]:
     """The recipe's losses, each built with what it listens to."""
     teacher_dim = peer.dim if peer else sight.teacher.dim if sight.teacher else student.dim
@@ -31,9 +39,18 @@ def parts_of(
     if any(loss_class(table.name).needs_features for table in recipe.loss):
         maps = _own_maps(student), _own_maps(peer) if peer else _teacher_maps(sight.teacher)
     setting = Setting(
-        student.dim, teacher_dim, sight.classes, sight.sample, *maps, sight.sample_labels, student, started
+        student.dim,
+        teacher_dim,
+        sight.classes,
+        sight.sample,
+        *maps,
+        sample_labels=sight.sample_labels,
+        network=student,
+        started=started,
+        classifier=_learning_classifier(peer_parts),
     )
-    return [_part(table, setting, sight.dims) for table in recipe.loss]
+    models = recipe.teacher.models if recipe.teacher else ()
+    return [_part(table, setting, sight.dims, models) for table in recipe.loss]
 
 
 def parts_of_teacher(recipe: Recipe, peer: FaceNet, sight: Sight) -> list[Part]:
@@ -43,14 +60,32 @@ def parts_of_teacher(recipe: Recipe, peer: FaceNet, sight: Sight) -> list[Part]:
     return [_part(table, setting, ()) for table in recipe.teacher.loss]
 
 
-def _part(table: LossTable, setting: Setting, dims: tuple[int, ...]) -> Part:
+def _part(table: LossTable, setting: Setting, dims: tuple[int, ...], models: tuple[str, ...] = ()) -> Part:
     member = None
     if table.teacher is not None:
         start, dim = sum(dims[: table.teacher - 1]), dims[table.teacher - 1]
         member = Member(table.teacher, slice(start, start + dim))
         setting = _of_member(setting, member)
+        models = models[table.teacher - 1 : table.teacher]
+    if table.settings.get("by") == "classifier" and models:
+        setting = replace(setting, classifier=_finished_classifier(models, setting))
     loss = loss_class(table.name)(setting, **table.settings)
     return Part(loss, table.weight, table.final_weight, table.begin, table.end, member)
+
+
+def _learning_classifier(peer_parts: Sequence[Part]) -> Callable[[], Tensor] | None:
+    """The classifier that a teacher learns by while it teaches, as it will be at each step."""
+    weights = [getattr(part.loss, "weight", None) for part in peer_parts]
+    found = next((weight for weight in weights if isinstance(weight, Tensor)), None)
+    return None if found is None else lambda: found
+
+
+def _finished_classifier(models: tuple[str, ...], setting: Setting) -> Callable[[], Tensor]:
+    """The classifier of the one teacher that a loss listens to."""
+    if len(models) > 1:
+        raise UsageError("by = 'classifier': several teachers have no common one", "Say which: teacher = 1.")
+    rows = classifier_of(models[0], setting.classes.names)
+    return lambda: rows
 
 
 def _of_member(setting: Setting, member: Member) -> Setting:
@@ -64,6 +99,8 @@ def _of_member(setting: Setting, member: Member) -> Setting:
         teacher_dim=columns.stop - columns.start,
         classes=classes,
         sample=torch.nn.functional.normalize(setting.sample[:, columns], dim=1),
+        # what it adds to the sums of the joined targets is shorter
+        sample_own=setting.sample[:, columns],
         teacher_maps=member.maps(setting.teacher_maps),
     )
 

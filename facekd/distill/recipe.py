@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -311,8 +312,10 @@ def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool) -> list[s
         faults.append(f"loss '{name}' needs feature maps: teacher.targets = \"online\"")
     if loss.needs_labels and not labels:
         faults.append(f"loss '{name}' needs labelled data")
-    if table.get("network") and (loss.needs_means or settings.get("match") == "pca"):
-        faults.append(f"loss '{name}' needs teacher.models: class means and axes are of a finished teacher")
+    if table.get("network") and settings.get("match") == "pca":
+        faults.append(f"loss '{name}' needs teacher.models: principal axes are of a finished teacher")
+    if table.get("network") and loss.needs_means:
+        faults += _faults_beside_a_learner(name, settings, _entries(table.get("loss")))
     of, models = entry.get("teacher"), table.get("models") or ()
     if isinstance(of, int) and of > len(models):
         faults.append(f"loss '{name}': there is no teacher {of}")
@@ -322,6 +325,23 @@ def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool) -> list[s
     if entry.get("weight") == 0 and not entry.get("final_weight"):
         faults.append(f"loss '{name}': its weight is 0 throughout")
     return faults
+
+
+def _faults_beside_a_learner(
+    name: str, settings: dict[str, Any], losses: list[dict[str, Any]]
+) -> Iterator[str]:
+    """What a loss over classes lacks that listens to a teacher which learns along."""
+    learned = [e for e in losses if e.get("name") in ("arcface", "cosface")]
+    whole = [e for e in learned if _table(e.get("settings")).get("sample", 1) == 1]
+    if settings.get("by") != "classifier":
+        yield (
+            f"loss '{name}': class means are of a finished teacher; one that learns along has a "
+            'classifier: by = "classifier"'
+        )
+    if not whole:
+        yield f"loss '{name}': the classifier of teacher.network is that of an arcface or cosface, unsampled"
+    if settings.get("temperature") == "auto":
+        yield f"loss '{name}': temperature = \"auto\" is of a finished teacher: give a number"
 
 
 def _named_loss(entry: dict[str, Any]) -> tuple[type[Loss] | None, list[str]]:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
+from facekd.distill.classifier import write_classes
 from facekd.distill.parts import learning_teacher, parts_of, parts_of_teacher
 from facekd.distill.recipe import LossTable, Recipe, missing_files, read_recipe
 from facekd.distill.sight import Asking, teacher_sight
@@ -112,6 +113,7 @@ def run_recipe(
             run.discard()  # it never began
         raise
     first_decides(lambda: write_card(recipe, ready.task.student, ready.teacher, run))
+    first_decides(lambda: write_classes(run, ready.classes))
     chosen = first_decides(lambda: _precision(recipe, ready.task.student, run, device))
     shared = f"{threads} threads and {workers} decoding processes" if workers else f"{threads} threads"
     shared = f"{processes()} processes of {shared}" if processes() > 1 else shared
@@ -140,10 +142,12 @@ def run_recipe(
 
 @dataclass(frozen=True)
 class _Ready:
-    """All that the loop needs; ``label_seconds`` were spent on the teacher's targets."""
+    """All that the loop needs; ``classes`` are the identities of the classes, ``label_seconds`` were spent
+    on the teacher's targets."""
 
     task: DistillTask
     crops: int
+    classes: tuple[str, ...]
     loader: ViewLoader
     order: Order
     judge: _HeldOut | None
@@ -172,10 +176,11 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     label_seconds = time.perf_counter() - begun
     torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
     table = recipe.teacher
+    peer_parts = parts_of_teacher(recipe, peer, sight) if peer else []
+    parts = parts_of(recipe, student, sight, started, peer, peer_parts)
     task = DistillTask(
-        student, parts_of(recipe, student, sight, started, peer), sight.ask, sight.own, schedule.start_size,
-        schedule.start_share, recipe.mixing, table.gate if table else None,
-        peer, parts_of_teacher(recipe, peer, sight) if peer else (),
+        student, parts, sight.ask, sight.own, schedule.start_size, schedule.start_share,
+        recipe.mixing, table.gate if table else None, peer, peer_parts,
     )  # fmt: skip
     if processes() > 1 and any(isinstance(m, nn.Embedding) and m.sparse for m in task.modules()):
         raise UsageError("a classifier that is sampled (sample below 1) learns in one process only")
@@ -188,7 +193,7 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, workers, threads)
     # views are mixed by chance, each process's by its own
     torch.manual_seed(recipe.seed + rank())
-    return _Ready(task, len(crops), loader, order, judge, sight.teacher, label_seconds)
+    return _Ready(task, len(crops), sight.classes.names, loader, order, judge, sight.teacher, label_seconds)
 
 
 def _precision(recipe: Recipe, student: FaceNet, run: RunFolder, device: str) -> Choice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import torch
@@ -20,6 +21,8 @@ from facekd.training.data import Batch, CropSet
 
 #: the fewest crops of an identity that is used as a class in distillation
 MIN_MEMBERS = 3
+#: targets that are in memory at once
+_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
     few = everything[:: max(1, len(crops) // 20_000)]
     sample, sample_labels = targets.rows(0, few), torch.from_numpy(crops.labels)[few]
     needs_classes = any(loss_class(table.name).needs_labels for table in recipe.loss)
-    classes = _classes(crops, targets.rows(0, everything) if needs_classes else None, MIN_MEMBERS)
+    classes = _classes(crops, targets if needs_classes else None, MIN_MEMBERS)
     return Sight(crops, teacher, ask, _own(targets), classes, sample, sample_labels, dims)
 
 
@@ -141,16 +144,18 @@ def _cached(targets: TargetCache, clean: bool) -> Ask:
     return ask
 
 
-def _classes(crops: CropSet, rows: Tensor | None, least: int) -> Classes:
-    """Identities with at least ``least`` crops as classes, with their sums of ``rows`` [N, D]."""
+def _classes(crops: CropSet, targets: TargetCache | None, least: int) -> Classes:
+    """Identities with at least ``least`` crops as classes, with the sums of their crops' targets."""
     counts = torch.from_numpy(crops.counts())
     kept = counts >= least
     of_label = torch.full((len(counts) + 1,), -1, dtype=torch.int64)
     of_label[:-1][kept] = torch.arange(int(kept.sum()))
-    sizes = counts[kept]
-    if rows is None:
-        return Classes(of_label, torch.empty(0, 0), sizes)
+    sizes, names = counts[kept], tuple(compress(crops.people, kept.tolist()))
+    if targets is None:
+        return Classes(of_label, torch.empty(0, 0), sizes, names)
     wanted = of_label[torch.from_numpy(crops.labels)]
-    sums = torch.zeros(int(kept.sum()), rows.shape[1])
-    sums.index_add_(0, wanted[wanted >= 0], rows[wanted >= 0])
-    return Classes(of_label, sums, sizes)
+    sums = torch.zeros(len(names), targets.dim)
+    # some at a time: millions of crops do not fit into memory
+    for some in (wanted >= 0).nonzero().flatten().split(_ROWS):
+        sums.index_add_(0, wanted[some], targets.rows(0, some))
+    return Classes(of_label, sums, sizes, names)

@@ -45,6 +45,10 @@ class TargetCache:
         self._augmentation, self._seed = augmentation, seed
         self._open: dict[int, NDArray[np.float16]] = {}
 
+    @property
+    def dim(self) -> int:
+        return self._teacher.dim
+
     @contextmanager
     def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
         """While nobody else fills this cache; where somebody does, call ``waiting`` and wait. A process

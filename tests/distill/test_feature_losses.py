@@ -132,7 +132,7 @@ def test_prototypes_are_class_means_without_the_crop(data: Data, kind: str) -> N
     for i, wanted in classes_in(data):
         means = array(data.setting.classes.sums).copy()
         means[wanted] -= array(data.teacher.embedding)[i]
-        z = unit(means) @ unit(array(loss.means.projector.weight) @ array(data.student.embedding)[i])
+        z = unit(means) @ unit(array(loss.teacher.projector.weight) @ array(data.student.embedding)[i])
         angle = math.acos(z[wanted])
         assert angle + 0.3 < math.pi
         z[wanted] = math.cos(angle + 0.3) if kind == "arcface" else z[wanted] - 0.3

@@ -25,7 +25,7 @@ def test_the_registry_lists_the_folder() -> None:
         loss_class("cosinus")
     assert check_settings("logit", {"tempreature": 2}) == [
         "loss 'logit' has no setting 'tempreature' (it has: temperature, scale, classifier, "
-        "standardise, target_probability, final_temperature)"
+        "standardise, target_probability, final_temperature, target_entropy, by, sample)"
     ]
     (fault,) = check_settings("dkd", {"gamma": 2})  # its own, then those of its base
     assert "(it has: alpha, beta, temperature, scale," in fault
@@ -90,7 +90,7 @@ def test_logit_is_the_softened_divergence_with_each_crop_left_out(data, classifi
         if classifier == "own":
             z_s = scale * unit(loss.weight.detach().numpy()) @ unit(embedding)
         else:
-            z_s = scale * unit(prototypes) @ unit(loss.means.projector.weight.detach().numpy() @ embedding)
+            z_s = scale * unit(prototypes) @ unit(loss.teacher.projector.weight.detach().numpy() @ embedding)
         p, q = softmax(z_t / temperature), softmax(z_s / temperature)
         total += float(np.sum(p * (np.log(p) - np.log(q))))
         count += 1

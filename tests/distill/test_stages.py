@@ -159,7 +159,7 @@ def test_a_born_again_student_has_its_own_kind_as_teacher(place: Path) -> None:
         (
             '[teacher]\nnetwork = "plainres"\n[[teacher.loss]]\nname = "arcface"\n',
             '[[loss]]\nname = "logit"\n',
-            "'logit' needs teacher.models",
+            "'logit': class means are of a finished teacher",
         ),
         (TEACHER + 'rule = "clean-view"\ntargets = "online"\n', COSINE, "the targets of crops are cached"),
     ],

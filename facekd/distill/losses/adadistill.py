@@ -17,7 +17,7 @@ from facekd.distill.losses.base import (
     unit,
     zero_like,
 )
-from facekd.distill.losses.margin import check_margin, margin_softmax
+from facekd.distill.losses.margin import check_margin, check_sample, margin_softmax, some_classes
 from facekd.models import Outputs, Targets
 
 
@@ -32,7 +32,8 @@ class AdaDistill(Loss):
     order does not matter. Centres begin at zero, which is far from everybody. Where the sizes
     differ the student goes through a learned projector.
 
-    Identities with fewer than three crops, and crops without a label, take no part.
+    Identities with fewer than three crops, and crops without a label, take no part. ``sample`` is
+    that of `arcface`.
     """
 
     needs_labels = True
@@ -44,9 +45,12 @@ class AdaDistill(Loss):
         kind: Literal["arcface", "cosface"] = "arcface",
         margin: float = 0.45,
         scale: float = 64.0,
+        sample: float = 1.0,
     ) -> None:
         super().__init__()
         check_margin("adadistill", setting.classes, kind, margin, scale)
+        check_sample("adadistill", sample)
+        self.sample = sample
         self.kind, self.margin, self.scale = kind, margin, scale
         self.classes = setting.classes
         same = setting.student_dim == setting.teacher_dim
@@ -65,7 +69,11 @@ class AdaDistill(Loss):
         mine = unit(self.projector(student.embedding[chosen]))
         if self.training:
             self._move(mine.detach(), theirs, wanted)
-        cosines = mine @ unit(self.centres).T
+        centres = self.centres
+        if self.sample < 1:
+            compared = some_classes(wanted, self.classes.count, self.sample)
+            centres, wanted = centres[compared], torch.searchsorted(compared, wanted)
+        cosines = mine @ unit(centres).T
         return {"adadistill": margin_softmax(cosines, wanted, self.kind, self.margin, self.scale)}
 
     @torch.no_grad()

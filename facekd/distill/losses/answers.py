@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import ClassVar, Literal, NamedTuple
 
@@ -10,37 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from facekd.distill.losses.base import Example, Loss, Setting, Terms, classes_of, unit, zero_like
+from facekd.distill.losses.teacher_classes import (
+    By,
+    TeacherClasses,
+    entropy,
+    right_probability,
+    temperature_for,
+)
 from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
 
 Classifier = Literal["shared", "own"]
-
-
-class ClassMeans(nn.Module):
-    """The teacher's class means as a classifier that does not learn; each crop is left out of its
-    own class's mean. Where the sizes differ the student goes through a learned projector."""
-
-    sums: Tensor
-
-    def __init__(self, setting: Setting) -> None:
-        super().__init__()
-        self.register_buffer("sums", setting.classes.sums, persistent=False)
-        same = setting.student_dim == setting.teacher_dim
-        self.projector: nn.Module = nn.Identity()
-        if not same:
-            self.projector = nn.Linear(setting.student_dim, setting.teacher_dim, bias=False)
-
-    def of_teacher(self, rows: Tensor, wanted: Tensor, own: Tensor) -> Tensor:
-        """Cosines [N, C] of ``rows`` [N, D_t] of classes ``wanted`` [N], whose own shares in their
-        classes' sums are ``own`` [N, D_t]."""
-        rows = unit(rows)
-        without = unit(self.sums[wanted] - own.float())
-        left_out = (rows * without).sum(1, keepdim=True)
-        return (rows @ unit(self.sums).T).scatter(1, wanted[:, None], left_out)
-
-    def of_student(self, rows: Tensor, wanted: Tensor, own: Tensor) -> Tensor:
-        """Cosines [N, C] of the student's ``rows`` [N, D_s]."""
-        return self.of_teacher(self.projector(rows), wanted, own)
 
 
 class Answers(NamedTuple):
@@ -54,17 +33,21 @@ class Answers(NamedTuple):
 class AnswerLoss(Loss):
     """A loss that compares the student's logits with the teacher's, ``z = scale * cos / T``.
 
-    The teacher answers by its class means, each crop left out of its own. With ``classifier =
-    "shared"`` the student is scored against the same prototypes (a reweighted feature loss,
-    through a learned projector where sizes differ); with ``"own"`` against a classifier that it
-    learns. ``standardise`` brings the logits of every crop to mean 0 and deviation 1 before they
-    are divided by T, so that the student need not match their size (Sun et al., "Logit
-    standardization in knowledge distillation", CVPR 2024). Identities with fewer than three
-    crops, and crops without a label, take no part. The result is multiplied by T^2.
+    The teacher answers by its class means, each crop left out of its own, or, ``by = "classifier"``,
+    by the classifier that it learned by (`TeacherClasses`). With ``classifier = "shared"`` the student
+    is scored against the same rows (a reweighted feature loss, through a learned projector where
+    sizes differ); with ``"own"`` against a classifier that it learns. ``sample`` below 1 compares
+    each crop with that share of the classes, its own among them (Partial FC, see `arcface`).
+
+    ``standardise`` brings the logits of every crop to mean 0 and deviation 1 before they are divided
+    by T, so that the student need not match their size (Sun et al., "Logit standardization in
+    knowledge distillation", CVPR 2024). Identities with fewer than three crops (by a classifier:
+    one), and crops without a label, take no part. The result is multiplied by T^2.
 
     ``temperature = "auto"`` finds the T at which the teacher gives the right class
-    ``target_probability`` on average (the useful window is narrow, and moves with the number of
-    classes); ``final_temperature`` moves T in a line to another value over the run.
+    ``target_probability`` on average (0.5), or at which its answers have the mean entropy
+    ``target_entropy`` in nats (the useful window is narrow, and moves with the number of classes);
+    ``final_temperature`` moves T in a line to another value over the run.
     """
 
     name: ClassVar[str]
@@ -78,15 +61,25 @@ class AnswerLoss(Loss):
         scale: float = 64.0,
         classifier: Classifier = "own",
         standardise: bool = False,
-        target_probability: float = 0.5,
+        target_probability: float | None = None,
         final_temperature: float | None = None,
+        target_entropy: float | None = None,
+        by: By = "means",
+        sample: float = 1.0,
     ) -> None:
         super().__init__()
         numbers = [scale, *(t for t in (temperature, final_temperature) if isinstance(t, int | float))]
         if min(numbers) <= 0 or (isinstance(temperature, str) and temperature != "auto"):
             raise RecipeError(f"loss '{self.name}': temperature (a number or auto) and scale are above zero")
-        if not 0 < target_probability < 1:
+        if target_probability is not None and not 0 < target_probability < 1:
             raise RecipeError(f"loss '{self.name}': target_probability lies between 0 and 1")
+        if target_entropy is not None and target_entropy <= 0:
+            raise RecipeError(f"loss '{self.name}': target_entropy is above zero, in nats")
+        if (target_probability, target_entropy).count(None) < (1 if temperature == "auto" else 2):
+            raise RecipeError(
+                f"loss '{self.name}': temperature = 'auto' goes by target_probability or target_entropy, "
+                "one of them, and a number by neither"
+            )
         if classifier not in ("shared", "own"):
             raise RecipeError(f"loss '{self.name}': classifier = '{classifier}' is neither shared nor own")
         if setting.classes.count < 2:
@@ -96,15 +89,21 @@ class AnswerLoss(Loss):
             )
         self.scale, self.standardise = scale, standardise
         self.classes = setting.classes
-        self.means = ClassMeans(setting)
+        self.teacher = TeacherClasses(setting, by, sample, self.name)
         if temperature == "auto":
-            temperature = self._temperature_for(target_probability, setting)
+            temperature = self._temperature_for(target_probability, target_entropy, setting)
         self.temperature: float = temperature
         self.final_temperature = temperature if final_temperature is None else final_temperature
         self.weight: nn.Parameter | None = None
+        #: the student's classifier where some classes are compared alone; its gradient is of their rows
+        self.rows: nn.Embedding | None = None
         if classifier == "own":
-            self.weight = nn.Parameter(torch.randn(setting.classes.count, setting.student_dim))
-            self.means.projector = nn.Identity()  # of no use, and not to be trained
+            rows = torch.randn(setting.classes.count, setting.student_dim)
+            if sample == 1:
+                self.weight = nn.Parameter(rows)
+            else:
+                self.rows = nn.Embedding.from_pretrained(rows, freeze=False, sparse=True)
+            self.teacher.projector = nn.Identity()  # of no use, and not to be trained
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
         assert teacher is not None
@@ -126,13 +125,17 @@ class AnswerLoss(Loss):
         if not chosen.any():
             return None
         wanted, own = wanted[chosen], example.own[chosen]
-        theirs = self.means.of_teacher(teacher.embedding[chosen], wanted, own)
+        compared = self.teacher.compared(wanted)
+        theirs = self.teacher.of_teacher(teacher.embedding[chosen], wanted, own, compared)
         rows = student.embedding[chosen]
-        if self.weight is not None:
+        if self.rows is not None:
+            mine = unit(rows) @ unit(self.rows(compared)).T
+        elif self.weight is not None:
             mine = unit(rows) @ unit(self.weight).T
         else:
-            mine = self.means.of_student(rows, wanted, own)
-        return Answers(self._logits(mine) / temperature, self._logits(theirs) / temperature, wanted)
+            mine = self.teacher.of_student(rows, wanted, own, compared)
+        place = wanted if compared is None else torch.searchsorted(compared, wanted)
+        return Answers(self._logits(mine) / temperature, self._logits(theirs) / temperature, place)
 
     def _logits(self, cosines: Tensor) -> Tensor:
         logits = self.scale * cosines
@@ -141,30 +144,22 @@ class AnswerLoss(Loss):
             logits = (logits - middle) / (spread + 1e-7)
         return logits
 
-    def _temperature_for(self, probability: float, setting: Setting) -> float:
-        """The T at which the teacher gives the right class ``probability`` on average."""
-        wanted = classes_of(self.classes, setting.sample_labels)
-        rows, wanted = setting.sample[wanted >= 0], wanted[wanted >= 0]
-        if not len(wanted):
-            raise RecipeError(f"loss '{self.name}': temperature = 'auto' needs labelled crops")
-        logits = self._logits(self.means.of_teacher(rows, wanted, rows))
-        right = logits.gather(1, wanted[:, None])
-
-        def excess(log_t: float) -> float:
-            # the probability of the right class is 1 / sum exp((z - z_right) / T)
-            return float((-((logits - right) / math.exp(log_t)).logsumexp(1)).exp().mean()) - probability
-
-        low, high = math.log(1e-2), math.log(1e3)
-        if excess(low) * excess(high) > 0:
-            most = excess(low) + probability
+    def _temperature_for(self, probability: float | None, nats: float | None, setting: Setting) -> float:
+        """The T at which the teacher is as sure as stated, on average."""
+        measure, stated, what = right_probability, 0.5 if probability is None else probability, "probability"
+        if nats is not None:
+            measure, stated, what = entropy, nats, "entropy"
+        try:
+            found = temperature_for(measure, stated, self._logits, self.teacher, setting)
+        except ValueError as error:
+            raise RecipeError(f"loss '{self.name}': temperature = 'auto' needs labelled crops") from error
+        if found is None:
             raise RecipeError(
-                f"loss '{self.name}': no temperature brings the teacher's mean target probability to "
-                f"{probability:g}: it is {most:.2f} at the sharpest, over {logits.shape[1]} classes"
+                f"loss '{self.name}': no temperature brings the teacher's mean target {what} to {stated:g} "
+                f"over {self.classes.count} classes",
+                "State another, or a temperature.",
             )
-        for _ in range(40):
-            middle = (low + high) / 2
-            low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-        return math.exp(low)
+        return found
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +30,13 @@ class Classes:
 
     ``of_label`` int64 [labels + 1] maps a label to its class or -1 (its last entry serves label
     -1). ``sums`` float32 [C, D] are the sums of the teacher's unit embeddings of each class, empty
-    without a teacher. ``sizes`` int64 [C] are the crops of each class.
+    without a teacher. ``sizes`` int64 [C] are the crops of each class, ``names`` [C] its identity.
     """
 
     of_label: Tensor
     sums: Tensor
     sizes: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    names: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -59,6 +60,10 @@ class Setting:
     #: the student, and the names of its parameters that were taken from another network
     network: nn.Module | None = None
     started: frozenset[str] = frozenset()
+    #: each sample crop's own share in its class's sum, float32 [M, D]; `None`: its row
+    sample_own: Tensor | None = None
+    #: the rows [C, D] of the teacher's own classifier as they are now, where it has one
+    classifier: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)

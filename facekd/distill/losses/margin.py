@@ -42,8 +42,7 @@ class _MarginSoftmax(Loss):
     ) -> None:
         super().__init__()
         check_margin(self.name, setting.classes, self.name, margin, scale, balance)
-        if not 0 < sample <= 1:
-            raise RecipeError(f"loss '{self.name}': sample is a share of the classes, above 0 and at most 1")
+        check_sample(self.name, sample)
         self.margin, self.scale, self.sample = margin, scale, sample
         self.classes = setting.classes
         self.class_weights = balanced_weights(setting.classes, balance)
@@ -151,6 +150,12 @@ def check_margin(
         raise RecipeError(
             f"loss '{loss}' needs labels of two or more identities, with a teacher of three crops each"
         )
+
+
+def check_sample(loss: str, sample: float) -> None:
+    """Raise `RecipeError` for a share of the classes that is none."""
+    if not 0 < sample <= 1:
+        raise RecipeError(f"loss '{loss}': sample is a share of the classes, above 0 and at most 1")
 
 
 def margin_softmax(

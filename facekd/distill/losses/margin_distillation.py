@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from facekd.distill.losses.base import Setting, register_loss, unit
+from facekd.distill.losses.base import Setting, register_loss
 from facekd.distill.losses.prototypes import Prototypes
+from facekd.distill.losses.teacher_classes import By
 from facekd.errors import RecipeError
 
 
@@ -29,13 +30,14 @@ class MarginDistillation(Prototypes):
         low: float = 0.2,
         high: float = 0.5,
         scale: float = 64.0,
+        by: By = "means",
+        sample: float = 1.0,
     ) -> None:
-        super().__init__(setting, kind, low, scale)
+        super().__init__(setting, kind, low, scale, by=by, sample=sample)
         if high < low:
             raise RecipeError("loss 'margin_distillation': high is at least low")
         self.low, self.high = low, high
 
     def margins(self, targets: Tensor, wanted: Tensor, own: Tensor) -> Tensor:
-        others = unit(self.means.sums[wanted] - own)
-        sure = (unit(targets) * others).sum(1, keepdim=True).clamp(min=0)
+        sure = self.teacher.of_own_class(targets, wanted, own).clamp(min=0)
         return self.low + (self.high - self.low) * sure

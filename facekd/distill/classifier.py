@@ -1,0 +1,56 @@
+"""The classifier that a teacher learned by, for the classes of another run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from facekd.errors import InputOutput, UsageError
+from facekd.training import RunFolder
+
+#: in a run folder, a line for each class: the identity of its row in the classifier
+NAMES = "classes.txt"
+
+
+def write_classes(run: RunFolder, names: Sequence[str]) -> None:
+    """Note the identities of the classes in the run folder."""
+    (run.path / NAMES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def classifier_of(teacher: str, names: Sequence[str]) -> Tensor:
+    """The rows [C, D] of identities ``names`` [C] in the classifier of ``teacher``, a run folder, at the
+    checkpoint that its weights are taken from.
+
+    Raises `UsageError` where it is no run folder, learned by no classifier, or did not know an identity.
+    """
+    folder = Path(teacher)
+    if not (folder / "recipe.toml").is_file():
+        raise UsageError(
+            f"by = 'classifier': {teacher} is not a run folder, and only those hold their classifier",
+            'Use by = "means": any teacher has class means.',
+        )
+    run = RunFolder.open(folder)
+    weights = run.load("best" if run.has("best") else "last").task
+    try:
+        known = (folder / NAMES).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputOutput(f"{folder / NAMES}: cannot be read ({error.strerror})") from error
+    found = [w for k, w in sorted(weights.items()) if k.startswith("losses.") and _is_classifier(w, known)]
+    if not found:
+        raise UsageError(f"by = 'classifier': {teacher} learned by none", "Its losses compare embeddings.")
+    place = {name: row for row, name in enumerate(known)}
+    missing = [name for name in names if name not in place]
+    if missing:
+        raise UsageError(
+            f"by = 'classifier': {len(missing)} of {len(names)} identities, {missing[0]} for one, are none "
+            f"of the {len(known)} that {teacher} learned",
+            'Give the data that it learned from, or use by = "means".',
+        )
+    return found[0][torch.tensor([place[name] for name in names])].float()
+
+
+def _is_classifier(weight: Tensor, known: Sequence[str]) -> bool:
+    return weight.ndim == 2 and len(weight) == len(known) and weight.is_floating_point()

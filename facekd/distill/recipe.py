@@ -251,7 +251,7 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
 def _faults_of_views(raw: dict[str, Any], teacher: Any) -> list[str]:
     """What mixing and pseudo-labels ask of the teacher."""
     faults, mixing = [], _table(raw.get("mixing"))
-    if mixing.get("p_mixup") or mixing.get("p_cutmix"):
+    if any(mixing.get(kind) for kind in ("p_mixup", "p_cutmix", "p_cutpaste")):
         if teacher is not None and _cached(teacher):
             faults.append('mixing: only the teacher itself knows a mixed view: teacher.targets = "online"')
         if _table(teacher).get("gate") is not None:

@@ -19,6 +19,7 @@ from facekd.card import canonical_json
 
 Pixels = NDArray[np.uint8]
 Probability = Field(0.0, ge=0, le=1)
+Always = Field(1.0, ge=0, le=1)
 
 
 class Augmentation(BaseModel):
@@ -30,8 +31,11 @@ class Augmentation(BaseModel):
     shift: float = Field(0.0, ge=0, le=20)
     rotate: float = Field(0.0, ge=0, le=45)
     scale: float = Field(0.0, ge=0, lt=0.5)
+    #: of the three at once: a view is warped or it is not
+    p_move: float = Always
     #: brightness, contrast and saturation factors are drawn from 1 - colour to 1 + colour
     colour: float = Field(0.0, ge=0, lt=1)
+    p_colour: float = Always
     p_grey: float = Probability
     p_low_resolution: float = Probability
     #: the side that a low-resolution view is reduced to, at least
@@ -49,8 +53,12 @@ class Augmentation(BaseModel):
     def view(self, crop: Pixels, key: Sequence[int]) -> Pixels:
         """View ``key`` (seed, crop number, view number) of ``crop``, uint8 [S, S, 3] as given."""
         rng = np.random.default_rng(tuple(key))
-        out = self._move(crop, rng)
-        out = self._light(out, rng)
+        moved = coloured = True
+        if self.p_move < 1 or self.p_colour < 1:
+            # from a stream of its own, which leaves the other draws as they are
+            moved, coloured = rng.spawn(1)[0].random(2) < (self.p_move, self.p_colour)
+        out = self._move(crop, rng, moved)
+        out = self._light(out, rng, coloured)
         out = self._degrade(out, rng)
         out = self._erase(out, rng) if rng.random() < self.p_erase else out
         return self._starve(out, rng)
@@ -62,11 +70,11 @@ class Augmentation(BaseModel):
         stated = self.model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(canonical_json(stated)).hexdigest()
 
-    def _move(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
+    def _move(self, crop: Pixels, rng: np.random.Generator, moved: bool) -> Pixels:
         import cv2
 
         angle, zoom, dx, dy = rng.uniform(-1, 1, 4) * (self.rotate, self.scale, self.shift, self.shift)
-        if not (self.rotate or self.scale or self.shift):
+        if not moved or not (self.rotate or self.scale or self.shift):
             return crop
         side = crop.shape[0]
         unit = side / 112
@@ -74,10 +82,11 @@ class Augmentation(BaseModel):
         matrix[:, 2] += (dx * unit, dy * unit)
         return np.asarray(cv2.warpAffine(crop, matrix, (side, side), flags=cv2.INTER_LINEAR), np.uint8)
 
-    def _light(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
-        brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * self.colour
+    def _light(self, crop: Pixels, rng: np.random.Generator, coloured: bool) -> Pixels:
+        colour = self.colour if coloured else 0.0
+        brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * colour
         grey = rng.random() < self.p_grey
-        if not (self.colour or grey):
+        if not (colour or grey):
             return crop
         import cv2
 

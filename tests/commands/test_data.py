@@ -16,6 +16,7 @@ from tiny_model import write_tiny_model
 from facekd.cli.main import main
 from facekd.preprocess import open_source
 from facekd.preprocess.recordio import Image, write_records
+from facekd.runtime import load_embedder
 from facekd.training.data import open_crops
 
 
@@ -127,6 +128,34 @@ def test_a_photo_that_was_compressed_again_is_found(check: Check, tmp_path: Path
     assert answer["crops"] == 5
     left = open_crops([tmp_path / "crops"], exclude=[listing])
     assert "a/1.webp" not in left.names
+
+
+def test_a_face_that_is_only_near_is_listed_and_not_refused(
+    check: Check, model: Path, tmp_path: Path
+) -> None:
+    """A photo half of which is a training crop: its cosine lies between the two bounds."""
+    crop, stranger = (cv2.imdecode(np.frombuffer(picture(n, ".png"), np.uint8), 1) for n in (4, 99))
+    photo = cv2.addWeighted(crop, 0.5, stranger, 0.5, 0)
+    packed = cv2.imencode(".png", photo)[1].tobytes()
+    source = open_source(tmp_path / "crops")
+    shown = [cv2.imdecode(np.frombuffer(source.read(name), np.uint8), 1) for name in source.names()]
+    rows = load_embedder(model).embed(np.stack([*shown, photo])[..., ::-1])
+    cosines = dict(zip(source.names(), rows[:-1] @ rows[-1], strict=True))
+    expected = float(cosines.pop("alone.png"))
+    assert 0.5 < expected < 0.9
+    assert max(cosines.values()) < 0.5
+    listing = tmp_path / "near.txt"
+    code, out, err = check({"x.png": packed}, "--json", "--list", str(listing))
+    assert code == 0, err
+    answer = json.loads(out)
+    assert answer["same"] == 0
+    (near,) = answer["near"]
+    assert (near["crop"], near["photo"]) == ("crops/alone.png", "x.png")
+    assert near["cosine"] == pytest.approx(
+        float(rows[source.names().index("alone.png")] @ rows[-1]), abs=1e-3
+    )
+    assert listing.read_text() == "crops/alone.png\n"
+    assert "people of the test" not in err
 
 
 def test_photos_that_cannot_be_read_are_counted(check: Check) -> None:

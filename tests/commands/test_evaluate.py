@@ -87,6 +87,33 @@ def test_crops_from_a_folder_as_json(facekd: Callable, drawn: Path) -> None:
     assert everyone["mated"] + everyone["non_mated"] == photos * (photos - 1) // 2
 
 
+def test_view_1_is_printed_from_its_list(facekd: Callable, drawn: Path, tmp_path: Path) -> None:
+    """Its first line is one number, and the pairs are one set."""
+    lines = ["20"]
+    lines += [f"P{n}\t1\t3" for n in range(20)]
+    lines += [f"P{n}\t2\tP{n + 1}\t4" for n in range(20)]
+    (tmp_path / "pairsDevTest.txt").write_text("\n".join(lines) + "\n")
+    given = ["evaluate", drawn / "student.onnx", "--data", drawn / "crops", "--aligned"]
+    given += ["--pairs", tmp_path / "pairsDevTest.txt"]
+    ran = facekd(*given, "--json", "--scores", tmp_path / "scores.csv")
+    assert ran.code == Exit.DONE, ran.err
+    told = json.loads(ran.out)
+    (model,) = told["models"]
+    assert told["protocol"] == "lfw"
+    assert model["comparisons"] == {"mated": 20, "non_mated": 20, "failed_mated": 0, "failed_non_mated": 0}
+    assert len(model["folds"]) == 10
+    rows = (tmp_path / "scores.csv").read_text().splitlines()[1:]
+    assert rows[0].endswith("1,P0/P0_0001.jpg,P0/P0_0003.jpg")
+    assert rows[39].endswith("0,P19/P19_0002.jpg,P20/P20_0004.jpg")
+    # the area under the curve by counting pairs of a mated and a non-mated score
+    scores = np.array([float(row.split(",")[0]) for row in rows])
+    above = (scores[:20, None] > scores[20:]) + 0.5 * (scores[:20, None] == scores[20:])
+    assert model["auc"]["value"] == pytest.approx(above.mean(), abs=1e-6)
+    text = facekd(*given)
+    assert text.code == Exit.DONE, text.err
+    assert "10 by the order of the list" in " ".join(text.out.split())
+
+
 def test_two_models_as_text_with_a_picture(facekd: Callable, drawn: Path, tmp_path: Path) -> None:
     ran = facekd(
         "evaluate", drawn / "teacher.onnx", drawn / "student.onnx", "--protocol", "lfw",

@@ -125,9 +125,11 @@ def test_a_view_number_past_an_epochs_end_gets_its_own_target(place: Path) -> No
 
 
 def test_mixed_views_are_shown_to_the_teacher_itself(place: Path) -> None:
-    mixing = ("[schedule]", "[mixing]\np_mixup = 0.5\np_cutmix = 0.3\n[schedule]")
-    with pytest.raises(RecipeError, match="only the teacher itself knows a mixed view"):
-        recipe(place, m=mixing)
+    for kind in ("p_mixup", "p_cutmix", "p_cutpaste"):
+        with pytest.raises(RecipeError, match="only the teacher itself knows a mixed view"):
+            recipe(place, m=("[schedule]", f"[mixing]\n{kind} = 0.1\n[schedule]"))
+    shares = "p_mixup = 0.4\np_cutmix = 0.2\np_cutpaste = 0.3"
+    mixing = ("[schedule]", f"[mixing]\n{shares}\n[schedule]")
     chosen = recipe(place, TEACHER + 'targets = "online"\n', m=mixing)
     whole = run(place, "whole", chosen)
     run(place, "cut", chosen, stop_after=6)

@@ -12,8 +12,9 @@ class Cosine(Loss):
     """``mean(1 - cos(P s, t))``, s [N, D_s] the student's embedding, t [N, D_t] the teacher's, P
     as `Match` says.
 
-    In other units: the MSE of unit vectors, mean over D, is (2 / D) times this. Used for faces by
-    Shen et al. and in most published recipes since.
+    In other units: the MSE of unit vectors, mean over D, is (2 / D) times this. For faces Duong et al.,
+    "ShrinkTeaNet", 2019, square it (angular distillation), and Yan et al., "VarGFaceNet", ICCV
+    workshops 2019, take the squared distance of the unit vectors, which is twice this.
     """
 
     whole_batch = False

@@ -14,6 +14,9 @@ class OneVsRest(AnswerLoss):
     """``-T^2 sum_c [p_t log p_s + (1 - p_t) log(1 - p_s)]``, mean over the labelled crops: the
     binary cross-entropy of every class's softmax probability at temperature T against the
     teacher's. Unlike the divergence it also pays for mass on classes that the teacher excludes.
+
+    One against the rest as in Yang et al., "Multi-label knowledge distillation", ICCV 2023, whose
+    probabilities are sigmoids of the logits, since their labels do not exclude each other.
     """
 
     name = "one_vs_rest"

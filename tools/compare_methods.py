@@ -5,6 +5,7 @@
 
 Methods that name a model of yours, `$MAPS` say, take it from `--set MAPS=timm:NAME:FILE`.
 
+Compares training and test by the teacher, as `facekd data check` does, and stops where they share people.
 Trains a student for every method of `tools/methods.toml` and every seed into a run folder of its
 own (a finished one is kept, one that was cut short goes on), exports each, and evaluates all of
 them by LFW's protocol on aligned crops. Without `--data` and `--pairs` they are judged on the
@@ -46,9 +47,12 @@ from facekd.verification import OperatingPoint, all_pairs, open_protocol
 from facekd.verification.allpairs import AllPairs
 from facekd.verification.differences import clustered_error, tar_difference
 from facekd.verification.intervals import students_multiple
+from facekd.workflows.data import check_overlap, count_images
 from facekd.workflows.evaluate import ModelResult, evaluate
 from facekd.workflows.train import cache_folder, train
 
+#: of the all-pairs TARs in the table
+FMRS = (1e-3, 1e-4)
 #: a method's name and a seed
 Run = tuple[str, int]
 
@@ -135,6 +139,27 @@ def heldout_pairs(recipe: Recipe, model: Path) -> AllPairs:
     return all_pairs(np.concatenate(rows), held.labels)
 
 
+def checked_apart(recipe: Recipe, data: Path, kept: Path) -> None:
+    """Say how alike training crops and test photos are, by the recipe's first teacher; once for the same
+    files, which ``kept`` notes. Raises `Misfit` where they share people."""
+    if recipe.teacher is None or not recipe.teacher.models:
+        raise UsageError("the base recipe has no teacher to compare training and test by")
+    packs, model = [*recipe.data.labelled, *recipe.data.unlabelled], recipe.teacher.models[0]
+    files = [f"{path}, {path.stat().st_size} bytes" for path in (*packs, data, Path(model))]
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    if known.get("files") != files:
+        with progress("compare with the test", count_images(*packs, data)) as advance:
+            found = check_overlap(packs, data, Path(model), detector=None, advance=advance)
+        found.refuse()
+        told = (
+            f"{found.crops:,} training crops against {found.photos:,} photos of the test: {len(found.near)} "
+            "with a cosine of 0.5 or more, none of 0.9"
+        )
+        known = {"files": files, "told": told}
+        kept.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    say(known["told"])
+
+
 def accuracy_points(reference: list[ModelResult], other: list[ModelResult]) -> str:
     """Points of LFW accuracy that ``other`` has more, mean over seeds, with its 95 % interval: each
     pair counts with the mean over its seeds, pairs that share a person depend on each other."""
@@ -145,6 +170,14 @@ def accuracy_points(reference: list[ModelResult], other: list[ModelResult]) -> s
     each, people = np.mean(rows, axis=0), reference[0].result.pair_people
     half = clustered_error(each - each.mean(), people) * students_multiple(np.unique(people).size)
     return between(each.mean(), each.mean() - half, each.mean() + half)
+
+
+def accuracies(models: list[ModelResult]) -> str:
+    """LFW accuracy and the ends of its interval over folds, means over the seeds."""
+    found = [m.result.accuracy for m in models]
+    ends = [(a.mean, a.interval.low, a.interval.high) for a in found]
+    mean, low, high = 100 * np.mean(ends, axis=0)
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def tar_points(reference: list[AllPairs], other: list[AllPairs], fmr: float = 1e-3) -> str:
@@ -216,6 +249,9 @@ def main(
     folders = {
         (name, seed): out / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-s{seed}" for name, seed in recipes
     }
+    out.mkdir(parents=True, exist_ok=True)
+    if data is not None:
+        checked_apart(base, data, out / "overlap.json")
     students = train_all(list(zip(recipes.values(), folders.values(), strict=True)), jobs)
     files = dict(zip(recipes, students, strict=True))
     results: dict[Run, ModelResult] = {}
@@ -240,7 +276,9 @@ def write(
     rates: dict[str, float],
 ) -> None:
     """The table as Markdown, to the terminal too, and its numbers as JSON."""
-    judged = ["LFW", "against the first", "TAR at FMR 1e-3", "against the first", "TAR at FMR 1e-4"]
+    judged = ["LFW", "against the first"]
+    for fmr in FMRS:
+        judged += [f"TAR at FMR {fmr:.0e}".replace("e-0", "e-"), "against the first"]
     head = ["method", "held-out TAR at FMR 1e-3", "against the first"]
     head += (judged if results else []) + (["images/s"] if rates else [])
     rows, told = [], []
@@ -256,12 +294,12 @@ def write(
             theirs = [results[run] for run in first]
             if name != names[0]:
                 against["lfw"] = accuracy_points(theirs, mine)
-                against["tar_1e-3"] = tar_points(
-                    [m.result.everyone for m in theirs], [m.result.everyone for m in mine]
-                )
-            accuracy = 100 * float(np.mean([m.result.accuracy.mean for m in mine]))
-            low, high = (percent([_all_pairs(m, fmr) for m in mine]) for fmr in (1e-3, 1e-4))
-            cells += [f"{accuracy:.2f}", against.get("lfw", "-"), low, against.get("tar_1e-3", "-"), high]
+            cells += [accuracies(mine), against.get("lfw", "-")]
+            for fmr in FMRS:
+                if name != names[0]:
+                    both = ([m.result.everyone for m in models] for models in (theirs, mine))
+                    against[f"tar_{fmr:g}"] = tar_points(next(both), next(both), fmr)
+                cells += [percent([_all_pairs(m, fmr) for m in mine]), against.get(f"tar_{fmr:g}", "-")]
         cells += [f"{rates[name]:.0f}"] if rates else []
         told.append(cells)
         rows.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +24,7 @@ def learning_teacher(recipe: Recipe) -> FaceNet | None:
 
 
 def parts_of(
-    recipe: Recipe, student: FaceNet, sight: Sight, started: frozenset[str], peer: FaceNet | None
+    recipe: Recipe, student: FaceNet, sight: Sight, started: Mapping[str, Tensor], peer: FaceNet | None
 ) -> list[Part]:
     """The recipe's losses, each built with what it listens to."""
     teacher_dim = peer.dim if peer else sight.teacher.dim if sight.teacher else student.dim

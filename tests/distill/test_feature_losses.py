@@ -25,7 +25,7 @@ from batches import (
 
 from facekd.distill.losses import Setting, loss_class
 from facekd.errors import RecipeError
-from facekd.models import Outputs
+from facekd.models import Outputs, build_model, start_from
 
 
 @pytest.fixture
@@ -203,7 +203,8 @@ def test_ekd_compares_how_many_thresholds_a_score_passes(data: Data) -> None:
 
 def test_l2_sp_holds_old_weights_at_their_start_and_new_ones_at_zero(data: Data) -> None:
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
-    setting = dataclasses.replace(data.setting, network=network, started=frozenset({"0.weight", "0.bias"}))
+    taken = {f"0.{name}": p.detach().clone() for name, p in network[0].named_parameters()}
+    setting = dataclasses.replace(data.setting, network=network, started=taken)
     loss = loss_class("l2_sp")(setting, alpha=0.5, beta=0.25, decay=0.125)
     assert not list(loss.parameters())
     assert not loss.state_dict()
@@ -222,6 +223,37 @@ def test_l2_sp_holds_old_weights_at_their_start_and_new_ones_at_zero(data: Data)
     slope = 0.5 * (now[0] - array(start[0])) + 0.125 * now[0]
     assert np.allclose(array(network[0].weight.grad), slope, atol=1e-6)
     assert np.allclose(array(network[1].bias.grad), 0.25 * now[3], atol=1e-6)
+
+
+@pytest.mark.parametrize("blend", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("decay", [0.0, 0.25])
+def test_weights_are_pulled_to_the_teachers_whatever_the_student_began_with(
+    data: Data, blend: float, decay: float
+) -> None:
+    """``|w_s - w_t|^2 / 2 + decay / 2 |w_s|^2``, where the head's ``w_t`` counts as zero."""
+    torch.manual_seed(0)
+    shape = {"widths": [4, 4, 4, 4], "depths": [0, 0, 0, 0]}
+    teacher, student = build_model("plainres", dim=8, **shape), build_model("plainres", dim=6, **shape)
+    theirs = {name: array(p).astype(float) for name, p in teacher.named_parameters()}
+    begun = {name: array(p).astype(float) for name, p in student.named_parameters()}
+    taken = start_from(student, teacher.state_dict(), "equal", blend).taken
+    with torch.no_grad():
+        for p in teacher.parameters():
+            p.zero_()  # what becomes of the other network is of no account
+    setting = dataclasses.replace(data.setting, network=student, started=taken)
+    loss = loss_class("l2_sp")(setting, alpha=1.0, beta=decay, decay=decay)
+    found = loss(*data[:3], 0.0)["l2_sp"]
+    found.backward()
+    expected = 0.0
+    for name, p in student.named_parameters():
+        head = name.startswith(("head", "pool"))
+        w = begun[name] if head else blend * theirs[name] + (1 - blend) * begun[name]
+        apart = np.zeros_like(w) if head else w - theirs[name]
+        expected += 0.5 * (apart**2).sum() + decay / 2 * (w**2).sum()
+        slope = 0.0 if p.grad is None else array(p.grad)
+        assert np.allclose(slope, apart + decay * w, atol=1e-6), name
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    assert (expected > 0) == (blend < 1 or decay > 0)
 
 
 def areas(maps: np.ndarray, size: int) -> np.ndarray:

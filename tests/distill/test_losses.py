@@ -150,7 +150,7 @@ def test_margin_softmax(data, name: str, margin: float) -> None:
         ("ekd", {"fmrs": [0.1, 1.0]}, "between 0 and 1"),
         ("ekd", {"momentum": 0.0}, "momentum in"),
         ("l2_sp", {"alpha": -1.0}, "not negative"),
-        ("l2_sp", {}, "was started from another"),
+        ("l2_sp", {}, "needs the weights of another network"),
         ("prototypes", {"kind": "softmax"}, "neither arcface nor cosface"),
         ("adadistill", {"margin": -0.1}, "not negative"),
         ("fitnet", {"student": "stage9"}, r"no feature map 'stage9' \(it has: small, large\)"),

@@ -68,6 +68,7 @@ def test_cosine_by_pca_keeps_the_most_length(data) -> None:
     assert loss(student, teacher, example, 0.0)["cosine"].item() == pytest.approx(
         np.mean(1 - cosines), rel=1e-5
     )
+    gradient_agrees(loss, "cosine", student.embedding, teacher, example, 0.0)
     with pytest.raises(RecipeError, match="enlarge"):
         loss_class("cosine")(Setting(12, TEACHER, setting.classes, setting.sample), match="pca")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +29,7 @@ def parts_of(
     recipe: Recipe,
     student: FaceNet,
     sight: Sight,
-    started: frozenset[str],
+    started: Mapping[str, Tensor],
     peer: FaceNet | None,
     peer_parts: Sequence[Part] = (),
 ) -> list[Part]:

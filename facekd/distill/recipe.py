@@ -52,13 +52,14 @@ class Data(_Table):
 class Student(_Table):
     """``start``: a run folder or weights file of a larger network of the same family, whose
     weights the student begins with (``start_by``: evenly spaced channels, or all of equal shape;
-    ``blend``: their share, the rest is random)."""
+    ``blend``: their share, the rest is random; with 0 the student begins at random, and those weights
+    are only what `l2_sp` pulls it to)."""
 
     name: str = "plainres"
     settings: dict[str, Any] = Field(default_factory=dict)
     start: Path | None = None
     start_by: Literal["selection", "equal"] = "selection"
-    blend: float = Field(1.0, gt=0, le=1)
+    blend: float = Field(1.0, ge=0, le=1)
 
 
 class LossTable(_Table):

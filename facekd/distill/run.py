@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
 from facekd.distill.classifier import write_classes
@@ -245,14 +245,19 @@ def embed_crops(student: FaceNet, crops: CropSet, device: str = "cpu", batch: in
     return torch.cat(rows).numpy()
 
 
-def _start(recipe: Recipe, student: FaceNet, report: Report) -> frozenset[str]:
-    """Fill the student from the network that the recipe names, and say which tensors were taken."""
+def _start(recipe: Recipe, student: FaceNet, report: Report) -> Mapping[str, Tensor]:
+    """Fill the student from the network that the recipe names, say how many tensors were taken, and
+    give those."""
     table = recipe.student
     if table.start is None:
-        return frozenset()
+        return {}
     done = start_from(student, load_weights(table.start), table.start_by, table.blend)
-    report.say(f"{len(done.taken)} tensors begin as in {table.start.name}, {len(done.fresh)} afresh")
-    return frozenset(done.taken)
+    share = "" if table.blend == 1 else f" with a share of {table.blend:g}"
+    begin = f"begin as in {table.start.name}{share}, {len(done.fresh)} afresh"
+    if not table.blend:
+        begin = f"of {table.start.name} are there to be pulled to, all begin afresh"
+    report.say(f"{len(done.taken)} tensors {begin}")
+    return done.taken
 
 
 class _HeldOut:

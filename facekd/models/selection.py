@@ -8,6 +8,7 @@ the next one reads. Batch-norm statistics come along; the head begins afresh.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,10 +21,11 @@ from facekd.models.base import FaceNet
 
 @dataclass(frozen=True)
 class Started:
-    """Names in the student's state dict that were taken from the larger network, and that were
-    not (the head, and layers that the larger one lacks)."""
+    """By their names in the student's state dict: the tensors ``taken`` from the larger network, as
+    they are there whatever the blend, each of the student's shape; and the names that were not (the
+    head, and layers that the larger one lacks)."""
 
-    taken: tuple[str, ...]
+    taken: Mapping[str, Tensor]
     fresh: tuple[str, ...]
 
 
@@ -34,31 +36,36 @@ def start_from(
     blend: float = 1.0,
 ) -> Started:
     """Fill ``student`` from the state dict ``weights``; floats become ``blend`` times those plus
-    ``1 - blend`` times what the student began with.
+    ``1 - blend`` times what the student began with. With 0 the student is left as it is, and what
+    would have been taken is only told.
 
     With ``equal`` nothing is selected: every tensor outside the head must have its own shape
     there. Raises `Misfit` where the networks are not of one family, naming the first layer, and
-    `UsageError` for a ``blend`` outside (0, 1].
+    `UsageError` for a ``blend`` outside [0, 1].
     """
-    if not 0 < blend <= 1:
-        raise UsageError(f"blend = {blend:g}: above 0 and at most 1")
+    if not 0 <= blend <= 1:
+        raise UsageError(f"blend = {blend:g}: at least 0 and at most 1")
     state = student.state_dict()
     body = [name for name in state if name.partition(".")[0] not in student.head_parts]
-    taken = [name for name in body if name in weights]
+    known = [name for name in body if name in weights]
     # a deeper student lacks some of its blocks there; of a stranger's names a few may agree
-    if len(taken) < (len(body) if how == "equal" else len(body) / 2):
+    if len(known) < (len(body) if how == "equal" else len(body) / 2):
         lacks = next(name for name in body if name not in weights)
         raise Misfit(
             f"the weights are another family's: they have no '{lacks}'",
             "Start from a network of the student's own architecture, deeper or wider.",
         )
+    taken = {name: _selected(name, weights[name], state[name].shape, how).clone() for name in known}
+    if blend:
+        _fill(state, taken, blend)
+    return Started(taken, tuple(name for name in state if name not in taken))
+
+
+def _fill(state: Mapping[str, Tensor], taken: Mapping[str, Tensor], blend: float) -> None:
     with torch.no_grad():
-        for name in taken:
+        for name, found in taken.items():
             mine = state[name]
-            found = _selected(name, weights[name], mine.shape, how)
             mine.copy_(torch.lerp(mine, found.to(mine), blend) if mine.is_floating_point() else found)
-    chosen = set(taken)
-    return Started(tuple(taken), tuple(name for name in state if name not in chosen))
 
 
 def _selected(name: str, large: Tensor, shape: torch.Size, how: str) -> Tensor:

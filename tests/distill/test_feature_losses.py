@@ -19,13 +19,14 @@ from batches import (
     classes_in,
     divergence,
     make_data,
+    map_gradient_agrees,
     softmax,
     unit,
 )
 
 from facekd.distill.losses import Setting, loss_class
 from facekd.errors import RecipeError
-from facekd.models import Outputs
+from facekd.models import Outputs, build_model, start_from
 
 
 @pytest.fixture
@@ -62,7 +63,12 @@ def test_an_mlp_projects_through_a_hidden_layer(data: Data) -> None:
     hidden = array(data.student.embedding) @ array(first.weight).T
     hidden = np.maximum(hidden / np.sqrt(1 + norm.eps), 0)
     cosines = np.sum(unit(hidden @ array(last.weight).T) * array(data.teacher.embedding), axis=1)
-    assert value(data, loss, "cosine") == pytest.approx(np.mean(1 - cosines), rel=1e-5)
+    agrees(data, loss, "cosine", np.mean(1 - cosines))
+    # while it learns, each hidden number is set against the others of the batch
+    hidden = array(data.student.embedding) @ array(first.weight).T
+    hidden = np.maximum((hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + norm.eps), 0)
+    cosines = np.sum(unit(hidden @ array(last.weight).T) * array(data.teacher.embedding), axis=1)
+    agrees(data, loss.train(), "cosine", np.mean(1 - cosines))
 
 
 def test_rkd_compares_distances_and_angles(data: Data) -> None:
@@ -165,7 +171,7 @@ def test_adadistill_moves_its_centres_as_the_paper_says(data: Data) -> None:
         assert found == pytest.approx(np.mean(values), rel=1e-4)
     before = loss.centres.clone()
     agrees(data, loss.eval(), "adadistill", value(data, loss, "adadistill"))
-    assert torch.equal(loss.centres.float(), before)  # judged, not moved
+    assert torch.equal(loss.centres, before)  # judged, not moved
 
 
 def test_ekd_compares_how_many_thresholds_a_score_passes(data: Data) -> None:
@@ -203,7 +209,8 @@ def test_ekd_compares_how_many_thresholds_a_score_passes(data: Data) -> None:
 
 def test_l2_sp_holds_old_weights_at_their_start_and_new_ones_at_zero(data: Data) -> None:
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
-    setting = dataclasses.replace(data.setting, network=network, started=frozenset({"0.weight", "0.bias"}))
+    taken = {f"0.{name}": p.detach().clone() for name, p in network[0].named_parameters()}
+    setting = dataclasses.replace(data.setting, network=network, started=taken)
     loss = loss_class("l2_sp")(setting, alpha=0.5, beta=0.25, decay=0.125)
     assert not list(loss.parameters())
     assert not loss.state_dict()
@@ -224,6 +231,37 @@ def test_l2_sp_holds_old_weights_at_their_start_and_new_ones_at_zero(data: Data)
     assert np.allclose(array(network[1].bias.grad), 0.25 * now[3], atol=1e-6)
 
 
+@pytest.mark.parametrize("blend", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("decay", [0.0, 0.25])
+def test_weights_are_pulled_to_the_teachers_whatever_the_student_began_with(
+    data: Data, blend: float, decay: float
+) -> None:
+    """``|w_s - w_t|^2 / 2 + decay / 2 |w_s|^2``, where the head's ``w_t`` counts as zero."""
+    torch.manual_seed(0)
+    shape = {"widths": [4, 4, 4, 4], "depths": [0, 0, 0, 0]}
+    teacher, student = build_model("plainres", dim=8, **shape), build_model("plainres", dim=6, **shape)
+    theirs = {name: array(p).astype(float) for name, p in teacher.named_parameters()}
+    begun = {name: array(p).astype(float) for name, p in student.named_parameters()}
+    taken = start_from(student, teacher.state_dict(), "equal", blend).taken
+    with torch.no_grad():
+        for p in teacher.parameters():
+            p.zero_()  # what becomes of the other network is of no account
+    setting = dataclasses.replace(data.setting, network=student, started=taken)
+    loss = loss_class("l2_sp")(setting, alpha=1.0, beta=decay, decay=decay)
+    found = loss(*data[:3], 0.0)["l2_sp"]
+    found.backward()
+    expected = 0.0
+    for name, p in student.named_parameters():
+        head = name.startswith(("head", "pool"))
+        w = begun[name] if head else blend * theirs[name] + (1 - blend) * begun[name]
+        apart = np.zeros_like(w) if head else w - theirs[name]
+        expected += 0.5 * (apart**2).sum() + decay / 2 * (w**2).sum()
+        slope = 0.0 if p.grad is None else array(p.grad)
+        assert np.allclose(slope, apart + decay * w, atol=1e-6), name
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    assert (expected > 0) == (blend < 1 or decay > 0)
+
+
 def areas(maps: np.ndarray, size: int) -> np.ndarray:
     """Means of whole blocks, down to ``size`` [N, C, size, size]."""
     n, c, side, _ = maps.shape
@@ -231,15 +269,32 @@ def areas(maps: np.ndarray, size: int) -> np.ndarray:
     return maps.reshape(n, c, size, step, size, step).mean((3, 5))
 
 
-def test_hints_are_regressed_onto_the_teachers_map(data: Data) -> None:
-    loss = loss_class("fitnet")(data.setting, teacher="first")
-    mine, theirs = array(data.student.features["large"]), areas(array(data.teacher.features["first"]), 4)
+def doubled(maps: np.ndarray) -> np.ndarray:
+    """Twice the size, bilinear: a new pixel's middle lies a quarter of an old one from the middle of
+    its own, towards the next, [N, C, 2 H, 2 W]."""
+    for axis in (2, 3):
+        size = maps.shape[axis]
+        places = np.clip((np.arange(2 * size) + 0.5) / 2 - 0.5, 0, size - 1)
+        before = np.floor(places).astype(int)
+        after = np.minimum(before + 1, size - 1)
+        share = (places - before).reshape([-1 if a == axis else 1 for a in range(4)])
+        maps = (1 - share) * maps.take(before, axis) + share * maps.take(after, axis)
+    return maps
+
+
+@pytest.mark.parametrize("which", ["first", "second", "third"])
+def test_hints_are_regressed_onto_the_teachers_map(data: Data, which: str) -> None:
+    """A teacher's map that is larger than the student's, as large, and smaller."""
+    loss = loss_class("fitnet")(data.setting, teacher=which)
+    mine, theirs = array(data.student.features["large"]), array(data.teacher.features[which])
+    theirs = areas(theirs, 4) if which == "first" else doubled(theirs) if which == "third" else theirs
     weight, bias = array(loss.regressor.weight)[:, :, 0, 0], array(loss.regressor.bias)
     predicted = np.einsum("oc,nchw->nohw", weight, mine) + bias[:, None, None]
     assert value(data, loss, "fitnet") == pytest.approx(np.mean((predicted - theirs) ** 2), rel=1e-5)
     loss(*data[:3], 0.0)["fitnet"].backward()
     slope = 2 * np.mean(predicted - theirs, axis=(0, 2, 3)) / predicted.shape[1]
     assert np.allclose(array(loss.regressor.bias.grad), slope, atol=1e-6)
+    map_gradient_agrees(data, loss, "fitnet", "large")
 
 
 def test_maps_are_paired_by_size_unless_named(data: Data) -> None:
@@ -254,16 +309,13 @@ def test_attention_compares_where_the_channels_are_strong(data: Data) -> None:
     looks = [unit((x**2).sum(1).reshape(N, -1)) for x in maps]
     expected = np.mean(np.sum((looks[0] - looks[1]) ** 2, axis=1))
     assert value(data, loss, "attention") == pytest.approx(expected, rel=1e-5)
-    start = data.student.features["small"].clone()
-    way = torch.randn(start.shape, generator=torch.Generator().manual_seed(4))
-    data.student.features["small"] = grown = start.clone().requires_grad_()
-    loss(*data[:3], 0.0)["attention"].backward()
-    ends = []
-    for sign in (1, -1):
-        data.student.features["small"] = start + sign * 1e-2 * way
-        ends.append(value(data, loss, "attention"))
-    assert grown.grad is not None
-    assert (ends[0] - ends[1]) / 2e-2 == pytest.approx((grown.grad * way).sum().item(), rel=2e-2)
+    map_gradient_agrees(data, loss, "attention", "small")
+    enlarged = loss_class("attention")(data.setting, student="large", teacher="third")
+    maps = array(data.student.features["large"]), doubled(array(data.teacher.features["third"]))
+    looks = [unit((x**2).sum(1).reshape(N, -1)) for x in maps]
+    expected = np.mean(np.sum((looks[0] - looks[1]) ** 2, axis=1))
+    assert value(data, enlarged, "attention") == pytest.approx(expected, rel=1e-5)
+    map_gradient_agrees(data, enlarged, "attention", "large")
 
 
 @pytest.mark.parametrize("name", ["fitnet", "attention"])

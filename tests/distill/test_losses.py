@@ -68,6 +68,7 @@ def test_cosine_by_pca_keeps_the_most_length(data) -> None:
     assert loss(student, teacher, example, 0.0)["cosine"].item() == pytest.approx(
         np.mean(1 - cosines), rel=1e-5
     )
+    gradient_agrees(loss, "cosine", student.embedding, teacher, example, 0.0)
     with pytest.raises(RecipeError, match="enlarge"):
         loss_class("cosine")(Setting(12, TEACHER, setting.classes, setting.sample), match="pca")
 
@@ -150,7 +151,7 @@ def test_margin_softmax(data, name: str, margin: float) -> None:
         ("ekd", {"fmrs": [0.1, 1.0]}, "between 0 and 1"),
         ("ekd", {"momentum": 0.0}, "momentum in"),
         ("l2_sp", {"alpha": -1.0}, "not negative"),
-        ("l2_sp", {}, "was started from another"),
+        ("l2_sp", {}, "needs the weights of another network"),
         ("prototypes", {"kind": "softmax"}, "neither arcface nor cosface"),
         ("adadistill", {"margin": -0.1}, "not negative"),
         ("fitnet", {"student": "stage9"}, r"no feature map 'stage9' \(it has: small, large\)"),

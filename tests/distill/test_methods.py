@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
+import onnx
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_run import TEACHER, recipe, run
 
 from facekd.distill import read_recipe
 from facekd.distill.run import training_crops
-from facekd.errors import RecipeError
+from facekd.errors import Misfit, RecipeError
+from facekd.export import export
+from facekd.models import build_model, to_planes
+from facekd.runtime import load_embedder
 from facekd.training import load_weights
 from facekd.training.data.views import EpochOrder
 
@@ -79,8 +86,60 @@ def test_a_student_started_from_a_larger_run_stays_near_it(place: Path) -> None:
     assert apart["stayed"] < 0.7 * apart["went"]
     assert "tensors begin as in large" in (place / "went" / "train.log").read_text()
     lost = recipe(place, losses=near)
-    with pytest.raises(RecipeError, match=r"needs a student that was started"):
+    with pytest.raises(RecipeError, match="needs the weights of another network"):
         run(place, "lost", lost)
+
+
+def test_a_student_that_began_at_random_is_pulled_to_the_weights_of_another(place: Path) -> None:
+    arcface = '[[loss]]\nname = "arcface"\n'
+    run(place, "other", recipe(place, teacher="", losses=arcface, n=("images = 96", "images = 16")))
+    theirs = load_weights(place / "other")
+    settings = "settings = { dim = 16, widths = [8, 8, 16, 16], depths = [0, 0, 0, 0] }"
+    start = (settings, f'{settings}\nstart = "other"\nstart_by = "equal"\nblend = 0.0')
+    changes = {"seed": ("seed = 3", "seed = 4"), "rate": ("[schedule]", "[schedule]\nrate = 1e-2")}
+    cosine = '[[loss]]\nname = "cosine"\n'
+    pull = cosine + '[[loss]]\nname = "l2_sp"\nsettings = { alpha = 100.0, beta = 0.0 }\n'
+    pulled = recipe(place, losses=pull, s=start, **changes)
+    plain = recipe(place, losses=cosine, **changes)
+    first, apart = {}, {}
+    for name, chosen in (("pulled", pulled), ("plain", plain)):
+        records = run(place, name, chosen, stop_after=6)
+        first[name] = next(r["cosine"] for r in records if "loss" in r)
+        run(place, name, chosen, resume=True)  # what it is pulled to is found again
+        weights = load_weights(place / name, "last")["stage3.0.0.weight"]
+        apart[name] = float((weights - theirs["stage3.0.0.weight"]).norm())
+    assert first["pulled"] == first["plain"]  # the same random start
+    assert apart["pulled"] < 0.7 * apart["plain"]
+    said = (place / "pulled" / "train.log").read_text()
+    assert "tensors of other are there to be pulled to, all begin afresh" in said
+    wide = ("widths = [8, 8, 16, 16]", "widths = [8, 8, 16, 24]")
+    with pytest.raises(Misfit, match=r"unequal shape .*stage4.0.0.weight is \[16, 16"):
+        run(place, "wide", recipe(place, losses=pull, s=start, w=wide))
+
+
+@pytest.mark.parametrize("match", ["linear", "mlp"])
+def test_the_projector_stays_behind_at_export(place: Path, match: str) -> None:
+    losses = f'[[loss]]\nname = "cosine"\nsettings = {{ match = "{match}" }}\n'
+    run(place, "run", recipe(place, losses=losses, n=("images = 96", "images = 16")))
+    left = load_file(place / "run" / "checkpoints" / "last" / "task.safetensors")
+    assert any(32 in value.shape for value in left.values())  # the teacher's size, learned along
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 7, 7, 3), np.uint8).repeat(16, 1).repeat(16, 2)
+    (place / "more" / "somebody").mkdir(parents=True)
+    for number, crop in enumerate(pixels):
+        cv2.imwrite(str(place / "more" / "somebody" / f"{number:02}.png"), crop[..., ::-1])
+    done = export(place / "run", data=[place / "more"])
+    assert done.card.embedding.dim == 16
+    shapes = [list(tensor.dims) for tensor in onnx.load(done.path).graph.initializer]
+    assert [16, 16] in shapes  # the head's
+    assert not any(32 in shape for shape in shapes)
+    student = build_model("plainres", dim=16, widths=[8, 8, 16, 16], depths=[0, 0, 0, 0]).eval()
+    student.load_state_dict(load_weights(place / "run"))
+    with torch.inference_mode():
+        rows = student(to_planes(pixels, student.input)).numpy()
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    found = load_embedder(done.path).embed(pixels)
+    assert found.shape == (64, 16)
+    np.testing.assert_allclose(found, rows, atol=1e-5)
 
 
 def test_batches_of_people_and_a_cap_from_a_recipe(place: Path) -> None:

@@ -58,11 +58,25 @@ def test_a_subnet_that_the_large_one_computes_is_found_again() -> None:
 def test_equal_shapes_are_taken_whole_or_blended() -> None:
     large, small = net([4, 4, 4, 4], [0, 0, 0, 0], 0), net([4, 4, 4, 4], [0, 0, 0, 0], 1)
     before = small.state_dict()["stage1.0.0.weight"].clone()
-    start_from(small, large.state_dict(), "equal", blend=0.25)
-    expected = 0.25 * large.state_dict()["stage1.0.0.weight"] + 0.75 * before
+    theirs = large.state_dict()["stage1.0.0.weight"].clone()
+    done = start_from(small, large.state_dict(), "equal", blend=0.25)
+    expected = 0.25 * theirs + 0.75 * before
     assert torch.allclose(small.state_dict()["stage1.0.0.weight"], expected, atol=1e-6)
+    large.state_dict()["stage1.0.0.weight"].zero_()
+    assert torch.equal(done.taken["stage1.0.0.weight"], theirs)  # kept as they were there
     with pytest.raises(UsageError, match="at most 1"):
         start_from(small, large.state_dict(), blend=1.5)
+
+
+def test_a_share_of_nothing_tells_the_weights_and_leaves_the_student() -> None:
+    large, small = net([9, 5, 8, 8], [0, 1, 2, 1], 0), net([5, 3, 8, 8], [0, 1, 1, 0], 1, dim=4)
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    done = start_from(small, large.state_dict(), blend=0.0)
+    assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+    start_from(small, large.state_dict())
+    filled = small.state_dict()
+    assert done.taken
+    assert all(torch.equal(value, filled[name]) for name, value in done.taken.items())
 
 
 def test_what_does_not_fit_is_named_with_its_sizes() -> None:

@@ -57,9 +57,10 @@ class Setting:
     teacher_maps: Maps = field(default_factory=dict)
     #: whose crops the sample is of, int64 [M]; -1: nobody known
     sample_labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    #: the student, and the names of its parameters that were taken from another network
+    #: the student, and by its own names the tensors that were taken from another network for it, as
+    #: they are there, whatever their share in its start
     network: nn.Module | None = None
-    started: frozenset[str] = frozenset()
+    started: Mapping[str, Tensor] = field(default_factory=dict)
     #: each sample crop's own share in its class's sum, float32 [M, D]; `None`: its row
     sample_own: Tensor | None = None
     #: the rows [C, D] of the teacher's own classifier as they are now, where it has one

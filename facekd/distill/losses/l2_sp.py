@@ -1,4 +1,4 @@
-"""Staying near the weights that the student was started from."""
+"""Staying near, or coming near, the weights of another network."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from facekd.models import Outputs, Targets
 
 @register_loss("l2_sp")
 class L2SP(Loss):
-    """``alpha / 2 |w - w_0|^2 + decay / 2 |w|^2`` over the parameters that `[student] start` filled,
-    plus ``beta / 2 |v|^2`` over the others (Li, Grandvalet, Davoine, "Explicit inductive bias for
-    transfer learning", ICML 2018, equation 3; ``decay`` is 0 there).
+    """``alpha / 2 |w - w_0|^2 + decay / 2 |w|^2`` over the parameters that `[student] start` knows,
+    plus ``beta / 2 |v|^2`` over the others, the head among them. ``w_0`` are the other network's
+    weights themselves, whatever their share in the student's start (``blend``). Units: a sum over
+    parameters, not a mean.
 
-    With ``start_by = "equal"``, ``alpha = 1`` and a ``decay`` it is the plain distance of weights,
-    ``|w_s - w_t|^2 / 2 + decay / 2 |w_s|^2``. A regulariser: it goes beside other losses. The
-    optimizer's own decay should then be 0.
+    With ``blend = 1`` they are the starting point, and this is L2-SP (Li, Grandvalet, Davoine,
+    "Explicit inductive bias for transfer learning with convolutional networks", ICML 2018,
+    equation 3; ``decay`` is 0 there). With ``start_by = "equal"``, ``alpha = 1`` and ``beta = decay``
+    it is the plain distance of weights, ``|w_s - w_t|^2 / 2 + decay / 2 |w_s|^2``, from any start; with
+    ``blend = 0`` from a random one. A regulariser: it goes beside other losses. The optimizer's own
+    decay should then be 0.
     """
 
     needs_teacher = False
@@ -30,12 +34,12 @@ class L2SP(Loss):
         if min(alpha, beta, decay) < 0 or alpha + beta + decay == 0:
             raise RecipeError("loss 'l2_sp': alpha, beta and decay are not negative, one is above zero")
         if setting.network is None or not setting.started:
-            raise RecipeError("loss 'l2_sp' needs a student that was started from another: [student] start")
+            raise RecipeError("loss 'l2_sp' needs the weights of another network: [student] start")
         self.alpha, self.beta, self.decay = alpha, beta, decay
         # plain tuples: the student's parameters are not this module's
-        named = dict(setting.network.named_parameters())
-        self._old = tuple((p, p.detach().clone()) for n, p in named.items() if n in setting.started)
-        self._new = tuple(p for n, p in named.items() if n not in setting.started)
+        named, known = dict(setting.network.named_parameters()), setting.started
+        self._old = tuple((p, known[n].to(p)) for n, p in named.items() if n in known)
+        self._new = tuple(p for n, p in named.items() if n not in known)
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
         total: Tensor = zero_like(student)

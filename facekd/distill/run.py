@@ -119,7 +119,7 @@ def run_recipe(
     started = time.perf_counter()
     images = fit(
         ready.task, ready.loader, ready.order, recipe.plan(chosen.precision), run,
-        fabric, resume, ready.judge, report.trained, stop_after,
+        fabric, recipe.seed, resume, ready.judge, report.trained, stop_after,
     )  # fmt: skip
     wait_for_all()
     seconds = time.perf_counter() - started
@@ -186,8 +186,6 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
         order = PeopleOrder(crops.labels, people, each, count, recipe.seed, recipe.mirror)
     share = max(1, schedule.batch // processes())
     loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, workers, threads)
-    # views are mixed by chance, each process's by its own
-    torch.manual_seed(recipe.seed + rank())
     return _Ready(task, len(crops), loader, order, judge, sight.teacher, label_seconds)
 
 

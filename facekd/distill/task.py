@@ -129,7 +129,7 @@ class DistillTask(nn.Module):
             if peer:
                 alone = self._terms(self._peer_parts, Sides(peer, None, example), progress)
                 terms |= {f"teacher {name}": value for name, value in alone.items()}
-        return StepResult(torch.stack(list(terms.values())).sum(), terms)
+        return StepResult(torch.stack(list(terms.values())).sum(), terms, outputs.embedding.detach())
 
     def _seen(self, network: FaceNet, batch: Batch, progress: float) -> Outputs:
         """What ``network`` says of a batch, in float32 whatever it computes in."""

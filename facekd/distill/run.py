@@ -33,6 +33,7 @@ from facekd.training import (
     make_fabric,
     processes,
     rank,
+    seen_by_all,
     share_processors,
     started_processes,
     wait_for_all,
@@ -91,7 +92,7 @@ def run_recipe(
 
     Of several processes, which `torchrun` starts, each works on its share of every batch, and the
     first alone speaks and writes. Raises the errors of the rooms it uses; `UsageError` where a
-    resumed run's recipe is another.
+    resumed run's recipe is another; `InputOutput` where a process does not see the run folder.
     """
     torch_device(device)  # said before anything is read or written
     missing = missing_files(recipe)
@@ -102,6 +103,7 @@ def run_recipe(
         report = SILENT
     first_decides(lambda: _begin(recipe, folder, force, resume))
     run = RunFolder(folder, writes=rank() == 0)
+    seen_by_all(f"the run folder {folder}", lambda: (_stated(folder), run.state("last")))
     report = replace(report, say=_also_noted(report.say, run))
     here = max(1, threads_available() // started_processes()[1])
     threads, workers = share_processors(device, here, threads, workers)
@@ -121,7 +123,7 @@ def run_recipe(
     started = time.perf_counter()
     images = fit(
         ready.task, ready.loader, ready.order, recipe.plan(chosen.precision), run,
-        fabric, resume, ready.judge, report.trained, stop_after,
+        fabric, recipe.seed, resume, ready.judge, report.trained, stop_after,
     )  # fmt: skip
     wait_for_all()
     seconds = time.perf_counter() - started
@@ -191,8 +193,6 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
         order = PeopleOrder(crops.labels, people, each, count, recipe.seed, recipe.mirror)
     share = max(1, schedule.batch // processes())
     loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, workers, threads)
-    # views are mixed by chance, each process's by its own
-    torch.manual_seed(recipe.seed + rank())
     return _Ready(task, len(crops), sight.classes.names, loader, order, judge, sight.teacher, label_seconds)
 
 
@@ -313,6 +313,12 @@ def _begin(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
         return
     RunFolder.create(folder, force)
     (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+
+
+def _stated(folder: Path) -> str | None:
+    """The text of a run folder's recipe; `None` where there is none."""
+    file = folder / "recipe.toml"
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: RunFolder) -> Card:

@@ -16,7 +16,7 @@ from facekd.distill.recipe import Recipe
 from facekd.distill.targets import TargetCache
 from facekd.distill.task import Ask, Own
 from facekd.models import Targets, Teacher
-from facekd.training import Augmentation, first_decides
+from facekd.training import Augmentation, first_decides, seen_by_all
 from facekd.training.data import Batch, CropSet
 
 #: the fewest crops of an identity that is used as a class in distillation
@@ -57,7 +57,8 @@ class Sight:
 def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
     """Load the teacher of ``recipe``, have it label what has no target yet, and sum up its classes.
 
-    Raises the errors of `load_teacher`, and `UsageError` for more clusters than crops.
+    Raises the errors of `load_teacher`, `UsageError` for more clusters than crops, and `InputOutput`
+    where a process does not see the targets.
     """
     nobody = torch.empty(0, dtype=torch.int64)
     if recipe.teacher is None or recipe.teacher.network:
@@ -73,6 +74,7 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
     if not numbers and _needs_first_view(recipe):
         numbers = range(1)
     first_decides(lambda: _fill(targets, numbers, asking, teacher.name))
+    seen_by_all(f"the teacher's targets in {targets.folder}", lambda: targets.missing(numbers))
     ask = _cached(targets, clean) if recipe.teacher.cached else _online(teacher)
     if not numbers:
         classes = _classes(crops, None, MIN_MEMBERS)

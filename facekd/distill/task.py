@@ -71,6 +71,13 @@ class Part:
         last = self.weight if self.final_weight is None else self.final_weight
         return self.weight + (last - self.weight) * (progress - self.begin) / (self.end - self.begin)
 
+    def terms(self, seen: Sides, progress: float) -> dict[str, Tensor]:
+        """The terms of the loss, not weighted; with several teachers named with the number of its own."""
+        if self.teacher is None:
+            return dict(self.loss(*seen, progress))
+        found = self.loss(*self.teacher.of(seen), progress)
+        return {f"{name} {self.teacher.number}": value for name, value in found.items()}
+
 
 class DistillTask(nn.Module):
     """``parts`` are weighted and summed; ``ask`` is `None` without a teacher.
@@ -81,9 +88,12 @@ class DistillTask(nn.Module):
     For the first ``start_share`` of the run the networks see their views reduced to ``start_size``
     pixels, which costs them a fraction of the work (progressive resizing); the teacher's targets
     are those of the whole views throughout. Views whose target has a cosine below ``gate`` to that
-    of their crop's view 0 are shown to no loss.
+    of their crop's view 0 are shown to no loss; where fewer than two of a batch are left (a relation
+    takes two) all terms are zero.
 
-    With several processes the losses that look across the batch are given the rows of all.
+    With several processes the losses that look across the batch are given the rows of all, and with
+    a gate, which leaves each another number of rows, so are the others. Those of feature maps, which
+    stay where they are, are weighted by what the gate left of each share.
     """
 
     def __init__(
@@ -129,7 +139,7 @@ class DistillTask(nn.Module):
             if peer:
                 alone = self._terms(self._peer_parts, Sides(peer, None, example), progress)
                 terms |= {f"teacher {name}": value for name, value in alone.items()}
-        return StepResult(torch.stack(list(terms.values())).sum(), terms)
+        return StepResult(torch.stack(list(terms.values())).sum(), terms, outputs.embedding.detach())
 
     def _seen(self, network: FaceNet, batch: Batch, progress: float) -> Outputs:
         """What ``network`` says of a batch, in float32 whatever it computes in."""
@@ -143,31 +153,64 @@ class DistillTask(nn.Module):
     def _terms(self, parts: Sequence[Part], sides: Sides, progress: float) -> dict[str, Tensor]:
         at_work = [(part.weight_at(progress), part) for part in parts]
         at_work = [(weight, part) for weight, part in at_work if weight > 0]
-        several = processes() > 1 and any(part.loss.whole_batch for _, part in at_work)
-        whole = self._passed(_of_all(sides) if several else sides)
-        shown = self._passed(sides) if several else whole
+        kept = self._kept(sides)
+        of_all = None if kept is None else gathered(kept)
+        across = [_looks_across(part.loss, kept is not None) for _, part in at_work]
+        shown = _passed(sides, kept)
+        whole = _passed(_of_all(sides), of_all) if processes() > 1 and any(across) else shown
         terms: dict[str, Tensor] = {}
-        for weight, part in at_work:
-            seen = whole if part.loss.whole_batch else shown
-            if len(seen.example.labels) == 0:
-                continue
-            seen, of = (part.teacher.of(seen), f" {part.teacher.number}") if part.teacher else (seen, "")
-            for name, value in part.loss(*seen, progress).items():
-                known = terms.get(name + of)
-                terms[name + of] = weight * value if known is None else known + weight * value
-        return terms or {"dropped": sides.outputs.embedding.sum() * 0.0}
+        for (weight, part), wide in zip(at_work, across, strict=True):
+            share = 1.0 if wide else _share_left(kept, of_all)
+            if share == 0 or (of_all is not None and of_all.sum() < 2):
+                found = _zeros(part, sides, progress)
+            else:
+                found = part.terms(whole if wide else shown, progress)
+            for name, value in found.items():
+                terms[name] = terms.get(name, 0.0) + weight * share * value
+        return terms
 
-    def _passed(self, sides: Sides) -> Sides:
-        """The rows that the gate lets through."""
-        outputs, targets, example = sides
-        if self._gate is None or targets is None:
-            return sides
-        kept = nn.functional.cosine_similarity(targets.embedding, example.own) >= self._gate
-        return Sides(
-            Outputs(outputs.embedding[kept], {name: m[kept] for name, m in outputs.features.items()}),
-            Targets(targets.embedding[kept], {name: m[kept] for name, m in targets.features.items()}),
-            Example(example.labels[kept], example.own[kept]),
-        )
+    def _kept(self, sides: Sides) -> Tensor | None:
+        """Which rows the gate lets through, bool [N]; `None` where there is no gate."""
+        if self._gate is None or sides.targets is None:
+            return None
+        return nn.functional.cosine_similarity(sides.targets.embedding, sides.example.own) >= self._gate
+
+
+def _looks_across(loss: Loss, gated: bool) -> bool:
+    """Whether a loss is given the rows of all processes: with a gate the mean of their means is not
+    that of the batch."""
+    return loss.whole_batch or (gated and not loss.needs_features)
+
+
+def _share_left(kept: Tensor | None, of_all: Tensor | None) -> float:
+    """By what a mean over the rows ``kept`` here is multiplied, so that the mean over the processes is
+    one over the rows kept ``of_all``."""
+    if kept is None or of_all is None:
+        return 1.0
+    return float(kept.sum() * processes() / of_all.sum().clamp(min=1))
+
+
+def _zeros(part: Part, sides: Sides, progress: float) -> dict[str, Tensor]:
+    """A zero for each term of a loss that has nothing to look at: every process has the same terms.
+    Their names it says of rows from which it does not learn."""
+    learns = part.loss.training
+    part.loss.eval()
+    with torch.no_grad():
+        named = part.terms(sides, progress)
+    part.loss.train(learns)
+    return dict.fromkeys(named, sides.outputs.embedding.sum() * 0.0)
+
+
+def _passed(sides: Sides, kept: Tensor | None) -> Sides:
+    """The rows ``kept``, or all."""
+    outputs, targets, example = sides
+    if kept is None or targets is None:
+        return sides
+    return Sides(
+        Outputs(outputs.embedding[kept], {name: m[kept] for name, m in outputs.features.items()}),
+        Targets(targets.embedding[kept], {name: m[kept] for name, m in targets.features.items()}),
+        Example(example.labels[kept], example.own[kept]),
+    )
 
 
 def _as_targets(peer: Outputs) -> Targets:

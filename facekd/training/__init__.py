@@ -11,6 +11,7 @@ from facekd.training.processes import (
     make_fabric,
     processes,
     rank,
+    seen_by_all,
     started_processes,
     wait_for_all,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "make_fabric",
     "processes",
     "rank",
+    "seen_by_all",
     "share_processors",
     "started_processes",
     "wait_for_all",

@@ -17,11 +17,15 @@ from torch import Tensor, nn
 from facekd.errors import FacekdError, UsageError
 from facekd.training.average import running_mean
 from facekd.training.checkpoint import Checkpoint, RunFolder
-from facekd.training.data import Batch, ViewLoader
+from facekd.training.data import Batch, CropSet, ViewLoader
 from facekd.training.data.views import Order, View
+from facekd.training.draws import seed_draws
 from facekd.training.precision import Precision
 from facekd.training.processes import make_fabric, processes, rank
 from facekd.training.schedule import OptimizerName, Shape, make_optimizers, rate_at
+
+#: how many crops an error names
+_NAMED = 4
 
 #: scores a network on held-out identities; higher is better
 Judge = Callable[[nn.Module], float]
@@ -29,10 +33,12 @@ Judge = Callable[[nn.Module], float]
 
 class StepResult(NamedTuple):
     """``loss`` is what is minimised; ``terms`` are its named parts, which add up to it and are
-    only logged, with their shares in the gradient."""
+    only logged, with their shares in the gradient. ``embeddings`` [N, D] are the student's of the
+    batch, without gradients."""
 
     loss: Tensor
     terms: dict[str, Tensor]
+    embeddings: Tensor
 
 
 class Task(Protocol):
@@ -83,7 +89,7 @@ class Progress:
 
 
 class Diverged(FacekdError):
-    """The loss is no longer a number."""
+    """The loss, its gradient or an embedding is no longer a number."""
 
 
 def fit(
@@ -93,6 +99,7 @@ def fit(
     plan: Plan,
     run: RunFolder,
     fabric: Any = None,
+    seed: int = 0,
     resume: bool = False,
     judge: Judge | None = None,
     tell: Callable[[Progress], None] | None = None,
@@ -101,11 +108,13 @@ def fit(
     """Train ``task`` by ``plan`` and leave checkpoints in ``run``; return the images seen.
 
     ``fabric`` is that of `make_fabric` (one process on the CPU where none is given); with several
-    processes each works on its share of every batch, ``loader``'s batches being that large.
+    processes each works on its share of every batch, ``loader``'s batches being that large. What a
+    step draws follows from ``seed``, the step and the process (`seed_draws`).
     ``judge`` scores the student on held-out identities at every checkpoint; ``stop_after`` ends
     the call after so many steps, as a kill would.
 
-    Raises `Diverged`, or `UsageError` for a plan without a step, or whose batch cannot be shared.
+    Raises `Diverged` before a step by what is no number, or `UsageError` for a plan without a step, or
+    whose batch cannot be shared.
     """
     if plan.steps < 1:
         raise UsageError(f"{plan.images} images in batches of {plan.batch} make no step")
@@ -113,7 +122,7 @@ def fit(
     task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learning: Any = task
     optimizers = make_optimizers(task, learning.networks, plan.optimizer, plan.rate, plan.decay)
-    clipped = [p for p in task.parameters() if p.requires_grad and id(p) not in _sparse(optimizers)]
+    learned = [p for p in task.parameters() if p.requires_grad]
     module, *wrapped = fabric.setup(task, *optimizers)
     module.mark_forward_method("step")
     state = _State(learning, optimizers, plan)
@@ -124,16 +133,19 @@ def fit(
     task.train()
     for step, batch in enumerate(loader.batches(_own_views(order, plan, first)), start=first + 1):
         progress = (step - 1) / plan.steps
+        seed_draws(seed, step, rank())
         for optimizer in wrapped:
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate * rate_at(progress, plan.warmup, plan.shape)
         with torch.autocast(fabric.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
             result: StepResult = module.step(_to(batch, fabric.device), progress)
-        loss = _number(result.loss, step, batch)
-        if len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0):
-            run.log({"step": step, "gradient_share": gradient_shares(result.terms, state.student)})
+        shared = len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0)
+        shares = gradient_shares(result.terms, state.student) if shared else {}
         fabric.backward(result.loss)
-        norm = nn.utils.clip_grad_norm_(clipped, plan.clip, foreach=True) if plan.clip else None
+        norm = _clip(learned, plan.clip)
+        loss = _number(result, norm, step, batch, loader.crops)
+        if shares:
+            run.log({"step": step, "gradient_share": shares})
         for optimizer in wrapped:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -152,10 +164,19 @@ def fit(
     return plan.steps * plan.batch
 
 
-def _sparse(optimizers: list[torch.optim.Optimizer]) -> set[int]:
-    """The parameters whose gradients are of a few rows: no clipping reaches them."""
-    sparse = [o for o in optimizers if isinstance(o, torch.optim.SparseAdam)]
-    return {id(p) for o in sparse for group in o.param_groups for p in group["params"]}
+def _clip(learned: list[nn.Parameter], most: float) -> Tensor:
+    """The norm of the gradient, which is first made at most ``most`` long (0: left alone).
+
+    Gradients of a few rows are not clipped and not counted, unless they are no numbers.
+    """
+    dense = [p for p in learned if p.grad is not None and not p.grad.is_sparse]
+    norm = nn.utils.get_total_norm([p.grad for p in dense if p.grad is not None], foreach=True)
+    if most:
+        nn.utils.clip_grads_with_norm_(dense, most, norm, foreach=True)
+    for p in learned:
+        if p.grad is not None and p.grad.is_sparse:
+            norm = norm + 0 * p.grad.coalesce().values().norm()  # a zero, or none
+    return norm
 
 
 def _own_views(order: Order, plan: Plan, first: int) -> Iterator[View]:
@@ -168,15 +189,26 @@ def _own_views(order: Order, plan: Plan, first: int) -> Iterator[View]:
         yield from (order.at(position) for position in range(start, start + share))
 
 
-def _number(loss: Tensor, step: int, batch: Batch) -> float:
-    """The loss as a number; `Diverged` where it is none."""
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise Diverged(
-            f"the loss is {value} at step {step} (crops {batch.crops[:8].tolist()} ...)",
-            "Lower the learning rate, or start again from the last checkpoint with --resume.",
-        )
-    return value
+def _number(result: StepResult, norm: Tensor, step: int, batch: Batch, crops: CropSet) -> float:
+    """The loss as a number; `Diverged` where it, or the ``norm`` of its gradient, is none."""
+    loss, length = torch.stack([result.loss.detach().double(), norm.double()]).tolist()
+    if math.isfinite(loss) and math.isfinite(length):
+        return float(loss)
+    what = f"the norm of the gradient is {length}" if math.isfinite(loss) else f"the loss is {loss}"
+    raise Diverged(
+        f"{what} at step {step} ({_at_fault(result, batch, crops)})",
+        "Start a new run with a lower learning rate; --resume goes on from the last checkpoint with the "
+        "same one.",
+    )
+
+
+def _at_fault(result: StepResult, batch: Batch, crops: CropSet) -> str:
+    """How many crops have embeddings that are no numbers, and some of their names; of the whole batch
+    where all or none have."""
+    lost = ~result.embeddings.isfinite().all(1)
+    found = (batch.crops[lost.to(batch.crops.device)] if lost.any() else batch.crops).tolist()
+    named = ", ".join(crops.called(index) for index in found[:_NAMED])
+    return f"{len(found)} crops: {named}" + (", ..." if len(found) > _NAMED else "")
 
 
 def gradient_shares(terms: dict[str, Tensor], network: nn.Module) -> dict[str, float]:
@@ -214,7 +246,7 @@ def _log(
     step: int,
     plan: Plan,
     result: StepResult,
-    norm: Tensor | None,
+    norm: Tensor,
     optimizer: Any,
     clock: _Clock,
     fabric: Any,
@@ -227,8 +259,7 @@ def _log(
     record: dict[str, Any] = {"step": step, "images": step * plan.batch}
     record |= dict(zip(parts, values.tolist(), strict=True))
     record |= {"rate": optimizer.param_groups[0]["lr"], "images_per_second": round(clock.rate(), 1)}
-    if norm is not None:
-        record["gradient_norm"] = float(norm)
+    record["gradient_norm"] = float(norm)
     run.log(record | {"seconds": round(clock.seconds, 1)})
 
 
@@ -268,7 +299,6 @@ class _State:
             {name: value for name, value in whole.items() if not name.startswith("student.")},
             {
                 "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
-                "rng": torch.get_rng_state(),
                 "student": self.student.state_dict() if self._mean else None,
                 "averaged": int(self._mean.n_averaged) if self._mean else 0,
             },
@@ -292,7 +322,6 @@ class _State:
             self._mean.n_averaged.fill_(others["averaged"])
         for optimizer, state in zip(self._optimizers, others["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        torch.set_rng_state(others["rng"])
         run.cut_metrics(saved.state["step"])
         best = saved.state["best"]
         self._best = -math.inf if best is None else float(best)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import atexit
 import datetime
 import os
+import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from facekd.errors import UsageError
+from facekd.errors import InputOutput, UsageError
 from facekd.models import torch_device
 
 T = TypeVar("T")
@@ -99,6 +100,21 @@ def first_decides(ask: Callable[[], T]) -> T:
     if answer[1] is not None:
         raise answer[1]
     return answer[0]  # type: ignore[no-any-return]
+
+
+def seen_by_all(what: str, look: Callable[[], object]) -> None:
+    """Raise `InputOutput`, in every process, where ``look`` at ``what`` on disk gives one of them
+    another answer than the first."""
+    if not _joined():
+        return
+    found: list[Any] = [None] * processes()
+    torch.distributed.all_gather_object(found, (socket.gethostname(), look()))
+    for number, (host, seen) in enumerate(found):
+        if seen != found[0][1]:
+            raise InputOutput(
+                f"process {number}, on {host}, does not see {what} as the first process left it",
+                "Several nodes need one disk, which all of them see under the same path.",
+            )
 
 
 def gathered(rows: Tensor) -> Tensor:

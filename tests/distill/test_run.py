@@ -75,6 +75,16 @@ def test_a_resumed_run_is_the_uninterrupted_one(place: Path, targets: str) -> No
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_a_resumed_run_compares_with_the_same_classes(place: Path) -> None:
+    some = '[[loss]]\nname = "arcface"\nsettings = { sample = 0.75 }\n'  # three of four
+    small = {"b": ("batch = 8", "batch = 2"), "n": ("images = 96", "images = 24")}
+    chosen = recipe(place, "", some, look=("evaluations = 3", "evaluations = 12"), **small)
+    whole = run(place, "whole", chosen)
+    run(place, "cut", chosen, stop_after=5)
+    torch.rand(7)
+    assert losses_of(run(place, "cut", chosen, resume=True)) == losses_of(whole)
+
+
 def test_a_changed_recipe_is_noticed(place: Path) -> None:
     run(place, "run", recipe(place), stop_after=4)
     with pytest.raises(UsageError, match="another recipe: seed, schedule changed"):

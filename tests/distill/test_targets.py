@@ -168,11 +168,47 @@ def test_views_that_moved_too_far_teach_nothing(place: Path) -> None:
     task = DistillTask(Still(), [Part(loss)], lambda b: Targets(moved), lambda crops: own[crops], gate=gate)
     direction = torch.ones(32) / 32**0.5
     expected = (1 - torch.nn.functional.normalize(moved[kept], dim=1) @ direction).mean()
-    assert task.step(batch, 0.0).loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    result = task.step(batch, 0.0)
+    assert result.loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert torch.equal(result.embeddings, torch.ones(16, 32))  # of all views, shown to a loss or not
+    assert not result.embeddings.requires_grad
     closed = DistillTask(Still(), [Part(loss)], lambda b: Targets(-own), lambda crops: own[crops], gate=gate)
     result = closed.step(batch, 0.0)
     result.loss.backward()
     assert closed.student.weight.grad.abs().sum() == 0
+    assert {name: value.item() for name, value in result.terms.items()} == {"cosine": 0}
+
+
+def test_a_gate_that_leaves_too_little_leaves_losses_as_they_were() -> None:
+    rows = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)))
+    classes = Classes(torch.tensor([0, 1, -1]), rows[:2], torch.tensor([3, 3]))
+    parts = [Part(loss_class(name)(Setting(8, 8, classes, rows))) for name in ("adadistill", "ekd", "rkd")]
+    kept = torch.tensor([False, True, False, False, False, False])
+
+    class Same(torch.nn.Module):
+        input = InputSpec()
+
+        def outputs(self, planes: torch.Tensor, features: bool = False) -> Outputs:
+            return Outputs(rows.clone().requires_grad_())
+
+    views = torch.zeros(6, 16, 16, 3, dtype=torch.uint8)
+    zeros = torch.zeros(6, dtype=torch.int64)
+    batch = Batch(views, torch.arange(6), zeros, zeros > 0, torch.arange(6) % 2)
+    for left in (kept, kept & False):
+        own = torch.where(left[:, None], rows, -rows)
+        task = DistillTask(
+            Same(), parts, lambda b: Targets(rows), lambda crops, own=own: own[crops], gate=0.5
+        )
+        result = task.step(batch, 0.0)
+        assert list(result.terms) == ["adadistill", "ekd", "rkd_distance", "rkd_angle"]
+        assert all(value.item() == 0 for value in result.terms.values())
+        assert all(part.loss.training for part in parts)
+        assert parts[0].loss.centres.abs().sum() == 0
+        assert parts[1].loss.mine.isnan().all()
+    opened = DistillTask(Same(), parts, lambda b: Targets(rows), lambda crops: rows[crops], gate=0.5)
+    opened.step(batch, 0.0)
+    assert parts[0].loss.centres.abs().sum() > 0
+    assert not parts[1].loss.mine.isnan().any()
 
 
 def test_clusters_of_unlabelled_crops_serve_logit_losses(place: Path) -> None:

@@ -1,9 +1,10 @@
 """Runs the recipes of a folder, one after the other: alone, or as one of `torchrun`'s processes.
 
-    python shared_steps.py FOLDER NAME
-    python -m torch.distributed.run --nproc-per-node 2 shared_steps.py FOLDER NAME
+    python shared_steps.py FOLDER NAME [STEPS | resume]
+    python -m torch.distributed.run --nproc-per-node 2 shared_steps.py FOLDER NAME [STEPS | resume]
 
-Each ``*.toml`` of FOLDER is trained into ``FOLDER/NAME/STEM``.
+Each ``*.toml`` of FOLDER is trained into ``FOLDER/NAME/STEM``: whole, for STEPS steps only, or on
+from there.
 """
 
 from __future__ import annotations
@@ -32,12 +33,16 @@ def frozen(dim: int, widths: list[int], depths: list[int]) -> FaceNet:
     return net
 
 
-def main(folder: Path, name: str) -> None:
+def main(folder: Path, name: str, part: str = "") -> None:
     torch.set_num_threads(1)
+    steps, resume = int(part) if part.isdecimal() else None, part == "resume"
     for recipe in sorted(folder.glob("*.toml")):
         place = folder / name / recipe.stem
-        run_recipe(read_recipe(recipe), place, QUIET, cache=folder / "cache", threads=1, workers=0)
+        run_recipe(
+            read_recipe(recipe), place, QUIET,
+            cache=folder / "cache", threads=1, workers=0, resume=resume, stop_after=steps,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

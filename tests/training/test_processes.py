@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from small_run import TEACHER, make_place, recipe
+from small_run import TEACHER, losses_of, make_place, recipe, run
 
 from facekd.models import build_model
 from facekd.training import RunFolder, load_weights
+from facekd.training.draws import seed_draws
 
 HERE = Path(__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -65,6 +68,79 @@ def steps_agree(place: Path, name: str, start: torch.Tensor) -> None:
 def weights(state: dict[str, torch.Tensor]) -> torch.Tensor:
     """All numbers that a step moves, in one row."""
     return torch.cat([state[k].flatten().double() for k in sorted(state) if k.endswith(("weight", "bias"))])
+
+
+def test_two_resumed_processes_draw_what_they_would_have_drawn(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    online = TEACHER + 'targets = "online"\n'
+    chosen = recipe(
+        place,
+        online,
+        losses='[[loss]]\nname = "cosine"\n',
+        mixed=("[schedule]", "[mixing]\np_mixup = 0.5\np_cutmix = 0.4\n[schedule]"),
+        look=("evaluations = 3", "evaluations = 12"),
+    )
+    script = [*TORCHRUN, str(HERE / "shared_steps.py"), str(place)]
+    for part in (["whole"], ["cut", "5"], ["cut", "resume"]):
+        done = started([*script, *part], place)
+        assert done.returncode == 0, done.stderr
+        if part[-1] == "5":
+            assert RunFolder(place / "cut" / "recipe").load().state["step"] == 5
+    whole, cut = (losses_of(RunFolder(place / name / "recipe").metrics()) for name in ("whole", "cut"))
+    assert [step for step, _ in whole] == list(range(1, 13)) == [k + 1 for k in range(chosen.schedule.steps)]
+    assert cut == whole
+
+
+def test_what_a_step_draws_is_its_own() -> None:
+    def drawn(*given: int) -> list[float]:
+        torch.rand(3)  # whatever was drawn before
+        seed_draws(*given)
+        return torch.rand(4).tolist()
+
+    first = drawn(3, 7, 0)
+    assert drawn(3, 7, 0) == first
+    others = [drawn(3, 7, 1), drawn(3, 8, 0), drawn(4, 7, 0), drawn(7, 3, 0)]
+    assert all(set(first).isdisjoint(other) for other in others)
+
+
+def test_two_processes_behind_a_gate_step_as_one(tmp_path: Path) -> None:
+    script = str(HERE / "gated_steps.py")
+    for command, name in (([sys.executable], "one.pt"), (TORCHRUN, "two.pt")):
+        done = started([*command, script, str(tmp_path / name)], tmp_path)
+        assert done.returncode == 0, done.stderr
+    one, two = (torch.load(tmp_path / name) for name in ("one.pt", "two.pt"))
+    assert one.keys() == two.keys()
+    for case, expected in one.items():
+        found = two[case]
+        assert found["names"] == expected["names"] * 2, case
+        assert found["terms"] == pytest.approx(expected["terms"], rel=1e-4, abs=1e-6), case
+        for kind in ("gradients", "buffers"):
+            for key, value in expected[kind].items():
+                assert torch.allclose(found[kind][key], value, rtol=1e-3, atol=1e-6), (case, key)
+        moved = sum(float(g.norm()) for g in expected["gradients"].values())
+        assert (moved == 0) == case.startswith(("one view", "none")), case
+        # each term by its own name, whatever the gate left
+        assert expected["names"] == one["all" + case[case.index(":") :]]["names"], case
+    for name in ("cosine", "fitnet"):
+        apart = {k: v["terms"][name] for k, v in one.items() if k.endswith(f": {name}")}
+        assert len(set(apart.values())) == len(apart) - 1  # but for one view and none, which are both 0
+
+
+def test_processes_that_see_other_disks_all_say_so(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    chosen = recipe(place)
+    run(place, "own-0", chosen, stop_after=9)
+    run(place, "own-1", chosen, stop_after=4)
+    shutil.rmtree(place / "cache")
+    done = started([*TORCHRUN, str(HERE / "nodes_apart.py"), str(place)], place)
+    assert done.returncode == 0, done.stderr
+    for name, what in (("fresh", "run folder"), ("older", "run folder"), ("targets", "teacher's targets in")):
+        for number in (0, 1):
+            told = (place / f"{name}-{number}.txt").read_text()
+            assert re.search(rf"process 1, on \S+, does not see the {what} ", told), told
+            assert "need one disk" in told
+    assert not (place / "run").exists()  # it never began
+    assert RunFolder(place / "own-0").load().state["step"] == 8  # and nothing went on
 
 
 def test_torchrun_needs_no_other_recipe_and_one_process_speaks(tmp_path: Path) -> None:

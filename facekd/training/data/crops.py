@@ -57,6 +57,10 @@ class CropSet:
             )
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
+    def called(self, index: int) -> str:
+        """Crop ``index`` as ``pack/crop``, which is how a list of crops to leave out names it."""
+        return f"{_pack(self.sources[self.where[index]])}/{self.names[index]}"
+
     @property
     def digest(self) -> str:
         """SHA-256 of which crops there are, in order (names and packs' names, not pixels)."""
@@ -138,11 +142,11 @@ def open_crops(
     people: dict[str, int] = {}
     labels: list[int] = []
     for number, source in enumerate(sources):
-        stem = source.path.name.removesuffix(".zip")
+        pack = _pack(source)
         for name in source.names():
             person = identity_of(name) if number < len(labelled) else None
             merged = _root(person, same) if person else None
-            full = f"{stem}/{name}"
+            full = f"{pack}/{name}"
             if full in unwanted or person in unwanted or merged in unwanted:
                 continue
             use_label = merged is not None and full not in doubtful
@@ -168,6 +172,10 @@ def open_identities(labelled: Sequence[Path], wanted: Iterable[str], merge: Path
 def read_list(path: Path) -> list[str]:
     """The lines of a list file, without blanks."""
     return _lines(path)
+
+
+def _pack(source: Source) -> str:
+    return source.path.name.removesuffix(".zip")
 
 
 def _root(label: str, same: dict[str, str]) -> str:

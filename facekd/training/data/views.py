@@ -158,6 +158,7 @@ class ViewLoader:
         workers: int = 1,
         threads: int = 1,
     ) -> None:
+        self.crops = crops
         self._data = _Views(crops, augmentation, seed, 1 if workers else threads)
         self._batch, self._workers = batch, workers
         self._labels = torch.from_numpy(crops.labels)

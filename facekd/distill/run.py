@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
+from facekd.distill.changes import told_changes
 from facekd.distill.parts import learning_teacher, parts_of, parts_of_teacher
 from facekd.distill.paths import require_files
 from facekd.distill.recipe import LossTable, Recipe, read_recipe
@@ -288,11 +289,10 @@ def _begin(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
     """Make the run folder, or see that the one to go on with was begun with the same recipe."""
     if resume:
         RunFolder.open(folder)
-        before = read_recipe(folder / "recipe.toml")
-        changed = [k for k in Recipe.model_fields if getattr(before, k) != getattr(recipe, k)]
-        if changed:
+        changes = told_changes(read_recipe(folder / "recipe.toml"), recipe)
+        if changes:
             raise UsageError(
-                f"{folder} was begun with another recipe: {', '.join(changed)} changed",
+                f"{folder} was begun with another recipe: {changes}",
                 "Resume with the run's own recipe.toml, or start a new run.",
             )
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from small_run import TEACHER, recipe
 
 from facekd.cli.main import main
+from facekd.distill.changes import told_changes
 from facekd.distill.losses import loss_class, loss_names
 from facekd.distill.paths import Missing, missing_files
 from facekd.distill.recipe import check_recipe, read_recipe
@@ -223,6 +225,38 @@ def test_files_that_are_not_there(place: Path, capsys: pytest.CaptureFixture[str
     file.write_text(text.replace('["crops"]', '["nowhere"]'))
     with pytest.raises(UsageError, match="crops that are not there"):
         measured_crops([file], None)
+
+
+def test_what_changed_is_named_a_handful_and_the_rest_counted(place: Path) -> None:
+    before = recipe(place)
+    assert told_changes(before, recipe(place)) is None
+    raw = before.model_dump(mode="json")
+    more = copy.deepcopy(raw)
+    more["loss"] = [{**raw["loss"][0], "weight": 2.0}, raw["loss"][1], {"name": "sp"}]
+    more["student"]["settings"] = NET | {"dim": 8}
+    said = told_changes(before, check_recipe(more, "mine"))
+    assert said is not None
+    first, second, third = said.split(", ", 2)
+    assert (first, second) == ("student.settings.dim 16 -> 8", "loss 1.weight 1.0 -> 2.0")
+    assert third.startswith('loss 3 none -> {"name": "sp", ')
+    raw["teacher"] = None
+    raw["loss"] = ARCFACE
+    assert (told_changes(before, check_recipe(raw, "mine")) or "").startswith('teacher {"models": [')
+    raw = before.model_dump(mode="json")
+    raw["schedule"] |= {
+        "images": 8,
+        "batch": 4,
+        "rate": 1.0,
+        "decay": 0.1,
+        "warmup": 0.5,
+        "clip": 1.0,
+        "ema": 0.9,
+    }
+    said = told_changes(before, check_recipe(raw, "mine"))
+    assert said == (
+        "schedule.images 96 -> 8, schedule.batch 8 -> 4, schedule.rate 0.002 -> 1.0, "
+        "schedule.decay 0.05 -> 0.1, schedule.warmup 0.05 -> 0.5 and 2 more"
+    )
 
 
 def test_a_teacher_that_is_there_passes(place: Path) -> None:

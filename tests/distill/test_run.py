@@ -77,10 +77,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(place: Path, targets: str) -> No
 
 def test_a_changed_recipe_is_noticed(place: Path) -> None:
     run(place, "run", recipe(place), stop_after=4)
-    with pytest.raises(UsageError, match="another recipe: seed, schedule changed"):
-        run(
-            place, "run", recipe(place, a=("seed = 3", "seed = 4"), b=("batch = 8", "batch = 4")), resume=True
-        )
+    other = recipe(place, a=("seed = 3", "seed = 4"), b=("batch = 8", "batch = 4"))
+    with pytest.raises(
+        UsageError, match=r"another recipe: seed 3 -> 4, schedule.batch 8 -> 4\n.*own recipe.toml"
+    ):
+        run(place, "run", other, resume=True)
     with pytest.raises(UsageError, match="exists already"):
         run(place, "run", recipe(place))
     run(place, "run", recipe(place), force=True, stop_after=1)

@@ -80,13 +80,11 @@ def copy_recipe(name: str, target: Path) -> None:
 @click.argument("recipe", type=EXISTING_FILE)
 def check_recipe(recipe: Path) -> None:
     """Check RECIPE: all its faults at once, and the files that it names and that are not there."""
-    from facekd.distill.recipe import missing_files, read_recipe
-    from facekd.errors import InputOutput
+    from facekd.distill.paths import require_files
+    from facekd.distill.recipe import read_recipe
 
     read = read_recipe(recipe)
-    missing = missing_files(read)
-    if missing:
-        raise InputOutput(f"{recipe} names what is not there: {', '.join(missing)}")
+    require_files(read, str(recipe))
     losses = ", ".join(f"{table.weight:g} {table.name}" for table in read.loss)
     teacher = "none"
     if read.teacher:

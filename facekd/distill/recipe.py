@@ -10,15 +10,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from facekd.distill.losses import Loss, check_settings, loss_class
+from facekd.distill.losses import Loss, Setting, loss_class, unfit_settings
+from facekd.distill.paths import missing_in, resolved
+from facekd.distill.rehearsal import Networks, learners_setting, rehearse_loss, rehearse_network
 from facekd.errors import FacekdError, InputOutput, RecipeError
-from facekd.models import check_model
+from facekd.models import Rehearsed
+from facekd.models.teachers import named_file
 from facekd.training import Augmentation, Mixing, Plan, Precision
 from facekd.training.schedule import OptimizerName, Shape
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Data(_Table):
@@ -202,7 +205,8 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe in ``path``, its paths made absolute.
 
     Raises `InputOutput` where it cannot be read and `RecipeError`, which lists every fault, where
-    it does not say what it must.
+    it does not say what it must. Files that are not there are listed with them; they alone are
+    no fault, for a recipe may be written for another machine (see `require_files`).
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -210,18 +214,22 @@ def read_recipe(path: Path) -> Recipe:
         raise InputOutput(f"{path}: cannot be read ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
-    recipe = check_recipe(raw, str(path))
-    return _resolved(recipe, path.parent.resolve())
+    base = path.parent.resolve()
+    return resolved(check_recipe(raw, str(path), base), base)
 
 
-def check_recipe(raw: dict[str, Any], origin: str) -> Recipe:
-    """A recipe from a parsed document; `RecipeError` lists all its faults at once."""
-    faults = _faults_across(raw)  # apart, since pydantic looks no further where a field is wrong
+def check_recipe(raw: dict[str, Any], origin: str, base: Path = Path()) -> Recipe:
+    """A recipe from a parsed document whose paths begin at ``base``; `RecipeError` lists all its faults
+    at once, and the files that are not there."""
+    faults, document = [], raw
     try:
         recipe = Recipe.model_validate(raw, context={"checked": True})
+        document = recipe.model_dump()
     except ValidationError as error:
-        faults = [_fault(fault) for fault in error.errors()] + faults
+        faults = [_fault(fault) for fault in error.errors()]
+    faults += _faults_across(document)  # apart, since pydantic looks no further where a field is wrong
     if faults:
+        faults += map(str, missing_in(raw, base))
         raise RecipeError(f"{origin}: {len(faults)} fault(s)\n  " + "\n  ".join(faults))
     return recipe
 
@@ -234,7 +242,8 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
         faults.append("data: name at least one folder or pack in labelled or unlabelled")
     if data.get("heldout") and not data.get("labelled"):
         faults.append("data.heldout: its identities must be in labelled data")
-    faults += _faults_of_network("student", _table(raw.get("student")).get("name"), raw.get("student"))
+    networks, told = _networks(raw)
+    faults += told + _faults_of_schedule(_table(raw.get("schedule")), networks)
     faults += _faults_of_views(raw, teacher) + _faults_of_teacher(teacher)
     sampling, batch = _table(raw.get("sampling")), _table(raw.get("schedule")).get("batch", 128)
     people, crops = sampling.get("people", 0), sampling.get("crops", 4)
@@ -245,8 +254,36 @@ def _faults_across(raw: dict[str, Any]) -> list[str]:
     labels = bool(data.get("labelled") or _table(raw.get("pseudo")).get("clusters"))
     losses = _entries(raw.get("loss"))
     for entry in losses:
-        faults += _faults_of_loss(entry, teacher, labels)
+        faults += _faults_of_loss(entry, teacher, labels, networks)
     return faults + _faults_of_stages(losses)
+
+
+def _networks(raw: dict[str, Any]) -> tuple[Networks, list[str]]:
+    """The networks of a document, and what is wrong with them."""
+    student, teacher = _table(raw.get("student")), _table(raw.get("teacher"))
+    mine, faults = _network("student", student.get("name", Student().name), student)
+    peer, told = _network("teacher", teacher.get("network"), teacher)
+    models = [model for model in _listed(teacher.get("models")) if isinstance(model, str)]
+    return Networks(mine, peer, models, student.get("start") is not None), faults + told
+
+
+def _network(whose: str, name: Any, table: dict[str, Any]) -> tuple[Rehearsed | None, list[str]]:
+    if not isinstance(name, str):
+        return None, []  # pydantic says so
+    return rehearse_network(whose, name, _table(table.get("settings")))
+
+
+def _faults_of_schedule(schedule: dict[str, Any], networks: Networks) -> list[str]:
+    """Whether there is a step, and whether the networks see views as small as are wanted."""
+    faults = []
+    images, batch = schedule.get("images"), schedule.get("batch", 128)
+    if isinstance(images, int) and isinstance(batch, int) and 0 < images < batch:
+        faults.append(f"schedule: {images} images in batches of {batch} make no step")
+    for whose, found in (("student", networks.student), ("teacher.network", networks.peer)):
+        if schedule.get("start_size") is not None and found and not found.network.any_size:
+            size = found.network.input.size
+            faults.append(f"schedule.start_size: the {whose} takes {size} pixels only: leave start_size out")
+    return faults
 
 
 def _faults_of_views(raw: dict[str, Any], teacher: Any) -> list[str]:
@@ -280,9 +317,12 @@ def _faults_of_teacher(teacher: Any) -> list[str]:
         faults.append("teacher.gate: view 0 of a teacher that learns along means nothing: leave it out")
     if table.get("rule") == "clean-view" and not _cached(teacher):
         faults.append('teacher.rule = "clean-view": the targets of crops are cached: targets = "cached"')
-    faults += _faults_of_network("teacher", table.get("network"), teacher)
+    if table.get("rule") == "clean-view" and not learns and table.get("gate") is not None:
+        faults.append('teacher.gate: with rule = "clean-view" no target has moved: leave one of them out')
+    for model in _listed(table.get("models")):
+        faults += _faults_of_spec(model)
     for entry in _entries(table.get("loss")):
-        loss, told = _named_loss(entry)
+        loss, told = _named_loss(entry, learners_setting())
         faults += [f"teacher.{fault}" for fault in told]
         if loss and (loss.needs_teacher or loss.needs_features):
             faults.append(
@@ -291,19 +331,21 @@ def _faults_of_teacher(teacher: Any) -> list[str]:
     return faults
 
 
-def _faults_of_network(which: str, name: Any, table: Any) -> list[str]:
-    """A network that there is, with settings that it has."""
+def _faults_of_spec(spec: Any) -> list[str]:
+    """Whether a teacher's name can name one, there or not."""
     try:
-        if isinstance(name, str):
-            check_model(name, _table(_table(table).get("settings")))
+        if isinstance(spec, str):
+            named_file(spec)
     except FacekdError as error:
-        return [f"{which}: " + str(error).replace("\n", ". ")]
+        return ["teacher.models: " + str(error).replace("\n", ". ")]
     return []
 
 
-def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool) -> list[str]:
+def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool, networks: Networks) -> list[str]:
     """What is wrong with one loss, or with the teacher and the data for it."""
-    loss, faults = _named_loss(entry)
+    of = entry.get("teacher")
+    setting = networks.for_loss(_table(entry.get("settings")), of if isinstance(of, int) else None)
+    loss, faults = _named_loss(entry, setting)
     if loss is None:
         return faults
     name, settings, table = entry["name"], _table(entry.get("settings")), _table(teacher)
@@ -317,8 +359,7 @@ def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool) -> list[s
         faults.append(f"loss '{name}' needs teacher.models: principal axes are of a finished teacher")
     if table.get("network") and loss.needs_means:
         faults += _faults_beside_a_learner(name, settings, _entries(table.get("loss")))
-    of, models = entry.get("teacher"), table.get("models") or ()
-    if isinstance(of, int) and of > len(models):
+    if isinstance(of, int) and of > len(_listed(table.get("models"))):
         faults.append(f"loss '{name}': there is no teacher {of}")
     begin, end = entry.get("begin", 0.0), entry.get("end", 1.0)
     if isinstance(begin, int | float) and isinstance(end, int | float) and begin >= end:
@@ -345,15 +386,17 @@ def _faults_beside_a_learner(
         yield f"loss '{name}': temperature = \"auto\" is of a finished teacher: give a number"
 
 
-def _named_loss(entry: dict[str, Any]) -> tuple[type[Loss] | None, list[str]]:
-    """The loss that an entry names, if there is one, and what is wrong with name and settings."""
-    name = entry.get("name")
+def _named_loss(entry: dict[str, Any], setting: Setting) -> tuple[type[Loss] | None, list[str]]:
+    """The loss that an entry names, if there is one, and what is wrong with its name and its settings."""
+    name, settings = entry.get("name"), _table(entry.get("settings"))
     if not isinstance(name, str):
         return None, []  # pydantic says so
     try:
-        return loss_class(name), check_settings(name, _table(entry.get("settings")))
+        loss, unfit = loss_class(name), unfit_settings(name, settings)
     except FacekdError as error:
         return None, [str(error).replace("\n", ". ")]
+    fit = {key: value for key, value in settings.items() if key not in unfit}
+    return loss, [*unfit.values(), *rehearse_loss(name, fit, setting)]
 
 
 def _faults_of_stages(losses: list[dict[str, Any]]) -> list[str]:
@@ -378,19 +421,12 @@ def _entries(value: Any) -> list[dict[str, Any]]:
     return [_table(entry) for entry in value] if isinstance(value, list | tuple) else []
 
 
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
 def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def missing_files(recipe: Recipe) -> list[str]:
-    """The files and folders that the recipe names and that are not there."""
-    data = recipe.data
-    named = [*data.labelled, *data.unlabelled, *data.exclude]
-    named += [p for p in (data.merge, data.doubts, data.heldout) if p]
-    named += [recipe.student.start] if recipe.student.start else []
-    models = recipe.teacher.models if recipe.teacher else ()
-    named += [Path(model) for model in models if model.endswith((".onnx", ".toml"))]
-    return [str(path) for path in named if not path.exists()]
 
 
 def _fault(fault: Any) -> str:
@@ -399,33 +435,6 @@ def _fault(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         message = "no such setting"
     return f"{place}: {message}" if place else message
-
-
-def _resolved(recipe: Recipe, base: Path) -> Recipe:
-    def place(path: Path | None) -> Path | None:
-        return None if path is None else base / path
-
-    data = recipe.data.model_copy(
-        update={
-            "labelled": tuple(base / p for p in recipe.data.labelled),
-            "unlabelled": tuple(base / p for p in recipe.data.unlabelled),
-            "exclude": tuple(base / p for p in recipe.data.exclude),
-            "merge": place(recipe.data.merge),
-            "doubts": place(recipe.data.doubts),
-            "heldout": place(recipe.data.heldout),
-        }
-    )
-    teacher = recipe.teacher
-    if teacher is not None:
-        teacher = teacher.model_copy(update={"models": tuple(_model_at(base, m) for m in teacher.models)})
-    student = recipe.student.model_copy(update={"start": place(recipe.student.start)})
-    return recipe.model_copy(update={"data": data, "student": student, "teacher": teacher})
-
-
-def _model_at(base: Path, spec: str) -> str:
-    """``FILE`` or ``kind:...:FILE`` with FILE relative to the recipe."""
-    head, separator, file = spec.rpartition(":")
-    return head + separator + str(base / file) if (base / file).exists() else spec
 
 
 def _toml(table: dict[str, Any], prefix: str = "") -> str:

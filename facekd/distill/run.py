@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
+from facekd.distill.changes import told_changes
 from facekd.distill.classifier import write_classes
 from facekd.distill.parts import learning_teacher, parts_of, parts_of_teacher
-from facekd.distill.recipe import LossTable, Recipe, missing_files, read_recipe
+from facekd.distill.paths import require_files
+from facekd.distill.recipe import LossTable, Recipe, read_recipe
 from facekd.distill.sight import Asking, teacher_sight
 from facekd.distill.task import DistillTask
-from facekd.errors import FacekdError, InputOutput, RecipeError, UsageError
+from facekd.errors import FacekdError, RecipeError, UsageError
 from facekd.models import FaceNet, Teacher, build_model, start_from, to_planes, torch_device
 from facekd.runtime import threads_available
 from facekd.training import (
@@ -95,9 +97,7 @@ def run_recipe(
     resumed run's recipe is another; `InputOutput` where a process does not see the run folder.
     """
     torch_device(device)  # said before anything is read or written
-    missing = missing_files(recipe)
-    if missing:
-        raise InputOutput("the recipe names what is not there: " + ", ".join(missing))
+    require_files(recipe, "the recipe")
     fabric = make_fabric(device)
     if rank() > 0:
         report = SILENT
@@ -160,14 +160,10 @@ class _Ready:
 def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: int, workers: int) -> _Ready:
     """Read the crops, build the student, ask the teacher, build the losses."""
     schedule = recipe.schedule
-    if recipe.schedule.steps < 1:
-        raise UsageError(f"{schedule.images} images in batches of {schedule.batch} make no step")
     torch.manual_seed(recipe.seed)
     crops = training_crops(recipe)
     report.say(crops.describe())
     student = build_model(recipe.student.name, **recipe.student.settings)
-    if schedule.start_size and not student.any_size:
-        raise UsageError(f"student '{recipe.student.name}' takes 112 pixels only: leave start_size out")
     started = _start(recipe, student, report)
     judge = _judge(recipe, device) if rank() == 0 else None
     peer = learning_teacher(recipe)
@@ -303,11 +299,10 @@ def _begin(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
     """Make the run folder, or see that the one to go on with was begun with the same recipe."""
     if resume:
         RunFolder.open(folder)
-        before = read_recipe(folder / "recipe.toml")
-        changed = [k for k in Recipe.model_fields if getattr(before, k) != getattr(recipe, k)]
-        if changed:
+        changes = told_changes(read_recipe(folder / "recipe.toml"), recipe)
+        if changes:
             raise UsageError(
-                f"{folder} was begun with another recipe: {', '.join(changed)} changed",
+                f"{folder} was begun with another recipe: {changes}",
                 "Resume with the run's own recipe.toml, or start a new run.",
             )
         return

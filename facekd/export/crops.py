@@ -49,10 +49,10 @@ def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:
 
 def _of_recipe(path: Path) -> Measured:
     from facekd.distill import heldout_crops, read_recipe, training_crops
-    from facekd.distill.recipe import missing_files
+    from facekd.distill.paths import missing_files
 
     recipe = read_recipe(path)
-    missing = missing_files(recipe)
+    missing = [one.path for one in missing_files(recipe) if one.place.startswith("data.")]
     if missing:
         raise UsageError(
             f"{path} names crops that are not there: {', '.join(missing)}",

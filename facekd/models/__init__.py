@@ -3,12 +3,14 @@
 from facekd.models.base import (
     FaceNet,
     Outputs,
+    Rehearsed,
     Targets,
     Teacher,
     build_model,
     check_model,
     model_names,
     register,
+    rehearse_model,
     to_planes,
     torch_device,
 )
@@ -17,6 +19,7 @@ from facekd.models.selection import Started, start_from
 __all__ = [
     "FaceNet",
     "Outputs",
+    "Rehearsed",
     "Started",
     "Targets",
     "Teacher",
@@ -24,6 +27,7 @@ __all__ = [
     "check_model",
     "model_names",
     "register",
+    "rehearse_model",
     "start_from",
     "to_planes",
     "torch_device",

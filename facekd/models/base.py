@@ -10,7 +10,7 @@ The registry lists the folder, so adding a file is all it takes.
 
 from __future__ import annotations
 
-import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from facekd.card import InputSpec
 from facekd.errors import DeviceError, UsageError
 from facekd.registry import Registry
+from facekd.settings import annotated, wrong_settings
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,14 @@ class FaceNet(nn.Module):
         return Outputs(embedding, found)
 
 
+@dataclass(frozen=True)
+class Rehearsed:
+    """A network that has learned nothing, and the shapes (C, H, W) of its feature maps by name."""
+
+    network: FaceNet
+    maps: Mapping[str, tuple[int, int, int]]
+
+
 class Teacher(Protocol):
     """A frozen network that labels views, for training only."""
 
@@ -92,6 +101,9 @@ class Teacher(Protocol):
         ...
 
 
+#: what torch and Python raise where numbers do not fit together
+_UNBUILT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
 _MODELS: Registry[Callable[..., FaceNet]] = Registry("model", "facekd.models")
 register = _MODELS.register
 model_names = _MODELS.names
@@ -100,18 +112,35 @@ model_names = _MODELS.names
 def build_model(name: str, **settings: Any) -> FaceNet:
     """The network ``name`` with ``settings``.
 
-    Raises `UsageError` for an unknown name (with the known ones) or an unknown setting.
+    Raises `UsageError` for an unknown name (with the known ones), and for settings that it does not
+    have or not of that type.
     """
-    check_model(name, settings)
+    faults = check_model(name, settings)
+    if faults:
+        raise UsageError("; ".join(faults))
     return _MODELS[name](**settings)
 
 
-def check_model(name: str, settings: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for a network, or a setting of it, that there is not; nothing is built."""
-    known = inspect.signature(_MODELS[name]).parameters
-    for key in settings:
-        if key not in known:
-            raise UsageError(f"model '{name}' has no setting '{key}'", f"It has: {', '.join(known)}.")
+def check_model(name: str, settings: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the names and types of a network's settings, a sentence each; nothing is built.
+    Raises `UsageError` for a network that there is not."""
+    return list(wrong_settings(f"model '{name}'", annotated(_MODELS[name]), settings).values())
+
+
+def rehearse_model(name: str, settings: Mapping[str, Any]) -> Rehearsed:
+    """The network ``name`` built with weights of no use and shown one black crop; torch's random state
+    stays as it is. Raises `UsageError` where it cannot be built, or not for crops of its size."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = build_model(name, **settings).eval()
+            size = network.input.size
+            found = network.outputs(torch.zeros(1, 3, size, size), features=True)
+    except _UNBUILT as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"model '{name}' cannot be built with {dict(settings)}: {first}") from error
+    maps = {key: (m.shape[1], m.shape[2], m.shape[3]) for key, m in found.features.items() if m.ndim == 4}
+    return Rehearsed(network, maps)
 
 
 def to_planes(

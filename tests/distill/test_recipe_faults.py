@@ -56,6 +56,6 @@ def test_missing_data_and_devices_are_named(place: Path) -> None:
         run(place, "run4", recipe(place))
     (place / "heldout.txt").write_text("p4\np5\np6\np7\n")
     with pytest.raises(UsageError, match="make no step"):
-        run(place, "run3", recipe(place, few=("images = 96", "images = 5")))
+        recipe(place, few=("images = 96", "images = 5"))
     # none of them left a folder that would stand in the way of the next try
     assert not [p.name for p in place.glob("run*")]

@@ -11,6 +11,7 @@ from facekd.distill.losses.base import (
     loss_class,
     loss_names,
     register_loss,
+    unfit_settings,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "loss_class",
     "loss_names",
     "register_loss",
+    "unfit_settings",
 ]

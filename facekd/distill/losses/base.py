@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
 from facekd.registry import Registry
+from facekd.settings import annotated, wrong_settings
 
 Terms = Mapping[str, Tensor]
 Maps = Mapping[str, tuple[int, int, int]]
@@ -107,26 +108,27 @@ def loss_class(name: str) -> type[Loss]:
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a loss's settings, a sentence each."""
-    known = _settings_of(loss_class(name))
-    return [
-        f"loss '{name}' has no setting '{key}' (it has: {', '.join(known) or 'none'})"
-        for key in settings
-        if key not in known
-    ]
+    """What is wrong with the names and types of a loss's settings, a sentence each."""
+    return list(unfit_settings(name, settings).values())
 
 
-def _settings_of(loss: type[Loss]) -> list[str]:
-    """The names of a loss's settings; one that takes ``**others`` hands them to its base."""
-    known: list[str] = []
+def unfit_settings(name: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that a loss does not have, or not of that type, each with the sentence that says so."""
+    return wrong_settings(f"loss '{name}'", _settings_of(loss_class(name)), settings)
+
+
+def _settings_of(loss: type[Loss]) -> dict[str, Any]:
+    """A loss's settings with their types; one that takes ``**others`` hands them to its base."""
+    known: dict[str, Any] = {}
     for kind in loss.__mro__:
         if "__init__" not in vars(kind):
             continue
-        parameters = list(inspect.signature(kind).parameters.values())
-        known += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name != "setting"]
+        for key, wanted in annotated(vars(kind)["__init__"]).items():
+            known.setdefault(key, wanted)
+        parameters = inspect.signature(kind).parameters.values()
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return known
+    return {key: wanted for key, wanted in known.items() if key not in ("self", "setting")}
 
 
 def unit(rows: Tensor) -> Tensor:

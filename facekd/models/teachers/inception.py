@@ -13,7 +13,7 @@ from facekd.models.base import FaceNet
 from facekd.models.saved import fill, pinned, read_weights
 from facekd.models.torchvision_ops import ensure_torchvision_ops
 
-_PUBLISHED = ("vggface2", "casia-webface")
+PUBLISHED = ("vggface2", "casia-webface")
 #: the margin that the network's author evaluates it with
 _CROP = BoxCrop(size=160, margin=14)
 
@@ -50,7 +50,7 @@ def inception_network(source: str) -> tuple[InceptionNet, Card]:
         body = InceptionResnetV1()
         weights = {k: v for k, v in read_weights(file).items() if not k.startswith("logits.")}
         fill(body, weights, file)
-    elif source in _PUBLISHED:
+    elif source in PUBLISHED:
         body = _download(source)
         weights = {k: v for k, v in body.state_dict().items() if not k.startswith("logits.")}
     elif file.suffix:
@@ -58,7 +58,7 @@ def inception_network(source: str) -> tuple[InceptionNet, Card]:
     else:
         raise UsageError(
             f"inception:{source}: neither a file nor published weights",
-            f"Published: {', '.join(_PUBLISHED)}.",
+            f"Published: {', '.join(PUBLISHED)}.",
         )
     card = Card(
         name=f"inception_resnet_v1_{file.stem}",

@@ -10,12 +10,15 @@ from facekd.card import Card
 from facekd.errors import InputOutput, UsageError
 from facekd.models.base import FaceNet, Teacher, torch_device
 
-_KNOWN = (
+KNOWN_TEACHERS = (
     "A teacher is an .onnx file, a .toml file that lists several, a run folder or checkpoint, "
     "timm:NAME:FILE, or inception:FILE (or inception:vggface2)."
 )
 
 Spec = str | os.PathLike[str]
+
+#: exported models, and files that list several: these show no feature maps
+EXPORTED = (".onnx", ".toml")
 
 
 def load_teacher(spec: Spec | Sequence[Spec], device: str = "cpu", threads: int | None = None) -> Teacher:
@@ -32,10 +35,10 @@ def load_teacher(spec: Spec | Sequence[Spec], device: str = "cpu", threads: int 
         from facekd.models.teachers.several import SeveralTeachers
 
         if not spec:
-            raise UsageError("no teacher is given", _KNOWN)
+            raise UsageError("no teacher is given", KNOWN_TEACHERS)
         members = [load_teacher(one, device, threads) for one in spec]
         return members[0] if len(members) == 1 else SeveralTeachers(members)
-    if Path(spec).suffix in (".onnx", ".toml"):
+    if Path(spec).suffix in EXPORTED:
         from facekd.models.teachers.onnx import OnnxTeacher
 
         return OnnxTeacher(spec, device, threads)
@@ -55,12 +58,9 @@ def load_network(spec: Spec) -> tuple[FaceNet, Card]:
     if kind == "timm":
         from facekd.models.teachers.timm import timm_network
 
-        name, _, file = rest.partition(":")
-        if not name or not file:
-            raise UsageError(
-                f"{spec}: write timm:NAME:FILE", "Example: timm:edgenext_x_small:weights.safetensors"
-            )
-        return timm_network(name, Path(file))
+        file = named_file(spec)
+        assert file is not None
+        return timm_network(rest.partition(":")[0], file)
     if kind == "inception":
         from facekd.models.teachers.inception import inception_network
 
@@ -71,7 +71,25 @@ def load_network(spec: Spec) -> tuple[FaceNet, Card]:
 
         return read_saved(path)
     if not path.exists():
-        raise InputOutput(f"{spec}: no such file or folder", _KNOWN)
-    if path.suffix in (".onnx", ".toml"):
+        raise InputOutput(f"{spec}: no such file or folder", KNOWN_TEACHERS)
+    if path.suffix in EXPORTED:
         raise UsageError(f"{spec} is an exported model already; this wants the torch network behind one")
-    raise UsageError(f"{spec}: not a teacher", _KNOWN)
+    raise UsageError(f"{spec}: not a teacher", KNOWN_TEACHERS)
+
+
+def named_file(spec: Spec) -> Path | None:
+    """The file or folder that ``spec`` names, there or not; `None` for published weights, which are
+    downloaded. Raises `UsageError` for a spec without one."""
+    kind, _, rest = os.fspath(spec).partition(":")
+    if kind == "timm":
+        name, _, file = rest.partition(":")
+        if not name or not file:
+            raise UsageError(
+                f"{spec}: write timm:NAME:FILE", "Example: timm:edgenext_x_small:weights.safetensors"
+            )
+        return Path(file)
+    if kind == "inception":
+        from facekd.models.teachers.inception import PUBLISHED
+
+        return None if rest in PUBLISHED else Path(rest)
+    return Path(spec)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
 from facekd.distill.changes import told_changes
 from facekd.distill.classifier import write_classes
+from facekd.distill.losses import loss_class
 from facekd.distill.parts import learning_teacher, parts_of, parts_of_teacher
 from facekd.distill.paths import require_files
 from facekd.distill.recipe import LossTable, Recipe, read_recipe
@@ -115,7 +116,8 @@ def run_recipe(
             run.discard()  # it never began
         raise
     first_decides(lambda: write_card(recipe, ready.task.student, ready.teacher, run))
-    first_decides(lambda: write_classes(run, ready.classes))
+    if any(loss_class(table.name).needs_labels for table in recipe.loss):
+        first_decides(lambda: write_classes(run, ready.classes))
     chosen = first_decides(lambda: _precision(recipe, ready.task.student, run, device))
     shared = f"{threads} threads and {workers} decoding processes" if workers else f"{threads} threads"
     shared = f"{processes()} processes of {shared}" if processes() > 1 else shared

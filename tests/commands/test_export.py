@@ -33,7 +33,7 @@ def run_folder(tmp_path: Path) -> Path:
     (run / "recipe.toml").write_text(
         '[data]\nlabelled = ["../../pack.zip"]\n'
         '[student]\nname = "plainres_small"\nsettings = { dim = 16 }\n'
-        '[[loss]]\nname = "arcface"\n[schedule]\nimages = 64\n'
+        '[[loss]]\nname = "arcface"\n[schedule]\nimages = 64\nbatch = 64\n'
     )
     return run
 

@@ -51,7 +51,7 @@ class Mixing(BaseModel):
         return math.fsum((self.p_mixup, self.p_cutmix, self.p_cutpaste))
 
     def mix(self, batch: Batch) -> Batch:
-        """The batch with some of its views mixed, by torch's generator, which the loop sets for every step."""
+        """The batch with some of its views mixed, by torch's generator, set by the loop for every step."""
         count, height, width, _ = batch.views.shape
         device = batch.views.device
         draw = torch.rand(count)

@@ -277,8 +277,10 @@ def test_a_finished_teachers_classifier_serves_another_run(place: Path) -> None:
 
 
 def test_a_classifier_that_is_not_there(place: Path) -> None:
+    with pytest.raises(RecipeError, match="needs a teacher that has one"):  # an ONNX file has none
+        recipe(place, CACHED, f'[[loss]]\nname = "logit"\n{BY_CLASSIFIER}')
     with pytest.raises(UsageError, match="is not a run folder"):
-        run(place, "a", recipe(place, CACHED, f'[[loss]]\nname = "logit"\n{BY_CLASSIFIER}'))
+        classifier_of(str(place / "crops"), ["p1"])
     run(place, "teacher", recipe(place, "", ARCFACE))
     with pytest.raises(UsageError, match="1 of 2 identities, p9 for one, are none of the 4"):
         classifier_of(str(place / "teacher"), ["p1", "p9"])

@@ -22,7 +22,7 @@ from facekd.distill import heldout_crops, read_recipe
 from facekd.errors import UsageError
 from facekd.runtime import load_embedder
 from facekd.verification import all_pairs
-from facekd.workflows.verify import fuse
+from facekd.verification.fusion import fuse
 
 Floats = NDArray[np.float32]
 

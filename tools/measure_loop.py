@@ -34,7 +34,7 @@ def bare(recipe: Recipe, steps: int, optimize: bool, half: bool) -> float:
     """Images a second of the student alone on one batch of noise."""
     schedule = recipe.schedule
     net = build_model(recipe.student.name, **recipe.student.settings).train()
-    net.to(memory_format=torch.channels_last)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = make_optimizers(net, [net], schedule.optimizer, schedule.rate, schedule.decay)
     size = net.input.size
     planes = torch.randn(schedule.batch, 3, size, size).to(memory_format=torch.channels_last)

@@ -181,8 +181,12 @@ def accuracies(models: list[ModelResult]) -> str:
 
 
 def tar_points(reference: list[AllPairs], other: list[AllPairs], fmr: float = 1e-3) -> str:
-    """Points of all-pairs TAR that ``other`` has more, mean over seeds, and so the interval's ends."""
-    found = [tar_difference(r, o, fmr) for r, o in zip(reference, other, strict=True)]
+    """Points of all-pairs TAR that ``other`` has more, mean over seeds, and so the interval's ends; or why
+    that cannot be said."""
+    try:
+        found = [tar_difference(r, o, fmr) for r, o in zip(reference, other, strict=True)]
+    except UsageError as error:
+        return error.cause
     ends = [(f.value, f.interval.low, f.interval.high) for f in found]
     return between(*np.mean(ends, axis=0).tolist())
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from small_run import recipe
 
 from facekd.distill import Recipe
 from facekd.distill.recipe import check_recipe
@@ -80,3 +84,28 @@ def test_what_a_method_cannot_say(tool: ModuleType, base: Recipe) -> None:
         tool.changed(base, {"name": "x", "los": []}, None, 0)
     with pytest.raises(UsageError, match="needs --set MAPS=VALUE"):
         tool.changed(base, {"name": "x", "recipe": {"teacher": {"models": ["$MAPS"]}}}, None, 0)
+
+
+def test_methods_side_by_side_on_the_held_out_people(tool: ModuleType, place: Path) -> None:
+    """Without a test the table is of the people that choose; what they are too few for is said."""
+    recipe(place)
+    for crop in [*(place / "crops").glob("p[0-3]/*.png")]:  # an export is checked on 64 crops
+        for number in range(1, 5):
+            shutil.copy(crop, crop.with_name(f"{crop.stem}-{number}.png"))
+    methods = place / "methods.toml"
+    methods.write_text(
+        '[[method]]\nname = "cosine"\nloss = [{ name = "cosine" }]\n'
+        '[[method]]\nname = "mse"\nloss = [{ name = "mse" }]\n'
+    )
+    given = [str(place / "recipe.toml"), "--out", str(place / "runs"), "--methods", str(methods)]
+    done = CliRunner().invoke(tool.main, [*given, "--images", "16", "--seeds", "0"], catch_exceptions=False)
+    lines = (place / "runs" / "table.md").read_text().splitlines()
+    assert done.output.splitlines()[-len(lines) :] == lines
+    assert lines[0] == "| method | held-out TAR at FMR 1e-3 | against the first |"
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| cosine", "| mse"]
+    rows = json.loads((place / "runs" / "table.json").read_text())
+    assert [row["heldout"][0]["mated"] for row in rows] == [12, 12]  # two people of four crops
+    assert all("insufficient data: 0.016 false matches expected" in line for line in lines[2:])
+    alone = CliRunner().invoke(tool.main, [*given, "--data", str(place / "crops")])
+    assert isinstance(alone.exception, UsageError)
+    assert "belong together" in str(alone.exception)

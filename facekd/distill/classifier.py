@@ -34,10 +34,7 @@ def classifier_of(teacher: str, names: Sequence[str]) -> Tensor:
         )
     run = RunFolder.open(folder)
     weights = run.load("best" if run.has("best") else "last").task
-    try:
-        known = (folder / NAMES).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputOutput(f"{folder / NAMES}: cannot be read ({error.strerror})") from error
+    known = _known(folder / NAMES)
     found = [w for k, w in sorted(weights.items()) if k.startswith("losses.") and _is_classifier(w, known)]
     if not found:
         raise UsageError(f"by = 'classifier': {teacher} learned by none", "Its losses compare embeddings.")
@@ -52,5 +49,13 @@ def classifier_of(teacher: str, names: Sequence[str]) -> Tensor:
     return found[0][torch.tensor([place[name] for name in names])].float()
 
 
+def _known(file: Path) -> list[str]:
+    """The identities that a run noted; none where its losses have no classes."""
+    try:
+        return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    except OSError as error:
+        raise InputOutput(f"{file}: cannot be read ({error.strerror})") from error
+
+
 def _is_classifier(weight: Tensor, known: Sequence[str]) -> bool:
-    return weight.ndim == 2 and len(weight) == len(known) and weight.is_floating_point()
+    return weight.ndim == 2 and 0 < len(weight) == len(known) and weight.is_floating_point()

@@ -74,9 +74,16 @@ def changed(
         raw["schedule"]["images"] = images
     if method.get("clean"):
         raw["augmentation"] = Augmentation().model_dump()
-    for table, settings in method.get("recipe", {}).items():
-        raw[table] = (raw.get(table) or {}) | _filled(settings, named or {}, method["name"])
-    return check_recipe(raw, f"method '{method['name']}'")
+    stated = _filled(method.get("recipe", {}), named or {}, method["name"])
+    return check_recipe(_overlaid(raw, stated), f"method '{method['name']}'")
+
+
+def _overlaid(base: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with what ``stated`` says in its place, table by table to any depth."""
+    deeper = {
+        key: _overlaid(base.get(key) or {}, value) for key, value in stated.items() if isinstance(value, dict)
+    }
+    return base | stated | deeper
 
 
 def _filled(value: Any, named: dict[str, str], method: str) -> Any:

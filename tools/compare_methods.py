@@ -5,7 +5,8 @@
 
 Methods that name a model of yours, `$MAPS` say, take it from `--set MAPS=timm:NAME:FILE`.
 
-Compares training and test by the teacher, as `facekd data check` does, and stops where they share people.
+Compares the crops that the recipe trains on with the test by its teacher, as `facekd data check --recipe`
+does, and stops where they share people.
 Trains a student for every method of `tools/methods.toml` and every seed into a run folder of its
 own (a finished one is kept, one that was cut short goes on), exports each, and evaluates all of
 them by LFW's protocol on aligned crops. Without `--data` and `--pairs` they are judged on the
@@ -37,7 +38,7 @@ import click
 import numpy as np
 
 from facekd.cli.output import progress, say
-from facekd.distill import Recipe, Report, heldout_crops, read_recipe, run_recipe
+from facekd.distill import Recipe, Report, heldout_crops, read_recipe, run_recipe, training_crops
 from facekd.distill.recipe import check_recipe
 from facekd.errors import UsageError
 from facekd.export import export
@@ -47,7 +48,7 @@ from facekd.verification import OperatingPoint, all_pairs, open_protocol
 from facekd.verification.allpairs import AllPairs
 from facekd.verification.differences import clustered_error, tar_difference
 from facekd.verification.intervals import students_multiple
-from facekd.workflows.data import check_overlap, count_images
+from facekd.workflows.data import check_overlap, count_images, crops_of_set, first_teacher
 from facekd.workflows.evaluate import ModelResult, evaluate
 from facekd.workflows.train import cache_folder, train
 
@@ -147,21 +148,23 @@ def heldout_pairs(recipe: Recipe, model: Path) -> AllPairs:
 
 
 def checked_apart(recipe: Recipe, data: Path, kept: Path) -> None:
-    """Say how alike training crops and test photos are, by the recipe's first teacher; once for the same
-    files, which ``kept`` notes. Raises `Misfit` where they share people."""
-    if recipe.teacher is None or not recipe.teacher.models:
-        raise UsageError("the base recipe has no teacher to compare training and test by")
-    packs, model = [*recipe.data.labelled, *recipe.data.unlabelled], recipe.teacher.models[0]
-    files = [f"{path}, {path.stat().st_size} bytes" for path in (*packs, data, Path(model))]
+    """Say how alike the crops that the recipe trains on and the test's photos are, by its first teacher;
+    once for the same crops and files, which ``kept`` notes. Raises `Misfit` where they share people,
+    `UsageError` where the teacher is no ONNX file."""
+    model, crops = first_teacher(recipe), training_crops(recipe)
+    packs = [source.path for source in crops.sources]
+    files = [f"{path}, {path.stat().st_size} bytes" for path in (*packs, data, model)]
+    files.append(f"{len(crops)} crops, {crops.digest}")
     known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     if known.get("files") != files:
-        with progress("compare with the test", count_images(*packs, data)) as advance:
-            found = check_overlap(packs, data, Path(model), detector=None, advance=advance)
+        with progress("compare with the test", len(crops) + count_images(data)) as advance:
+            found = check_overlap(crops_of_set(crops), data, model, detector=None, advance=advance)
         found.refuse()
         highest = f", the highest {found.near[0].cosine:.2f}" if found.near else ""
+        alike = f", like {len(found.people)} people of it" if found.people else ""
         told = (
-            f"{found.crops:,} training crops against {found.photos:,} photos of the test: {len(found.near)} "
-            f"with a cosine of 0.5 or more{highest}"
+            f"{found.crops:,} crops trained on against {found.photos:,} photos of the test: "
+            f"{len(found.near)} with a cosine of 0.5 or more{highest}{alike}"
         )
         known = {"files": files, "told": told}
         kept.write_text(json.dumps(known, indent=1), encoding="utf-8")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
 from facekd.cli.output import answer_json, progress, say
+
+if TYPE_CHECKING:
+    from facekd.workflows.data import Crops
 
 
 @click.group("data")
@@ -42,9 +46,15 @@ def convert_data(source: Path, target: Path, unlabelled: bool, force: bool) -> N
 
 
 @command.command("check")
-@click.argument("training", nargs=-1, required=True, type=EXISTING, metavar="CROPS...")
+@click.argument("training", nargs=-1, type=EXISTING, metavar="[CROPS...]")
+@click.option("--recipe", type=EXISTING_FILE, default=None, help="Just the crops that this recipe trains on.")
 @click.option("--against", type=EXISTING, required=True, help="The test's photos, a folder or pack.")
-@click.option("--model", type=EXISTING_FILE, required=True, help="The best recogniser at hand.")
+@click.option(
+    "--model",
+    type=EXISTING_FILE,
+    default=None,
+    help="The best recogniser at hand [default: the recipe's first teacher].",
+)
 @click.option("--aligned", is_flag=True, help="The test's photos are finished 112-pixel ArcFace crops.")
 @click.option(
     "--list",
@@ -53,40 +63,61 @@ def convert_data(source: Path, target: Path, unlabelled: bool, force: bool) -> N
     default=None,
     help="Write the near ones as an exclude list for a recipe.",
 )
+@click.option(
+    "--people",
+    type=ANY_PATH,
+    default=None,
+    help="Write the people of the test whom they resemble, for evaluate --without.",
+)
 @detector_option
 @device_option
 @json_option
 def check_data(
     training: tuple[Path, ...],
+    recipe: Path | None,
     against: Path,
-    model: Path,
+    model: Path | None,
     aligned: bool,
     listing: Path | None,
+    people: Path | None,
     detector: str,
     device: str,
     as_json: bool,
 ) -> None:
-    """Look for people of a test among training CROPS, by their embeddings.
+    """Look for people of a test among training CROPS, or those of a recipe, by their embeddings.
 
     Lists the crops with a cosine of 0.5 or more to a photo of the test; 0.9 or more is the same
     person, and the command then ends with 4.
 
     \b
     Example: facekd data check train-1.zip train-2.zip --against lfw.zip --model edgeface.onnx
+             facekd data check --recipe student.toml --against lfw.zip --people near.txt
     """
-    from facekd.workflows.data import check_overlap, count_images, write_exclude
+    from facekd.workflows.data import (
+        check_folders,
+        check_overlap,
+        count_images,
+        write_exclude,
+        write_people,
+    )
 
-    with progress("compare", count_images(*training, against)) as advance:
+    crops, recogniser = _crops_and_model(training, recipe, model)
+    if people:
+        check_folders(against)
+    with progress("compare", sum(len(part.names) for part in crops) + count_images(against)) as advance:
         found = check_overlap(
-            list(training), against, model,
+            crops, against, recogniser,
             detector=None if aligned else detector, device=device, advance=advance,
         )  # fmt: skip
     if listing:
         write_exclude(found, listing)
         say(f"{len(found.near)} near crops in {listing}")
+    if people:
+        say(f"{write_people(found, people)} people of the test in {people}")
     if as_json:
         answer_json({
             "crops": found.crops, "photos": found.photos, "failures": found.failures, "same": found.same,
+            "people": found.people,
             "near": [{"crop": n.crop, "photo": n.photo, "cosine": round(n.cosine, 4)} for n in found.near],
         })  # fmt: skip
     else:
@@ -94,8 +125,27 @@ def check_data(
             click.echo(f"{near.cosine:.3f}  {near.crop}  {near.photo}")
         if len(found.near) > 20:
             click.echo(f"... and {len(found.near) - 20} more")
+        alike = "" if found.people is None else f", like {len(found.people)} people of the test"
         click.echo(
-            f"{found.crops:,} crops against {found.photos:,} photos: {len(found.near)} at 0.5 or more, "
-            f"{found.same} at 0.9 or more; {found.failures} without an embedding"
+            f"{found.crops:,} crops against {found.photos:,} photos: {len(found.near)} at 0.5 or more{alike}"
+            f", {found.same} at 0.9 or more; {found.failures} without an embedding"
         )
     found.refuse()
+
+
+def _crops_and_model(
+    training: tuple[Path, ...], recipe: Path | None, model: Path | None
+) -> tuple[tuple[Crops, ...], Path]:
+    """What is compared, and by which recogniser."""
+    from facekd.workflows.data import all_crops, first_teacher, trained_crops
+
+    if bool(training) == bool(recipe):
+        raise click.UsageError("give CROPS... or --recipe, one of the two.")
+    if recipe:
+        from facekd.distill import read_recipe
+
+        stated = read_recipe(recipe)
+        return trained_crops(stated), model or first_teacher(stated)
+    if model is None:
+        raise click.UsageError("Missing option '--model'.")
+    return all_crops(training), model

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 @click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
 @click.option("--flip", is_flag=True, help="Add the embedding of each crop's mirror image to the crop's.")
 @click.option("--groups", type=EXISTING_FILE, default=None, help="CSV photo,group: error rates by group.")
+@click.option(
+    "--without", type=EXISTING_FILE, default=None, help="Leave out the persons in this file, one a line."
+)
 @detector_option
 @device_option
 @json_option
@@ -75,6 +78,7 @@ def command(
     aligned: bool,
     flip: bool,
     groups: Path | None,
+    without: Path | None,
     detector: str,
     device: str,
     as_json: bool,
@@ -94,6 +98,7 @@ def command(
     \b
     Example: facekd evaluate student.onnx teacher.onnx --protocol lfw --data lfw.zip --pairs pairs.txt
              facekd evaluate student.onnx --pairs pairs.csv --data photos/ --json
+             facekd evaluate student.onnx --data lfw.zip --pairs pairs.txt --without people.txt
              facekd evaluate student.onnx --protocol bin --data cfp_fp.bin --aligned
              facekd evaluate --from-scores scores.csv
              facekd evaluate student.onnx teacher.onnx --cross --data lfw.zip --pairs pairs.txt
@@ -105,15 +110,16 @@ def command(
 
     files = _Files(roc, report, table, scores)
     files.check()
+    of_protocol = protocol or data or pairs or flip or groups or without or scores or cross
     if from_scores:
-        if models or protocol or data or pairs or aligned or flip or groups or scores or cross or gallery:
+        if models or of_protocol or aligned or gallery:
             raise click.UsageError(
                 "--from-scores judges finished scores: give it alone, or with --roc, --report, --csv, --json."
             )
         _judge_scores(from_scores, files, as_json)
         return
     if gallery or probes:
-        if models or protocol or data or pairs or flip or groups or scores or cross or write_compatible:
+        if models or of_protocol or write_compatible:
             raise click.UsageError(
                 "--gallery goes with --probes and --model, --aligned, --detector, --device, --roc, --report, "
                 "--csv and --json."
@@ -128,7 +134,7 @@ def command(
         raise click.UsageError("Missing option '--data'.")
     if scores and len(models) > 1:
         raise click.UsageError("--scores writes the scores of one model: give one MODEL.")
-    chosen = read_protocol(protocol, pairs, data)
+    chosen = read_protocol(protocol, pairs, data, without)
     if scores and chosen.compared is None:
         raise click.UsageError(f"--scores: protocol {chosen.name} keeps no score for each comparison.")
     finder = None if aligned else detector
@@ -262,17 +268,27 @@ def _judge_cross(
             say(line)
 
 
-def read_protocol(name: str | None, pairs: Path | None, data: Path) -> Protocol[Result]:
-    """The protocol that was named or that the files' names suggest, with its list; tells which list it
-    found by itself."""
+def read_protocol(
+    name: str | None, pairs: Path | None, data: Path, without: Path | None = None
+) -> Protocol[Result]:
+    """The protocol that was named or that the files' names suggest, with its list, and ``without`` the
+    persons in that file; tells which list it found by itself, and which of the persons are not there."""
     from facekd.verification import open_protocol
-    from facekd.workflows.evaluate import find_list
+    from facekd.workflows.evaluate import find_list, leave_out
 
     name = name or default_protocol(pairs, data)
     listed = pairs or find_list(name, data)
     if pairs is None and listed != data:
         say(f"list of pairs: {listed}")
-    return open_protocol(name, listed)
+    protocol = open_protocol(name, listed)
+    if without is None:
+        return protocol
+    rest = leave_out(protocol, without)
+    if rest.left_out and rest.left_out.unknown:
+        unknown = rest.left_out.unknown
+        more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
+        say(f"{without}: no photo is of {len(unknown):,} of its persons: {', '.join(unknown[:5])}{more}")
+    return rest
 
 
 def _tell_cards(found: Evaluation[Any]) -> None:

@@ -10,6 +10,7 @@ from facekd.verification.calibration import (
 from facekd.verification.compare import Paired, paired
 from facekd.verification.identification import IdentificationResult
 from facekd.verification.intervals import Interval
+from facekd.verification.left_out import LeftOut
 from facekd.verification.mapfit import FittedMap, fit_map
 from facekd.verification.operating import OperatingPoint
 from facekd.verification.people import AllPairsResult
@@ -29,6 +30,7 @@ __all__ = [
     "FittedMap",
     "IdentificationResult",
     "Interval",
+    "LeftOut",
     "OperatingPoint",
     "PairList",
     "PairResult",

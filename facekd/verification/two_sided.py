@@ -36,7 +36,7 @@ class Kept(PairList):
     def of(cls, protocol: PairList) -> Kept:
         return cls(
             protocol.name, protocol.source, protocol.pairs, protocol.fold, protocol.fold_names,
-            protocol.folds_from, protocol.person_of,
+            protocol.folds_from, protocol.person_of, protocol.left_out,
         )  # fmt: skip
 
     def evaluate(self, embed: Embed) -> PairResult:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,10 @@ from facekd.preprocess import Source, identity_of, open_source
 from facekd.preprocess.recordio import Image, write_records
 from facekd.preprocess.source import SUFFIXES
 from facekd.workflows.acquire import Acquired, Advance, Plan, acquire
+
+if TYPE_CHECKING:
+    from facekd.distill import Recipe
+    from facekd.training.data import CropSet
 
 #: from this cosine on, two crops show one person beyond doubt; from the other, perhaps
 SAME, NEAR = 0.9, 0.5
@@ -96,6 +101,48 @@ def _safe(images: Source, name: str, packed: bytes) -> str:
 
 
 @dataclass(frozen=True)
+class Crops:
+    """The images ``names`` of ``pack``, which may be a folder."""
+
+    pack: Path
+    names: tuple[str, ...]
+
+
+def all_crops(packs: Iterable[Path]) -> tuple[Crops, ...]:
+    """Whatever the ``packs`` hold."""
+    return tuple(Crops(pack, tuple(open_source(pack).names())) for pack in packs)
+
+
+def crops_of_set(crops: CropSet) -> tuple[Crops, ...]:
+    """The crops of a training set, pack by pack; packs of which it takes none are left out."""
+    names: list[list[str]] = [[] for _ in crops.sources]
+    for where, name in zip(crops.where.tolist(), crops.names, strict=True):
+        names[where].append(name)
+    packs = [source.path for source in crops.sources]
+    return tuple(Crops(pack, tuple(own)) for pack, own in zip(packs, names, strict=True) if own)
+
+
+def trained_crops(recipe: Recipe) -> tuple[Crops, ...]:
+    """The crops that ``recipe`` trains on: without the held-out people, what it excludes and what is
+    beyond its share."""
+    from facekd.distill import training_crops
+
+    return crops_of_set(training_crops(recipe))
+
+
+def first_teacher(recipe: Recipe) -> Path:
+    """The file of the recipe's first teacher. Raises `UsageError` where that is no exported model."""
+    models = recipe.teacher.models if recipe.teacher else ()
+    if not models or not models[0].endswith((".onnx", ".toml")):
+        told = f"the recipe's first teacher is no ONNX file ({models[0]})" if models else "it has no teacher"
+        raise UsageError(
+            f"training and test cannot be compared by the recipe's teacher: {told}",
+            "Name a recogniser with --model FILE.onnx.",
+        )
+    return Path(models[0])
+
+
+@dataclass(frozen=True)
 class Likeness:
     """A training crop and the test photo that it resembles most."""
 
@@ -119,6 +166,14 @@ class Overlap:
         """Crops that show a person of the test beyond doubt."""
         return sum(found.cosine >= SAME for found in self.near)
 
+    @property
+    def people(self) -> tuple[str, ...] | None:
+        """The people of the test whom near crops resemble, sorted; `None` where a photo that one
+        resembles lies in no person's folder."""
+        people = {identity_of(found.photo) for found in self.near}
+        named = sorted(person for person in people if person is not None)
+        return None if None in people else tuple(named)
+
     def refuse(self) -> None:
         """Raise `Misfit` where training and test share people."""
         if self.same:
@@ -131,7 +186,7 @@ class Overlap:
 
 
 def check_overlap(
-    training: list[Path],
+    training: Sequence[Crops],
     photos: Path,
     model: Path,
     *,
@@ -139,7 +194,7 @@ def check_overlap(
     device: str = "cpu",
     advance: Advance = lambda n: None,
 ) -> Overlap:
-    """Compare the crops of ``training`` with ``photos`` by the embeddings of ``model``.
+    """Compare the ``training`` crops with ``photos`` by the embeddings of ``model``.
 
     A content hash would not do: a photo that was cut and compressed again is another file. With
     ``detector`` `None` the photos are finished crops.
@@ -153,8 +208,8 @@ def check_overlap(
     known = np.array(tested)[there]
     found: list[Likeness] = []
     crops = failures = 0
-    for pack in training:
-        names = open_source(pack).names()
+    for own in training:
+        pack, names = own.pack, own.names
         ours = _acquired(pack, names, model, None, device, advance)
         crops += len(names)
         failures += sum(reason is not None for reason in ours.reasons)
@@ -170,7 +225,7 @@ def check_overlap(
 
 
 def _acquired(
-    data: Path, names: list[str], model: Path, detector: str | None, device: str, advance: Advance
+    data: Path, names: Sequence[str], model: Path, detector: str | None, device: str, advance: Advance
 ) -> Acquired:
     if not names:
         raise InputOutput(f"{data}: no images there")
@@ -180,6 +235,25 @@ def _acquired(
 def count_images(*places: Path) -> int:
     """How many images the folders and packs hold together."""
     return sum(len(open_source(place).names()) for place in places)
+
+
+def check_folders(photos: Path) -> None:
+    """Raise `UsageError` where a test's ``photos`` do not all lie in a person's folder."""
+    strays = [name for name in open_source(photos).names() if identity_of(name) is None]
+    if strays:
+        raise UsageError(
+            f"{photos}: {len(strays)} photos lie in no person's folder, the first is {strays[0]}",
+            "People of the test can be named where each has a folder.",
+        )
+
+
+def write_people(found: Overlap, file: Path) -> int:
+    """The people of the test whom near crops resemble, one a line, for ``evaluate --without``; returns
+    how many. Raises `UsageError` where the photos lie in no folders."""
+    if found.people is None:
+        raise UsageError("the photos of the test do not lie in a folder for each person")
+    write_atomically(file, "".join(f"{person}\n" for person in found.people).encode())
+    return len(found.people)
 
 
 def write_exclude(found: Overlap, file: Path) -> None:

@@ -16,6 +16,7 @@ from facekd.errors import UsageError
 from facekd.preprocess import ALIGNER, make_detector
 from facekd.runtime import Embedder, load_embedder
 from facekd.verification import (
+    LeftOut,
     Paired,
     PairResult,
     Protocol,
@@ -28,6 +29,7 @@ from facekd.verification import (
 )
 from facekd.verification.groups import GroupRates, choose_threshold, group_rates
 from facekd.verification.pictures.hardest import HardPair, hardest_pairs
+from facekd.verification.protocols.pairlist import read_text
 from facekd.verification.scores import judge_scores, read_scores, write_scores
 from facekd.workflows.acquire import MISSING, Advance, Embeddings, Plan, acquire
 
@@ -65,7 +67,8 @@ class ModelResult(Generic[Found]):
 @dataclass(frozen=True)
 class Evaluation(Generic[Found]):
     """What `evaluate` found. ``missing`` photos are named by the list and not in the data; the
-    ``failures`` (photo, reason) are there and gave no face. Both cost their comparisons."""
+    ``failures`` (photo, reason) are there and gave no face. Both cost their comparisons. Those that
+    were ``left_out`` with their persons were not looked at."""
 
     protocol: str
     source: str
@@ -79,6 +82,7 @@ class Evaluation(Generic[Found]):
     seconds: float
     models: tuple[ModelResult[Found], ...]
     paired: tuple[Paired, ...]
+    left_out: LeftOut | None = None
 
     @property
     def photos_per_second(self) -> float:
@@ -101,6 +105,7 @@ class Evaluation(Generic[Found]):
                 "missing": list(self.missing),
                 "failures_to_acquire": [{"photo": n, "reason": r} for n, r in self.failures],
             },
+            **({"left_out": self.left_out.to_dict()} if self.left_out else {}),
             "seconds": self.seconds,
             "photos_per_second": self.photos_per_second,
             "models": [
@@ -131,6 +136,8 @@ class Evaluation(Generic[Found]):
             f"Photos: {self.photos:,} named, {found:,} embedded, {len(self.failures)} failures to acquire"
             f"{f' ({told})' if told else ''}, {len(self.missing)} missing from the data."
         )
+        if self.left_out:
+            yield self.left_out.sentence
         yield from self.models[0].result.notes()
         yield from (pair.sentence for pair in self.paired)
 
@@ -167,6 +174,18 @@ def find_list(protocol: str, data: Path) -> Path:
         f"{' or '.join(str(folder) for folder in folders)}",
         f"Give it with --pairs FILE.{inside}",
     )
+
+
+def leave_out(protocol: Protocol[Found], file: Path) -> Protocol[Found]:
+    """``protocol`` without the persons whom ``file`` names, one a line.
+
+    Raises `InputOutput` or `Unreadable` for the file, `UsageError` where it names nobody or as
+    `Protocol.without` does.
+    """
+    names = list(filter(None, map(str.strip, read_text(file).splitlines())))
+    if not names:
+        raise UsageError(f"{file}: names nobody", "Write a line for each person to be left out.")
+    return protocol.without(names)
 
 
 def evaluate(
@@ -221,6 +240,7 @@ def evaluate(
         seconds=seconds,
         models=judged,
         paired=tuple(_paired(judged)),
+        left_out=protocol.left_out,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import facekd
 from facekd.card import ARCFACE_CROP
-from facekd.verification import Result, ScoreResult
+from facekd.verification import LeftOut, Result, ScoreResult
 from facekd.verification.pages.gallery import gallery_headlines, gallery_sections
 from facekd.verification.pages.page import Cell, Page, Section, Table, write_page
 from facekd.verification.pages.report import (
@@ -125,6 +125,7 @@ def measured_section(found: Evaluation[Any]) -> Section:
         ("Photos", Cell(f"{found.photos:,} named", f"{found.photos - lost:,} with an embedding")),
         ("Failures to acquire", Cell(f"{len(found.failures):,}", _share(len(found.failures), found.photos))),
         ("Missing from the data", f"{len(found.missing):,}"),
+        *_left_out_facts(found.left_out),
     )
     models = tuple(
         (
@@ -143,6 +144,12 @@ def measured_section(found: Evaluation[Any]) -> Section:
         ),
     )
     return Section("What was measured", tables=tables)
+
+
+def _left_out_facts(gone: LeftOut | None) -> Iterator[tuple[str, Cell]]:
+    if gone:
+        lost = f"{gone.photos:,} photos, {gone.mated:,} mated and {gone.non_mated:,} non-mated comparisons"
+        yield "Left out", Cell(f"{len(gone.people):,} persons", lost)
 
 
 def _share(part: int, whole: int) -> str:

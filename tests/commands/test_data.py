@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import zipfile
@@ -99,16 +100,20 @@ def model(tmp_path: Path) -> Path:
     return file
 
 
+def write_photos(folder: Path, photos: dict[str, bytes]) -> Path:
+    for name, packed in photos.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(packed)
+    return folder
+
+
 Check = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def check(crops: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
     def run(tested: dict[str, bytes], *options: str) -> tuple[int, str, str]:
-        photos = tmp_path / "photos"
-        photos.mkdir()
-        for name, packed in tested.items():
-            (photos / name).write_bytes(packed)
+        photos = write_photos(tmp_path / "photos", tested)
         given = ["--against", str(photos), "--model", str(model), "--aligned", *options]
         code = main(["data", "check", str(crops), *given])
         return code, *capsys.readouterr()
@@ -169,3 +174,109 @@ def test_a_test_without_a_usable_photo_is_an_error(check: Check) -> None:
     code, _, err = check({"y.png": b"broken"})
     assert code == 5
     assert "no photo of these gave an embedding" in err
+
+
+def test_the_people_of_the_test_are_counted_and_named(check: Check, tmp_path: Path) -> None:
+    tested = {
+        "Bo/1.png": picture(1, ".jpg", 60),
+        "Ann/2.png": picture(4, ".jpg", 60),
+        "Cid/1.png": picture(77, ".png"),
+    }
+    named = tmp_path / "people.txt"
+    code, out, err = check(tested, "--people", str(named))
+    assert code == 4
+    assert named.read_text() == "Ann\nBo\n"
+    assert "2 people of the test in" in err
+    assert "2 at 0.5 or more, like 2 people of the test, 2 at 0.9 or more" in out
+
+
+def test_people_need_folders(check: Check, tmp_path: Path) -> None:
+    named = tmp_path / "people.txt"
+    code, out, err = check(
+        {"x.jpg": picture(1, ".jpg"), "Ann/1.png": picture(4, ".png")}, "--people", str(named)
+    )
+    assert (code, out, named.exists()) == (2, "", False)
+    assert "1 photos lie in no person's folder, the first is x.jpg" in err
+
+
+def test_photos_without_folders_are_of_nobody_known(check: Check) -> None:
+    code, out, _ = check({"x.jpg": picture(1, ".jpg")}, "--json")
+    assert (code, json.loads(out)["people"]) == (4, None)
+
+
+@pytest.fixture
+def stated(crops: Path, model: Path, tmp_path: Path) -> Path:
+    """A recipe of two packs, one of which it leaves out entirely: of five crops one is held out, one
+    excluded; seven more are in no folder."""
+    for seed in range(7):
+        write_photos(tmp_path / "more", {f"{seed}.png": picture(100 + seed, ".png")})
+        write_photos(tmp_path / "none", {"gone.png": picture(200, ".png")})
+    (tmp_path / "heldout.txt").write_text("a b\n")
+    (tmp_path / "exclude.txt").write_text("crops/a/2.jpg\nnone/gone.png\n")
+    file = tmp_path / "recipe.toml"
+    file.write_text(
+        '[data]\nlabelled = ["crops"]\nunlabelled = ["more", "none"]\nheldout = "heldout.txt"\n'
+        'exclude = ["exclude.txt"]\nshare = 1.0\n'
+        f'[teacher]\nmodels = ["{model.name}"]\n'
+        '[[loss]]\nname = "cosine"\n[schedule]\nimages = 96\nbatch = 8\n'
+    )
+    return file
+
+
+def test_a_recipe_is_checked_by_what_it_trains_on(
+    stated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All twelve images are photos of the test; those that the recipe leaves out are not found."""
+    tested = {f"P{n}/1.png": picture(n, (".png", ".webp", ".jpg", ".png", ".png")[n]) for n in range(5)}
+    tested |= {f"P{n}/1.png": picture(n, ".png") for n in (*range(100, 107), 200)}
+    photos, named = write_photos(tmp_path / "photos", tested), tmp_path / "people.txt"
+    given = ["data", "check", "--recipe", str(stated), "--against", str(photos), "--aligned", "--json"]
+    assert main([*given, "--people", str(named)]) == 4
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["crops"] == 10
+    found = {near["crop"] for near in answer["near"] if near["cosine"] > 0.98}
+    assert found == {"crops/a/1.webp", "crops/c/d/1.png", "crops/alone.png"} | {
+        f"more/{n}.png" for n in range(7)
+    }
+    assert named.read_text().split() == answer["people"]
+    assert {"P1", "P3", "P4"} | {f"P{n}" for n in range(100, 107)} <= set(answer["people"])
+    stated.write_text(stated.read_text().replace("share = 1.0", "share = 0.5"))
+    assert main(given) == 4
+    half = json.loads(capsys.readouterr().out)
+    names = ["crops/a/1.webp", "crops/c/d/1.png", "crops/alone.png", *(f"more/{n}.png" for n in range(7))]
+    low = {n for n in names if hashlib.sha256(n.split("/", 1)[1].encode()).digest()[0] < 128}
+    assert half["crops"] == len(low) < 10
+    assert {near["crop"] for near in half["near"] if near["cosine"] > 0.98} == low
+
+
+def test_a_recipe_names_the_model_or_the_option_does(
+    stated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = write_photos(tmp_path / "photos", {"A/1.png": picture(50, ".png")})
+    given = ["data", "check", "--recipe", str(stated), "--against", str(photos), "--aligned"]
+    stated.write_text(stated.read_text().replace("model.onnx", "net.safetensors"))
+    assert main(given) == 2
+    told = capsys.readouterr().err
+    assert "first teacher is no ONNX file (net.safetensors)" in told
+    assert "--model FILE.onnx" in told
+    assert main([*given, "--model", str(model)]) == 0
+    assert "10 crops against 1 photos: 0 at 0.5 or more, like 0 people of the test" in capsys.readouterr().out
+    stated.write_text(stated.read_text().replace("net.safetensors", "absent.onnx"))
+    assert main(given) == 5
+    assert "absent.onnx" in capsys.readouterr().err
+    (tmp_path / "more").rename(tmp_path / "moved")
+    assert main([*given, "--model", str(model)]) == 5
+    assert "more: no such file or folder" in capsys.readouterr().err
+
+
+def test_crops_or_a_recipe(
+    stated: Path, crops: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["data", "check", "--against", str(crops), "--aligned"]
+    for arguments in ([], [str(crops), "--recipe", str(stated)]):
+        assert main([*given, "--model", str(model), *arguments]) == 2
+        assert "give CROPS... or --recipe, one of the two" in capsys.readouterr().err
+    assert main([*given, str(crops)]) == 2
+    assert "Missing option '--model'" in capsys.readouterr().err
+    assert main([*given, "--recipe", str(crops / "absent.toml")]) == 2
+    assert "does not exist" in capsys.readouterr().err

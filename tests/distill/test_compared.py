@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from small_run import recipe
+from small_run import TEACHER, recipe
 
 from facekd.distill import Recipe
 from facekd.distill.recipe import check_recipe
-from facekd.errors import UsageError
+from facekd.errors import Misfit, UsageError
 
 ROOT = Path(__file__).parents[2]
 NAMED = {
@@ -109,3 +109,23 @@ def test_methods_side_by_side_on_the_held_out_people(tool: ModuleType, place: Pa
     alone = CliRunner().invoke(tool.main, [*given, "--data", str(place / "crops")])
     assert isinstance(alone.exception, UsageError)
     assert "belong together" in str(alone.exception)
+
+
+def test_only_what_is_trained_on_is_compared_with_the_test(
+    tool: ModuleType, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The held-out people are the test here, so the packs hold all of it; the crops trained on do not."""
+    shutil.copytree(place / "crops", place / "test", ignore=shutil.ignore_patterns("p[0-3]"))
+    kept = place / "overlap.json"
+    tool.checked_apart(recipe(place), place / "test", kept)
+    told = capsys.readouterr().err
+    assert "16 crops trained on against 16 photos of the test: " in told
+    written = kept.stat().st_mtime_ns
+    tool.checked_apart(recipe(place), place / "test", kept)
+    assert kept.stat().st_mtime_ns == written
+    assert capsys.readouterr().err == told
+    # other crops of the same packs are another question
+    with pytest.raises(Misfit, match="training crop"):
+        tool.checked_apart(recipe(place, h=('heldout = "heldout.txt"', "")), place / "test", kept)
+    with pytest.raises(UsageError, match="no ONNX file"):
+        tool.checked_apart(recipe(place, teacher=TEACHER.replace(".onnx", ".pt")), place / "test", kept)

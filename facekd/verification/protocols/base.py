@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facekd.errors import UsageError
 from facekd.registry import Registry
+from facekd.verification.left_out import LeftOut
 from facekd.verification.result import Result
 
 #: photo names [N] to embeddings float32 [N, D]; a row of NaN where a photo gave none
@@ -50,6 +51,20 @@ class Protocol(Interface[Found]):
     def compared(self) -> list[tuple[str, str]] | None:
         """The two ends of each comparison that the result has a score for; `None` where it keeps no
         list of them."""
+        ...
+
+    @property
+    def left_out(self) -> LeftOut | None:
+        """What `without` has taken from it, if it has."""
+        ...
+
+    def without(self, people: Sequence[str]) -> Protocol[Found]:
+        """The protocol as it were if there were no ``people``, named as in `people` (further folders may
+        stand before a name): none of their photos, no comparison with one of them.
+
+        Raises `UsageError` where the protocol knows no persons, where ``people`` are none of them, and
+        where too little would be left to judge by.
+        """
         ...
 
     def evaluate(self, embed: Embed) -> Found:

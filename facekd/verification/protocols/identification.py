@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from facekd.verification.identification import (
     rank_points,
     search,
 )
+from facekd.verification.left_out import nobody_known
 from facekd.verification.protocols.base import Embed, checked_embeddings, register, without_embedding
 
 _FORM = "The folder holds gallery/PERSON/..., probe/PERSON/... and, for the open set, unknown/PERSON/..."
@@ -48,6 +50,14 @@ class Identification:
     @property
     def compared(self) -> None:
         """Searches, not pairs."""
+
+    @property
+    def left_out(self) -> None:
+        """Nobody: see `without`."""
+
+    def without(self, people: Sequence[str]) -> Identification:
+        """Raises `UsageError`: a smaller gallery is another search, with other chances to be mistaken."""
+        raise nobody_known(self.name)
 
     def evaluate(self, embed: Embed) -> IdentificationResult:
         """Enrol, search and judge. Raises `UsageError` where embeddings have the wrong shape or

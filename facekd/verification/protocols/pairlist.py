@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import InputOutput, Unreadable
+from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.verification.left_out import LeftOut, find_people, nobody_known
 from facekd.verification.protocols.base import Embed, checked_embeddings
 from facekd.verification.result import PairResult, judge_pairs
 
@@ -36,7 +37,8 @@ def folder_of(name: str) -> str:
 @dataclass(frozen=True)
 class PairList:
     """A protocol of listed pairs. ``fold`` [P] indexes ``fold_names``; ``folds_from`` says where
-    the folds come from; ``person_of`` names the person of a photo."""
+    the folds come from; ``person_of`` names the person of a photo; ``left_out`` is what is missing of
+    the list as it was read."""
 
     name: str
     source: str
@@ -45,6 +47,7 @@ class PairList:
     fold_names: tuple[str, ...]
     folds_from: str
     person_of: Callable[[str], str] = folder_of
+    left_out: LeftOut | None = None
 
     @cached_property
     def photos(self) -> tuple[str, ...]:
@@ -62,6 +65,46 @@ class PairList:
     def compared(self) -> list[tuple[str, str]]:
         """The photos of each pair."""
         return [(pair.first, pair.second) for pair in self.pairs]
+
+    def without(self, people: Sequence[str]) -> PairList:
+        """The list as if the pairs with one of ``people`` did not stand in it; the rest as
+        `Protocol.without` says.
+
+        The other pairs stay in their folds, also where folds were made by order, so that what they are
+        judged by is nearly the same; a fold that has lost all of its pairs is no fold any more. Photos
+        that only the lost pairs name are gone too, whosever they are.
+        """
+        if self.people is None:
+            raise nobody_known(self.name)
+        found, unknown = find_people(people, self.people, self.name)
+        ends = [{self.person_of(pair.first), self.person_of(pair.second)} for pair in self.pairs]
+        keep = np.array([found.isdisjoint(persons) for persons in ends])
+        rest = self._of_pairs(keep)
+        photos = set(self.photos) - set(rest.photos)
+        others = sum(self.person_of(photo) not in found for photo in photos)
+        lost = np.array([pair.mated for pair in self.pairs])[~keep]
+        gone = LeftOut(
+            tuple(sorted(found)), unknown, len(photos), others, int(lost.sum()), int((~lost).sum())
+        )
+        return replace(rest, left_out=gone)
+
+    def _of_pairs(self, keep: NDArray[np.bool_]) -> PairList:
+        """The list of the pairs where ``keep`` [P] is true, in their folds."""
+        pairs = tuple(pair for pair, kept in zip(self.pairs, keep.tolist(), strict=True) if kept)
+        numbers, fold, sizes = np.unique(self.fold[keep], return_inverse=True, return_counts=True)
+        mated = np.array([pair.mated for pair in pairs], bool)
+        with_mated, with_non_mated = (np.unique(fold[kind]).size for kind in (mated, ~mated))
+        if min(with_mated, with_non_mated) < 2:
+            raise UsageError(
+                f"{self.source}: {with_mated} fold(s) with mated and {with_non_mated} with non-mated pairs "
+                "are left without these persons",
+                "A threshold is chosen on the other folds, so two with each kind are the least.",
+            )
+        short = 2 * numbers.size - with_mated - with_non_mated
+        kinds = f", {short} with pairs of one kind only" if short else ""
+        left = f"left of them are {numbers.size} of {sizes.min()} to {sizes.max()} pairs{kinds}"
+        names, told = tuple(self.fold_names[number] for number in numbers), f"{self.folds_from}; {left}"
+        return replace(self, pairs=pairs, fold=fold, fold_names=names, folds_from=told)
 
     def evaluate(self, embed: Embed) -> PairResult:
         """Judge the pairs and, where folders name persons, all pairs of the photos.

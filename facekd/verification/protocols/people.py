@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from facekd.errors import Unreadable
+from facekd.errors import Unreadable, UsageError
 from facekd.preprocess.source import identity_of, open_source
+from facekd.verification.left_out import LeftOut, count_all_pairs, find_people
 from facekd.verification.people import AllPairsResult, judge_people
 from facekd.verification.protocols.base import Embed, checked_embeddings, register, without_embedding
 
@@ -19,10 +21,28 @@ class People:
     source: str
     photos: tuple[str, ...]
     people: tuple[str, ...]
+    left_out: LeftOut | None = None
 
     @property
     def compared(self) -> None:
         """All with all: far too many scores to keep."""
+
+    def without(self, people: Sequence[str]) -> People:
+        """The photos of the other persons; the rest as `Protocol.without` says."""
+        found, unknown = find_people(people, self.people, self.name)
+        kept = [place for place, person in enumerate(self.people) if person not in found]
+        rest = tuple(self.people[place] for place in kept)
+        (mated, non_mated), (all_mated, all_non_mated) = count_all_pairs(rest), count_all_pairs(self.people)
+        if not mated or not non_mated:
+            raise UsageError(
+                f"{self.source}: without {len(found):,} of its {len(set(self.people)):,} persons {mated:,} "
+                f"mated and {non_mated:,} non-mated comparisons are left; both kinds are needed"
+            )
+        gone = LeftOut(
+            tuple(sorted(found)), unknown, len(self.people) - len(rest), 0,
+            all_mated - mated, all_non_mated - non_mated,
+        )  # fmt: skip
+        return replace(self, photos=tuple(self.photos[place] for place in kept), people=rest, left_out=gone)
 
     def evaluate(self, embed: Embed) -> AllPairsResult:
         """Judge all comparisons. Raises `UsageError` where embeddings have the wrong shape, or too

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import Unreadable
+from facekd.verification.left_out import nobody_known
 from facekd.verification.people import AllPairsResult, judge_people
 from facekd.verification.protocols.base import Embed, checked_embeddings, register, without_embedding
 from facekd.verification.protocols.pairlist import read_text
@@ -62,6 +63,14 @@ class Templates:
         if self.pairs is None:
             return None
         return [(self.templates[one].name, self.templates[other].name) for one, other in self.pairs.tolist()]
+
+    @property
+    def left_out(self) -> None:
+        """Nobody: see `without`."""
+
+    def without(self, people: Sequence[str]) -> Templates:
+        """Raises `UsageError`, as there is nobody among `people`."""
+        raise nobody_known(self.name)
 
     def evaluate(self, embed: Embed) -> AllPairsResult | ScoreResult:
         """Average, compare and judge; a template none of whose photos gave an embedding has none.

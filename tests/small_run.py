@@ -9,11 +9,8 @@ import numpy as np
 import torch
 from tiny_model import write_tiny_model
 
-from facekd.distill import Recipe, Report, read_recipe, run_recipe
+from facekd.distill import SILENT, Recipe, read_recipe, run_recipe
 from facekd.training import RunFolder
-
-QUIET = Report(lambda text: None, lambda done, total: None, lambda step: None)
-
 
 RECIPE = """
 seed = 3
@@ -69,7 +66,7 @@ def recipe(place: Path, teacher: str = TEACHER, losses: str = TWO, **changes: tu
 
 def run(place: Path, name: str, chosen: Recipe, **settings: object) -> list[dict]:
     torch.set_num_threads(1)
-    run_recipe(chosen, place / name, QUIET, cache=place / "cache", workers=0, **settings)
+    run_recipe(chosen, place / name, SILENT, cache=place / "cache", workers=0, **settings)
     return RunFolder(place / name).metrics()
 
 

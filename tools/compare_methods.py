@@ -38,7 +38,7 @@ import click
 import numpy as np
 
 from facekd.cli.output import progress, say
-from facekd.distill import Recipe, Report, heldout_crops, read_recipe, run_recipe, training_crops
+from facekd.distill import SILENT, Recipe, heldout_crops, read_recipe, run_recipe, training_crops
 from facekd.distill.recipe import check_recipe
 from facekd.errors import UsageError
 from facekd.export import export
@@ -208,9 +208,8 @@ def between(value: float, low: float, high: float) -> str:
 
 def rate_of(recipe: Recipe, steps: int) -> float:
     """Images a second over ``steps`` steps, begun anew; its start and first step are not counted."""
-    quiet = Report(lambda text: None, lambda done, total: None, lambda step: None)
     with tempfile.TemporaryDirectory() as folder:
-        run_recipe(recipe, Path(folder) / "run", quiet, cache=cache_folder() / "targets", stop_after=steps)
+        run_recipe(recipe, Path(folder) / "run", SILENT, cache=cache_folder() / "targets", stop_after=steps)
         logged = [r for r in RunFolder(Path(folder) / "run").metrics() if "loss" in r]
     return float(
         (logged[-1]["images"] - logged[0]["images"]) / (logged[-1]["seconds"] - logged[0]["seconds"])

@@ -100,6 +100,11 @@ def _faults_of_teacher(teacher: Any) -> list[str]:
         faults.append('teacher.rule = "clean-view": the targets of crops are cached: targets = "cached"')
     if table.get("rule") == "clean-view" and not learns and table.get("gate") is not None:
         faults.append('teacher.gate: with rule = "clean-view" no target has moved: leave one of them out')
+    if table.get("keep_views") and (not _cached(teacher) or table.get("rule") == "clean-view"):
+        faults.append(
+            'teacher.keep_views: only views with targets of their own are seen again: targets = "cached", '
+            'rule = "same-view"'
+        )
     for model in _listed(table.get("models")):
         faults += _faults_of_spec(model)
     for entry in _entries(table.get("loss")):

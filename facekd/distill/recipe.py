@@ -77,7 +77,8 @@ class LossTable(_Table):
 
 class TeacherTable(_Table):
     """One teacher, or several whose embeddings are joined. ``targets``: ``cached`` keeps what the
-    teacher says of ``views`` seeded views of every crop; ``online`` asks it at every step.
+    teacher says of ``views`` seeded views of every crop, with ``keep_views`` the views too; ``online``
+    asks it at every step.
 
     Or a ``network`` that learns from the labels by losses of its own while it teaches."""
 
@@ -87,6 +88,8 @@ class TeacherTable(_Table):
     rule: Literal["same-view", "clean-view"] = "same-view"
     #: views of each crop with cached targets
     views: int = Field(2, ge=1)
+    #: those views are kept as they are shown, 38 kB each, so that a run decodes and moves nothing
+    keep_views: bool = False
     #: views whose target has a smaller cosine than this to their crop's view 0 teach nothing
     gate: float | None = Field(None, gt=-1, lt=1)
     network: str | None = None

@@ -19,7 +19,7 @@ from facekd.distill.losses import loss_class
 from facekd.distill.parts import learning_teacher, parts_of, parts_of_teacher
 from facekd.distill.paths import require_files
 from facekd.distill.recipe import LossTable, Recipe, read_recipe
-from facekd.distill.sight import Asking, teacher_sight
+from facekd.distill.sight import Asking, keep_shown, teacher_sight
 from facekd.distill.task import DistillTask
 from facekd.errors import FacekdError, RecipeError, UsageError
 from facekd.models import FaceNet, Teacher, build_model, start_from, to_planes, torch_device
@@ -49,11 +49,13 @@ from facekd.verification.allpairs import AllPairs
 
 @dataclass(frozen=True)
 class Report:
-    """What a run tells while it works; every field is called with text or counts."""
+    """What a run tells while it works; every field is called with text or counts. ``kept`` counts views
+    that are kept decoded."""
 
     say: Callable[[str], None]
     labelled: Callable[[int, int], None]
     trained: Callable[[Progress], None]
+    kept: Callable[[int, int], None] = lambda done, total: None
 
 
 SILENT = Report(lambda text: None, lambda done, total: None, lambda progress: None)
@@ -147,7 +149,7 @@ def run_recipe(
 @dataclass(frozen=True)
 class _Ready:
     """All that the loop needs; ``classes`` are the identities of the classes, ``label_seconds`` were spent
-    on the teacher's targets."""
+    on the teacher's targets and on views to keep."""
 
     task: DistillTask
     crops: int
@@ -170,8 +172,9 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     judge = _judge(recipe, device) if rank() == 0 else None
     peer = learning_teacher(recipe)
     begun = time.perf_counter()
-    asking = Asking(cache, device, threads, workers, report.say, report.labelled)
-    sight = teacher_sight(recipe, crops, asking)
+    asking = Asking(cache, device, threads, workers, report.say, report.labelled, report.kept)
+    kept = keep_shown(recipe, crops, asking)
+    sight = teacher_sight(recipe, crops, asking, kept)
     crops = sight.crops
     label_seconds = time.perf_counter() - begun
     torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
@@ -190,7 +193,7 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
         people, each = recipe.sampling.people, recipe.sampling.crops
         order = PeopleOrder(crops.labels, people, each, count, recipe.seed, recipe.mirror)
     share = max(1, schedule.batch // processes())
-    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, workers, threads)
+    loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, workers, threads, kept)
     return _Ready(task, len(crops), sight.classes.names, loader, order, judge, sight.teacher, label_seconds)
 
 

@@ -17,7 +17,7 @@ from facekd.distill.targets import TargetCache
 from facekd.distill.task import Ask, Own
 from facekd.models import Targets, Teacher
 from facekd.training import Augmentation, first_decides, seen_by_all
-from facekd.training.data import Batch, CropSet
+from facekd.training.data import Batch, CropSet, ViewRows, keep_views, kept_views
 
 #: the fewest crops of an identity that is used as a class in distillation
 MIN_MEMBERS = 3
@@ -27,7 +27,7 @@ _ROWS = 65_536
 
 @dataclass(frozen=True)
 class Asking:
-    """How the teacher is asked: where targets are kept, on what, and whom to tell."""
+    """How the teacher is asked: where targets and views are kept, on what, and whom to tell."""
 
     cache: Path
     device: str
@@ -35,6 +35,7 @@ class Asking:
     workers: int
     say: Callable[[str], None]
     labelled: Callable[[int, int], None]
+    kept: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,38 @@ class Sight:
     dims: tuple[int, ...] = ()
 
 
-def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
+def keep_shown(recipe: Recipe, crops: CropSet, asking: Asking) -> ViewRows | None:
+    """The views that a run of ``recipe`` shows, made where they are not kept yet; `None` where the recipe
+    does not keep them.
+
+    Raises `InputOutput` where the disk has no room for them, or a process does not see them.
+    """
+    if recipe.teacher is None or not recipe.teacher.keep_views:
+        return None
+    kept = kept_views(asking.cache, crops, recipe.augmentation, recipe.seed)
+    numbers = recipe.view_numbers(len(crops))
+    first_decides(lambda: _keep(kept, numbers, recipe, crops, asking))
+    seen_by_all(f"the views in {kept.folder}", lambda: kept.missing(numbers))
+    return kept
+
+
+def _keep(kept: ViewRows, numbers: range, recipe: Recipe, crops: CropSet, asking: Asking) -> None:
+    """Make the views that are not there yet."""
+    if not kept.missing(numbers):
+        return
+    with kept.alone(lambda: asking.say("another run is keeping these views: waiting for it")):
+        total = kept.missing(numbers)
+        if total:
+            asking.say(f"keeps {total:,} views, {kept.bytes_of(numbers) / 1e9:.1f} GB (in {kept.key})")
+            keep_views(
+                kept, numbers, crops, recipe.augmentation, recipe.seed,
+                asking.workers, asking.threads, lambda done: asking.kept(done, total),
+            )  # fmt: skip
+
+
+def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking, kept: ViewRows | None = None) -> Sight:
     """Load the teacher of ``recipe``, have it label what has no target yet, and sum up its classes.
+    Views that are ``kept`` are labelled as they lie there.
 
     Raises the errors of `load_teacher`, `UsageError` for more clusters than crops, and `InputOutput`
     where a process does not see the targets.
@@ -69,7 +100,7 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking) -> Sight:
     dims = teacher.dims if isinstance(teacher, SeveralTeachers) else (teacher.dim,)
     clean = recipe.teacher.rule == "clean-view"
     shown = Augmentation() if clean else recipe.augmentation
-    targets = TargetCache(asking.cache, teacher, crops, shown, recipe.seed)
+    targets = TargetCache(asking.cache, teacher, crops, shown, recipe.seed, kept)
     numbers = recipe.view_numbers(len(crops))
     if not numbers and _needs_first_view(recipe):
         numbers = range(1)

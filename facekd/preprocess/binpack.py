@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, TooLarge, Unreadable
-from facekd.preprocess.source import check_bytes
+from facekd.preprocess.source import check_bytes, stamp_of
 
 #: bytes of the largest pack that is read; LFW's holds 12,000 images in 60 million
 MAX_PACK_BYTES = 2_000_000_000
@@ -58,6 +58,10 @@ class BinSource:
             raise Unreadable(f"{self.path}/{name}: not in this pack")
         check_bytes(len(images[int(number)]), f"{self.path}/{name}")
         return images[int(number)]
+
+    def stamp(self, name: str) -> str:
+        """That of the whole pack."""
+        return stamp_of(self.path)
 
     def _read(self) -> tuple[bytes, ...]:
         if self._images is None:

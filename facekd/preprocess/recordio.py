@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from facekd.errors import InputOutput, Unreadable
-from facekd.preprocess.source import check_bytes
+from facekd.preprocess.source import check_bytes, stamp_of
 
 _MAGIC = 0xCED7230A
 _MARK = struct.pack("<I", _MAGIC)
@@ -72,6 +72,10 @@ class RecordSource:
         except (KeyError, ValueError) as error:
             raise Unreadable(f"{self.path}/{name}: not in this pack") from error
         return whole[self._label_bytes(whole, key) :]
+
+    def stamp(self, name: str) -> str:
+        """That of the whole pack."""
+        return stamp_of(self.path)
 
     def _index(self) -> None:
         if self._map is None or self._owner != os.getpid():

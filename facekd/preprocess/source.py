@@ -30,6 +30,11 @@ class Source(Protocol):
         """The encoded bytes of one image. Raises `InputOutput` where it cannot be read."""
         ...
 
+    def stamp(self, name: str) -> str:
+        """What changes when the bytes of one image do, found without reading them. Raises `InputOutput`
+        where it is not there."""
+        ...
+
 
 class FolderSource:
     """The images below a folder."""
@@ -55,6 +60,9 @@ class FolderSource:
     def read(self, name: str) -> bytes:
         return read_file(self.path / name)
 
+    def stamp(self, name: str) -> str:
+        return stamp_of(self.path / name)
+
 
 class FilesSource:
     """Single image files, named by their file name; ``path`` is the first one's folder."""
@@ -70,6 +78,9 @@ class FilesSource:
 
     def read(self, name: str) -> bytes:
         return read_file(self._files[name])
+
+    def stamp(self, name: str) -> str:
+        return stamp_of(self._files[name])
 
 
 class ZipSource:
@@ -105,6 +116,14 @@ class ZipSource:
             return archive.read(name)
         except (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
             raise Unreadable(f"{self.path}/{name}: {error}") from error
+
+    def stamp(self, name: str) -> str:
+        """The length and the CRC-32 that the pack states of the image."""
+        try:
+            held = self._open().getinfo(name)
+        except KeyError as error:
+            raise Unreadable(f"{self.path}/{name}: {error}") from error
+        return f"{held.file_size}-{held.CRC:08x}"
 
 
 def open_sources(paths: Sequence[str | os.PathLike[str]]) -> Source:
@@ -163,6 +182,15 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputOutput(f"{path}: {error.strerror}") from error
+
+
+def stamp_of(path: Path) -> str:
+    """Length and time of the last change of a file. Raises `InputOutput` where it is not there."""
+    try:
+        held = path.stat()
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror}") from error
+    return f"{held.st_size}-{held.st_mtime_ns}"
 
 
 def check_bytes(count: int, name: str) -> None:

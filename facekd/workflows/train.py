@@ -43,10 +43,11 @@ def adapted(
 def train(
     recipe: Recipe, folder: Path, say: Callable[[str], None], progress: OpenBar, **settings: Any
 ) -> Outcome:
-    """`run_recipe` with a bar for the teacher's labels and, when they are there, one for training."""
+    """`run_recipe` with a bar for views that are kept, one for the teacher's labels and, when they are
+    there, one for training."""
     with ExitStack() as stack:
         bars = _Bars(progress, stack, recipe.schedule.images)
-        report = Report(say, bars.labelled, bars.trained)
+        report = Report(say, bars.labelled, bars.trained, bars.kept)
         return run_recipe(recipe, folder, report, cache=cache_folder() / "targets", **settings)
 
 
@@ -58,6 +59,10 @@ class _Bars:
         self._titles: list[str] = []
         self._advance: Callable[..., None] = lambda *_: None
         self._seen: int | None = None
+
+    def kept(self, done: int, total: int) -> None:
+        self._show("keeping views", total)
+        self._advance(done)
 
     def labelled(self, done: int, total: int) -> None:
         self._show("labelling", total)

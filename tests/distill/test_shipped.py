@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_run import QUIET, losses_of, make_place, recipe, run
+from small_run import losses_of, make_place, recipe, run
 from tiny_model import write_tiny_model
 
-from facekd.distill import read_recipe, run_recipe
+from facekd.distill import SILENT, read_recipe, run_recipe
 from facekd.distill.recipe import check_recipe
 from facekd.training import RunFolder
 
@@ -51,7 +51,7 @@ def test_a_shipped_recipe_runs_ten_steps(name: str, tmp_path: Path) -> None:
     place = make_place(tmp_path)
     chosen = check_recipe(shrunk(name, place), name)
     torch.set_num_threads(1)
-    run_recipe(chosen, place / "run", QUIET, cache=place / "cache", workers=0)
+    run_recipe(chosen, place / "run", SILENT, cache=place / "cache", workers=0)
     records = RunFolder(place / "run").metrics()
     assert [step for step, _ in losses_of(records)] == [1, 10]
     assert np.isfinite([loss for _, loss in losses_of(records)]).all()

@@ -21,7 +21,7 @@ from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
 from facekd.models.teachers import load_teacher
 from facekd.training import Augmentation
-from facekd.training.data import Batch, View
+from facekd.training.data import Batch, View, keep_views, kept_views
 
 
 def test_cached_targets_are_the_teachers_own_and_are_asked_for_once(place: Path) -> None:
@@ -53,7 +53,7 @@ def test_cached_targets_are_the_teachers_own_and_are_asked_for_once(place: Path)
 
 
 def test_a_fill_that_was_cut_short_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facekd.distill.targets._BLOCK", 6)
+    monkeypatch.setattr("facekd.training.data.rows._BLOCK", 6)
     chosen = recipe(place)
     crops, teacher = training_crops(chosen), load_teacher(place / "teacher.onnx")
     cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
@@ -106,6 +106,44 @@ def test_two_runs_that_want_the_same_targets_label_them_once(place: Path) -> Non
     whole = cache("other")
     whole.fill(range(1), workers=0)
     assert torch.equal(cache().rows(0, torch.arange(16)), whole.rows(0, torch.arange(16)))
+
+
+def test_a_run_that_keeps_its_views_takes_the_same_steps(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = losses_of(run(place, "made", recipe(place, TEACHER + "views = 2\n")))
+    keeping = TEACHER + "views = 2\nkeep_views = true\n"
+    assert losses_of(run(place, "kept", recipe(place, keeping))) == made
+    # 16 crops and 96 images: two views of each
+    assert "keeps 32 views, 0.0 GB (in" in (place / "kept" / "train.log").read_text()
+
+    def fail(*_: object) -> None:
+        pytest.fail("made again")
+
+    monkeypatch.setattr(Augmentation, "view", fail)
+    monkeypatch.setattr("facekd.models.teachers.onnx.OnnxTeacher.targets", fail)
+    assert losses_of(run(place, "again", recipe(place, keeping))) == made
+    assert "keeps" not in (place / "again" / "train.log").read_text()
+
+
+def test_the_teacher_labels_views_as_they_are_kept(place: Path) -> None:
+    """Targets of kept views that somebody changed are those of the changed ones."""
+    chosen = recipe(place)
+    crops, teacher = training_crops(chosen), load_teacher(place / "teacher.onnx")
+    kept = kept_views(place / "cache", crops, chosen.augmentation, chosen.seed)
+    keep_views(kept, range(1), crops, chosen.augmentation, chosen.seed)
+    file = kept.folder / "view-0.npy"
+    np.save(file, 255 - np.load(file))
+    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed, kept)
+    cache.fill(range(1), workers=0)
+    expected = teacher.targets(np.load(file)).embedding
+    assert torch.allclose(cache.rows(0, torch.arange(16)), expected, atol=5e-4)
+
+
+def test_only_views_that_come_again_are_kept(place: Path) -> None:
+    for settings in ('targets = "online"\n', 'rule = "clean-view"\n'):
+        with pytest.raises(RecipeError, match=r"teacher.keep_views: only views with targets of their own"):
+            recipe(place, TEACHER + "keep_views = true\n" + settings)
 
 
 def test_a_view_number_past_an_epochs_end_gets_its_own_target(place: Path) -> None:

@@ -112,10 +112,10 @@ def _hostile(tmp_path: Path) -> dict[str, bytes]:
 
 def test_nothing_hostile_gets_through(tmp_path: Path) -> None:
     for told, written in _hostile(tmp_path).items():
-        begun = time.perf_counter()
+        begun = time.process_time()
         with pytest.raises(Unreadable, match="not a pack of image pairs"):
             read_bin(_write(tmp_path / "hostile.bin", written))
-        assert time.perf_counter() - begun < 5, told
+        assert time.process_time() - begun < 5, told
     assert not (tmp_path / "trap").exists()
 
 

@@ -11,10 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from facekd.distill import Report, read_recipe, run_recipe
+from facekd.distill import SILENT, read_recipe, run_recipe
 from facekd.errors import InputOutput
-
-QUIET = Report(lambda text: None, lambda done, total: None, lambda step: None)
 
 
 def main(folder: Path) -> None:
@@ -26,7 +24,7 @@ def main(folder: Path) -> None:
         ("targets", "run", f"cache-{number}", False),
     ):
         try:
-            run_recipe(recipe, folder / run, QUIET, cache=folder / cache, workers=0, resume=resume)
+            run_recipe(recipe, folder / run, SILENT, cache=folder / cache, workers=0, resume=resume)
         except InputOutput as error:
             (folder / f"{name}-{number}.txt").write_text(str(error))
 

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import torch
 
-from facekd.distill import Report, read_recipe, run_recipe
+from facekd.distill import SILENT, read_recipe, run_recipe
 from facekd.models import FaceNet, build_model, register
-
-QUIET = Report(lambda text: None, lambda done, total: None, lambda step: None)
 
 
 @register("frozen")
@@ -39,7 +37,7 @@ def main(folder: Path, name: str, part: str = "") -> None:
     for recipe in sorted(folder.glob("*.toml")):
         place = folder / name / recipe.stem
         run_recipe(
-            read_recipe(recipe), place, QUIET,
+            read_recipe(recipe), place, SILENT,
             cache=folder / "cache", threads=1, workers=0, resume=resume, stop_after=steps,
         )  # fmt: skip
 

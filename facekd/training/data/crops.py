@@ -63,11 +63,13 @@ class CropSet:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of which crops there are, in order (names and packs' names, not pixels)."""
+        """SHA-256 of which crops there are, in order: names, packs' names, and what changes when a crop
+        is cut anew under its old name (`Source.stamp`)."""
         if not self._digest:
             sha = hashlib.sha256()
             for where, name in zip(self.where.tolist(), self.names, strict=True):
-                sha.update(f"{self.sources[where].path.name}/{name}\n".encode())
+                source = self.sources[where]
+                sha.update(f"{source.path.name}/{name} {source.stamp(name)}\n".encode())
             self._digest.append(sha.hexdigest())
         return self._digest[0]
 

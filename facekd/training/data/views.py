@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from facekd.errors import UsageError
 from facekd.training.augment import Augmentation
 from facekd.training.data.crops import CropSet
+from facekd.training.data.rows import ViewRows
 
 
 class View(NamedTuple):
@@ -115,13 +116,18 @@ class PeopleOrder:
 
 
 class _Views(Dataset):
-    def __init__(self, crops: CropSet, augmentation: Augmentation, seed: int, threads: int = 1) -> None:
+    def __init__(
+        self, crops: CropSet, augmentation: Augmentation, seed: int, threads: int, kept: ViewRows | None
+    ) -> None:
         self.crops, self.augmentation, self.seed = crops, augmentation, seed
-        self.threads = threads
+        self.threads, self.kept = threads, kept
         self._pool: ThreadPoolExecutor | None = None
 
     def __getitem__(self, view: View) -> NDArray[np.uint8]:
-        pixels = self.augmentation.view(self.crops.read(view.crop), (self.seed, view.crop, view.number))
+        if self.kept:
+            pixels = self.kept.of(view.number)[view.crop]
+        else:
+            pixels = self.augmentation.view(self.crops.read(view.crop), (self.seed, view.crop, view.number))
         return pixels[:, ::-1] if view.mirrored else pixels
 
     def __getitems__(self, views: list[View]) -> list[Any]:
@@ -147,7 +153,7 @@ class _Views(Dataset):
 
 class ViewLoader:
     """Batches of views, decoded and augmented in ``workers`` processes, or without any by ``threads``
-    of this one, between its steps."""
+    of this one, between its steps. Views that are ``kept`` are read instead."""
 
     def __init__(
         self,
@@ -157,9 +163,10 @@ class ViewLoader:
         batch: int,
         workers: int = 1,
         threads: int = 1,
+        kept: ViewRows | None = None,
     ) -> None:
         self.crops = crops
-        self._data = _Views(crops, augmentation, seed, 1 if workers else threads)
+        self._data = _Views(crops, augmentation, seed, 1 if workers else threads, kept)
         self._batch, self._workers = batch, workers
         self._labels = torch.from_numpy(crops.labels)
 

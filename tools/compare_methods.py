@@ -12,8 +12,8 @@ own (a finished one is kept, one that was cut short goes on), exports each, and 
 them by LFW's protocol on aligned crops. Without `--data` and `--pairs` they are judged on the
 recipe's held-out people alone: the way to choose, which leaves the test alone. `--jobs 2` trains two
 at a time, each on half of the processors, which takes less time than one after the other. With
-`--rate-steps 60` every method is then timed over so many steps, one after the other, which wants an
-idle machine.
+`--rate-steps 60` every method is then timed over so many steps, in turn and twice, which wants an idle
+machine; with `--rates-only` nothing else is done.
 
 Prints a Markdown table, means over the seeds: TAR on the recipe's held-out people that choose, LFW
 accuracy, all-pairs TAR, for each the paired difference to the first method with its 95 % interval,
@@ -28,11 +28,12 @@ import json
 import multiprocessing
 import os
 import re
+import statistics
 import tempfile
 import tomllib
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -56,6 +57,16 @@ from facekd.workflows.train import cache_folder, train
 FMRS = (1e-3, 1e-4)
 #: a method's name and a seed
 Run = tuple[str, int]
+
+
+class Rate(NamedTuple):
+    """Images a second, and as a multiple of the first method's."""
+
+    images: float
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.images:.0f} ({self.share:.2f})"
 
 
 def changed(
@@ -208,12 +219,37 @@ def between(value: float, low: float, high: float) -> str:
 
 def rate_of(recipe: Recipe, steps: int) -> float:
     """Images a second over ``steps`` steps, begun anew; its start and first step are not counted."""
+    raw = recipe.model_dump()
+    # no end is reached, so nothing is judged, and no more views are labelled than these steps show
+    raw["schedule"] |= {"images": (steps + 10) * recipe.schedule.batch, "evaluations": 1}
+    short = check_recipe(raw, "the timed recipe")
     with tempfile.TemporaryDirectory() as folder:
-        run_recipe(recipe, Path(folder) / "run", SILENT, cache=cache_folder() / "targets", stop_after=steps)
+        run_recipe(short, Path(folder) / "run", SILENT, cache=cache_folder() / "targets", stop_after=steps)
         logged = [r for r in RunFolder(Path(folder) / "run").metrics() if "loss" in r]
     return float(
         (logged[-1]["images"] - logged[0]["images"]) / (logged[-1]["seconds"] - logged[0]["seconds"])
     )
+
+
+def rates_of(recipes: dict[str, Recipe], steps: int, rounds: int = 2) -> dict[str, Rate]:
+    """Images a second of each recipe, and as a multiple of the first's: all of them in turn, ``rounds``
+    times, the median of what the rounds found. The first is timed once more before, uncounted, so that
+    what it needs is there."""
+    first = next(iter(recipes))
+    rate_of(recipes[first], steps)
+    found: list[dict[str, float]] = []
+    for turn in range(rounds):
+        found.append({})
+        for name, recipe in recipes.items():
+            found[turn][name] = rate_of(recipe, steps)
+            say(f"{name}: {found[turn][name]:.0f} images/s")
+    return {
+        name: Rate(
+            statistics.median(one[name] for one in found),
+            statistics.median(one[name] / one[first] for one in found),
+        )
+        for name in recipes
+    }
 
 
 def percent(points: list[OperatingPoint]) -> str:
@@ -234,6 +270,7 @@ def percent(points: list[OperatingPoint]) -> str:
 @click.option("--seeds", type=int, multiple=True, default=(0, 1), show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs to train at once.")
 @click.option("--rate-steps", type=click.IntRange(40), default=None, help="Time every method over so many.")
+@click.option("--rates-only", is_flag=True, help="With --rate-steps: train nothing.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="What a method's $NAME is.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default=None, help="Aligned crops.")
 @click.option("--pairs", type=click.Path(exists=True, path_type=Path), default=None)
@@ -246,6 +283,7 @@ def main(
     seeds: tuple[int, ...],
     jobs: int,
     rate_steps: int | None,
+    rates_only: bool,
     settings: tuple[str, ...],
     data: Path | None,
     pairs: Path | None,
@@ -253,6 +291,8 @@ def main(
     """Compare the methods on RECIPE."""
     if (data is None) != (pairs is None):
         raise UsageError("--data and --pairs belong together")
+    if rates_only and not rate_steps:
+        raise UsageError("--rates-only goes with --rate-steps")
     base = read_recipe(recipe)
     file = methods or Path(__file__).with_name("methods.toml")
     listed = tomllib.loads(file.read_text(encoding="utf-8"))["method"]
@@ -264,6 +304,15 @@ def main(
         (name, seed): out / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-s{seed}" for name, seed in recipes
     }
     out.mkdir(parents=True, exist_ok=True)
+    names = [m["name"] for m in chosen]
+    timed = {name: recipes[name, seeds[0]] for name in names}
+    if rates_only:
+        assert rate_steps
+        rates = rates_of(timed, rate_steps)
+        told = {name: rate._asdict() for name, rate in rates.items()}
+        (out / "rates.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+        click.echo("\n".join(f"| {name} | {rate} |" for name, rate in rates.items()))
+        return
     if data is not None:
         checked_apart(base, data, out / "overlap.json")
     students = train_all(list(zip(recipes.values(), folders.values(), strict=True)), jobs)
@@ -275,8 +324,7 @@ def main(
             found = evaluate(list(files.values()), protocol, data, detector=None, advance=advance)
         results = dict(zip(files, found.models, strict=True))
     held = {key: heldout_pairs(base, path) for key, path in files.items()}
-    names = [m["name"] for m in chosen]
-    rates = {name: rate_of(recipes[name, seeds[0]], rate_steps) for name in names} if rate_steps else {}
+    rates = rates_of(timed, rate_steps) if rate_steps else {}
     write(out / "table.md", out / "table.json", names, seeds, results, held, rates)
 
 
@@ -287,14 +335,14 @@ def write(
     seeds: tuple[int, ...],
     results: dict[Run, ModelResult],
     held: dict[Run, AllPairs],
-    rates: dict[str, float],
+    rates: dict[str, Rate],
 ) -> None:
     """The table as Markdown, to the terminal too, and its numbers as JSON."""
     judged = ["LFW", "against the first"]
     for fmr in FMRS:
         judged += [f"TAR at FMR {fmr:.0e}".replace("e-0", "e-"), "against the first"]
     head = ["method", "held-out TAR at FMR 1e-3", "against the first"]
-    head += (judged if results else []) + (["images/s"] if rates else [])
+    head += (judged if results else []) + (["images/s (of the first)"] if rates else [])
     rows, told = [], []
     for name in names:
         runs, first = [(name, seed) for seed in seeds], [(names[0], seed) for seed in seeds]
@@ -314,7 +362,7 @@ def write(
                     both = ([m.result.everyone for m in models] for models in (theirs, mine))
                     against[f"tar_{fmr:g}"] = tar_points(next(both), next(both), fmr)
                 cells += [percent([_all_pairs(m, fmr) for m in mine]), against.get(f"tar_{fmr:g}", "-")]
-        cells += [f"{rates[name]:.0f}"] if rates else []
+        cells += [str(rates[name])] if rates else []
         told.append(cells)
         rows.append(
             {
@@ -323,7 +371,8 @@ def write(
                 "heldout": [point.to_dict() for point in choosing],
                 "lfw": [m.result.to_dict() for m in mine],
                 "against_the_first": against or None,
-                "images_per_second": rates.get(name),
+                "images_per_second": rates[name].images if rates else None,
+                "rate_of_the_first": rates[name].share if rates else None,
             }
         )
     lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *told)]

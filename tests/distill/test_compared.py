@@ -129,3 +129,35 @@ def test_only_what_is_trained_on_is_compared_with_the_test(
         tool.checked_apart(recipe(place, h=('heldout = "heldout.txt"', "")), place / "test", kept)
     with pytest.raises(UsageError, match="no ONNX file"):
         tool.checked_apart(recipe(place, teacher=TEACHER.replace(".onnx", ".pt")), place / "test", kept)
+
+
+def test_a_machine_that_slows_down_does_not_change_the_shares(
+    tool: ModuleType, base: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {name: base.model_copy(update={"seed": seed}) for seed, name in enumerate(("first", "half"))}
+    speeds, asked = iter([7.0, 100.0, 50.0, 10.0, 5.0, 60.0, 30.0]), []
+
+    def rate_of(recipe: Recipe, steps: int) -> float:
+        asked.append((recipe.seed, steps))
+        return next(speeds)
+
+    monkeypatch.setattr(tool, "rate_of", rate_of)
+    found = tool.rates_of(made, 60, 3)
+    assert asked == [(0, 60)] + 3 * [(0, 60), (1, 60)]
+    assert {name: str(rate) for name, rate in found.items()} == {"first": "60 (1.00)", "half": "30 (0.50)"}
+
+
+def test_methods_are_timed_without_being_trained(tool: ModuleType, place: Path) -> None:
+    recipe(place)
+    methods = place / "methods.toml"
+    methods.write_text('[[method]]\nname = "cosine"\nloss = [{ name = "cosine" }]\n')
+    given = [str(place / "recipe.toml"), "--out", str(place / "runs"), "--methods", str(methods)]
+    given += ["--seeds", "0", "--rates-only"]
+    alone = CliRunner().invoke(tool.main, given)
+    assert "--rates-only goes with --rate-steps" in str(alone.exception)
+    done = CliRunner().invoke(tool.main, [*given, "--rate-steps", "40"], catch_exceptions=False)
+    assert re.search(r"^\| cosine \| \d+ \(1\.00\) \|$", done.output, re.MULTILINE)
+    assert [path.name for path in (place / "runs").iterdir()] == ["rates.json"]
+    rate = json.loads((place / "runs" / "rates.json").read_text())["cosine"]
+    assert rate["images"] > 0
+    assert rate["share"] == 1

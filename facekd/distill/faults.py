@@ -95,7 +95,7 @@ def _faults_of_teacher(teacher: Any) -> list[str]:
     if not learns and table.get("loss"):
         faults.append("teacher.loss: only a teacher.network learns")
     if learns and table.get("gate") is not None:
-        faults.append("teacher.gate: view 0 of a teacher that learns along means nothing: leave it out")
+        faults.append("teacher.gate: what a teacher that learns along says of a crop changes: leave it out")
     if table.get("rule") == "clean-view" and not _cached(teacher):
         faults.append('teacher.rule = "clean-view": the targets of crops are cached: targets = "cached"')
     if table.get("rule") == "clean-view" and not learns and table.get("gate") is not None:

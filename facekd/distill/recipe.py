@@ -90,7 +90,7 @@ class TeacherTable(_Table):
     views: int = Field(2, ge=1)
     #: those views are kept as they are shown, 38 kB each, so that a run decodes and moves nothing
     keep_views: bool = False
-    #: views whose target has a smaller cosine than this to their crop's view 0 teach nothing
+    #: views whose target has a smaller cosine than this to that of the crop itself teach nothing
     gate: float | None = Field(None, gt=-1, lt=1)
     network: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)

@@ -20,7 +20,7 @@ from facekd.distill.parts import learning_teacher, parts_of, parts_of_teacher
 from facekd.distill.paths import require_files
 from facekd.distill.recipe import LossTable, Recipe, read_recipe
 from facekd.distill.sight import Asking, keep_shown, teacher_sight
-from facekd.distill.task import DistillTask
+from facekd.distill.task import DistillTask, Gate
 from facekd.errors import FacekdError, RecipeError, UsageError
 from facekd.models import FaceNet, Teacher, build_model, start_from, to_planes, torch_device
 from facekd.runtime import threads_available
@@ -179,11 +179,12 @@ def _prepare(recipe: Recipe, cache: Path, report: Report, device: str, threads: 
     label_seconds = time.perf_counter() - begun
     torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
     table = recipe.teacher
+    gate = Gate(table.gate, sight.clean) if table and table.gate is not None and sight.clean else None
     peer_parts = parts_of_teacher(recipe, peer, sight) if peer else []
     parts = parts_of(recipe, student, sight, started, peer, peer_parts)
     task = DistillTask(
         student, parts, sight.ask, sight.own, schedule.start_size, schedule.start_share,
-        recipe.mixing, table.gate if table else None, peer, peer_parts,
+        recipe.mixing, gate, peer, peer_parts,
     )  # fmt: skip
     if processes() > 1 and any(isinstance(m, nn.Embedding) and m.sparse for m in task.modules()):
         raise UsageError("a classifier that is sampled (sample below 1) learns in one process only")

@@ -40,10 +40,10 @@ class Asking:
 
 @dataclass(frozen=True)
 class Sight:
-    """``ask`` gives targets for a batch and ``own`` each crop's target in view 0, for leaving it
-    out; ``crops`` are the run's, with pseudo-labels where the recipe wants them; ``sample`` [M, D]
-    are targets of view 0 of some crops and ``sample_labels`` [M] whose they are. ``dims`` are the
-    sizes of the teacher's members."""
+    """``ask`` gives targets for a batch, ``own`` each crop's target in view 0, for leaving it out, and
+    ``clean`` that of the crop itself, where there is a gate; ``crops`` are the run's, with pseudo-labels
+    where the recipe wants them; ``sample`` [M, D] are targets of view 0 of some crops and
+    ``sample_labels`` [M] whose they are. ``dims`` are the sizes of the teacher's members."""
 
     crops: CropSet
     teacher: Teacher | None
@@ -53,6 +53,7 @@ class Sight:
     sample: Tensor
     sample_labels: Tensor
     dims: tuple[int, ...] = ()
+    clean: Own | None = None
 
 
 def keep_shown(recipe: Recipe, crops: CropSet, asking: Asking) -> ViewRows | None:
@@ -104,12 +105,17 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking, kept: ViewRows
     numbers = recipe.view_numbers(len(crops))
     if not numbers and _needs_first_view(recipe):
         numbers = range(1)
-    first_decides(lambda: _fill(targets, numbers, asking, teacher.name))
-    seen_by_all(f"the teacher's targets in {targets.folder}", lambda: targets.missing(numbers))
+    _make(targets, numbers, asking, teacher.name)
     ask = _cached(targets, clean) if recipe.teacher.cached else _online(teacher)
+    origin = None
+    if recipe.teacher.gate is not None:
+        plain = TargetCache(asking.cache, teacher, crops, Augmentation(), recipe.seed)
+        _make(plain, range(1), asking, teacher.name)
+        origin = _own(plain)
     if not numbers:
         classes = _classes(crops, None, MIN_MEMBERS)
-        return Sight(crops, teacher, ask, None, classes, torch.empty(0, teacher.dim), nobody, dims)
+        few = torch.empty(0, teacher.dim)
+        return Sight(crops, teacher, ask, None, classes, few, nobody, dims, origin)
     everything = torch.arange(len(crops))
     if recipe.pseudo.clusters:
         pseudo, rows, given = recipe.pseudo, targets.rows(0, everything).numpy(), crops
@@ -121,7 +127,13 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking, kept: ViewRows
     sample, sample_labels = targets.rows(0, few), torch.from_numpy(crops.labels)[few]
     needs_classes = any(loss_class(table.name).needs_labels for table in recipe.loss)
     classes = _classes(crops, targets if needs_classes else None, MIN_MEMBERS)
-    return Sight(crops, teacher, ask, _own(targets), classes, sample, sample_labels, dims)
+    return Sight(crops, teacher, ask, _own(targets), classes, sample, sample_labels, dims, origin)
+
+
+def _make(targets: TargetCache, numbers: range, asking: Asking, teacher: str) -> None:
+    """Have the first process see to it that the targets are there, and the others that they see them."""
+    first_decides(lambda: _fill(targets, numbers, asking, teacher))
+    seen_by_all(f"the teacher's targets in {targets.folder}", lambda: targets.missing(numbers))
 
 
 def _fill(targets: TargetCache, numbers: range, asking: Asking, teacher: str) -> None:
@@ -139,12 +151,11 @@ def _fill(targets: TargetCache, numbers: range, asking: Asking, teacher: str) ->
 
 
 def _needs_first_view(recipe: Recipe) -> bool:
-    """Whether class means, clusters, principal directions or the gate look at view 0."""
+    """Whether class means, clusters or principal directions look at view 0."""
     assert recipe.teacher is not None
     return (
         any(loss_class(table.name).needs_labels for table in recipe.loss)
         or any(table.settings.get("match") == "pca" for table in recipe.loss)
-        or recipe.teacher.gate is not None
         or recipe.pseudo.clusters > 0
     )
 

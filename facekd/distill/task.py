@@ -24,6 +24,14 @@ M = TypeVar("M")
 Own = Callable[[Tensor], Tensor]
 
 
+class Gate(NamedTuple):
+    """Lets views through whose target has a cosine of ``least`` or more to that of their crop as it is,
+    which ``clean`` gives."""
+
+    least: float
+    clean: Own
+
+
 class Sides(NamedTuple):
     """What the losses see of a batch: the student's, the teacher's and the labels' side."""
 
@@ -87,9 +95,8 @@ class DistillTask(nn.Module):
 
     For the first ``start_share`` of the run the networks see their views reduced to ``start_size``
     pixels, which costs them a fraction of the work (progressive resizing); the teacher's targets
-    are those of the whole views throughout. Views whose target has a cosine below ``gate`` to that
-    of their crop's view 0 are shown to no loss; where fewer than two of a batch are left (a relation
-    takes two) all terms are zero.
+    are those of the whole views throughout. Views that the ``gate`` holds back are shown to no loss;
+    where fewer than two of a batch are left (a relation takes two) all terms are zero.
 
     With several processes the losses that look across the batch are given the rows of all, and with
     a gate, which leaves each another number of rows, so are the others. Those of feature maps, which
@@ -105,7 +112,7 @@ class DistillTask(nn.Module):
         start_size: int | None = None,
         start_share: float = 0.0,
         mixing: Mixing | None = None,
-        gate: float | None = None,
+        gate: Gate | None = None,
         peer: FaceNet | None = None,
         peer_parts: Sequence[Part] = (),
     ) -> None:
@@ -135,9 +142,10 @@ class DistillTask(nn.Module):
             own = self._own(batch.crops) if self._own else torch.empty(len(batch.labels), 0)
             example = Example(batch.labels, own.to(batch.labels.device))
             targets = _as_targets(peer) if peer else self._ask(batch) if self._ask else None
-            terms = self._terms(self._parts, Sides(outputs, targets, example), progress)
+            kept = self._kept(batch, targets)
+            terms = self._terms(self._parts, Sides(outputs, targets, example), progress, kept)
             if peer:
-                alone = self._terms(self._peer_parts, Sides(peer, None, example), progress)
+                alone = self._terms(self._peer_parts, Sides(peer, None, example), progress, None)
                 terms |= {f"teacher {name}": value for name, value in alone.items()}
         return StepResult(torch.stack(list(terms.values())).sum(), terms, outputs.embedding.detach())
 
@@ -150,10 +158,11 @@ class DistillTask(nn.Module):
         found = network.outputs(planes.contiguous(memory_format=torch.channels_last), self._features)
         return Outputs(found.embedding.float(), {name: m.float() for name, m in found.features.items()})
 
-    def _terms(self, parts: Sequence[Part], sides: Sides, progress: float) -> dict[str, Tensor]:
+    def _terms(
+        self, parts: Sequence[Part], sides: Sides, progress: float, kept: Tensor | None
+    ) -> dict[str, Tensor]:
         at_work = [(part.weight_at(progress), part) for part in parts]
         at_work = [(weight, part) for weight, part in at_work if weight > 0]
-        kept = self._kept(sides)
         of_all = None if kept is None else gathered(kept)
         across = [_looks_across(part.loss, kept is not None) for _, part in at_work]
         shown = _passed(sides, kept)
@@ -169,11 +178,12 @@ class DistillTask(nn.Module):
                 terms[name] = terms.get(name, 0.0) + weight * share * value
         return terms
 
-    def _kept(self, sides: Sides) -> Tensor | None:
+    def _kept(self, batch: Batch, targets: Targets | None) -> Tensor | None:
         """Which rows the gate lets through, bool [N]; `None` where there is no gate."""
-        if self._gate is None or sides.targets is None:
+        if self._gate is None or targets is None:
             return None
-        return nn.functional.cosine_similarity(sides.targets.embedding, sides.example.own) >= self._gate
+        clean = self._gate.clean(batch.crops).to(targets.embedding.device)
+        return nn.functional.cosine_similarity(targets.embedding, clean) >= self._gate.least
 
 
 def _looks_across(loss: Loss, gated: bool) -> bool:

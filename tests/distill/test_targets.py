@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from facekd.distill.losses import Classes, Setting, loss_class
 from facekd.distill.run import training_crops
 from facekd.distill.sight import Asking, _fill
 from facekd.distill.targets import TargetCache
-from facekd.distill.task import DistillTask, Part
+from facekd.distill.task import DistillTask, Gate, Part
 from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
 from facekd.models.teachers import load_teacher
@@ -181,12 +182,15 @@ def test_views_that_moved_too_far_teach_nothing(place: Path) -> None:
     chosen = recipe(place, TEACHER + "views = 2\ngate = 0.3\n", plain, f=far)
     run(place, "run", chosen, stop_after=1)
     teacher, crops = load_teacher([str(place / "teacher.onnx")]), training_crops(chosen)
-    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, 3)
-    cache.fill(range(2), workers=0)
+    unmoved = TargetCache(place / "cache", teacher, crops, Augmentation(), 3)
+    assert unmoved.missing(range(1)) == 0  # the run asked what the teacher says of the crops themselves
+    views = TargetCache(place / "cache", teacher, crops, chosen.augmentation, 3)
+    views.fill(range(2), workers=0)
     everything = torch.arange(16)
-    own, moved = cache.rows(0, everything), cache.rows(1, everything)
-    gate = float((own * moved).sum(1).median())
-    kept = torch.nn.functional.cosine_similarity(own, moved) >= gate
+    clean, moved = unmoved.rows(0, everything), views.rows(1, everything)
+    least = float((clean * moved).sum(1).median())
+    gate = Gate(least, lambda crops: clean[crops])
+    kept = torch.nn.functional.cosine_similarity(clean, moved) >= least
     assert 0 < kept.sum() < 16  # otherwise the test shows nothing
 
     class Still(torch.nn.Module):
@@ -199,22 +203,38 @@ def test_views_that_moved_too_far_teach_nothing(place: Path) -> None:
         def outputs(self, planes: torch.Tensor, features: bool = False) -> Outputs:
             return Outputs(self.weight.expand(len(planes), 32))
 
-    loss = loss_class("cosine")(Setting(32, 32, Classes(torch.tensor([-1]), torch.empty(0, 32)), own))
-    views = torch.zeros(16, 112, 112, 3, dtype=torch.uint8)
+    loss = loss_class("cosine")(Setting(32, 32, Classes(torch.tensor([-1]), torch.empty(0, 32)), moved))
+    black = torch.zeros(16, 112, 112, 3, dtype=torch.uint8)
     nothing = torch.zeros(16, dtype=torch.int64)
-    batch = Batch(views, everything, nothing + 1, nothing > 0, nothing - 1)
-    task = DistillTask(Still(), [Part(loss)], lambda b: Targets(moved), lambda crops: own[crops], gate=gate)
+    batch = Batch(black, everything, nothing + 1, nothing > 0, nothing - 1)
+    task = DistillTask(Still(), [Part(loss)], lambda b: Targets(moved), gate=gate)
     direction = torch.ones(32) / 32**0.5
     expected = (1 - torch.nn.functional.normalize(moved[kept], dim=1) @ direction).mean()
     result = task.step(batch, 0.0)
     assert result.loss.item() == pytest.approx(expected.item(), rel=1e-4)
     assert torch.equal(result.embeddings, torch.ones(16, 32))  # of all views, shown to a loss or not
     assert not result.embeddings.requires_grad
-    closed = DistillTask(Still(), [Part(loss)], lambda b: Targets(-own), lambda crops: own[crops], gate=gate)
+    closed = DistillTask(Still(), [Part(loss)], lambda b: Targets(-clean), gate=gate)
     result = closed.step(batch, 0.0)
     result.loss.backward()
     assert closed.student.weight.grad.abs().sum() == 0
     assert {name: value.item() for name, value in result.terms.items()} == {"cosine": 0}
+
+
+def test_a_gate_looks_at_the_crop_itself_from_the_first_epoch_on(place: Path) -> None:
+    cosine = '[[loss]]\nname = "cosine"\n'
+
+    def losses(gate: str, *changes: tuple[str, str]) -> list[float]:
+        chosen = recipe(place, TEACHER + gate, cosine, **{str(k): change for k, change in enumerate(changes)})
+        shutil.rmtree(place / "run", ignore_errors=True)
+        return [loss for _, loss in losses_of(run(place, "run", chosen, stop_after=2))]
+
+    far, near = ("shift = 2.0", "shift = 20.0\nrotate = 40.0"), ("shift = 2.0\ncolour = 0.2", "")
+    for targets in ("", 'targets = "online"\n'):
+        assert losses(targets + "gate = 0.9999\n", far) == [0]  # all held back
+        assert losses(targets, far)[0] > 0
+        unmoved = ("seed = 3", "seed = 3\nmirror = false")  # online a mirrored view has a target of its own
+        assert losses(targets + "gate = 0.9999\n", near, unmoved) == losses(targets, near, unmoved) != [0]
 
 
 def test_a_gate_that_leaves_too_little_leaves_losses_as_they_were() -> None:
@@ -233,17 +253,17 @@ def test_a_gate_that_leaves_too_little_leaves_losses_as_they_were() -> None:
     zeros = torch.zeros(6, dtype=torch.int64)
     batch = Batch(views, torch.arange(6), zeros, zeros > 0, torch.arange(6) % 2)
     for left in (kept, kept & False):
-        own = torch.where(left[:, None], rows, -rows)
-        task = DistillTask(
-            Same(), parts, lambda b: Targets(rows), lambda crops, own=own: own[crops], gate=0.5
-        )
+        clean = torch.where(left[:, None], rows, -rows)
+        gate = Gate(0.5, lambda crops, clean=clean: clean[crops])
+        task = DistillTask(Same(), parts, lambda b: Targets(rows), lambda crops: rows[crops], gate=gate)
         result = task.step(batch, 0.0)
         assert list(result.terms) == ["adadistill", "ekd", "rkd_distance", "rkd_angle"]
         assert all(value.item() == 0 for value in result.terms.values())
         assert all(part.loss.training for part in parts)
         assert parts[0].loss.centres.abs().sum() == 0
         assert parts[1].loss.mine.isnan().all()
-    opened = DistillTask(Same(), parts, lambda b: Targets(rows), lambda crops: rows[crops], gate=0.5)
+    gate = Gate(0.5, lambda crops: rows[crops])
+    opened = DistillTask(Same(), parts, lambda b: Targets(rows), lambda crops: rows[crops], gate=gate)
     opened.step(batch, 0.0)
     assert parts[0].loss.centres.abs().sum() > 0
     assert not parts[1].loss.mine.isnan().any()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from facekd.card import InputSpec
 from facekd.distill.losses import Classes, Setting, loss_class
-from facekd.distill.task import DistillTask, Part
+from facekd.distill.task import DistillTask, Gate, Part
 from facekd.models import Outputs, Targets
 from facekd.training import make_fabric, processes, rank
 from facekd.training.data import Batch
@@ -74,7 +74,7 @@ def step(fabric: Any, kept: list[int], names: tuple[str, ...]) -> dict[str, Any]
         [Part(loss_class(name)(setting), 0.5) for name in names],
         lambda batch: Targets(rows[batch.crops], {"map": maps[batch.crops]}),
         lambda crops: own[crops],
-        gate=0.5,
+        gate=Gate(0.5, lambda crops: own[crops]),
     )
     module = fabric.setup_module(task)
     module.mark_forward_method("step")

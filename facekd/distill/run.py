@@ -109,7 +109,8 @@ def run_recipe(
     seen_by_all(f"the run folder {folder}", lambda: (_stated(folder), run.state("last")))
     report = replace(report, say=_also_noted(report.say, run))
     here = max(1, threads_available() // started_processes()[1])
-    threads, workers = share_processors(device, here, threads, workers)
+    decodes = recipe.teacher is None or not recipe.teacher.keep_views
+    threads, workers = share_processors(device, here, threads, workers, decodes)
     torch.set_num_threads(threads)
     try:
         ready = _prepare(recipe, cache, report, device, threads, workers)

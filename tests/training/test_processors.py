@@ -27,3 +27,9 @@ def test_a_cpu_is_shared(
     processors: int, threads: int | None, workers: int | None, expected: tuple[int, int]
 ) -> None:
     assert share_processors("cpu", processors, threads, workers) == expected
+
+
+def test_a_run_that_decodes_nothing_leaves_a_cpu_to_its_network() -> None:
+    assert share_processors("cpu", 16, None, None, decodes=False) == (16, 0)
+    assert share_processors("cpu", 16, 4, None, decodes=False) == (4, 0)
+    assert share_processors("cpu", 16, None, 2, decodes=False) == (14, 2)  # as asked for

@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/facekd demo --out $(DEMO_OUT) $(DEMO_ARGS)
 
 test: $(VENV)/.tested lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -rs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" -rs
 
 slow: $(VENV)/.tested
 	$(BIN)/python -m pytest -m slow -rs

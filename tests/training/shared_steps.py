@@ -1,10 +1,10 @@
 """Runs the recipes of a folder, one after the other: alone, or as one of `torchrun`'s processes.
 
-    python shared_steps.py FOLDER NAME [STEPS | resume]
-    python -m torch.distributed.run --nproc-per-node 2 shared_steps.py FOLDER NAME [STEPS | resume]
+    python shared_steps.py FOLDER JOB...
+    python -m torch.distributed.run --nproc-per-node 2 shared_steps.py FOLDER JOB...
 
-Each ``*.toml`` of FOLDER is trained into ``FOLDER/NAME/STEM``: whole, for STEPS steps only, or on
-from there.
+Each ``*.toml`` of FOLDER is trained into ``FOLDER/NAME/STEM``: whole (the job NAME), for some steps only
+(NAME:STEPS), or on from there (NAME:resume).
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ def frozen(dim: int, widths: list[int], depths: list[int]) -> FaceNet:
     return net
 
 
-def main(folder: Path, name: str, part: str = "") -> None:
-    torch.set_num_threads(1)
+def main(folder: Path, job: str) -> None:
+    """Run every recipe of ``folder`` below its folder NAME: ``job`` is NAME, NAME:STEPS or NAME:resume."""
+    name, _, part = job.partition(":")
     steps, resume = int(part) if part.isdecimal() else None, part == "resume"
     for recipe in sorted(folder.glob("*.toml")):
         place = folder / name / recipe.stem
@@ -43,4 +44,6 @@ def main(folder: Path, name: str, part: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    torch.set_num_threads(1)
+    for job in sys.argv[2:]:
+        main(Path(sys.argv[1]), job)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from small_run import TEACHER, losses_of, make_place, recipe, run
 
+from facekd.errors import UsageError
 from facekd.models import build_model
 from facekd.training import RunFolder, load_weights
 from facekd.training.draws import seed_draws
@@ -81,10 +82,10 @@ def test_two_resumed_processes_draw_what_they_would_have_drawn(tmp_path: Path) -
         look=("evaluations = 3", "evaluations = 12"),
     )
     script = [*TORCHRUN, str(HERE / "shared_steps.py"), str(place)]
-    for part in (["whole"], ["cut", "5"], ["cut", "resume"]):
-        done = started([*script, *part], place)
+    for parts in (["whole", "cut:5"], ["cut:resume"]):
+        done = started([*script, *parts], place)
         assert done.returncode == 0, done.stderr
-        if part[-1] == "5":
+        if parts[-1] == "cut:5":
             assert RunFolder(place / "cut" / "recipe").load().state["step"] == 5
     whole, cut = (losses_of(RunFolder(place / name / "recipe").metrics()) for name in ("whole", "cut"))
     assert [step for step, _ in whole] == list(range(1, 13)) == [k + 1 for k in range(chosen.schedule.steps)]
@@ -158,6 +159,10 @@ def test_torchrun_needs_no_other_recipe_and_one_process_speaks(tmp_path: Path) -
     again = started(command, place)
     assert again.returncode != 0
     assert "run exists already" in again.stderr
-    (place / "recipe.toml").write_text(chosen.to_toml().replace("batch = 8", "batch = 9"))
-    odd = started([*command, "--force"], place)
-    assert "a batch of 9 cannot be shared by 2 processes" in odd.stderr
+
+
+def test_a_batch_that_cannot_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = recipe(make_place(tmp_path), odd=("batch = 8", "batch = 9"))
+    monkeypatch.setattr("facekd.training.loop.processes", lambda: 2)
+    with pytest.raises(UsageError, match="a batch of 9 cannot be shared by 2 processes"):
+        run(tmp_path, "run", chosen)

@@ -14,6 +14,15 @@ ROOT = Path(__file__).parent.parent
 FACES = Path(os.environ.get("FACEKD_TEST_FACES", ROOT.parent / "shared" / "data"))
 
 
+def pytest_configure() -> None:
+    """Of several processes that test side by side each keeps to a processor of its own: threads that
+    wait for one another, as those of a network do, would take its time from the other tests."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker and hasattr(os, "sched_setaffinity"):
+        free = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {free[int(worker) % len(free)]})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if (FACES / "lfw.zip").is_file():
         return

@@ -16,12 +16,14 @@ GROUPS, EACH, DIM = 5, 20, 32
 
 
 @pytest.fixture
-def crops() -> CropSet:
+def crops(tmp_path: Path) -> CropSet:
     """Ten crops of two people, then a hundred of nobody known, then eight strangers."""
     labels = np.array([0] * 5 + [1] * 5 + [-1] * (GROUPS * EACH + 8), np.int64)
     names = tuple(f"{i}.png" for i in range(len(labels)))
+    for name in names:
+        (tmp_path / name).touch()
     where = np.zeros(len(labels), np.int32)
-    return CropSet((FolderSource(Path("x")),), where, names, labels, ("Ann", "Bo"))
+    return CropSet((FolderSource(tmp_path),), where, names, labels, ("Ann", "Bo"))
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ On the recipe's student, batch and machine, in turn: the bare pass (forward, 1 -
 optimizer, no data), the bare step (with the optimizer), the loop with cached targets and views that
 are kept, the loop with cached targets alone, the loop with the teacher online, and the naive loop
 (float32, online). Prints images a second, the median of the rounds, and each as a share of the bare
-pass of its round, the median again. Where the machine has no bf16, the naive loop is the one before.
+pass of its round, the median again; and the share of its own time that each spends in the student's
+passes, which a machine that slows down and recovers does not change. Where it has no bf16, the naive
+loop is the one before.
 
 The caches must be filled, or they are filled first; `--share 0.1` takes a tenth of the crops, which is
 as fast and sooner labelled. Run it on an idle machine.
@@ -18,25 +20,38 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import click
 import torch
+from lightning_fabric import Fabric
 
-from facekd.distill import SILENT, Recipe, read_recipe, run_recipe
+from facekd.distill import SILENT, Recipe, read_recipe, run_recipe, sight
 from facekd.distill.recipe import check_recipe
+from facekd.distill.task import DistillTask
 from facekd.errors import UsageError
 from facekd.models import build_model
 from facekd.runtime import threads_available
 from facekd.training import RunFolder, choose_precision
+from facekd.training.data import Batch
 from facekd.training.schedule import make_optimizers
 from facekd.workflows.train import cache_folder
 
 
-def bare(recipe: Recipe, steps: int, optimize: bool, half: bool) -> float:
-    """Images a second of the student alone on one batch of noise."""
+class Speed(NamedTuple):
+    """Images a second, and the share of the time that went into the student's passes."""
+
+    images: float
+    passes: float = 1.0
+
+
+def bare(recipe: Recipe, steps: int, optimize: bool, half: bool) -> Speed:
+    """The student alone on one batch of noise."""
     schedule = recipe.schedule
     net = build_model(recipe.student.name, **recipe.student.settings).train()
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -44,16 +59,20 @@ def bare(recipe: Recipe, steps: int, optimize: bool, half: bool) -> float:
     size = net.input.size
     planes = torch.randn(schedule.batch, 3, size, size).to(memory_format=torch.channels_last)
     wanted = torch.randn(schedule.batch, net.dim)
+    in_passes = 0.0
     for step in range(steps + 3):
+        begun = time.perf_counter()
         if step == 3:
-            started = time.perf_counter()
+            started, in_passes = begun, 0.0
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             out = net(planes)
         (1 - torch.cosine_similarity(out.float(), wanted)).mean().backward()
+        in_passes += time.perf_counter() - begun
         for optimizer in optimizers if optimize else ():
             optimizer.step()
         net.zero_grad(set_to_none=True)
-    return steps * schedule.batch / (time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Speed(steps * schedule.batch / seconds, in_passes / seconds)
 
 
 def changed(recipe: Recipe, **changes: dict[str, Any]) -> Recipe:
@@ -64,14 +83,50 @@ def changed(recipe: Recipe, **changes: dict[str, Any]) -> Recipe:
     return check_recipe(raw, "the measured recipe")
 
 
-def loop(recipe: Recipe, steps: int) -> float:
-    """Images a second of ``steps`` steps of the loop, without its start."""
-    with tempfile.TemporaryDirectory() as folder:
+@contextmanager
+def passes_timed() -> Iterator[list[float]]:
+    """The seconds of each step that the student's forward and backward pass and its losses took, as long
+    as this is open; what the teacher or its cache took is none of them."""
+    spent: list[float] = []
+
+    def counted(function: Callable[..., Any], sign: int) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            found = function(*given, **named)
+            spent[-1] += sign * (time.perf_counter() - started)
+            return found
+
+        return call
+
+    step = counted(DistillTask.step, 1)
+
+    def opened(task: DistillTask, batch: Batch, progress: float) -> Any:
+        spent.append(0.0)
+        return step(task, batch, progress)
+
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(DistillTask, "step", opened))
+        patches.enter_context(patch.object(Fabric, "backward", counted(Fabric.backward, 1)))
+        for name in ("_cached", "_online"):
+            asked = partial(_counted_ask, getattr(sight, name), counted)
+            patches.enter_context(patch.object(sight, name, asked))
+        yield spent
+
+
+def _counted_ask(make: Callable[..., Any], counted: Callable[..., Any], *given: Any) -> Any:
+    return counted(make(*given), -1)
+
+
+def loop(recipe: Recipe, steps: int) -> Speed:
+    """``steps`` steps of the loop, without its start."""
+    with tempfile.TemporaryDirectory() as folder, passes_timed() as spent:
         run = Path(folder) / "run"
         run_recipe(recipe, run, SILENT, cache=cache_folder() / "targets", stop_after=steps)
         logged = [r for r in RunFolder(run).metrics() if "loss" in r]
     first, last = logged[1], logged[-1]  # the first step waits for the data
-    return float((last["images"] - first["images"]) / (last["seconds"] - first["seconds"]))
+    seconds = last["seconds"] - first["seconds"]
+    in_passes = sum(spent[first["step"] : last["step"]])
+    return Speed((last["images"] - first["images"]) / seconds, in_passes / seconds)
 
 
 @click.command()
@@ -100,7 +155,7 @@ def main(
     online = changed(cached, teacher={"targets": "online"})
     naive = changed(online, schedule={"precision": "float32"})
     half = chosen.precision == "bf16"
-    ways: dict[str, Callable[[], float]] = {
+    ways: dict[str, Callable[[], Speed]] = {
         "bare pass": lambda: bare(cached, steps, False, half),
         "bare step": lambda: bare(cached, steps, True, half),
         "loop, cached targets, views kept": lambda: loop(kept, steps),
@@ -110,7 +165,7 @@ def main(
     if half:  # else that is the one before
         ways["naive: float32, online"] = lambda: loop(naive, steps)
     loop(kept, 40)  # fills the caches
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[Speed]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             found[name].append(way())
@@ -118,14 +173,20 @@ def main(
         f"{stated.student.name}, batch {size}, {cached.schedule.optimizer}, {chosen}, "
         f"{threads_available()} threads"
     )
-    click.echo("| | images/s | share of the bare pass |")
-    click.echo("| --- | --- | --- |")
-    for name, rates in found.items():
-        shares = [rate / bare for rate, bare in zip(rates, found["bare pass"], strict=True)]
+    click.echo("| | images/s | share of the bare pass | of its time in passes |")
+    click.echo("| --- | --- | --- | --- |")
+    for name, speeds in found.items():
+        rates = [speed.images for speed in speeds]
+        shares = [rate / bare.images for rate, bare in zip(rates, found["bare pass"], strict=True)]
+        passes = [speed.passes for speed in speeds]
         click.echo(
             f"| {name} | {statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f}) "
-            f"| {statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%}) |"
+            f"| {_spread(shares)} | {_spread(passes)} |"
         )
+
+
+def _spread(shares: list[float]) -> str:
+    return f"{statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"
 
 
 if __name__ == "__main__":

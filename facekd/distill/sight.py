@@ -73,16 +73,28 @@ def keep_shown(recipe: Recipe, crops: CropSet, asking: Asking) -> ViewRows | Non
 
 def _keep(kept: ViewRows, numbers: range, recipe: Recipe, crops: CropSet, asking: Asking) -> None:
     """Make the views that are not there yet."""
-    if not kept.missing(numbers):
+
+    def keep(total: int) -> None:
+        asking.say(f"keeps {total:,} views, {kept.bytes_of(numbers) / 1e9:.1f} GB (in {kept.key})")
+        keep_views(
+            kept, numbers, crops, recipe.augmentation, recipe.seed,
+            asking.workers, asking.threads, lambda done: asking.kept(done, total),
+        )  # fmt: skip
+
+    _see_to(kept, numbers, "keeping", asking, keep)
+
+
+def _see_to(
+    rows: ViewRows | TargetCache, numbers: range, doing: str, asking: Asking, make: Callable[[int], None]
+) -> None:
+    """Call ``make`` with how many of the ``rows`` are not there, if any, while nobody else makes them."""
+    if not rows.missing(numbers):
         return
-    with kept.alone(lambda: asking.say("another run is keeping these views: waiting for it")):
-        total = kept.missing(numbers)
+    with rows.alone(lambda: asking.say(f"another run is {doing} these views: waiting for it")):
+        # less than before, or nothing, where another run did it meanwhile
+        total = rows.missing(numbers)
         if total:
-            asking.say(f"keeps {total:,} views, {kept.bytes_of(numbers) / 1e9:.1f} GB (in {kept.key})")
-            keep_views(
-                kept, numbers, crops, recipe.augmentation, recipe.seed,
-                asking.workers, asking.threads, lambda done: asking.kept(done, total),
-            )  # fmt: skip
+            make(total)
 
 
 def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking, kept: ViewRows | None = None) -> Sight:
@@ -138,16 +150,14 @@ def _make(targets: TargetCache, numbers: range, asking: Asking, teacher: str) ->
 
 def _fill(targets: TargetCache, numbers: range, asking: Asking, teacher: str) -> None:
     """Have the teacher label what has no target yet."""
-    if not targets.missing(numbers):
-        return
-    with targets.alone(lambda: asking.say("another run is labelling these views: waiting for it")):
-        # less than before, or nothing, where another run did it meanwhile
-        total = targets.missing(numbers)
-        if total:
-            asking.say(f"{teacher} labels {total:,} views (kept in {targets.folder.name})")
-            targets.fill(
-                numbers, asking.workers, lambda done: asking.labelled(done, total), threads=asking.threads
-            )
+
+    def label(total: int) -> None:
+        asking.say(f"{teacher} labels {total:,} views (kept in {targets.folder.name})")
+        targets.fill(
+            numbers, asking.workers, lambda done: asking.labelled(done, total), threads=asking.threads
+        )
+
+    _see_to(targets, numbers, "labelling", asking, label)
 
 
 def _needs_first_view(recipe: Recipe) -> bool:

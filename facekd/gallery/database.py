@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,7 +125,7 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
 def make_durable(db: sqlite3.Connection, path: Path) -> None:
     """Settings that a connection needs each time: what is committed survives a pulled plug, and
     what is deleted is overwritten. Called once the file is known to be ours or empty."""
-    if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+    if _write_ahead(db) != "wal":
         raise InputOutput(
             f"{path}: this file system cannot keep a write-ahead log", "Put it on a local disk."
         )
@@ -133,6 +134,22 @@ def make_durable(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA secure_delete = ON")
     # VACUUM would otherwise write all templates to a temporary file elsewhere on the disk
     db.execute("PRAGMA temp_store = MEMORY")
+
+
+def _write_ahead(db: sqlite3.Connection) -> str:
+    """Ask for a write-ahead log; the mode that the file then has.
+
+    Where another connection is just changing the mode too, SQLite says at once that the file is
+    busy, whatever the connection's timeout: so the waiting is done here.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return str(db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= until:
+                raise
+        time.sleep(0.02)
 
 
 def create_schema(db: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,20 @@ def test_two_programs_create_and_write_at_once(path: Path) -> None:
     assert [w.exitcode for w in workers] == [0, 0, 0]
     with GalleryRecords(path, CONTRACT) as records:
         assert {p.name for p in records.people()} == {f"p{i}" for i in range(60)}
+
+
+def test_a_file_that_another_program_is_just_making_is_waited_for(path: Path) -> None:
+    """SQLite itself does not wait where the journal's mode changes under a writer."""
+    path.touch(0o600)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.5, lambda: other.execute("ROLLBACK"))
+    release.start()
+    enroll(path, ("Ann", 1))
+    release.join()
+    other.close()
+    with GalleryRecords(path) as records:
+        assert [person.name for person in records.people()] == ["Ann"]
 
 
 def test_a_writer_that_does_not_end_is_an_error_not_a_hang(path: Path, monkeypatch) -> None:

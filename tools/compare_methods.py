@@ -12,8 +12,8 @@ own (a finished one is kept, one that was cut short goes on), exports each, and 
 them by LFW's protocol on aligned crops. Without `--data` and `--pairs` they are judged on the
 recipe's held-out people alone: the way to choose, which leaves the test alone. `--jobs 2` trains two
 at a time, each on half of the processors, which takes less time than one after the other. With
-`--rate-steps 60` every method is then timed over so many steps, in turn and twice, which wants an idle
-machine; with `--rates-only` nothing else is done.
+`--rate-steps 60` every method is then timed over so many steps, in turn and `--rate-rounds` times, which
+wants an idle machine; with `--rates-only` nothing else is done.
 
 Prints a Markdown table, means over the seeds: TAR on the recipe's held-out people that choose, LFW
 accuracy, all-pairs TAR, for each the paired difference to the first method with its 95 % interval,
@@ -231,7 +231,7 @@ def rate_of(recipe: Recipe, steps: int) -> float:
     )
 
 
-def rates_of(recipes: dict[str, Recipe], steps: int, rounds: int = 2) -> dict[str, Rate]:
+def rates_of(recipes: dict[str, Recipe], steps: int, rounds: int) -> dict[str, Rate]:
     """Images a second of each recipe, and as a multiple of the first's: all of them in turn, ``rounds``
     times, the median of what the rounds found. The first is timed once more before, uncounted, so that
     what it needs is there."""
@@ -270,6 +270,7 @@ def percent(points: list[OperatingPoint]) -> str:
 @click.option("--seeds", type=int, multiple=True, default=(0, 1), show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs to train at once.")
 @click.option("--rate-steps", type=click.IntRange(40), default=None, help="Time every method over so many.")
+@click.option("--rate-rounds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--rates-only", is_flag=True, help="With --rate-steps: train nothing.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="What a method's $NAME is.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default=None, help="Aligned crops.")
@@ -283,6 +284,7 @@ def main(
     seeds: tuple[int, ...],
     jobs: int,
     rate_steps: int | None,
+    rate_rounds: int,
     rates_only: bool,
     settings: tuple[str, ...],
     data: Path | None,
@@ -308,7 +310,7 @@ def main(
     timed = {name: recipes[name, seeds[0]] for name in names}
     if rates_only:
         assert rate_steps
-        rates = rates_of(timed, rate_steps)
+        rates = rates_of(timed, rate_steps, rate_rounds)
         told = {name: rate._asdict() for name, rate in rates.items()}
         (out / "rates.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
         click.echo("\n".join(f"| {name} | {rate} |" for name, rate in rates.items()))
@@ -324,7 +326,7 @@ def main(
             found = evaluate(list(files.values()), protocol, data, detector=None, advance=advance)
         results = dict(zip(files, found.models, strict=True))
     held = {key: heldout_pairs(base, path) for key, path in files.items()}
-    rates = rates_of(timed, rate_steps) if rate_steps else {}
+    rates = rates_of(timed, rate_steps, rate_rounds) if rate_steps else {}
     write(out / "table.md", out / "table.json", names, seeds, results, held, rates)
 
 

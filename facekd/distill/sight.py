@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from facekd.distill.losses import Classes, loss_class
 from facekd.distill.pseudo import with_pseudo_labels
 from facekd.distill.recipe import Recipe
-from facekd.distill.targets import TargetCache
+from facekd.distill.targets import JoinedTargets, TargetCache, targets_of
 from facekd.distill.task import Ask, Own
 from facekd.models import Targets, Teacher
 from facekd.training import Augmentation, first_decides, seen_by_all
@@ -21,6 +22,8 @@ from facekd.training.data import Batch, CropSet, ViewRows, keep_views, kept_view
 
 #: the fewest crops of an identity that is used as a class in distillation
 MIN_MEMBERS = 3
+#: what a teacher, or several, said
+Labels = TargetCache | JoinedTargets
 #: targets that are in memory at once
 _ROWS = 65_536
 
@@ -113,16 +116,16 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking, kept: ViewRows
     dims = teacher.dims if isinstance(teacher, SeveralTeachers) else (teacher.dim,)
     clean = recipe.teacher.rule == "clean-view"
     shown = Augmentation() if clean else recipe.augmentation
-    targets = TargetCache(asking.cache, teacher, crops, shown, recipe.seed, kept)
+    targets = targets_of(asking.cache, teacher, crops, shown, recipe.seed, kept)
     numbers = recipe.view_numbers(len(crops))
     if not numbers and _needs_first_view(recipe):
         numbers = range(1)
-    _make(targets, numbers, asking, teacher.name)
+    _make(targets, numbers, asking)
     ask = _cached(targets, clean) if recipe.teacher.cached else _online(teacher)
     origin = None
     if recipe.teacher.gate is not None:
-        plain = TargetCache(asking.cache, teacher, crops, Augmentation(), recipe.seed)
-        _make(plain, range(1), asking, teacher.name)
+        plain = targets_of(asking.cache, teacher, crops, Augmentation(), recipe.seed)
+        _make(plain, range(1), asking)
         origin = _own(plain)
     if not numbers:
         classes = _classes(crops, None, MIN_MEMBERS)
@@ -142,17 +145,18 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking, kept: ViewRows
     return Sight(crops, teacher, ask, _own(targets), classes, sample, sample_labels, dims, origin)
 
 
-def _make(targets: TargetCache, numbers: range, asking: Asking, teacher: str) -> None:
+def _make(targets: Labels, numbers: range, asking: Asking) -> None:
     """Have the first process see to it that the targets are there, and the others that they see them."""
-    first_decides(lambda: _fill(targets, numbers, asking, teacher))
-    seen_by_all(f"the teacher's targets in {targets.folder}", lambda: targets.missing(numbers))
+    for part in targets.parts:
+        first_decides(partial(_fill, part, numbers, asking))
+        seen_by_all(f"the teacher's targets in {part.folder}", partial(part.missing, numbers))
 
 
-def _fill(targets: TargetCache, numbers: range, asking: Asking, teacher: str) -> None:
+def _fill(targets: TargetCache, numbers: range, asking: Asking) -> None:
     """Have the teacher label what has no target yet."""
 
     def label(total: int) -> None:
-        asking.say(f"{teacher} labels {total:,} views (kept in {targets.folder.name})")
+        asking.say(f"{targets.name} labels {total:,} views (kept in {targets.folder.name})")
         targets.fill(
             numbers, asking.workers, lambda done: asking.labelled(done, total), threads=asking.threads
         )
@@ -170,7 +174,7 @@ def _needs_first_view(recipe: Recipe) -> bool:
     )
 
 
-def _own(targets: TargetCache) -> Own:
+def _own(targets: Labels) -> Own:
     return lambda crops: targets.rows(0, crops.cpu())
 
 
@@ -178,7 +182,7 @@ def _online(teacher: Teacher) -> Ask:
     return lambda batch: teacher.targets(batch.views.cpu().numpy())
 
 
-def _cached(targets: TargetCache, clean: bool) -> Ask:
+def _cached(targets: Labels, clean: bool) -> Ask:
     """The targets of the views of a batch, or with ``clean`` of their crops."""
 
     def ask(batch: Batch) -> Targets:
@@ -198,7 +202,7 @@ def _cached(targets: TargetCache, clean: bool) -> Ask:
     return ask
 
 
-def _classes(crops: CropSet, targets: TargetCache | None, least: int) -> Classes:
+def _classes(crops: CropSet, targets: Labels | None, least: int) -> Classes:
     """Identities with at least ``least`` crops as classes, with the sums of their crops' targets."""
     counts = torch.from_numpy(crops.counts())
     kept = counts >= least

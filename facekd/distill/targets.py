@@ -6,7 +6,7 @@ the digest of the three, so a changed recipe never reads another's targets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from facekd.models import Teacher
+from facekd.models.teachers.several import SeveralTeachers, side_by_side
 from facekd.training import Augmentation
 from facekd.training.data import CropSet, View, ViewLoader, ViewRows
 
@@ -32,13 +33,11 @@ class TargetCache:
         seed: int,
         kept: ViewRows | None = None,
     ) -> None:
-        # views that are the crops themselves are the same for every seed
-        seed = 0 if augmentation == Augmentation() else seed
         contract: dict[str, object] = {
             "teacher": teacher.space,
             "crops": crops.digest,
             "augmentation": augmentation.digest,
-            "seed": seed,
+            "seed": augmentation.seed_of(seed),
         }
         self._rows = ViewRows(folder, contract, len(crops), (teacher.dim,), np.float16)
         self.key, self.folder = self._rows.key, self._rows.folder
@@ -48,6 +47,16 @@ class TargetCache:
     @property
     def dim(self) -> int:
         return self._teacher.dim
+
+    @property
+    def name(self) -> str:
+        """The teacher's."""
+        return self._teacher.name
+
+    @property
+    def parts(self) -> tuple[TargetCache, ...]:
+        """What is to be filled: itself."""
+        return (self,)
 
     def alone(self, waiting: Callable[[], None]) -> AbstractContextManager[None]:
         """While nobody else fills this cache; where somebody does, call ``waiting`` and wait."""
@@ -79,3 +88,34 @@ class TargetCache:
     def rows(self, number: int, crops: torch.Tensor) -> torch.Tensor:
         """Targets float32 [N, D] of view ``number`` of ``crops`` [N]; all must be filled."""
         return torch.from_numpy(self._rows.of(number)[crops.numpy()].astype(np.float32))
+
+
+class JoinedTargets:
+    """What several teachers say, as `SeveralTeachers` joins it, each asked and kept by itself: a run that
+    takes one of them alone finds its targets, and asks nobody twice."""
+
+    def __init__(self, parts: Sequence[TargetCache]) -> None:
+        self.parts = tuple(parts)
+
+    @property
+    def dim(self) -> int:
+        return sum(part.dim for part in self.parts)
+
+    def rows(self, number: int, crops: torch.Tensor) -> torch.Tensor:
+        """Unit targets float32 [N, sum of D] of view ``number`` of ``crops`` [N]; all must be filled."""
+        return side_by_side([part.rows(number, crops) for part in self.parts])
+
+
+def targets_of(
+    folder: Path,
+    teacher: Teacher,
+    crops: CropSet,
+    augmentation: Augmentation,
+    seed: int,
+    kept: ViewRows | None = None,
+) -> TargetCache | JoinedTargets:
+    """The cache of ``teacher``, or those of its members."""
+    if isinstance(teacher, SeveralTeachers):
+        members = teacher.members
+        return JoinedTargets([TargetCache(folder, m, crops, augmentation, seed, kept) for m in members])
+    return TargetCache(folder, teacher, crops, augmentation, seed, kept)

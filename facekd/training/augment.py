@@ -63,6 +63,10 @@ class Augmentation(BaseModel):
         out = self._erase(out, rng) if rng.random() < self.p_erase else out
         return self._starve(out, rng)
 
+    def seed_of(self, seed: int) -> int:
+        """``seed``, or 0 where views are the crops themselves and so the same for every seed."""
+        return 0 if self == Augmentation() else seed
+
     @property
     def digest(self) -> str:
         """SHA-256 of the settings that differ from their defaults, under which nothing happens: a

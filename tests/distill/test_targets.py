@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from small_run import TEACHER, losses_of, recipe, run
+from tiny_model import write_tiny_model
 
 from facekd.card import InputSpec
 from facekd.distill.losses import Classes, Setting, loss_class
 from facekd.distill.run import training_crops
 from facekd.distill.sight import Asking, _fill
-from facekd.distill.targets import TargetCache
+from facekd.distill.targets import JoinedTargets, TargetCache, targets_of
 from facekd.distill.task import DistillTask, Gate, Part
 from facekd.errors import RecipeError
 from facekd.models import Outputs, Targets
@@ -101,7 +102,7 @@ def test_two_runs_that_want_the_same_targets_label_them_once(place: Path) -> Non
         running = pool.submit(first)
         assert begun.wait(20)
         asking = Asking(place / "cache", "cpu", 1, 0, say, lambda *_: pytest.fail("labelled twice"))
-        _fill(cache(), range(1), asking, "teacher")
+        _fill(cache(), range(1), asking)
         running.result()
     assert said == ["another run is labelling these views: waiting for it"]
     whole = cache("other")
@@ -280,3 +281,33 @@ def test_clusters_of_unlabelled_crops_serve_logit_losses(place: Path) -> None:
     assert found[-1][1] < found[0][1]
     assert "with clusters: 32 crops:" in (place / "run" / "train.log").read_text()
     assert chosen.model_copy(update={"data": recipe(place).data}).without_teacher().pseudo.clusters == 0
+
+
+def test_joined_teachers_are_asked_and_kept_one_by_one(place: Path) -> None:
+    """Whoever takes one alone finds its targets; together they say what they say when asked at once."""
+    chosen = recipe(place)
+    crops, files = training_crops(chosen), [place / "teacher.onnx", place / "other.onnx"]
+    write_tiny_model(files[1], dim=16, seed=1)
+    alone = targets_of(place / "cache", load_teacher(files[0]), crops, chosen.augmentation, chosen.seed)
+    assert isinstance(alone, TargetCache)
+    alone.fill(range(1), workers=0)
+    both = load_teacher(files)
+    joined = targets_of(place / "cache", both, crops, chosen.augmentation, chosen.seed)
+    assert isinstance(joined, JoinedTargets)
+    assert joined.parts[0].key == alone.key
+    assert [part.missing(range(1)) for part in joined.parts] == [0, 16]
+    joined.parts[1].fill(range(1), workers=0)
+    rows = joined.rows(0, torch.tensor([3, 11]))
+    views = np.stack([chosen.augmentation.view(crops.read(i), (chosen.seed, i, 0)) for i in (3, 11)])
+    assert rows.shape == (2, joined.dim)
+    assert torch.allclose(rows, both.targets(views).embedding, atol=1e-3)  # float16
+    assert torch.allclose(rows.norm(dim=1), torch.ones(2), atol=1e-6)
+
+
+def test_crops_as_they_are_are_kept_once_for_all_seeds(place: Path) -> None:
+    crops = training_crops(recipe(place))
+    one, other = (kept_views(place / "cache", crops, Augmentation(), seed) for seed in (0, 1))
+    assert one.key == other.key
+    moved = Augmentation(shift=1.0)
+    one, other = (kept_views(place / "cache", crops, moved, seed) for seed in (0, 1))
+    assert one.key != other.key

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from facekd.card import canonical_json
 from facekd.models.base import Targets, Teacher
@@ -23,6 +23,10 @@ class SeveralTeachers:
 
     def __init__(self, members: Sequence[Teacher]) -> None:
         self._members = tuple(members)
+
+    @property
+    def members(self) -> tuple[Teacher, ...]:
+        return self._members
 
     @property
     def name(self) -> str:
@@ -45,10 +49,15 @@ class SeveralTeachers:
         """uint8 RGB [N, 112, 112, 3] to unit rows [N, sum of D] and the members' feature maps."""
         found = [member.targets(views) for member in self._members]
         device = found[-1].embedding.device
-        joined = torch.cat([targets.embedding.to(device) for targets in found], dim=1)
+        joined = side_by_side([targets.embedding.to(device) for targets in found])
         features = {
             f"{number}.{name}": maps
             for number, targets in enumerate(found)
             for name, maps in targets.features.items()
         }
-        return Targets(nn.functional.normalize(joined, dim=1), features)
+        return Targets(joined, features)
+
+
+def side_by_side(embeddings: Sequence[Tensor]) -> Tensor:
+    """The members' unit rows [N, D] as unit rows [N, sum of D]."""
+    return nn.functional.normalize(torch.cat(list(embeddings), dim=1), dim=1)

@@ -22,7 +22,11 @@ _BATCH = 64
 def kept_views(folder: Path, crops: CropSet, augmentation: Augmentation, seed: int) -> ViewRows:
     """Where the seeded views of ``crops`` are kept below ``folder``, uint8 [N, S, S, 3] for each view
     number, not mirrored."""
-    contract: dict[str, object] = {"views": augmentation.digest, "crops": crops.digest, "seed": seed}
+    contract: dict[str, object] = {
+        "views": augmentation.digest,
+        "crops": crops.digest,
+        "seed": augmentation.seed_of(seed),
+    }
     return ViewRows(folder, contract, len(crops), (crops.size, crops.size, 3), np.uint8)
 
 

@@ -49,9 +49,10 @@ from facekd.verification import OperatingPoint, all_pairs, open_protocol
 from facekd.verification.allpairs import AllPairs
 from facekd.verification.differences import clustered_error, tar_difference
 from facekd.verification.intervals import students_multiple
-from facekd.workflows.data import check_overlap, count_images, crops_of_set, first_teacher
+from facekd.workflows.cache import target_folder
+from facekd.workflows.data import check_overlap, count_images, embedded_set, first_teacher
 from facekd.workflows.evaluate import ModelResult, evaluate
-from facekd.workflows.train import cache_folder, train
+from facekd.workflows.train import train
 
 #: of the all-pairs TARs in the table
 FMRS = (1e-3, 1e-4)
@@ -169,7 +170,8 @@ def checked_apart(recipe: Recipe, data: Path, kept: Path) -> None:
     known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     if known.get("files") != files:
         with progress("compare with the test", len(crops) + count_images(data)) as advance:
-            found = check_overlap(crops_of_set(crops), data, model, detector=None, advance=advance)
+            ours = embedded_set(crops, model, say=say, advance=advance)
+            found = check_overlap(ours, data, model, detector=None, advance=advance)
         found.refuse()
         highest = f", the highest {found.near[0].cosine:.2f}" if found.near else ""
         alike = f", like {len(found.people)} people of it" if found.people else ""
@@ -224,7 +226,7 @@ def rate_of(recipe: Recipe, steps: int) -> float:
     raw["schedule"] |= {"images": (steps + 10) * recipe.schedule.batch, "evaluations": 1}
     short = check_recipe(raw, "the timed recipe")
     with tempfile.TemporaryDirectory() as folder:
-        run_recipe(short, Path(folder) / "run", SILENT, cache=cache_folder() / "targets", stop_after=steps)
+        run_recipe(short, Path(folder) / "run", SILENT, cache=target_folder(), stop_after=steps)
         logged = [r for r in RunFolder(Path(folder) / "run").metrics() if "loss" in r]
     return float(
         (logged[-1]["images"] - logged[0]["images"]) / (logged[-1]["seconds"] - logged[0]["seconds"])

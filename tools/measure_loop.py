@@ -40,7 +40,7 @@ from facekd.runtime import threads_available
 from facekd.training import RunFolder, choose_precision
 from facekd.training.data import Batch
 from facekd.training.schedule import make_optimizers
-from facekd.workflows.train import cache_folder
+from facekd.workflows.cache import target_folder
 
 
 class Speed(NamedTuple):
@@ -121,7 +121,7 @@ def loop(recipe: Recipe, steps: int) -> Speed:
     """``steps`` steps of the loop, without its start."""
     with tempfile.TemporaryDirectory() as folder, passes_timed() as spent:
         run = Path(folder) / "run"
-        run_recipe(recipe, run, SILENT, cache=cache_folder() / "targets", stop_after=steps)
+        run_recipe(recipe, run, SILENT, cache=target_folder(), stop_after=steps)
         logged = [r for r in RunFolder(run).metrics() if "loss" in r]
     first, last = logged[1], logged[-1]  # the first step waits for the data
     seconds = last["seconds"] - first["seconds"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -11,7 +12,8 @@ from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_optio
 from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
-    from facekd.workflows.data import Crops
+    from facekd.workflows.acquire import Advance
+    from facekd.workflows.data import Embedded
 
 
 @click.group("data")
@@ -101,12 +103,12 @@ def check_data(
         write_people,
     )
 
-    crops, recogniser = _crops_and_model(training, recipe, model)
+    part = _compared(training, recipe, model)
     if people:
         check_folders(against)
-    with progress("compare", sum(len(part.names) for part in crops) + count_images(against)) as advance:
+    with progress("compare", part.crops + count_images(against)) as advance:
         found = check_overlap(
-            crops, against, recogniser,
+            part.embedded(device, advance), against, part.model,
             detector=None if aligned else detector, device=device, advance=advance,
         )  # fmt: skip
     if listing:
@@ -133,19 +135,33 @@ def check_data(
     found.refuse()
 
 
-def _crops_and_model(
-    training: tuple[Path, ...], recipe: Path | None, model: Path | None
-) -> tuple[tuple[Crops, ...], Path]:
-    """What is compared, and by which recogniser."""
-    from facekd.workflows.data import all_crops, first_teacher, trained_crops
+class _Compared(NamedTuple):
+    """What is compared: how many crops, by which recogniser, and their embeddings."""
+
+    crops: int
+    model: Path
+    embedded: Callable[[str, Advance], Iterator[Embedded]]
+
+
+def _compared(training: tuple[Path, ...], recipe: Path | None, model: Path | None) -> _Compared:
+    """What the call names."""
+    from facekd.workflows.data import all_crops, embedded_packs, embedded_set, first_teacher
 
     if bool(training) == bool(recipe):
         raise click.UsageError("give CROPS... or --recipe, one of the two.")
     if recipe:
-        from facekd.distill import read_recipe
+        from facekd.distill import read_recipe, training_crops
 
         stated = read_recipe(recipe)
-        return trained_crops(stated), model or first_teacher(stated)
+        by, chosen = model or first_teacher(stated), training_crops(stated)
+        return _Compared(
+            len(chosen), by, lambda device, advance: embedded_set(chosen, by, device, say, advance)
+        )
     if model is None:
         raise click.UsageError("Missing option '--model'.")
-    return all_crops(training), model
+    packs = all_crops(training)
+    return _Compared(
+        sum(len(pack.names) for pack in packs),
+        model,
+        lambda device, advance: embedded_packs(packs, model, device, advance),
+    )

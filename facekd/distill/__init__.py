@@ -10,12 +10,15 @@ from facekd.distill.run import (
     run_recipe,
     training_crops,
 )
+from facekd.distill.sight import Asking, crop_targets
 
 __all__ = [
     "SILENT",
+    "Asking",
     "Outcome",
     "Recipe",
     "Report",
+    "crop_targets",
     "embed_crops",
     "heldout_crops",
     "read_recipe",

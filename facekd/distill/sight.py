@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress
@@ -143,6 +143,15 @@ def teacher_sight(recipe: Recipe, crops: CropSet, asking: Asking, kept: ViewRows
     needs_classes = any(loss_class(table.name).needs_labels for table in recipe.loss)
     classes = _classes(crops, targets if needs_classes else None, MIN_MEMBERS)
     return Sight(crops, teacher, ask, _own(targets), classes, sample, sample_labels, dims, origin)
+
+
+def crop_targets(crops: CropSet, teacher: Teacher, asking: Asking) -> Iterator[Tensor]:
+    """Targets float32 [N, D] of the crops as they are, in their order and some at a time; asked for where
+    they are not kept."""
+    targets = targets_of(asking.cache, teacher, crops, Augmentation(), 0)
+    _make(targets, range(1), asking)
+    for some in torch.arange(len(crops)).split(_ROWS):
+        yield targets.rows(0, some)
 
 
 def _make(targets: Labels, numbers: range, asking: Asking) -> None:

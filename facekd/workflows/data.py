@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facekd.card import write_atomically
 from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
@@ -17,6 +18,7 @@ from facekd.preprocess import Source, identity_of, open_source
 from facekd.preprocess.recordio import Image, write_records
 from facekd.preprocess.source import SUFFIXES
 from facekd.workflows.acquire import Acquired, Advance, Plan, acquire
+from facekd.workflows.cache import target_folder
 
 if TYPE_CHECKING:
     from facekd.distill import Recipe
@@ -113,21 +115,59 @@ def all_crops(packs: Iterable[Path]) -> tuple[Crops, ...]:
     return tuple(Crops(pack, tuple(open_source(pack).names())) for pack in packs)
 
 
-def crops_of_set(crops: CropSet) -> tuple[Crops, ...]:
-    """The crops of a training set, pack by pack; packs of which it takes none are left out."""
-    names: list[list[str]] = [[] for _ in crops.sources]
-    for where, name in zip(crops.where.tolist(), crops.names, strict=True):
-        names[where].append(name)
+@dataclass(frozen=True)
+class Embedded:
+    """Some training crops: ``names`` [N] with their packs', ``rows`` float32 [N, D] their unit embeddings,
+    NaN where one gave none."""
+
+    names: Sequence[str]
+    rows: NDArray[np.float32]
+
+
+def embedded_packs(
+    training: Iterable[Crops], model: Path, device: str = "cpu", advance: Advance = lambda n: None
+) -> Iterator[Embedded]:
+    """Crops of packs by the embeddings of ``model``."""
+    for own in training:
+        found = _acquired(own.pack, own.names, model, None, device, advance)
+        yield Embedded([_listed(own.pack, name) for name in own.names], found.embeddings[0])
+
+
+def embedded_set(
+    crops: CropSet,
+    model: Path,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda text: None,
+    advance: Advance = lambda n: None,
+) -> Iterator[Embedded]:
+    """The crops of a recipe by the embeddings of ``model``, from the cache of targets: those that training
+    on unmoved crops or a gate has had made, or finds there later. Raises `Unreadable` for a broken crop."""
+    from facekd.distill import Asking, crop_targets
+    from facekd.models.teachers import load_teacher
+    from facekd.runtime import threads_available
+
     packs = [source.path for source in crops.sources]
-    return tuple(Crops(pack, tuple(own)) for pack, own in zip(packs, names, strict=True) if own)
+    names = [_listed(packs[w], name) for w, name in zip(crops.where.tolist(), crops.names, strict=True)]
+    threads = threads_available()
+    asked = 0
+
+    def labelled(done: int, total: int) -> None:
+        nonlocal asked
+        asked += done
+        advance(done)
+
+    asking = Asking(target_folder(), device, threads, 0, say, labelled)
+    start = 0
+    for rows in crop_targets(crops, load_teacher(str(model), device, threads), asking):
+        if not start:
+            advance(max(0, len(crops) - asked))  # what was kept already
+        yield Embedded(names[start : start + len(rows)], rows.numpy())
+        start += len(rows)
 
 
-def trained_crops(recipe: Recipe) -> tuple[Crops, ...]:
-    """The crops that ``recipe`` trains on: without the held-out people, what it excludes and what is
-    beyond its share."""
-    from facekd.distill import training_crops
-
-    return crops_of_set(training_crops(recipe))
+def _listed(pack: Path, name: str) -> str:
+    """A crop as lists that exclude some name it."""
+    return f"{pack.name.removesuffix('.zip')}/{name}"
 
 
 def first_teacher(recipe: Recipe) -> Path:
@@ -186,7 +226,7 @@ class Overlap:
 
 
 def check_overlap(
-    training: Sequence[Crops],
+    training: Iterable[Embedded],
     photos: Path,
     model: Path,
     *,
@@ -194,7 +234,7 @@ def check_overlap(
     device: str = "cpu",
     advance: Advance = lambda n: None,
 ) -> Overlap:
-    """Compare the ``training`` crops with ``photos`` by the embeddings of ``model``.
+    """Compare the ``training`` crops with ``photos`` by the embeddings of ``model``, which are theirs, too.
 
     A content hash would not do: a photo that was cut and compressed again is another file. With
     ``detector`` `None` the photos are finished crops.
@@ -209,17 +249,16 @@ def check_overlap(
     found: list[Likeness] = []
     crops = failures = 0
     for own in training:
-        pack, names = own.pack, own.names
-        ours = _acquired(pack, names, model, None, device, advance)
-        crops += len(names)
-        failures += sum(reason is not None for reason in ours.reasons)
-        for start in range(0, len(names), _BLOCK):
-            scores = np.nan_to_num(ours.embeddings[0][start : start + _BLOCK], nan=0.0) @ rows.T
+        crops += len(own.names)
+        failures += int(np.isnan(own.rows).any(axis=1).sum())
+        for start in range(0, len(own.names), _BLOCK):
+            scores = np.nan_to_num(own.rows[start : start + _BLOCK], nan=0.0) @ rows.T
             best = scores.argmax(axis=1)
             for offset in np.flatnonzero(scores.max(axis=1) >= NEAR):
-                crop = f"{pack.name.removesuffix('.zip')}/{names[start + offset]}"
                 photo = str(known[best[offset]])
-                found.append(Likeness(crop, photo, float(scores[offset, best[offset]])))
+                found.append(
+                    Likeness(own.names[start + int(offset)], photo, float(scores[offset, best[offset]]))
+                )
     found.sort(key=lambda likeness: -likeness.cosine)
     return Overlap(crops, len(tested), failures + int((~there).sum()), tuple(found))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -11,16 +10,10 @@ from typing import Any
 from facekd.distill import Outcome, Recipe, Report, read_recipe, run_recipe
 from facekd.distill.recipe import check_recipe
 from facekd.training import Progress
+from facekd.workflows.cache import target_folder
 
 #: opens a progress bar: title and total to a context that gives ``advance(done, note)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
-
-
-def cache_folder() -> Path:
-    """Where targets and converted networks are kept: ``FACEKD_CACHE``, else the user's cache."""
-    import platformdirs
-
-    return Path(os.environ.get("FACEKD_CACHE") or platformdirs.user_cache_dir("facekd"))
 
 
 def adapted(
@@ -48,7 +41,7 @@ def train(
     with ExitStack() as stack:
         bars = _Bars(progress, stack, recipe.schedule.images)
         report = Report(say, bars.labelled, bars.trained, bars.kept)
-        return run_recipe(recipe, folder, report, cache=cache_folder() / "targets", **settings)
+        return run_recipe(recipe, folder, report, cache=target_folder(), **settings)
 
 
 class _Bars:

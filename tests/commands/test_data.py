@@ -249,6 +249,34 @@ def test_a_recipe_is_checked_by_what_it_trains_on(
     assert {near["crop"] for near in half["near"] if near["cosine"] > 0.98} == low
 
 
+def test_crops_of_a_recipe_are_embedded_once(
+    stated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time they come from the cache of targets; a crop cut anew is embedded anew."""
+    photos = write_photos(
+        tmp_path / "photos", {"A/1.png": picture(100, ".png"), "B/1.png": picture(50, ".png")}
+    )
+    given = ["data", "check", "--recipe", str(stated), "--against", str(photos), "--aligned", "--json"]
+    assert main(given) == 4
+    first = capsys.readouterr()
+    assert "labels 10 views" in first.err
+
+    def fail(*_: object) -> None:
+        raise AssertionError("asked again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("facekd.models.teachers.onnx.OnnxTeacher.targets", fail)
+        assert main(given) == 4
+    second = capsys.readouterr()
+    assert second.out == first.out
+    assert "labels" not in second.err
+    write_photos(tmp_path / "more", {"0.png": picture(50, ".png")})
+    assert main(given) == 4
+    alike = {near["crop"]: near["photo"] for near in json.loads(capsys.readouterr().out)["near"]}
+    assert json.loads(first.out)["near"][0]["photo"] == "A/1.png"
+    assert alike["more/0.png"] == "B/1.png"
+
+
 def test_a_recipe_names_the_model_or_the_option_does(
     stated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,23 @@ def test_an_mlp_projects_through_a_hidden_layer(data: Data) -> None:
     agrees(data, loss.train(), "cosine", np.mean(1 - cosines))
 
 
+@pytest.mark.parametrize("name", ["cosine", "mse"])
+def test_a_projector_where_the_sizes_are_equal(data: Data, name: str) -> None:
+    """Only where it is asked for; it has the loss of the projected embeddings."""
+    setting = dataclasses.replace(data.setting, student_dim=TEACHER)
+    mine, theirs = (array(x.embedding) for x in (data.teacher, data.teacher))
+    plain = loss_class(name)(setting)
+    assert not list(plain.parameters())
+    loss = loss_class(name)(setting, always=True)
+    weight = array(loss.match.projector.weight)
+    assert weight.shape == (TEACHER, TEACHER)
+    found = loss(Outputs(data.teacher.embedding, {}), data.teacher, data.example, 0.0)[name].item()
+    cosine = np.mean(1 - np.sum(unit(mine @ weight.T) * unit(theirs), axis=1))
+    assert found == pytest.approx(cosine if name == "cosine" else 2 / TEACHER * cosine, rel=1e-5)
+    with pytest.raises(RecipeError, match="PCA has no projector"):
+        loss_class(name)(setting, match="pca", always=True)
+
+
 def test_rkd_compares_distances_and_angles(data: Data) -> None:
     def huber(d: np.ndarray) -> np.ndarray:
         return np.where(np.abs(d) < 1, 0.5 * d**2, np.abs(d) - 0.5)

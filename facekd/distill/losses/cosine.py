@@ -19,9 +19,9 @@ class Cosine(Loss):
 
     whole_batch = False
 
-    def __init__(self, setting: Setting, match: How = "linear") -> None:
+    def __init__(self, setting: Setting, match: How = "linear", always: bool = False) -> None:
         super().__init__()
-        self.match = Match(setting, match, "cosine")
+        self.match = Match(setting, match, "cosine", always)
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
         assert teacher is not None

@@ -19,9 +19,11 @@ class MSE(Loss):
 
     whole_batch = False
 
-    def __init__(self, setting: Setting, match: How = "linear", normalise: bool = True) -> None:
+    def __init__(
+        self, setting: Setting, match: How = "linear", normalise: bool = True, always: bool = False
+    ) -> None:
         super().__init__()
-        self.match = Match(setting, match, "mse")
+        self.match = Match(setting, match, "mse", always)
         self.normalise = normalise
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:

@@ -75,13 +75,14 @@ def test_an_mlp_projects_through_a_hidden_layer(data: Data) -> None:
 def test_a_projector_where_the_sizes_are_equal(data: Data, name: str) -> None:
     """Only where it is asked for; it has the loss of the projected embeddings."""
     setting = dataclasses.replace(data.setting, student_dim=TEACHER)
-    mine, theirs = (array(x.embedding) for x in (data.teacher, data.teacher))
+    student = Outputs(data.teacher.embedding.flip(0), {})
+    mine, theirs = array(student.embedding), array(data.teacher.embedding)
     plain = loss_class(name)(setting)
     assert not list(plain.parameters())
     loss = loss_class(name)(setting, always=True)
     weight = array(loss.match.projector.weight)
     assert weight.shape == (TEACHER, TEACHER)
-    found = loss(Outputs(data.teacher.embedding, {}), data.teacher, data.example, 0.0)[name].item()
+    found = loss(student, data.teacher, data.example, 0.0)[name].item()
     cosine = np.mean(1 - np.sum(unit(mine @ weight.T) * unit(theirs), axis=1))
     assert found == pytest.approx(cosine if name == "cosine" else 2 / TEACHER * cosine, rel=1e-5)
     with pytest.raises(RecipeError, match="PCA has no projector"):

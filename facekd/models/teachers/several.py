@@ -22,32 +22,28 @@ class SeveralTeachers:
     """
 
     def __init__(self, members: Sequence[Teacher]) -> None:
-        self._members = tuple(members)
-
-    @property
-    def members(self) -> tuple[Teacher, ...]:
-        return self._members
+        self.members = tuple(members)
 
     @property
     def name(self) -> str:
-        return " + ".join(member.name for member in self._members)
+        return " + ".join(member.name for member in self.members)
 
     @property
     def space(self) -> str:
-        return hashlib.sha256(canonical_json([m.space for m in self._members])).hexdigest()
+        return hashlib.sha256(canonical_json([m.space for m in self.members])).hexdigest()
 
     @property
     def dim(self) -> int:
-        return sum(member.dim for member in self._members)
+        return sum(member.dim for member in self.members)
 
     @property
     def dims(self) -> tuple[int, ...]:
         """The sizes of the members' embeddings, in their order."""
-        return tuple(member.dim for member in self._members)
+        return tuple(member.dim for member in self.members)
 
     def targets(self, views: NDArray[np.uint8]) -> Targets:
         """uint8 RGB [N, 112, 112, 3] to unit rows [N, sum of D] and the members' feature maps."""
-        found = [member.targets(views) for member in self._members]
+        found = [member.targets(views) for member in self.members]
         device = found[-1].embedding.device
         joined = side_by_side([targets.embedding.to(device) for targets in found])
         features = {

@@ -131,6 +131,8 @@ class Schedule(_Table):
     warmup: float = Field(0.05, ge=0, lt=1)
     optimizer: OptimizerName = "adamw"
     shape: Shape = "cosine"
+    #: the share of the run, at its end, in which the rate of ``wsd`` falls to zero
+    cooldown: float = Field(0.2, gt=0, le=1)
     #: decay of a running mean of the weights, which is then what is judged and exported
     ema: float | None = Field(None, gt=0, lt=1)
     clip: float = Field(5.0, ge=0)
@@ -174,7 +176,7 @@ class Recipe(_Table):
         s = self.schedule
         return Plan(
             s.images, s.batch, s.rate, s.decay, s.warmup,
-            s.optimizer, s.shape, s.clip, precision, s.evaluations, ema=s.ema,
+            s.optimizer, s.shape, s.clip, precision, s.evaluations, ema=s.ema, cooldown=s.cooldown,
         )  # fmt: skip
 
     def view_numbers(self, crops: int) -> range:

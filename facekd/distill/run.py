@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
+from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance, write_atomically
 from facekd.distill.changes import told_changes
 from facekd.distill.classifier import write_classes
 from facekd.distill.losses import loss_class
@@ -305,16 +305,37 @@ def _judge(recipe: Recipe, device: str) -> _HeldOut | None:
 def _begin(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
     """Make the run folder, or see that the one to go on with was begun with the same recipe."""
     if resume:
-        RunFolder.open(folder)
-        changes = told_changes(read_recipe(folder / "recipe.toml"), recipe)
+        run = RunFolder.open(folder)
+        begun = read_recipe(folder / "recipe.toml")
+        longer = _extended(begun, recipe, run)
+        changes = told_changes(longer or begun, recipe)
         if changes:
             raise UsageError(
                 f"{folder} was begun with another recipe: {changes}",
                 "Resume with the run's own recipe.toml, or start a new run.",
             )
+        if longer:
+            write_atomically(folder / "recipe.toml", longer.to_toml().encode())
         return
     RunFolder.create(folder, force)
     (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+
+
+def _extended(begun: Recipe, recipe: Recipe, run: RunFolder) -> Recipe | None:
+    """The recipe of a run with the length of ``recipe``, where that is another and the run can have it: its
+    rate is constant until the last part (``wsd``), which begins after what it has a checkpoint of."""
+    images = recipe.schedule.images
+    if begun.schedule.shape != "wsd" or images == begun.schedule.images:
+        return None
+    longer = begun.model_copy(update={"schedule": begun.schedule.model_copy(update={"images": images})})
+    done, stable = run.state("stable").get("step", 0), longer.plan("float32").stable_steps
+    if stable is None or done > stable:
+        raise UsageError(
+            f"the rate of {images:,} images begins to fall before the {done * recipe.schedule.batch:,} that "
+            f"{run.path} has seen",
+            "Ask for more images.",
+        )
+    return longer
 
 
 def _stated(folder: Path) -> str | None:

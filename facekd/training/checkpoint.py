@@ -75,8 +75,9 @@ class RunFolder:
         if not any(self.checkpoints.glob("step-*")):
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def save(self, checkpoint: Checkpoint, best: bool) -> Path:
-        """Write a checkpoint and switch ``last`` (and ``best``) to it; older ones are removed."""
+    def save(self, checkpoint: Checkpoint, best: bool, stable: bool = False) -> Path:
+        """Write a checkpoint and switch ``last`` (and ``best``, and ``stable``: its rate had not begun to
+        fall) to it; older ones are removed."""
         from safetensors.torch import save_file
 
         place = self.checkpoints / f"step-{checkpoint.state['step']}"
@@ -95,6 +96,8 @@ class RunFolder:
         self._switch("last", place)
         if best:
             self._switch("best", place)
+        if stable:
+            self._switch("stable", place)
         _sync(self.checkpoints)
         self._prune()
         return place
@@ -178,7 +181,7 @@ class RunFolder:
         link.replace(self.checkpoints / name)
 
     def _prune(self) -> None:
-        kept = {(self.checkpoints / name).resolve() for name in ("last", "best") if self.has(name)}
+        kept = {(self.checkpoints / name).resolve() for name in ("last", "best", "stable") if self.has(name)}
         for place in self.checkpoints.glob("step-*"):
             if place.resolve() not in kept:
                 shutil.rmtree(place, ignore_errors=True)

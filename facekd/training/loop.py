@@ -72,10 +72,17 @@ class Plan:
     share_every: int = 200
     #: decay of the running mean of the student's weights, which is then what is judged and kept
     ema: float | None = None
+    #: the share of the run, at its end, in which the rate of ``wsd`` falls to zero
+    cooldown: float = 0.2
 
     @property
     def steps(self) -> int:
         return self.images // self.batch
+
+    @property
+    def stable_steps(self) -> int | None:
+        """The steps before the rate of ``wsd`` begins to fall; `None` for the other shapes."""
+        return math.floor(self.steps * (1 - self.cooldown)) if self.shape == "wsd" else None
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,7 @@ def fit(
     state = _State(learning, optimizers, plan)
     first = state.restore(run) if resume and run.has("last") else 0
     marks = {math.ceil(plan.steps * k / plan.evaluations) for k in range(1, plan.evaluations + 1)}
+    marks |= {plan.stable_steps} if plan.stable_steps else set()
     clock = _Clock()
     run.show_on_board()
     task.train()
@@ -136,7 +144,7 @@ def fit(
         seed_draws(seed, step, rank())
         for optimizer in wrapped:
             for group in optimizer.param_groups:
-                group["lr"] = plan.rate * rate_at(progress, plan.warmup, plan.shape)
+                group["lr"] = plan.rate * rate_at(progress, plan.warmup, plan.shape, plan.cooldown)
         with torch.autocast(fabric.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
             result: StepResult = module.step(_to(batch, fabric.device), progress)
         shared = len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0)
@@ -288,7 +296,8 @@ class _State:
             self._task.train()
         improved = score is None or score >= self._best
         self._best = self._best if score is None else max(self._best, score)
-        run.save(self._checkpoint(kept, step, score), best=improved)
+        stable = self._plan.stable_steps is not None and step <= self._plan.stable_steps
+        run.save(self._checkpoint(kept, step, score), best=improved, stable=stable)
         if score is not None:
             run.log({"step": step, "images": step * self._plan.batch, "heldout_tar_1e-3": score})
 
@@ -311,9 +320,20 @@ class _State:
             },
         )
 
+    def _extends(self, run: RunFolder) -> bool:
+        """Whether the rate of the run's last checkpoint had begun to fall where this plan's has not."""
+        before_fall = run.state("stable").get("step")
+        if before_fall is None or self._plan.stable_steps is None:
+            return False
+        return bool(before_fall < self._plan.stable_steps and before_fall < run.state("last")["step"])
+
     def restore(self, run: RunFolder) -> int:
-        """Go back to the run's last checkpoint; its step."""
-        saved = run.load("last")
+        """Go back to the run's last checkpoint; its step.
+
+        Where the plan's rate is still at its peak when that of the last checkpoint had begun to fall (a
+        run of shape ``wsd`` that is extended), back to the last one before the fall.
+        """
+        saved = run.load("stable" if self._extends(run) else "last")
         others = saved.optimizer
         student = others["student"] or saved.model
         self._task.load_state_dict({**{f"student.{k}": v for k, v in student.items()}, **saved.task})

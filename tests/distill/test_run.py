@@ -160,3 +160,31 @@ def test_bf16_reaches_the_network_and_a_resumed_run_keeps_it(
     run(place, "half", chosen, resume=True)
     assert seen == {True}
     assert json.loads((place / "half/checkpoints/last/state.json").read_text())["precision"] == "bf16"
+
+
+def test_a_run_whose_rate_stays_is_extended_from_before_its_fall(place: Path) -> None:
+    wsd = 'precision = "float32"\nshape = "wsd"\ncooldown = 0.25\nrate = 0.01'
+    stays = {"shape": ('precision = "float32"', wsd)}
+    short = recipe(place, **stays)
+    run(place, "run", short)
+    folder = RunFolder(place / "run")
+    assert (folder.state("stable")["step"], folder.state("last")["step"]) == (9, 12)
+    longer = recipe(place, long=("images = 96", "images = 192"), **stays)
+    extended = run(place, "run", longer, resume=True)
+    assert read_recipe(place / "run" / "recipe.toml").schedule.images == 192
+    # the same as if it had been so long from the start, but for the warm-up, a share of the whole
+    rates = {r["step"]: r["rate"] for r in extended if "rate" in r}
+    assert (rates[16], rates[18], rates[24]) == (0.01, 0.01, pytest.approx(0.01 / 6))
+    assert folder.state("last")["step"] == 24
+    with pytest.raises(UsageError, match=r"144 that .* has seen"):
+        run(place, "run", short, resume=True)
+
+
+def test_a_run_in_its_fall_goes_on_falling(place: Path) -> None:
+    wsd = 'precision = "float32"\nshape = "wsd"\ncooldown = 0.5'
+    chosen = recipe(
+        place, shape=('precision = "float32"', wsd), looks=("evaluations = 3", "evaluations = 12")
+    )
+    whole = losses_of(run(place, "whole", chosen))
+    run(place, "cut", chosen, stop_after=9)
+    assert losses_of(run(place, "cut", chosen, resume=True)) == whole

@@ -109,3 +109,8 @@ def test_the_rate_rises_and_falls() -> None:
     assert rate_at(0.55, 0.1, "quadratic") == pytest.approx(0.25)
     assert rate_at(1.0, 0.1, "cosine") == pytest.approx(0)
     assert rate_at(0.0, 0.0, "linear") == 1
+
+
+def test_the_rate_of_wsd_stays_until_it_falls_to_zero() -> None:
+    at = {progress: rate_at(progress, 0.1, "wsd", 0.25) for progress in (0.05, 0.1, 0.5, 0.75, 0.875, 1.0)}
+    assert at == {0.05: pytest.approx(0.5), 0.1: 1, 0.5: 1, 0.75: 1, 0.875: pytest.approx(0.5), 1.0: 0}

@@ -3,4 +3,6 @@
 Importing this package loads neither torch nor OpenCV; each room does so when it is entered.
 """
 
-__version__ = "0.1.0"
+from facekd.version import __version__
+
+__all__ = ["__version__"]

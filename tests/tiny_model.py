@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from facekd.card import Calibration, Card, EmbeddingSpec, InputSpec, LandmarkCrop, write_card
+from facekd.card.contract import Calibration, Card, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.card.onnx_file import write_card
 
 
 def write_tiny_model(

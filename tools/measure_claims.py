@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from facekd.distill import heldout_crops, read_recipe
 from facekd.errors import UsageError
 from facekd.runtime import load_embedder
+from facekd.runtime.fusion import fuse
 from facekd.verification import all_pairs
-from facekd.verification.fusion import fuse
 
 Floats = NDArray[np.float32]
 

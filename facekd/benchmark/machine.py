@@ -7,8 +7,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from facekd import __version__
 from facekd.runtime import threads_available
+from facekd.version import __version__
 
 #: instruction sets that ONNX Runtime's kernels choose between
 _TELLING = (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from facekd.benchmark.counts import ModelCounts
 from facekd.benchmark.machine import Machine
 from facekd.benchmark.measure import Footprint, Ratio, Setting, Timing, faster
-from facekd.card import Card
+from facekd.card.contract import Card
 
 
 @dataclass(frozen=True)

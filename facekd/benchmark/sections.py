@@ -12,7 +12,7 @@ from facekd.benchmark.counts import WHAT_IS_COUNTED
 from facekd.benchmark.plots import histogram_picture, latency_picture, roc_picture, throughput_picture
 from facekd.benchmark.results import Accuracy, Benchmark, HardPair, ModelResult, Protocol
 from facekd.benchmark.table import side_by_side
-from facekd.card import Card
+from facekd.card.contract import Card
 from facekd.verification.pages.page import Cell, FacePair, Page, Section, Table, write_page
 
 

@@ -57,8 +57,8 @@ def command(
              facekd align photos.zip crops.zip --detector scrfd:scrfd_500m.onnx
              facekd align photos crops --spec model.onnx --on-many all
     """
-    from facekd.preprocess.job import AlignSettings, align_photos
     from facekd.runtime import load_embedder
+    from facekd.workflows.align import AlignSettings, align_photos
 
     settings = AlignSettings(detector, on_many, format, device)
     if spec is not None:

@@ -95,13 +95,7 @@ def check_data(
     Example: facekd data check train-1.zip train-2.zip --against lfw.zip --model edgeface.onnx
              facekd data check --recipe student.toml --against lfw.zip --people near.txt
     """
-    from facekd.workflows.data import (
-        check_folders,
-        check_overlap,
-        count_images,
-        write_exclude,
-        write_people,
-    )
+    from facekd.workflows.data import check_folders, check_overlap, count_images, write_exclude, write_people
 
     part = _compared(training, recipe, model)
     if people:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from facekd import __version__
 from facekd.errors import Exit, FacekdError
+from facekd.version import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

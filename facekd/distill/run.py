@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance, write_atomically
+from facekd.card.contract import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
 from facekd.distill.changes import told_changes
 from facekd.distill.classifier import write_classes
 from facekd.distill.losses import loss_class
@@ -22,6 +22,7 @@ from facekd.distill.recipe import LossTable, Recipe, read_recipe
 from facekd.distill.sight import Asking, keep_shown, teacher_sight
 from facekd.distill.task import DistillTask, Gate
 from facekd.errors import FacekdError, RecipeError, UsageError
+from facekd.files import write_atomically
 from facekd.models import FaceNet, Teacher, build_model, start_from, to_planes, torch_device
 from facekd.runtime import threads_available
 from facekd.training import (

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facekd.card import BoxCrop, Calibration, Card, write_card
+from facekd.card.contract import BoxCrop, Calibration, Card
+from facekd.card.onnx_file import write_card
 from facekd.errors import UsageError
 from facekd.export.crops import Measured, measured_crops
 from facekd.export.network import PARITY_CROPS, check_parity, fitted, to_onnx

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facekd.card import ARCFACE_CROP, Calibration, Card, CropSpec, LandmarkCrop, write_card
+from facekd.card.contract import ARCFACE_CROP, Calibration, Card, CropSpec, LandmarkCrop
+from facekd.card.onnx_file import write_card
 from facekd.errors import Misfit, UsageError
 from facekd.models import FaceNet, to_planes
 

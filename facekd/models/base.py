@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facekd.card import InputSpec
+from facekd.card.contract import InputSpec
 from facekd.errors import DeviceError, UsageError
 from facekd.registry import Registry
 from facekd.settings import annotated, wrong_settings

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facekd.card import Card, EmbeddingSpec, LandmarkCrop
+from facekd.card.contract import Card, EmbeddingSpec, LandmarkCrop
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.models.base import FaceNet, build_model
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facekd.errors import TooLarge, Unreadable
-from facekd.preprocess.source import MAX_BYTES, read_file
-from facekd.preprocess.types import Photo, Pixels
+from facekd.geometry.pixels import Pixels
+from facekd.preprocess.sources.base import MAX_BYTES, read_file
+from facekd.preprocess.types import Photo
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from facekd.card import ARCFACE_TEMPLATE
+from facekd.card.contract import ARCFACE_TEMPLATE
 from facekd.errors import TooSmall
-from facekd.preprocess.align import similarity
-from facekd.preprocess.finding import eye_distance
-from facekd.preprocess.types import Face, Pixels
+from facekd.geometry.pixels import Pixels
+from facekd.geometry.similarity import similarity
+from facekd.preprocess.selection import eye_distance
+from facekd.preprocess.types import Face
 
 #: pixels between the eyes at which a 112-pixel crop shows no more: those of its template
 _ENOUGH_EYE_DISTANCE = 35.0

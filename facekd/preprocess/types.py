@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from facekd.geometry.pixels import Pixels
 
 
 @dataclass(frozen=True)

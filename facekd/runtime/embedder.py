@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, card_of, load_onnx
+from facekd.card.contract import Card, CropSpec, LandmarkCrop, canonical_json
+from facekd.card.onnx_file import card_of, load_onnx
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.runtime.session import open_session
 
@@ -118,7 +119,7 @@ class EnsembleEmbedder:
     """
 
     def __init__(self, name: str, members: list[OnnxEmbedder]) -> None:
-        from facekd.card import EmbeddingSpec
+        from facekd.card.contract import EmbeddingSpec
 
         self.name = name
         self._members = members

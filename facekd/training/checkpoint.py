@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facekd.card import write_atomically
 from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.files import write_atomically
 from facekd.training.board import Board, open_board
 
 

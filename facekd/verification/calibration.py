@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from facekd.card import Calibration, Counts, Sample
+from facekd.card.contract import Calibration, Counts, Sample
 from facekd.errors import UsageError
 from facekd.verification.allpairs import AllPairs, all_pairs
 from facekd.verification.influences import Influence

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facekd.card import IsotonicCurve, LogisticCurve
+from facekd.card.contract import IsotonicCurve, LogisticCurve
 from facekd.errors import UsageError
 from facekd.verification.costs import least_cllr, weighted_cllr
 from facekd.verification.scoremap import Floats, log_likelihood_ratio

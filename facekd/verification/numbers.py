@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from facekd.card import write_atomically
+from facekd.files import write_atomically
 
 #: what tells the entries of a list from each other, the first that they all have
 _KEYS = ("fmr", "fpir", "rank", "fold", "group", "name", "probe")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facekd.card import IsotonicCurve, LogisticCurve
+from facekd.card.contract import IsotonicCurve, LogisticCurve
 
 Floats = NDArray[np.float64]
 

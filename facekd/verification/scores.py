@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import write_atomically
 from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.files import write_atomically
 from facekd.verification.operating import Lost, OperatingPoint, whole_attempts
 from facekd.verification.pictures.plots import scored_figure
 from facekd.verification.pictures.scored import Scored

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import ARCFACE_CROP
+from facekd.card.contract import ARCFACE_CROP
 from facekd.errors import CannotSay, InputOutput, Misfit, UsageError
 from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source, recrop
-from facekd.preprocess.source import Source
+from facekd.preprocess.sources.base import Source
 from facekd.runtime import Embedder, load_embedder, threads_available
 from facekd.runtime.embedder import unit_rows
 

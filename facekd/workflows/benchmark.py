@@ -25,7 +25,8 @@ from facekd.benchmark import (
     this_machine,
     time_models,
 )
-from facekd.card import ARCFACE_CROP, CropSpec, read_card
+from facekd.card.contract import ARCFACE_CROP, CropSpec
+from facekd.card.onnx_file import read_card
 from facekd.preprocess import Pixels
 from facekd.runtime import load_embedder
 from facekd.verification.protocols import PairList

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from facekd.card import Calibration, Card, PhotoLimits, Sample, ScoreMap, card_of, load_onnx, write_card
+from facekd.card.contract import Calibration, Card, PhotoLimits, Sample, ScoreMap
+from facekd.card.onnx_file import card_of, load_onnx, write_card
 from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.preprocess import ALIGNER, Source, make_detector, open_source
 from facekd.runtime import load_embedder

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from facekd.card import ARCFACE_CROP
+from facekd.card.contract import ARCFACE_CROP
 from facekd.errors import CannotSay, InputOutput, UsageError
 from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source
 from facekd.runtime import threads_available

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekd.card import card_of, load_onnx, write_card
+from facekd.card.onnx_file import card_of, load_onnx, write_card
 from facekd.errors import Misfit, UsageError
 from facekd.runtime import load_embedder
 from facekd.verification import PairList, PairResult, Protocol, Result, results_table, roc_figure

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import write_atomically
 from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
+from facekd.files import write_atomically
 from facekd.preprocess import Source, identity_of, open_source
-from facekd.preprocess.recordio import Image, write_records
-from facekd.preprocess.source import SUFFIXES
+from facekd.preprocess.sources.base import SUFFIXES
+from facekd.preprocess.sources.recordio import Image, write_records
 from facekd.workflows.acquire import Acquired, Advance, Plan, acquire
 from facekd.workflows.cache import target_folder
 

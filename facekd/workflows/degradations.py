@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facekd.card import ARCFACE_TEMPLATE
+from facekd.card.contract import ARCFACE_TEMPLATE
 from facekd.preprocess import Pixels
 
 #: the side, in pixels, of crops that strengths are stated for

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import ARCFACE_CROP
+from facekd.card.contract import ARCFACE_CROP
 from facekd.errors import UsageError
 from facekd.preprocess import ALIGNER, beyond, make_detector, recrop
 from facekd.runtime import Embedder, load_embedder

@@ -172,7 +172,7 @@ def _inside(name: str) -> Path:
 
 
 def _align(demo: Demo, photos: Path, part: str) -> Path:
-    from facekd.preprocess.job import AlignSettings, align_photos
+    from facekd.workflows.align import AlignSettings, align_photos
 
     demo.begin(f"aligning the {part} photos ({demo.settings.detector}, 112 x 112 pixels)")
     target = demo.settings.out / f"{part}-crops.zip"
@@ -322,7 +322,7 @@ def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
 
 def _use(demo: Demo, student: Path, photos: Path, crops: Path) -> None:
     """Enroll a few test people with the student and verify true and false claims."""
-    from facekd.card import read_card
+    from facekd.card.onnx_file import read_card
     from facekd.gallery import GalleryRecords
     from facekd.workflows.enroll import enroll_people, people_in
     from facekd.workflows.recognizer import Recognizer

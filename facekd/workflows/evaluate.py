@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from facekd.card import write_atomically
 from facekd.errors import UsageError
+from facekd.files import write_atomically
 from facekd.preprocess import ALIGNER, make_detector
 from facekd.runtime import Embedder, load_embedder
 from facekd.verification import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from facekd.card import ARCFACE_CROP, CropSpec
+from facekd.card.contract import ARCFACE_CROP, CropSpec
 from facekd.errors import CannotSay, InputOutput
 from facekd.preprocess import Pixels, cut, decode, find_face, make_detector, open_source, recrop
 from facekd.workflows.acquire import finished_crop, locate

@@ -16,8 +16,8 @@ from facekd.errors import InputOutput, UsageError
 from facekd.gallery import Contract, GalleryRecords, clean_name
 from facekd.preprocess import ALIGNER, make_detector
 from facekd.runtime import Embedder, load_embedder
+from facekd.runtime.fusion import fuse
 from facekd.verification.enrolled import GalleryResult, judge_gallery
-from facekd.verification.fusion import fuse
 from facekd.verification.pictures.enrolled_plots import gallery_figure
 from facekd.workflows.acquire import Advance, Embeddings, Plan, acquire
 from facekd.workflows.enroll import PhotoFile, people_in

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import ARCFACE_CROP, Calibration, LandmarkCrop, PhotoLimit
+from facekd.card.contract import ARCFACE_CROP, Calibration, LandmarkCrop, PhotoLimit
 from facekd.preprocess import FAULTS, Fault, Pixels, recrop
 from facekd.runtime import Embedder
 from facekd.verification.operating import FEWEST_FALSE_MATCHES

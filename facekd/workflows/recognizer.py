@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import ARCFACE_CROP
+from facekd.card.contract import ARCFACE_CROP
 from facekd.errors import CannotSay, LowQuality
 from facekd.gallery import Contract, GalleryRecords
 from facekd.preprocess import (

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import facekd
-from facekd.card import ARCFACE_CROP
+from facekd.card.contract import ARCFACE_CROP
 from facekd.verification import LeftOut, Result, ScoreResult
 from facekd.verification.pages.gallery import gallery_headlines, gallery_sections
 from facekd.verification.pages.page import Cell, Page, Section, Table, write_page
@@ -23,6 +22,7 @@ from facekd.verification.pages.report import (
     reading_section,
 )
 from facekd.verification.pictures.hardest import ShownPair
+from facekd.version import __version__
 from facekd.workflows.cross import CrossEvaluation
 from facekd.workflows.evaluate import Evaluation
 from facekd.workflows.faces import faces_of
@@ -199,7 +199,7 @@ def _page(
     title: str, told: Iterator[str], sections: Sequence[Section | None], notice: str | None = None
 ) -> Page:
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    footer = f"Made by facekd {facekd.__version__}, {made}. The page loads nothing and runs nothing."
+    footer = f"Made by facekd {__version__}, {made}. The page loads nothing and runs nothing."
     return Page(title, tuple(told), tuple(part for part in sections if part is not None), notice, footer)
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import Card, ScoreMap
+from facekd.card.contract import Card, ScoreMap
 from facekd.errors import CannotSay, InputOutput, UsageError
 from facekd.gallery import GalleryRecords
 from facekd.preprocess import ALIGNER
+from facekd.runtime.fusion import fuse
 from facekd.verification import log_likelihood_ratio, probability
-from facekd.verification.fusion import fuse
 from facekd.workflows.recognizer import Recognised, Recognizer
 
 Floats = NDArray[np.float32]

@@ -4,7 +4,7 @@ import numpy as np
 
 from facekd.benchmark import Accuracy, Benchmark, HardPair, Machine, ModelCounts, ModelResult, Protocol, Rate
 from facekd.benchmark.measure import Footprint, Setting, Timing
-from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, Provenance
+from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop, Provenance
 
 DRAWN = Provenance(data="drawn people", images_seen=12345)
 SETTINGS = (Setting(1, 1), Setting(2, 1), Setting(1, 32), Setting(2, 32))

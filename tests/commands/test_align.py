@@ -79,7 +79,8 @@ def test_exit_codes(facekd: Run, photos: Path, tmp_path: Path) -> None:
 
 
 def test_the_crop_of_a_model(facekd: Run, photos: Path, tmp_path: Path) -> None:
-    from facekd.card import ARCFACE_TEMPLATE, Card, EmbeddingSpec, InputSpec, LandmarkCrop, write_card
+    from facekd.card.contract import ARCFACE_TEMPLATE, Card, EmbeddingSpec, InputSpec, LandmarkCrop
+    from facekd.card.onnx_file import write_card
 
     model = tiny_model(64)
     spec = LandmarkCrop(size=64, template=tuple((x * 64 / 112, y * 64 / 112) for x, y in ARCFACE_TEMPLATE))

@@ -12,7 +12,7 @@ from patterned_people import write_people
 from small_photos import need_mtcnn
 from tiny_model import write_tiny_model
 
-from facekd.card import read_card
+from facekd.card.onnx_file import read_card
 from facekd.errors import Exit
 
 

@@ -16,7 +16,7 @@ from tiny_model import write_tiny_model
 
 from facekd.cli.main import main
 from facekd.preprocess import open_source
-from facekd.preprocess.recordio import Image, write_records
+from facekd.preprocess.sources.recordio import Image, write_records
 from facekd.runtime import load_embedder
 from facekd.training.data import open_crops
 

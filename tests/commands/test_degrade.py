@@ -13,7 +13,8 @@ import pytest
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
-from facekd.card import PhotoLimit, PhotoLimits, Sample, card_of, load_onnx, write_card
+from facekd.card.contract import PhotoLimit, PhotoLimits, Sample
+from facekd.card.onnx_file import card_of, load_onnx, write_card
 from facekd.errors import Exit
 from facekd.preprocess.quality import sharpness
 from facekd.runtime import load_embedder

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
-from facekd.card import card_of, load_onnx, read_card, write_card
+from facekd.card.onnx_file import card_of, load_onnx, read_card, write_card
 from facekd.errors import Exit
 from facekd.runtime import load_embedder
 from facekd.verification import metrics

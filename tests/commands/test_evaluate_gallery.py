@@ -13,7 +13,8 @@ import pytest
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
-from facekd.card import Calibration, Counts, card_of, load_onnx, read_card, write_card
+from facekd.card.contract import Calibration, Counts
+from facekd.card.onnx_file import card_of, load_onnx, read_card, write_card
 from facekd.errors import Exit
 from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.runtime import load_embedder

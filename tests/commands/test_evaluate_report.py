@@ -17,7 +17,7 @@ import pytest
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
-from facekd.card import read_card
+from facekd.card.onnx_file import read_card
 from facekd.errors import Exit
 from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.runtime import load_embedder

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tiny_model import write_tiny_model
 
-from facekd.card import (
+from facekd.card.contract import (
     Calibration,
     Counts,
     IsotonicCurve,
@@ -16,10 +16,8 @@ from facekd.card import (
     PhotoLimits,
     Sample,
     ScoreMap,
-    card_of,
-    load_onnx,
-    write_card,
 )
+from facekd.card.onnx_file import card_of, load_onnx, write_card
 from facekd.preprocess import ALIGNER
 from facekd.workflows.recognizer import Recognizer
 
@@ -177,7 +175,7 @@ def test_json_says_why_there_is_no_answer(
 
 
 def test_json_says_that_a_face_is_too_small(facekd, operator: Path, photos: Path, monkeypatch) -> None:
-    monkeypatch.setattr("facekd.preprocess.finding.MIN_EYE_DISTANCE", 100.0)
+    monkeypatch.setattr("facekd.preprocess.selection.MIN_EYE_DISTANCE", 100.0)
     ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--threshold", 0.3, "--json")
     assert (ran.code, json.loads(ran.out)["failure"]["reason"]) == (3, "too_small")
 

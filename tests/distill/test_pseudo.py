@@ -9,7 +9,7 @@ import pytest
 
 from facekd.distill.pseudo import with_pseudo_labels
 from facekd.errors import UsageError
-from facekd.preprocess.source import FolderSource
+from facekd.preprocess.sources.folders import FolderSource
 from facekd.training.data import CropSet
 
 GROUPS, EACH, DIM = 5, 20, 32

@@ -13,7 +13,7 @@ import torch
 from small_run import TEACHER, losses_of, recipe, run
 from tiny_model import write_tiny_model
 
-from facekd.card import InputSpec
+from facekd.card.contract import InputSpec
 from facekd.distill.losses import Classes, Setting, loss_class
 from facekd.distill.run import training_crops
 from facekd.distill.sight import Asking, _fill

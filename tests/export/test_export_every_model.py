@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from facekd.card import Card, EmbeddingSpec, LandmarkCrop, write_card
+from facekd.card.contract import Card, EmbeddingSpec, LandmarkCrop
+from facekd.card.onnx_file import write_card
 from facekd.export import to_onnx
 from facekd.models import FaceNet, build_model, model_names, to_planes
 from facekd.runtime import load_embedder

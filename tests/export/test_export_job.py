@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from facekd.card import read_card
+from facekd.card.onnx_file import read_card
 from facekd.errors import InputOutput, UsageError
 from facekd.export import export
 from facekd.export.crops import measured_crops

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, read_card
+from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.card.onnx_file import read_card
 from facekd.errors import Misfit, UsageError
 from facekd.export import export_network
 from facekd.models import FaceNet, build_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.models import FaceNet, build_model
 from facekd.models.saved import read_saved, read_weights

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 from tiny_model import write_tiny_model
 
-from facekd.card import LandmarkCrop, load_onnx, read_card, write_card
+from facekd.card.contract import LandmarkCrop
+from facekd.card.onnx_file import load_onnx, read_card, write_card
 from facekd.errors import DeviceError, InputOutput, Misfit, UsageError
 from facekd.models import build_model
 from facekd.models.teachers import load_teacher

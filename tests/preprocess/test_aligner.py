@@ -10,10 +10,10 @@ import pytest
 import skimage.data
 from skimage.transform import SimilarityTransform, estimate_transform
 
-from facekd.card import ARCFACE_TEMPLATE, BoxCrop, LandmarkCrop
+from facekd.card.contract import ARCFACE_TEMPLATE, BoxCrop, LandmarkCrop
 from facekd.errors import Misfit, TooSmall
+from facekd.geometry.similarity import scale_of, similarity
 from facekd.preprocess import Face, cut, decode, find_face, make_detector, open_source, quality, recrop
-from facekd.preprocess.align import scale_of, similarity
 
 TEMPLATE = np.asarray(ARCFACE_TEMPLATE, np.float32)
 ARCFACE = LandmarkCrop(size=112)
@@ -189,7 +189,7 @@ def test_a_photo_enlarged_eight_times_with_noise_keeps_its_embedding(faces: Path
 @pytest.mark.needs_faces
 def test_crops_for_a_model_of_another_template(faces: Path) -> None:
     """From the photo and from the 112-pixel crop, the model sees nearly the same face."""
-    from facekd.card import InputSpec
+    from facekd.card.contract import InputSpec
     from facekd.runtime import load_embedder
 
     embedder = load_embedder(faces / "models" / "ov_reid_0095.onnx", threads=1)

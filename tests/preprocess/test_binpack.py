@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from facekd.errors import TooLarge, Unreadable
-from facekd.preprocess import binpack
-from facekd.preprocess.binpack import BinSource, read_bin
-from facekd.preprocess.source import open_source
+from facekd.preprocess.sources import bin_packs
+from facekd.preprocess.sources.bin_packs import BinSource, read_bin
+from facekd.preprocess.sources.opening import open_source
 
 IMAGES = [b"\xff\xd8 first", b"second \x00\n\x80", b"third", b"\xfffourth"]
 SAME = [True, False]
@@ -148,8 +148,8 @@ def test_no_instruction_that_calls_is_followed_by_chance() -> None:
     """Whatever pickle can do besides building values is named here; a new instruction is refused."""
     names = {operation.name for operation in pickletools.opcodes}
     followed = {
-        *binpack._VALUES, *binpack._CONSTANTS, *binpack._PUTS, *binpack._GETS, *binpack._TUPLES,
-        *binpack._STEPS, "BINSTRING", "SHORT_BINSTRING", "MEMOIZE", "PROTO", "FRAME",
+        *bin_packs._VALUES, *bin_packs._CONSTANTS, *bin_packs._PUTS, *bin_packs._GETS, *bin_packs._TUPLES,
+        *bin_packs._STEPS, "BINSTRING", "SHORT_BINSTRING", "MEMOIZE", "PROTO", "FRAME",
     }  # fmt: skip
     assert followed < names
     assert not followed & {
@@ -167,10 +167,10 @@ def test_no_instruction_that_calls_is_followed_by_chance() -> None:
 
 def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _write(tmp_path / "x.bin", pickle.dumps((IMAGES, SAME)))
-    monkeypatch.setattr(binpack, "MAX_PAIRS", 1)
+    monkeypatch.setattr(bin_packs, "MAX_PAIRS", 1)
     with pytest.raises(Unreadable, match="4 images for 2 pairs"):
         read_bin(path)
-    monkeypatch.setattr(binpack, "MAX_PACK_BYTES", 20)
+    monkeypatch.setattr(bin_packs, "MAX_PACK_BYTES", 20)
     with pytest.raises(TooLarge, match="the limit is 20"):
         read_bin(path)
 

@@ -16,9 +16,9 @@ import skimage.data
 
 from facekd.errors import DeviceError, InputOutput, Unreadable, UsageError
 from facekd.preprocess import Detector, Pixels, decode, detector_names, find_face, make_detector, open_source
-from facekd.preprocess.boxes import suppress
 from facekd.preprocess.detectors import _mtcnn_files as mtcnn_files
 from facekd.preprocess.detectors import export_mtcnn
+from facekd.preprocess.detectors._overlap import suppress
 from facekd.preprocess.detectors._torch_file import read_state_dict
 
 ASTRONAUT = skimage.data.astronaut()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve, gaussian_filter
 
-from facekd.card import PhotoLimit, PhotoLimits, Sample
+from facekd.card.contract import PhotoLimit, PhotoLimits, Sample
 from facekd.errors import Exit, LowQuality
 from facekd.preprocess import FAULTS, beyond
 from facekd.preprocess.quality import light, noise, sharpness

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facekd.card import ARCFACE_TEMPLATE
+from facekd.card.contract import ARCFACE_TEMPLATE
 from facekd.errors import NoFace, SeveralFaces, TooSmall, UsageError
 from facekd.preprocess import Face, Photo, Pixels, choose, find_face, find_faces
-from facekd.preprocess.finding import LOOK_AT, MIN_EYE_DISTANCE, eye_distance
+from facekd.preprocess.detection import LOOK_AT
+from facekd.preprocess.selection import MIN_EYE_DISTANCE, eye_distance
 
 TEMPLATE = np.asarray(ARCFACE_TEMPLATE, np.float32)
 

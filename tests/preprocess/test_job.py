@@ -20,12 +20,12 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from facekd.card import BoxCrop, LandmarkCrop
+from facekd.card.contract import BoxCrop, LandmarkCrop
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.preprocess import cut, decode, find_face, make_detector
-from facekd.preprocess.job import AlignSettings, align_photos, crop_names, nth_name
-from facekd.preprocess.report import report_path
-from facekd.preprocess.targets import is_safe
+from facekd.preprocess.align_report import report_path
+from facekd.preprocess.crop_store import is_safe
+from facekd.workflows.align import AlignSettings, align_photos, crop_names, nth_name
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -323,7 +323,7 @@ def test_a_run_stopped_in_the_middle(tmp_path: Path, target_name: str, how: sign
         write(tmp_path / "photos" / f"{number:02}.jpg", PORTRAIT[number % 9 :, 10:])
     target = tmp_path / target_name
     command = [sys.executable, "-m", "facekd", "align", str(tmp_path / "photos"), str(target), "--jobs", "2"]
-    # a shell's background job ignores SIGINT and hands that on; the child must not
+    # a shell's background align ignores SIGINT and hands that on; the child must not
     usual = signal.signal(signal.SIGINT, signal.SIG_DFL)
     run = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     signal.signal(signal.SIGINT, usual)
@@ -373,9 +373,9 @@ def test_a_pack_stays_the_old_one_until_the_new_one_is_whole(
 def test_a_photo_that_breaks_the_code_does_not_end_the_run(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facekd.preprocess import job
+    from facekd.workflows import align
 
-    real = job.cut
+    real = align.cut
 
     def breaks(pixels: np.ndarray, *rest: Any) -> np.ndarray:
         if pixels.shape[0] == PORTRAIT.shape[0] - 4:
@@ -383,7 +383,7 @@ def test_a_photo_that_breaks_the_code_does_not_end_the_run(
         return real(pixels, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "cut", breaks)
+        patch.setattr(align, "cut", breaks)
         done = align_photos([photos], tmp_path / "crops", jobs=1)
     assert done.reasons["failed"] == 1
     assert "ZeroDivisionError: a bug" in entries(tmp_path / "crops")["bea/deep/er/three.webp"]["detail"]

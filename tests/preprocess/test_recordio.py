@@ -10,7 +10,7 @@ import pytest
 
 from facekd.errors import FacekdError, Unreadable
 from facekd.preprocess import open_source
-from facekd.preprocess.recordio import Image, RecordSource, write_records
+from facekd.preprocess.sources.recordio import Image, RecordSource, write_records
 
 MARK = struct.pack("<I", 0xCED7230A)
 #: an image whose bytes hold the magic: at a multiple of four, off one, and twice in a row

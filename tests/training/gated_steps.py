@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facekd.card import InputSpec
+from facekd.card.contract import InputSpec
 from facekd.distill.losses import Classes, Setting, loss_class
 from facekd.distill.task import DistillTask, Gate, Part
 from facekd.models import Outputs, Targets

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from skimage import data
 
-from facekd.card import canonical_json
+from facekd.card.contract import canonical_json
 from facekd.training import Augmentation
 
 FACE = np.ascontiguousarray(data.astronaut()[20:132, 170:282])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facekd.card import Calibration
+from facekd.card.contract import Calibration
 from facekd.errors import UsageError
 from facekd.verification import all_pairs, allpairs, calibrate_threshold, calibration_entries, metrics
 from facekd.verification.intervals import identity_weights

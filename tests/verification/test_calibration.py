@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.optimize import minimize
 
-from facekd.card import IsotonicCurve, LogisticCurve
+from facekd.card.contract import IsotonicCurve, LogisticCurve
 from facekd.errors import UsageError
 from facekd.verification import (
     Conditions,

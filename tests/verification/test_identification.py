@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from facekd.errors import Unreadable, UsageError
+from facekd.runtime.fusion import fuse
 from facekd.verification import open_protocol
-from facekd.verification.fusion import fuse
 from facekd.verification.identification import FPIRS, Searches, cmc, open_curve, open_point, search
 
 DIM = 6

@@ -14,8 +14,9 @@ import pytest
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
-from facekd.card import Calibration, Card, Counts, IsotonicCurve, LogisticCurve, card_of, load_onnx, read_card
-from facekd.card import write_card as write_into
+from facekd.card.contract import Calibration, Card, Counts, IsotonicCurve, LogisticCurve
+from facekd.card.onnx_file import card_of, load_onnx, read_card
+from facekd.card.onnx_file import write_card as write_into
 from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.runtime import load_embedder
 from facekd.verification import fit_map, metrics

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import correlate1d
 
-from facekd.card import ARCFACE_TEMPLATE
+from facekd.card.contract import ARCFACE_TEMPLATE
 from facekd.workflows.degradations import (
     CLEAN,
     DEGRADATIONS,

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from facekd.card import BoxCrop, Calibration, Counts, LandmarkCrop
+from facekd.card.contract import BoxCrop, Calibration, Counts, LandmarkCrop
 from facekd.preprocess import FAULTS
 from facekd.preprocess.quality import light, noise, sharpness
 from facekd.workflows.limits import TRIED, find_limits, sampled

@@ -5,7 +5,8 @@ import pytest
 from small_photos import need_mtcnn, write_photos
 from tiny_model import write_tiny_model
 
-from facekd.card import ARCFACE_TEMPLATE, Calibration, Counts, read_card
+from facekd.card.contract import ARCFACE_TEMPLATE, Calibration, Counts
+from facekd.card.onnx_file import read_card
 from facekd.errors import InputOutput, NoFace, SeveralFaces, Unreadable, UsageError
 from facekd.preprocess import ALIGNER, Face
 from facekd.runtime import load_embedder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from facekd.card import BoxCrop, Card, EmbeddingSpec, InputSpec
+from facekd.card.contract import BoxCrop, Card, EmbeddingSpec, InputSpec
 from facekd.errors import InputOutput, UsageError
 from facekd.models.base import FaceNet
 from facekd.models.saved import fill, pinned, read_weights

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from facekd.card import Card
+from facekd.card.contract import Card
 from facekd.errors import InputOutput, UsageError
 from facekd.models.base import FaceNet, Teacher, torch_device
 

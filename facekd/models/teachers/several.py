@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facekd.card import canonical_json
+from facekd.card.contract import canonical_json
 from facekd.models.base import Targets, Teacher
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop
 from facekd.errors import UsageError
 from facekd.models.base import FaceNet, Outputs
 from facekd.models.saved import fill, pinned, read_weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import CropSpec, LandmarkCrop
+from facekd.card.contract import CropSpec, LandmarkCrop
 from facekd.errors import Misfit
 
 VIEWS = LandmarkCrop()

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.preprocess.boxes import suppress
+from facekd.geometry.pixels import Pixels
 from facekd.preprocess.detectors import register
-from facekd.preprocess.types import Detector, Face, Pixels
+from facekd.preprocess.detectors._overlap import suppress
+from facekd.preprocess.types import Detector, Face
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import Unreadable
-from facekd.preprocess.boxes import suppress
+from facekd.geometry.pixels import Pixels
 from facekd.preprocess.detectors import needs_file, register
-from facekd.preprocess.types import Detector, Face, Pixels
+from facekd.preprocess.detectors._overlap import suppress
+from facekd.preprocess.types import Detector, Face
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import canonical_json, write_atomically
+from facekd.card.contract import canonical_json
 from facekd.errors import InputOutput
+from facekd.files import write_atomically
 
 #: rows between two marks
 _BLOCK = 2048

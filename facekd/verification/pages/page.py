@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import write_atomically
+from facekd.files import write_atomically
 
 _TEMPLATE = "page.html.jinja"
 _THUMBNAIL_QUALITY = 85

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from facekd.errors import Unreadable
-from facekd.preprocess.binpack import image_name, read_bin
+from facekd.preprocess.sources.bin_packs import image_name, read_bin
 from facekd.verification.protocols.base import register
 from facekd.verification.protocols.pairlist import Pair, PairList, pair_list
 

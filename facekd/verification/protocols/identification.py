@@ -11,15 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import Unreadable
-from facekd.preprocess.source import open_source
-from facekd.verification.fusion import fuse
-from facekd.verification.identification import (
-    FPIRS,
-    IdentificationResult,
-    open_point,
-    rank_points,
-    search,
-)
+from facekd.preprocess.sources.opening import open_source
+from facekd.runtime.fusion import fuse
+from facekd.verification.identification import FPIRS, IdentificationResult, open_point, rank_points, search
 from facekd.verification.left_out import nobody_known
 from facekd.verification.protocols.base import Embed, checked_embeddings, register, without_embedding
 

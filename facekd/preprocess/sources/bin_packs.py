@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, TooLarge, Unreadable
-from facekd.preprocess.source import check_bytes, stamp_of
+from facekd.preprocess.sources.base import check_bytes, stamp_of
 
 #: bytes of the largest pack that is read; LFW's holds 12,000 images in 60 million
 MAX_PACK_BYTES = 2_000_000_000

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from facekd.errors import InputOutput, Unreadable
-from facekd.preprocess.source import check_bytes, stamp_of
+from facekd.preprocess.sources.base import check_bytes, stamp_of
 
 _MAGIC = 0xCED7230A
 _MARK = struct.pack("<I", _MAGIC)

@@ -16,20 +16,22 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path, PurePosixPath
 
-from facekd import __version__
-from facekd.card import ARCFACE_CROP, CropSpec
+from facekd.card.contract import ARCFACE_CROP, CropSpec
 from facekd.errors import FacekdError, InputOutput, UsageError
 from facekd.preprocess.align import ALIGNER, cut
+from facekd.preprocess.align_report import Entry, Report, ReportedFace, Settings, report_path
+from facekd.preprocess.crop_store import Target, is_pack, is_safe, open_target
 from facekd.preprocess.decode import decode
+from facekd.preprocess.detection import find_faces
 from facekd.preprocess.detectors import make_detector
 from facekd.preprocess.encode import FORMATS, encode
-from facekd.preprocess.finding import POLICIES, choose, find_faces
 from facekd.preprocess.quality import quality
-from facekd.preprocess.report import Entry, Report, ReportedFace, Settings, report_path
-from facekd.preprocess.source import Source, open_sources
-from facekd.preprocess.targets import Target, is_pack, is_safe, open_target
+from facekd.preprocess.selection import POLICIES, choose
+from facekd.preprocess.sources.base import Source
+from facekd.preprocess.sources.opening import open_sources
 from facekd.preprocess.types import Face
 from facekd.runtime.session import threads_available
+from facekd.version import __version__
 
 #: photos that a process is given at a time
 _CHUNK = 8

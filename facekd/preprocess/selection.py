@@ -1,30 +1,21 @@
-"""Photo to faces: at which size to look, what to try when nothing is found, whom to take."""
+"""Which face to keep when several are detected."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from facekd.card import ARCFACE_TEMPLATE
+from facekd.card.contract import ARCFACE_TEMPLATE
 from facekd.errors import NoFace, SeveralFaces, TooSmall, UsageError
-from facekd.preprocess.align import scale_of, similarity
-from facekd.preprocess.types import Detector, Face, Photo, Pixels
+from facekd.geometry.similarity import scale_of, similarity
+from facekd.preprocess.detection import find_faces
+from facekd.preprocess.types import Detector, Face, Photo
 
-#: longer side, in pixels, of the copy that detectors look at
-LOOK_AT = 1280
 #: pixels between the eyes below which a face holds too little to compare
 MIN_EYE_DISTANCE = 8.0
-#: black border of the second look, as a fraction of the longer side: faces that fill the photo
-#: are found with room around them
-PADDING = 0.4
+
 
 #: what to do with several faces
 POLICIES = ("best", "largest", "central", "all", "skip")
-
-
-def find_faces(photo: Photo, detector: Detector) -> list[Face]:
-    """All faces of ``photo`` in its own pixels, best score first; looks again with a border
-    around the photo when there is none."""
-    return _look(photo.pixels, detector) or _look_padded(photo.pixels, detector)
 
 
 def find_face(photo: Photo, detector: Detector, on_many: str = "best") -> Face:
@@ -85,25 +76,3 @@ def _off_centre(face: Face, shape: tuple[int, ...]) -> float:
     x = float(face.box[0] + face.box[2]) / 2 - shape[1] / 2
     y = float(face.box[1] + face.box[3]) / 2 - shape[0] / 2
     return x * x + y * y
-
-
-def _look(pixels: Pixels, detector: Detector) -> list[Face]:
-    import cv2
-
-    height, width = pixels.shape[:2]
-    scale = LOOK_AT / max(height, width)
-    if scale >= 1:
-        return detector.detect(pixels)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    copy: Pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    return [face.moved(1 / scale) for face in detector.detect(copy)]
-
-
-def _look_padded(pixels: Pixels, detector: Detector) -> list[Face]:
-    import cv2
-
-    border = round(PADDING * max(pixels.shape[:2]))
-    padded: Pixels = cv2.copyMakeBorder(  # type: ignore[assignment]
-        pixels, border, border, border, border, cv2.BORDER_CONSTANT
-    )
-    return [face.moved(1, (-border, -border)) for face in _look(padded, detector)]

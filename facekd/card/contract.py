@@ -1,0 +1,252 @@
+"""The contract of a model: what it wants, what it gives, where it comes from, which thresholds it has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+if TYPE_CHECKING:
+    pass
+
+
+#: Five points in a 112 x 112 crop (pixels): eye, eye, nose, mouth corner, mouth corner; left in
+#: the image first. The template of ArcFace (Deng et al., CVPR 2019).
+ARCFACE_TEMPLATE: tuple[tuple[float, float], ...] = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+
+
+Point = tuple[float, float]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LandmarkCrop(_Frozen):
+    """A crop cut by a similarity transform of five landmarks onto a template."""
+
+    kind: Literal["landmarks"] = "landmarks"
+    size: int = Field(default=112, ge=16, le=1024)
+    #: five points in pixels of the crop
+    template: tuple[Point, Point, Point, Point, Point] = ARCFACE_TEMPLATE  # type: ignore[assignment]
+
+
+#: what aligned packs hold, and what faults of a photo are measured on whatever crop the model takes
+ARCFACE_CROP = LandmarkCrop()
+
+
+class BoxCrop(_Frozen):
+    """A crop cut around the detector's box, as facenet-pytorch does: ``margin`` is in pixels of
+    the finished crop, split over both sides."""
+
+    kind: Literal["box"] = "box"
+    size: int = Field(default=160, ge=16, le=1024)
+    margin: int = Field(default=0, ge=0)
+
+
+CropSpec = Annotated[LandmarkCrop | BoxCrop, Field(discriminator="kind")]
+
+
+class InputSpec(_Frozen):
+    """What the network is fed: ``(pixel - mean) / std``, channels in the order of ``colour``."""
+
+    size: int = Field(default=112, ge=16, le=1024)
+    colour: Literal["rgb", "bgr"] = "rgb"
+    mean: float = 127.5
+    std: float = Field(127.5, gt=0)
+
+
+class EmbeddingSpec(_Frozen):
+    dim: int = Field(ge=1)
+
+
+class Origin(_Frozen):
+    """The teacher of a student."""
+
+    name: str
+    space: str
+
+
+class Provenance(_Frozen):
+    data: str = "unknown"
+    recipe: str = ""
+    seed: int | None = None
+    date: str = ""
+    images_seen: int | None = None
+
+
+class Counts(_Frozen):
+    mated: int = Field(ge=0)
+    non_mated: int = Field(ge=0)
+    false_matches: int = Field(ge=0)
+    false_non_matches: int = Field(ge=0)
+    failures_to_acquire: int = Field(default=0, ge=0)
+
+
+class Sample(_Frozen):
+    """The photos of a calibration. ``digest`` is the SHA-256 over their names and contents, the
+    failed ones too; ``photos`` counts those that were to be compared."""
+
+    people: int = Field(ge=0)
+    photos: int = Field(ge=0)
+    digest: str
+
+
+class Calibration(_Frozen):
+    """One operating point, measured on data that is neither training nor test data.
+
+    ``low`` and ``high`` bound the false match rate at ``threshold`` (95 %). ``fnmr`` is the
+    false non-match rate at the same threshold, between ``fnmr_low`` and ``fnmr_high`` (95 %).
+    """
+
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=-1, le=1)
+    low: float
+    high: float
+    fnmr: float | None = None
+    fnmr_low: float | None = None
+    fnmr_high: float | None = None
+    data: str
+    counts: Counts
+    detector: str
+    aligner: str
+    sample: Sample | None = None
+    date: str = ""
+
+
+class LogisticCurve(_Frozen):
+    """The log-likelihood ratio (natural) of score s is ``slope`` s + ``offset``."""
+
+    kind: Literal["logistic"] = "logistic"
+    slope: float = Field(gt=0, allow_inf_nan=False)
+    offset: float = Field(allow_inf_nan=False)
+
+
+class IsotonicCurve(_Frozen):
+    """The probability at equal priors, linear between knots (``scores`` [K], ``probabilities``
+    [K]) and constant outside of them."""
+
+    kind: Literal["isotonic"] = "isotonic"
+    scores: tuple[float, ...] = Field(min_length=1)
+    probabilities: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+
+    @model_validator(mode="after")
+    def _rising(self) -> IsotonicCurve:
+        if len(self.scores) != len(self.probabilities):
+            raise ValueError("a knot is a score and a probability")
+        knots = (self.scores, self.probabilities)
+        if any(list(values) != sorted(values) for values in knots):
+            raise ValueError("scores and probabilities must rise")
+        return self
+
+
+Curve = Annotated[LogisticCurve | IsotonicCurve, Field(discriminator="kind")]
+
+
+class ScoreMap(_Frozen):
+    """From a score to the probability that two photos show one person.
+
+    ``cllr`` is the cost of its log-likelihood ratios in bits on persons that it was not fitted on
+    (0 is perfect, 1 says nothing), ``min_cllr`` what the best rising curve would reach on the same
+    comparisons.
+    """
+
+    curve: Curve
+    cllr: float = Field(ge=0)
+    min_cllr: float = Field(ge=0)
+    data: str
+    sample: Sample
+    detector: str
+    aligner: str
+    date: str
+
+
+class PhotoLimit(_Frozen):
+    """Photos whose measure lies beyond ``limit`` get no answer, for ``reason``
+    (`facekd.preprocess.FAULTS` says how each is measured). ``refused`` of the sample's photos lie there."""
+
+    reason: Literal["too_dark", "too_blurred", "too_noisy"]
+    limit: float = Field(ge=0, allow_inf_nan=False)
+    refused: int = Field(ge=0)
+
+
+class PhotoLimits(_Frozen):
+    """How poor a photo may be before the score at ``threshold``, that of ``fmr``, misleads: found by
+    making good crops worse. ``photos`` of the ``sample`` were tried. A reason without a limit did no harm
+    at any strength that was tried."""
+
+    limits: tuple[PhotoLimit, ...]
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=-1, le=1)
+    photos: int = Field(ge=0)
+    data: str
+    sample: Sample
+    detector: str
+    aligner: str
+    date: str
+
+    @property
+    def summary(self) -> str:
+        """For a line: each limit, and how many good photos it costs."""
+        told = [
+            f"{limit.reason} {'above' if limit.reason == 'too_noisy' else 'below'} {limit.limit:.3g} "
+            f"({limit.refused} of {self.photos} photos lie there)"
+            for limit in self.limits
+        ]
+        return ", ".join(told) or "none needed"
+
+
+class Card(_Frozen):
+    """The contract of a model. ``digest`` and ``space`` are written by `write_card`."""
+
+    name: str
+    digest: str = ""
+    space: str = ""
+    architecture: str = "unknown"
+    input: InputSpec
+    crop: CropSpec
+    embedding: EmbeddingSpec
+    teacher: Origin | None = None
+    compatible_with: tuple[str, ...] = ()
+    provenance: Provenance = Provenance()
+    licence: str = "unknown"
+    metrics: dict[str, float] = Field(default_factory=dict)
+    calibration: tuple[Calibration, ...] = ()
+    score_map: ScoreMap | None = None
+    photo_limits: PhotoLimits | None = None
+
+    def at(self, fmr: float | None = None) -> Calibration | None:
+        """The calibration at ``fmr``, or the strictest one; `None` if there is none."""
+        entries = self.calibration
+        if fmr is not None:
+            entries = tuple(c for c in entries if abs(c.fmr - fmr) <= 1e-9 + 1e-6 * fmr)
+        return min(entries, key=lambda c: c.fmr, default=None)
+
+    def with_digest(self, digest: str) -> Card:
+        """This card pinned to a network."""
+        contract = {
+            "digest": digest,
+            "input": self.input.model_dump(mode="json"),
+            "crop": self.crop.model_dump(mode="json"),
+            "embedding": self.embedding.model_dump(mode="json"),
+        }
+        space = hashlib.sha256(canonical_json(contract)).hexdigest()
+        return self.model_copy(update={"digest": digest, "space": space})
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    return f"{'.'.join(str(p) for p in fault['loc'])}: {fault['msg']}"

@@ -1,0 +1,77 @@
+"""The card in its place: JSON under a metadata key of an ONNX file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from facekd.card.contract import Card, first_fault
+from facekd.card.convention import insightface_card
+from facekd.card.digest import network_digest
+from facekd.errors import InputOutput, Unreadable
+from facekd.files import write_atomically
+
+if TYPE_CHECKING:
+    import onnx
+
+METADATA_KEY = "facekd.card"
+
+
+def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """Read an ONNX file, or say in one line what is wrong with it."""
+    import onnx
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputOutput(f"{path}: no such model file")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        onnx.checker.check_model(model)
+    except Exception as error:
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise Unreadable(f"{path}: not a usable ONNX model ({first[0]})") from error
+    return model
+
+
+def card_of(model: onnx.ModelProto, name: str) -> tuple[Card, bool]:
+    """The card in ``model`` and whether it was really there.
+
+    Without one, insightface's convention is taken: 112 x 112 RGB on the ArcFace template,
+    (x - 127.5) / 127.5, or raw pixels where the graph itself begins with Sub and Mul. A card
+    whose digest is not that of the network it came with is refused.
+    """
+    digest = network_digest(model)
+    raw = next((p.value for p in model.metadata_props if p.key == METADATA_KEY), None)
+    if raw is None:
+        return insightface_card(model, name).with_digest(digest), False
+    try:
+        card = Card.model_validate_json(raw)
+    except ValidationError as error:
+        raise Unreadable(f"{name}: its card cannot be read: {first_fault(error)}") from error
+    if card.digest != digest or card.with_digest(digest).space != card.space:
+        raise Unreadable(
+            f"{name}: the card does not belong to this network",
+            "The file was changed after its card was written. Write a new card with "
+            "'facekd card FILE --set ...'.",
+        )
+    return card, True
+
+
+def read_card(path: str | os.PathLike[str]) -> tuple[Card, bool]:
+    """`card_of` for a file."""
+    return card_of(load_onnx(path), Path(path).stem)
+
+
+def write_card(model: onnx.ModelProto, card: Card, path: str | os.PathLike[str]) -> Card:
+    """Write ``model`` with ``card`` to ``path`` (beside, then renamed); return the pinned card."""
+    pinned = card.with_digest(network_digest(model))
+    kept = [p for p in model.metadata_props if p.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, pinned.model_dump_json()
+    write_atomically(path, model.SerializeToString(deterministic=True))
+    return pinned

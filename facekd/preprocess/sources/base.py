@@ -1,0 +1,65 @@
+"""What a source of images is, and how a file is read."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from facekd.errors import InputOutput, TooLarge
+
+#: bytes of the largest image file that is read
+MAX_BYTES = 200_000_000
+
+
+#: what is taken for an image in a folder or pack
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+
+
+class Source(Protocol):
+    """Images by name; a name is a relative path with forward slashes."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def names(self) -> list[str]:
+        """All image names, sorted."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The encoded bytes of one image. Raises `InputOutput` where it cannot be read."""
+        ...
+
+    def stamp(self, name: str) -> str:
+        """What changes when the bytes of one image do, found without reading them. Raises `InputOutput`
+        where it is not there."""
+        ...
+
+
+def is_image(name: str) -> bool:
+    """Whether a name looks like an image's (and is not a hidden file)."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an image file; raises `InputOutput`, or `TooLarge` above `MAX_BYTES`."""
+    try:
+        check_bytes(path.stat().st_size, str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror}") from error
+
+
+def stamp_of(path: Path) -> str:
+    """Length and time of the last change of a file. Raises `InputOutput` where it is not there."""
+    try:
+        held = path.stat()
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror}") from error
+    return f"{held.st_size}-{held.st_mtime_ns}"
+
+
+def check_bytes(count: int, name: str) -> None:
+    """Raise `TooLarge` for an image of more than `MAX_BYTES`."""
+    if count > MAX_BYTES:
+        raise TooLarge(f"{name}: {count:,} bytes, the limit is {MAX_BYTES:,}")

@@ -1,0 +1,60 @@
+"""Images in a folder, or single image files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from facekd.errors import InputOutput, UsageError
+from facekd.preprocess.sources.base import is_image, read_file, stamp_of
+
+
+class FolderSource:
+    """The images below a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> list[str]:
+        found = []
+        seen = set()
+        for folder, below, files in os.walk(self.path, followlinks=True, onerror=_cannot_list):
+            place = Path(folder)
+            below[:] = [name for name in below if not name.startswith(".")]
+            if place.resolve() in seen:
+                # a link back to a folder above would be followed for ever
+                below.clear()
+                continue
+            seen.add(place.resolve())
+            base = place.relative_to(self.path)
+            found += [(base / f).as_posix() for f in files if is_image(f)]
+        return sorted(found)
+
+    def read(self, name: str) -> bytes:
+        return read_file(self.path / name)
+
+    def stamp(self, name: str) -> str:
+        return stamp_of(self.path / name)
+
+
+class FilesSource:
+    """Single image files, named by their file name; ``path`` is the first one's folder."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self.path = files[0].parent
+        self._files = {file.name: file for file in files}
+        if len(self._files) < len(files):
+            raise UsageError("two of the photos have the same file name", "Give their folder instead.")
+
+    def names(self) -> list[str]:
+        return sorted(self._files)
+
+    def read(self, name: str) -> bytes:
+        return read_file(self._files[name])
+
+    def stamp(self, name: str) -> str:
+        return stamp_of(self._files[name])
+
+
+def _cannot_list(error: OSError) -> None:
+    raise InputOutput(f"{error.filename}: {error.strerror}") from error

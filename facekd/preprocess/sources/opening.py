@@ -1,0 +1,47 @@
+"""Whatever holds images as a source: a folder, a zip, RecordIO or bin pack, or single files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from facekd.errors import InputOutput, UsageError
+from facekd.preprocess.sources.base import Source, is_image
+from facekd.preprocess.sources.folders import FilesSource, FolderSource
+from facekd.preprocess.sources.zip_packs import ZipSource
+
+
+def open_sources(paths: Sequence[str | os.PathLike[str]]) -> Source:
+    """One folder or zip pack, or any number of image files, as one `Source`."""
+    if len(paths) == 1:
+        return open_source(paths[0])
+    files = [Path(path) for path in paths]
+    for file in files:
+        if not file.is_file():
+            kind = "is a folder" if file.is_dir() else "does not exist"
+            raise UsageError(f"{file} {kind}", "Give one folder, one zip pack, or image files.")
+    return FilesSource(files)
+
+
+def open_source(path: str | os.PathLike[str]) -> Source:
+    """A folder, a zip, RecordIO or ``.bin`` pack, or one image file as a `Source`."""
+    path = Path(path)
+    if path.is_dir():
+        return FolderSource(path)
+    if not path.exists():
+        raise InputOutput(f"{path}: no such file or folder")
+    if path.suffix.lower() == ".rec":
+        from facekd.preprocess.sources.recordio import RecordSource
+
+        return RecordSource(path)
+    if path.suffix.lower() == ".bin":
+        from facekd.preprocess.sources.bin_packs import BinSource
+
+        return BinSource(path)
+    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+        return ZipSource(path)
+    if is_image(path.name):
+        return FilesSource([path])
+    raise UsageError(f"{path}: neither a folder, a zip, RecordIO or bin pack nor an image")

@@ -44,7 +44,7 @@ def write_photos(folder: Path) -> Path:
 def need_mtcnn() -> None:
     """Skip where MTCNN was never converted and cannot be."""
     from facekd.errors import FacekdError
-    from facekd.preprocess import make_detector
+    from facekd.preprocess.detectors import make_detector
 
     try:
         make_detector("mtcnn")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tiny_model import write_tiny_model
 
-from facekd.distill import SILENT, Recipe, read_recipe, run_recipe
+from facekd.distillation import SILENT, Recipe, read_recipe, run_recipe
 from facekd.training import RunFolder
 
 RECIPE = """

@@ -38,21 +38,39 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
+from facekd.cache_folders import target_folder
 from facekd.cli.output import progress, say
-from facekd.distill import SILENT, Recipe, heldout_crops, read_recipe, run_recipe, training_crops
-from facekd.distill.recipe import check_recipe
+from facekd.distillation import (
+    SILENT,
+    Recipe,
+    check_recipe,
+    heldout_crops,
+    read_recipe,
+    run_recipe,
+    training_crops,
+)
 from facekd.errors import UsageError
 from facekd.export import export
 from facekd.runtime import load_embedder
 from facekd.training import Augmentation, RunFolder
-from facekd.verification import OperatingPoint, all_pairs, open_protocol
-from facekd.verification.allpairs import AllPairs
-from facekd.verification.differences import clustered_error, tar_difference
-from facekd.verification.intervals import students_multiple
-from facekd.workflows.cache import target_folder
-from facekd.workflows.data import check_overlap, count_images, embedded_set, first_teacher
-from facekd.workflows.evaluate import ModelResult, evaluate
-from facekd.workflows.train import train
+from facekd.verification import (
+    AllPairs,
+    OperatingPoint,
+    all_pairs,
+    clustered_error,
+    students_multiple,
+    tar_difference,
+)
+from facekd.verification.protocols import open_protocol
+from facekd.verification.results import ModelResult
+from facekd.workflows import (
+    check_overlap,
+    count_images,
+    embedded_set,
+    evaluate_models,
+    first_teacher,
+    train_recipe,
+)
 
 #: of the all-pairs TARs in the table
 FMRS = (1e-3, 1e-4)
@@ -118,7 +136,7 @@ def student_of(recipe: Recipe, folder: Path) -> Path:
     finished = begun and any(r.get("finished") for r in RunFolder(folder).metrics())
     if not finished:
         has_checkpoint = begun and RunFolder(folder).has("last")
-        train(recipe, folder, say, progress, force=begun and not has_checkpoint, resume=has_checkpoint)
+        train_recipe(recipe, folder, say, progress, force=begun and not has_checkpoint, resume=has_checkpoint)
     file = folder / "student.onnx"
     if not file.is_file():
         export(str(folder), None, (), tell=say)
@@ -325,7 +343,7 @@ def main(
     if data is not None and pairs is not None:
         protocol = open_protocol("lfw", pairs)
         with progress("evaluate", len(protocol.photos)) as advance:
-            found = evaluate(list(files.values()), protocol, data, detector=None, advance=advance)
+            found = evaluate_models(list(files.values()), protocol, data, detector=None, advance=advance)
         results = dict(zip(files, found.models, strict=True))
     held = {key: heldout_pairs(base, path) for key, path in files.items()}
     rates = rates_of(timed, rate_steps, rate_rounds) if rate_steps else {}

@@ -19,12 +19,11 @@ from facekd.cli.options import EXISTING_FILE
 from facekd.cli.output import say
 from facekd.errors import FacekdError
 from facekd.preprocess import Face, cut
+from facekd.reporting import drawings, hardest_figure
 from facekd.runtime import load_embedder
 from facekd.samples import draw, landmarks, person, person_seed
-from facekd.verification.identification import IdentificationResult, open_point, rank_points, search
-from facekd.verification.people import AllPairsResult, judge_people
-from facekd.verification.pictures.drawings import drawings
-from facekd.verification.pictures.hardest import ShownPair, hardest_figure, hardest_of_all
+from facekd.verification import hardest_of_all, judge_people, open_point, rank_points, search
+from facekd.verification.results import AllPairsResult, IdentificationResult, ShownPair
 
 PEOPLE, PHOTOS = 300, 6
 #: numbers of an embedding, and how far photos stray from their person in each of them

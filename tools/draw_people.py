@@ -20,10 +20,11 @@ import numpy as np
 from facekd.cli.options import ANY_PATH, EXISTING_FILE, detector_option
 from facekd.cli.output import progress, say
 from facekd.errors import FacekdError, NoFace, TooSmall, UsageError
-from facekd.preprocess import Detector, Face, Photo, cut, find_face, make_detector
+from facekd.preprocess import Detector, Face, Photo, cut, find_face
+from facekd.preprocess.detectors import make_detector
 from facekd.runtime import load_embedder
 from facekd.samples import draw, draw_people, landmarks, person, person_seed
-from facekd.verification.metrics import eer
+from facekd.verification import eer
 
 #: what drawn people must reach
 LEAST_FOUND, GREATEST_EER = 0.95, 0.15

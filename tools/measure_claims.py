@@ -18,10 +18,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.distill import heldout_crops, read_recipe
+from facekd.distillation import heldout_crops, read_recipe
 from facekd.errors import UsageError
-from facekd.runtime import load_embedder
-from facekd.runtime.fusion import fuse
+from facekd.runtime import fuse, load_embedder
 from facekd.verification import all_pairs
 
 Floats = NDArray[np.float32]

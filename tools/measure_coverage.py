@@ -20,16 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from facekd.verification.intervals import (
+from facekd.verification import (
     Interval,
     clopper_pearson,
     extreme_interval,
     log_odds_intervals,
     multiple_of,
+    pair_statistics,
     replicated,
     wilson,
 )
-from facekd.verification.rates import pair_statistics
 
 FMR = 1e-2
 #: fewer than facekd draws: their spread, all that is taken from them, is known to 3.5 %

@@ -20,9 +20,10 @@ from pathlib import Path
 import click
 
 from facekd.cli.output import progress, say
-from facekd.preprocess import decode, find_faces, make_detector, open_source
+from facekd.preprocess import decode, find_faces, open_source
+from facekd.preprocess.detectors import make_detector
 from facekd.runtime import threads_available
-from facekd.workflows.align import AlignSettings, align_photos
+from facekd.workflows import AlignSettings, align_photos
 
 #: photos that the speed on one processor is taken from
 SPEED_SAMPLE = 200

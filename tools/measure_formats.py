@@ -16,8 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from facekd.preprocess import decode, open_source
-from facekd.preprocess.encode import FORMATS, encode
+from facekd.preprocess import FORMATS, decode, encode, open_source
 from facekd.runtime import load_embedder
 
 

@@ -31,16 +31,21 @@ import click
 import torch
 from lightning_fabric import Fabric
 
-from facekd.distill import SILENT, Recipe, read_recipe, run_recipe, sight
-from facekd.distill.recipe import check_recipe
-from facekd.distill.task import DistillTask
+from facekd.cache_folders import target_folder
+from facekd.distillation import (
+    SILENT,
+    DistillTask,
+    Recipe,
+    check_recipe,
+    read_recipe,
+    run_recipe,
+    teacher_targets,
+)
 from facekd.errors import UsageError
 from facekd.models import build_model
 from facekd.runtime import threads_available
-from facekd.training import RunFolder, choose_precision
+from facekd.training import RunFolder, choose_precision, make_optimizers
 from facekd.training.data import Batch
-from facekd.training.schedule import make_optimizers
-from facekd.workflows.cache import target_folder
 
 
 class Speed(NamedTuple):
@@ -108,8 +113,8 @@ def passes_timed() -> Iterator[list[float]]:
         patches.enter_context(patch.object(DistillTask, "step", opened))
         patches.enter_context(patch.object(Fabric, "backward", counted(Fabric.backward, 1)))
         for name in ("_cached", "_online"):
-            asked = partial(_counted_ask, getattr(sight, name), counted)
-            patches.enter_context(patch.object(sight, name, asked))
+            asked = partial(_counted_ask, getattr(teacher_targets, name), counted)
+            patches.enter_context(patch.object(teacher_targets, name, asked))
         yield spent
 
 

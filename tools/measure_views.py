@@ -17,7 +17,7 @@ from typing import TypeVar
 import click
 import numpy as np
 
-from facekd.distill import read_recipe, training_crops
+from facekd.distillation import read_recipe, training_crops
 from facekd.errors import UsageError
 from facekd.models import Teacher
 from facekd.models.teachers import load_teacher

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card.onnx_file import card_of, load_onnx
+from facekd.card import card_of, load_onnx
 from facekd.errors import InputOutput, Unreadable
 
 if TYPE_CHECKING:

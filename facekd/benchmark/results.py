@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from facekd.benchmark.counts import ModelCounts
 from facekd.benchmark.machine import Machine
-from facekd.benchmark.measure import Footprint, Ratio, Setting, Timing, faster
-from facekd.card.contract import Card
+from facekd.benchmark.memory import Footprint
+from facekd.benchmark.timing import Ratio, Setting, Timing, faster
+from facekd.card import Card
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def command(
              facekd align photos crops --spec model.onnx --on-many all
     """
     from facekd.runtime import load_embedder
-    from facekd.workflows.align import AlignSettings, align_photos
+    from facekd.workflows import AlignSettings, align_photos
 
     settings = AlignSettings(detector, on_many, format, device)
     if spec is not None:

@@ -15,7 +15,7 @@ from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
     from facekd.benchmark import Benchmark
-    from facekd.workflows.benchmark import TestData
+    from facekd.workflows import TestData
 
 
 @click.command("benchmark")
@@ -56,8 +56,8 @@ def command(
     Example: facekd benchmark --teacher teacher.onnx --student student.onnx --out report.html
              facekd benchmark --teacher t.onnx --student s.onnx --data lfw.zip --pairs pairs.txt
     """
-    from facekd.benchmark import write_report
-    from facekd.workflows.benchmark import benchmark
+    from facekd.reporting import write_benchmark_page
+    from facekd.workflows import benchmark_models
 
     if data is None and (pairs or protocol or aligned or faces):
         raise click.UsageError("--pairs, --protocol, --aligned and --faces need --data.")
@@ -65,7 +65,7 @@ def command(
         raise click.UsageError("--faces puts faces on the page: say where with --out.")
     test = _test_data(data, protocol, pairs, None if aligned else detector, faces) if data else None
     with progress("evaluate", len(test.protocol.photos) if test else 0) as advance:
-        found = benchmark(teacher, students, test, device=device, tell=say, advance=advance)
+        found = benchmark_models(teacher, students, test, device=device, tell=say, advance=advance)
     for model in found.models:
         if not model.has_card:
             say(f"{model.name} has no card: read by insightface's convention (RGB, ArcFace template)")
@@ -74,17 +74,15 @@ def command(
     else:
         _print(found)
     if out:
-        write_report(out, found)
+        write_benchmark_page(out, found)
         say(f"page written to {out}")
 
 
 def _test_data(
     data: Path, protocol: str | None, pairs: Path | None, detector: str | None, faces: bool
 ) -> TestData:
-    from facekd.verification import open_protocol
-    from facekd.verification.protocols import PairList
-    from facekd.workflows.benchmark import TestData
-    from facekd.workflows.evaluate import find_list
+    from facekd.verification.protocols import PairList, open_protocol
+    from facekd.workflows import TestData, find_list
 
     name = protocol or ("pairs" if pairs and pairs.suffix.lower() == ".csv" else "lfw")
     listed = pairs or find_list(name, data)
@@ -104,7 +102,7 @@ def _print(found: Benchmark) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from facekd.benchmark import Cell, headlines, side_by_side
+    from facekd.reporting import Cell, headlines, side_by_side
 
     # a pipe has no width of its own
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)

@@ -37,11 +37,12 @@ def command(
     Example: facekd calibrate student.onnx --data people/ --fmr 1e-3 --fmr 1e-4
              facekd calibrate student.onnx --data crops.zip --aligned --json
     """
-    from facekd.verification.calibration import CALIBRATED_FMRS
-    from facekd.workflows.calibrate import calibrate
+    from facekd.reporting import lines
+    from facekd.verification import CALIBRATED_FMRS
+    from facekd.workflows import calibrate_model
 
     with progress("calibrate", None) as advance:
-        found = calibrate(
+        found = calibrate_model(
             model, data, fmrs or CALIBRATED_FMRS,
             detector=None if aligned else detector, device=device, advance=advance,
         )  # fmt: skip
@@ -52,6 +53,6 @@ def command(
     if as_json:
         answer_json(found.to_dict())
     else:
-        for line in found.lines():
+        for line in lines(found):
             click.echo(line)
     say(f"card of {model} written; space {found.card.space[:12]} kept")

@@ -16,7 +16,7 @@ from facekd.cli.options import EXISTING_FILE, json_option
 from facekd.cli.output import answer_json, say
 
 if TYPE_CHECKING:
-    from facekd.card.contract import Sample
+    from facekd.card import Sample
 
 
 @click.command("card")
@@ -31,8 +31,7 @@ def command(file: Path, settings: tuple[str, ...], out: Path | None, as_json: bo
     Example: facekd card model.onnx
              facekd card model.onnx --set input.colour=bgr --set input.mean=0 --set input.std=1
     """
-    from facekd.card.changes import change_card
-    from facekd.card.onnx_file import card_of, load_onnx, write_card
+    from facekd.card import card_of, change_card, load_onnx, write_card
 
     model = load_onnx(file)
     card, found = card_of(model, file.stem)

@@ -12,8 +12,7 @@ from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_optio
 from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
-    from facekd.workflows.acquire import Advance
-    from facekd.workflows.data import Embedded
+    from facekd.workflows import Advance, Embedded
 
 
 @click.group("data")
@@ -40,7 +39,7 @@ def convert_data(source: Path, target: Path, unlabelled: bool, force: bool) -> N
     Example: facekd data convert faces_webface/train.rec webface.zip
              facekd data convert crops/ crops.rec
     """
-    from facekd.workflows.data import convert, count_images
+    from facekd.workflows import convert, count_images
 
     with progress("convert", count_images(source)) as advance:
         count = convert(source, target, labelled=not unlabelled, force=force, advance=advance)
@@ -95,7 +94,7 @@ def check_data(
     Example: facekd data check train-1.zip train-2.zip --against lfw.zip --model edgeface.onnx
              facekd data check --recipe student.toml --against lfw.zip --people near.txt
     """
-    from facekd.workflows.data import check_folders, check_overlap, count_images, write_exclude, write_people
+    from facekd.workflows import check_folders, check_overlap, count_images, write_exclude, write_people
 
     part = _compared(training, recipe, model)
     if people:
@@ -139,12 +138,12 @@ class _Compared(NamedTuple):
 
 def _compared(training: tuple[Path, ...], recipe: Path | None, model: Path | None) -> _Compared:
     """What the call names."""
-    from facekd.workflows.data import all_crops, embedded_packs, embedded_set, first_teacher
+    from facekd.workflows import all_crops, embedded_packs, embedded_set, first_teacher
 
     if bool(training) == bool(recipe):
         raise click.UsageError("give CROPS... or --recipe, one of the two.")
     if recipe:
-        from facekd.distill import read_recipe, training_crops
+        from facekd.distillation import read_recipe, training_crops
 
         stated = read_recipe(recipe)
         by, chosen = model or first_teacher(stated), training_crops(stated)

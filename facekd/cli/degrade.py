@@ -46,8 +46,8 @@ def command(
              facekd degrade student.onnx --data crops.zip --aligned --one-side --plot worse.png
     """
     from facekd.cli.evaluate import answer, read_protocol
-    from facekd.workflows.degrade import degrade, steps
-    from facekd.workflows.evaluate import check_picture, draw
+    from facekd.reporting import check_picture, draw, figure
+    from facekd.workflows import degrade, steps
 
     if plot:
         check_picture(plot)
@@ -58,6 +58,6 @@ def command(
             detector=None if aligned else detector, device=device, one_side=one_side, advance=advance,
         )  # fmt: skip
     if plot:
-        draw(found.figure(), plot)
+        draw(figure(found), plot)
         say(f"drawn into {plot}")
     answer(found, as_json, columns=120)

@@ -41,7 +41,7 @@ def command(
     Example: facekd demo
              facekd demo --data people/ --teacher teacher.onnx --out shown
     """
-    from facekd.workflows.demo import DemoSettings, run_demo
+    from facekd.workflows import DemoSettings, run_demo
 
     less = (
         {

@@ -46,7 +46,7 @@ def command(
     if teacher and no_teacher:
         raise click.UsageError("--teacher and --no-teacher exclude each other.")
     from facekd.cli.train import run_and_print
-    from facekd.workflows.train import adapted
+    from facekd.workflows import adapted
 
     chosen = adapted(recipe, teacher, no_teacher, images, seed)
     name = recipe.stem + ("-baseline" if no_teacher else "")

@@ -26,7 +26,7 @@ from facekd.cli.output import progress, say
 from facekd.errors import Exit
 
 if TYPE_CHECKING:
-    from facekd.workflows.enroll import Enrolled
+    from facekd.workflows import Enrolled
 
 
 @click.command("enroll")
@@ -66,8 +66,7 @@ def command(
              facekd enroll --from people/ --model student.onnx --gallery staff.db
     """
     from facekd.gallery import GalleryRecords, clean_name
-    from facekd.workflows.enroll import enroll_people, overall, people_in, photos_at
-    from facekd.workflows.recognizer import Recognizer
+    from facekd.workflows import Recognizer, enroll_people, overall, people_in, photos_at
 
     if tree is not None and name is not None:
         raise click.UsageError("--from takes the names from the folders: give no NAME and PHOTO.")

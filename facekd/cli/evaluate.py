@@ -28,11 +28,9 @@ from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.console import RenderableType
 
-    from facekd.verification import Protocol, Result
-    from facekd.verification.enrolled import GalleryResult
-    from facekd.workflows.evaluate import Evaluation
+    from facekd.verification.protocols import Protocol
+    from facekd.verification.results import Evaluation, GalleryResult, Result
 
 
 @click.command("evaluate")
@@ -104,9 +102,8 @@ def command(
              facekd evaluate student.onnx teacher.onnx --cross --data lfw.zip --pairs pairs.txt
              facekd evaluate --gallery staff.db --probes people/ --model student.onnx
     """
-    from facekd.verification.groups import read_groups
-    from facekd.verification.pictures.hardest import HARDEST
-    from facekd.workflows.evaluate import evaluate
+    from facekd.verification import HARDEST, read_groups
+    from facekd.workflows import evaluate_models
 
     files = _Files(roc, report, table, scores)
     files.check()
@@ -144,7 +141,7 @@ def command(
         _judge_cross(models, chosen, data, finder, device, flip, write_compatible, files, as_json)
         return
     with progress("evaluate", len(chosen.photos)) as advance:
-        found = evaluate(
+        found = evaluate_models(
             models, chosen, data, detector=finder, device=device, flip=flip,
             groups=read_groups(groups) if groups else None, hardest=HARDEST if report else 0,
             advance=advance,
@@ -166,7 +163,7 @@ class _Files:
 
     def check(self) -> None:
         """Refuse what cannot be written, before hours go into its content."""
-        from facekd.workflows.evaluate import check_file, check_page, check_picture
+        from facekd.reporting import check_file, check_page, check_picture
 
         if self.roc:
             check_picture(self.roc)
@@ -184,8 +181,7 @@ class _Files:
     ) -> None:
         """Draw the ``figure``, write the ``page`` and the numbers of the ``results``, where they were asked
         for."""
-        from facekd.verification.numbers import write_numbers
-        from facekd.workflows.evaluate import draw
+        from facekd.reporting import draw, write_numbers
 
         if self.roc:
             draw(figure(), self.roc)
@@ -198,21 +194,25 @@ class _Files:
             say(f"numbers written to {self.table}")
 
     def write(self, protocol: Protocol[Any], found: Evaluation[Any], detector: str | None) -> None:
-        from facekd.workflows.evaluate import write_model_scores
-        from facekd.workflows.report import write_report
+        from facekd.reporting import figure, write_evaluation_page
+        from facekd.workflows import faces_of_hardest, write_model_scores
 
-        self.show(found.results(), found.figure, lambda path: write_report(path, found, detector))
+        self.show(
+            found.results(),
+            lambda: figure(found),
+            lambda path: write_evaluation_page(path, found, faces_of_hardest(found, detector)),
+        )
         if self.scores:
             write_model_scores(self.scores, protocol, found.models[0].result)
             say(f"scores written to {self.scores}")
 
 
 def _judge_scores(path: Path, files: _Files, as_json: bool) -> None:
-    from facekd.workflows.evaluate import evaluate_scores
-    from facekd.workflows.report import write_scores_report
+    from facekd.reporting import figure, write_scores_page
+    from facekd.workflows import evaluate_scores
 
     judged = evaluate_scores(path)
-    files.show({path.stem: judged}, judged.figure, lambda page: write_scores_report(page, judged))
+    files.show({path.stem: judged}, lambda: figure(judged), lambda page: write_scores_page(page, judged))
     answer(judged, as_json)
 
 
@@ -225,8 +225,8 @@ def _judge_gallery(
     files: _Files,
     as_json: bool,
 ) -> None:
-    from facekd.workflows.gallery_accuracy import evaluate_gallery
-    from facekd.workflows.report import write_gallery_report
+    from facekd.reporting import figure, write_gallery_page
+    from facekd.workflows import evaluate_gallery
 
     if gallery is None or probes is None or model is None:
         raise click.UsageError("a gallery is judged with --gallery FILE, --probes DIR and --model MODEL.")
@@ -236,7 +236,9 @@ def _judge_gallery(
         say(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
     for note in found.notes:
         say(f"note: {note}")
-    files.show({found.model: found.result}, found.figure, lambda path: write_gallery_report(path, found))
+    files.show(
+        {found.model: found.result}, lambda: figure(found), lambda path: write_gallery_page(path, found)
+    )
     answer(found, as_json)
 
 
@@ -251,8 +253,8 @@ def _judge_cross(
     files: _Files,
     as_json: bool,
 ) -> None:
-    from facekd.workflows.cross import check_writable, cross_evaluate, write_compatible
-    from facekd.workflows.report import write_cross_report
+    from facekd.reporting import figure, write_compatibility_page
+    from facekd.workflows import check_writable, cross_evaluate, write_compatible
 
     if write:
         check_writable(models)
@@ -261,7 +263,7 @@ def _judge_cross(
             models, protocol, data, detector=detector, device=device, flip=flip, advance=advance
         )
     _tell_cards(found.alone)
-    files.show(found.results(), found.figure, lambda path: write_cross_report(path, found))
+    files.show(found.results(), lambda: figure(found), lambda path: write_compatibility_page(path, found))
     answer(found, as_json)
     if write:
         for line in write_compatible(found):
@@ -273,8 +275,8 @@ def read_protocol(
 ) -> Protocol[Result]:
     """The protocol that was named or that the files' names suggest, with its list, and ``without`` the
     persons in that file; tells which list it found by itself, and which of the persons are not there."""
-    from facekd.verification import open_protocol
-    from facekd.workflows.evaluate import find_list, leave_out
+    from facekd.verification.protocols import open_protocol
+    from facekd.workflows import find_list, leave_out
 
     name = name or default_protocol(pairs, data)
     listed = pairs or find_list(name, data)
@@ -298,10 +300,9 @@ def _tell_cards(found: Evaluation[Any]) -> None:
 
 
 class _Answer(Interface):
-    """What prints itself and serialises."""
+    """What serialises, and of which `reporting` makes tables."""
 
     def to_dict(self) -> dict[str, Any]: ...
-    def __rich__(self) -> RenderableType: ...
 
 
 def answer(found: _Answer, as_json: bool, columns: int = 100) -> None:
@@ -314,8 +315,10 @@ def answer(found: _Answer, as_json: bool, columns: int = 100) -> None:
 
     from rich.console import Console
 
+    from facekd.reporting import table
+
     # 100 columns hold four models
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else columns).print(found)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else columns).print(table(found))
 
 
 def default_protocol(pairs: Path | None, data: Path) -> str:

@@ -80,8 +80,7 @@ def copy_recipe(name: str, target: Path) -> None:
 @click.argument("recipe", type=EXISTING_FILE)
 def check_recipe(recipe: Path) -> None:
     """Check RECIPE: all its faults at once, and the files that it names and that are not there."""
-    from facekd.distill.paths import require_files
-    from facekd.distill.recipe import read_recipe
+    from facekd.distillation import read_recipe, require_files
 
     read = read_recipe(recipe)
     require_files(read, str(recipe))

@@ -36,7 +36,7 @@ def command(
     \b
     Example: facekd train teacher.toml --run runs/teacher
     """
-    from facekd.workflows.train import adapted
+    from facekd.workflows import adapted
 
     chosen = adapted(recipe, (), False, images, seed)
     if chosen.teacher is not None:
@@ -58,9 +58,9 @@ def run_and_print(
 ) -> None:
     """Run a recipe with progress bars and print what came of it."""
     from facekd.training import rank
-    from facekd.workflows.train import train
+    from facekd.workflows import train_recipe
 
-    outcome = train(
+    outcome = train_recipe(
         recipe, folder, say, progress, device=device, threads=threads, workers=workers,
         force=force, resume=resume,
     )  # fmt: skip

@@ -21,8 +21,7 @@ from facekd.cli.output import answer_json, say
 from facekd.errors import CannotSay, Exit, InputOutput
 
 if TYPE_CHECKING:
-    from facekd.workflows.recognizer import Recognised, Recognizer
-    from facekd.workflows.verify import Decision, Threshold
+    from facekd.workflows import Decision, Recognised, Recognizer, Threshold
 
 
 @click.command("verify")
@@ -61,8 +60,7 @@ def command(
     Example: facekd verify a.jpg b.jpg --model student.onnx
              facekd verify --claim "Ann Lee" door.jpg --model student.onnx --gallery staff.db
     """
-    from facekd.workflows.recognizer import Recognizer
-    from facekd.workflows.verify import choose_threshold, doubts
+    from facekd.workflows import Recognizer, choose_threshold, doubts
 
     wanted = 2 if claim is None else 1
     if len(photos) != wanted:
@@ -96,7 +94,7 @@ def _decide(
     notes: list[str],
 ) -> Decision:
     """The decision; what the person at the shell should know beside it goes into ``notes``."""
-    from facekd.workflows.verify import verify_claim, verify_photos
+    from facekd.workflows import verify_claim, verify_photos
 
     if claim is None:
         decision = verify_photos(recognizer, photos[0], photos[1], limit)

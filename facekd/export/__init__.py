@@ -1,6 +1,5 @@
 """From torch to one ONNX file with its card, checked against the network it came from."""
 
-from facekd.export.job import Exported, export
-from facekd.export.network import check_parity, export_network, to_onnx
+import lazy_loader
 
-__all__ = ["Exported", "check_parity", "export", "export_network", "to_onnx"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

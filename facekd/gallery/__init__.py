@@ -1,6 +1,5 @@
 """Who is enrolled. No torch here."""
 
-from facekd.gallery.names import NAME_LIMIT, clean_name
-from facekd.gallery.records import Contract, GalleryRecords, Person, Template
+import lazy_loader
 
-__all__ = ["NAME_LIMIT", "Contract", "GalleryRecords", "Person", "Template", "clean_name"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

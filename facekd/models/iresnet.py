@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from facekd.models.base import FaceNet, register
+from facekd.models._base import FaceNet, register
 
 _WIDTHS = (64, 128, 256, 512)
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from facekd.errors import UsageError
-from facekd.models.base import FaceNet, register
-from facekd.models.head import embedding_head
+from facekd.models._base import FaceNet, register
+from facekd.models._head import embedding_head
 
 _ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
     "prelu": nn.PReLU,

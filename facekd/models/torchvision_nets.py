@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from facekd.models.base import FaceNet, register
-from facekd.models.head import embedding_head
-from facekd.models.torchvision_ops import ensure_torchvision_ops
+from facekd.models._base import FaceNet, register
+from facekd.models._head import embedding_head
+from facekd.models._torchvision_ops import ensure_torchvision_ops
 
 
 class TorchvisionNet(FaceNet):

@@ -5,10 +5,8 @@ The five landmarks are laid on the template of the crop spec; see `facekd.geomet
 
 from __future__ import annotations
 
-from facekd.card.contract import BoxCrop, CropSpec
-from facekd.geometry.pixels import Pixels
-from facekd.geometry.similarity import similarity
-from facekd.geometry.warp import cut_box, warp
+from facekd.card import BoxCrop, CropSpec
+from facekd.geometry import Pixels, cut_box, similarity, warp
 from facekd.preprocess.types import Face
 
 #: name and version of this aligner, for cards and reports; a change of pixels changes it

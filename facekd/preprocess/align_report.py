@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from facekd.card.contract import CropSpec
+from facekd.card import CropSpec
 from facekd.errors import InputOutput, Unreadable, UsageError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facekd.geometry.pixels import Pixels
+from facekd.geometry import Pixels
 from facekd.preprocess.types import Detector, Face, Photo
 
 #: longer side, in pixels, of the copy that detectors look at

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facekd.card.contract import PhotoLimits
+from facekd.card import PhotoLimits
 from facekd.errors import LowQuality, TooBlurred, TooDark, TooNoisy
-from facekd.geometry.pixels import Pixels
-from facekd.preprocess.quality import light, noise, sharpness
+from facekd.geometry import Pixels
+from facekd.preprocess.face_quality import light, noise, sharpness
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from facekd.card.contract import ARCFACE_TEMPLATE
+from facekd.card import ARCFACE_TEMPLATE
 from facekd.errors import NoFace, SeveralFaces, TooSmall, UsageError
-from facekd.geometry.similarity import scale_of, similarity
+from facekd.geometry import scale_of, similarity
 from facekd.preprocess.detection import find_faces
 from facekd.preprocess.types import Detector, Face, Photo
 

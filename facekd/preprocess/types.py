@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.geometry.pixels import Pixels
+from facekd.geometry import Pixels
 
 
 @dataclass(frozen=True)

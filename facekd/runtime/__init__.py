@@ -1,6 +1,5 @@
 """Crop to embedding, from an exported model. No torch here."""
 
-from facekd.runtime.embedder import Embedder, OnnxEmbedder, load_embedder
-from facekd.runtime.session import open_session, threads_available
+import lazy_loader
 
-__all__ = ["Embedder", "OnnxEmbedder", "load_embedder", "open_session", "threads_available"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,8 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card.contract import Card, CropSpec, LandmarkCrop, canonical_json
-from facekd.card.onnx_file import card_of, load_onnx
+from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, card_of, load_onnx
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.runtime.session import open_session
 
@@ -119,7 +118,7 @@ class EnsembleEmbedder:
     """
 
     def __init__(self, name: str, members: list[OnnxEmbedder]) -> None:
-        from facekd.card.contract import EmbeddingSpec
+        from facekd.card import EmbeddingSpec
 
         self.name = name
         self._members = members
@@ -148,7 +147,7 @@ class EnsembleEmbedder:
         return self.card.space
 
     def embed(self, crops: Crops) -> Embeddings:
-        from facekd.preprocess import recrop
+        from facekd.geometry import recrop
 
         parts = [m.embed(recrop(crops, self.spec, m.spec)) for m in self._members]
         return unit_rows(np.concatenate(parts, axis=1))

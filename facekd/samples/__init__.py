@@ -1,7 +1,5 @@
 """People who do not exist, drawn for the demo and the tests. No torch here."""
 
-from facekd.samples.album import Counts, draw_people, person_seed
-from facekd.samples.person import Person, person
-from facekd.samples.photo import draw, landmarks
+import lazy_loader
 
-__all__ = ["Counts", "Person", "draw", "draw_people", "landmarks", "person", "person_seed"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,9 +15,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from facekd.errors import InputOutput, UsageError
-from facekd.samples.person import person
+from facekd.samples.capture import shot
+from facekd.samples.identity import person
 from facekd.samples.photo import draw
-from facekd.samples.shot import shot
 
 #: zip members carry this date, so that the same people give the same file
 _DATE = (1980, 1, 1, 0, 0, 0)

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.samples.arrays import Floats
+from facekd.samples.capture import Shot
 from facekd.samples.head import step
+from facekd.samples.identity import Person
 from facekd.samples.paint import clouds, enlarge
-from facekd.samples.person import Person
-from facekd.samples.shot import Shot
 
 
 def clothes(p: Person, torso: Floats) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facekd.samples.arrays import Floats
-from facekd.samples.shot import Shot
+from facekd.samples.capture import Shot
 
 #: what the head turns about, in head units: the top of the neck
 _PIVOT = np.array((0, -0.30, -0.15), np.float32)

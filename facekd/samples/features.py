@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.samples.arrays import Floats
+from facekd.samples.capture import Shot
+from facekd.samples.identity import Person
 from facekd.samples.layout import Layout
 from facekd.samples.paint import mix, soft_band
-from facekd.samples.person import Person
-from facekd.samples.shot import Shot
 
 
 def paint_features(

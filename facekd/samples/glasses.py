@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from facekd.samples.arrays import Floats
 from facekd.samples.camera import project, turn
+from facekd.samples.capture import Shot
+from facekd.samples.identity import Person
 from facekd.samples.layout import Layout
 from facekd.samples.light import linear
 from facekd.samples.paint import mix
-from facekd.samples.person import Person
-from facekd.samples.shot import Shot
 
 #: sub-pixel bits of OpenCV's line coordinates
 _BITS = 4

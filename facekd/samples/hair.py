@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from facekd.samples.arrays import Floats
 from facekd.samples.head import bump, directions, skull, step
+from facekd.samples.identity import HairStyle, Person
 from facekd.samples.layout import Layout
 from facekd.samples.paint import clouds, enlarge
-from facekd.samples.person import HairStyle, Person
 
 ROWS, COLUMNS = 68, 100
 #: where hair that hangs leaves the skull

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 
 from facekd.samples.arrays import Floats
+from facekd.samples.capture import Shot
+from facekd.samples.identity import Person
 from facekd.samples.layout import Layout
-from facekd.samples.person import Person
-from facekd.samples.shot import Shot
 
 #: points of the head's grid; columns go round the head, denser on the face, rows from crown to chin;
 #: odd, so that every second one is the same head

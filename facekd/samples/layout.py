@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facekd.samples.person import Person
+from facekd.samples.identity import Person
 
 
 @dataclass(frozen=True)

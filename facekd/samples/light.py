@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facekd.samples.arrays import Floats
-from facekd.samples.shot import Shot
+from facekd.samples.capture import Shot
 
 
 def linear(colour: Floats) -> Floats:

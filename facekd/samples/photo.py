@@ -14,14 +14,14 @@ from facekd.samples import skin as skin_room
 from facekd.samples.arrays import Floats
 from facekd.samples.backdrop import backdrop, clothes
 from facekd.samples.camera import normals, project, turn, unit
+from facekd.samples.capture import Shot, shot
 from facekd.samples.features import mouth_stretch, paint_features
 from facekd.samples.glasses import draw_glasses
+from facekd.samples.identity import Person
 from facekd.samples.layout import Layout, layout
 from facekd.samples.light import highlight_on_strands, hollows, linear, shade, shadows
 from facekd.samples.paint import enlarge, mix
-from facekd.samples.person import Person
 from facekd.samples.raster import Seen, rasterise
-from facekd.samples.shot import Shot, shot
 
 Pixels = NDArray[np.uint8]
 

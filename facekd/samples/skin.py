@@ -6,9 +6,9 @@ import numpy as np
 
 from facekd.samples.arrays import Floats
 from facekd.samples.head import bump, skull, step
+from facekd.samples.identity import Person
 from facekd.samples.layout import Layout
 from facekd.samples.paint import clouds, mix, soft_band
-from facekd.samples.person import Person
 
 #: texels of the head's paint
 ROWS, COLUMNS = 416, 416

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from facekd.card.contract import canonical_json
+from facekd.card import canonical_json
 
 Pixels = NDArray[np.uint8]
 Probability = Field(0.0, ge=0, le=1)

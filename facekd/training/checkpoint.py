@@ -21,7 +21,7 @@ from torch import Tensor
 
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.files import write_atomically
-from facekd.training.board import Board, open_board
+from facekd.training.tensorboard_log import Board, open_board
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from facekd.errors import FacekdError, UsageError
-from facekd.training.average import running_mean
 from facekd.training.checkpoint import Checkpoint, RunFolder
-from facekd.training.data import Batch, CropSet, ViewLoader
-from facekd.training.data.views import Order, View
-from facekd.training.draws import seed_draws
+from facekd.training.data import Batch, CropSet, Order, View, ViewLoader
+from facekd.training.distributed import make_fabric, processes, rank
+from facekd.training.ema import running_mean
 from facekd.training.precision import Precision
-from facekd.training.processes import make_fabric, processes, rank
+from facekd.training.rng import seed_draws
 from facekd.training.schedule import OptimizerName, Shape, make_optimizers, rate_at
 
 #: how many crops an error names

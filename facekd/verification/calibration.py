@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from facekd.card.contract import Calibration, Counts, Sample
+from facekd.card import Calibration, Counts, Sample
 from facekd.errors import UsageError
-from facekd.verification.allpairs import AllPairs, all_pairs
-from facekd.verification.influences import Influence
-from facekd.verification.intervals import Interval, identity_bootstrap, rule_of_three
-from facekd.verification.operating import FEWEST_FALSE_MATCHES, enough
+from facekd.verification.bootstrap import identity_bootstrap
+from facekd.verification.influence_functions import Influence
+from facekd.verification.intervals import Interval, rule_of_three
+from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
+from facekd.verification.score_matrix import AllPairs, all_pairs
 
 #: the false match rates a calibration is sought at, the strictest that the data allows
 CALIBRATED_FMRS = (1e-2, 1e-3, 1e-4)

@@ -1,59 +1,19 @@
-"""How far one model lies above another in a rate, with an interval on the difference itself.
-
-Both models are judged on the same persons, so that what makes a person easy or hard for both cancels
-out: such an interval is narrower than the two rates' own intervals suggest.
-"""
+"""Differences between models in a rate, and their intervals."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import UsageError
-from facekd.verification.against import Against
-from facekd.verification.allpairs import AllPairs
-from facekd.verification.influences import Influence
-from facekd.verification.intervals import (
-    Interval,
-    difference_bootstrap,
-    effective_number,
-    rule_of_three,
-    students_multiple,
-)
-
-#: the measure of `accuracy_difference`
-ACCURACY = "accuracy"
+from facekd.verification.bootstrap import difference_bootstrap, effective_number, students_multiple
+from facekd.verification.influence_functions import Influence
+from facekd.verification.intervals import Interval, rule_of_three
+from facekd.verification.probe_scores import Against
+from facekd.verification.results import ACCURACY, Difference
+from facekd.verification.score_matrix import AllPairs
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """``value`` is the rate of the other model less that of the reference, a share; negative where
-    the other is worse. ``interval`` is its 95 % interval, ``measure`` names the rate."""
-
-    measure: str
-    value: float
-    interval: Interval
-
-    def told(self, reference: str) -> str:
-        """In points: "0.30 points below teacher (95 % interval 0.10 to 0.50)"."""
-        low, high = 100 * self.interval.low, 100 * self.interval.high
-        if low < 0 < high:
-            between = f"{-low:.2f} below to {high:.2f} above"
-        else:
-            nearest, farthest = sorted((abs(low), abs(high)))
-            between = f"{nearest:.2f} to {farthest:.2f}"
-        return f"{in_points(self.value, reference)} (95 % interval {between})"
-
-
-def in_points(value: float, reference: str) -> str:
-    """A difference of two shares in words, without its interval."""
-    if value == 0:
-        return f"level with {reference}"
-    return f"{abs(100 * value):.2f} points {'below' if value < 0 else 'above'} {reference}"
 
 
 def tar_difference(reference: AllPairs, other: AllPairs | Against, fmr: float) -> Difference:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,148 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.verification.allpairs import AllPairs
-from facekd.verification.intervals import Interval, wilson
-from facekd.verification.operating import FEWEST_FALSE_MATCHES, enough
-from facekd.verification.tables import measure
+from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
+from facekd.verification.results import Counts, GroupRates
+from facekd.verification.score_matrix import AllPairs
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from rich.console import RenderableType
-    from rich.table import Table
+    pass
+
 
 #: the false match rates over everybody that a threshold is taken at: the strictest that counts allow
 GROUP_FMRS = (1e-4, 1e-3, 1e-2)
+
+
 _ROWS, _COLUMNS = 256, 1024
-_INDEPENDENT = (
-    "Wilson's intervals count comparisons as independent; they are too narrow where these share persons."
-)
-
-Counts = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Share:
-    """``errors`` in ``comparisons``; the rate is `None` where there are none to count in."""
-
-    errors: int
-    comparisons: int
-
-    @property
-    def rate(self) -> float | None:
-        return self.errors / self.comparisons if self.comparisons else None
-
-    @property
-    def interval(self) -> Interval | None:
-        return wilson(self.errors, self.comparisons) if self.comparisons else None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "rate": self.rate,
-            "interval": self.interval.to_dict() if self.interval else None,
-            "errors": self.errors,
-            "comparisons": self.comparisons,
-        }
-
-
-@dataclass(frozen=True)
-class GroupRates:
-    """Rates of the groups ``names`` [G] at ``threshold``, which has ``fmr`` over everybody.
-
-    ``photos`` [G] were embedded. ``missed`` [G] of the ``mated`` [G] comparisons within a group do
-    not match; ``matches`` [G, G] of the ``non_mated`` [G, G] between two groups do (symmetric), whose
-    mean score is ``likeness`` [G, G], NaN where there are none. ``across`` mated comparisons join two
-    groups, ``left_out`` photos have no group: both count nowhere.
-    """
-
-    fmr: float
-    threshold: float
-    names: tuple[str, ...]
-    photos: Counts
-    mated: Counts
-    missed: Counts
-    non_mated: Counts
-    matches: Counts
-    likeness: NDArray[np.float64]
-    across: int
-    left_out: int
-
-    def fmr_of(self, one: int, other: int | None = None) -> Share:
-        """The FMR between groups ``one`` and ``other``, or within ``one``."""
-        place = one, one if other is None else other
-        return Share(int(self.matches[place]), int(self.non_mated[place]))
-
-    def fnmr_of(self, group: int) -> Share:
-        return Share(int(self.missed[group]), int(self.mated[group]))
-
-    @property
-    def fmr_ratio(self) -> float | None:
-        """The worst group's FMR over the best one's; `None` where the best is 0 or fewer than two
-        have one."""
-        return _ratio([self.fmr_of(group) for group in range(len(self.names))])
-
-    @property
-    def fnmr_ratio(self) -> float | None:
-        """As `fmr_ratio`."""
-        return _ratio([self.fnmr_of(group) for group in range(len(self.names))])
-
-    def to_dict(self) -> dict[str, Any]:
-        numbers = range(len(self.names))
-        return {
-            "fmr": self.fmr,
-            "threshold": self.threshold,
-            "groups": [
-                {
-                    "group": self.names[group],
-                    "photos": int(self.photos[group]),
-                    "fmr": self.fmr_of(group).to_dict(),
-                    "fnmr": self.fnmr_of(group).to_dict(),
-                }
-                for group in numbers
-            ],
-            "fmr_worst_to_best": self.fmr_ratio,
-            "fnmr_worst_to_best": self.fnmr_ratio,
-            "between": [
-                [
-                    {**self.fmr_of(one, other).to_dict(), "mean_score": self._mean(one, other)}
-                    for other in numbers
-                ]
-                for one in numbers
-            ],
-            "mated_across_groups": self.across,
-            "photos_without_group": self.left_out,
-            "caveats": self.caveats(),
-        }
-
-    def _mean(self, one: int, other: int) -> float | None:
-        return None if np.isnan(self.likeness[one, other]) else float(self.likeness[one, other])
-
-    def caveats(self) -> list[str]:
-        thin = [
-            name for group, name in enumerate(self.names) if self.matches[group, group] < FEWEST_FALSE_MATCHES
-        ]
-        said = [_INDEPENDENT]
-        if thin:
-            said.append(
-                f"Fewer than {FEWEST_FALSE_MATCHES} false matches within {', '.join(thin)}: read the "
-                "interval, not the rate."
-            )
-        return said
-
-    def figure(self) -> Figure:
-        """Heat maps of the FMR between groups, on a log scale, and of the mean non-mated score."""
-        return _heat_maps(self)
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.text import Text
-
-        said = (
-            f"By group, at the threshold {self.threshold:.4f} of FMR {self.fmr:g} over everybody. Worst to "
-            f"best: FMR {_times(self.fmr_ratio)}, FNMR {_times(self.fnmr_ratio)}. {self.left_out:,} photos "
-            f"without group; {self.across:,} mated comparisons across groups are left out."
-        )
-        return Group(Text(said), *_tables(self), *[Text(line) for line in self.caveats()])
 
 
 def choose_threshold(everyone: AllPairs) -> tuple[float, float]:
@@ -256,71 +126,6 @@ def _symmetric(counts: Counts) -> Counts:
     both = counts + counts.T
     np.fill_diagonal(both, counts.diagonal())
     return both
-
-
-def _ratio(shares: Sequence[Share]) -> float | None:
-    rates = [share.rate for share in shares if share.rate is not None]
-    return max(rates) / min(rates) if len(rates) > 1 and min(rates) > 0 else None
-
-
-def _times(ratio: float | None) -> str:
-    return "not defined (the best has none)" if ratio is None else f"{ratio:.1f} times"
-
-
-def _tables(rates: GroupRates) -> list[Table]:
-    """Each group's own rates, and the FMR between groups."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    own, between = (Table(box=SIMPLE_HEAD, pad_edge=False) for _ in range(2))
-    for column in ("in %, with 95 % interval", "photos", "FMR within", "FNMR"):
-        own.add_column(column)
-    for column in ("FMR between groups, in %", *rates.names):
-        between.add_column(column)
-    for group, name in enumerate(rates.names):
-        own.add_row(name, f"{rates.photos[group]:,}", _cell(rates.fmr_of(group)), _cell(rates.fnmr_of(group)))
-        between.add_row(name, *[_rate(rates.fmr_of(group, other)) for other in range(len(rates.names))])
-    return [own, between]
-
-
-def _cell(share: Share) -> str:
-    if share.rate is None:
-        return "no comparisons"
-    return f"{measure(share.rate, share.interval, 3)}\n  {share.errors:,} of {share.comparisons:,}"
-
-
-def _rate(share: Share) -> str:
-    return "-" if share.rate is None else f"{100 * share.rate:.3f}"
-
-
-def _heat_maps(rates: GroupRates) -> Figure:
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-
-    count = len(rates.names)
-    fmr = np.array([[rates.fmr_of(a, b).rate or np.nan for b in range(count)] for a in range(count)])
-    shown = fmr[np.isfinite(fmr)]
-    scale = LogNorm(shown.min(), max(shown.max(), shown.min() * 1.01)) if shown.size else None
-    figure = Figure(figsize=(2 * (2.5 + 0.7 * count), 2 + 0.6 * count), dpi=150, layout="constrained")
-    # adding zero turns the -0 of a rounded small number into 0
-    likeness = rates.likeness.round(3) + 0
-    maps = (
-        (fmr, scale, lambda one, other: _rate(rates.fmr_of(one, other)), "FMR",
-         f"FMR in %, threshold of FMR {rates.fmr:g} over everybody"),
-        (rates.likeness, None, lambda one, other: f"{likeness[one, other]:.3f}", "score",
-         "Mean non-mated score"),
-    )  # fmt: skip
-    box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1}
-    for axes, (values, norm, told, label, title) in zip(figure.subplots(1, 2), maps, strict=True):
-        drawn = axes.imshow(values, cmap="viridis", norm=norm)
-        for one in range(count):
-            for other in range(count):
-                axes.text(other, one, told(one, other), ha="center", va="center", fontsize="small", bbox=box)
-        axes.set_xticks(range(count), rates.names, rotation=45, ha="right")
-        axes.set_yticks(range(count), rates.names)
-        axes.set_title(title, fontsize="medium")
-        figure.colorbar(drawn, label=label)
-    return figure
 
 
 def read_groups(path: Path) -> Mapping[str, str]:

@@ -16,21 +16,33 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path, PurePosixPath
 
-from facekd.card.contract import ARCFACE_CROP, CropSpec
+from facekd.card import ARCFACE_CROP, CropSpec
 from facekd.errors import FacekdError, InputOutput, UsageError
-from facekd.preprocess.align import ALIGNER, cut
-from facekd.preprocess.align_report import Entry, Report, ReportedFace, Settings, report_path
-from facekd.preprocess.crop_store import Target, is_pack, is_safe, open_target
-from facekd.preprocess.decode import decode
-from facekd.preprocess.detection import find_faces
+from facekd.preprocess import (
+    ALIGNER,
+    FORMATS,
+    POLICIES,
+    Entry,
+    Face,
+    Report,
+    ReportedFace,
+    Settings,
+    Source,
+    Target,
+    choose,
+    cut,
+    decode,
+    encode,
+    find_faces,
+    is_pack,
+    is_safe,
+    open_sources,
+    open_target,
+    quality,
+    report_path,
+)
 from facekd.preprocess.detectors import make_detector
-from facekd.preprocess.encode import FORMATS, encode
-from facekd.preprocess.quality import quality
-from facekd.preprocess.selection import POLICIES, choose
-from facekd.preprocess.sources.base import Source
-from facekd.preprocess.sources.opening import open_sources
-from facekd.preprocess.types import Face
-from facekd.runtime.session import threads_available
+from facekd.runtime import threads_available
 from facekd.version import __version__
 
 #: photos that a process is given at a time

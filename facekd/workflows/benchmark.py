@@ -25,13 +25,13 @@ from facekd.benchmark import (
     this_machine,
     time_models,
 )
-from facekd.card.contract import ARCFACE_CROP, CropSpec
-from facekd.card.onnx_file import read_card
-from facekd.preprocess import Pixels
+from facekd.card import ARCFACE_CROP, CropSpec, read_card
+from facekd.geometry import Pixels
 from facekd.runtime import load_embedder
 from facekd.verification.protocols import PairList
-from facekd.workflows.evaluate import Evaluation, evaluate
-from facekd.workflows.faces import faces_of
+from facekd.verification.results import Evaluation
+from facekd.workflows.evaluate import evaluate_models
+from facekd.workflows.photo_faces import faces_of
 
 #: photos tried for the crops that are embedded while timing
 _TRIED = 4 * BATCH
@@ -52,7 +52,7 @@ class TestData:
     __test__ = False
 
 
-def benchmark(
+def benchmark_models(
     teacher: Path,
     students: Sequence[Path],
     test: TestData | None = None,
@@ -142,7 +142,9 @@ def _accuracies(
     if test is None:
         return [None] * len(files), None
     tell(f"evaluating on {test.data.name}, protocol {test.protocol.name}")
-    found = evaluate(files, test.protocol, test.data, detector=test.detector, device=device, advance=advance)
+    found = evaluate_models(
+        files, test.protocol, test.data, detector=test.detector, device=device, advance=advance
+    )
     accuracies = [accuracy_of(test.protocol, model.result) for model in found.models]
     if test.faces:
         accuracies = [_with_faces(accuracy, test) for accuracy in accuracies]

@@ -8,134 +8,36 @@ import hashlib
 import importlib.util
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facekd.card.contract import Calibration, Card, PhotoLimits, Sample, ScoreMap
-from facekd.card.onnx_file import card_of, load_onnx, write_card
+from facekd.card import Calibration, Card, PhotoLimits, ScoreMap, card_of, load_onnx, write_card
 from facekd.errors import InputOutput, Misfit, UsageError
-from facekd.preprocess import ALIGNER, Source, make_detector, open_source
+from facekd.preprocess import ALIGNER, Source, open_source
+from facekd.preprocess.detectors import make_detector
 from facekd.runtime import load_embedder
-from facekd.verification import PRIOR, Conditions, FittedMap, all_pairs, calibration_at, fit_map
-from facekd.verification.allpairs import HIGHEST_FMR, AllPairs
-from facekd.verification.calibration import CALIBRATED_FMRS, check_enough
-from facekd.workflows.acquire import Acquired, Advance, Embeddings, Plan, acquire
-from facekd.workflows.crops import acquire_crops
+from facekd.verification import (
+    CALIBRATED_FMRS,
+    HIGHEST_FMR,
+    AllPairs,
+    Conditions,
+    FittedMap,
+    all_pairs,
+    calibration_at,
+    check_enough,
+    fit_map,
+)
+from facekd.verification.results import Calibrated, People, Refused
 from facekd.workflows.evaluate import GIVEN_CROPS
-from facekd.workflows.limits import find_limits, sampled
+from facekd.workflows.photo_crops import acquire_crops
+from facekd.workflows.photo_embeddings import Acquired, Advance, Embeddings, Plan, acquire
+from facekd.workflows.photo_limits import find_limits, sampled
 
 
-@dataclass(frozen=True)
-class People:
-    """The photos of a calibration and whose they are: ``photos`` [N] of ``labels`` [N]. ``left_out``
-    are the photos that are nobody's or were there already, with the reason."""
-
-    photos: tuple[str, ...]
-    labels: tuple[str, ...]
-    left_out: tuple[tuple[str, str], ...]
-    digest: str
-
-    @property
-    def non_mated(self) -> int:
-        """The comparisons between two people, if no photo fails."""
-        counts = Counter(self.labels).values()
-        return (sum(counts) ** 2 - sum(count**2 for count in counts)) // 2
-
-    @property
-    def sample(self) -> Sample:
-        return Sample(people=len(set(self.labels)), photos=len(self.photos), digest=self.digest)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A rate that the data cannot show, with why and what would be needed."""
-
-    fmr: float
-    cause: str
-    fix: str
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """What `calibrate` found and wrote into ``card``. ``failures`` (photo, reason) gave no
-    embedding; ``replaced`` are the thresholds that the card had before."""
-
-    file: Path
-    card: Card
-    people: People
-    failures: tuple[tuple[str, str], ...]
-    refused: tuple[Refused, ...]
-    fitted: FittedMap | None
-    no_map: str | None
-    no_limits: str | None
-    replaced: tuple[Calibration, ...]
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        fitted, score_map, limits = self.fitted, self.card.score_map, self.card.photo_limits
-        return {
-            "file": str(self.file),
-            "model": {"name": self.card.name, "space": self.card.space, "digest": self.card.digest},
-            "calibration": [entry.model_dump(mode="json") for entry in self.card.calibration],
-            "refused": [{"fmr": r.fmr, "cause": r.cause, "fix": r.fix} for r in self.refused],
-            "score_map": score_map.model_dump(mode="json") if score_map else None,
-            "held_out_cllr": fitted.cllrs if fitted else None,
-            "folds": fitted.folds if fitted else None,
-            "no_score_map": self.no_map,
-            "photo_limits": limits.model_dump(mode="json") if limits else None,
-            "no_photo_limits": self.no_limits,
-            "failures_to_acquire": [{"photo": p, "reason": r} for p, r in self.failures],
-            "left_out": [{"photo": p, "reason": r} for p, r in self.people.left_out],
-            "replaced": [{"fmr": entry.fmr, "data": entry.data} for entry in self.replaced],
-            "notes": list(self.notes),
-        }
-
-    def lines(self) -> Iterator[str]:
-        """What is told of it, a line each."""
-        sample, reasons = self.people.sample, Counter(reason for _, reason in self.failures)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        yield (
-            f"{self.card.name} on {self.card.calibration[0].data}: {sample.people:,} people, "
-            f"{sample.photos:,} photos, {len(self.failures)} failures to acquire"
-            f"{f' ({told})' if told else ''}"
-        )
-        for entry in self.card.calibration:
-            yield _entry_line(entry)
-        for refused in self.refused:
-            yield f"{refused.cause}. {refused.fix}"
-        yield self._map_line()
-        yield self._limits_line()
-
-    def _limits_line(self) -> str:
-        limits = self.card.photo_limits
-        return f"photo limits: {limits.summary}" if limits else f"no photo limits: {self.no_limits}"
-
-    def _map_line(self) -> str:
-        if self.fitted is None:
-            return f"no score map: {self.no_map}"
-        costs = ", ".join(f"{kind} {cost:.4f}" for kind, cost in self.fitted.cllrs.items())
-        return (
-            f"score map: {self.fitted.curve.kind}; Cllr on held-out people {costs}, minimum "
-            f"{self.fitted.min_cllr:.4f} ({self.fitted.folds} folds); probabilities at prior {PRIOR:g}"
-        )
-
-
-def _entry_line(entry: Calibration) -> str:
-    counts = entry.counts
-    return (
-        f"FMR {entry.fmr:g}: threshold {entry.threshold:.4f}; "
-        f"{counts.false_matches:,} of {counts.non_mated:,} non-mated comparisons match, "
-        f"FMR {entry.low:.2g} to {entry.high:.2g} (95 %); {counts.false_non_matches:,} of "
-        f"{counts.mated:,} mated ones do not, FNMR {entry.fnmr:.3g} "
-        f"({entry.fnmr_low:.2g} to {entry.fnmr_high:.2g})"
-    )
-
-
-def calibrate(
+def calibrate_model(
     model: Path,
     data: Path,
     fmrs: Sequence[float] = CALIBRATED_FMRS,

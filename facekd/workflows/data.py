@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cache_folders import target_folder
 from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
 from facekd.files import write_atomically
-from facekd.preprocess import Source, identity_of, open_source
-from facekd.preprocess.sources.base import SUFFIXES
-from facekd.preprocess.sources.recordio import Image, write_records
-from facekd.workflows.acquire import Acquired, Advance, Plan, acquire
-from facekd.workflows.cache import target_folder
+from facekd.preprocess import SUFFIXES, Image, Source, identity_of, open_source, write_records
+from facekd.workflows.photo_embeddings import Acquired, Advance, Plan, acquire
 
 if TYPE_CHECKING:
-    from facekd.distill import Recipe
+    from facekd.distillation import Recipe
     from facekd.training.data import CropSet
 
 #: from this cosine on, two crops show one person beyond doubt; from the other, perhaps
@@ -142,7 +140,7 @@ def embedded_set(
 ) -> Iterator[Embedded]:
     """The crops of a recipe by the embeddings of ``model``, from the cache of targets: those that training
     on unmoved crops or a gate has had made, or finds there later. Raises `Unreadable` for a broken crop."""
-    from facekd.distill import Asking, crop_targets
+    from facekd.distillation import Asking, crop_targets
     from facekd.models.teachers import load_teacher
     from facekd.runtime import threads_available
 

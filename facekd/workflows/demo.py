@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facekd.errors import CannotSay, InputOutput, UsageError
-from facekd.preprocess import ALIGNER, make_detector, open_source
+from facekd.preprocess import ALIGNER, open_source
+from facekd.preprocess.detectors import make_detector
 
 if TYPE_CHECKING:
-    from facekd.distill import Outcome
+    from facekd.distillation import Outcome
 
 #: photos that a demonstration aligns at most; detection takes most of its time
 MOST_PHOTOS = 4000
@@ -200,7 +201,7 @@ def _hold_out(crops: Path, listing: Path) -> Path:
 
 def _recipe(demo: Demo, crops: Path, heldout: Path, **changes: Any) -> Any:
     """A recipe for a short run on the training crops."""
-    from facekd.distill.recipe import check_recipe
+    from facekd.distillation import check_recipe
 
     drawn = demo.settings.data is None
     raw: dict[str, Any] = {
@@ -257,7 +258,7 @@ def _distil(demo: Demo, crops: Path, heldout: Path, teacher: Path) -> tuple[Path
     )
     student = _run(demo, recipe, "student")
     alone = recipe.model_dump() | {"teacher": None, "loss": [_FROM_LABELS]}
-    from facekd.distill.recipe import check_recipe
+    from facekd.distillation import check_recipe
 
     return student, _run(demo, check_recipe(alone, "the baseline's recipe"), "baseline")
 
@@ -265,10 +266,10 @@ def _distil(demo: Demo, crops: Path, heldout: Path, teacher: Path) -> tuple[Path
 def _run(demo: Demo, recipe: Any, name: str) -> Path:
     """Train by a recipe and export; a row for the report."""
     from facekd.export import export
-    from facekd.workflows.train import train
+    from facekd.workflows.train import train_recipe
 
     folder = demo.settings.out / "runs" / name
-    outcome = train(recipe, folder, demo.say, demo.progress)
+    outcome = train_recipe(recipe, folder, demo.say, demo.progress)
     exported = export(folder, tell=demo.say)
     if exported.uncalibrated:
         demo.say(f"no threshold: {exported.uncalibrated}")
@@ -322,7 +323,7 @@ def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
 
 def _use(demo: Demo, student: Path, photos: Path, crops: Path) -> None:
     """Enroll a few test people with the student and verify true and false claims."""
-    from facekd.card.onnx_file import read_card
+    from facekd.card import read_card
     from facekd.gallery import GalleryRecords
     from facekd.workflows.enroll import enroll_people, people_in
     from facekd.workflows.recognizer import Recognizer
@@ -360,9 +361,9 @@ def _use(demo: Demo, student: Path, photos: Path, crops: Path) -> None:
 
 
 def _benchmark(demo: Demo, teacher: Path, students: list[Path], crops: Path, pairs: Path) -> Path:
-    from facekd.benchmark import Section, Table, write_report
+    from facekd.reporting import Section, Table, write_benchmark_page
     from facekd.verification.protocols import PairList, open_protocol
-    from facekd.workflows.benchmark import TestData, benchmark
+    from facekd.workflows.benchmark import TestData, benchmark_models
 
     demo.begin("benchmarking the student against its teacher and the baseline")
     protocol = open_protocol("pairs", pairs)
@@ -370,7 +371,7 @@ def _benchmark(demo: Demo, teacher: Path, students: list[Path], crops: Path, pai
     drawn = demo.settings.data is None
     test = TestData(crops, protocol, None, faces=drawn)
     with demo.progress("evaluate", None) as advance:
-        found = benchmark(teacher, students, test, tell=demo.say, advance=advance)
+        found = benchmark_models(teacher, students, test, tell=demo.say, advance=advance)
     columns = ("run", "network", "losses", "images seen", "labelling", "training", "held-out TAR at FMR 1e-3")
     training = Section(
         "Training",
@@ -379,5 +380,5 @@ def _benchmark(demo: Demo, teacher: Path, students: list[Path], crops: Path, pai
     )
     report = demo.settings.out / "report.html"
     title = "facekd demonstration: " + (_DRAWN if drawn else Path(str(demo.settings.data)).name)
-    write_report(report, found, title, demo.facts[0], [training])
+    write_benchmark_page(report, found, title, demo.facts[0], [training])
     return report

@@ -2,151 +2,45 @@
 
 from __future__ import annotations
 
-import io
 import time
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from facekd.errors import UsageError
-from facekd.files import write_atomically
-from facekd.preprocess import ALIGNER, make_detector
+from facekd.preprocess import ALIGNER
+from facekd.preprocess.detectors import make_detector
 from facekd.runtime import Embedder, load_embedder
 from facekd.verification import (
-    LeftOut,
+    all_pairs,
+    choose_threshold,
+    compare_models,
+    group_rates,
+    hardest_pairs,
+    judge_scores,
+    read_scores,
+    write_scores,
+)
+from facekd.verification.protocols import Protocol, list_names, read_text
+from facekd.verification.results import (
+    Evaluation,
+    Found,
+    GroupRates,
+    ModelResult,
     Paired,
     PairResult,
-    Protocol,
     Result,
     ScoreResult,
-    all_pairs,
-    list_names,
-    paired,
-    results_table,
 )
-from facekd.verification.groups import GroupRates, choose_threshold, group_rates
-from facekd.verification.pictures.hardest import HardPair, hardest_pairs
-from facekd.verification.protocols.pairlist import read_text
-from facekd.verification.scores import judge_scores, read_scores, write_scores
-from facekd.workflows.acquire import MISSING, Advance, Embeddings, Plan, acquire
+from facekd.workflows.photo_embeddings import MISSING, Advance, Embeddings, Plan, acquire
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from rich.console import RenderableType
+    pass
 
-#: forms in which a figure can be drawn
-PICTURES = (".png", ".svg", ".pdf")
-#: how the file of a page may end
-PAGES = (".html", ".htm")
+
 #: what stands for the detector where crops came finished
 GIVEN_CROPS = "none (aligned crops given)"
-
-
-#: what the protocol finds of a model
-Found = TypeVar("Found", bound=Result)
-
-
-@dataclass(frozen=True)
-class ModelResult(Generic[Found]):
-    """One model's part: ``name`` is unique within the evaluation, ``has_card`` false where its
-    contract was assumed. ``groups`` are its rates by group, where groups were given; ``hardest`` the
-    comparisons that it decides worst, where they were asked for."""
-
-    name: str
-    file: Path
-    space: str
-    has_card: bool
-    result: Found
-    groups: GroupRates | None = None
-    hardest: tuple[HardPair, ...] = ()
-
-
-@dataclass(frozen=True)
-class Evaluation(Generic[Found]):
-    """What `evaluate` found. ``missing`` photos are named by the list and not in the data; the
-    ``failures`` (photo, reason) are there and gave no face. Both cost their comparisons. Those that
-    were ``left_out`` with their persons were not looked at."""
-
-    protocol: str
-    source: str
-    data: Path
-    detector: str
-    aligner: str
-    flip: bool
-    photos: int
-    missing: tuple[str, ...]
-    failures: tuple[tuple[str, str], ...]
-    seconds: float
-    models: tuple[ModelResult[Found], ...]
-    paired: tuple[Paired, ...]
-    left_out: LeftOut | None = None
-
-    @property
-    def photos_per_second(self) -> float:
-        """From file to the embeddings of all models."""
-        return (self.photos - len(self.missing)) / self.seconds
-
-    def results(self) -> dict[str, Found]:
-        return {model.name: model.result for model in self.models}
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "protocol": self.protocol,
-            "list": self.source,
-            "data": str(self.data),
-            "detector": self.detector,
-            "aligner": self.aligner,
-            "flip": self.flip,
-            "photos": {
-                "named": self.photos,
-                "missing": list(self.missing),
-                "failures_to_acquire": [{"photo": n, "reason": r} for n, r in self.failures],
-            },
-            **({"left_out": self.left_out.to_dict()} if self.left_out else {}),
-            "seconds": self.seconds,
-            "photos_per_second": self.photos_per_second,
-            "models": [
-                {
-                    "name": model.name,
-                    "file": str(model.file),
-                    "space": model.space,
-                    "has_card": model.has_card,
-                    **model.result.to_dict(),
-                    **({"by_group": model.groups.to_dict()} if model.groups else {}),
-                }
-                for model in self.models
-            ],
-            "paired": [pair.to_dict() for pair in self.paired],
-        }
-
-    def figure(self) -> Figure:
-        return self.models[0].result.figure_of(self.results())
-
-    def lines(self) -> Iterator[str]:
-        """What stands below the table."""
-        mirrored = " Each crop's embedding is added to that of its mirror image." if self.flip else ""
-        yield f"Detector: {self.detector}. Aligner: {self.aligner}.{mirrored}"
-        found = self.photos - len(self.missing) - len(self.failures)
-        reasons = Counter(reason for _, reason in self.failures)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        yield (
-            f"Photos: {self.photos:,} named, {found:,} embedded, {len(self.failures)} failures to acquire"
-            f"{f' ({told})' if told else ''}, {len(self.missing)} missing from the data."
-        )
-        if self.left_out:
-            yield self.left_out.sentence
-        yield from self.models[0].result.notes()
-        yield from (pair.sentence for pair in self.paired)
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.text import Text
-
-        by_group = [part for m in self.models if m.groups for part in (Text(f"\n{m.name}"), m.groups)]
-        return Group(results_table(self.results()), *[Text(line) for line in self.lines()], *by_group)
 
 
 def find_list(protocol: str, data: Path) -> Path:
@@ -188,7 +82,7 @@ def leave_out(protocol: Protocol[Found], file: Path) -> Protocol[Found]:
     return protocol.without(names)
 
 
-def evaluate(
+def evaluate_models(
     models: Sequence[Path],
     protocol: Protocol[Found],
     data: Path,
@@ -305,7 +199,7 @@ def _paired(judged: Sequence[ModelResult[Found]]) -> Iterator[Paired]:
     first = judged[0]
     for other in judged[1:]:
         if isinstance(first.result, PairResult) and isinstance(other.result, PairResult):
-            yield paired(first.name, first.result, other.name, other.result)
+            yield compare_models(first.name, first.result, other.name, other.result)
 
 
 def _losses(
@@ -327,30 +221,3 @@ def unique_names(embedders: Sequence[Embedder]) -> list[str]:
         f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
         for place, name in enumerate(names)
     ]
-
-
-def check_picture(path: Path) -> None:
-    """Raise `UsageError` for a picture that cannot be drawn, before hours go into its content."""
-    if path.suffix.lower() not in PICTURES:
-        raise UsageError(f"{path}: a picture ends with {', '.join(PICTURES)}")
-    check_file(path)
-
-
-def check_page(path: Path) -> None:
-    """Raise `UsageError` for a page that is none by its name or has no folder to be written in."""
-    if path.suffix.lower() not in PAGES:
-        raise UsageError(f"{path}: a page ends with {', '.join(PAGES)}")
-    check_file(path)
-
-
-def check_file(path: Path) -> None:
-    """Raise `UsageError` for a file that has no folder to be written in."""
-    if not path.resolve().parent.is_dir():
-        raise UsageError(f"{path}: its folder does not exist")
-
-
-def draw(figure: Figure, path: Path) -> None:
-    """Write ``figure`` to ``path``, whose suffix says in which form."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix.lower().lstrip("."))
-    write_atomically(path, drawn.getvalue())

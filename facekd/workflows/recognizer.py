@@ -8,22 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card.contract import ARCFACE_CROP
+from facekd.card import ARCFACE_CROP
 from facekd.errors import CannotSay, LowQuality
 from facekd.gallery import Contract, GalleryRecords
-from facekd.preprocess import (
-    ALIGNER,
-    Detector,
-    Face,
-    Photo,
-    beyond,
-    choose,
-    cut,
-    decode,
-    find_faces,
-    make_detector,
-    quality,
-)
+from facekd.preprocess import ALIGNER, Detector, Face, Photo, beyond, choose, cut, decode, find_faces, quality
+from facekd.preprocess.detectors import make_detector
 from facekd.runtime import Embedder, load_embedder
 
 

@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from facekd.distill import Outcome, Recipe, Report, read_recipe, run_recipe
-from facekd.distill.recipe import check_recipe
+from facekd.cache_folders import target_folder
+from facekd.distillation import Outcome, Recipe, Report, check_recipe, read_recipe, run_recipe
 from facekd.training import Progress
-from facekd.workflows.cache import target_folder
 
 #: opens a progress bar: title and total to a context that gives ``advance(done, note)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
@@ -33,7 +32,7 @@ def adapted(
     return check_recipe(changed, str(path))
 
 
-def train(
+def train_recipe(
     recipe: Recipe, folder: Path, say: Callable[[str], None], progress: OpenBar, **settings: Any
 ) -> Outcome:
     """`run_recipe` with a bar for views that are kept, one for the teacher's labels and, when they are

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card.contract import Card, ScoreMap
+from facekd.card import Card, ScoreMap
 from facekd.errors import CannotSay, InputOutput, UsageError
 from facekd.gallery import GalleryRecords
 from facekd.preprocess import ALIGNER
-from facekd.runtime.fusion import fuse
+from facekd.runtime import fuse
 from facekd.verification import log_likelihood_ratio, probability
 from facekd.workflows.recognizer import Recognised, Recognizer
 

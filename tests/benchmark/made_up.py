@@ -3,7 +3,8 @@
 import numpy as np
 
 from facekd.benchmark import Accuracy, Benchmark, HardPair, Machine, ModelCounts, ModelResult, Protocol, Rate
-from facekd.benchmark.measure import Footprint, Setting, Timing
+from facekd.benchmark.memory import Footprint
+from facekd.benchmark.timing import Setting, Timing
 from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop, Provenance
 
 DRAWN = Provenance(data="drawn people", images_seen=12345)

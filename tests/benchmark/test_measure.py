@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_model import write_tiny_model
 
-from facekd.benchmark.measure import (
+from facekd.benchmark.memory import footprints
+from facekd.benchmark.timing import (
     BATCH,
     LEAST_REPEATS,
     LEAST_ROUNDS,
@@ -17,7 +18,6 @@ from facekd.benchmark.measure import (
     Setting,
     Timing,
     faster,
-    footprints,
     interleave,
     plan,
     settings_for,

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from made_up import make_accuracy, make_benchmark, make_model
 
-from facekd.benchmark import Benchmark, Cell, Page, Picture, Section, Table, write_page, write_report
-from facekd.benchmark.plots import roc_picture, well_counted
+from facekd.benchmark import Benchmark
 from facekd.errors import InputOutput
-from facekd.verification.pages.page import render
+from facekd.reporting import Cell, Page, Picture, Section, Table, write_benchmark_page, write_page
+from facekd.reporting.benchmark_figures import roc_picture, well_counted
+from facekd.reporting.page import render
 
 VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
 PNG = base64.b64decode(
@@ -55,7 +56,7 @@ def read(path: Path) -> Reader:
 
 @pytest.fixture
 def page(made: Benchmark, tmp_path: Path) -> Reader:
-    return read(write_report(tmp_path / "new" / "report.html", made))
+    return read(write_benchmark_page(tmp_path / "new" / "report.html", made))
 
 
 def test_the_figures_are_on_it(page: Reader) -> None:
@@ -71,7 +72,7 @@ def test_the_figures_are_on_it(page: Reader) -> None:
 
 
 def test_it_loads_nothing_and_runs_nothing(made: Benchmark, tmp_path: Path) -> None:
-    html = write_report(tmp_path / "report.html", made).read_text(encoding="utf-8")
+    html = write_benchmark_page(tmp_path / "report.html", made).read_text(encoding="utf-8")
     page = Reader(html)
     names = {name for name, _ in page.elements}
     assert not names & {"script", "link", "iframe", "object", "embed", "base", "form"}
@@ -130,7 +131,9 @@ def test_a_hostile_name_stays_text(tmp_path: Path, name: str) -> None:
     card = model.card.model_copy(update={"licence": name, "architecture": name})
     student = replace(model, card=card, accuracy=replace(model.accuracy, hardest=(pair,)))
     page = read(
-        write_report(tmp_path / "r.html", replace(made, models=(made.models[0], student)), notice=name)
+        write_benchmark_page(
+            tmp_path / "r.html", replace(made, models=(made.models[0], student)), notice=name
+        )
     )
     assert page.text.count(name) >= 6
     assert not page.all("script")
@@ -145,7 +148,7 @@ def test_notice_and_extra_parts(made: Benchmark, tmp_path: Path) -> None:
         tables=(Table(("Run", "Images"), runs),),
         pictures=(Picture(PNG, "a single dot", "A dot"),),
     )
-    path = write_report(
+    path = write_benchmark_page(
         tmp_path / "r.html",
         made,
         title="Demo",
@@ -164,7 +167,7 @@ def test_notice_and_extra_parts(made: Benchmark, tmp_path: Path) -> None:
 
 def test_no_faces_unless_they_were_given(made: Benchmark, tmp_path: Path) -> None:
     def faces(benchmark: Benchmark) -> list[str]:
-        page = read(write_report(tmp_path / "r.html", benchmark))
+        page = read(write_benchmark_page(tmp_path / "r.html", benchmark))
         return [str(a["src"]) for a in page.all("img") if str(a["src"]).startswith("data:image/jpeg")]
 
     assert len(faces(made)) == 4, "one pair of each model carries crops"
@@ -177,7 +180,7 @@ def test_no_faces_unless_they_were_given(made: Benchmark, tmp_path: Path) -> Non
 
 
 def test_without_accuracy(tmp_path: Path) -> None:
-    page = read(write_report(tmp_path / "r.html", make_benchmark(measured=False)))
+    page = read(write_benchmark_page(tmp_path / "r.html", make_benchmark(measured=False)))
     assert "Not measured: no photos were given" in page.text
     assert "Hardest pairs" not in page.text
 
@@ -212,5 +215,5 @@ def test_too_few_comparisons_draw_no_roc() -> None:
 
 def test_bars_of_a_device_are_named_by_it(tmp_path: Path) -> None:
     made = replace(make_benchmark(measured=False), device="cuda")
-    assert "cuda" in read(write_report(tmp_path / "r.html", made)).text
+    assert "cuda" in read(write_benchmark_page(tmp_path / "r.html", made)).text
     assert make_model("m", "student", 1.0, 1, None).accuracy is None

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from facekd.benchmark import accuracy_of, roc_words
-from facekd.benchmark.accuracy import HARDEST
-from facekd.verification import open_protocol
-from facekd.verification.protocols import PairList
+from facekd.benchmark.pair_accuracy import HARDEST
+from facekd.verification.protocols import PairList, open_protocol
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from made_up import make_benchmark
 
-from facekd.benchmark import Benchmark, headlines, side_by_side, this_machine
+from facekd.benchmark import Benchmark, this_machine
 from facekd.benchmark.results import paired_gap
-from facekd.benchmark.words import amount, milliseconds, times
+from facekd.reporting import headlines, side_by_side
+from facekd.reporting.number_words import amount, milliseconds, times
 
 
 def test_ratios_are_in_the_students_favour(made: Benchmark) -> None:

@@ -16,11 +16,11 @@ from tiny_model import write_tiny_model
 from facekd.card.contract import PhotoLimit, PhotoLimits, Sample
 from facekd.card.onnx_file import card_of, load_onnx, write_card
 from facekd.errors import Exit
-from facekd.preprocess.quality import sharpness
+from facekd.preprocess.degradations import CLEAN, DEGRADATIONS
+from facekd.preprocess.face_quality import sharpness
 from facekd.runtime import load_embedder
-from facekd.verification import open_protocol
-from facekd.workflows.degradations import CLEAN, DEGRADATIONS
-from facekd.workflows.degrade import photo_seed
+from facekd.verification.protocols import open_protocol
+from facekd.workflows.robustness import photo_seed
 
 PEOPLE, PHOTOS = 20, 4
 
@@ -148,8 +148,8 @@ def test_limits_in_the_card_refuse_and_what_is_left_is_counted(
 
 
 def test_at_the_threshold_of_clean_crops() -> None:
-    from facekd.verification.protocols.pairlist import Pair, pair_list
-    from facekd.workflows.degrade import at_clean_threshold
+    from facekd.verification.protocols._pair_list import Pair, pair_list
+    from facekd.workflows.robustness import at_clean_threshold
 
     random = np.random.default_rng(0)
     pairs = [Pair(f"{n % 2}/{n}.jpg", f"x/{n}.jpg", n % 3 == 0) for n in range(60)]

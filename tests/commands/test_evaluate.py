@@ -176,7 +176,7 @@ def test_broken_photos_are_failures_and_absent_ones_are_missing(
     facekd: Callable, drawn: Path, tmp_path: Path
 ) -> None:
     """Photos this time: one truncated, one of nothing, one not there; the rest shows no face."""
-    from facekd.workflows.acquire import MISSING, Plan, acquire
+    from facekd.workflows.photo_embeddings import MISSING, Plan, acquire
 
     folder = tmp_path / "photos"
     for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg"):
@@ -197,7 +197,7 @@ def test_broken_photos_are_failures_and_absent_ones_are_missing(
 
 
 def test_workers_give_what_one_process_gives(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from facekd.workflows import acquire as room
+    from facekd.workflows import photo_embeddings as room
 
     photos = [f"P{p}/P{p}_{n:04d}.jpg" for p in range(PEOPLE) for n in range(1, PHOTOS + 1)]
     plan = room.Plan(drawn / "crops", (drawn / "student.onnx", drawn / "teacher.onnx"), None)
@@ -214,7 +214,7 @@ def test_workers_give_what_one_process_gives(drawn: Path, monkeypatch: pytest.Mo
 
 def test_where_photos_are_found() -> None:
     from facekd.errors import UsageError
-    from facekd.workflows.acquire import locate
+    from facekd.workflows.photo_embeddings import locate
 
     names = ["lfw/A/A_1.jpg", "lfw/B/A_1.png", "x.y/C.jpg", "D/1.jpg", "D/1.png", "XA/A_2.jpg"]
     wanted = ["A/A_1.jpg", "B/A_1.jpg", "x.y/C.webp", "D/1.png", "A/A_2.jpg", "E/1.jpg"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from facekd.cli.main import main
-from facekd.distill import read_recipe
+from facekd.distillation import read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "facekd" / "recipes").glob("*.toml"))
 

@@ -11,7 +11,7 @@ import torch
 from facekd.card.onnx_file import read_card
 from facekd.errors import InputOutput, UsageError
 from facekd.export import export
-from facekd.export.crops import measured_crops
+from facekd.export.measured_crops import measured_crops
 from facekd.models.teachers import load_teacher
 from facekd.runtime import load_embedder
 
@@ -81,7 +81,7 @@ def test_an_exported_model_is_named_onnx(run_folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_box_crop_network_exports_with_its_own_contract(run_folder: Path, tmp_path: Path) -> None:
-    from facekd.models.torchvision_ops import ensure_torchvision_ops
+    from facekd.models._torchvision_ops import ensure_torchvision_ops
 
     ensure_torchvision_ops()
     from facenet_pytorch import InceptionResnetV1
@@ -110,7 +110,7 @@ def test_few_heldout_crops_do_not_stop_the_parity_check(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run_folder.parent.parent / "heldout.txt").write_text("p0\np1\np2\np3\n")
-    monkeypatch.setattr("facekd.export.crops.PARITY_CROPS", 41)
+    monkeypatch.setattr("facekd.export.measured_crops.PARITY_CROPS", 41)
     measured = measured_crops([], run_folder)
     assert measured.labelled is not None
     assert sorted(measured.labelled.people) == ["p1", "p3"]

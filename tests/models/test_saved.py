@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.models import FaceNet, build_model
-from facekd.models.saved import read_saved, read_weights
+from facekd.models._saved import read_saved, read_weights
 
 RECIPE = '[student]\nname = "plainres_small"\nsettings = { dim = 16 }\n'
 

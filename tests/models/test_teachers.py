@@ -17,8 +17,8 @@ from facekd.card.contract import LandmarkCrop
 from facekd.card.onnx_file import load_onnx, read_card, write_card
 from facekd.errors import DeviceError, InputOutput, Misfit, UsageError
 from facekd.models import build_model
+from facekd.models._torchvision_ops import ensure_torchvision_ops
 from facekd.models.teachers import load_teacher
-from facekd.models.torchvision_ops import ensure_torchvision_ops
 from facekd.runtime import load_embedder
 
 RECIPE = '[student]\nname = "plainres_small"\nsettings = { dim = 16 }\n'

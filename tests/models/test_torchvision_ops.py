@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import torch
 
-from facekd.models.torchvision_ops import nms
+from facekd.models._torchvision_ops import nms
 
 _IMPORTS = """
-from facekd.models.torchvision_ops import ensure_torchvision_ops
+from facekd.models._torchvision_ops import ensure_torchvision_ops
 ensure_torchvision_ops()
 ensure_torchvision_ops()  # a second call changes nothing
 import torch

@@ -12,8 +12,10 @@ from skimage.transform import SimilarityTransform, estimate_transform
 
 from facekd.card.contract import ARCFACE_TEMPLATE, BoxCrop, LandmarkCrop
 from facekd.errors import Misfit, TooSmall
-from facekd.geometry.similarity import scale_of, similarity
-from facekd.preprocess import Face, cut, decode, find_face, make_detector, open_source, quality, recrop
+from facekd.geometry import recrop
+from facekd.geometry.transform import scale_of, similarity
+from facekd.preprocess import Face, cut, decode, find_face, open_source, quality
+from facekd.preprocess.detectors import make_detector
 
 TEMPLATE = np.asarray(ARCFACE_TEMPLATE, np.float32)
 ARCFACE = LandmarkCrop(size=112)
@@ -126,7 +128,7 @@ def test_box_crops_are_those_of_facenet_pytorch(box: tuple[float, ...], size: in
     pytest.importorskip("torch")
     from PIL import Image
 
-    from facekd.models.torchvision_ops import ensure_torchvision_ops
+    from facekd.models._torchvision_ops import ensure_torchvision_ops
 
     ensure_torchvision_ops()
     from facenet_pytorch import extract_face

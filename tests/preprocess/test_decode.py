@@ -176,7 +176,7 @@ def test_a_size_within_the_limit_is_not_refused() -> None:
 
 
 def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("source", "decode"):
+    for module in ("sources.base", "decoding"):
         room = importlib.import_module(f"facekd.preprocess.{module}")
         monkeypatch.setattr(room, "MAX_BYTES", 1000)
     file = tmp_path / "a.bmp"

@@ -15,9 +15,10 @@ import pytest
 import skimage.data
 
 from facekd.errors import DeviceError, InputOutput, Unreadable, UsageError
-from facekd.preprocess import Detector, Pixels, decode, detector_names, find_face, make_detector, open_source
+from facekd.geometry import Pixels
+from facekd.preprocess import Detector, decode, find_face, open_source
 from facekd.preprocess.detectors import _mtcnn_files as mtcnn_files
-from facekd.preprocess.detectors import export_mtcnn
+from facekd.preprocess.detectors import detector_names, export_mtcnn, make_detector
 from facekd.preprocess.detectors._overlap import suppress
 from facekd.preprocess.detectors._torch_file import read_state_dict
 
@@ -32,7 +33,7 @@ def mtcnn(cache: Path) -> Detector:
 @pytest.fixture(scope="module")
 def theirs() -> Any:
     torch = pytest.importorskip("torch")
-    from facekd.models.torchvision_ops import ensure_torchvision_ops
+    from facekd.models._torchvision_ops import ensure_torchvision_ops
 
     ensure_torchvision_ops()
     from facenet_pytorch import MTCNN
@@ -214,7 +215,7 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
 
 
 def test_starting_many_times_at_once_leaves_one_good_cache(tmp_path: Path, cache: Path) -> None:
-    program = "from facekd.preprocess import make_detector; make_detector('mtcnn', threads=1)"
+    program = "from facekd.preprocess.detectors import make_detector; make_detector('mtcnn', threads=1)"
     environment = {"FACEKD_CACHE": str(tmp_path), "PATH": ""}
     started = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(4)]
     assert [process.wait(60) for process in started] == [0] * 4
@@ -259,7 +260,7 @@ def test_exported_files_that_are_absent_or_damaged(tmp_path: Path, cache: Path) 
 def test_detecting_loads_no_torch(cache: Path) -> None:
     program = (
         "import sys, numpy as np\n"
-        "import facekd.preprocess as p\n"
+        "import facekd.preprocess.detectors as p\n"
         "early = {'cv2', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules)\n"
         "p.make_detector('mtcnn', threads=1).detect(np.zeros((60, 60, 3), np.uint8))\n"
         "late = {'torch', 'torchvision', 'facenet_pytorch', 'sklearn'} & set(sys.modules)\n"

@@ -10,7 +10,7 @@ from scipy.ndimage import convolve, gaussian_filter
 from facekd.card.contract import PhotoLimit, PhotoLimits, Sample
 from facekd.errors import Exit, LowQuality
 from facekd.preprocess import FAULTS, beyond
-from facekd.preprocess.quality import light, noise, sharpness
+from facekd.preprocess.face_quality import light, noise, sharpness
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 
 from facekd.card.contract import ARCFACE_TEMPLATE
 from facekd.errors import NoFace, SeveralFaces, TooSmall, UsageError
-from facekd.preprocess import Face, Photo, Pixels, choose, find_face, find_faces
+from facekd.geometry import Pixels
+from facekd.preprocess import Face, Photo, choose, find_face, find_faces
 from facekd.preprocess.detection import LOOK_AT
 from facekd.preprocess.selection import MIN_EYE_DISTANCE, eye_distance
 

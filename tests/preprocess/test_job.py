@@ -22,9 +22,10 @@ from PIL import Image
 
 from facekd.card.contract import BoxCrop, LandmarkCrop
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.preprocess import cut, decode, find_face, make_detector
+from facekd.preprocess import cut, decode, find_face
 from facekd.preprocess.align_report import report_path
 from facekd.preprocess.crop_store import is_safe
+from facekd.preprocess.detectors import make_detector
 from facekd.workflows.align import AlignSettings, align_photos, crop_names, nth_name
 
 pytestmark = pytest.mark.usefixtures("cache")

@@ -12,10 +12,10 @@ import pytest
 
 from facekd.samples import draw, landmarks, person
 from facekd.samples.camera import normals, turn
+from facekd.samples.capture import shot
 from facekd.samples.head import head, skull
 from facekd.samples.layout import layout
 from facekd.samples.light import hollows, shade, shadows
-from facekd.samples.shot import shot
 
 
 def test_person_is_a_function_of_the_seed():

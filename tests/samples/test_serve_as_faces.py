@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from facekd.errors import NoFace, TooSmall
-from facekd.preprocess import Detector, Face, Photo, cut, decode, find_face, make_detector
+from facekd.preprocess import Detector, Face, Photo, cut, decode, find_face
+from facekd.preprocess.detectors import make_detector
 from facekd.samples import draw, landmarks, person, person_seed
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from facekd.card.contract import InputSpec
-from facekd.distill.losses import Classes, Setting, loss_class
-from facekd.distill.task import DistillTask, Gate, Part
+from facekd.distillation.losses import Classes, Setting, loss_class
+from facekd.distillation.task import DistillTask, Gate, Part
 from facekd.models import Outputs, Targets
 from facekd.training import make_fabric, processes, rank
 from facekd.training.data import Batch

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from facekd.distill import SILENT, read_recipe, run_recipe
+from facekd.distillation import SILENT, read_recipe, run_recipe
 from facekd.errors import InputOutput
 
 

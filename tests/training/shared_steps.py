@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from facekd.distill import SILENT, read_recipe, run_recipe
+from facekd.distillation import SILENT, read_recipe, run_recipe
 from facekd.models import FaceNet, build_model, register
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from small_run import losses_of, make_place, recipe, run
 
-from facekd.distill.losses.cosine import Cosine
-from facekd.distill.run import training_crops
-from facekd.distill.task import DistillTask
+from facekd.distillation.losses.cosine import Cosine
+from facekd.distillation.run import training_crops
+from facekd.distillation.task import DistillTask
 from facekd.models import Outputs
 from facekd.training import RunFolder, StepResult
-from facekd.training import board as boards
+from facekd.training import tensorboard_log as boards
 from facekd.training.data import Batch
-from facekd.training.data.views import EpochOrder
+from facekd.training.data.sampler import EpochOrder
 from facekd.training.loop import Diverged, _clip
 
 

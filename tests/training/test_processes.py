@@ -16,7 +16,7 @@ from small_run import TEACHER, losses_of, make_place, recipe, run
 from facekd.errors import UsageError
 from facekd.models import build_model
 from facekd.training import RunFolder, load_weights
-from facekd.training.draws import seed_draws
+from facekd.training.rng import seed_draws
 
 HERE = Path(__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

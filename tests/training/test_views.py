@@ -11,7 +11,7 @@ from test_crops import write_crop
 from facekd.errors import UsageError
 from facekd.training import Augmentation
 from facekd.training.data import View, ViewLoader, open_crops
-from facekd.training.data.views import EpochOrder, PeopleOrder
+from facekd.training.data.sampler import EpochOrder, PeopleOrder
 
 
 def test_every_epoch_shows_every_crop_once_and_views_take_turns() -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from facekd.errors import UsageError
-from facekd.verification import against as room
 from facekd.verification import metrics
-from facekd.verification.against import against, false_matches
-from facekd.verification.allpairs import all_pairs
+from facekd.verification import probe_scores as room
+from facekd.verification.probe_scores import against, false_matches
+from facekd.verification.score_matrix import all_pairs
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

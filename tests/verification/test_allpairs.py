@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from facekd.card.contract import Calibration
 from facekd.errors import UsageError
-from facekd.verification import all_pairs, allpairs, calibrate_threshold, calibration_entries, metrics
-from facekd.verification.intervals import identity_weights
+from facekd.verification import all_pairs, calibrate_threshold, calibration_entries, metrics, score_matrix
+from facekd.verification.bootstrap import identity_weights
 
 
 def _people(photos: int, people: int, seed: int = 0, dim: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -79,8 +79,8 @@ def test_the_tail_names_its_persons() -> None:
 def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, labels = _people(300, 30, seed=2)
     whole = all_pairs(embeddings, labels)
-    monkeypatch.setattr(allpairs, "_ROWS", 7)
-    monkeypatch.setattr(allpairs, "_COLUMNS", 11)
+    monkeypatch.setattr(score_matrix, "_ROWS", 7)
+    monkeypatch.setattr(score_matrix, "_COLUMNS", 11)
     small = all_pairs(embeddings, labels)
     np.testing.assert_allclose(np.sort(small.mated), np.sort(whole.mated), atol=1e-6)
     np.testing.assert_allclose(small.tail, whole.tail, atol=1e-6)
@@ -92,7 +92,7 @@ def test_the_histogram_counts_every_non_mated_score() -> None:
     labels[:5] = np.arange(5)
     pairs = all_pairs(embeddings, labels)
     _, non_mated = _at_once(embeddings, labels)
-    edges = allpairs.bin_edges()
+    edges = score_matrix.bin_edges()
     assert edges.size == pairs.histogram.size
     assert (edges[0], edges[-1]) == (-1, 1)
     assert pairs.histogram.sum() == pairs.non_mated
@@ -132,7 +132,7 @@ def test_the_whole_curve_is_that_of_all_scores() -> None:
 
 
 def test_the_curve_of_a_model_that_tells_nobody_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allpairs, "_SHORTEST_TAIL", 50)
+    monkeypatch.setattr(score_matrix, "_SHORTEST_TAIL", 50)
     curve = all_pairs(np.ones((300, 4)), np.repeat(np.arange(30), 10)).curve()
     assert metrics.auc_of(curve) == 0.5
     np.testing.assert_array_equal(curve.fmr + curve.fnmr, 1)
@@ -156,10 +156,10 @@ def test_a_tail_far_shorter_than_the_stream(monkeypatch: pytest.MonkeyPatch) -> 
     embeddings, labels = _people(500, 40, seed=9)
     embeddings[100:160] = embeddings[7]  # 60 photos of several persons tie
     _, non_mated = _at_once(embeddings, labels)
-    monkeypatch.setattr(allpairs, "_SHORTEST_TAIL", 50)
-    monkeypatch.setattr(allpairs, "TAIL_SHARE", 1e-3)
-    monkeypatch.setattr(allpairs, "_ROWS", 16)
-    monkeypatch.setattr(allpairs, "_COLUMNS", 32)
+    monkeypatch.setattr(score_matrix, "_SHORTEST_TAIL", 50)
+    monkeypatch.setattr(score_matrix, "TAIL_SHARE", 1e-3)
+    monkeypatch.setattr(score_matrix, "_ROWS", 16)
+    monkeypatch.setattr(score_matrix, "_COLUMNS", 32)
     pairs = all_pairs(embeddings, labels)
     assert 100 < pairs.tail.size < 200
     np.testing.assert_allclose(pairs.tail, -np.sort(-non_mated)[: pairs.tail.size], atol=1e-6)
@@ -173,7 +173,7 @@ def test_drawing_everybody_once_changes_nothing() -> None:
     np.testing.assert_array_equal(pairs.names, np.arange(50))
 
 
-def _unequal(seed: int = 7) -> allpairs.AllPairs:
+def _unequal(seed: int = 7) -> score_matrix.AllPairs:
     """Persons who differ in how easily they are told apart, and in their numbers of photos."""
     random = np.random.default_rng(seed)
     labels = np.repeat(np.arange(80), random.integers(2, 12, 80))
@@ -189,8 +189,8 @@ def test_sums_by_person_stand_for_the_walk_over_pairs(fmr: float, monkeypatch: p
     threshold = pairs.threshold_at(fmr)
     walked, by_pairs = [pairs.weighted_tar_at(fmr, w) for w in drawn], pairs.operating_point(fmr).interval
     of_fmr = pairs.fmr_interval(threshold)
-    monkeypatch.setattr(allpairs, "_WALKED", 0)
-    monkeypatch.setattr(allpairs, "_MANY", 0)
+    monkeypatch.setattr(score_matrix, "_WALKED", 0)
+    monkeypatch.setattr(score_matrix, "_MANY", 0)
     tar = pairs.drawn_tar(fmr)
     summed, by_sums = [tar(w) for w in drawn], pairs.operating_point(fmr).interval
     assert pairs.drawn_tar(fmr)(np.ones(80)) == pytest.approx(pairs.tar_at(fmr), abs=2e-3)
@@ -227,7 +227,7 @@ def test_the_tail_is_sorted_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings[100:160] = embeddings[7]
     whole = all_pairs(embeddings, labels)
     for size in (700, 5000):
-        monkeypatch.setattr(allpairs, "_AT_ONCE", size)
+        monkeypatch.setattr(score_matrix, "_AT_ONCE", size)
         found = all_pairs(embeddings, labels)
         np.testing.assert_array_equal(found.tail, whole.tail)
         np.testing.assert_array_equal(found.tail_people, whole.tail_people)

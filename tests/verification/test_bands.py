@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import binomtest
 
 from facekd.verification import all_pairs
-from facekd.verification.allpairs import HIGHEST_FMR, AllPairs
-from facekd.verification.intervals import identity_bootstrap
-from facekd.verification.pictures import bands as room
-from facekd.verification.pictures.bands import all_pairs_band, listed_band
-from facekd.verification.rates import pair_statistics
+from facekd.verification import confidence_bands as room
+from facekd.verification.bootstrap import identity_bootstrap
+from facekd.verification.confidence_bands import all_pairs_band, listed_band
+from facekd.verification.pair_rates import pair_statistics
+from facekd.verification.score_matrix import HIGHEST_FMR, AllPairs
 
 PEOPLE, PHOTOS = 40, 5
 

@@ -20,11 +20,11 @@ from facekd.verification import (
     log_likelihood_ratio,
     probability,
 )
+from facekd.verification.bootstrap import identity_bootstrap
 from facekd.verification.calibration import check_enough, fnmr_interval
 from facekd.verification.costs import cllr, least_cllr, min_cllr, weighted_cllr
-from facekd.verification.influences import Influence
-from facekd.verification.intervals import identity_bootstrap
-from facekd.verification.mapfit import (
+from facekd.verification.influence_functions import Influence
+from facekd.verification.score_map_fit import (
     KINDS,
     LEVELS,
     ScoreCounts,

@@ -11,9 +11,12 @@ import pytest
 from rich.console import Console
 
 from facekd.errors import UsageError
-from facekd.verification import PairResult, open_protocol, paired, results_table, roc_figure
-from facekd.verification.compare import mcnemar
-from facekd.verification.pictures.scored import all_pairs_curve
+from facekd.reporting import figure, results_figure, results_table, table, table_notes
+from facekd.verification import compare_models
+from facekd.verification.curves import all_pairs_curve
+from facekd.verification.paired import mcnemar
+from facekd.verification.protocols import open_protocol
+from facekd.verification.results import PairResult
 
 
 def _result(tmp_path: Path, noise: float, people: int = 60, name: str = "pairs.csv") -> PairResult:
@@ -48,21 +51,21 @@ def test_mcnemar_is_the_exact_binomial_test(one: int, other: int) -> None:
 
 def test_the_sentence_says_who_is_behind_and_whether_it_may_be_chance(tmp_path: Path) -> None:
     good, bad = _result(tmp_path, 0.3), _result(tmp_path, 2.0)
-    found = paired("teacher", good, "student", bad)
+    found = compare_models("teacher", good, "student", bad)
     assert found.other_errors - found.reference_errors == found.only_other - found.only_reference
     assert found.reference_errors == (~good.right).sum()
     assert "student is" in found.sentence
     assert "points below teacher" in found.sentence
     assert "more than chance" in found.sentence
-    assert "above student" in paired("student", bad, "teacher", good).sentence
-    same = paired("teacher", good, "copy", good)
+    assert "above student" in compare_models("student", bad, "teacher", good).sentence
+    same = compare_models("teacher", good, "copy", good)
     assert same.p_value == 1
     assert "level with" in same.sentence
 
 
 def test_the_sentence_has_the_interval_of_the_difference(tmp_path: Path) -> None:
     good, bad = _result(tmp_path, 0.9, people=150), _result(tmp_path, 1.3, people=150)
-    found = paired("teacher", good, "student", bad)
+    found = compare_models("teacher", good, "student", bad)
     assert [d.measure for d in found.differences] == ["accuracy", "TAR@FMR 0.001, all pairs"]
     accuracy, tar = found.differences
     assert accuracy.value == pytest.approx(bad.right.mean() - good.right.mean(), abs=1e-12)
@@ -77,7 +80,7 @@ def test_the_sentence_has_the_interval_of_the_difference(tmp_path: Path) -> None
     assert stored["differences"][1]["interval"]["low"] == tar.interval.low
     assert stored["sentence"] == found.sentence
     # the other way round, the same numbers with the other sign
-    turned = paired("student", bad, "teacher", good).differences[1]
+    turned = compare_models("student", bad, "teacher", good).differences[1]
     assert turned.value == pytest.approx(-tar.value, abs=1e-12)
     assert turned.interval.high == pytest.approx(-tar.interval.low, abs=1e-12)
 
@@ -92,7 +95,7 @@ def test_a_list_without_persons_has_no_difference_but_a_test(tmp_path: Path) -> 
         open_protocol("pairs", path).evaluate(lambda names: random.normal(size=(len(names), 8)))
         for _ in range(2)
     )
-    found = paired("teacher", one, "student", other)
+    found = compare_models("teacher", one, "student", other)
     assert found.differences == ()
     assert "interval" not in found.sentence
     assert "McNemar" in found.sentence or "level with" in found.sentence
@@ -100,7 +103,7 @@ def test_a_list_without_persons_has_no_difference_but_a_test(tmp_path: Path) -> 
 
 def test_only_the_same_pairs_can_be_compared(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="same list"):
-        paired("a", _result(tmp_path, 1), "b", _result(tmp_path, 1, people=50, name="other.csv"))
+        compare_models("a", _result(tmp_path, 1), "b", _result(tmp_path, 1, people=50, name="other.csv"))
 
 
 def test_results_print_with_interval_counts_and_what_is_insufficient(tmp_path: Path) -> None:
@@ -117,11 +120,11 @@ def test_results_print_with_interval_counts_and_what_is_insufficient(tmp_path: P
         assert word in text
     assert f"{100 * results['student'].accuracy.mean:.2f}" in text
     assert "insufficient data" in text
-    told = " ".join(results["student"].notes())
+    told = " ".join(table_notes(results["student"]))
     assert "120 mated and 120 non-mated comparisons completed of 240" in told
     assert "1.2 false matches expected, 30 needed" in told
     assert f"bound the FMR by {3 / 120:.2g}" in told
-    assert "EER" in _printed(results["teacher"])
+    assert "EER" in _printed(table(results["teacher"]))
 
 
 def test_a_result_serialises(tmp_path: Path) -> None:
@@ -140,10 +143,10 @@ def test_the_drawn_curve_is_the_measured_one(tmp_path: Path) -> None:
     assert fmr.min() * result.everyone.non_mated >= 30
     for at in (0, fmr.size // 2, fmr.size - 1):
         assert tar[at] == pytest.approx(result.everyone.tar_at(float(fmr[at])))
-    figure = roc_figure({"student": result, "teacher": _result(tmp_path, 0.6, people=200)})
-    axes = figure.axes[0]
+    drawn_figure = results_figure({"student": result, "teacher": _result(tmp_path, 0.6, people=200)})
+    axes = drawn_figure.axes[0]
     assert axes.get_xscale() == "log"
     assert len({line.get_color() for line in axes.lines}) == 2
     drawn = io.BytesIO()
-    result.figure().savefig(drawn, format="png")
+    figure(result).savefig(drawn, format="png")
     assert drawn.getvalue().startswith(b"\x89PNG")

@@ -7,14 +7,10 @@ import pytest
 
 from facekd.errors import UsageError
 from facekd.verification import AllPairs, all_pairs, metrics
-from facekd.verification.differences import (
-    Difference,
-    accuracy_difference,
-    clustered_error,
-    in_points,
-    tar_difference,
-)
-from facekd.verification.intervals import Interval, effective_number, identity_weights
+from facekd.verification.bootstrap import effective_number, identity_weights
+from facekd.verification.differences import accuracy_difference, clustered_error, tar_difference
+from facekd.verification.intervals import Interval
+from facekd.verification.results.differences import Difference, in_points
 
 
 def _people(noise: float, people: int = 25, each: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -12,22 +12,18 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
+from facekd.reporting import results_figure
+from facekd.reporting.drawing import DARK, LIGHT, short_name
+from facekd.reporting.plots import thinned
+from facekd.reporting.result_drawings import drawings
 from facekd.verification import all_pairs
-from facekd.verification.allpairs import AllPairs
-from facekd.verification.identification import (
-    IdentificationResult,
-    Searches,
-    cmc,
-    open_curve,
-    open_point,
-    rank_points,
-)
-from facekd.verification.people import AllPairsResult, judge_people
-from facekd.verification.pictures.drawing import DARK, LIGHT, short_name
-from facekd.verification.pictures.drawings import drawings
-from facekd.verification.pictures.plots import thinned
-from facekd.verification.pictures.scored import score_all_pairs, score_listed
-from facekd.verification.scores import judge_scores
+from facekd.verification.curves import curves_of, score_all_pairs, score_listed
+from facekd.verification.identification import open_curve, open_point, rank_points
+from facekd.verification.known_people import judge_people
+from facekd.verification.results.identification import IdentificationResult, Searches, cmc
+from facekd.verification.results.known_people import AllPairsResult
+from facekd.verification.score_lists import judge_scores
+from facekd.verification.score_matrix import AllPairs
 
 PEOPLE, PHOTOS = 60, 6
 
@@ -243,7 +239,7 @@ def test_a_drawing_for_both_screens() -> None:
 
 def test_a_figure_of_several_models() -> None:
     one, other = _people(), _people(noise=1.5)
-    figure = one.figure_of({"one": one, "_other": other})
+    figure = results_figure({"one": one, "_other": other})
     assert [line.get_color() for line in figure.axes[0].lines] == list(LIGHT.series[:2])
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["one", " _other"]
@@ -261,7 +257,7 @@ def test_names_beside_a_curve() -> None:
 def test_failed_comparisons_are_not_drawn() -> None:
     values = np.array([0.9, np.nan, 0.4, 0.2, np.nan, 0.1])
     result = judge_scores("scores", "s.csv", values, np.array([True, True, True, False, False, False]))
-    (scored,) = result.scored()
+    (scored,) = curves_of(result)
     assert scored.mated.tolist() == [0.9, 0.4]
     assert scored.non_mated == scored.counts.sum() == 2
-    assert replace(result, pair_people=np.arange(12).reshape(6, 2)).scored()[0].non_mated == 2
+    assert curves_of(replace(result, pair_people=np.arange(12).reshape(6, 2)))[0].non_mated == 2

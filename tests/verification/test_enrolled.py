@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from facekd.errors import UsageError
-from facekd.verification.enrolled import GalleryResult, judge_gallery
-from facekd.verification.pictures.enrolled_plots import gallery_figure, gallery_scored
+from facekd.reporting import table
+from facekd.reporting.gallery_drawings import gallery_figure, gallery_scored
+from facekd.verification.gallery_rates import judge_gallery
+from facekd.verification.results.gallery import GalleryResult
 
 DIM, ENROLLED, PERSONS, EACH = 8, 30, 60, 5
 
@@ -142,7 +144,7 @@ def _printed(result: GalleryResult) -> str:
     from rich.console import Console
 
     file = io.StringIO()
-    Console(file=file, width=160).print(result)
+    Console(file=file, width=160).print(table(result))
     return file.getvalue()
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.reporting import figure
 from facekd.verification import all_pairs
-from facekd.verification.groups import GroupRates, Share, choose_threshold, group_rates, read_groups
+from facekd.verification.groups import choose_threshold, group_rates, read_groups
+from facekd.verification.results.groups import GroupRates, Share
 
 
 def _drawn(photos: int = 700) -> tuple[np.ndarray, list[str], list[str | None]]:
@@ -75,7 +77,7 @@ def test_every_comparison_counted_again() -> None:
     assert told["between"][0][2]["comparisons"] == non_mated[0, 2]
     assert told["between"][0][2]["mean_score"] == pytest.approx(scores[0, 2] / non_mated[0, 2], rel=1e-5)
     # two maps, each with its colours
-    assert len(rates.figure().axes) == 4
+    assert len(figure(rates).axes) == 4
 
 
 def test_everybody_together_has_the_fmr_that_was_asked_for() -> None:
@@ -102,7 +104,7 @@ def test_ratios_and_shares_without_errors() -> None:
     assert Share(3, 12).rate == 0.25
     assert "a, b" in rates.caveats()[1]
     assert rates.to_dict()["between"][1][1]["mean_score"] is None
-    assert len(rates.figure().axes) >= 2
+    assert len(figure(rates).axes) >= 2
 
 
 def test_too_little_to_judge() -> None:

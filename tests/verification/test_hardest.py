@@ -7,19 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekd.verification.pictures import hardest as room
-from facekd.verification.pictures.hardest import (
-    HardPair,
-    ShownPair,
-    hardest_figure,
-    hardest_listed,
-    hardest_of_all,
-    hardest_pairs,
-)
+from facekd.reporting.hardest import hardest_figure
+from facekd.verification import hardest as room
+from facekd.verification.hardest import hardest_listed, hardest_of_all, hardest_pairs
+from facekd.verification.protocols._pair_list import Pair, pair_list
 from facekd.verification.protocols.identification import Identification
-from facekd.verification.protocols.pairlist import Pair, pair_list
 from facekd.verification.protocols.people import People
 from facekd.verification.protocols.templates import Template, Templates
+from facekd.verification.results.hardest import HardPair, ShownPair
 
 NAMES = [f"P{p}/{n}.png" for p in range(12) for n in range(5)]
 WHO = [name[: name.index("/")] for name in NAMES]

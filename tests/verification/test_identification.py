@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from facekd.errors import Unreadable, UsageError
+from facekd.reporting import figure, table_notes
 from facekd.runtime.fusion import fuse
-from facekd.verification import open_protocol
-from facekd.verification.identification import FPIRS, Searches, cmc, open_curve, open_point, search
+from facekd.verification.identification import FPIRS, open_curve, open_point, search
+from facekd.verification.protocols import open_protocol
+from facekd.verification.results.identification import Searches, cmc
 
 DIM = 6
 
@@ -94,7 +96,7 @@ def test_against_one_search_at_a_time(folder: Path, failed: tuple[str, ...]) -> 
     assert told["searches"] == {"mated": 120, "non_mated": 400, "failed": 5 if failed else 0}
     assert told["failures_to_acquire"]["failed"] == (8 if failed else 0)
     assert [point["fpir"] for point in told["open_set"]] == list(FPIRS)
-    assert any("could not be enrolled" in line for line in result.notes()) == bool(failed)
+    assert any("could not be enrolled" in line for line in table_notes(result)) == bool(failed)
 
 
 def test_a_failed_probe_or_person_is_a_miss(folder: Path) -> None:
@@ -174,7 +176,7 @@ def test_no_unknown_persons_is_a_closed_set(tmp_path: Path) -> None:
     result = open_protocol("identification", tmp_path).evaluate(_embed(noise=0.01))
     assert [point.rank for point in result.ranks] == [1]
     assert all("not enrolled" in point.shortfall for point in result.points)
-    assert len(result.figure().axes) == 2
+    assert len(figure(result).axes) == 2
 
 
 def test_fuse_is_the_direction_of_the_mean() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facekd.verification import costs, metrics
-from facekd.verification.influences import (
+from facekd.verification.bootstrap import multiple_of, replicated
+from facekd.verification.influence_functions import (
     Influence,
     PairSums,
     auc_influence,
@@ -19,8 +20,7 @@ from facekd.verification.influences import (
     partial_auc_influence,
     tar_influence,
 )
-from facekd.verification.intervals import multiple_of, replicated
-from facekd.verification.rates import PairStatistics
+from facekd.verification.pair_rates import PairStatistics
 
 PEOPLE = 40
 
@@ -210,7 +210,7 @@ def test_a_shrunken_spread_is_that_of_sets_drawn_anew() -> None:
 
 
 def _weights(people: int) -> list[np.ndarray]:
-    from facekd.verification.intervals import identity_weights
+    from facekd.verification.bootstrap import identity_weights
 
     return list(identity_weights(people, 200, seed=3))
 

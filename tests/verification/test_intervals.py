@@ -7,17 +7,14 @@ import pytest
 
 from facekd.errors import UsageError
 from facekd.verification import metrics
-from facekd.verification.intervals import (
-    clopper_pearson,
+from facekd.verification.bootstrap import (
     difference_bootstrap,
     effective_number,
-    extreme_interval,
     identity_bootstrap,
     identity_weights,
-    rule_of_three,
     weighted_tar,
-    wilson,
 )
+from facekd.verification.intervals import clopper_pearson, extreme_interval, rule_of_three, wilson
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 1), (0, 50), (1, 7), (24, 6000), (50, 50), (2999, 3000)])

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from facekd.errors import UsageError
-from facekd.verification import PairList, open_protocol
-from facekd.verification.two_sided import Kept
+from facekd.verification.asymmetric_pairs import Kept
+from facekd.verification.protocols import PairList, open_protocol
 
 PEOPLE, PHOTOS = [f"P{number:02d}" for number in range(24)], 4
 GONE = ["P03", "P10", "P21"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.verification import list_names, metrics, open_protocol, protocol_names, protocols
+from facekd.verification import metrics, protocols
+from facekd.verification.protocols import list_names, open_protocol, protocol_names
 
 VIEW2 = """2\t2
 Ann\t1\t2

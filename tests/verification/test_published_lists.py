@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.verification import list_names, metrics, open_protocol
+from facekd.reporting import figure, table_notes
+from facekd.verification import metrics
+from facekd.verification.protocols import list_names, open_protocol
 
 
 def _write(path: Path, text: str) -> Path:
@@ -205,8 +207,8 @@ def test_every_pair_of_people_is_counted(tmp_path: Path) -> None:
     assert first.interval.low < first.tar < first.interval.high
     # 4,800 comparisons show 1e-2 and nothing below
     assert [point.tar is None for point in result.points] == [False, True, True, True]
-    assert sum("insufficient" in line for line in result.notes()) == 3
-    assert len(result.figure().axes[0].lines) == 1
+    assert sum("insufficient" in line for line in table_notes(result)) == 3
+    assert len(figure(result).axes[0].lines) == 1
 
 
 def test_folders_that_are_no_people(tmp_path: Path) -> None:

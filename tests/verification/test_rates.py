@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facekd.verification import costs, metrics
-from facekd.verification.influences import PairSums, d_prime_influence
-from facekd.verification.intervals import identity_weights, multiple_of
-from facekd.verification.rates import WholeStatistics, pair_rates, pair_statistics
+from facekd.verification.bootstrap import identity_weights, multiple_of
+from facekd.verification.influence_functions import PairSums, d_prime_influence
+from facekd.verification.pair_rates import WholeStatistics, pair_rates, pair_statistics
 
 FMRS = [0.01, 0.3, 0.7, 1.0]
 SCORE = st.integers(-3, 4).map(lambda n: n / 4)

@@ -7,11 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekd.verification import PairResult, ScoreResult, costs, metrics
-from facekd.verification.groups import group_rates
-from facekd.verification.identification import IdentificationResult, open_point, rank_points, search
-from facekd.verification.pages.page import Cell
-from facekd.verification.pages.report import (
+from facekd.reporting import table_rows
+from facekd.reporting.evaluation_sections import (
     groups_section,
     hardest_sections,
     headlines,
@@ -19,10 +16,16 @@ from facekd.verification.pages.report import (
     pictures_section,
     reading_section,
 )
-from facekd.verification.people import judge_people
-from facekd.verification.pictures.hardest import HardPair, ShownPair
-from facekd.verification.protocols.pairlist import Pair, pair_list
-from facekd.verification.scores import judge_scores
+from facekd.reporting.page import Cell
+from facekd.verification import costs, metrics
+from facekd.verification.groups import group_rates
+from facekd.verification.identification import open_point, rank_points, search
+from facekd.verification.known_people import judge_people
+from facekd.verification.protocols._pair_list import Pair, pair_list
+from facekd.verification.results import PairResult, ScoreResult
+from facekd.verification.results.hardest import HardPair, ShownPair
+from facekd.verification.results.identification import IdentificationResult
+from facekd.verification.score_lists import judge_scores
 
 FACE = np.zeros((4, 4, 3), np.uint8)
 
@@ -191,7 +194,7 @@ def test_intervals_and_failures_on_the_page() -> None:
     assert cells["FAR, FRR at FMR 0.01"] == Cell(f"1, {100 * frr:.2f}")
     assert table.rows[-1][0] == "photos without embedding"
     assert "FAR, FRR" in [row[0] for row in reading_section({"m": result}).tables[0].rows]
-    shown = [title for title, _ in result.rows()]
+    shown = [title for title, _ in table_rows(result)]
     assert "FAR, FRR at FMR 0.01" in shown
     assert not any("DCF" in title or "partial" in title or "d'" in title for title in shown)
 

@@ -9,7 +9,9 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.verification.scores import judge_scores, read_scores, write_scores
+from facekd.reporting import figure, table_rows
+from facekd.verification.score_files import read_scores, write_scores
+from facekd.verification.score_lists import judge_scores
 
 
 def _scores(count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
@@ -36,8 +38,8 @@ def test_against_scikit_learn() -> None:
     assert told["comparisons"]["failed_mated"] == (mated & ~done).sum()
     assert told["failures_to_acquire"] is None
     assert "too narrow" in told["caveats"][0]
-    assert dict(result.rows())["comparisons without score"] == f"{(~done).sum()} of 40,000"
-    assert len(result.figure().axes[0].lines) == 1
+    assert dict(table_rows(result))["comparisons without score"] == f"{(~done).sum()} of 40,000"
+    assert len(figure(result).axes[0].lines) == 1
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:

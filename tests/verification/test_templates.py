@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from facekd.errors import Unreadable, UsageError
-from facekd.verification import AllPairsResult, ScoreResult, metrics, open_protocol
+from facekd.reporting import table_notes
+from facekd.verification import metrics
+from facekd.verification.protocols import open_protocol
 from facekd.verification.protocols.templates import averaged
+from facekd.verification.results import AllPairsResult, ScoreResult
 
 HEAD = "template,person,photo,media\n"
 
@@ -64,7 +67,7 @@ def test_all_templates_with_all(tmp_path: Path) -> None:
     assert result.points[0].tar == pytest.approx(
         metrics.tar_at_fmr(scores[above & same], scores[above & ~same], 1e-2)
     )
-    assert "120 templates of 60 persons" in result.notes()[0]
+    assert "120 templates of 60 persons" in table_notes(result)[0]
 
 
 def test_listed_pairs_of_templates(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from facekd.errors import Misfit
-from facekd.verification import all_pairs, open_protocol
-from facekd.verification.against import against
+from facekd.verification import all_pairs
+from facekd.verification.asymmetric_pairs import Kept, judge_two_sided
+from facekd.verification.bootstrap import difference_bootstrap
 from facekd.verification.differences import tar_difference
-from facekd.verification.intervals import difference_bootstrap
-from facekd.verification.protocols import PairList
-from facekd.verification.two_sided import Kept, judge_two_sided
+from facekd.verification.probe_scores import against
+from facekd.verification.protocols import PairList, open_protocol
 
 PEOPLE, EACH, DIM = 40, 4, 8
 

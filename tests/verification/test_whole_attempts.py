@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from facekd.verification.enrolled import judge_gallery
+from facekd.reporting import table, table_rows
+from facekd.reporting.tables import results_table
+from facekd.verification.gallery_rates import judge_gallery
 from facekd.verification.intervals import Interval
-from facekd.verification.operating import Lost, OperatingPoint, whole_attempts
-from facekd.verification.people import judge_people
-from facekd.verification.protocols.pairlist import Pair, pair_list
-from facekd.verification.scores import judge_scores
-from facekd.verification.tables import results_table
+from facekd.verification.known_people import judge_people
+from facekd.verification.operating_points import Lost, OperatingPoint, whole_attempts
+from facekd.verification.protocols._pair_list import Pair, pair_list
+from facekd.verification.score_lists import judge_scores
 
 PEOPLE, EACH, DIM = 52, 5, 16
 
@@ -66,14 +67,14 @@ def test_people(embedded: tuple) -> None:
     result = judge_people("people", "x", rows, people, len(rows), ["a"] * 7)
     told = json.loads(json.dumps(result.to_dict()))
     assert _counted(told, *_all_pairs(rows, people)) == 2
-    titles = dict(result.rows())
+    titles = dict(table_rows(result))
     found, _ = told["whole_attempts"]
     cell = f"{100 * found['far']:.3g}, {100 * found['frr']:.2f}"
     assert titles["FAR, FRR at FMR 0.01, all pairs"] == cell
     there = ~np.isnan(rows).any(axis=1)
     whole = judge_people("people", "x", rows[there], list(np.array(people)[there]), int(there.sum()), ())
     assert [point.fmr for point in whole.points if point.tar is not None] == [1e-2, 1e-3]
-    assert not any(title.startswith("FAR") for title, _ in whole.rows())
+    assert not any(title.startswith("FAR") for title, _ in table_rows(whole))
     # beside a model that lost nothing
     file = io.StringIO()
     Console(file=file, width=120).print(results_table({"whole": whole, "some": result}))
@@ -104,7 +105,7 @@ def test_listed_pairs_and_all_pairs_of_their_photos(embedded: tuple) -> None:
     )
     assert _counted(told, scores, np.array([pair.mated for pair in pairs])) == 1
     assert _counted(told["all_pairs"], *_all_pairs(rows, people)) == 1
-    titles = [title for title, _ in result.rows() if title.startswith("FAR")]
+    titles = [title for title, _ in table_rows(result) if title.startswith("FAR")]
     assert titles == ["FAR, FRR at FMR 0.01, listed pairs", "FAR, FRR at FMR 0.001, all pairs"]
     for name in ("auc", "eer", "partial_auc", "min_dcf", "d_prime"):
         assert told[name]["interval"]["low"] < told[name]["value"] < told[name]["interval"]["high"]
@@ -128,7 +129,7 @@ def test_enrolled_people(embedded: tuple) -> None:
     assert told["comparisons"]["failed_mated"] == (lost & mated).sum() == 6
     assert told["comparisons"]["failed_non_mated"] == (lost & ~mated).sum()
     file = io.StringIO()
-    Console(file=file, width=120).print(result)
+    Console(file=file, width=120).print(table(result))
     assert "FAR, FRR at FMR 0.01" in file.getvalue()
 
 

@@ -18,11 +18,12 @@ from facekd.card.contract import Calibration, Card, Counts, IsotonicCurve, Logis
 from facekd.card.onnx_file import card_of, load_onnx, read_card
 from facekd.card.onnx_file import write_card as write_into
 from facekd.errors import InputOutput, Misfit, UsageError
+from facekd.reporting import lines
 from facekd.runtime import load_embedder
 from facekd.verification import fit_map, metrics
 from facekd.workflows import calibrate as workflow
-from facekd.workflows.calibrate import calibrate, find_people, trained_on
-from facekd.workflows.limits import find_limits
+from facekd.workflows.calibrate import calibrate_model, find_people, trained_on
+from facekd.workflows.photo_limits import find_limits
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ class TestPeople:
 class TestCalibrate:
     def test_the_card_holds_what_a_count_of_all_pairs_gives(self, crops: Path, model: Path) -> None:
         before, bytes_before = read_card(model)[0], network(model)
-        found = calibrate(model, crops, [1e-2, 1e-3], detector=None)
+        found = calibrate_model(model, crops, [1e-2, 1e-3], detector=None)
         card, there = read_card(model)
         assert there
         assert card == found.card
@@ -134,7 +135,7 @@ class TestCalibrate:
         assert (card.score_map.cllr, card.score_map.min_cllr) == (fitted.cllr, fitted.min_cllr)
 
     def test_the_card_says_what_it_was_measured_on(self, crops: Path, model: Path) -> None:
-        card = calibrate(model, crops, [1e-2], detector=None).card
+        card = calibrate_model(model, crops, [1e-2], detector=None).card
         for part in (*card.calibration, card.score_map, card.photo_limits):
             assert part.data == "staff"
             assert (part.sample.people, part.sample.photos) == (24, 96)
@@ -144,13 +145,13 @@ class TestCalibrate:
             assert len(part.date) == len("2025-01-01")
 
     def test_a_rate_that_is_too_low_is_refused_by_name(self, crops: Path, model: Path) -> None:
-        found = calibrate(model, crops, [1e-3, 1e-2, 1e-3], detector=None)
+        found = calibrate_model(model, crops, [1e-3, 1e-2, 1e-3], detector=None)
         assert [entry.fmr for entry in found.card.calibration] == [1e-2]
         (refused,) = found.refused
         assert refused.fmr == 1e-3
         assert "FMR 0.001: insufficient data, 4.42 false matches expected" in refused.cause
         assert "30,000" in refused.fix
-        assert any(refused.cause in line for line in found.lines())
+        assert any(refused.cause in line for line in lines(found))
 
     def test_nothing_is_written_where_all_rates_are_refused(
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
@@ -158,26 +159,29 @@ class TestCalibrate:
         before = model.read_bytes()
         monkeypatch.setattr(workflow, "acquire", lambda *_: pytest.fail("embedded for nothing"))
         with pytest.raises(UsageError, match="insufficient data"):
-            calibrate(model, crops, [1e-3, 1e-4], detector=None)
+            calibrate_model(model, crops, [1e-3, 1e-4], detector=None)
         assert model.read_bytes() == before
 
     def test_photos_that_fail_are_counted_and_named(self, crops: Path, model: Path, tmp_path: Path) -> None:
         copy = shutil.copytree(crops, tmp_path / "staff")
         (copy / "P00" / "torn.png").write_bytes((copy / "P00" / "1.png").read_bytes()[:200])
-        found = calibrate(model, copy, [1e-2], detector=None)
+        found = calibrate_model(model, copy, [1e-2], detector=None)
         assert found.failures == (("P00/torn.png", "unreadable"),)
         (entry,) = found.card.calibration
         assert entry.counts.failures_to_acquire == 1
         assert entry.sample.photos == 97
-        assert entry.threshold == calibrate(model, crops, [1e-2], detector=None).card.calibration[0].threshold
-        assert "1 failures to acquire (1 unreadable)" in next(found.lines())
+        assert (
+            entry.threshold
+            == calibrate_model(model, crops, [1e-2], detector=None).card.calibration[0].threshold
+        )
+        assert "1 failures to acquire (1 unreadable)" in next(lines(found))
 
     def test_few_people_get_thresholds_and_no_map(self, model: Path, tmp_path: Path) -> None:
-        found = calibrate(model, write_people(tmp_path / "three", 3, 40), [1e-2], detector=None)
+        found = calibrate_model(model, write_people(tmp_path / "three", 3, 40), [1e-2], detector=None)
         assert found.card.calibration
         assert found.card.score_map is None
         assert "only 3 of the people" in found.no_map
-        assert list(found.lines())[-2] == f"no score map: {found.no_map}"
+        assert list(lines(found))[-2] == f"no score map: {found.no_map}"
 
     def test_the_earlier_calibration_is_replaced_and_told(self, crops: Path, tmp_path: Path) -> None:
         counts = Counts(mated=10, non_mated=10**6, false_matches=100, false_non_matches=1)
@@ -186,7 +190,7 @@ class TestCalibrate:
             detector="mtcnn", aligner="a-1",
         )  # fmt: skip
         model = write_tiny_model(tmp_path / "tiny.onnx", calibration=(old,))
-        found = calibrate(model, crops, [1e-2], detector=None)
+        found = calibrate_model(model, crops, [1e-2], detector=None)
         assert found.replaced == (old,)
         assert [entry.fmr for entry in read_card(model)[0].calibration] == [1e-2]
 
@@ -195,7 +199,7 @@ class TestCalibrate:
         del bare.metadata_props[:]
         onnx.save(bare, str(model))
         assumed, _ = read_card(model)
-        found = calibrate(model, crops, [1e-2], detector=None)
+        found = calibrate_model(model, crops, [1e-2], detector=None)
         assert "had no card" in found.notes[0]
         card, there = read_card(model)
         assert there
@@ -212,21 +216,21 @@ class TestCalibrate:
 
         monkeypatch.setattr(workflow, "fit_map", fit_and_change)
         with pytest.raises(Misfit, match="was changed while"):
-            calibrate(model, crops, [1e-2], detector=None)
+            calibrate_model(model, crops, [1e-2], detector=None)
         assert read_card(model)[0].calibration == ()
 
     @pytest.mark.parametrize("fmrs", [[], [0.0], [0.02], [float("nan")], [1e-3, -1.0]])
     def test_rates_that_are_none(self, crops: Path, model: Path, fmrs: list[float]) -> None:
         with pytest.raises(UsageError, match=r"at most 0\.01"):
-            calibrate(model, crops, fmrs, detector=None)
+            calibrate_model(model, crops, fmrs, detector=None)
 
     def test_an_ensemble_has_no_card_to_write(self, crops: Path, tmp_path: Path, model: Path) -> None:
         (tmp_path / "both.toml").write_text('models = ["tiny.onnx"]')
         with pytest.raises(UsageError, match="an ensemble has no card"):
-            calibrate(tmp_path / "both.toml", crops, [1e-2], detector=None)
+            calibrate_model(tmp_path / "both.toml", crops, [1e-2], detector=None)
 
     def test_an_ensemble_has_not_its_members_map(self, crops: Path, tmp_path: Path, model: Path) -> None:
-        calibrate(model, crops, [1e-2], detector=None)
+        calibrate_model(model, crops, [1e-2], detector=None)
         (tmp_path / "both.toml").write_text('models = ["tiny.onnx"]')
         card = load_embedder(tmp_path / "both.toml").card
         assert (card.calibration, card.score_map, card.photo_limits) == ((), None, None)
@@ -236,7 +240,7 @@ class TestCalibrate:
     ) -> None:
         monkeypatch.setattr(workflow.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(UsageError, match="scikit-learn"):
-            calibrate(model, crops, [1e-2], detector=None)
+            calibrate_model(model, crops, [1e-2], detector=None)
 
 
 class TestLimits:
@@ -244,8 +248,8 @@ class TestLimits:
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # the tiny model shrugs off what makes a crop worse: here any stranger is one too many
-        monkeypatch.setattr("facekd.workflows.limits.MOST_FALSE", 0)
-        found = calibrate(model, crops, [1e-2], detector=None)
+        monkeypatch.setattr("facekd.workflows.photo_limits.MOST_FALSE", 0)
+        found = calibrate_model(model, crops, [1e-2], detector=None)
         files = sorted(crops.rglob("*.png"))
         pixels = [np.ascontiguousarray(cv2.imread(str(file))[..., ::-1]) for file in files]
         expected = find_limits(
@@ -263,19 +267,19 @@ class TestLimits:
     def test_photos_that_fail_are_not_tried(
         self, crops: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("facekd.workflows.limits.MOST_FALSE", 0)
+        monkeypatch.setattr("facekd.workflows.photo_limits.MOST_FALSE", 0)
         copy = shutil.copytree(crops, tmp_path / "staff")
         (copy / "P00" / "torn.png").write_bytes((copy / "P00" / "1.png").read_bytes()[:200])
-        torn = calibrate(model, copy, [1e-2], detector=None).card.photo_limits
-        assert torn.limits == calibrate(model, crops, [1e-2], detector=None).card.photo_limits.limits
+        torn = calibrate_model(model, copy, [1e-2], detector=None).card.photo_limits
+        assert torn.limits == calibrate_model(model, crops, [1e-2], detector=None).card.photo_limits.limits
 
     def test_why_there_are_none_is_told(
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(workflow, "find_limits", lambda *_: "the reason")
-        found = calibrate(model, crops, [1e-2], detector=None)
+        found = calibrate_model(model, crops, [1e-2], detector=None)
         assert found.card.photo_limits is None
-        assert list(found.lines())[-1] == "no photo limits: the reason"
+        assert list(lines(found))[-1] == "no photo limits: the reason"
 
 
 class TestTrainedOn:
@@ -296,7 +300,7 @@ class TestTrainedOn:
 
     def test_it_is_said(self, crops: Path, model: Path) -> None:
         write_into(load_onnx(model), of(read_card(model)[0], "staff"), model)
-        (note,) = calibrate(model, crops, [1e-2], detector=None).notes
+        (note,) = calibrate_model(model, crops, [1e-2], detector=None).notes
         assert "was trained on 'staff'" in note
 
 

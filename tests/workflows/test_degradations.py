@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import correlate1d
 
 from facekd.card.contract import ARCFACE_TEMPLATE
-from facekd.workflows.degradations import (
+from facekd.preprocess.degradations import (
     CLEAN,
     DEGRADATIONS,
     blurred,

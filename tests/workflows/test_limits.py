@@ -10,8 +10,8 @@ import pytest
 
 from facekd.card.contract import BoxCrop, Calibration, Counts, LandmarkCrop
 from facekd.preprocess import FAULTS
-from facekd.preprocess.quality import light, noise, sharpness
-from facekd.workflows.limits import TRIED, find_limits, sampled
+from facekd.preprocess.face_quality import light, noise, sharpness
+from facekd.workflows.photo_limits import TRIED, find_limits, sampled
 
 PEOPLE, PHOTOS = 24, 4
 

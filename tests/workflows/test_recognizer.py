@@ -9,9 +9,9 @@ from facekd.card.contract import ARCFACE_TEMPLATE, Calibration, Counts
 from facekd.card.onnx_file import read_card
 from facekd.errors import InputOutput, NoFace, SeveralFaces, Unreadable, UsageError
 from facekd.preprocess import ALIGNER, Face
-from facekd.runtime import load_embedder
+from facekd.runtime import fuse, load_embedder
 from facekd.workflows.recognizer import Recognizer
-from facekd.workflows.verify import choose_threshold, cosine, doubts, fuse
+from facekd.workflows.verify import choose_threshold, cosine, doubts
 
 
 @pytest.fixture(scope="module")

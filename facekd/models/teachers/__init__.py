@@ -1,6 +1,5 @@
 """Teachers: frozen networks that label views, all behind `facekd.models.Teacher`."""
 
-from facekd.models.teachers.load import EXPORTED, KNOWN_TEACHERS, load_teacher, named_file
-from facekd.models.teachers.several import SeveralTeachers
+import lazy_loader
 
-__all__ = ["EXPORTED", "KNOWN_TEACHERS", "SeveralTeachers", "load_teacher", "named_file"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

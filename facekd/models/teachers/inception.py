@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from facekd.card.contract import BoxCrop, Card, EmbeddingSpec, InputSpec
+from facekd.card import BoxCrop, Card, EmbeddingSpec, InputSpec
 from facekd.errors import InputOutput, UsageError
-from facekd.models.base import FaceNet
-from facekd.models.saved import fill, pinned, read_weights
-from facekd.models.torchvision_ops import ensure_torchvision_ops
+from facekd.models._base import FaceNet
+from facekd.models._saved import fill, pinned, read_weights
+from facekd.models._torchvision_ops import ensure_torchvision_ops
 
 PUBLISHED = ("vggface2", "casia-webface")
 #: the margin that the network's author evaluates it with

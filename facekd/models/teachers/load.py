@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from facekd.card.contract import Card
+from facekd.card import Card
 from facekd.errors import InputOutput, UsageError
-from facekd.models.base import FaceNet, Teacher, torch_device
+from facekd.models._base import FaceNet, Teacher, torch_device
 
 KNOWN_TEACHERS = (
     "A teacher is an .onnx file, a .toml file that lists several, a run folder or checkpoint, "
@@ -67,7 +67,7 @@ def load_network(spec: Spec) -> tuple[FaceNet, Card]:
         return inception_network(rest)
     path = Path(spec)
     if path.is_dir() or path.suffix == ".safetensors":
-        from facekd.models.saved import read_saved
+        from facekd.models._saved import read_saved
 
         return read_saved(path)
     if not path.exists():

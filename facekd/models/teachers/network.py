@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from facekd.card.contract import Card, CropSpec
-from facekd.models.base import FaceNet, Outputs, Targets, to_planes, torch_device
+from facekd.card import Card, CropSpec
+from facekd.models._base import FaceNet, Outputs, Targets, to_planes, torch_device
 from facekd.models.teachers.views import as_crops, check_teachable
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from facekd.card.contract import CropSpec
-from facekd.models.base import Targets
+from facekd.card import CropSpec
+from facekd.models._base import Targets
 from facekd.models.teachers.views import as_crops, check_teachable
 from facekd.runtime import load_embedder
 

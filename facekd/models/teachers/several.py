@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facekd.card.contract import canonical_json
-from facekd.models.base import Targets, Teacher
+from facekd.card import canonical_json
+from facekd.models._base import Targets, Teacher
 
 
 class SeveralTeachers:

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop
 from facekd.errors import UsageError
-from facekd.models.base import FaceNet, Outputs
-from facekd.models.saved import fill, pinned, read_weights
-from facekd.models.torchvision_ops import ensure_torchvision_ops
+from facekd.models._base import FaceNet, Outputs
+from facekd.models._saved import fill, pinned, read_weights
+from facekd.models._torchvision_ops import ensure_torchvision_ops
 
 
 class TimmNet(FaceNet):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card.contract import CropSpec, LandmarkCrop
+from facekd.card import CropSpec, LandmarkCrop
 from facekd.errors import Misfit
 
 VIEWS = LandmarkCrop()
@@ -29,6 +29,6 @@ def as_crops(views: NDArray[np.uint8], crop: CropSpec) -> NDArray[np.uint8]:
         )
     if crop == VIEWS:
         return views
-    from facekd.preprocess import recrop
+    from facekd.geometry import recrop
 
     return recrop(views, VIEWS, crop)

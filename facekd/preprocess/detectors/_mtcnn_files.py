@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card.contract import canonical_json
+from facekd.card import canonical_json
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.files import write_atomically
 from facekd.preprocess.detectors._torch_file import read_state_dict

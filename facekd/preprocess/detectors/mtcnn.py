@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.geometry.pixels import Pixels
-from facekd.preprocess.detectors import register
+from facekd.geometry import Pixels
+from facekd.preprocess.detectors._making import register
 from facekd.preprocess.detectors._overlap import suppress
 from facekd.preprocess.types import Detector, Face
 
@@ -37,7 +37,7 @@ Ints = NDArray[np.intp]
 def mtcnn(folder: Path | None, device: str, threads: int | None) -> Detector:
     """``folder`` holds converted files; by default those in the user's cache are taken."""
     from facekd.preprocess.detectors._mtcnn_files import NETWORKS, mtcnn_networks, read_networks
-    from facekd.runtime.session import open_session
+    from facekd.runtime import open_session
 
     networks = mtcnn_networks() if folder is None else read_networks(folder)
     return Mtcnn(*(open_session(networks[name], device, threads) for name in NETWORKS))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import Unreadable
-from facekd.geometry.pixels import Pixels
-from facekd.preprocess.detectors import needs_file, register
+from facekd.geometry import Pixels
+from facekd.preprocess.detectors._making import needs_file, register
 from facekd.preprocess.detectors._overlap import suppress
 from facekd.preprocess.types import Detector, Face
 
@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 
 @register("scrfd")
 def scrfd(file: Path | None, device: str, threads: int | None) -> Detector:
-    from facekd.runtime.session import open_session
+    from facekd.runtime import open_session
 
     file = needs_file(file, "scrfd")
     return Scrfd(file.stem, open_session(file, device, threads))

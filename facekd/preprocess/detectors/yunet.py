@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facekd.errors import DeviceError, InputOutput, Unreadable
-from facekd.geometry.pixels import Pixels
-from facekd.preprocess.detectors import needs_file, register
+from facekd.geometry import Pixels
+from facekd.preprocess.detectors._making import needs_file, register
 from facekd.preprocess.types import Detector, Face
 
 if TYPE_CHECKING:

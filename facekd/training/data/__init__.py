@@ -1,8 +1,5 @@
 """Training data: crops of one or more folders and packs, read in place."""
 
-from facekd.training.data.crops import CropSet, open_crops
-from facekd.training.data.kept import keep_views, kept_views
-from facekd.training.data.rows import ViewRows
-from facekd.training.data.views import Batch, View, ViewLoader
+import lazy_loader
 
-__all__ = ["Batch", "CropSet", "View", "ViewLoader", "ViewRows", "keep_views", "kept_views", "open_crops"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

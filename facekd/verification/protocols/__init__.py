@@ -6,14 +6,6 @@ A protocol is a file of this folder whose function reads a list and registers it
     def read(path: Path) -> Protocol: ...
 """
 
-from facekd.verification.protocols.base import (
-    Embed,
-    Protocol,
-    list_names,
-    open_protocol,
-    protocol_names,
-    register,
-)
-from facekd.verification.protocols.pairlist import PairList
+import lazy_loader
 
-__all__ = ["Embed", "PairList", "Protocol", "list_names", "open_protocol", "protocol_names", "register"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

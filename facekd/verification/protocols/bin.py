@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from facekd.errors import Unreadable
-from facekd.preprocess.sources.bin_packs import image_name, read_bin
-from facekd.verification.protocols.base import register
-from facekd.verification.protocols.pairlist import Pair, PairList, pair_list
+from facekd.preprocess import image_name, read_bin
+from facekd.verification.protocols._base import register
+from facekd.verification.protocols._pair_list import Pair, PairList, pair_list
 
 _FOLDS = 10
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from facekd.errors import Unreadable
-from facekd.verification.protocols.base import register
-from facekd.verification.protocols.pairlist import Pair, PairList, pair_list, read_text
+from facekd.verification.protocols._base import register
+from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, read_text
 
 
 @register("calfw", lists=("pairs_CALFW.txt",))

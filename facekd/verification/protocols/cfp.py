@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from facekd.errors import InputOutput, Unreadable
-from facekd.verification.protocols.base import register
-from facekd.verification.protocols.pairlist import Pair, PairList, pair_list, read_text
+from facekd.verification.protocols._base import register
+from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, read_text
 
 _FRONTAL, _PROFILE = "Pair_list_F.txt", "Pair_list_P.txt"
 #: the list that is looked for; the folder around it is what is read

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import Unreadable
-from facekd.preprocess.sources.opening import open_source
-from facekd.runtime.fusion import fuse
-from facekd.verification.identification import FPIRS, IdentificationResult, open_point, rank_points, search
-from facekd.verification.left_out import nobody_known
-from facekd.verification.protocols.base import Embed, checked_embeddings, register, without_embedding
+from facekd.preprocess import open_source
+from facekd.runtime import fuse
+from facekd.verification.exclusion import nobody_known
+from facekd.verification.identification import FPIRS, open_point, rank_points, search
+from facekd.verification.protocols._base import Embed, checked_embeddings, register, without_embedding
+from facekd.verification.results import IdentificationResult
 
 _FORM = "The folder holds gallery/PERSON/..., probe/PERSON/... and, for the open set, unknown/PERSON/..."
 

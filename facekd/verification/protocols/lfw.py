@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facekd.errors import Unreadable
-from facekd.verification.protocols.base import register
-from facekd.verification.protocols.pairlist import Pair, PairList, pair_list, read_text
+from facekd.verification.protocols._base import register
+from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, read_text
 
 
 @register("lfw", lists=("pairs.txt", "lfw_pairs.txt"))

@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 
 from facekd.errors import Unreadable
-from facekd.verification.protocols.base import register
-from facekd.verification.protocols.pairlist import Pair, PairList, pair_list, read_text
+from facekd.verification.protocols._base import register
+from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, read_text
 
 _LABELS = {"1": True, "true": True, "0": False, "false": False}
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facekd.errors import Unreadable, UsageError
-from facekd.preprocess.identities import identity_of
-from facekd.preprocess.sources.opening import open_source
-from facekd.verification.left_out import LeftOut, count_all_pairs, find_people
-from facekd.verification.people import AllPairsResult, judge_people
-from facekd.verification.protocols.base import Embed, checked_embeddings, register, without_embedding
+from facekd.preprocess import identity_of, open_source
+from facekd.verification.exclusion import LeftOut, count_all_pairs, find_people
+from facekd.verification.known_people import judge_people
+from facekd.verification.protocols._base import Embed, checked_embeddings, register, without_embedding
+from facekd.verification.results import AllPairsResult
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import Unreadable
-from facekd.verification.left_out import nobody_known
-from facekd.verification.people import AllPairsResult, judge_people
-from facekd.verification.protocols.base import Embed, checked_embeddings, register, without_embedding
-from facekd.verification.protocols.pairlist import read_text
-from facekd.verification.result import cosines
-from facekd.verification.scores import ScoreResult, judge_scores
+from facekd.verification.exclusion import nobody_known
+from facekd.verification.known_people import judge_people
+from facekd.verification.listed_pairs import cosines
+from facekd.verification.protocols._base import Embed, checked_embeddings, register, without_embedding
+from facekd.verification.protocols._pair_list import read_text
+from facekd.verification.results import AllPairsResult, ScoreResult
+from facekd.verification.score_lists import judge_scores
 
 Rows = NDArray[np.float32]
 

@@ -1,0 +1,62 @@
+"""What each model needs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facekd.errors import InputOutput
+
+_PROBE_TIMEOUT = 300
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """``peak_bytes`` is what a process that has ONNX Runtime loaded grows by, at most, until the
+    first embedding is out; ``load_seconds`` is how long that takes. Medians of fresh processes."""
+
+    peak_bytes: int
+    load_seconds: float
+
+
+def footprints(
+    models: Mapping[str, Sequence[tuple[Path, int]]], device: str = "cpu", processes: int = 3
+) -> dict[str, Footprint]:
+    """Memory and loading time of each model, given as the ONNX files behind it with their input
+    sizes in pixels, each measured in ``processes`` fresh processes in turn, on one thread."""
+    found: dict[str, list[Footprint]] = {name: [] for name in models}
+    for _ in range(processes):
+        for name, files in models.items():
+            found[name].append(_probe(files, device))
+    return {
+        name: Footprint(
+            peak_bytes=int(np.median([f.peak_bytes for f in several])),
+            load_seconds=float(np.median([f.load_seconds for f in several])),
+        )
+        for name, several in found.items()
+    }
+
+
+def _probe(files: Sequence[tuple[Path, int]], device: str) -> Footprint:
+    # -P: a folder named numpy where the user stands must not be imported
+    call = [sys.executable, "-P", "-m", "facekd.benchmark.memory_probe", device]
+    request = json.dumps([(os.fspath(file), size) for file, size in files])
+    try:
+        done = subprocess.run(
+            call, input=request, capture_output=True, text=True, timeout=_PROBE_TIMEOUT, check=True
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputOutput(
+            f"the model did not load within {_PROBE_TIMEOUT} s in a process of its own"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
+        raise InputOutput(f"the process that measures memory failed: {last}") from error
+    return Footprint(**json.loads(done.stdout))

@@ -1,0 +1,5 @@
+"""Distillation: recipes, losses, the teacher's targets, and the run that joins them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,14 @@
+from .recipe import Recipe as Recipe
+from .recipe_files import missing_files as missing_files
+from .recipe_files import require_files as require_files
+from .recipe_reading import check_recipe as check_recipe
+from .recipe_reading import read_recipe as read_recipe
+from .run import SILENT as SILENT
+from .run import Outcome as Outcome
+from .run import Report as Report
+from .run import heldout_crops as heldout_crops
+from .run import run_recipe as run_recipe
+from .run import training_crops as training_crops
+from .task import DistillTask as DistillTask
+from .teacher_targets import Asking as Asking
+from .teacher_targets import crop_targets as crop_targets

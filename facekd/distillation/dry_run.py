@@ -1,0 +1,128 @@
+"""A recipe's networks and losses, built once on next to nothing, before anything is loaded.
+
+So the function that takes a setting stays the one place that says which values it takes: a network
+is shown one black crop, a loss is built on four thousand classes of eight dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from facekd.distillation.losses import Classes, Maps, Setting, loss_class
+from facekd.errors import FacekdError
+from facekd.models import Rehearsed, check_model, rehearse_model
+from facekd.models.teachers import EXPORTED
+
+_DIM, _CLASSES = 8, 4096
+_SHAPE = (_DIM, 7, 7)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks that losses are rehearsed on: the student, and the teacher that learns along (`None`
+    where there is none, or it cannot be built), the models that teach, and whether the student is
+    ``started`` from another network's weights."""
+
+    student: Rehearsed | None
+    peer: Rehearsed | None
+    models: Sequence[str]
+    started: bool
+
+    def for_loss(self, settings: Mapping[str, Any], teacher: int | None) -> Setting:
+        """The setting of a loss with ``settings`` that listens to one ``teacher`` (from 1) or to all."""
+        network = self.student.network if self.student else nn.Linear(_DIM, _DIM)
+        weights = {name: p.detach() for name, p in network.named_parameters()} if self.started else {}
+        return replace(
+            _setting(),
+            student_maps=self.student.maps if self.student else _made_up(settings.get("student")),
+            teacher_maps=self._teacher_maps(settings.get("teacher"), teacher),
+            network=network,
+            started=weights,
+            classifier=None if self._exported(teacher) else lambda: torch.ones(_CLASSES, _DIM),
+        )
+
+    def _teacher_maps(self, named: Any, teacher: int | None) -> Maps:
+        if self.peer:
+            return self.peer.maps
+        # those of another are known when it is loaded
+        return {} if self._exported(teacher) else _made_up(named)
+
+    def _exported(self, teacher: int | None) -> bool:
+        """Whether all that is heard comes from files that give embeddings and nothing else."""
+        heard = self.models if teacher is None else self.models[teacher - 1 : teacher]
+        return bool(heard) and all(Path(spec).suffix in EXPORTED for spec in heard)
+
+
+def rehearse_network(
+    whose: str, name: str, settings: Mapping[str, Any]
+) -> tuple[Rehearsed | None, list[str]]:
+    """The network ``name``, or what is wrong with it."""
+    try:
+        faults = check_model(name, settings)
+        found = None if faults else rehearse_model(name, settings)
+    except FacekdError as error:
+        return None, [f"{whose}: {_one_line(error)}"]
+    return found, [f"{whose}: {fault}" for fault in faults]
+
+
+def rehearse_loss(name: str, settings: Mapping[str, Any], setting: Setting) -> list[str]:
+    """All that the loss ``name`` says against ``settings``, whose names and types are right.
+
+    It says one thing at a time: the setting that it was about is left out, and it is built again.
+    """
+    faults: list[str] = []
+    fault = _refusal(name, settings, setting)
+    while fault:
+        without = {key: {k: v for k, v in settings.items() if k != key} for key in settings}
+        after = {key: _refusal(name, rest, setting) for key, rest in without.items()}
+        about = [key for key in settings if after[key] != fault]
+        about.sort(key=lambda key: (settings[key] != "auto", after[key] is not None))
+        if about and settings[about[0]] == "auto":
+            break  # what is found from data may well be found from the run's own
+        faults.append(fault)
+        if not about:
+            break
+        fault, settings = after[about[0]], without[about[0]]
+    return faults
+
+
+def learners_setting() -> Setting:
+    """The setting of a loss that a teacher learns by while it teaches."""
+    return _setting()
+
+
+def _refusal(name: str, settings: Mapping[str, Any], setting: Setting) -> str | None:
+    """Why the loss cannot be built so."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            loss_class(name)(setting, **settings)
+    except FacekdError as error:
+        return _one_line(error)
+    return None
+
+
+def _setting() -> Setting:
+    """Equal sizes, and a teacher that is sure of the crops of the first classes: between 0.01 and 1000
+    there is a temperature for nearly every mean probability and entropy."""
+    labels = torch.arange(4)
+    sample = torch.eye(_DIM)[labels]
+    sums = torch.zeros(_CLASSES, _DIM)
+    sums[labels] = 3 * sample
+    of_label = torch.cat([torch.arange(_CLASSES), torch.tensor([-1])])
+    classes = Classes(of_label, sums, torch.full((_CLASSES,), 3))
+    return Setting(_DIM, _DIM, classes, sample, sample_labels=labels)
+
+
+def _made_up(named: Any) -> Maps:
+    """Maps of a network that is not known, one of them of the name that is asked for."""
+    return {name: _SHAPE for name in ("stage1", named) if isinstance(name, str)}
+
+
+def _one_line(error: FacekdError) -> str:
+    return str(error).replace("\n", ". ")

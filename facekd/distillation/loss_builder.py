@@ -1,0 +1,122 @@
+"""From the losses that a recipe names to losses that work: each is told what it may know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facekd.distillation.losses import Maps, Setting, loss_class
+from facekd.distillation.recipe import LossTable, Recipe
+from facekd.distillation.task import Member, Part
+from facekd.distillation.teacher_classifier import classifier_of
+from facekd.distillation.teacher_targets import Sight
+from facekd.errors import UsageError
+from facekd.models import FaceNet, Teacher, build_model
+
+
+def learning_teacher(recipe: Recipe) -> FaceNet | None:
+    """The teacher that learns along, if there is one."""
+    if recipe.teacher is None or recipe.teacher.network is None:
+        return None
+    return build_model(recipe.teacher.network, **recipe.teacher.settings)
+
+
+def parts_of(
+    recipe: Recipe,
+    student: FaceNet,
+    sight: Sight,
+    started: Mapping[str, Tensor],
+    peer: FaceNet | None,
+    peer_parts: Sequence[Part] = (),
+) -> list[Part]:
+    """The recipe's losses, each built with what it listens to."""
+    teacher_dim = peer.dim if peer else sight.teacher.dim if sight.teacher else student.dim
+    maps: tuple[Maps, Maps] = ({}, {})
+    if any(loss_class(table.name).needs_features for table in recipe.loss):
+        maps = _own_maps(student), _own_maps(peer) if peer else _teacher_maps(sight.teacher)
+    setting = Setting(
+        student.dim,
+        teacher_dim,
+        sight.classes,
+        sight.sample,
+        *maps,
+        sample_labels=sight.sample_labels,
+        network=student,
+        started=started,
+        classifier=_learning_classifier(peer_parts),
+    )
+    models = recipe.teacher.models if recipe.teacher else ()
+    return [_part(table, setting, sight.dims, models) for table in recipe.loss]
+
+
+def parts_of_teacher(recipe: Recipe, peer: FaceNet, sight: Sight) -> list[Part]:
+    """The losses that a teacher learns by while it teaches."""
+    assert recipe.teacher is not None
+    setting = Setting(peer.dim, peer.dim, sight.classes, sight.sample)
+    return [_part(table, setting, ()) for table in recipe.teacher.loss]
+
+
+def _part(table: LossTable, setting: Setting, dims: tuple[int, ...], models: tuple[str, ...] = ()) -> Part:
+    member = None
+    if table.teacher is not None:
+        start, dim = sum(dims[: table.teacher - 1]), dims[table.teacher - 1]
+        member = Member(table.teacher, slice(start, start + dim))
+        setting = _of_member(setting, member)
+        models = models[table.teacher - 1 : table.teacher]
+    if table.settings.get("by") == "classifier" and models:
+        setting = replace(setting, classifier=_finished_classifier(models, setting))
+    loss = loss_class(table.name)(setting, **table.settings)
+    return Part(loss, table.weight, table.final_weight, table.begin, table.end, member)
+
+
+def _learning_classifier(peer_parts: Sequence[Part]) -> Callable[[], Tensor] | None:
+    """The classifier that a teacher learns by while it teaches, as it will be at each step."""
+    weights = [getattr(part.loss, "weight", None) for part in peer_parts]
+    found = next((weight for weight in weights if isinstance(weight, Tensor)), None)
+    return None if found is None else lambda: found
+
+
+def _finished_classifier(models: tuple[str, ...], setting: Setting) -> Callable[[], Tensor]:
+    """The classifier of the one teacher that a loss listens to."""
+    if len(models) > 1:
+        raise UsageError("by = 'classifier': several teachers have no common one", "Say which: teacher = 1.")
+    rows = classifier_of(models[0], setting.classes.names)
+    return lambda: rows
+
+
+def _of_member(setting: Setting, member: Member) -> Setting:
+    """What a loss may know that listens to one teacher of several."""
+    columns = member.columns
+    classes = setting.classes
+    if classes.sums.numel():
+        classes = replace(classes, sums=classes.sums[:, columns])
+    return replace(
+        setting,
+        teacher_dim=columns.stop - columns.start,
+        classes=classes,
+        sample=torch.nn.functional.normalize(setting.sample[:, columns], dim=1),
+        # what it adds to the sums of the joined targets is shorter
+        sample_own=setting.sample[:, columns],
+        teacher_maps=member.maps(setting.teacher_maps),
+    )
+
+
+def _own_maps(network: FaceNet) -> Maps:
+    """Shapes of the feature maps that a network of ours gives for a black crop."""
+    size = network.input.size
+    with torch.no_grad():
+        found = network.eval().outputs(torch.zeros(1, 3, size, size), features=True).features
+    network.train()
+    return _shapes(found)
+
+
+def _teacher_maps(teacher: Teacher | None) -> Maps:
+    return _shapes(teacher.targets(np.zeros((1, 112, 112, 3), np.uint8)).features) if teacher else {}
+
+
+def _shapes(maps: dict[str, Tensor]) -> Maps:
+    return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in maps.items() if m.ndim == 4}

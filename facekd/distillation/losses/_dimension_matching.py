@@ -1,0 +1,52 @@
+"""Bringing the student's embedding and the teacher's to one size."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from facekd.distillation.losses._base import Setting, pca_basis
+from facekd.errors import RecipeError
+
+How = Literal["linear", "mlp", "pca"]
+
+
+class Match(nn.Module):
+    """Student [N, D_s] and teacher [N, D_t] to two tensors of one width.
+
+    Equal sizes are left alone, unless a projector is wanted ``always``. Otherwise ``linear`` learns a
+    projector of the student's embedding, ``mlp`` one with a hidden layer of D_t units (both are dropped
+    at export), and ``pca`` instead reduces the teacher to the student's size by its principal directions
+    (D_s < D_t).
+    """
+
+    basis: Tensor | None
+
+    def __init__(self, setting: Setting, how: How, loss: str, always: bool = False) -> None:
+        super().__init__()
+        if how not in ("linear", "mlp", "pca"):
+            raise RecipeError(f"loss '{loss}': match = '{how}' is none of linear, mlp, pca")
+        if always and how == "pca":
+            raise RecipeError(f"loss '{loss}': PCA has no projector that could be there always")
+        student, teacher = setting.student_dim, setting.teacher_dim
+        self.projector: nn.Module = nn.Identity()
+        self.register_buffer("basis", None)
+        if student == teacher and not always:
+            return
+        if how == "linear":
+            self.projector = nn.Linear(student, teacher, bias=False)
+        elif how == "mlp":
+            hidden = nn.Linear(student, teacher, bias=False)
+            last = nn.Linear(teacher, teacher, bias=False)
+            self.projector = nn.Sequential(hidden, nn.BatchNorm1d(teacher), nn.ReLU(), last)
+        elif student > teacher:
+            raise RecipeError(f"loss '{loss}': PCA cannot enlarge {teacher} dimensions to {student}")
+        else:
+            self.register_buffer("basis", pca_basis(setting.sample, student))
+
+    def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        wanted = teacher.float()
+        if self.basis is not None:
+            wanted = wanted @ self.basis
+        return self.projector(student), wanted

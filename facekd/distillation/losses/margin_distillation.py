@@ -1,0 +1,43 @@
+"""A margin for each crop, from how sure the teacher is of it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from facekd.distillation.losses._base import Setting, register_loss
+from facekd.distillation.losses._teacher_classes import By
+from facekd.distillation.losses.prototypes import Prototypes
+from facekd.errors import RecipeError
+
+
+@register_loss("margin_distillation")
+class MarginDistillation(Prototypes):
+    """Margin softmax from labels over the teacher's class means, as in `Prototypes`, with a margin
+    for each crop: ``low + (high - low) max(0, cos(t_i, w_y))``, t_i its target and w_y the mean of
+    the other crops of its class. A crop of which the teacher is sure must come close; of one that
+    is poor, or wrongly labelled, little is asked (after Svitov, Alyamkin, "MarginDistillation",
+    2020, where class centres and margins likewise are the teacher's).
+    """
+
+    name: ClassVar[str] = "margin_distillation"
+
+    def __init__(
+        self,
+        setting: Setting,
+        kind: Literal["arcface", "cosface"] = "arcface",
+        low: float = 0.2,
+        high: float = 0.5,
+        scale: float = 64.0,
+        by: By = "means",
+        sample: float = 1.0,
+    ) -> None:
+        super().__init__(setting, kind, low, scale, by=by, sample=sample)
+        if high < low:
+            raise RecipeError("loss 'margin_distillation': high is at least low")
+        self.low, self.high = low, high
+
+    def margins(self, targets: Tensor, wanted: Tensor, own: Tensor) -> Tensor:
+        sure = self.teacher.of_own_class(targets, wanted, own).clamp(min=0)
+        return self.low + (self.high - self.low) * sure

@@ -1,0 +1,55 @@
+"""A recipe from its file, checked whole before anything is loaded."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from facekd.distillation.recipe import Recipe
+from facekd.distillation.recipe_files import missing_in, resolved
+from facekd.distillation.validation import faults_across
+from facekd.errors import InputOutput, RecipeError
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in ``path``, its paths made absolute.
+
+    Raises `InputOutput` where it cannot be read and `RecipeError`, which lists every fault, where
+    it does not say what it must. Files that are not there are listed with them; they alone are
+    no fault, for a recipe may be written for another machine (see `require_files`).
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputOutput(f"{path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    base = path.parent.resolve()
+    return resolved(check_recipe(raw, str(path), base), base)
+
+
+def check_recipe(raw: dict[str, Any], origin: str, base: Path = Path()) -> Recipe:
+    """A recipe from a parsed document whose paths begin at ``base``; `RecipeError` lists all its faults
+    at once, and the files that are not there."""
+    faults, document = [], raw
+    try:
+        recipe = Recipe.model_validate(raw, context={"checked": True})
+        document = recipe.model_dump()
+    except ValidationError as error:
+        faults = [_fault(fault) for fault in error.errors()]
+    faults += faults_across(document)  # apart, since pydantic looks no further where a field is wrong
+    if faults:
+        faults += map(str, missing_in(raw, base))
+        raise RecipeError(f"{origin}: {len(faults)} fault(s)\n  " + "\n  ".join(faults))
+    return recipe
+
+
+def _fault(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "no such setting"
+    return f"{place}: {message}" if place else message

@@ -1,0 +1,121 @@
+"""What the teacher says of every view: asked once, kept in float16, read in place.
+
+A cache belongs to one teacher (its space), one set of crops and one augmentation; its name is
+the digest of the three, so a changed recipe never reads another's targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from facekd.models import Teacher
+from facekd.models.teachers import SeveralTeachers, side_by_side
+from facekd.training import Augmentation
+from facekd.training.data import CropSet, View, ViewLoader, ViewRows
+
+
+class TargetCache:
+    """Teacher embeddings of seeded views, float16 [N, D] for each view number. Where the views are
+    ``kept`` they are read instead of made."""
+
+    def __init__(
+        self,
+        folder: Path,
+        teacher: Teacher,
+        crops: CropSet,
+        augmentation: Augmentation,
+        seed: int,
+        kept: ViewRows | None = None,
+    ) -> None:
+        contract: dict[str, object] = {
+            "teacher": teacher.space,
+            "crops": crops.digest,
+            "augmentation": augmentation.digest,
+            "seed": augmentation.seed_of(seed),
+        }
+        self._rows = ViewRows(folder, contract, len(crops), (teacher.dim,), np.float16)
+        self.key, self.folder = self._rows.key, self._rows.folder
+        self._teacher, self._crops = teacher, crops
+        self._augmentation, self._seed, self._kept = augmentation, seed, kept
+
+    @property
+    def dim(self) -> int:
+        return self._teacher.dim
+
+    @property
+    def name(self) -> str:
+        """The teacher's."""
+        return self._teacher.name
+
+    @property
+    def parts(self) -> tuple[TargetCache, ...]:
+        """What is to be filled: itself."""
+        return (self,)
+
+    def alone(self, waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        """While nobody else fills this cache; where somebody does, call ``waiting`` and wait."""
+        return self._rows.alone(waiting)
+
+    def missing(self, numbers: range) -> int:
+        """How many views of ``numbers`` have no target yet."""
+        return self._rows.missing(numbers)
+
+    def fill(
+        self,
+        numbers: range,
+        workers: int = 1,
+        tell: Callable[[int], None] | None = None,
+        batch: int = 64,
+        threads: int = 1,
+    ) -> None:
+        """Label all views of ``numbers`` that have no target yet; ``tell`` gets counts done. Belongs inside
+        `alone`."""
+        loader = ViewLoader(self._crops, self._augmentation, self._seed, batch, workers, threads, self._kept)
+
+        def label(number: int, crops: range) -> Iterator[NDArray]:
+            for shown in loader.batches(View(crop, number, False) for crop in crops):
+                found = self._teacher.targets(shown.views.numpy()).embedding
+                yield found.cpu().numpy().astype(np.float16)
+
+        self._rows.fill(numbers, label, tell)
+
+    def rows(self, number: int, crops: torch.Tensor) -> torch.Tensor:
+        """Targets float32 [N, D] of view ``number`` of ``crops`` [N]; all must be filled."""
+        return torch.from_numpy(self._rows.of(number)[crops.numpy()].astype(np.float32))
+
+
+class JoinedTargets:
+    """What several teachers say, as `SeveralTeachers` joins it, each asked and kept by itself: a run that
+    takes one of them alone finds its targets, and asks nobody twice."""
+
+    def __init__(self, parts: Sequence[TargetCache]) -> None:
+        self.parts = tuple(parts)
+
+    @property
+    def dim(self) -> int:
+        return sum(part.dim for part in self.parts)
+
+    def rows(self, number: int, crops: torch.Tensor) -> torch.Tensor:
+        """Unit targets float32 [N, sum of D] of view ``number`` of ``crops`` [N]; all must be filled."""
+        return side_by_side([part.rows(number, crops) for part in self.parts])
+
+
+def targets_of(
+    folder: Path,
+    teacher: Teacher,
+    crops: CropSet,
+    augmentation: Augmentation,
+    seed: int,
+    kept: ViewRows | None = None,
+) -> TargetCache | JoinedTargets:
+    """The cache of ``teacher``, or those of its members."""
+    if isinstance(teacher, SeveralTeachers):
+        members = teacher.members
+        return JoinedTargets([TargetCache(folder, m, crops, augmentation, seed, kept) for m in members])
+    return TargetCache(folder, teacher, crops, augmentation, seed, kept)

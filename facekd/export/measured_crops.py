@@ -1,0 +1,70 @@
+"""The crops that an export is measured on: parity with torch, and the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import UsageError
+from facekd.export.onnx_graph import PARITY_CROPS
+from facekd.training.data import CropSet, open_crops
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``any`` serve for parity; ``labelled``, of people who were not trained on, for a threshold.
+    ``name``, ``detector`` and ``aligner`` are what a calibration says of them."""
+
+    any: CropSet
+    labelled: CropSet | None
+    name: str
+    detector: str = "as the crops were given"
+    aligner: str = "as the crops were given"
+
+    def some(self, count: int) -> NDArray[np.uint8]:
+        """``count`` crops from all over, uint8 RGB [count, 112, 112, 3]; fewer if there are."""
+        chosen = np.unique(np.linspace(0, len(self.any) - 1, count).astype(int))
+        return np.stack([self.any.read(int(index)) for index in chosen])
+
+
+def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:
+    """The crops of ``data`` (packs, or one recipe), else those of the recipe of ``run``."""
+    if len(data) == 1 and data[0].suffix == ".toml":
+        return _of_recipe(data[0])
+    if data:
+        crops = open_crops(labelled=data)
+        named = ", ".join(path.name for path in data)
+        return Measured(crops, crops if crops.people else None, _counted(named, crops))
+    if run is not None:
+        return _of_recipe(run / "recipe.toml")
+    raise UsageError(
+        "an export is checked on real crops, and none are named",
+        "Name a pack of aligned crops, or a recipe: --data CROPS.zip",
+    )
+
+
+def _of_recipe(path: Path) -> Measured:
+    from facekd.distillation import heldout_crops, missing_files, read_recipe, training_crops
+
+    recipe = read_recipe(path)
+    missing = [one.path for one in missing_files(recipe) if one.place.startswith("data.")]
+    if missing:
+        raise UsageError(
+            f"{path} names crops that are not there: {', '.join(missing)}",
+            "Say where crops to measure on are: --data CROPS.zip",
+        )
+    labelled = heldout_crops(recipe, "calibrate")
+    if labelled is None or not len(labelled):
+        return Measured(training_crops(recipe), None, recipe.data.name)
+    name = _counted(f"held-out people of {recipe.data.name}", labelled)
+    # parity asks nothing of its crops but that they are real; where few are held out, any serve
+    any_crops = labelled if len(labelled) >= PARITY_CROPS else training_crops(recipe)
+    return Measured(any_crops, labelled, name, recipe.data.detector, recipe.data.aligner)
+
+
+def _counted(name: str, crops: CropSet) -> str:
+    return f"{name} ({len(crops.people)} people, {len(crops)} crops)"

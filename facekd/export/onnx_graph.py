@@ -1,0 +1,191 @@
+"""A torch network as one ONNX file that gives the same embeddings.
+
+The graph takes planes [N, 3, S, S], scaled as the card says, and gives unit rows [N, D]; N is
+free. Batch norms are folded into the convolutions before them by the exporter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from facekd.card import ARCFACE_CROP, Calibration, Card, CropSpec, LandmarkCrop, write_card
+from facekd.errors import Misfit, UsageError
+from facekd.models import FaceNet, to_planes
+
+#: the operator set asked for: old enough for every runtime in use, new enough for LayerNorm
+OPSET = 18
+#: crops that parity is measured on, and the batches they are run in
+PARITY_CROPS = 64
+PARITY_BATCHES = (1, 8)
+LOWEST_COSINE = 0.99999
+LARGEST_DIFFERENCE = 1e-4
+
+Crops = NDArray[np.uint8]
+
+
+def export_network(
+    net: FaceNet,
+    card: Card,
+    path: str | os.PathLike[str],
+    crops: Crops,
+    calibration: tuple[Calibration, ...] = (),
+) -> Card:
+    """Write ``net`` with ``card`` and ``calibration`` to ``path``; return the pinned card.
+
+    ``crops``: at least 64 real crops uint8 RGB [N, S, S, 3], on the ArcFace template where the
+    network wants landmarks. Raises `Misfit` where the exported network gives other embeddings on
+    them than ``net`` does, `UsageError` for too few crops; nothing is written then.
+    """
+    model = to_onnx(net, card)
+    check_parity(net, model, card, crops)
+    return write_card(model, card.model_copy(update={"calibration": calibration}), path)
+
+
+def to_onnx(net: FaceNet, card: Card) -> onnx.ModelProto:
+    """The graph of ``net``, unit norm inside, without names of files or of who exported it."""
+    size = card.input.size
+    unit = _UnitRows(_frozen(net)).eval()
+    # two rows: the exporter would take a batch of one for a constant
+    sample = torch.zeros(2, 3, size, size)
+    with _quiet():
+        program = torch.onnx.export(
+            unit,
+            (sample,),
+            dynamo=True,
+            external_data=False,
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            input_names=["planes"],
+            output_names=["embedding"],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    if program is None:
+        raise Misfit("torch exported no graph")
+    model: onnx.ModelProto = program.model_proto
+    strip(model)
+    onnx.checker.check_model(model)
+    return model
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Remove from ``model`` what says where and how it was exported; its digest stays.
+
+    The exporter notes stack traces and module paths of the exporting machine on every node.
+    """
+    _clear(model)
+    for graph in _graphs(model.graph):
+        del graph.value_info[:]
+        _clear(graph, *graph.node, *graph.initializer, *graph.input, *graph.output)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+
+
+def _clear(*items: Any) -> None:
+    for item in items:
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """``graph`` and the branches and loop bodies inside it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _graphs(attribute.g)
+
+
+def check_parity(net: FaceNet, model: onnx.ModelProto, card: Card, crops: Crops) -> None:
+    """Raise `Misfit` unless ``model`` gives the embeddings of ``net`` on 64 of ``crops``.
+
+    Run one by one and in batches of eight by ONNX Runtime: every cosine at least 0.99999, no
+    value further off than 1e-4.
+    """
+    if len(crops) < PARITY_CROPS:
+        raise UsageError(f"{len(crops)} crops are too few to check the export on: {PARITY_CROPS} are needed")
+    chosen = np.linspace(0, len(crops) - 1, PARITY_CROPS).astype(int)
+    planes = to_planes(fitted(crops[chosen], card.crop), card.input)
+    with torch.no_grad():
+        wanted = nn.functional.normalize(_frozen(net)(planes), dim=1).numpy()
+    for batch in PARITY_BATCHES:
+        found = run_graph(model, planes.numpy(), batch)
+        if found.shape != wanted.shape:
+            raise Misfit(f"the exported network gives {list(found.shape)}, torch {list(wanted.shape)}")
+        cosine = float((found * wanted).sum(1).min())
+        difference = float(np.abs(found - wanted).max())
+        # written so that NaN fails too
+        if not (cosine >= LOWEST_COSINE and difference <= LARGEST_DIFFERENCE):
+            raise Misfit(
+                f"the exported network is not the network: at batch {batch} the lowest cosine to torch "
+                f"is {cosine:.6f} and the largest difference {difference:.2g}",
+                f"Wanted: {LOWEST_COSINE} and {LARGEST_DIFFERENCE:g}. Nothing was written.",
+            )
+
+
+def run_graph(model: onnx.ModelProto, planes: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
+    """What ``model`` gives for ``planes`` [N, 3, S, S], run in batches."""
+    from facekd.runtime import open_session
+
+    session = open_session(model.SerializeToString())
+    starts = range(0, len(planes), batch)
+    rows = [session.run(None, {"planes": planes[start : start + batch]})[0] for start in starts]
+    return np.concatenate(rows)
+
+
+def fitted(crops: Crops, spec: CropSpec) -> Crops:
+    """Crops on the ArcFace template as ``spec`` wants them.
+
+    Box crops cannot be had from these; an enlarged crop is a face of the right size all the same,
+    which is all that comparing two runs of one network asks for.
+    """
+    if isinstance(spec, LandmarkCrop):
+        from facekd.geometry import recrop
+
+        return recrop(crops, ARCFACE_CROP, spec)
+    import cv2
+
+    return np.stack([cv2.resize(crop, (spec.size, spec.size)) for crop in crops]).astype(np.uint8)
+
+
+class _UnitRows(nn.Module):
+    def __init__(self, net: FaceNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, planes: Tensor) -> Tensor:
+        rows = self.net(planes)
+        return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def _frozen(net: FaceNet) -> FaceNet:
+    """A copy in evaluation mode, float32, on the CPU."""
+    return copy.deepcopy(net).cpu().float().eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress and warns of its own parts; what it raises still comes."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

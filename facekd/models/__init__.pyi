@@ -1,0 +1,15 @@
+from ._base import FaceNet as FaceNet
+from ._base import Outputs as Outputs
+from ._base import Rehearsed as Rehearsed
+from ._base import Targets as Targets
+from ._base import Teacher as Teacher
+from ._base import build_model as build_model
+from ._base import check_model as check_model
+from ._base import model_names as model_names
+from ._base import register as register
+from ._base import rehearse_model as rehearse_model
+from ._base import to_planes as to_planes
+from ._base import torch_device as torch_device
+from ._saved import run_of as run_of
+from ._saved import weights_file as weights_file
+from ._start import start_from as start_from

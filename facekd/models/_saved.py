@@ -1,0 +1,142 @@
+"""A network of ours from the disk: a run folder, one of its checkpoints, or a weights file.
+
+The run's recipe says which network it is, the run's card what the network is fed; weights are
+safetensors under the names of the network's state dict. An average of the weights over the steps
+(``ema.safetensors``) is taken where a checkpoint has one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facekd.card import Card, EmbeddingSpec, LandmarkCrop
+from facekd.errors import InputOutput, Misfit, Unreadable
+from facekd.models._base import FaceNet, build_model
+
+_WEIGHTS = ("ema.safetensors", "model.safetensors")
+
+
+def read_saved(path: Path) -> tuple[FaceNet, Card]:
+    """The network at ``path`` in eval mode, and its card pinned to the weights.
+
+    ``path`` is a run folder (its ``best`` checkpoint, else ``last``), a checkpoint folder or a
+    ``.safetensors`` file inside a run. Raises `InputOutput` where one of the pieces is missing,
+    `Unreadable` where it is broken, `Misfit` where the weights are another network's.
+    """
+    file = weights_file(path)
+    run = run_of(file)
+    name, settings = _student(run / "recipe.toml")
+    net = build_model(name, **settings)
+    weights = read_weights(file)
+    fill(net, weights, file)
+    return net.eval(), pinned(_as_of(_card(run, net, name, settings), file.parent / "state.json"), weights)
+
+
+def weights_file(path: Path) -> Path:
+    """The safetensors file that ``path``, a run folder, a checkpoint or itself, stands for."""
+    if path.is_file():
+        return path
+    for folder in (path, path / "checkpoints" / "best", path / "checkpoints" / "last"):
+        for name in _WEIGHTS:
+            if (folder / name).is_file():
+                return folder / name
+    raise InputOutput(
+        f"{path}: no weights there", "Give a run folder, one of its checkpoints, or a .safetensors file."
+    )
+
+
+def run_of(file: Path) -> Path:
+    """The run folder that a weights file lies in: the nearest one above it with a recipe."""
+    for folder in file.absolute().parents:
+        if (folder / "recipe.toml").is_file():
+            return folder
+    raise InputOutput(
+        f"{file}: no recipe.toml above it says which network this is",
+        "Leave checkpoints in their run folder, or name a timm backbone: timm:NAME:FILE.",
+    )
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """A state dict from a safetensors file or one of torch's (plain tensors only).
+
+    Raises `InputOutput` where the file is missing, `Unreadable` where it is not a state dict.
+    """
+    if not file.is_file():
+        raise InputOutput(f"{file}: no such weights file")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise Unreadable(f"{file}: cannot be read as weights ({first[0]})") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise Unreadable(f"{file}: not a state dict (names to tensors)")
+    return weights
+
+
+def fill(net: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
+    """Load ``weights`` into ``net``, every name and shape of both accounted for, or `Misfit`."""
+    try:
+        net.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        first = "".join(str(error).splitlines()[1:2]).strip()
+        raise Misfit(f"{file}: not the weights of this network ({first[:300]})") from error
+
+
+def _student(recipe: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        student = tomllib.loads(recipe.read_text(encoding="utf-8"))["student"]
+        return str(student["name"]), dict(student.get("settings", {}))
+    except OSError as error:
+        raise InputOutput(f"{recipe}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"{recipe}: does not say which network it trained ({error})") from error
+
+
+def _card(run: Path, net: FaceNet, name: str, settings: dict[str, Any]) -> Card:
+    file = run / "card.json"
+    if file.is_file():
+        try:
+            return Card.model_validate_json(file.read_bytes())
+        except ValueError as error:
+            raise Unreadable(f"{file}: not a card ({error})") from error
+    written = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+    return Card(
+        name=run.name,
+        architecture=f"{name}({written})",
+        input=net.input,
+        crop=LandmarkCrop(),
+        embedding=EmbeddingSpec(dim=net.dim),
+    )
+
+
+def _as_of(card: Card, state: Path) -> Card:
+    """``card`` with the images that this checkpoint had seen: a run's card states its plan."""
+    if not state.is_file():
+        return card
+    try:
+        seen = json.loads(state.read_text(encoding="utf-8")).get("images")
+    except (OSError, ValueError, AttributeError) as error:
+        raise Unreadable(f"{state}: not a checkpoint's state ({error})") from error
+    return card.model_copy(update={"provenance": card.provenance.model_copy(update={"images_seen": seen})})
+
+
+def pinned(card: Card, weights: dict[str, Tensor]) -> Card:
+    """``card`` with the digest and space of a torch network: the SHA-256 of its architecture and
+    of the names, types and values of its weights."""
+    sha = hashlib.sha256(card.architecture.encode())
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        sha.update(f"|{name}:{tensor.dtype}:{tuple(tensor.shape)}|".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return card.with_digest(sha.hexdigest())

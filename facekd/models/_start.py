@@ -1,0 +1,86 @@
+"""A small network's first weights out of a large one of the same family.
+
+Xu et al., "Initializing models with larger ones", ICLR 2024: of the layers those that bear the
+same name (the first ones of every stage), of the channels evenly spaced ones. The same channels
+are taken wherever a width shrinks from the same size to the same size, so what one layer writes
+the next one reads. Batch-norm statistics come along; the head begins afresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from facekd.errors import Misfit, UsageError
+from facekd.models._base import FaceNet
+
+
+@dataclass(frozen=True)
+class Started:
+    """By their names in the student's state dict: the tensors ``taken`` from the larger network, as
+    they are there whatever the blend, each of the student's shape; and the names that were not (the
+    head, and layers that the larger one lacks)."""
+
+    taken: Mapping[str, Tensor]
+    fresh: tuple[str, ...]
+
+
+def start_from(
+    student: FaceNet,
+    weights: dict[str, Tensor],
+    how: Literal["selection", "equal"] = "selection",
+    blend: float = 1.0,
+) -> Started:
+    """Fill ``student`` from the state dict ``weights``; floats become ``blend`` times those plus
+    ``1 - blend`` times what the student began with. With 0 the student is left as it is, and what
+    would have been taken is only told.
+
+    With ``equal`` nothing is selected: every tensor outside the head must have its own shape
+    there. Raises `Misfit` where the networks are not of one family, naming the first layer, and
+    `UsageError` for a ``blend`` outside [0, 1].
+    """
+    if not 0 <= blend <= 1:
+        raise UsageError(f"blend = {blend:g}: at least 0 and at most 1")
+    state = student.state_dict()
+    body = [name for name in state if name.partition(".")[0] not in student.head_parts]
+    known = [name for name in body if name in weights]
+    # a deeper student lacks some of its blocks there; of a stranger's names a few may agree
+    if len(known) < (len(body) if how == "equal" else len(body) / 2):
+        lacks = next(name for name in body if name not in weights)
+        raise Misfit(
+            f"the weights are another family's: they have no '{lacks}'",
+            "Start from a network of the student's own architecture, deeper or wider.",
+        )
+    taken = {name: _selected(name, weights[name], state[name].shape, how).clone() for name in known}
+    if blend:
+        _fill(state, taken, blend)
+    return Started(taken, tuple(name for name in state if name not in taken))
+
+
+def _fill(state: Mapping[str, Tensor], taken: Mapping[str, Tensor], blend: float) -> None:
+    with torch.no_grad():
+        for name, found in taken.items():
+            mine = state[name]
+            mine.copy_(torch.lerp(mine, found.to(mine), blend) if mine.is_floating_point() else found)
+
+
+def _selected(name: str, large: Tensor, shape: torch.Size, how: str) -> Tensor:
+    if large.shape == shape:
+        return large
+    sizes = f"{name} is {list(large.shape)} there and {list(shape)} here"
+    if how == "equal":
+        raise Misfit(
+            f"weights of unequal shape have no difference: {sizes}",
+            'Take evenly spaced channels instead: start_by = "selection".',
+        )
+    if large.ndim != len(shape) or any(b < s for b, s in zip(large.shape, shape, strict=True)):
+        raise Misfit(f"a student is started from a network at least as wide: {sizes}")
+    if large.shape[2:] != shape[2:]:
+        raise Misfit(f"kernels of different sizes are not selected from: {sizes}")
+    for axis, (big, small) in enumerate(zip(large.shape, shape, strict=True)):
+        large = large.index_select(axis, torch.linspace(0, big - 1, small).round().long())
+    return large

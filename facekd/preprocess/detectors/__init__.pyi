@@ -1,0 +1,5 @@
+from ._making import Maker as Maker
+from ._making import detector_names as detector_names
+from ._making import export_mtcnn as export_mtcnn
+from ._making import make_detector as make_detector
+from ._making import register as register

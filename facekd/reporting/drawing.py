@@ -1,0 +1,99 @@
+"""One look for every picture: drawn once by a function, for paper, a light or a dark screen."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from facekd.reporting.page import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: inches; narrow, so that the letters stay legible on a phone
+WIDTH = 5.2
+#: told apart without colours too
+DASHES = ("-", "--", "-.", ":")
+_LONGEST_NAME = 22
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one screen; ``series`` are told apart by colour-blind readers too (Okabe, Ito)."""
+
+    ink: str
+    grid: str
+    series: tuple[str, ...]
+
+    def colour(self, place: int) -> str:
+        """The colour of the model at ``place``; they come round again."""
+        return self.series[place % len(self.series)]
+
+
+LIGHT = Theme("#1d2530", "#d5dae1", ("#0072b2", "#d55e00", "#00805a", "#a8508a", "#7a6a00", "#555555"))
+DARK = Theme("#e6eaf0", "#3a4350", ("#56b4e9", "#f5935a", "#3fcf9f", "#e39bc6", "#e5d54a", "#b5b5b5"))
+
+Draw = Callable[["Axes", Theme], None]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture before it is drawn. ``name`` tells it from others of the same result, ``draw`` draws
+    it, ``height`` is in inches; ``alt`` tells its content to who cannot see it."""
+
+    name: str
+    draw: Draw
+    height: float
+    alt: str
+    caption: str
+
+    def figure(self, theme: Theme = LIGHT) -> Figure:
+        """The drawing alone."""
+        return figure_of([self.draw], theme, WIDTH, self.height)
+
+    def picture(self) -> Picture:
+        """The drawing for a page, as SVG for a light and for a dark screen."""
+        light, dark = (_svg(self.figure(theme)) for theme in (LIGHT, DARK))
+        return Picture(light, self.alt, self.caption, dark=dark)
+
+
+def figure_of(draws: Sequence[Draw], theme: Theme, width: float, height: float) -> Figure:
+    """What ``draws`` draw, side by side, in ``width`` x ``height`` inches."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    style: Any = {
+        "font.size": 10, "text.parse_math": False, "axes.edgecolor": theme.grid, "axes.grid": True,
+        "axes.labelcolor": theme.ink, "text.color": theme.ink, "axes.axisbelow": True,
+        "axes.spines.top": False, "axes.spines.right": False,
+    }  # fmt: skip
+    with mpl.rc_context(style):
+        figure: Figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+        for axes, draw in zip(figure.subplots(1, len(draws), squeeze=False)[0], draws, strict=True):
+            # ticks are made when the figure is drawn, long after the style is gone
+            axes.tick_params(which="both", colors=theme.ink, grid_color=theme.grid, grid_linewidth=0.6)
+            draw(axes, theme)
+    return figure
+
+
+def _svg(figure: Figure) -> bytes:
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    salt: Any = {"svg.hashsalt": "facekd"}
+    with mpl.rc_context(salt), warnings.catch_warnings():
+        # a name in a script that the font lacks is drawn as boxes; the table has it in full
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    return buffer.getvalue()
+
+
+def short_name(name: str) -> str:
+    """A name that fits beside a bar, without a leading underscore, which hides a legend's entry."""
+    short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return f" {short}" if short.startswith("_") else short

@@ -1,0 +1,124 @@
+"""One HTML page that needs nothing else: no network, no script, no second file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.files import write_atomically
+
+_TEMPLATE = "page.html.jinja"
+_THUMBNAIL_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value in a table, with a smaller line below it."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under ``columns``; the first cell of a row names it. Text is escaped, never markup."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | Cell, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``image`` is PNG, JPEG or SVG; ``alt`` tells its content to who cannot see it; ``dark`` is
+    shown instead on a dark screen."""
+
+    image: bytes = field(repr=False)
+    alt: str
+    caption: str = ""
+    dark: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class FacePair:
+    """Two faces side by side over a line of text, and further lines that are less loud."""
+
+    first: NDArray[np.uint8] = field(repr=False)
+    second: NDArray[np.uint8] = field(repr=False)
+    text: str
+    below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page. Everything in it is plain text or pictures; the page escapes it."""
+
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    pairs: tuple[FacePair, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """``headlines`` are the sentences that a reader in a hurry reads; ``notice`` is what they must
+    not miss before they believe them."""
+
+    title: str
+    headlines: tuple[str, ...]
+    sections: tuple[Section, ...]
+    notice: str | None = None
+    footer: str = ""
+
+
+def write_page(path: str | os.PathLike[str], page: Page) -> Path:
+    """Write ``page`` to ``path``. Raises `InputOutput` where it cannot be written."""
+    write_atomically(path, render(page).encode())
+    return Path(path)
+
+
+def render(page: Page) -> str:
+    """The page's HTML. Its own policy forbids the browser to load or run anything."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["image"] = _data_uri
+    environment.filters["face"] = _face_uri
+    environment.filters["cell"] = lambda value: value if isinstance(value, Cell) else Cell(value)
+    template = resources.files("facekd.reporting").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    return environment.from_string(template).render(page=page, anchors=_anchors(page.sections))
+
+
+def _anchors(sections: Sequence[Section]) -> list[str]:
+    return [f"part-{number}" for number in range(1, len(sections) + 1)]
+
+
+def _data_uri(image: bytes) -> str:
+    if image.startswith(b"\x89PNG"):
+        kind = "png"
+    elif image.startswith(b"\xff\xd8"):
+        kind = "jpeg"
+    elif image.lstrip().startswith((b"<?xml", b"<svg")):
+        kind = "svg+xml"
+    else:
+        raise ValueError("a picture on a page is PNG, JPEG or SVG")
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
+
+
+def _face_uri(pixels: NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_THUMBNAIL_QUALITY)
+    return _data_uri(buffer.getvalue())

@@ -1,0 +1,58 @@
+"""What worse photos cost, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from facekd.reporting.cells import measure, tar
+from facekd.verification.results import Degraded
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+COLUMNS = (
+    "accuracy", "TAR@FMR 0.01,\nlisted pairs", "TAR@FMR 0.001,\nall pairs",
+    "FMR, clean\nthreshold", "TAR, clean\nthreshold",
+)  # fmt: skip
+
+
+#: further ones for a model whose card has limits
+LIMIT_COLUMNS = ("refused", "FMR of\nthe others")
+
+
+def robustness_table(name: str, rows: Sequence[Degraded]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=f"{escape(name)}: in %, with 95 % interval",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("degradation", no_wrap=True)
+    limited = any(row.refused is not None for row in rows)
+    for column in COLUMNS + LIMIT_COLUMNS if limited else COLUMNS:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(row.degradation.name, *_cells(row))
+    return table
+
+
+def _cells(found: Degraded) -> tuple[str, ...]:
+    """The row of the table, in the order of `COLUMNS`."""
+    accuracy, listed = found.result.accuracy, found.result.rates.points[0]
+    everyone = found.result.everyone_points
+    fmr, accepted = found.kept.intervals if found.kept else (None, None)
+    within = measure(found.within.fmr, found.within.intervals[0]) if found.within else "none left"
+    return (
+        measure(accuracy.mean, accuracy.interval),
+        tar(listed),
+        tar(everyone[0]) if everyone else "-",
+        measure(found.kept.fmr, fmr) if found.kept else "-",
+        measure(found.kept.tar, accepted) if found.kept else "-",
+        *([] if found.refused is None else [f"{100 * found.refused:.1f}", within]),
+    )

@@ -1,0 +1,70 @@
+"""A degradation report as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facekd.preprocess import DEGRADATIONS
+from facekd.reporting.plots import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from facekd.verification.results import DegradationReport, Degraded
+
+
+def degradation_figure(report: DegradationReport) -> Figure:
+    """A panel for each kind of degradation, from mild to severe: accuracy (solid) and, where the list is
+    enough, TAR at FMR 1e-3 over all pairs (dashed), with 95 % intervals, one colour for each model."""
+    from matplotlib.figure import Figure
+
+    kinds = list(dict.fromkeys(degradation.kind for degradation in DEGRADATIONS))
+    figure = Figure(figsize=(14, 7), dpi=150, layout="constrained")
+    grid = figure.subplots(2, -(-len(kinds) // 2), sharey=True)
+    for axes, kind in zip(grid.flat, kinds, strict=False):
+        for place, (name, rows) in enumerate(report.models.items()):
+            shown = [rows[0], *[row for row in rows[1:] if row.degradation.kind == kind]]
+            _draw(axes, shown, COLOURS[place % len(COLOURS)], name)
+        axes.set_title(kind, fontsize="medium", loc="left")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("rate")
+    for axes in grid.flat[len(kinds) :]:
+        axes.set_axis_off()
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    spare = grid.flat[len(kinds)] if grid.size > len(kinds) else grid.flat[0]
+    spare.legend(handles, labels, frameon=False, loc="center left", title=f"degraded: {report.side}")
+    return figure
+
+
+def _draw(axes: Axes, rows: Sequence[Degraded], colour: str, name: str) -> None:
+    levels = ["none", *[row.degradation.level for row in rows[1:]]]
+    places = np.arange(len(rows))
+    accuracies = [row.result.accuracy for row in rows]
+    bounds = [(a.mean, a.interval.low, a.interval.high) for a in accuracies]
+    _line(axes, places, bounds, "-", colour, f"{name}, accuracy")
+    points = [row.result.everyone_points[0] if row.result.everyone_points else None for row in rows]
+    known = [(p.tar, p.interval.low, p.interval.high) for p in points if p and p.tar and p.interval]
+    if len(known) == len(rows):
+        _line(axes, places, known, "--", colour, f"{name}, TAR at FMR 0.001")
+    axes.set_xticks(places, levels, fontsize="x-small", rotation=20)
+    axes.grid(True, axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _line(
+    axes: Axes,
+    places: np.ndarray,
+    bounds: Sequence[tuple[float, float, float]],
+    style: str,
+    colour: str,
+    label: str,
+) -> None:
+    values, low, high = np.array(bounds).T
+    beyond = np.clip(np.stack([values - low, high - values]), 0, None)
+    axes.errorbar(
+        places, values, beyond, linestyle=style, color=colour, label=label, capsize=2, linewidth=1.5
+    )

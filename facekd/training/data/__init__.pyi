@@ -1,0 +1,13 @@
+from .crops import CropSet as CropSet
+from .crops import open_crops as open_crops
+from .crops import open_identities as open_identities
+from .crops import read_list as read_list
+from .loader import Batch as Batch
+from .loader import ViewLoader as ViewLoader
+from .sampler import EpochOrder as EpochOrder
+from .sampler import Order as Order
+from .sampler import PeopleOrder as PeopleOrder
+from .sampler import View as View
+from .view_rows import ViewRows as ViewRows
+from .view_store import keep_views as keep_views
+from .view_store import kept_views as kept_views

@@ -1,0 +1,158 @@
+"""The bootstrap over identities: intervals where comparisons share persons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import UsageError
+from facekd.verification.influence_functions import Influence
+from facekd.verification.intervals import Interval
+
+#: replicates of a bootstrap; the 2.5 % point then rests on 25 of them
+REPLICATES = 1000
+
+
+def identity_weights(
+    people: int, replicates: int = REPLICATES, seed: int = 0
+) -> Iterator[NDArray[np.float64]]:
+    """How often each of ``people`` is drawn, [people], for every replicate."""
+    random = np.random.default_rng(seed)
+    for _ in range(replicates):
+        yield np.bincount(random.integers(people, size=people), minlength=people).astype(np.float64)
+
+
+def identity_bootstrap(
+    statistics: Callable[[NDArray[np.float64]], Sequence[float]],
+    people: int,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    influences: Sequence[Influence] | None = None,
+) -> list[Interval]:
+    """95 % intervals of the rates ``statistics(weights [people])``, persons drawn anew.
+
+    A mated comparison of person i must be weighed w_i in ``statistics``, a non-mated one of i and
+    j w_i * w_j: then a person drawn twice never makes a non-mated pair with itself. A replicate
+    that leaves a class empty gives NaN and is left out.
+
+    The bootstrap gives the spread of the log odds, Student's t its multiple: percentiles of the
+    replicates are too narrow for few persons and lie on the wrong side for rates near 0 or 1
+    (`tools/measure_coverage.py` compares them). The ``influences`` of the persons on each rate give
+    the multiple, `multiple_of`; without them it is `students_multiple`, as if all persons weighed alike. A
+    rate that is 0 or 1 in every replicate has an interval of no width: there take `extreme_interval`.
+
+    Raises `UsageError` with fewer than two persons, or where most replicates are empty.
+    """
+    values = replicated(statistics, people, replicates, seed)
+    rates = np.asarray(statistics(np.ones(people)), np.float64)
+    return log_odds_intervals(rates, values, _multiples(people, influences))
+
+
+def log_odds_intervals(
+    rates: NDArray[np.float64], values: NDArray[np.float64], multiples: NDArray[np.float64] | float
+) -> list[Interval]:
+    """Intervals of `identity_bootstrap` for ``rates`` [S] whose replicates are ``values`` [B, S], half
+    as wide as ``multiples`` ([S] or one for all) of the replicates' spread."""
+    from scipy.special import expit, logit
+
+    room = np.minimum(values, 1 - values)
+    # half of the smallest rate that was drawn stands in for none
+    least = np.where((room > 0).any(axis=0), np.where(room > 0, room, 1).min(axis=0) / 2, 1e-12)
+    centres = logit(np.clip(rates, least, 1 - least))
+    half = multiples * logit(np.clip(values, least, 1 - least)).std(axis=0, ddof=1)
+    return [
+        Interval(min(float(low), float(rate)), max(float(high), float(rate)), "bootstrap over identities")
+        for low, rate, high in zip(expit(centres - half), rates, expit(centres + half), strict=True)
+    ]
+
+
+def difference_bootstrap(
+    differences: Callable[[NDArray[np.float64]], Sequence[float]],
+    people: int,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    influences: Sequence[Influence] | None = None,
+) -> list[Interval]:
+    """As `identity_bootstrap`, for differences of two rates: Student's t on their own scale.
+
+    A difference that no drawing moves has an interval of no width: bound it by other means.
+    """
+    values = replicated(differences, people, replicates, seed)
+    centres = np.asarray(differences(np.ones(people)), np.float64)
+    half = _multiples(people, influences) * values.std(axis=0, ddof=1)
+    return [
+        Interval(max(-1.0, float(low)), min(1.0, float(high)), "bootstrap over identities")
+        for low, high in zip(centres - half, centres + half, strict=True)
+    ]
+
+
+def replicated(
+    statistics: Callable[[NDArray[np.float64]], Sequence[float]],
+    people: int,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """The replicates [B, S] of ``statistics`` that are numbers; errors as `identity_bootstrap`."""
+    if people < 2:
+        raise UsageError("a bootstrap over identities needs at least two of them")
+    values = np.array([statistics(w) for w in identity_weights(people, replicates, seed)])
+    values = values[~np.isnan(values).any(axis=1)]
+    if len(values) < replicates / 2:
+        raise UsageError("too few comparisons for a bootstrap over identities")
+    return values
+
+
+def effective_number(sizes: NDArray[np.integer]) -> float:
+    """How many persons with equally many comparisons weigh as much as persons with ``sizes``:
+    (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965)."""
+    exact = np.asarray(sizes, np.float64)
+    return float(exact.sum() ** 2 / (exact**2).sum())
+
+
+def students_multiple(persons: float) -> float:
+    """How many standard errors make half a 95 % interval where they rest on so many ``persons``:
+    Student's multiple, times sqrt(n / (n - 1)), which drawing n of n takes off the spread
+    (Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015)."""
+    from scipy.special import stdtrit
+
+    count = max(2.0, persons)
+    return float(stdtrit(count - 1, 0.975) * np.sqrt(count / (count - 1)))
+
+
+def multiple_of(influence: Influence) -> float:
+    """As `students_multiple`, with the degrees of freedom of ``influence``, and with its shrinkage."""
+    from scipy.special import stdtrit
+
+    people = influence.mated.size
+    multiple = stdtrit(influence.freedom, 0.975) * np.sqrt(people / (people - 1))
+    return float(multiple * influence.shrinkage)
+
+
+def _multiples(people: int, influences: Sequence[Influence] | None) -> NDArray[np.float64] | float:
+    if influences is None:
+        return students_multiple(people)
+    return np.array([multiple_of(influence) for influence in influences])
+
+
+def weighted_tar(
+    mated: NDArray[np.float64],
+    mated_weights: NDArray[np.float64],
+    tail: NDArray[np.float64],
+    tail_weights: NDArray[np.float64],
+    total: float,
+    fmr: float,
+) -> float:
+    """TAR at ``fmr`` of weighted comparisons.
+
+    ``tail`` are the highest non-mated scores, falling; ``total`` is the weight of all non-mated
+    comparisons. NaN where a class has no weight. Where the tail ends before ``fmr`` is reached
+    its last score serves, which understates the TAR.
+    """
+    weight = mated_weights.sum()
+    if weight == 0 or total == 0:
+        return float("nan")
+    refused = np.searchsorted(np.cumsum(tail_weights), total * fmr * (1 + 1e-12), side="right")
+    accepted = mated > tail[min(int(refused), tail.size - 1)]
+    return float(mated_weights[accepted].sum() / weight)

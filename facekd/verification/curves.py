@@ -1,0 +1,154 @@
+"""The comparisons of one model in the form that pictures need, wherever their scores came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, singledispatch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.verification import metrics
+from facekd.verification.confidence_bands import Band, all_pairs_band, listed_band
+from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, OperatingPoint
+from facekd.verification.results import AllPairsResult, PairResult, Result, ScoreResult
+from facekd.verification.score_matrix import BINS_PER_UNIT, HIGHEST_FMR, AllPairs, bin_edges
+
+#: bins of a drawn histogram in one unit of an all-pairs score, and of all listed scores together
+_PER_UNIT, _LISTED_BINS = 64, 60
+_POINTS = 400
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """``comparisons`` says which they are. ``mated`` [M] are scores, ``non_mated`` counts the others.
+
+    ``curve`` is the ROC, ``counts`` [B] the non-mated scores between neighbours of ``edges`` [B + 1].
+    ``fmr`` (rising) and ``tar`` are the part of the ROC that rests on 30 false matches and is drawn;
+    ``points`` the operating points that have a threshold. `band` is found when it is asked for.
+    """
+
+    comparisons: str
+    mated: Floats
+    non_mated: int
+    curve: metrics.Roc
+    edges: Floats
+    counts: Ids
+    fmr: Floats
+    tar: Floats
+    points: tuple[OperatingPoint, ...]
+    find_band: Callable[[], Band | None]
+
+    @cached_property
+    def band(self) -> Band | None:
+        """The confidence band of the drawn part."""
+        return self.find_band()
+
+    @property
+    def well_counted(self) -> metrics.Roc:
+        """The part of ``curve`` whose FMR rests on 30 false matches."""
+        shown = self.curve.fmr * self.non_mated >= FEWEST_FALSE_MATCHES - 1e-6
+        return metrics.Roc(self.curve.thresholds[shown], self.curve.fmr[shown], self.curve.fnmr[shown])
+
+
+def score_listed(
+    yes: Floats,
+    no: Floats,
+    people: tuple[Ids, Ids] | None,
+    points: Sequence[OperatingPoint],
+    comparisons: str = "listed pairs",
+) -> Scored:
+    """From mated scores ``yes`` [M] and non-mated scores ``no`` [N] of any range; ``people`` as of
+    `bands.listed_band`."""
+    curve = metrics.roc(yes, no)
+    low, high = min(yes.min(), no.min()), max(yes.max(), no.max())
+    counts, edges = np.histogram(no, _LISTED_BINS, (low, high if high > low else low + 1))
+    return Scored(
+        comparisons, yes, no.size, curve, edges, counts, *listed_curve(yes, no), _with_threshold(points),
+        lambda: listed_band(yes, no, people),
+    )  # fmt: skip
+
+
+def score_all_pairs(
+    pairs: AllPairs, points: Sequence[OperatingPoint], comparisons: str = "all pairs"
+) -> Scored:
+    """From the scores that `AllPairs` keeps."""
+    bins = BINS_PER_UNIT // _PER_UNIT
+    edges = np.append(bin_edges()[:-1:bins], 1.0)
+    # the last bin holds the score 1 alone and joins the one below it
+    counts = pairs.histogram[:-1].reshape(-1, bins).sum(axis=1)
+    counts[-1] += pairs.histogram[-1]
+    lowest = max(np.searchsorted(edges, pairs.mated.min(), side="right") - 1, 0)
+    first = min(int(np.flatnonzero(counts)[0]), int(lowest))
+    return Scored(
+        comparisons, pairs.mated, pairs.non_mated, pairs.curve(), edges[first:], counts[first:],
+        *all_pairs_curve(pairs), _with_threshold(points), lambda: all_pairs_band(pairs),
+    )  # fmt: skip
+
+
+def listed_curve(mated: Floats, non_mated: Floats) -> tuple[Floats, Floats]:
+    """FMR and TAR of listed comparisons, as far as 30 false matches are left."""
+    curve = metrics.roc(mated, non_mated)
+    shown = curve.fmr * non_mated.size >= FEWEST_FALSE_MATCHES - 1e-9
+    return curve.fmr[shown][::-1], 1 - curve.fnmr[shown][::-1]
+
+
+def all_pairs_curve(pairs: AllPairs) -> tuple[Floats, Floats]:
+    """FMR and TAR of all pairs, between 30 false matches and the end of the kept tail."""
+    most = int(pairs.non_mated * HIGHEST_FMR)
+    if most <= FEWEST_FALSE_MATCHES:
+        return np.empty(0), np.empty(0)
+    counts = np.unique(np.geomspace(FEWEST_FALSE_MATCHES, most, _POINTS).astype(int))
+    mated = np.sort(pairs.mated)
+    # a mated score matches when it is above the first non-mated score that may not
+    missed = np.searchsorted(mated, pairs.tail[counts], side="right")
+    return counts / pairs.non_mated, 1 - missed / mated.size
+
+
+def _with_threshold(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
+    return tuple(point for point in points if point.threshold is not None)
+
+
+def score_completed(
+    scores: Floats,
+    mated: NDArray[np.bool_],
+    people: NDArray[np.int64] | None,
+    points: Sequence[OperatingPoint],
+) -> Scored:
+    """The completed of listed comparisons for pictures: ``scores`` [P], NaN where one failed, ``mated``
+    [P] and the ``people`` [P, 2] where they are known."""
+    done = np.isfinite(scores)
+    yes, no = done & mated, done & ~mated
+    known = None if people is None else (people[yes, 0], people[no])
+    return score_listed(scores[yes], scores[no], known, points)
+
+
+@singledispatch
+def curves_of(result: Result) -> tuple[Scored, ...]:
+    """The comparisons of ``result`` for pictures, the widest kind last; none for a search."""
+    return ()
+
+
+@curves_of.register
+def _(result: PairResult) -> tuple[Scored, ...]:
+    """The listed comparisons, and all pairs where they were judged, for pictures."""
+    listed = score_completed(result.scores, result.mated, result.pair_people, result.rates.points)
+    if result.everyone is None:
+        return (listed,)
+    return listed, score_all_pairs(result.everyone, result.everyone_points)
+
+
+@curves_of.register
+def _(result: AllPairsResult) -> tuple[Scored, ...]:
+    """The comparisons for pictures."""
+    return (score_all_pairs(result.everyone, result.points),)
+
+
+@curves_of.register
+def _(result: ScoreResult) -> tuple[Scored, ...]:
+    """The comparisons for pictures."""
+    return (score_completed(result.scores, result.mated, result.pair_people, result.points),)

@@ -1,0 +1,140 @@
+"""The comparisons that a model decides worst: where to look for bad photos and wrong labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.verification.protocols import Identification, Protocol, Templates
+from facekd.verification.results import (
+    AllPairsResult,
+    HardPair,
+    IdentificationResult,
+    PairResult,
+    Result,
+    ScoreResult,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+#: hardest comparisons of each kind
+HARDEST = 8
+
+
+_ROWS = 256
+
+
+Floats = NDArray[np.float64]
+
+
+Rows = NDArray[np.float32]
+
+
+def hardest_pairs(
+    protocol: Protocol[Any], result: Result, rows: Rows, count: int = HARDEST
+) -> tuple[HardPair, ...]:
+    """The ``count`` mated comparisons of ``result`` that score lowest, then the ``count`` non-mated ones
+    that score highest; of a search that of the probe with its person, and of a photo of nobody
+    enrolled with who came first. ``rows`` [N, D] are the embeddings of the protocol's photos, NaN where
+    there is none. None for a result of another kind.
+    """
+    if isinstance(protocol, Identification) and isinstance(result, IdentificationResult):
+        return tuple(_searches(protocol, result, count))
+    shown = _shown(protocol, rows)
+    if isinstance(result, PairResult | ScoreResult) and protocol.compared is not None:
+        return hardest_listed(protocol.compared, result.scores, result.mated, count, shown)
+    if isinstance(result, AllPairsResult):
+        if isinstance(protocol, Templates):
+            units = protocol.embedded(rows), [template.person for template in protocol.templates]
+            return hardest_of_all(*units, [template.name for template in protocol.templates], count, shown)
+        return hardest_of_all(rows, protocol.people or (), protocol.photos, count, shown)
+    return ()
+
+
+def hardest_listed(
+    compared: Sequence[tuple[str, str]],
+    scores: Floats,
+    mated: NDArray[np.bool_],
+    count: int = HARDEST,
+    shown: Mapping[str, str] | None = None,
+) -> tuple[HardPair, ...]:
+    """Of the listed comparisons ``compared`` [P] with their ``scores`` [P], NaN where one failed, and
+    ``mated`` [P]: the first of those that are equally hard. ``shown`` names the photo that shows what
+    is no photo itself."""
+
+    def worst(kind: NDArray[np.bool_], sign: int) -> list[int]:
+        places = np.flatnonzero(kind & np.isfinite(scores))
+        return [int(p) for p in places[np.argsort(sign * scores[places], kind="stable")[:count]]]
+
+    chosen = [*worst(mated, 1), *worst(~mated, -1)]
+    return tuple(_pair(*compared[p], bool(mated[p]), float(scores[p]), shown or {}) for p in chosen)
+
+
+def hardest_of_all(
+    rows: Rows,
+    people: Sequence[str],
+    names: Sequence[str],
+    count: int = HARDEST,
+    shown: Mapping[str, str] | None = None,
+) -> tuple[HardPair, ...]:
+    """Of all comparisons among ``rows`` [N, D], NaN where there is none, of ``people`` [N]; ``names``
+    [N] are those of the photos. Scores are computed again, in blocks, and only the worst kept."""
+    there = np.flatnonzero(~np.isnan(rows).all(axis=1))
+    unit = rows[there] / np.linalg.norm(rows[there], axis=1, keepdims=True)
+    person = np.unique(np.asarray(people), return_inverse=True)[1][there]
+    found: dict[bool, list[tuple[float, int, int]]] = {True: [], False: []}
+    for top in range(0, len(unit), _ROWS):
+        scores = np.clip(unit[top : top + _ROWS] @ unit[top:].T, -1, 1)
+        above = np.triu(np.ones(scores.shape, bool), 1)
+        same = person[top : top + _ROWS, None] == person[top:]
+        for mated, sign in ((True, 1), (False, -1)):
+            one, other = np.nonzero(above & (same == mated))
+            hardness = sign * scores[one, other]
+            best = np.argsort(hardness, kind="stable") if hardness.size <= count else (
+                np.argpartition(hardness, count - 1)[:count]
+            )  # fmt: skip
+            found[mated] += [
+                (float(hardness[b]), top + int(one[b]), top + int(other[b])) for b in best.tolist()
+            ]
+            found[mated] = sorted(found[mated])[:count]
+    return tuple(
+        _pair(names[there[one]], names[there[other]], mated, hardness if mated else -hardness, shown or {})
+        for mated in (True, False)
+        for hardness, one, other in found[mated]
+    )
+
+
+def _pair(first: str, second: str, mated: bool, score: float, shown: Mapping[str, str]) -> HardPair:
+    return HardPair(first, second, mated, score, (shown.get(first, first), shown.get(second, second)))
+
+
+def _shown(protocol: Protocol[Any], rows: Rows) -> dict[str, str]:
+    """The first photo of each template that gave an embedding; nothing where photos are compared."""
+    if not isinstance(protocol, Templates):
+        return {}
+    lost = np.asarray(np.isnan(rows).all(axis=1))
+    there = {photo for photo, gone in zip(protocol.photos, lost, strict=True) if not gone}
+    photos = {t.name: [photo for media in t.media for photo in media] for t in protocol.templates}
+    return {name: next((p for p in own if p in there), own[0]) for name, own in photos.items()}
+
+
+def _searches(protocol: Identification, result: IdentificationResult, count: int) -> Iterator[HardPair]:
+    searches = result.searches
+    acquired = np.flatnonzero(searches.rank > 0)
+    for place in acquired[np.argsort(searches.own[acquired], kind="stable")[:count]].tolist():
+        photo, person = protocol.probes[place]
+        yield HardPair(photo, person, True, float(searches.own[place]), (photo, protocol.enrolled[person][0]))
+    if searches.nearest is None:
+        return
+    enrolled = [person for person in protocol.enrolled if person not in set(result.not_enrolled)]
+    there = np.flatnonzero(np.isfinite(searches.highest))
+    for place in there[np.argsort(-searches.highest[there], kind="stable")[:count]].tolist():
+        photo, person = protocol.unknown[place][0], enrolled[searches.nearest[place]]
+        yield HardPair(
+            photo, person, False, float(searches.highest[place]), (photo, protocol.enrolled[person][0])
+        )

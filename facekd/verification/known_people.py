@@ -1,0 +1,40 @@
+"""Judging a model on photos of known persons: every comparison that they allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.verification.results import AllPairsResult
+from facekd.verification.score_matrix import all_pairs
+
+if TYPE_CHECKING:
+    pass
+
+
+#: the false match rates at which all comparisons are judged, as far as their number allows
+PEOPLE_FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
+
+
+def judge_people(
+    protocol: str,
+    source: str,
+    embeddings: NDArray[np.float32],
+    people: Sequence[str],
+    photos: int,
+    failed: Sequence[str],
+    compared: str = "photos",
+) -> AllPairsResult:
+    """Compare every row of ``embeddings`` [N, D] with every other; ``people`` [N] says whose it is.
+
+    A row of NaN has no embedding. Raises `UsageError` where there is no mated or no non-mated
+    comparison.
+    """
+    everyone = all_pairs(embeddings, people)
+    return AllPairsResult(
+        protocol, source, photos, len(set(people)), tuple(failed), everyone,
+        tuple(everyone.operating_point(fmr) for fmr in PEOPLE_FMRS), compared, len(people),
+    )  # fmt: skip

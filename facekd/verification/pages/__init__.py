@@ -1,1 +1,0 @@
-"""Pages of results: one self-contained HTML file each."""

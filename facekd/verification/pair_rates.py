@@ -1,0 +1,268 @@
+"""What is said of listed pairs, with intervals over the persons where they are known: AUC and partial AUC,
+EER, minDCF, d' and TAR."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import UsageError
+from facekd.verification import costs, metrics
+from facekd.verification.bootstrap import log_odds_intervals, multiple_of, replicated
+from facekd.verification.influence_functions import (
+    Influence,
+    PairSums,
+    auc_influence,
+    d_prime_influence,
+    eer_influence,
+    min_dcf_influence,
+    partial_auc_influence,
+    tar_influence,
+)
+from facekd.verification.intervals import Interval, extreme_interval, rule_of_three, wilson
+from facekd.verification.operating_points import PARTIAL_FMR, OperatingPoint, enough
+from facekd.verification.results import Measure, PairRates
+
+#: the false match rates at which listed pairs are judged
+PAIR_FMRS = (1e-2,)
+
+
+Floats = NDArray[np.float64]
+
+
+Ids = NDArray[np.int64]
+
+
+def pair_rates(
+    yes: Floats,
+    no: Floats,
+    ones: Ids | None,
+    others: Ids | None,
+    asked: Sequence[float] = PAIR_FMRS,
+) -> PairRates:
+    """Rates of mated scores ``yes`` [M] and non-mated scores ``no`` [N], TAR at the FMRs ``asked``.
+
+    ``ones`` [M] are the persons of the mated comparisons, ``others`` [N, 2] those of the non-mated;
+    `None` where persons are not known. Then a TAR has Wilson's interval, which counts pairs as
+    independent, the other numbers have none, and a caveat says so.
+
+    Intervals are those of `intervals.identity_bootstrap`, minDCF's corrected for bias. d' is no rate: half
+    its interval is Student's multiple of the spread of d' itself, and it has none where it is infinite,
+    in a drawing or at all.
+    """
+    curve = metrics.roc(yes, no)
+    fmrs = [fmr for fmr in asked if enough(no.size, fmr)]
+    tars = [metrics.tar_at_fmr(yes, no, fmr) for fmr in fmrs]
+    values = [
+        metrics.auc_of(curve), metrics.eer_of(curve), *tars,
+        metrics.partial_auc_of(curve, PARTIAL_FMR), costs.min_dcf(yes, no), metrics.d_prime(yes, no),
+    ]  # fmt: skip
+    caveats: tuple[str, ...] = ()
+    intervals: list[Interval | None]
+    try:
+        if ones is None or others is None:
+            raise UsageError("the list does not say who is who")
+        intervals = _over_people(yes, no, ones, others, fmrs, values)
+    except UsageError as error:
+        independent = [wilson(round(tar * yes.size), yes.size) for tar in tars]
+        intervals = [None, None, *independent, None, None, None]
+        caveats = (
+            f"No bootstrap over identities ({error.cause}): the interval of TAR counts pairs as "
+            "independent and is too narrow where pairs share persons; the other numbers have none.",
+        )
+    auc, eer, *found, partial, min_dcf, d_prime = map(Measure, values, intervals)
+    points = [OperatingPoint(f, yes.size, no.size) for f in asked if f not in fmrs]
+    for fmr, tar in zip(fmrs, found, strict=True):
+        threshold = metrics.threshold_at_fmr(yes, no, fmr)
+        false = int((no >= threshold).sum())
+        points.append(OperatingPoint(fmr, yes.size, no.size, tar.value, threshold, tar.interval, false))
+    shown = partial if enough(no.size, PARTIAL_FMR) else None
+    return PairRates(auc, eer, shown, min_dcf, d_prime, tuple(points), caveats, no.size)
+
+
+def _over_people(
+    yes: Floats, no: Floats, ones: Ids, others: Ids, fmrs: list[float], values: list[float]
+) -> list[Interval | None]:
+    """Intervals of the ``values`` of AUC, EER, the TAR at each of ``fmrs``, partial AUC, minDCF and d'."""
+    levels, sums, sizes = _numbered(yes, no, ones, others)
+    statistics = WholeStatistics(levels, sums, fmrs)
+    drawn = replicated(statistics, sizes.size)
+    multiples = np.array([multiple_of(influence) for influence in statistics.influences()])
+    found = log_odds_intervals(np.asarray(values[:-2]), drawn[:, :-2], multiples[:-2])
+    found.append(_cost_interval(values[-2], drawn[:, -2], float(multiples[-2])))
+    # how much a rate of errors moves each of them at most
+    moves = [*[1.0] * (2 + len(fmrs)), metrics.partial_auc_scale(PARTIAL_FMR), max(costs.rate_costs())]
+    people = np.unique(ones).size
+    bounded = [
+        _extreme(value, people, most) or interval
+        for value, most, interval in zip(values[:-1], moves, found, strict=True)
+    ]
+    return [*bounded, _distance_interval(values[-1], drawn[:, -1], float(multiples[-1]))]
+
+
+def _extreme(value: float, people: int, most: float) -> Interval | None:
+    """`extreme_interval` of a number that a rate of errors moves by ``most`` times itself at most."""
+    found, bound = extreme_interval(value, people), min(1.0, most * rule_of_three(people))
+    if found is None:
+        return None
+    return Interval(0.0, bound, found.method) if value == 0 else Interval(1 - bound, 1.0, found.method)
+
+
+def _cost_interval(value: float, drawn: Floats, multiple: float) -> Interval:
+    """Of a least cost, which lies too low, since its threshold is the best for these very persons: as
+    `intervals.log_odds_intervals`, moved up by as much as the drawings lie below it (Efron and
+    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 10)."""
+    from scipy.special import expit, logit
+
+    room = np.minimum(drawn, 1 - drawn)
+    least = float(room[room > 0].min(initial=1)) / 2
+    place, places = (logit(np.clip(cost, least, 1 - least)) for cost in (value, drawn))
+    centre = np.array([expit(2 * place - places.mean())])
+    (found,) = log_odds_intervals(centre, drawn[:, None], multiple)
+    method = "bootstrap over identities, bias corrected"
+    return Interval(min(found.low, value), max(found.high, value), method)
+
+
+def _distance_interval(value: float, drawn: Floats, multiple: float) -> Interval | None:
+    """Of a number without bounds: as `intervals.log_odds_intervals`, but on its own scale; `None` where
+    it or a drawing of it is infinite."""
+    if not np.isfinite([value, *drawn]).all():
+        return None
+    half = multiple * float(drawn.std(ddof=1))
+    return Interval(value - half, value + half, "bootstrap over identities, Student's t")
+
+
+def pair_statistics(
+    yes: Floats, no: Floats, ones: Ids, others: Ids, fmrs: Sequence[float]
+) -> tuple[PairStatistics, Ids]:
+    """AUC, EER and the TAR at each of ``fmrs`` as a function of how often each person is drawn, and
+    the number of mated comparisons of each person; arguments as of `pair_rates`."""
+    levels, sums, sizes = _numbered(yes, no, ones, others)
+    return PairStatistics(levels, sums, fmrs), sizes
+
+
+def _numbered(yes: Floats, no: Floats, ones: Ids, others: Ids) -> tuple[metrics.Levels, PairSums, Ids]:
+    """The scores in order, their persons by number, and the mated comparisons of each person."""
+    people, numbers = np.unique(np.concatenate([ones, others.ravel()]), return_inverse=True)
+    ones, others = numbers[: yes.size], numbers[yes.size :].reshape(-1, 2)
+    sizes = np.bincount(ones, minlength=people.size)
+    return metrics.levels_of(yes, no), PairSums(ones, others, people.size), sizes
+
+
+class PairStatistics:
+    """AUC, EER and the TAR at each of ``fmrs`` as a function of how often each person is drawn.
+
+    Comparisons are sorted once; a drawing then costs two running sums and a search in them.
+    """
+
+    def __init__(self, levels: metrics.Levels, sums: PairSums, fmrs: Sequence[float]) -> None:
+        self._levels, self._sums, self._fmrs = levels, sums, fmrs
+        rising, self._ones = _in_order(levels.mated, sums.ones)
+        places, others = _in_order(levels.non_mated, sums.others)
+        self._one, self._other = np.ascontiguousarray(others.T)
+        # for each mated comparison the non-mated ones below it, and those at most as high
+        self._lower, self._not_higher = (np.searchsorted(places, rising, side) for side in ("left", "right"))
+        # for each number of refused non-mated comparisons the mated ones at most as high
+        self._refused = np.append(0, np.searchsorted(rising, places, side="right"))
+        # for each threshold the mated and the non-mated comparisons below it
+        every = np.arange(levels.thresholds.size)
+        self._missed, self._kept_out = np.searchsorted(rising, every), np.searchsorted(places, every)
+
+    def __call__(self, weights: Floats) -> list[float]:
+        """AUC, EER and TARs with person i drawn ``weights`` [P] times; NaN where a class is empty."""
+        drawn = self._drawn(weights)
+        return self._rates(drawn) if drawn else [float("nan")] * (2 + len(self._fmrs))
+
+    def _drawn(self, weights: Floats) -> _Drawn | None:
+        """The comparisons of drawn persons, `None` where a class is empty."""
+        yes, no = weights[self._ones], weights[self._one] * weights[self._other]
+        missed, refused = _running(yes), _running(no)
+        return _Drawn(yes, no, missed, refused) if missed[-1] and refused[-1] else None
+
+    def _rates(self, drawn: _Drawn) -> list[float]:
+        mated, non_mated = drawn.missed, drawn.refused
+        beaten = drawn.yes @ (non_mated[self._lower] + non_mated[self._not_higher])
+        auc = float(beaten / (2 * mated[-1] * non_mated[-1]))
+        mated, non_mated = mated / mated[-1], non_mated / non_mated[-1]
+        refused = np.searchsorted(non_mated, 1 - np.asarray(self._fmrs) - 1e-12)
+        return [auc, self._eer(mated, non_mated), *(1 - mated[self._refused[refused]]).tolist()]
+
+    def _eer(self, missed: Floats, refused: Floats) -> float:
+        """As `metrics.eer_of`, of the shares of mated and of non-mated comparisons below each."""
+
+        def rates(place: int) -> tuple[float, float]:
+            return float(missed[self._missed[place]]), float(1 - refused[self._kept_out[place]])
+
+        def crossed(place: int) -> bool:
+            fnmr, fmr = rates(place)
+            return fnmr >= fmr
+
+        first = bisect_left(range(self._missed.size), True, key=crossed)
+        around = [rates(place) for place in (first - 1, first)]
+        least = min(abs(fnmr - fmr) for fnmr, fmr in around)
+        nearest = [(fnmr + fmr) / 2 for fnmr, fmr in around if abs(fnmr - fmr) <= least + 1e-12]
+        return sum(nearest) / len(nearest)
+
+    def influences(self) -> list[Influence]:
+        """The influence of the persons on each of the rates."""
+        levels, curve, sums = self._levels, self._levels.curve(), self._sums
+        tars = [tar_influence(levels, curve, fmr, sums) for fmr in self._fmrs]
+        return [auc_influence(levels, sums), eer_influence(levels, curve, sums), *tars]
+
+
+class WholeStatistics(PairStatistics):
+    """As `PairStatistics`, and behind the TARs partial AUC, minDCF and d'."""
+
+    def __init__(self, levels: metrics.Levels, sums: PairSums, fmrs: Sequence[float]) -> None:
+        super().__init__(levels, sums, fmrs)
+        self._yes, self._no = (
+            levels.thresholds[np.sort(place)] for place in (levels.mated, levels.non_mated)
+        )
+
+    def __call__(self, weights: Floats) -> list[float]:
+        """All of them with person i drawn ``weights`` [P] times; NaN where a class is empty."""
+        drawn = self._drawn(weights)
+        return [*self._rates(drawn), *self._more(drawn)] if drawn else [float("nan")] * (5 + len(self._fmrs))
+
+    def _more(self, drawn: _Drawn) -> list[float]:
+        # the curve of the weighted comparisons, as `Levels.curve` makes it, without counting them again
+        missed, refused = drawn.missed[self._missed], drawn.refused[self._kept_out]
+        curve = metrics.Roc(self._levels.thresholds, 1 - refused / refused[-1], missed / missed[-1])
+        d_prime = metrics.weighted_d_prime(self._yes, drawn.yes, self._no, drawn.no)
+        return [metrics.partial_auc_of(curve, PARTIAL_FMR), costs.min_dcf_of(curve), d_prime]
+
+    def influences(self) -> list[Influence]:
+        levels, curve, sums = self._levels, self._levels.curve(), self._sums
+        partial = partial_auc_influence(levels, curve, PARTIAL_FMR, sums)
+        return [
+            *super().influences(), partial, min_dcf_influence(levels, curve, sums),
+            d_prime_influence(levels, sums),
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The weights of the mated comparisons ``yes`` [M] and of the non-mated ones ``no`` [N], in the order of
+    their scores, and their running sums ``missed`` [M + 1] and ``refused`` [N + 1]."""
+
+    yes: Floats
+    no: Floats
+    missed: Floats
+    refused: Floats
+
+
+def _in_order(
+    places: NDArray[np.intp], people: NDArray[np.integer]
+) -> tuple[NDArray[np.intp], NDArray[np.integer]]:
+    order = np.argsort(places, kind="stable")
+    return places[order], people[order]
+
+
+def _running(weights: Floats) -> Floats:
+    sums = np.zeros(weights.size + 1)
+    np.cumsum(weights, out=sums[1:])
+    return sums

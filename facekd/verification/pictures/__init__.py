@@ -1,1 +1,0 @@
-"""What a result looks like: curves with bands, histograms, the hardest pairs."""

@@ -1,0 +1,126 @@
+"""What a protocol is, and how one is found by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import UsageError
+from facekd.registry import Registry
+from facekd.verification.exclusion import LeftOut
+from facekd.verification.results import Result
+
+#: photo names [N] to embeddings float32 [N, D]; a row of NaN where a photo gave none
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+#: what a protocol's evaluation returns
+Found = TypeVar("Found", bound=Result, covariant=True)
+
+
+class Protocol(Interface[Found]):
+    """A set of comparisons with a way to judge them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> str:
+        """The list that the comparisons were read from."""
+        ...
+
+    @property
+    def photos(self) -> tuple[str, ...]:
+        """Every photo that the protocol names, once."""
+        ...
+
+    @property
+    def people(self) -> tuple[str, ...] | None:
+        """The person of each photo, `None` where the protocol does not say or compares no photo
+        with another."""
+        ...
+
+    @property
+    def compared(self) -> list[tuple[str, str]] | None:
+        """The two ends of each comparison that the result has a score for; `None` where it keeps no
+        list of them."""
+        ...
+
+    @property
+    def left_out(self) -> LeftOut | None:
+        """What `without` has taken from it, if it has."""
+        ...
+
+    def without(self, people: Sequence[str]) -> Protocol[Found]:
+        """The protocol as it were if there were no ``people``, named as in `people` (further folders may
+        stand before a name): none of their photos, no comparison with one of them.
+
+        Raises `UsageError` where the protocol knows no persons, where ``people`` are none of them, and
+        where too little would be left to judge by.
+        """
+        ...
+
+    def evaluate(self, embed: Embed) -> Found:
+        """Embed the photos and judge the comparisons."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Entry:
+    read: Callable[[Path], Protocol[Result]]
+    lists: tuple[str, ...]
+
+
+Reader = TypeVar("Reader", bound=Callable[[Path], Protocol[Result]])
+
+
+_PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols")
+protocol_names = _PROTOCOLS.names
+
+
+def register(name: str, lists: tuple[str, ...] = ()) -> Callable[[Reader], Reader]:
+    """Make a function that reads a list available as protocol ``name``; ``lists`` are the file
+    names under which its list is usually found beside the photos. Without any, the photos
+    themselves are the list: the function is given the folder or pack that holds them."""
+
+    def keep(read: Reader) -> Reader:
+        _PROTOCOLS.add(name, _Entry(read, lists))
+        return read
+
+    return keep
+
+
+def list_names(name: str) -> tuple[str, ...]:
+    """The usual file names of the list of protocol ``name``; none where the photos are the list."""
+    return _PROTOCOLS[name].lists
+
+
+def open_protocol(name: str, path: str | os.PathLike[str]) -> Protocol[Result]:
+    """Protocol ``name`` with its list, or what serves as its list, at ``path``.
+
+    Raises `UsageError` for an unknown name, `InputOutput` or `Unreadable` for the list.
+    """
+    return _PROTOCOLS[name].read(Path(path))
+
+
+def without_embedding(embeddings: NDArray[np.float32], photos: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``photos`` whose row of ``embeddings`` is NaN."""
+    gone = np.asarray(np.isnan(embeddings).all(axis=1))
+    return tuple(photo for photo, lost in zip(photos, gone, strict=True) if lost)
+
+
+def checked_embeddings(embed: Embed, photos: Sequence[str]) -> NDArray[np.float32]:
+    """What ``embed`` gives for ``photos``, [N, D]. Raises `UsageError` for another shape."""
+    embeddings = np.asarray(embed(photos), np.float32)
+    if embeddings.ndim != 2 or len(embeddings) != len(photos):
+        raise UsageError(
+            f"expected one embedding for each of {len(photos)} photos, got {list(embeddings.shape)}"
+        )
+    return embeddings

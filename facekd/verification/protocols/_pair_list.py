@@ -1,0 +1,164 @@
+"""Comparisons listed pair by pair, in folds: what LFW and lists like it have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.verification.exclusion import LeftOut, find_people, nobody_known
+from facekd.verification.listed_pairs import judge_pairs
+from facekd.verification.protocols._base import Embed, checked_embeddings
+from facekd.verification.results import PairResult
+
+#: folds made where a list states none
+_FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photos, whether they show one person, and the fold (`None`: the list states none)."""
+
+    first: str
+    second: str
+    mated: bool
+    fold: str | None = None
+
+
+def folder_of(name: str) -> str:
+    """The person of a photo whose folder is named after it."""
+    return name.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class PairList:
+    """A protocol of listed pairs. ``fold`` [P] indexes ``fold_names``; ``folds_from`` says where
+    the folds come from; ``person_of`` names the person of a photo; ``left_out`` is what is missing of
+    the list as it was read."""
+
+    name: str
+    source: str
+    pairs: tuple[Pair, ...]
+    fold: NDArray[np.int64]
+    fold_names: tuple[str, ...]
+    folds_from: str
+    person_of: Callable[[str], str] = folder_of
+    left_out: LeftOut | None = None
+
+    @cached_property
+    def photos(self) -> tuple[str, ...]:
+        return tuple(sorted({name for pair in self.pairs for name in (pair.first, pair.second)}))
+
+    @cached_property
+    def people(self) -> tuple[str, ...] | None:
+        """The person of each photo, by its name; `None` where the pairs contradict that."""
+        person = {name: self.person_of(name) for name in self.photos}
+        if all((person[p.first] == person[p.second]) == p.mated for p in self.pairs):
+            return tuple(person[name] for name in self.photos)
+        return None
+
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """The photos of each pair."""
+        return [(pair.first, pair.second) for pair in self.pairs]
+
+    def without(self, people: Sequence[str]) -> PairList:
+        """The list as if the pairs with one of ``people`` did not stand in it; the rest as
+        `Protocol.without` says.
+
+        The other pairs stay in their folds, also where folds were made by order, so that what they are
+        judged by is nearly the same; a fold that has lost all of its pairs is no fold any more. Photos
+        that only the lost pairs name are gone too, whosever they are.
+        """
+        if self.people is None:
+            raise nobody_known(self.name)
+        found, unknown = find_people(people, self.people, self.name)
+        ends = [{self.person_of(pair.first), self.person_of(pair.second)} for pair in self.pairs]
+        keep = np.array([found.isdisjoint(persons) for persons in ends])
+        rest = self._of_pairs(keep)
+        photos = set(self.photos) - set(rest.photos)
+        others = sum(self.person_of(photo) not in found for photo in photos)
+        lost = np.array([pair.mated for pair in self.pairs])[~keep]
+        gone = LeftOut(
+            tuple(sorted(found)), unknown, len(photos), others, int(lost.sum()), int((~lost).sum())
+        )
+        return replace(rest, left_out=gone)
+
+    def _of_pairs(self, keep: NDArray[np.bool_]) -> PairList:
+        """The list of the pairs where ``keep`` [P] is true, in their folds."""
+        pairs = tuple(pair for pair, kept in zip(self.pairs, keep.tolist(), strict=True) if kept)
+        numbers, fold, sizes = np.unique(self.fold[keep], return_inverse=True, return_counts=True)
+        mated = np.array([pair.mated for pair in pairs], bool)
+        with_mated, with_non_mated = (np.unique(fold[kind]).size for kind in (mated, ~mated))
+        if min(with_mated, with_non_mated) < 2:
+            raise UsageError(
+                f"{self.source}: {with_mated} fold(s) with mated and {with_non_mated} with non-mated pairs "
+                "are left without these persons",
+                "A threshold is chosen on the other folds, so two with each kind are the least.",
+            )
+        short = 2 * numbers.size - with_mated - with_non_mated
+        kinds = f", {short} with pairs of one kind only" if short else ""
+        left = f"left of them are {numbers.size} of {sizes.min()} to {sizes.max()} pairs{kinds}"
+        names, told = tuple(self.fold_names[number] for number in numbers), f"{self.folds_from}; {left}"
+        return replace(self, pairs=pairs, fold=fold, fold_names=names, folds_from=told)
+
+    def evaluate(self, embed: Embed) -> PairResult:
+        """Judge the pairs and, where folders name persons, all pairs of the photos.
+
+        Raises `UsageError` where embeddings have the wrong shape or too few comparisons are
+        completed to choose a threshold.
+        """
+        embeddings = checked_embeddings(embed, self.photos)
+        place = {name: index for index, name in enumerate(self.photos)}
+        ends = np.array([(place[p.first], place[p.second]) for p in self.pairs])
+        mated = np.array([p.mated for p in self.pairs])
+        return judge_pairs(self, embeddings, ends, mated)
+
+
+def pair_list(
+    name: str, source: Path, pairs: Sequence[Pair], person_of: Callable[[str], str] = folder_of
+) -> PairList:
+    """A `PairList` of ``pairs``, in the folds that they state or in folds by order.
+
+    Without stated folds, the mated pairs in their order are cut into ten runs of nearly equal
+    length and the non-mated pairs likewise, one of each to a fold (fewer folds where a class has
+    fewer than ten pairs). Raises `Unreadable` where folds are stated for some pairs only, or
+    fewer than two folds come about.
+    """
+    mated = np.array([pair.mated for pair in pairs], bool)
+    stated = [pair.fold for pair in pairs if pair.fold is not None]
+    if stated and len(stated) < len(pairs):
+        raise Unreadable(f"{source}: {len(pairs) - len(stated)} of {len(pairs)} pairs have no fold")
+    if stated:
+        names = tuple(dict.fromkeys(stated))
+        fold = np.array([names.index(label) for label in stated])
+        told = f"{len(names)} folds as listed"
+    else:
+        count = int(min(_FOLDS, mated.sum(), (~mated).sum()))
+        names = tuple(str(index + 1) for index in range(count))
+        fold = np.zeros(len(pairs), np.int64)
+        for kind in (mated, ~mated):
+            fold[kind] = np.arange(kind.sum()) * count // max(int(kind.sum()), 1)
+        told = f"no folds listed: {count} by the order of the list, mated and non-mated pairs alike"
+    if len(names) < 2:
+        raise Unreadable(
+            f"{source}: {int(mated.sum())} mated and {int((~mated).sum())} non-mated pairs in "
+            f"{len(names)} fold(s)",
+            "A threshold is chosen on the other folds, so two folds are the least.",
+        )
+    return PairList(name, str(source), tuple(pairs), fold, names, told, person_of)
+
+
+def read_text(path: Path) -> str:
+    """The text of a list, without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path}: not a text file ({error.reason})") from error

@@ -1,0 +1,94 @@
+"""Models side by side under one protocol, as found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from facekd.verification.exclusion import LeftOut
+from facekd.verification.results.base import Result
+from facekd.verification.results.groups import GroupRates
+from facekd.verification.results.hardest import HardPair
+from facekd.verification.results.paired import Paired
+
+if TYPE_CHECKING:
+    pass
+
+
+#: what the protocol finds of a model
+Found = TypeVar("Found", bound=Result)
+
+
+@dataclass(frozen=True)
+class ModelResult(Generic[Found]):
+    """One model's part: ``name`` is unique within the evaluation, ``has_card`` false where its
+    contract was assumed. ``groups`` are its rates by group, where groups were given; ``hardest`` the
+    comparisons that it decides worst, where they were asked for."""
+
+    name: str
+    file: Path
+    space: str
+    has_card: bool
+    result: Found
+    groups: GroupRates | None = None
+    hardest: tuple[HardPair, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluation(Generic[Found]):
+    """What `evaluate` found. ``missing`` photos are named by the list and not in the data; the
+    ``failures`` (photo, reason) are there and gave no face. Both cost their comparisons. Those that
+    were ``left_out`` with their persons were not looked at."""
+
+    protocol: str
+    source: str
+    data: Path
+    detector: str
+    aligner: str
+    flip: bool
+    photos: int
+    missing: tuple[str, ...]
+    failures: tuple[tuple[str, str], ...]
+    seconds: float
+    models: tuple[ModelResult[Found], ...]
+    paired: tuple[Paired, ...]
+    left_out: LeftOut | None = None
+
+    @property
+    def photos_per_second(self) -> float:
+        """From file to the embeddings of all models."""
+        return (self.photos - len(self.missing)) / self.seconds
+
+    def results(self) -> dict[str, Found]:
+        return {model.name: model.result for model in self.models}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "protocol": self.protocol,
+            "list": self.source,
+            "data": str(self.data),
+            "detector": self.detector,
+            "aligner": self.aligner,
+            "flip": self.flip,
+            "photos": {
+                "named": self.photos,
+                "missing": list(self.missing),
+                "failures_to_acquire": [{"photo": n, "reason": r} for n, r in self.failures],
+            },
+            **({"left_out": self.left_out.to_dict()} if self.left_out else {}),
+            "seconds": self.seconds,
+            "photos_per_second": self.photos_per_second,
+            "models": [
+                {
+                    "name": model.name,
+                    "file": str(model.file),
+                    "space": model.space,
+                    "has_card": model.has_card,
+                    **model.result.to_dict(),
+                    **({"by_group": model.groups.to_dict()} if model.groups else {}),
+                }
+                for model in self.models
+            ],
+            "paired": [pair.to_dict() for pair in self.paired],
+        }

@@ -1,0 +1,32 @@
+"""The comparisons that a model decides worst, as found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class HardPair:
+    """A comparison of ``first`` and ``second``, photos or what else was compared; ``photos`` show
+    them."""
+
+    first: str
+    second: str
+    mated: bool
+    score: float
+    photos: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """A hard comparison with the two faces that show it, uint8 RGB [S, S, 3], where there are any."""
+
+    pair: HardPair
+    faces: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = field(default=None, repr=False)

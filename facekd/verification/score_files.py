@@ -1,0 +1,85 @@
+"""Files of scores: ``score,label``, one line a comparison."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.files import write_atomically
+from facekd.verification.results import Floats
+
+if TYPE_CHECKING:
+    pass
+
+
+_LABELS = {"1": True, "0": False, "true": True, "false": False}
+
+
+def read_scores(path: Path) -> tuple[Floats, NDArray[np.bool_]]:
+    """The scores [P] and labels [P] of a CSV whose first line names the columns ``score`` and
+    ``label`` among others; label 1 is one person, 0 two, and no score is a failed comparison.
+
+    Raises `InputOutput` where it cannot be read, `Unreadable` with the line where its form is broken.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path}: not a text file ({error.reason})") from error
+    rows = csv.reader(io.StringIO(text))
+    head = [column.strip().lower() for column in next(rows, [])]
+    if "score" not in head or "label" not in head:
+        raise Unreadable(
+            f"{path}: its first line is '{','.join(head)[:60]}'",
+            "A score file begins with the line score,label; further columns are left alone.",
+        )
+    places = head.index("score"), head.index("label")
+    try:
+        found = [_score(path, rows.line_num, row, places, len(head)) for row in rows if row]
+    except csv.Error as error:
+        raise Unreadable(f"{path}, line {rows.line_num}: {error}") from error
+    scores = np.array([score for score, _ in found], np.float64)
+    return scores, np.array([mated for _, mated in found], bool)
+
+
+def _score(
+    path: Path, line: int, row: list[str], places: tuple[int, int], columns: int
+) -> tuple[float, bool]:
+    if len(row) != columns:
+        raise Unreadable(f"{path}, line {line}: {columns} columns expected, {len(row)} are there")
+    score, label = (row[place].strip() for place in places)
+    if label.lower() not in _LABELS:
+        raise Unreadable(f"{path}, line {line}: label '{label}' is neither 1 (one person) nor 0")
+    try:
+        value = float(score) if score else np.nan
+    except ValueError as error:
+        raise Unreadable(f"{path}, line {line}: score '{score[:40]}' is no number") from error
+    if score and not np.isfinite(value):
+        raise Unreadable(f"{path}, line {line}: score '{score[:40]}' is not finite")
+    return value, _LABELS[label.lower()]
+
+
+def write_scores(
+    path: Path, scores: Floats, mated: NDArray[np.bool_], pairs: Sequence[tuple[str, str]]
+) -> None:
+    """Write ``score,label,first,second``, one line for each comparison; a failed one has no score.
+
+    Raises `InputOutput` where it cannot be written, `UsageError` where numbers do not fit.
+    """
+    if not len(scores) == len(mated) == len(pairs):
+        raise UsageError(f"{len(scores)} scores, {len(mated)} labels and {len(pairs)} pairs do not fit")
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["score", "label", "first", "second"])
+    for score, one_person, names in zip(scores.tolist(), mated.tolist(), pairs, strict=True):
+        # repr gives every digit that it takes to read the same number again
+        lines.writerow([repr(score) if np.isfinite(score) else "", int(one_person), *names])
+    write_atomically(path, text.getvalue().encode())

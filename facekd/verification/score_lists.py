@@ -1,0 +1,40 @@
+"""Judging scores without folds: template pairs, and scores that another system may have computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.verification.pair_rates import pair_rates
+from facekd.verification.results import Floats, ScoreResult
+
+if TYPE_CHECKING:
+    pass
+
+
+#: the false match rates at which scores are judged, as far as their number allows
+SCORE_FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
+
+
+def judge_scores(
+    protocol: str,
+    source: str,
+    scores: Floats,
+    mated: NDArray[np.bool_],
+    people: NDArray[np.int64] | None = None,
+    photos: int | None = None,
+    failed: Sequence[str] = (),
+) -> ScoreResult:
+    """Rates of ``scores`` [P], NaN where a comparison failed, with ``mated`` [P].
+
+    ``people`` [P, 2] are the persons of each comparison, for the bootstrap over identities. Raises
+    `UsageError` where no mated or no non-mated comparison was completed.
+    """
+    done = np.isfinite(scores)
+    yes, no = done & mated, done & ~mated
+    ones, others = (None, None) if people is None else (people[yes, 0], people[no])
+    rates = pair_rates(scores[yes], scores[no], ones, others, SCORE_FMRS)
+    return ScoreResult(protocol, source, photos, tuple(failed), scores, mated, rates, people)

@@ -1,0 +1,119 @@
+"""Two models at once: one embeds the probe, the other what it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facekd.card import card_of, load_onnx, write_card
+from facekd.errors import Misfit, UsageError
+from facekd.runtime import load_embedder
+from facekd.verification import Kept, TwoSided, judge_two_sided, tar_difference
+from facekd.verification.protocols import PairList, Protocol
+from facekd.verification.results import COMPATIBLE_FMR, Compatibility, CrossEvaluation, PairResult, Result
+from facekd.workflows.evaluate import evaluate_models
+from facekd.workflows.photo_embeddings import Advance
+
+if TYPE_CHECKING:
+    pass
+
+
+def cross_evaluate(
+    models: Sequence[Path],
+    protocol: Protocol[Result],
+    data: Path,
+    *,
+    detector: str | None = "mtcnn",
+    device: str = "cpu",
+    flip: bool = False,
+    advance: Advance = lambda done: None,
+) -> CrossEvaluation:
+    """Judge two ``models`` alone and together on the pairs of ``protocol``; the rest as `evaluate`.
+
+    Raises `Misfit` where their embeddings have not the same length, `UsageError` where there are not two
+    models or the protocol is no list of pairs, and what `evaluate` does.
+    """
+    check_cross(models, protocol, device)
+    kept = Kept.of(_listed(protocol))
+    alone = evaluate_models(
+        models, kept, data, detector=detector, device=device, flip=flip, advance=advance
+    )  # fmt: skip
+    (one, other), (a, b) = kept.rows, alone.results()
+    crossed = {
+        f"{a} to {b}": judge_two_sided(kept, one, other),
+        f"{b} to {a}": judge_two_sided(kept, other, one),
+    }
+    return CrossEvaluation(alone, crossed, _compatibility(alone.results(), crossed[f"{a} to {b}"]))
+
+
+def _listed(protocol: Protocol[Result]) -> PairList:
+    if not isinstance(protocol, PairList):
+        raise UsageError(
+            f"protocol {protocol.name} lists no pairs of photos, which --cross needs",
+            "Two models together are judged by lfw, pairs and lists like them.",
+        )
+    return protocol
+
+
+def check_cross(models: Sequence[Path], protocol: Protocol[Result], device: str = "cpu") -> None:
+    """Raise what is wrong with the call before hours go into it, as `cross_evaluate` does."""
+    if len(models) != 2:
+        raise UsageError(f"--cross compares two models with each other, not {len(models)}")
+    _listed(protocol)
+    one, other = (load_embedder(model, device, 1) for model in models)
+    dims = one.card.embedding.dim, other.card.embedding.dim
+    if dims[0] != dims[1]:
+        raise Misfit(
+            f"{one.name} gives embeddings of {dims[0]} numbers, {other.name} of {dims[1]}: no score between "
+            "them is defined",
+            "Only a model that was trained to give the other's embeddings can be compared with it.",
+        )
+
+
+def _compatibility(alone: dict[str, PairResult], crossed: TwoSided) -> Compatibility:
+    """The rule of `Compatibility`, with the interval of the difference itself, persons drawn anew."""
+    tars = {name: result.everyone_points[0].tar for name, result in alone.items() if result.everyone_points}
+    known = {name: tar for name, tar in tars.items() if tar is not None}
+    together = crossed.result.everyone_points
+    if len(known) < 2 or crossed.everyone is None or together[0].tar is None:
+        short = next((r.everyone_points[0].shortfall for r in alone.values() if r.everyone_points), None)
+        why = short or crossed.result.no_all_pairs or "too few comparisons were completed"
+        return Compatibility(next(iter(alone)), None, why)
+    weaker = min(known, key=lambda name: known[name])
+    reference = alone[weaker].everyone
+    assert reference is not None
+    return Compatibility(weaker, tar_difference(reference, crossed.everyone, COMPATIBLE_FMR))
+
+
+def check_writable(models: Sequence[Path]) -> None:
+    """Raise `UsageError` for a model without a card of its own to write into."""
+    for model in models:
+        if model.suffix == ".toml":
+            raise UsageError(f"{model}: an ensemble has no card to write into", "Give ONNX models.")
+
+
+def write_compatible(found: CrossEvaluation) -> tuple[str, ...]:
+    """Write each model's space into the other's card under ``compatible_with``; digest and space stay.
+
+    Returns what was written, a line for each card. Raises `Misfit` where the models are not compatible
+    or a file was changed meanwhile, `UsageError` where the data cannot show it; then nothing is written.
+    """
+    if found.compatibility.loss is None:
+        raise UsageError("no card was written: " + found.compatibility.sentence)
+    if not found.compatibility.agreed:
+        raise Misfit("no card was written: " + found.compatibility.sentence)
+    one, other = found.alone.models
+    ready = []
+    for mine, theirs in ((one, other), (other, one)):
+        network = load_onnx(mine.file)
+        card, _ = card_of(network, mine.file.stem)
+        if card.space != mine.space:
+            raise Misfit(f"{mine.file} was changed while it was being evaluated", "Evaluate it again.")
+        spaces = tuple(dict.fromkeys([*card.compatible_with, theirs.space]))
+        ready.append((mine.file, network, card.model_copy(update={"compatible_with": spaces}), theirs))
+    told = []
+    for file, network, card, theirs in ready:
+        write_card(network, card, file)
+        told.append(f"card of {file} written: compatible with {theirs.name} (space {theirs.space[:12]})")
+    return tuple(told)

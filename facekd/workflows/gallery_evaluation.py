@@ -1,0 +1,162 @@
+"""How good is an enrolled gallery? Probe photos of known persons against its templates."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facekd.errors import InputOutput, UsageError
+from facekd.gallery import Contract, GalleryRecords, clean_name
+from facekd.preprocess import ALIGNER
+from facekd.preprocess.detectors import make_detector
+from facekd.runtime import Embedder, fuse, load_embedder
+from facekd.verification import judge_gallery
+from facekd.verification.results import GalleryEvaluation, Probes
+from facekd.workflows.enroll import PhotoFile, people_in
+from facekd.workflows.evaluate import GIVEN_CROPS
+from facekd.workflows.photo_embeddings import Advance, Embeddings, Plan, acquire
+from facekd.workflows.verify import choose_threshold
+
+if TYPE_CHECKING:
+    pass
+
+
+def evaluate_gallery(
+    model: Path,
+    gallery: Path,
+    data: Path,
+    *,
+    detector: str | None = "mtcnn",
+    device: str = "cpu",
+    advance: Advance = lambda done: None,
+) -> GalleryEvaluation:
+    """Compare the photos in ``data``, a folder or zip with a folder per person, with everybody enrolled
+    in ``gallery``; a folder that is named after nobody there holds a stranger's photos.
+
+    A person's templates are fused as `verify_claim` does it. The operating threshold is the strictest of
+    the model's card, else, and where the gallery was made in another space that the card calls compatible,
+    that of the lowest FMR that the comparisons can show. ``detector`` `None` takes
+    the images for 112-pixel ArcFace crops.
+
+    Raises `Misfit` where the gallery was made in another space, `InputOutput` where a file will not do,
+    `UsageError` where nobody is enrolled or no probe of an enrolled person gave an embedding.
+    """
+    embedder = load_embedder(model, device, 1)
+    contract = _contract(embedder, detector, device)
+    with GalleryRecords(gallery, contract, compatible=embedder.card.compatible_with) as records:
+        notes = tuple(_differences(gallery, records.contract, contract))
+        shared = records.contract.space == contract.space
+        enrolled, templates = _templates(records)
+        probes = find_probes(data, records)
+    started = time.perf_counter()
+    acquired = acquire(Plan(data, (model,), detector, device), probes.photos, advance)
+    seconds = time.perf_counter() - started
+    threshold, origin = _operating(embedder) if shared else (None, "")
+    result = judge_gallery(
+        templates, enrolled, acquired.embeddings[0], probes.people, probes.photos, threshold, origin
+    )
+    return GalleryEvaluation(
+        gallery=gallery,
+        data=data,
+        model=embedder.name,
+        space=embedder.space,
+        has_card=embedder.has_card,
+        detector=contract.detector,
+        aligner=contract.aligner,
+        probes=probes,
+        failures=tuple((p, r) for p, r in zip(probes.photos, acquired.reasons, strict=True) if r),
+        seconds=seconds,
+        notes=notes,
+        result=result,
+    )
+
+
+def _contract(embedder: Embedder, detector: str | None, device: str) -> Contract:
+    return Contract(
+        space=embedder.space,
+        dim=embedder.card.embedding.dim,
+        model=embedder.name,
+        detector=make_detector(detector, device, 1).name if detector else GIVEN_CROPS,
+        aligner=ALIGNER if detector else "that of the crops",
+    )
+
+
+def _differences(gallery: Path, made: Contract, now: Contract) -> Iterator[str]:
+    """Where the gallery's photos were prepared in another way than the probes."""
+    for what, then, here in (
+        ("detector", made.detector, now.detector),
+        ("aligner", made.aligner, now.aligner),
+    ):
+        if then != here:
+            yield f"{gallery.name} was made with {what} {then}, this is {here}"
+    if made.space != now.space:
+        yield f"{gallery.name} was made with {made.model}: the thresholds of {now.model} do not hold there"
+
+
+def _templates(records: GalleryRecords) -> tuple[list[str], Embeddings]:
+    """Everybody enrolled, and their templates [G, D]."""
+    names = [person.name for person in records.people()]
+    if not names:
+        raise UsageError(f"{records.path}: nobody is enrolled", "'facekd enroll' adds people.")
+    return names, np.stack([fuse([t.embedding for t in records.templates(name)]) for name in names])
+
+
+def find_probes(data: Path, records: GalleryRecords) -> Probes:
+    """The photos in ``data`` and whose they are, by the name of their folder.
+
+    A photo that is itself enrolled would be compared with itself, and one that lies there twice would
+    count twice: such are left out. Raises as `people_in` does.
+    """
+    people = people_in(data)
+    owners = {photo.name: person for person, photos in people.items() for photo in photos}
+    contents = {photo.name: _content(photo) for photos in people.values() for photo in photos}
+    copies: dict[str, list[str]] = defaultdict(list)
+    for name, content in contents.items():
+        if content:
+            copies[content].append(name)
+    left_out: dict[str, str] = {}
+    for content, names in copies.items():
+        holders = records.holders(content)
+        if holders:
+            left_out |= dict.fromkeys(names, f"enrolled itself, of {holders[0]}")
+        elif len({owners[name] for name in names}) > 1:
+            left_out |= dict.fromkeys(names, "the same file under several people")
+        else:
+            left_out |= dict.fromkeys(names[1:], f"the same file as {names[0]}")
+    kept = [name for name in owners if name not in left_out]
+    if not kept:
+        raise UsageError(
+            f"{data}: none of its {len(owners)} photos can be a probe", f"{next(iter(left_out.values()))}."
+        )
+    return Probes(tuple(kept), tuple(_person(owners[name]) for name in kept), tuple(left_out.items()))
+
+
+def _content(photo: PhotoFile) -> str:
+    """SHA-256 of the file; empty where it cannot be read, which acquiring it will report."""
+    try:
+        return hashlib.sha256(photo.read()).hexdigest()
+    except InputOutput:
+        return ""
+
+
+def _person(folder: str) -> str:
+    """The name as the gallery writes it; a folder whose name nobody can have is a stranger's."""
+    try:
+        return clean_name(folder)
+    except UsageError:
+        return folder
+
+
+def _operating(embedder: Embedder) -> tuple[float | None, str]:
+    """The threshold that `verify` would use, and where it comes from."""
+    try:
+        chosen = choose_threshold(embedder.card)
+    except UsageError:
+        return None, ""
+    return chosen.value, f"of the card at FMR {chosen.fmr:g} on {chosen.data}"

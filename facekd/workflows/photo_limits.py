@@ -1,0 +1,147 @@
+"""How poor may a photo be? Found by making good crops of known people worse until the scores mislead.
+
+A fault misleads at a threshold where strangers match several times as often as the threshold states if
+both photos have the fault, or where half of the mated comparisons that match between good photos no longer
+do if one photo has it. The limit lies between the last strength that does not and the first that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.card import ARCFACE_CROP, Calibration, LandmarkCrop, PhotoLimit
+from facekd.geometry import Pixels, recrop
+from facekd.preprocess import FAULTS, Fault, blurred, darkened, noisy
+from facekd.runtime import Embedder
+from facekd.verification import FEWEST_FALSE_MATCHES
+from facekd.workflows.photo_crops import threaded
+from facekd.workflows.photo_embeddings import Embeddings
+
+#: so many times the stated rate may strangers match
+MOST_FALSE = 3.0
+#: so much of the mated comparisons that match between good photos must still match
+FEWEST_KEPT = 0.5
+#: photos that are tried, and of one person
+_PHOTOS, _OF_ONE = 500, 5
+_BATCH = 32
+
+Worse = Callable[[Pixels, int], Pixels]
+
+
+def _strengths(make: Callable[[Pixels, float, int], Pixels], *values: float) -> tuple[Worse, ...]:
+    def at(value: float) -> Worse:
+        return lambda crop, seed: make(crop, value, seed)
+
+    return tuple(at(value) for value in values)
+
+
+#: for each reason, from mild to severe
+TRIED: dict[str, tuple[Worse, ...]] = {
+    "too_dark": _strengths(
+        lambda crop, part, _: darkened(crop, 1 / part), 2, 3, 4, 6, 8, 12, 16, 24, 32
+    ),
+    "too_blurred": _strengths(lambda crop, sigma, _: blurred(crop, sigma), 1, 1.5, 2, 2.5, 3, 4, 5),
+    "too_noisy": _strengths(noisy, 5, 10, 15, 20, 30, 40, 60),
+}  # fmt: skip
+
+
+def sampled(labels: Sequence[str | None]) -> list[int]:
+    """Places of the photos to try: of persons in random order (always the same), a few of each, 500
+    at most. ``labels`` are their persons, `None` for photos that gave no embedding."""
+    photos: dict[str, list[int]] = {}
+    for place, label in enumerate(labels):
+        if label is not None:
+            photos.setdefault(label, []).append(place)
+    random = np.random.default_rng(0)
+    chosen: list[int] = []
+    for person in random.permutation(len(photos)).tolist():
+        chosen += photos[list(photos)[person]][:_OF_ONE]
+    return sorted(chosen[:_PHOTOS])
+
+
+@dataclass(frozen=True)
+class FoundLimits:
+    """``limits`` at ``entry``, found by ``photos`` photos."""
+
+    limits: tuple[PhotoLimit, ...]
+    entry: Calibration
+    photos: int
+
+
+def find_limits(
+    embedder: Embedder, crops: Sequence[Pixels], labels: Sequence[str], entries: Sequence[Calibration]
+) -> FoundLimits | str:
+    """The limits of ``embedder``, from ``crops`` uint8 RGB [112, 112, 3] of persons ``labels``, at the
+    strictest of the calibration's ``entries`` that they can show (30 false matches expected); or why there
+    are none."""
+    if not isinstance(embedder.spec, LandmarkCrop):
+        return "the model takes box crops, and those cannot be made of a crop"
+    trial = _Trial(embedder, list(crops), np.asarray(labels))
+    shown = [e for e in entries if trial.non_mated * e.fmr >= FEWEST_FALSE_MATCHES]
+    if not shown:
+        return f"{trial.non_mated:,} non-mated comparisons among {len(crops)} photos are too few"
+    entry = min(shown, key=lambda e: e.fmr)
+    if trial.kept(trial.clean, entry.threshold) < 2 * FEWEST_FALSE_MATCHES:
+        return f"fewer than {FEWEST_FALSE_MATCHES} of their mated comparisons match"
+    limits = [trial.limit(fault, entry) for fault in FAULTS]
+    return FoundLimits(tuple(limit for limit in limits if limit), entry, len(crops))
+
+
+class _Trial:
+    def __init__(self, embedder: Embedder, crops: list[Pixels], labels: NDArray[np.str_]) -> None:
+        self._embedder = embedder
+        self._crops = crops
+        same = labels[:, None] == labels
+        # a photo is not compared with what was made of itself
+        self._mated = same & ~np.eye(len(labels), dtype=bool)
+        self._non_mated = ~same
+        self.clean = self._embed(crops)
+
+    @property
+    def non_mated(self) -> int:
+        """Comparisons of two photos, each counted once."""
+        return int(self._non_mated.sum()) // 2
+
+    def limit(self, fault: Fault, entry: Calibration) -> PhotoLimit | None:
+        """Between the strengths; `None` where no strength misleads."""
+        good = before = self._measured(fault, self._crops)
+        for make in TRIED[fault.reason]:
+            worse = [make(crop, seed) for seed, crop in enumerate(self._crops)]
+            here = self._measured(fault, worse)
+            if self._misleads(self._embed(worse), entry):
+                between = sqrt(median(before) * median(here))
+                refused = sum(fault.is_beyond(value, between) for value in good)
+                return PhotoLimit(reason=fault.reason, limit=between, refused=refused)  # type: ignore[arg-type]
+            before = here
+        return None
+
+    def _misleads(self, worse: Embeddings, entry: Calibration) -> bool:
+        stated = max(entry.fmr, self._false(self.clean, entry.threshold))
+        if self._false(worse, entry.threshold) > MOST_FALSE * stated:
+            return True
+        return self.kept(worse, entry.threshold) < FEWEST_KEPT * self.kept(self.clean, entry.threshold)
+
+    def _false(self, rows: Embeddings, threshold: float) -> float:
+        """FMR where both photos are as bad as ``rows``."""
+        return float(np.mean((rows @ rows.T)[self._non_mated] >= threshold))
+
+    def kept(self, rows: Embeddings, threshold: float) -> int:
+        """Mated comparisons that match, of a good photo with one as bad as ``rows``; each pair of photos
+        both ways."""
+        return int(np.sum((self.clean @ rows.T)[self._mated] >= threshold))
+
+    def _embed(self, crops: Sequence[Pixels]) -> Embeddings:
+        parts = [np.stack(crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
+        spec = self._embedder.spec
+        return np.concatenate(
+            list(threaded(lambda part: self._embedder.embed(recrop(part, ARCFACE_CROP, spec)), parts))
+        )
+
+    def _measured(self, fault: Fault, crops: Sequence[Pixels]) -> list[float]:
+        return [fault.measure(crop) for crop in crops]

@@ -1,0 +1,166 @@
+"""What do worse photos cost? One protocol, its crops made worse in many ways, models side by side."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.card import ARCFACE_CROP
+from facekd.errors import UsageError
+from facekd.geometry import recrop
+from facekd.preprocess import ALIGNER, CLEAN, DEGRADATIONS, Degradation, beyond
+from facekd.preprocess.detectors import make_detector
+from facekd.runtime import Embedder, load_embedder
+from facekd.verification import judge_two_sided
+from facekd.verification.protocols import PairList, Protocol
+from facekd.verification.results import AtCleanThreshold, DegradationReport, Degraded, PairResult, Result
+from facekd.workflows.evaluate import GIVEN_CROPS, unique_names
+from facekd.workflows.photo_crops import Crops, acquire_crops, threaded
+from facekd.workflows.photo_embeddings import Advance, Embeddings
+
+#: crops that are made worse and embedded at once
+_BATCH = 32
+
+Flags = NDArray[np.bool_]
+
+
+def degrade(
+    models: Sequence[Path],
+    protocol: Protocol[Result],
+    data: Path,
+    *,
+    detector: str | None = "mtcnn",
+    device: str = "cpu",
+    one_side: bool = False,
+    advance: Advance = lambda done: None,
+) -> DegradationReport:
+    """Judge ``models`` by the pairs of ``protocol`` with its crops as they are and under each of
+    `DEGRADATIONS`, on both photos of a pair or, ``one_side``, on the second only.
+
+    Each photo is read, its face found and its 112-pixel ArcFace crop cut once (with ``detector`` `None` the
+    images are such crops); this crop is made worse, then a model's own crop is made of it. Crops stay in
+    memory, 38 kB each. ``advance`` is told how many more of `steps` are done.
+
+    Raises `UsageError` where the protocol is no list of pairs, `Misfit` for a model of box crops, and what
+    `evaluate` does.
+    """
+    if not isinstance(protocol, PairList):
+        raise UsageError(
+            f"protocol {protocol.name} lists no pairs of photos",
+            "Worse photos are judged by lfw, pairs and lists like them.",
+        )
+    embedders = [load_embedder(model, device, 1) for model in models]
+    for embedder in embedders:
+        # a model that takes no crop made of a crop is told of before hours go into it
+        recrop(np.empty((0, ARCFACE_CROP.size, ARCFACE_CROP.size, 3), np.uint8), ARCFACE_CROP, embedder.spec)
+    shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
+    crops, failures = acquire_crops(protocol.photos, data, detector, device, advance)
+    found: list[list[Degraded]] = [[] for _ in embedders]
+    clean: list[_Side] = []
+    for degradation in (CLEAN, *DEGRADATIONS):
+        sides = _embedded(embedders, protocol.photos, crops, degradation)
+        clean = clean or sides
+        for place, side in enumerate(sides):
+            first = clean[place] if one_side else side
+            reference = found[place][0].result if found[place] else None
+            found[place].append(_judged(protocol, degradation, first, side, reference))
+        advance(len(protocol.photos))
+    return DegradationReport(
+        protocol=protocol.name,
+        source=protocol.source,
+        data=data,
+        detector=shown,
+        aligner=ALIGNER if detector else "that of the crops",
+        one_side=one_side,
+        photos=len(protocol.photos),
+        failures=failures,
+        models={name: tuple(rows) for name, rows in zip(unique_names(embedders), found, strict=True)},
+    )
+
+
+def steps(protocol: Protocol[Result]) -> int:
+    """How many steps `degrade` takes: each photo once to its crop, and once for each degradation."""
+    return len(protocol.photos) * (2 + len(DEGRADATIONS))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The photos as one side of a comparison shows them: ``rows`` [N, D], NaN where there is no crop, and
+    which are ``refused`` [N] by the limits in the model's card, `None` where it has none."""
+
+    rows: Embeddings
+    refused: Flags | None
+
+
+def _judged(
+    protocol: PairList, degradation: Degradation, first: _Side, second: _Side, clean: PairResult | None
+) -> Degraded:
+    if first is second:
+        # the millions of scores behind the operating points would add up over all degradations
+        result = replace(protocol.evaluate(lambda _: second.rows), everyone=None)
+    else:
+        result = judge_two_sided(protocol, first.rows, second.rows).result
+    threshold = (clean or result).rates.points[0].threshold
+    kept = None if threshold is None else at_clean_threshold(result, threshold)
+    if first.refused is None or second.refused is None:
+        return Degraded(degradation, result, kept)
+    where = {photo: place for place, photo in enumerate(protocol.photos)}
+    answered = np.array(
+        [not (first.refused[where[p.first]] or second.refused[where[p.second]]) for p in protocol.pairs]
+    )
+    within = None if threshold is None else at_clean_threshold(result, threshold, answered)
+    if within is not None and not (within.mated and within.non_mated):
+        within = None
+    crops = np.isfinite(second.rows).all(axis=1)
+    return Degraded(degradation, result, kept, float(np.mean(second.refused[crops])), within)
+
+
+def at_clean_threshold(
+    result: PairResult, threshold: float, answered: Flags | None = None
+) -> AtCleanThreshold:
+    """The completed listed pairs of ``result`` at a fixed ``threshold``; of these only those that are
+    ``answered``."""
+    done, match = result.completed, result.scores >= threshold
+    done = done if answered is None else done & answered
+    yes, no = done & result.mated, done & ~result.mated
+    return AtCleanThreshold(
+        threshold, int(yes.sum()), int((yes & ~match).sum()), int(no.sum()), int((no & match).sum())
+    )
+
+
+def _embedded(
+    embedders: Sequence[Embedder], photos: Sequence[str], crops: Crops, degradation: Degradation
+) -> list[_Side]:
+    """What every model makes of the photos."""
+    limits = [embedder.card.photo_limits for embedder in embedders]
+    rows = [np.full((len(photos), e.card.embedding.dim), np.nan, np.float32) for e in embedders]
+    refused = [np.zeros(len(photos), bool) for _ in embedders]
+
+    def embed(places: NDArray[np.intp]) -> list[tuple[Embeddings, list[bool]]]:
+        worse = np.stack([degradation.apply(crops[p], photo_seed(photos[p])) for p in places.tolist()])
+        return [
+            (
+                embedder.embed(recrop(worse, ARCFACE_CROP, embedder.spec)),
+                [bool(beyond(crop, limit)) for crop in worse],
+            )
+            for embedder, limit in zip(embedders, limits, strict=True)
+        ]
+
+    there = np.array(sorted(crops))
+    batches = [there[start : start + _BATCH] for start in range(0, there.size, _BATCH)]
+    for batch, found in zip(batches, threaded(embed, batches), strict=True):
+        for row, flags, (embedded, beyond_limits) in zip(rows, refused, found, strict=True):
+            row[batch], flags[batch] = embedded, beyond_limits
+    return [
+        _Side(row, flags if limit else None) for row, flags, limit in zip(rows, refused, limits, strict=True)
+    ]
+
+
+def photo_seed(name: str) -> int:
+    """A seed that is a photo's own, from its name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

@@ -17,6 +17,7 @@ as fast and sooner labelled. Run it on an idle machine.
 
 from __future__ import annotations
 
+import pkgutil
 import statistics
 import tempfile
 import time
@@ -39,7 +40,6 @@ from facekd.distillation import (
     check_recipe,
     read_recipe,
     run_recipe,
-    teacher_targets,
 )
 from facekd.errors import UsageError
 from facekd.models import build_model
@@ -113,8 +113,9 @@ def passes_timed() -> Iterator[list[float]]:
         patches.enter_context(patch.object(DistillTask, "step", opened))
         patches.enter_context(patch.object(Fabric, "backward", counted(Fabric.backward, 1)))
         for name in ("_cached", "_online"):
-            asked = partial(_counted_ask, getattr(teacher_targets, name), counted)
-            patches.enter_context(patch.object(teacher_targets, name, asked))
+            place = f"facekd.distillation.teacher_targets.{name}"
+            asked = partial(_counted_ask, pkgutil.resolve_name(place), counted)
+            patches.enter_context(patch(place, asked))
         yield spent
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,6 @@ from facekd.verification.accuracy import cross_validate, summarise
 from facekd.verification.pair_rates import pair_rates
 from facekd.verification.results import PairRates, PairResult
 from facekd.verification.score_matrix import AllPairs, all_pairs
-
-if TYPE_CHECKING:
-    from facekd.verification.protocols import PairList
 
 
 #: the false match rates at which all pairs are judged
@@ -30,8 +27,27 @@ _PAIRS = 20_000
 Floats = NDArray[np.float64]
 
 
+class Listed(Protocol):
+    """What judging a list of pairs asks of it; see `facekd.verification.protocols.PairList`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def photos(self) -> Sequence[str]: ...
+    @property
+    def people(self) -> Sequence[str] | None: ...
+    @property
+    def fold(self) -> NDArray[np.int64]: ...
+    @property
+    def fold_names(self) -> tuple[str, ...]: ...
+    @property
+    def folds_from(self) -> str: ...
+
+
 def judge_pairs(
-    protocol: PairList, embeddings: NDArray[np.float32], ends: NDArray[np.int64], mated: NDArray[np.bool_]
+    protocol: Listed, embeddings: NDArray[np.float32], ends: NDArray[np.int64], mated: NDArray[np.bool_]
 ) -> PairResult:
     """Everything that is said of a model on ``protocol``: ``embeddings`` [N, D] of its photos,
     ``ends`` [P, 2] the photos of each pair, ``mated`` [P]."""
@@ -45,7 +61,7 @@ def judge_pairs(
 
 
 def judge_listed(
-    protocol: PairList,
+    protocol: Listed,
     scores: Floats,
     ends: NDArray[np.int64],
     mated: NDArray[np.bool_],

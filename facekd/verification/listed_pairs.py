@@ -15,7 +15,6 @@ from facekd.verification.pair_rates import pair_rates
 from facekd.verification.results import PairRates, PairResult
 from facekd.verification.score_matrix import AllPairs, all_pairs
 
-
 #: the false match rates at which all pairs are judged
 ALL_PAIRS_FMRS = (1e-3, 1e-4)
 

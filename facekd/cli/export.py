@@ -7,11 +7,15 @@ card gets a threshold measured on people that the network was not trained on.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from facekd.cli.options import EXISTING, json_option
 from facekd.cli.output import answer_json, say
+
+if TYPE_CHECKING:
+    from facekd.export import Int8Cost
 
 
 @click.command("export")
@@ -25,19 +29,25 @@ from facekd.cli.output import answer_json, say
     help="Measure on these crops instead of the recipe's held-out people: a folder or pack with a "
     "folder per person, nobody trained on; or a recipe. Repeat for several.",
 )  # fmt: skip
+@click.option(
+    "--int8", is_flag=True, help="Quantise to int8: a quarter of the size, about three times as fast."
+)
 @json_option
-def command(source: str, out: Path | None, data: tuple[Path, ...], as_json: bool) -> None:
+def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, as_json: bool) -> None:
     """Export RUN: a run folder, one of its checkpoints, or a teacher as recipes name it.
 
     \b
     Example: facekd export runs/first
+             facekd export runs/first --int8
              facekd export runs/first/checkpoints/last --out last.onnx
              facekd export timm:edgenext_x_small:FILE.safetensors --data crops.zip --out x.onnx
     """
     from facekd.export import export
 
-    done = export(source, out, data, tell=say)
+    done = export(source, out, data, tell=say, int8=int8)
     say(f"written: {done.path} (equal to the torch network on 64 crops)")
+    if done.int8:
+        say(_cost_told(done.int8))
     if done.uncalibrated:
         say(f"no threshold in the card: {done.uncalibrated}")
     if as_json:
@@ -51,3 +61,11 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], as_json: bool
             f"threshold  {entry.threshold:.4f} at FMR {entry.fmr:g} "
             f"(95 % {entry.low:.2g} to {entry.high:.2g}; {entry.data})"
         )
+
+
+def _cost_told(cost: Int8Cost) -> str:
+    """What int8 costs, in a sentence."""
+    told = f"int8: mean cosine {cost.cosine:.4f} to the float32 network"
+    for fmr, tar in cost.tar.items():
+        told += f"; TAR at FMR {fmr:g} {100 * cost.tar_int8[fmr]:.2f} %, {100 * tar:.2f} % in float32"
+    return told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +16,27 @@ from facekd.training.data import CropSet, open_crops
 
 @dataclass(frozen=True)
 class Measured:
-    """``any`` serve for parity; ``labelled``, of people who were not trained on, for a threshold.
-    ``name``, ``detector`` and ``aligner`` are what a calibration says of them."""
+    """``any`` serve for parity, those of ``ranges`` for the ranges of int8; ``labelled``, of people who
+    were not trained on, for a threshold, and ``choosing``, of others, for what int8 costs. ``name``,
+    ``detector`` and ``aligner`` are what a calibration says of them."""
 
     any: CropSet
     labelled: CropSet | None
     name: str
+    ranges: Callable[[], CropSet]
+    choosing: CropSet | None = None
     detector: str = "as the crops were given"
     aligner: str = "as the crops were given"
 
     def some(self, count: int) -> NDArray[np.uint8]:
         """``count`` crops from all over, uint8 RGB [count, 112, 112, 3]; fewer if there are."""
-        chosen = np.unique(np.linspace(0, len(self.any) - 1, count).astype(int))
-        return np.stack([self.any.read(int(index)) for index in chosen])
+        return some_of(self.any, count)
+
+
+def some_of(crops: CropSet, count: int) -> NDArray[np.uint8]:
+    """``count`` of ``crops`` at even distances, uint8 RGB [count, 112, 112, 3]; fewer if there are."""
+    chosen = np.unique(np.linspace(0, len(crops) - 1, count).astype(int))
+    return np.stack([crops.read(int(index)) for index in chosen])
 
 
 def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:
@@ -38,7 +46,8 @@ def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:
     if data:
         crops = open_crops(labelled=data)
         named = ", ".join(path.name for path in data)
-        return Measured(crops, crops if crops.people else None, _counted(named, crops))
+        labelled = crops if crops.people else None
+        return Measured(crops, labelled, _counted(named, crops), lambda: crops, labelled)
     if run is not None:
         return _of_recipe(run / "recipe.toml")
     raise UsageError(
@@ -59,11 +68,15 @@ def _of_recipe(path: Path) -> Measured:
         )
     labelled = heldout_crops(recipe, "calibrate")
     if labelled is None or not len(labelled):
-        return Measured(training_crops(recipe), None, recipe.data.name)
+        return Measured(training_crops(recipe), None, recipe.data.name, lambda: training_crops(recipe))
     name = _counted(f"held-out people of {recipe.data.name}", labelled)
     # parity asks nothing of its crops but that they are real; where few are held out, any serve
     any_crops = labelled if len(labelled) >= PARITY_CROPS else training_crops(recipe)
-    return Measured(any_crops, labelled, name, recipe.data.detector, recipe.data.aligner)
+    choosing = heldout_crops(recipe, "choose")
+    return Measured(
+        any_crops, labelled, name, lambda: training_crops(recipe), choosing,
+        recipe.data.detector, recipe.data.aligner,
+    )  # fmt: skip
 
 
 def _counted(name: str, crops: CropSet) -> str:

@@ -13,22 +13,27 @@ from numpy.typing import NDArray
 
 from facekd.card import BoxCrop, Calibration, Card, write_card
 from facekd.errors import UsageError
-from facekd.export.measured_crops import Measured, measured_crops
+from facekd.export.measured_crops import Measured, measured_crops, some_of
 from facekd.export.onnx_graph import PARITY_CROPS, check_parity, fitted, to_onnx
+from facekd.export.quantise import RANGE_CROPS, Int8Cost, check_cosine, check_tar, quantise
 from facekd.models import run_of, to_planes, weights_file
 from facekd.models.teachers import load_network
 from facekd.training.data import CropSet
 
 _BATCH = 64
+#: the false match rates at which int8 is compared with float32
+_JUDGED_FMRS = (1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written where; ``uncalibrated`` says why the card has no threshold, if so."""
+    """What was written where; ``uncalibrated`` says why the card has no threshold, if so, and ``int8``
+    what that form costs where it was asked for."""
 
     path: Path
     card: Card
     uncalibrated: str | None
+    int8: Int8Cost | None = None
 
 
 def export(
@@ -36,30 +41,64 @@ def export(
     out: Path | None = None,
     data: Sequence[Path] = (),
     tell: Callable[[str], None] = lambda doing: None,
+    *,
+    int8: bool = False,
 ) -> Exported:
     """Write the network that ``spec`` names (see `facekd.models.teachers.load_teacher`) to ``out``.
 
     ``out`` is by default ``student.onnx`` in the run folder, or the network's name here. Parity
     and the threshold are measured on ``data``: packs of aligned crops of people it was not trained
     on, or a recipe; by default the held-out people of the run's own recipe. ``tell`` hears what is
-    being done.
+    being done. ``int8`` quantises weights and activations, by crops that were trained on where a
+    recipe names them, else by ``data``; by default the file is then ``student-int8.onnx``.
 
-    Raises the errors of `load_network` and `export_network`, and `UsageError` where there is no
-    data to measure on.
+    Raises the errors of `load_network` and `export_network`, `UsageError` where there is no data to
+    measure on, and `Misfit` where int8 costs more than half a point of TAR.
     """
     net, card = load_network(spec)
     run = _run_folder(spec)
-    place = out or (run / "student.onnx" if run else Path(f"{card.name}.onnx"))
+    ending = "-int8" if int8 else ""
+    place = out or (run / f"student{ending}.onnx" if run else Path(f"{card.name}{ending}.onnx"))
     if place.suffix != ".onnx":
         raise UsageError(f"{place}: an exported model is named .onnx")
     measured = measured_crops(data, run)
     tell(f"exporting {card.architecture}")
     model = to_onnx(net, card)
     check_parity(net, model, card, measured.some(PARITY_CROPS))
+    cost = None
+    if int8:
+        tell("quantising to int8")
+        model, cost = _quantised(model, card, measured)
+        card = card.model_copy(update={"metrics": {**card.metrics, **cost.metrics()}})
     tell(f"measuring the threshold on {measured.name}")
     entries, reason = _calibration(model, card, measured)
     written = write_card(model, card.model_copy(update={"calibration": entries}), place)
-    return Exported(place, written, reason)
+    return Exported(place, written, reason, cost)
+
+
+def _quantised(model: onnx.ModelProto, card: Card, measured: Measured) -> tuple[onnx.ModelProto, Int8Cost]:
+    """``model`` in int8, and what that costs on the people who choose."""
+    crops = fitted(some_of(measured.ranges(), RANGE_CROPS), card.crop)
+    planes = to_planes(crops, card.input).numpy()
+    quantised = quantise(model, planes)
+    cosine = check_cosine(model, quantised, planes)
+    tar, tar_int8 = (
+        {} if measured.choosing is None else _tars(m, card, measured.choosing) for m in (model, quantised)
+    )
+    check_tar(tar, tar_int8)
+    return quantised, Int8Cost(cosine, tar, tar_int8)
+
+
+def _tars(model: onnx.ModelProto, card: Card, crops: CropSet) -> dict[float, float]:
+    """TAR at each of the judged FMRs that the comparisons among ``crops`` can show."""
+    from facekd.verification import all_pairs
+
+    try:
+        pairs = all_pairs(_embed(model, card, crops), crops.labels)
+    except UsageError:  # nobody has two crops, or there is one person only
+        return {}
+    points = (pairs.operating_point(fmr) for fmr in _JUDGED_FMRS)
+    return {point.fmr: point.tar for point in points if point.tar is not None}
 
 
 def _run_folder(spec: str | os.PathLike[str]) -> Path | None:

@@ -126,11 +126,11 @@ def calibration_entries(
     embeddings: ArrayLike, labels: ArrayLike, *, data: str, detector: str, aligner: str, failures: int = 0
 ) -> tuple[Calibration, ...]:
     """What a card's ``calibration`` can hold from ``embeddings`` [N, D] of persons ``labels`` [N]:
-    one entry, or none where there are too few comparisons for any.
+    an entry for each of `CALIBRATED_FMRS` that the comparisons can show.
 
-    Raises `UsageError` as `all_pairs` does.
+    Raises `UsageError` as `all_pairs` and `calibration_at` do.
     """
     pairs = all_pairs(embeddings, labels)
-    if not enough(pairs.non_mated, max(CALIBRATED_FMRS)):
-        return ()
-    return (calibrate_threshold(pairs, data=data, detector=detector, aligner=aligner, failures=failures),)
+    conditions = Conditions(data, detector, aligner, failures)
+    shown = [fmr for fmr in CALIBRATED_FMRS if enough(pairs.non_mated, fmr)]
+    return tuple(calibration_at(pairs, fmr, conditions) for fmr in shown)

@@ -1,0 +1,126 @@
+"""Static int8: weights and activations of an exported network as 8-bit integers.
+
+Weights are quantised for each output channel, activations (uint8) by the ranges that real crops
+take, both by ONNX Runtime's own quantiser (Jacob et al., "Quantization and training of neural
+networks for efficient integer-arithmetic-only inference", CVPR 2018), in the form of
+QuantizeLinear and DequantizeLinear around each operator, which every runtime understands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from facekd.errors import Misfit, UsageError
+from facekd.export.onnx_graph import run_graph, strip
+
+#: crops that the ranges of activations are taken from, and the fewest that will do
+RANGE_CROPS, FEWEST_CROPS = 256, 64
+#: points of TAR, at each stated FMR, that int8 may cost
+MOST_LOST = 0.005
+#: mean cosine between the embeddings of one crop by both networks
+LOWEST_MEAN_COSINE = 0.98
+_BATCH = 32
+
+Planes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Int8Cost:
+    """What int8 costs on the same crops: the mean ``cosine`` to the float32 network's embeddings, and TAR
+    by FMR of the network before (``tar``) and after (``tar_int8``), for the rates that the data shows."""
+
+    cosine: float
+    tar: dict[float, float]
+    tar_int8: dict[float, float]
+
+    def metrics(self) -> dict[str, float]:
+        """For the card."""
+        told = {"int8_cosine": round(self.cosine, 5)}
+        for fmr, value in self.tar_int8.items():
+            told[f"tar_{fmr:g}"] = round(value, 5)
+            told[f"float32_tar_{fmr:g}"] = round(self.tar[fmr], 5)
+        return told
+
+
+def quantise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
+    """``model`` in static int8; ``planes`` float32 [N, 3, S, S] of at least 64 real crops set the ranges.
+
+    Raises `UsageError` for too few crops, `Misfit` where ONNX Runtime cannot quantise the graph.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    if len(planes) < FEWEST_CROPS:
+        raise UsageError(
+            f"{len(planes)} crops are too few to quantise by: {FEWEST_CROPS} are needed",
+            "Name more of them with --data.",
+        )
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, str(before))
+        try:
+            quantize_static(
+                str(before), str(after), _Reader(planes), quant_format=QuantFormat.QDQ, per_channel=True,
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            )  # fmt: skip
+        except Exception as error:
+            raise Misfit(f"this network cannot be quantised: {error}") from error
+        quantised = onnx.load(str(after))
+    strip(quantised)
+    return quantised
+
+
+def check_cosine(model: onnx.ModelProto, quantised: onnx.ModelProto, planes: Planes) -> float:
+    """The mean cosine between both networks' embeddings of ``planes``; `Misfit` below 0.98."""
+    one, other = (run_graph(graph, planes, _BATCH) for graph in (model, quantised))
+    cosine = float((one * other).sum(1).mean())
+    # written so that NaN fails too
+    if not cosine >= LOWEST_MEAN_COSINE:
+        raise Misfit(
+            f"the int8 network is not the network: the mean cosine of their embeddings is {cosine:.4f}",
+            f"Wanted: {LOWEST_MEAN_COSINE}. Nothing was written; export it in float32.",
+        )
+    return cosine
+
+
+def check_tar(tar: dict[float, float], tar_int8: dict[float, float]) -> None:
+    """Raise `Misfit` where TAR at one of the FMRs is more than half a point below what it was."""
+    for fmr, before in tar.items():
+        lost = before - tar_int8[fmr]
+        if not lost <= MOST_LOST:
+            raise Misfit(
+                f"int8 costs {100 * lost:.2f} points of TAR at FMR {fmr:g} ({100 * before:.2f} before)",
+                f"At most {100 * MOST_LOST:g} are allowed. Nothing was written; export it in float32.",
+            )
+
+
+class _Reader:
+    """Gives the quantiser the crops, some at a time."""
+
+    def __init__(self, planes: Planes) -> None:
+        self._batches: Iterator[dict[str, Planes]] = (
+            {"planes": planes[start : start + _BATCH]} for start in range(0, len(planes), _BATCH)
+        )
+
+    def get_next(self) -> dict[str, Planes] | None:
+        return next(self._batches, None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser recommends a preprocessing that only folds what the exporter has folded."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,92 @@
+"""Static int8: what its file holds, what it gives, and when it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, read_card
+from facekd.errors import Misfit, UsageError
+from facekd.export import export, to_onnx
+from facekd.export.quantise import check_cosine, check_tar, quantise
+from facekd.models import FaceNet, build_model, to_planes
+from facekd.runtime import load_embedder
+from facekd.verification import all_pairs
+
+
+@pytest.fixture(scope="module")
+def exported(settled: Callable[[FaceNet], FaceNet]) -> onnx.ModelProto:
+    net = settled(build_model("plainres_small", dim=24))
+    card = Card(name="t", input=InputSpec(), crop=LandmarkCrop(), embedding=EmbeddingSpec(dim=24))
+    return to_onnx(net, card)
+
+
+@pytest.fixture(scope="module")
+def planes(crops: np.ndarray) -> np.ndarray:
+    return to_planes(crops, InputSpec()).numpy()
+
+
+def test_each_channel_of_a_weight_is_rounded_to_its_own_step(
+    exported: onnx.ModelProto, planes: np.ndarray
+) -> None:
+    held = {w.name: numpy_helper.to_array(w) for w in quantise(exported, planes).graph.initializer}
+    weights = {w.name: numpy_helper.to_array(w) for w in exported.graph.initializer}
+    kernels = [name for name, weight in weights.items() if weight.ndim == 4]
+    assert len(kernels) > 5
+    for name in kernels:
+        whole, scale = held[f"{name}_quantized"], held[f"{name}_scale"]
+        assert whole.dtype == np.int8
+        assert scale.shape == (len(whole),)
+        back = whole.astype(np.float32) * scale[:, None, None, None]
+        assert (np.abs(back - weights[name]).max((1, 2, 3)) <= 0.5001 * scale).all()
+        # the largest weight of a channel sets its step
+        np.testing.assert_allclose(scale, np.abs(weights[name]).max((1, 2, 3)) / 127, rtol=0.01)
+
+
+def test_it_gives_nearly_the_same_embeddings(exported: onnx.ModelProto, planes: np.ndarray) -> None:
+    assert check_cosine(exported, quantise(exported, planes), planes) > 0.98
+    other = onnx.ModelProto()
+    other.CopyFrom(exported)
+    for weight in other.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.ndim == 4:
+            weight.CopyFrom(numpy_helper.from_array(values[::-1].copy(), weight.name))
+    with pytest.raises(Misfit, match="mean cosine"):
+        check_cosine(exported, other, planes)
+
+
+def test_too_few_crops_and_too_much_lost_are_refused(exported: onnx.ModelProto, planes: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="63 crops are too few"):
+        quantise(exported, planes[:63])
+    check_tar({1e-3: 0.9}, {1e-3: 0.896})
+    with pytest.raises(Misfit, match=r"0\.60 points of TAR at FMR 0\.001"):
+        check_tar({1e-2: 0.95, 1e-3: 0.9}, {1e-2: 0.95, 1e-3: 0.894})
+    with pytest.raises(Misfit):
+        check_tar({1e-3: 0.9}, {1e-3: float("nan")})
+
+
+def test_an_int8_export_has_a_space_and_thresholds_of_its_own(run_folder: Path) -> None:
+    pack = run_folder.parent.parent / "pack.zip"
+    whole = export(run_folder, run_folder / "whole.onnx", [pack])
+    done = export(run_folder, data=[pack], int8=True)
+    assert done.path == run_folder / "student-int8.onnx"
+    assert done.path.stat().st_size < 0.4 * whole.path.stat().st_size
+    card, found = read_card(done.path)
+    assert found
+    assert card == done.card
+    assert card.space != whole.card.space
+    assert card.metrics["int8_cosine"] > 0.98
+    # the threshold is that of the int8 network: found again from its own embeddings
+    from facekd.training.data import open_crops
+
+    crops = open_crops(labelled=[pack])
+    rows = load_embedder(done.path).embed(np.stack([crops.read(i) for i in range(len(crops))]))
+    pairs = all_pairs(rows, crops.labels)
+    (entry,) = card.calibration
+    assert entry.threshold == pytest.approx(pairs.threshold_at(entry.fmr), abs=1e-4)
+    assert entry.counts.false_matches == pytest.approx(pairs.false_matches(entry.threshold), abs=2)

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from facekd.errors import InputOutput, UsageError
-from facekd.samples.capture import shot
+from facekd.samples.capture import capture
 from facekd.samples.identity import person
 from facekd.samples.photo import draw
 
@@ -26,7 +26,7 @@ _Put = Callable[[str, bytes], None]
 
 
 @dataclass(frozen=True)
-class Counts:
+class PhotoCounts:
     """What was drawn."""
 
     people: int
@@ -48,7 +48,7 @@ def draw_people(
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
     size: int = 200,
-) -> Counts:
+) -> PhotoCounts:
     """Draw ``people`` with ``photos`` each into ``person-0001/0001.jpg`` and so on.
 
     ``first`` is the number of the first person (from 0; person 0 is ``person-0001``), so that two
@@ -74,7 +74,7 @@ def draw_people(
                     progress(len(files))
     except OSError as error:
         raise InputOutput(f"{target}: cannot be written ({error.strerror or error})") from error
-    return Counts(people, people * photos, written)
+    return PhotoCounts(people, people * photos, written)
 
 
 def _check(target: Path, people: int, photos: int, first: int, size: int) -> None:
@@ -121,7 +121,7 @@ def _photos_of(job: tuple[int, int, int, int]) -> list[bytes]:
     files = []
     for photo in range(photos):
         bgr = cv2.cvtColor(draw(who, photo, size), cv2.COLOR_RGB2BGR)
-        quality = shot(who.seed, photo).jpeg_quality
+        quality = capture(who.seed, photo).jpeg_quality
         files.append(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
     return files
 

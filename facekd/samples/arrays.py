@@ -1,4 +1,4 @@
-"""The one kind of array that this room passes around."""
+"""The one kind of array that this package passes around."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.samples.arrays import Floats
-from facekd.samples.capture import Shot
+from facekd.samples.capture import Capture
 from facekd.samples.head import step
 from facekd.samples.identity import Person
 from facekd.samples.paint import clouds, enlarge
@@ -27,7 +27,7 @@ def clothes(p: Person, torso: Floats) -> Floats:
     return (skin * (1 - worn) + shirt * worn).clip(0.01, 1).astype(np.float32)
 
 
-def backdrop(taken: Shot, size: int) -> Floats:
+def backdrop(taken: Capture, size: int) -> Floats:
     """sRGB [size, size, 3]: a wall, a room out of focus, or leaves and sky."""
     import cv2
 

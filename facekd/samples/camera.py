@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from facekd.samples.arrays import Floats
-from facekd.samples.capture import Shot
+from facekd.samples.capture import Capture
 
 #: what the head turns about, in head units: the top of the neck
 _PIVOT = np.array((0, -0.30, -0.15), np.float32)
 
 
-def turn(points: Floats, taken: Shot, share: float = 1.0) -> Floats:
+def turn(points: Floats, taken: Capture, share: float = 1.0) -> Floats:
     """Points [..., 3] turned as the head is (``share`` below 1: as the shoulders follow)."""
     yaw, pitch, roll = (np.radians(a * share) for a in (taken.yaw, taken.pitch, taken.roll))
     (cy, cp, cr), (sy, sp, sr) = np.cos((yaw, pitch, roll)), np.sin((yaw, pitch, roll))
@@ -23,7 +23,7 @@ def turn(points: Floats, taken: Shot, share: float = 1.0) -> Floats:
     return turned
 
 
-def project(points: Floats, taken: Shot, size: int) -> Floats:
+def project(points: Floats, taken: Capture, size: int) -> Floats:
     """Points [..., 3] in space to x right, y down and depth, in pixels of a photo of ``size``."""
     unit = taken.scale * size / 2
     shrink = unit * taken.distance / (taken.distance - points[..., 2])

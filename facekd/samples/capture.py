@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Shot:
+class Capture:
     """The conditions of one photo. Angles are in degrees; ``scale`` is the head's height as a
     fraction of the photo's side; ``light`` points from the head to the light (right, up, towards
     the camera); positions are fractions of the side; ``blur`` is the standard deviation in pixels of
@@ -39,12 +39,12 @@ class Shot:
     jpeg_quality: int
 
 
-def shot(seed: int, photo: int) -> Shot:
+def capture(seed: int, photo: int) -> Capture:
     """The conditions of photo number ``photo`` of the person of ``seed``."""
     rng = np.random.default_rng([seed, photo, 0x5407])
     azimuth, height = np.radians(rng.normal(0, 38)), np.radians(rng.uniform(0, 55))
     warm = rng.normal(0, 0.06)
-    return Shot(
+    return Capture(
         seed=(seed, photo),
         yaw=float(np.clip(rng.normal(0, 17), -42, 42)),
         pitch=float(np.clip(rng.normal(0, 7), -17, 17)),

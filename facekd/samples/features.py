@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.samples.arrays import Floats
-from facekd.samples.capture import Shot
+from facekd.samples.capture import Capture
 from facekd.samples.identity import Person
 from facekd.samples.layout import Layout
 from facekd.samples.paint import mix, soft_band
 
 
 def paint_features(
-    p: Person, where: Layout, taken: Shot, colour: Floats, x: Floats, y: Floats, z: Floats
+    p: Person, where: Layout, taken: Capture, colour: Floats, x: Floats, y: Floats, z: Floats
 ) -> None:
     """Paint both eyes and the mouth on ``colour`` in place; x, y, z say where each texel lies."""
     for sign in (-1, 1):
@@ -24,7 +24,7 @@ def paint_features(
     _mouth(p, where, taken, colour[part], x[part], y[part])
 
 
-def mouth_stretch(taken: Shot) -> float:
+def mouth_stretch(taken: Capture) -> float:
     """How much wider the mouth is than at rest."""
     return 1 + 0.18 * taken.smile
 
@@ -39,7 +39,7 @@ def _window(
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _eye(p: Person, where: Layout, taken: Shot, sign: int, colour: Floats, x: Floats, y: Floats) -> None:
+def _eye(p: Person, where: Layout, taken: Capture, sign: int, colour: Floats, x: Floats, y: Floats) -> None:
     # along the eye: -1 at the inner corner, 1 at the outer; lengths in half eyes
     along = (x * sign - where.eye_x) / where.eye_half
     up = (y - where.eye_y) / where.eye_half - where.eye_tilt / where.eye_half * along * 0.5
@@ -72,7 +72,7 @@ def _eye(p: Person, where: Layout, taken: Shot, sign: int, colour: Floats, x: Fl
 
 
 def _iris(
-    p: Person, taken: Shot, sign: int, colour: Floats, along: Floats, up: Floats, opening: Floats
+    p: Person, taken: Capture, sign: int, colour: Floats, along: Floats, up: Floats, opening: Floats
 ) -> None:
     across, high = sign * taken.gaze[0], taken.gaze[1] + 0.05
     distance = np.hypot(along - across, up - high)
@@ -87,7 +87,7 @@ def _iris(
     mix(colour, (0.97, 0.97, 0.97), np.clip((0.095 - glint) / 0.05, 0, 1) * opening * 0.9)
 
 
-def _mouth(p: Person, where: Layout, taken: Shot, colour: Floats, x: Floats, y: Floats) -> None:
+def _mouth(p: Person, where: Layout, taken: Capture, colour: Floats, x: Floats, y: Floats) -> None:
     smile = taken.smile
     half = where.mouth_half * mouth_stretch(taken)
     t = np.clip(x / half, -1, 1)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from facekd.samples.arrays import Floats
 from facekd.samples.camera import project, turn
-from facekd.samples.capture import Shot
+from facekd.samples.capture import Capture
 from facekd.samples.identity import Person
 from facekd.samples.layout import Layout
 from facekd.samples.light import linear
@@ -19,7 +19,7 @@ _BITS = 4
 _FRONT = 0.87
 
 
-def draw_glasses(light: Floats, p: Person, where: Layout, taken: Shot, depth: Floats) -> None:
+def draw_glasses(light: Floats, p: Person, where: Layout, taken: Capture, depth: Floats) -> None:
     """Draw the glasses of ``p`` on ``light`` [S, S, 3] in place; ``depth`` [S, S] is the head's."""
     import cv2
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from facekd.samples.arrays import Floats
-from facekd.samples.capture import Shot
+from facekd.samples.capture import Capture
 from facekd.samples.identity import Person
 from facekd.samples.layout import Layout
 
@@ -75,7 +75,7 @@ class Head:
     brows: Floats
     jaw: Floats
 
-    def with_expression(self, taken: Shot) -> Floats:
+    def with_expression(self, taken: Capture) -> Floats:
         """The points of the head as it looks in a photo."""
         points = self.points.copy()
         points[..., 2] += np.float32(max(taken.smile, 0.0)) * self.smile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facekd.samples.arrays import Floats
-from facekd.samples.capture import Shot
+from facekd.samples.capture import Capture
 
 
 def linear(colour: Floats) -> Floats:
@@ -14,7 +14,7 @@ def linear(colour: Floats) -> Floats:
 
 
 def shade(
-    colour: Floats, normal: Floats, lit: Floats, hollow: Floats, taken: Shot, gloss: float = 0.0
+    colour: Floats, normal: Floats, lit: Floats, hollow: Floats, taken: Capture, gloss: float = 0.0
 ) -> Floats:
     """Linear light [N, 3] of pixels with sRGB ``colour`` and unit ``normal`` [N, 3]; ``lit`` and
     ``hollow`` [N] come from `shadows` and `hollows`. Light creeps past the edge of shadow, redder,
@@ -33,11 +33,11 @@ def shade(
     return out
 
 
-def _highlight(normal: Floats, taken: Shot) -> Floats:
+def _highlight(normal: Floats, taken: Capture) -> Floats:
     return _fourth(_fourth(np.maximum(normal @ _halfway(taken), 0)))
 
 
-def highlight_on_strands(along: Floats, taken: Shot) -> Floats:
+def highlight_on_strands(along: Floats, taken: Capture) -> Floats:
     """Kajiya and Kay's highlight (SIGGRAPH 1989), [N], for strands whose unit direction is
     ``along`` [N, 3]."""
     across = along @ _halfway(taken)
@@ -49,12 +49,12 @@ def _fourth(value: Floats) -> Floats:
     return square * square
 
 
-def _halfway(taken: Shot) -> Floats:
+def _halfway(taken: Capture) -> Floats:
     half = np.asarray(taken.light, np.float32) + np.array((0, 0, 1), np.float32)
     return half / np.linalg.norm(half)
 
 
-def shadows(depth: Floats, taken: Shot) -> Floats:
+def shadows(depth: Floats, taken: Capture) -> Floats:
     """How much of the light reaches each pixel, [S, S] in [0, 1]: the depth picture is walked
     towards the light at half size, and what stands in the way darkens."""
     import cv2

@@ -8,13 +8,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.samples import hair as hair_room
-from facekd.samples import head as head_room
-from facekd.samples import skin as skin_room
+from facekd.samples import hair as hairdo
+from facekd.samples import head as head_grid
+from facekd.samples import skin as skin_paint
 from facekd.samples.arrays import Floats
 from facekd.samples.backdrop import backdrop, clothes
 from facekd.samples.camera import normals, project, turn, unit
-from facekd.samples.capture import Shot, shot
+from facekd.samples.capture import Capture, capture
 from facekd.samples.features import mouth_stretch, paint_features
 from facekd.samples.glasses import draw_glasses
 from facekd.samples.identity import Person
@@ -36,8 +36,8 @@ class _Model:
     where: Layout
     canvas: tuple[Floats, Floats, Floats]
     skin: Floats
-    head: head_room.Head
-    hair: hair_room.Hair
+    head: head_grid.Head
+    hair: hairdo.Hair
     shoulders: Floats
     clothes: Floats
 
@@ -45,14 +45,14 @@ class _Model:
 @lru_cache(maxsize=2)
 def _model(person: Person) -> _Model:
     where = layout(person)
-    canvas = skin_room.canvas(person)
-    torso = head_room.shoulders(person)
+    canvas = skin_paint.canvas(person)
+    torso = head_grid.shoulders(person)
     return _Model(
         where=where,
         canvas=canvas,
-        skin=skin_room.paint_skin(person, where, *canvas),
-        head=head_room.head(person, where),
-        hair=hair_room.grow(person, where),
+        skin=skin_paint.paint_skin(person, where, *canvas),
+        head=head_grid.head(person, where),
+        hair=hairdo.grow(person, where),
         shoulders=torso,
         clothes=clothes(person, torso),
     )
@@ -65,7 +65,7 @@ def draw(person: Person, photo: int, size: int = 200) -> Pixels:
     """
     import cv2
 
-    model, taken = _model(person), shot(person.seed, photo)
+    model, taken = _model(person), capture(person.seed, photo)
     large = round(size * _OVERSIZE)
     light = enlarge(_render(person, model, taken, large), (size, size), cv2.INTER_AREA)
     return _develop(light, taken)
@@ -74,7 +74,7 @@ def draw(person: Person, photo: int, size: int = 200) -> Pixels:
 def landmarks(person: Person, photo: int, size: int = 200) -> Floats:
     """Where `draw` puts the middles of the eyes, the nose's tip and the corners of the mouth:
     float32 [5, 2], x and y in pixels, in the order that detectors use (left in the image first)."""
-    model, taken = _model(person), shot(person.seed, photo)
+    model, taken = _model(person), capture(person.seed, photo)
     where = model.where
     corner = where.mouth_half * mouth_stretch(taken)
     places = (
@@ -82,7 +82,7 @@ def landmarks(person: Person, photo: int, size: int = 200) -> Floats:
         (-corner, where.mouth_y), (corner, where.mouth_y),
     )  # fmt: skip
     at_rest, moved = model.head.points, model.head.with_expression(taken)
-    rest = head_room.skull(person)
+    rest = head_grid.skull(person)
     chosen = [
         np.argmin((rest[..., 0] - x) ** 2 + (rest[..., 1] - y) ** 2 + 9 * (at_rest[..., 2] < 0))
         for x, y in places
@@ -92,7 +92,7 @@ def landmarks(person: Person, photo: int, size: int = 200) -> Floats:
     return points - np.float32((1 - 1 / _OVERSIZE) / 2)
 
 
-def _render(person: Person, model: _Model, taken: Shot, size: int) -> Floats:
+def _render(person: Person, model: _Model, taken: Capture, size: int) -> Floats:
     """Linear light [size, size, 3]."""
     head = turn(model.head.with_expression(taken), taken)
     torso = turn(model.shoulders, taken, 0.35)
@@ -127,7 +127,7 @@ def _render(person: Person, model: _Model, taken: Shot, size: int) -> Floats:
     return light.reshape(size, size, 3)
 
 
-def _behind(taken: Shot, size: int) -> Floats:
+def _behind(taken: Capture, size: int) -> Floats:
     """The depth picture of the background, well behind the head."""
     return np.full((size, size), -1.5 * taken.scale * size / 2, np.float32)
 
@@ -139,7 +139,13 @@ def _uncovered(seen: Seen, depth: Floats) -> tuple[Seen, Floats]:
 
 
 def _hair_light(
-    person: Person, hair: hair_room.Hair, points: Floats, seen: Seen, lit: Floats, hollow: Floats, taken: Shot
+    person: Person,
+    hair: hairdo.Hair,
+    points: Floats,
+    seen: Seen,
+    lit: Floats,
+    hollow: Floats,
+    taken: Capture,
 ) -> Floats:
     along = unit(np.gradient(points, axis=0))
     tint = seen.read(hair.tint)[:, None]
@@ -156,7 +162,7 @@ def _normal(points: Floats, seen: Seen) -> Floats:
     return unit(seen.read(normals(points)))
 
 
-def _develop(light: Floats, taken: Shot) -> Pixels:
+def _develop(light: Floats, taken: Capture) -> Pixels:
     """Exposure, the lens's blur, the sensor's noise; linear light to sRGB bytes."""
     import cv2
 

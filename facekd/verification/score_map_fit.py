@@ -168,7 +168,7 @@ def fit_curve(
 
     Raises `UsageError` where a kind of comparison is missing or scores do not rise with it.
     """
-    # scikit-learn is imported here and nowhere else among the operator's rooms
+    # scikit-learn is imported here and nowhere else among the operator's packages
     from sklearn.isotonic import IsotonicRegression
     from sklearn.linear_model import LogisticRegression
 

@@ -12,7 +12,7 @@ import pytest
 
 from facekd.samples import draw, landmarks, person
 from facekd.samples.camera import normals, turn
-from facekd.samples.capture import shot
+from facekd.samples.capture import capture
 from facekd.samples.head import head, skull
 from facekd.samples.layout import layout
 from facekd.samples.light import hollows, shade, shadows
@@ -81,16 +81,18 @@ def test_landmarks_lie_as_on_a_face():
 
 def test_landmarks_follow_the_pose():
     both = [(s, n) for s in range(8) for n in range(8)]
-    turned = [(s, n) for s, n in both if abs(shot(s, n).yaw) > 15 and abs(shot(s, n).roll) < 5]
+    turned = [(s, n) for s, n in both if abs(capture(s, n).yaw) > 15 and abs(capture(s, n).roll) < 5]
     assert len(turned) >= 5
     for seed, photo in turned:
         points = landmarks(person(seed), photo, 200)
         towards = points[2, 0] - points[:2, 0].mean()
-        assert np.sign(towards) == np.sign(shot(seed, photo).yaw)
+        assert np.sign(towards) == np.sign(capture(seed, photo).yaw)
     # a head that is both turned and nodding has slanted eyes without any roll
-    for seed, photo in [(s, n) for s, n in both if abs(shot(s, n).roll) > 6 and abs(shot(s, n).yaw) < 12]:
+    for seed, photo in [
+        (s, n) for s, n in both if abs(capture(s, n).roll) > 6 and abs(capture(s, n).yaw) < 12
+    ]:
         across = np.subtract(*landmarks(person(seed), photo, 200)[[1, 0]])
-        assert np.sign(-across[1]) == np.sign(shot(seed, photo).roll)
+        assert np.sign(-across[1]) == np.sign(capture(seed, photo).roll)
 
 
 def test_landmarks_scale_with_the_photo():
@@ -112,7 +114,7 @@ def test_parameters_move_what_they_are_named_for():
 def test_an_expression_moves_what_it_should():
     p = person(0)
     where = layout(p)
-    neutral = replace(shot(0, 0), smile=0.0, mouth_open=0.0, brow_raise=0.0)
+    neutral = replace(capture(0, 0), smile=0.0, mouth_open=0.0, brow_raise=0.0)
     model = head(p, where)
     at_rest = model.with_expression(neutral)
     np.testing.assert_array_equal(at_rest, model.points)
@@ -133,14 +135,14 @@ def test_normals_of_a_head_point_outwards():
 
 def test_turning_keeps_distances():
     points = skull(person(2))[::20, ::20]
-    turned = turn(points, shot(2, 3))
+    turned = turn(points, capture(2, 3))
     flat, flat_turned = points.reshape(-1, 3), turned.reshape(-1, 3)
     before, after = (np.linalg.norm(p - p[7], axis=1) for p in (flat, flat_turned))
     np.testing.assert_allclose(before, after, atol=1e-4)
 
 
 def test_surfaces_that_face_the_light_are_brighter():
-    taken = replace(shot(0, 0), light=(0.6, 0.0, 0.8))
+    taken = replace(capture(0, 0), light=(0.6, 0.0, 0.8))
     facing = np.array([(0.6, 0, 0.8), (0, 0, 1), (-0.6, 0, 0.8)], np.float32)
     grey, one = np.full((3, 3), 0.5, np.float32), np.ones(3, np.float32)
     light = shade(grey, facing, one, one, taken).sum(1)
@@ -151,7 +153,7 @@ def test_surfaces_that_face_the_light_are_brighter():
 def test_what_stands_in_the_light_casts_a_shadow_away_from_it():
     depth = np.zeros((120, 120), np.float32)
     depth[:, 50:70] = 25
-    lit = shadows(depth, replace(shot(0, 0), light=(0.8, 0.0, 0.6), hardness=1.0))
+    lit = shadows(depth, replace(capture(0, 0), light=(0.8, 0.0, 0.6), hardness=1.0))
     assert lit[60, 35] < 0.5 < lit[60, 100]
     assert hollows(depth)[60, 47] < hollows(depth)[60, 10]
 

@@ -26,6 +26,8 @@ class FacekdError(Exception):
     """A failure with a cause and a way out, both written for the person at the shell."""
 
     exit_code: Exit = Exit.INTERNAL
+    #: one word for machines to read
+    reason: str = "error"
     #: the photo that it is about, where whoever asked needs to know which of several
     photo: str | None = None
 
@@ -42,14 +44,19 @@ class UsageError(FacekdError):
     """The call cannot be carried out as it was made; also when no threshold is known."""
 
     exit_code = Exit.USAGE
+    reason = "usage"
 
 
 class RecipeError(UsageError):
     """A recipe does not say what it must; the message lists every fault at once."""
 
+    reason = "recipe"
+
 
 class DeviceError(UsageError):
     """The device asked for is not there."""
+
+    reason = "device"
 
 
 class NotFound(FacekdError):
@@ -59,7 +66,7 @@ class NotFound(FacekdError):
 
 
 class CannotSay(FacekdError):
-    """No decision can be made from this input. ``reason`` is one word for machines to read."""
+    """No decision can be made from this input."""
 
     exit_code = Exit.CANNOT_SAY
     reason = "cannot_say"
@@ -99,6 +106,7 @@ class Misfit(FacekdError):
     """Two things that must share a space do not: model and gallery, model and model."""
 
     exit_code = Exit.MISFIT
+    reason = "misfit"
 
 
 class InputOutput(FacekdError):

@@ -6,10 +6,12 @@ import difflib
 import importlib
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from facekd.cli.output import answer_json, say
 from facekd.errors import Exit, FacekdError
 from facekd.version import __version__
 
@@ -79,47 +81,83 @@ def main(arguments: list[str] | None = None) -> int:
         return int(outcome) if isinstance(outcome, int) else Exit.DONE
     except click.exceptions.Exit as stop:
         return Exit.DONE if stop.exit_code == 0 else Exit.USAGE
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return Exit.IO if isinstance(error, click.FileError) else Exit.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("facekd: interrupted", err=True)
-        return Exit.INTERRUPTED
-    except FacekdError as error:
-        click.echo(f"facekd: {error.cause}", err=True)
-        if error.fix:
-            click.echo(error.fix, err=True)
-        return error.exit_code
     except BrokenPipeError:
-        # the reader of our output went away: not a decision, and not worth a traceback
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.IO
-    except ModuleNotFoundError as error:
-        return _missing_module(error)
-    except OSError as error:
-        click.echo(f"facekd: {error}", err=True)
-        return Exit.IO
-    except Exception as error:
-        return _internal(error)
+        return _nobody_reads()
+    except BaseException as error:
+        failed = _failed(error)
+    try:
+        failed.tell(as_json="--json" in (sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:
+        return _nobody_reads()
+    return failed.exit_code
 
 
-def _missing_module(error: ModuleNotFoundError) -> int:
+@dataclass(frozen=True)
+class _Failed:
+    """How a command ended that gave no answer."""
+
+    exit_code: Exit
+    reason: str
+    message: str
+    fix: str | None = None
+
+    def tell(self, as_json: bool) -> None:
+        """On stderr, and with ``as_json`` as a document on stdout, where an answer was awaited."""
+        say(f"facekd: {self.message}")
+        if self.fix:
+            say(self.fix)
+        if as_json:
+            failure = {"reason": self.reason, "message": self.message, "fix": self.fix}
+            answer_json({"schema": "failure/1", "failure": failure}, indent=None)
+
+
+def _nobody_reads() -> Exit:
+    """The reader of our output went away: not a decision, and not worth a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.IO
+
+
+def _failed(error: BaseException) -> _Failed:
+    """What an exception that ended a command means to whoever called it."""
+    match error:
+        case click.FileError():
+            return _Failed(Exit.IO, "io", error.format_message())
+        case click.UsageError():
+            context = error.ctx
+            fix = f"Try '{context.command_path} --help' for help." if context else None
+            return _Failed(Exit.USAGE, "usage", error.format_message(), fix)
+        case click.ClickException():
+            return _Failed(Exit.USAGE, "usage", error.format_message())
+        case click.Abort() | KeyboardInterrupt():
+            return _Failed(Exit.INTERRUPTED, "interrupted", "interrupted")
+        case FacekdError():
+            return _Failed(error.exit_code, error.reason, error.cause, error.fix)
+        case ModuleNotFoundError():
+            return _missing_module(error)
+        case MemoryError():
+            return _Failed(Exit.IO, "out_of_memory", "there is not enough memory for this")
+        case OSError():
+            return _Failed(Exit.IO, "io", str(error))
+        case Exception():
+            return _internal(error)
+    raise error
+
+
+def _missing_module(error: ModuleNotFoundError) -> _Failed:
     needs_training = {"torch", "torchvision", "facenet_pytorch", "lightning_fabric", "onnxscript"}
     root = (error.name or "").partition(".")[0]
     if root in needs_training | {"sklearn", "timm", "safetensors"}:
         extra = "teachers" if root == "timm" else "train"
-        click.echo(f"facekd: this needs {root}, which is not installed", err=True)
-        click.echo(f"Install it with: pip install 'facekd[{extra}]'", err=True)
-        return Exit.USAGE
+        fix = f"Install it with: pip install 'facekd[{extra}]'"
+        return _Failed(Exit.USAGE, "not_installed", f"this needs {root}, which is not installed", fix)
     return _internal(error)
 
 
-def _internal(error: Exception) -> int:
-    click.echo(f"facekd: internal error ({type(error).__name__}: {error})", err=True)
+def _internal(error: Exception) -> _Failed:
+    fix = "Set FACEKD_TRACEBACK=1 and run it again to see where; please report it."
     if os.environ.get("FACEKD_TRACEBACK"):
         import traceback
 
         traceback.print_exception(error)
-    else:
-        click.echo("Set FACEKD_TRACEBACK=1 and run it again to see where; please report it.", err=True)
-    return Exit.INTERNAL
+        fix = "Please report it."
+    return _Failed(Exit.INTERNAL, "internal", f"internal error ({type(error).__name__}: {error})", fix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,12 +14,46 @@ import click
 
 def say(text: str) -> None:
     """Tell the person at the shell something that is not the answer."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
-def answer_json(document: Any) -> None:
-    """Print one JSON document on stdout; NaN and infinity become null."""
-    click.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False))
+def answer(text: str) -> None:
+    """Print a line of the answer on stdout."""
+    click.echo(printable(text))
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters, which a file's name may hold, written as escapes: a terminal would
+    obey them. Line breaks and tabs stay; what is no text in UTF-8 is escaped too."""
+    return "".join(char if _harmless(char) else char.encode("unicode_escape").decode() for char in text)
+
+
+def _harmless(char: str) -> bool:
+    return char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
+
+
+def answer_json(document: Any, indent: int | None = 2) -> None:
+    """Print one JSON document on stdout, always valid UTF-8; NaN and infinity become null.
+
+    Its ``schema`` names the command and the version of its keys, to which others may be added.
+    """
+    found = _finite(document)
+    if isinstance(found, dict):
+        found = {"schema": schema_name()} | found
+    text = json.dumps(found, indent=indent, ensure_ascii=False)
+    # a lone surrogate stands for a byte of a file's name that is no UTF-8
+    click.echo("".join(char if unicodedata.category(char) != "Cs" else _escaped(char) for char in text))
+
+
+def _escaped(char: str) -> str:
+    return f"\\u{ord(char):04x}"
+
+
+def schema_name() -> str:
+    """The command that runs, as ``verify/1`` or ``gallery-list/1``."""
+    context = click.get_current_context(silent=True)
+    words = context.command_path.split()[1:] if context else []
+    return f"{'-'.join(words) or 'facekd'}/1"
 
 
 def _finite(value: Any) -> Any:

@@ -49,7 +49,12 @@ def test_list_as_json_holds_no_embedding(facekd, gallery: Path) -> None:
 def test_remove(facekd, gallery: Path) -> None:
     ran = facekd("gallery", "remove", "Ann Lee", "--yes", "--gallery", gallery, "--json")
     assert ran.code == 0
-    assert json.loads(ran.out) == {"name": "Ann Lee", "templates": 1, "erasure": "done"}
+    assert json.loads(ran.out) == {
+        "schema": "gallery-remove/1",
+        "name": "Ann Lee",
+        "templates": 1,
+        "erasure": "done",
+    }
     assert "Ann" not in facekd("gallery", "list", "--gallery", gallery).out
     assert b"Ann Lee" not in gallery.read_bytes()
     again = facekd("gallery", "remove", "Ann Lee", "--yes", "--gallery", gallery)

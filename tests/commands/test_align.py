@@ -50,6 +50,7 @@ def test_align_into_a_pack_with_json(facekd: Run, photos: Path, tmp_path: Path) 
     assert ran.code == 0
     said = json.loads(ran.out)
     assert said == {
+        "schema": "align/1",
         "photos": 2,
         "with_face": 1,
         "crops": 1,

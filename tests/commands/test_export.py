@@ -45,7 +45,7 @@ def test_a_run_is_exported_and_the_file_can_be_read(facekd: Facekd, run_folder: 
     assert answer["path"] == str(run_folder / "student.onnx")
     assert "no threshold in the card: no labelled people were held out" in ran.err
     shown = facekd("card", run_folder / "student.onnx", "--json")
-    assert json.loads(shown.out) == answer["card"]
+    assert json.loads(shown.out) == {"schema": "card/1", **answer["card"]}
 
 
 def test_a_teacher_without_crops_to_measure_on_is_a_usage_error(facekd: Facekd, tmp_path: Path) -> None:

@@ -30,10 +30,45 @@ gallery_option: Decorator = click.option(
     show_default=True, show_envvar=True, help="Gallery file.",
 )  # fmt: skip
 
+
+class RegistryOption(click.Option):
+    """An option whose help a registry gives when help is asked for: its folder is listed then, and not
+    whenever a command is loaded."""
+
+    def __init__(self, *names: Any, told: Callable[[], str], **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self._told = told
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        self.help = self._told()
+        return super().get_help_record(ctx)
+
+
+def _detectors() -> str:
+    from facekd.preprocess.detectors import detector_help
+
+    return f"{detector_help()}."
+
+
+def _protocols(pairs_of_photos: bool) -> str:
+    from facekd.verification.protocols import protocol_help
+
+    return protocol_help(pairs_of_photos)
+
+
 detector_option: Decorator = click.option(
     "--detector", default="mtcnn", envvar="FACEKD_DETECTOR", show_default=True, show_envvar=True,
-    metavar="NAME[:FILE]", help="mtcnn[:DIR], yunet:FILE or scrfd:FILE.",
+    metavar="NAME[:FILE]", cls=RegistryOption, told=_detectors,
 )  # fmt: skip
+
+
+def protocol_option(pairs_of_photos: bool = False) -> Decorator:
+    """``--protocol``; ``pairs_of_photos`` for commands that take no other kind."""
+    return click.option(
+        "--protocol", default=None, metavar="NAME", cls=RegistryOption,
+        told=lambda: _protocols(pairs_of_photos),
+    )  # fmt: skip
+
 
 any_quality_option: Decorator = click.option(
     "--any-quality", is_flag=True, help="Take photos beyond the limits in the model's card, too."

@@ -9,13 +9,21 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    EXISTING_FILE,
+    detector_option,
+    device_option,
+    json_option,
+    protocol_option,
+)
 from facekd.cli.output import progress, say
 
 
 @click.command("degrade")
 @click.argument("models", nargs=-1, required=True, type=EXISTING_FILE, metavar="MODEL...")
-@click.option("--protocol", default=None, help="A list of pairs: lfw, pairs, calfw, cplfw, cfp-fp, bin ...")
+@protocol_option(pairs_of_photos=True)
 @click.option("--data", type=EXISTING, required=True, help="Folder or pack of photos (or of aligned crops).")
 @click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")
 @click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")

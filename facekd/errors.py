@@ -48,6 +48,18 @@ class RecipeError(UsageError):
     """A recipe does not say what it must; the message lists every fault at once."""
 
 
+class NoCard(UsageError):
+    """A model does not say how it wants its crops, and the answer would rest on a guess."""
+
+    reason = "no_card"
+
+
+class ImplausibleReading(UsageError):
+    """Fed as its card would say, a model finds everybody alike."""
+
+    reason = "implausible_reading"
+
+
 class DeviceError(UsageError):
     """The device asked for is not there."""
 

@@ -63,7 +63,8 @@ def command(
     with progress("degrade", steps(chosen)) as advance:
         found = degrade(
             models, chosen, data,
-            detector=None if aligned else detector, device=device, one_side=one_side, advance=advance,
+            detector=None if aligned else detector, device=device, one_side=one_side,
+            tell=say, advance=advance,
         )  # fmt: skip
     if plot:
         draw(figure(found), plot)

@@ -10,17 +10,42 @@ import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-#: a file that must exist; a missing one is a usage error that names it
-EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+class ModelFile(click.Path):
+    """A model's file that must exist; of a missing one it is said where models come from."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, readable=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not Path(value).exists():
+            self.fail(f"there is no model '{value}'. {_models_come_from()}", param, ctx)
+        return super().convert(value, param, ctx)
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return _models_come_from()
+
+
+def _models_come_from() -> str:
+    from facekd.card import MODELS_COME_FROM
+
+    return f"A model is an ONNX file: {MODELS_COME_FROM}"
+
+
+#: a file that must exist; a missing one is a usage error that names it. Whether it can be read is for whoever
+#: reads it to say: that is no mistake in the call
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
 #: a file or folder that must exist
-EXISTING = click.Path(exists=True, path_type=Path)
+EXISTING = click.Path(exists=True, readable=False, path_type=Path)
+#: an ONNX file, or a TOML file that lists several, that must exist
+MODEL_FILE = ModelFile()
 #: a path that may not exist yet
 ANY_PATH = click.Path(path_type=Path)
 
 
 def model_option(required: bool = True) -> Decorator:
     return click.option(
-        "--model", type=EXISTING_FILE, required=required, envvar="FACEKD_MODEL", show_envvar=True,
+        "--model", type=MODEL_FILE, required=required, envvar="FACEKD_MODEL", show_envvar=True,
         help="ONNX model (or a TOML file that lists several).",
     )  # fmt: skip
 

@@ -104,8 +104,8 @@ def _tell(written: WrittenCard) -> None:
     if written.alike is not None:
         say(f"tried on drawn faces: different people have a median cosine of {written.alike:.2f}")
     compared = written.compared
-    if compared and compared.best and compared.stated not in compared.best:
-        best = compared.best[0]
+    if compared and compared.readings[0].as_good and not compared.stated.as_good:
+        best = compared.readings[0]
         say(
             f"note: on {compared.data} another reading is better than the one written "
             f"({compared.stated.words}): {best.words}"
@@ -121,11 +121,11 @@ def _print_readings(compared: ComparedReadings) -> None:
     )
     for reading in compared.readings:
         mark = "stated" if reading == compared.stated else ""
-        best = "best" if reading in compared.best else ""
+        best = "best" if reading == compared.readings[0] else "as good" if reading.as_good else ""
         rate = "no embeddings"
         if reading.fnmr is not None and reading.low is not None and reading.high is not None:
             rate = f"{100 * reading.fnmr:5.2f} % ({100 * reading.low:.2f} to {100 * reading.high:.2f})"
-        click.echo(f"  {best:4}  {mark:6}  {rate:25}  {reading.words}")
+        click.echo(f"  {best:7}  {mark:6}  {rate:25}  {reading.words}")
 
 
 def _print_card(card: Card) -> None:

@@ -30,7 +30,7 @@ from facekd.geometry import Pixels
 from facekd.preprocess import Face, cut
 from facekd.runtime import embedder_under
 from facekd.samples import draw, landmarks, person, person_seed
-from facekd.verification import all_pairs, check_enough
+from facekd.verification import AllPairs, all_pairs, check_enough, tar_difference
 from facekd.verification.results import ComparedReadings, Reading
 from facekd.workflows.calibrate import find_people
 from facekd.workflows.photo_embeddings import Advance
@@ -172,37 +172,48 @@ def compare_readings(
     """Judge the plausible readings of the model in ``file`` by their FNMR at `READING_FMR`: both colour
     orders, the usual scales, the usual templates, and what ``card`` states.
 
-    ``data`` is a folder or pack of photos, a folder per person, of which at most 500 are looked at;
-    ``advance`` is told of each reading that is done. Raises `UsageError` where it is too little.
+    ``data`` is a folder or pack of photos, a folder per person; at most 500 photos, of people of whom there
+    are several, are looked at. ``advance`` is told of each reading that is done. Raises `UsageError` where it
+    is too little.
     """
-    people = find_people(data)
-    places = sampled(people.labels)
-    crops_of = dict(_crops(card))
-    faces = faces_of(data, detector, [people.photos[place] for place in places], list(crops_of.values()))
-    there = [(people.labels[place], face) for place, face in zip(places, faces, strict=True) if face]
-    labels = [label for label, _ in there]
-    _check_enough(data, labels)
-    crops = {
-        template: np.stack([face[place] for _, face in there]) for place, template in enumerate(crops_of)
-    }
-    stated = Reading(card.input, card.crop, next(iter(crops_of)))
-    readings = []
-    for reading in _readings(card, crops_of):
-        readings.append(_judged(file, card, reading, crops[reading.template], labels))
+    labels, faces, failed = _looked_at(data, detector, dict(_crops(card)))
+    judged = []
+    for reading in _readings(card, dict(_crops(card))):
+        judged.append((reading, _scores(file, card, reading, faces[reading.template], labels)))
         advance(1)
-    rank = sorted(readings, key=lambda reading: 2.0 if reading.fnmr is None else reading.fnmr)
-    mated = sum(count * (count - 1) for count in Counter(labels).values()) // 2
+    readings = _ranked(judged)
+    counts = Counter(labels).values()
+    mated = sum(count * (count - 1) for count in counts) // 2
     return ComparedReadings(
         data=data.resolve().name,
         fmr=READING_FMR,
-        people=len(set(labels)),
+        people=len(counts),
         photos=len(labels),
-        failed=len(places) - len(labels),
+        failed=failed,
         mated=mated,
         non_mated=len(labels) * (len(labels) - 1) // 2 - mated,
-        readings=tuple(rank),
-        stated=next(r for r in rank if (r.input, r.crop) == (stated.input, stated.crop)),
+        readings=readings,
+        stated=next(r for r in readings if (r.input, r.crop) == (card.input, card.crop)),
     )
+
+
+def _looked_at(
+    data: Path, detector: str, crops: dict[str, CropSpec]
+) -> tuple[list[str], dict[str, Pixels], int]:
+    """Whose photos gave a face [N], their crops [N, S, S, 3] by the name of the crop, and how many photos
+    gave none."""
+    people = find_people(data)
+    several = {label for label, count in Counter(people.labels).items() if count > 1}
+    places = sampled([label if label in several else None for label in people.labels])
+    found = faces_of(data, detector, [people.photos[place] for place in places], list(crops.values()))
+    there = [(people.labels[place], face) for place, face in zip(places, found, strict=True) if face]
+    labels = [label for label, _ in there]
+    same = sum(count**2 for count in Counter(labels).values())
+    if same == len(labels):
+        raise UsageError(f"{data}: no two usable photos of one person", "Give several photos of each.")
+    check_enough((len(labels) ** 2 - same) // 2, READING_FMR)
+    cut_by = {name: np.stack([face[place] for _, face in there]) for place, name in enumerate(crops)}
+    return labels, cut_by, len(places) - len(labels)
 
 
 def count_readings(card: Card) -> int:
@@ -237,20 +248,27 @@ def _readings(card: Card, crops: dict[str, CropSpec]) -> Iterator[Reading]:
         yield Reading(fed, crop, template)
 
 
-def _judged(file: Path, card: Card, reading: Reading, crops: Pixels, labels: Sequence[str]) -> Reading:
+def _scores(
+    file: Path, card: Card, reading: Reading, crops: Pixels, labels: Sequence[str]
+) -> AllPairs | None:
+    """All comparisons of ``crops`` under ``reading``; `None` where the model gives no embeddings then."""
     fed = card.model_copy(update={"input": reading.input, "crop": reading.crop})
     try:
-        rows = embedder_under(fed, file).embed(crops)
+        return all_pairs(embedder_under(fed, file).embed(crops), labels)
     except Unreadable:
-        return reading
-    point = all_pairs(rows, labels).operating_point(READING_FMR)
-    if point.tar is None or point.interval is None:
-        return reading
-    return replace(reading, fnmr=1 - point.tar, low=1 - point.interval.high, high=1 - point.interval.low)
+        return None
 
 
-def _check_enough(data: Path, labels: Sequence[str]) -> None:
-    same = sum(count**2 for count in Counter(labels).values())
-    if same == len(labels):
-        raise UsageError(f"{data}: no two usable photos of one person", "Give several photos of each.")
-    check_enough((len(labels) ** 2 - same) // 2, READING_FMR)
+def _ranked(judged: Sequence[tuple[Reading, AllPairs | None]]) -> tuple[Reading, ...]:
+    """The readings with their rates, the best first; those of which the photos cannot say that they are worse
+    are as good. All are judged on the same photos, so the difference is told from chance on these."""
+    usable = [(reading, pairs) for reading, pairs in judged if pairs is not None]
+    usable.sort(key=lambda one: -one[1].tar_at(READING_FMR))
+    ranked = []
+    for reading, pairs in usable:
+        point = pairs.operating_point(READING_FMR)
+        interval = point.fnmr_interval
+        worse = tar_difference(usable[0][1], pairs, READING_FMR).interval.high < 0
+        low, high = (interval.low, interval.high) if interval else (None, None)
+        ranked.append(replace(reading, fnmr=point.fnmr, low=low, high=high, as_good=not worse))
+    return (*ranked, *(reading for reading, pairs in judged if pairs is None))

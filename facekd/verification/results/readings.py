@@ -19,6 +19,8 @@ class Reading:
     fnmr: float | None = None
     low: float | None = None
     high: float | None = None
+    #: whether the photos cannot tell it from the best
+    as_good: bool = False
 
     @property
     def words(self) -> str:
@@ -33,6 +35,7 @@ class Reading:
             "fnmr": self.fnmr,
             "low": self.low,
             "high": self.high,
+            "as_good": self.as_good,
         }
 
 
@@ -51,12 +54,6 @@ class ComparedReadings:
     readings: tuple[Reading, ...]
     stated: Reading
 
-    @property
-    def best(self) -> tuple[Reading, ...]:
-        """Those of the lowest FNMR; none where the model gives no embeddings however it is fed."""
-        lowest = self.readings[0].fnmr
-        return tuple(r for r in self.readings if r.fnmr is not None and r.fnmr == lowest)
-
     def to_dict(self) -> dict[str, Any]:
         return {
             "data": self.data,
@@ -67,6 +64,5 @@ class ComparedReadings:
             "mated": self.mated,
             "non_mated": self.non_mated,
             "stated": self.stated.to_dict(),
-            "stated_is_best": self.stated in self.best,
             "readings": [reading.to_dict() for reading in self.readings],
         }

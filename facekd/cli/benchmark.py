@@ -13,6 +13,7 @@ import click
 from facekd.cli.options import (
     EXISTING,
     EXISTING_FILE,
+    MODEL_FILE,
     detector_option,
     device_option,
     json_option,
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command("benchmark")
-@click.option("--teacher", type=EXISTING_FILE, required=True, help="ONNX model, or a TOML list of several.")
+@click.option("--teacher", type=MODEL_FILE, required=True, help="ONNX model, or a TOML list of several.")
 @click.option(
-    "--student", "students", type=EXISTING_FILE, required=True, multiple=True, help="The same; repeatable."
+    "--student", "students", type=MODEL_FILE, required=True, multiple=True, help="The same; repeatable."
 )
 @click.option("--data", type=EXISTING, default=None, help="Folder or zip of photos (or of aligned crops).")
 @protocol_option(pairs_of_photos=True)

@@ -12,7 +12,7 @@ import click
 from facekd.cli.options import (
     ANY_PATH,
     EXISTING,
-    EXISTING_FILE,
+    MODEL_FILE,
     detector_option,
     device_option,
     json_option,
@@ -22,7 +22,7 @@ from facekd.cli.output import progress, say
 
 
 @click.command("degrade")
-@click.argument("models", nargs=-1, required=True, type=EXISTING_FILE, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, type=MODEL_FILE, metavar="MODEL...")
 @protocol_option(pairs_of_photos=True)
 @click.option("--data", type=EXISTING, required=True, help="Folder or pack of photos (or of aligned crops).")
 @click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")

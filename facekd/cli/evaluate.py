@@ -19,6 +19,7 @@ from facekd.cli.options import (
     ANY_PATH,
     EXISTING,
     EXISTING_FILE,
+    MODEL_FILE,
     detector_option,
     device_option,
     json_option,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate")
-@click.argument("models", nargs=-1, type=EXISTING_FILE, metavar="MODEL...")
+@click.argument("models", nargs=-1, type=MODEL_FILE, metavar="MODEL...")
 @protocol_option()
 @click.option("--data", type=EXISTING, default=None, help="Folder or pack of photos (or of aligned crops).")
 @click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")

@@ -53,6 +53,18 @@ class RecipeError(UsageError):
     reason = "recipe"
 
 
+class NoCard(UsageError):
+    """A model does not say how it wants its crops, and the answer would rest on a guess."""
+
+    reason = "no_card"
+
+
+class ImplausibleReading(UsageError):
+    """Fed as its card would say, a model finds everybody alike."""
+
+    reason = "implausible_reading"
+
+
 class DeviceError(UsageError):
     """The device asked for is not there."""
 

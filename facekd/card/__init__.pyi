@@ -1,4 +1,7 @@
 from .changes import change_card as change_card
+from .changes import check_crop as check_crop
+from .changes import first_card as first_card
+from .changes import renewed_card as renewed_card
 from .contract import ARCFACE_CROP as ARCFACE_CROP
 from .contract import ARCFACE_TEMPLATE as ARCFACE_TEMPLATE
 from .contract import BoxCrop as BoxCrop
@@ -18,7 +21,10 @@ from .contract import Provenance as Provenance
 from .contract import Sample as Sample
 from .contract import ScoreMap as ScoreMap
 from .contract import canonical_json as canonical_json
+from .convention import arcface_crop as arcface_crop
+from .onnx_file import MODELS_COME_FROM as MODELS_COME_FROM
 from .onnx_file import card_of as card_of
 from .onnx_file import load_onnx as load_onnx
 from .onnx_file import read_card as read_card
+from .onnx_file import stored_card as stored_card
 from .onnx_file import write_card as write_card

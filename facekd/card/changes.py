@@ -1,37 +1,40 @@
-"""Changing a card by ``key=value`` settings."""
+"""Making and changing a card by ``key=value`` settings."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from facekd.card.contract import Card, EmbeddingSpec, LandmarkCrop, first_fault
+from facekd.card.convention import arcface_crop, insightface_card
+from facekd.card.graph import graph_shape, run_for_dim
 from facekd.errors import UsageError
 
 if TYPE_CHECKING:
-    pass
-from facekd.card.contract import Card, first_fault
+    import onnx
+
+#: what a first card must be told: nothing in the network says it, and a wrong guess misleads
+_STATED = ("input.colour", "input.mean", "input.std", "crop")
+#: what was measured in a space, and holds in no other
+_MEASURED = {"calibration": (), "score_map": None, "photo_limits": None}
 
 
-def change_card(card: Card, settings: list[str]) -> Card:
-    """Apply ``key=value`` settings (dotted keys, JSON or bare-word values) to a card.
+def change_card(card: Card, settings: Sequence[str]) -> Card:
+    """Apply ``key=value`` settings (dotted keys, JSON or bare-word values) to a card. ``crop=arcface``
+    stands for ArcFace's template at the size of the input.
 
     Thresholds, score map and photo limits hold for the space that they were measured in: where the
     settings change it, the card loses them. Raises `UsageError` for an unknown key, a value of the wrong
-    kind, or a derived key.
+    kind, a derived key, or a crop that no face could be cut by.
     """
     data = card.model_dump(mode="json")
     for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator:
-            raise UsageError(f"--set {setting}: write KEY=VALUE", "Example: input.colour=bgr")
+        key, value = _read(setting)
         if key in ("digest", "space"):
             raise UsageError(f"--set {key}: it is derived from the network, not chosen")
-        try:
-            value: Any = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
         place: Any = data
         *path, last = key.split(".")
         for part in path:
@@ -39,10 +42,109 @@ def change_card(card: Card, settings: list[str]) -> Card:
         if not isinstance(place, dict):
             raise UsageError(f"--set {key}: no such key in a card")
         place[last] = value
+    _name_crop(data)
     try:
         changed = Card.model_validate(data)
     except ValidationError as error:
         raise UsageError(f"the card would not be valid: {first_fault(error)}") from error
     if changed.with_digest(card.digest).space == card.with_digest(card.digest).space:
         return changed
-    return changed.model_copy(update={"calibration": (), "score_map": None, "photo_limits": None})
+    check_crop(changed)
+    return changed.model_copy(update=_MEASURED)
+
+
+def first_card(model: onnx.ModelProto, name: str, settings: Sequence[str], convention: bool = False) -> Card:
+    """The card of a ``model`` that has none, from ``settings`` as in `change_card`; its sizes are the
+    network's. ``convention`` takes colour, scale and crop from insightface's convention.
+
+    Raises `UsageError` where one of them is not stated, and as `change_card` does; `Unreadable` where the
+    network is no embedding model.
+    """
+    stated = {part for setting in settings for part in _parts(*_read(setting))}
+    missing = [] if convention else [key for key in _STATED if key not in stated]
+    if missing:
+        raise UsageError(
+            f"{name} has no card, and a first one must state {' and '.join(missing)}",
+            "Example: --set input.colour=rgb --set input.mean=127.5 --set input.std=127.5 --set crop=arcface"
+            " (whoever trained the network knows them). --convention insightface states all four.",
+        )
+    card = change_card(insightface_card(model, name), settings)
+    check_crop(card)
+    return card
+
+
+def renewed_card(model: onnx.ModelProto, name: str, card: Card, settings: Sequence[str] = ()) -> Card:
+    """The ``card`` that came with another network, for ``model``: how it is fed, provenance, licence and
+    names stay; all that was measured of that network goes.
+
+    Raises as `first_card` does.
+    """
+    shape = graph_shape(model, name)
+    size = shape.size or card.input.size
+    kept = card.model_copy(
+        update={
+            **_MEASURED,
+            "digest": "",
+            "space": "",
+            "compatible_with": (),
+            "metrics": {},
+            "input": card.input.model_copy(update={"size": size}),
+            "embedding": EmbeddingSpec(dim=shape.dim or run_for_dim(model, name, shape, size)),
+        }
+    )
+    renewed = change_card(kept, settings)
+    check_crop(renewed)
+    return renewed
+
+
+def check_crop(card: Card) -> None:
+    """Raise `UsageError` where the crop of ``card`` is not of its input's size, or its template does not
+    lie in it as a face does."""
+    crop = card.crop
+    if crop.size != card.input.size:
+        raise UsageError(
+            f"crop.size is {crop.size} and input.size {card.input.size}: they are the same pixels"
+        )
+    if not isinstance(crop, LandmarkCrop):
+        return
+    (left_eye, right_eye, _, left_mouth, right_mouth) = crop.template
+    inside = all(0 <= value <= crop.size for point in crop.template for value in point)
+    # fractions of the crop instead of pixels would warp a face into one pixel
+    wide = right_eye[0] - left_eye[0] >= crop.size / 10 and right_mouth[0] > left_mouth[0]
+    upright = min(left_mouth[1], right_mouth[1]) - max(left_eye[1], right_eye[1]) >= crop.size / 10
+    if not (inside and wide and upright):
+        raise UsageError(
+            f"crop.template does not lie in a crop of {crop.size} pixels as a face does",
+            "Its five points are in pixels of the crop: eye, eye, nose, mouth corner, mouth corner, left in "
+            "the image first.",
+        )
+
+
+def _read(setting: str) -> tuple[str, Any]:
+    key, separator, text = setting.partition("=")
+    if not separator:
+        raise UsageError(f"--set {setting}: write KEY=VALUE", "Example: input.colour=bgr")
+    try:
+        return key, json.loads(text)
+    except json.JSONDecodeError:
+        return key, text
+
+
+def _parts(key: str, value: Any) -> list[str]:
+    """The keys that a setting states: those of a whole ``input`` each, a template is a crop."""
+    if key == "input" and isinstance(value, dict):
+        return [f"input.{part}" for part in value]
+    return ["crop"] if key == "crop.template" else [key]
+
+
+def _name_crop(data: dict[str, Any]) -> None:
+    """Put ArcFace's template in place of its name, and the input's size where a crop states none."""
+    side, crop = data["input"].get("size") if isinstance(data["input"], dict) else None, data["crop"]
+    if not isinstance(side, int):
+        return
+    if crop == "arcface":
+        data["crop"] = arcface_crop(side).model_dump(mode="json")
+    elif isinstance(crop, dict):
+        crop.setdefault("size", side)
+        if crop.get("template") == "arcface" and isinstance(crop["size"], int):
+            crop["template"] = arcface_crop(crop["size"]).model_dump(mode="json")["template"]

@@ -11,25 +11,36 @@ from pydantic import ValidationError
 from facekd.card.contract import Card, first_fault
 from facekd.card.convention import insightface_card
 from facekd.card.digest import network_digest
-from facekd.errors import InputOutput, Unreadable
+from facekd.card.graph import graph_shape
+from facekd.errors import InputOutput, Misfit, NoCard, Unreadable
 from facekd.files import write_atomically
 
 if TYPE_CHECKING:
     import onnx
 
 METADATA_KEY = "facekd.card"
+#: for whoever names a model that is not there
+MODELS_COME_FROM = (
+    "'facekd export RUN' writes one from a run of 'facekd distill'; any other ONNX embedding model serves "
+    "once 'facekd card FILE --set ...' has stated how it is fed."
+)
 
 
 def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """Read an ONNX file, or say in one line what is wrong with it."""
+    """Read an ONNX file, or say in one line what is wrong with it.
+
+    Raises `InputOutput` where it is not there or cannot be read, `Unreadable` where it is no model.
+    """
     import onnx
 
     path = Path(path)
     if not path.is_file():
-        raise InputOutput(f"{path}: no such model file")
+        raise InputOutput(f"{path}: no such model file", MODELS_COME_FROM)
     try:
         model = onnx.load(str(path), load_external_data=False)
         onnx.checker.check_model(model)
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror or error}") from error
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise Unreadable(f"{path}: not a usable ONNX model ({first[0]})") from error
@@ -41,28 +52,53 @@ def card_of(model: onnx.ModelProto, name: str) -> tuple[Card, bool]:
 
     Without one, insightface's convention is taken: 112 x 112 RGB on the ArcFace template,
     (x - 127.5) / 127.5, or raw pixels where the graph itself begins with Sub and Mul. A card
-    whose digest is not that of the network it came with is refused.
+    whose digest is not that of the network it came with is refused (`Unreadable`), and so is a network
+    that takes no square crops or gives no embeddings; `Misfit` where its sizes are not those of the card.
     """
     digest = network_digest(model)
-    raw = next((p.value for p in model.metadata_props if p.key == METADATA_KEY), None)
-    if raw is None:
+    card = stored_card(model, name)
+    if card is None:
         return insightface_card(model, name).with_digest(digest), False
-    try:
-        card = Card.model_validate_json(raw)
-    except ValidationError as error:
-        raise Unreadable(f"{name}: its card cannot be read: {first_fault(error)}") from error
     if card.digest != digest or card.with_digest(digest).space != card.space:
         raise Unreadable(
             f"{name}: the card does not belong to this network",
-            "The file was changed after its card was written. Write a new card with "
-            "'facekd card FILE --set ...'.",
+            "The file was changed after its card was written. Write a new card, without what was measured "
+            "before: facekd card FILE --renew",
         )
+    shape = graph_shape(model, name)
+    for what, stated, there in (
+        ("crops of", card.input.size, shape.size),
+        ("embeddings of", card.embedding.dim, shape.dim),
+    ):
+        if there is not None and there != stated:
+            raise Misfit(f"{name}: the card promises {what} {stated}, the network has {what} {there}")
     return card, True
 
 
-def read_card(path: str | os.PathLike[str]) -> tuple[Card, bool]:
-    """`card_of` for a file."""
-    return card_of(load_onnx(path), Path(path).stem)
+def stored_card(model: onnx.ModelProto, name: str) -> Card | None:
+    """The card that stands in ``model``, whether or not it belongs to the network; `None` without one.
+    Raises `Unreadable` where it is no card."""
+    raw = next((p.value for p in model.metadata_props if p.key == METADATA_KEY), None)
+    if raw is None:
+        return None
+    try:
+        return Card.model_validate_json(raw)
+    except ValidationError as error:
+        raise Unreadable(f"{name}: its card cannot be read: {first_fault(error)}") from error
+
+
+def read_card(path: str | os.PathLike[str], need_card: bool = False) -> tuple[Card, bool]:
+    """`card_of` for a file. ``need_card`` is for whoever decides by the model's scores: read in a way that
+    it was not made for it finds strangers alike, so `NoCard` is raised where that would be a guess."""
+    card, found = card_of(load_onnx(path), Path(path).stem)
+    if need_card and not found:
+        raise NoCard(
+            f"{path} has no card: how it wants its crops (colour order, scale, template) is not known",
+            f"State it: facekd card {path} --set input.colour=rgb --set input.mean=127.5 "
+            "--set input.std=127.5 --set crop=arcface (with this network's values), or --convention "
+            "insightface.",
+        )
+    return card, found
 
 
 def write_card(model: onnx.ModelProto, card: Card, path: str | os.PathLike[str]) -> Card:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facekd.cli.options import EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.options import (
+    EXISTING,
+    EXISTING_FILE,
+    MODEL_FILE,
+    detector_option,
+    device_option,
+    json_option,
+    protocol_option,
+)
 from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
@@ -19,12 +27,12 @@ if TYPE_CHECKING:
 
 
 @click.command("benchmark")
-@click.option("--teacher", type=EXISTING_FILE, required=True, help="ONNX model, or a TOML list of several.")
+@click.option("--teacher", type=MODEL_FILE, required=True, help="ONNX model, or a TOML list of several.")
 @click.option(
-    "--student", "students", type=EXISTING_FILE, required=True, multiple=True, help="The same; repeatable."
+    "--student", "students", type=MODEL_FILE, required=True, multiple=True, help="The same; repeatable."
 )
 @click.option("--data", type=EXISTING, default=None, help="Folder or zip of photos (or of aligned crops).")
-@click.option("--protocol", default=None, help="lfw or pairs; pairs for a --pairs FILE.csv, else lfw.")
+@protocol_option(pairs_of_photos=True)
 @click.option("--pairs", type=EXISTING_FILE, default=None, help="The protocol's list of pairs.")
 @click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
 @click.option(
@@ -81,12 +89,12 @@ def command(
 def _test_data(
     data: Path, protocol: str | None, pairs: Path | None, detector: str | None, faces: bool
 ) -> TestData:
-    from facekd.verification.protocols import PairList, open_protocol
+    from facekd.verification.protocols import PairList, open_protocol, suggest_protocol
     from facekd.workflows import TestData, find_list
 
-    name = protocol or ("pairs" if pairs and pairs.suffix.lower() == ".csv" else "lfw")
+    name = protocol or suggest_protocol(pairs, data)
     listed = pairs or find_list(name, data)
-    if pairs is None:
+    if pairs is None and listed != data:
         say(f"list of pairs: {listed}")
     chosen = open_protocol(name, listed)
     if not isinstance(chosen, PairList):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.options import EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.options import EXISTING, MODEL_FILE, detector_option, device_option, json_option
 from facekd.cli.output import answer_json, progress, say
 
 
 @click.command("calibrate")
-@click.argument("model", type=EXISTING_FILE)
+@click.argument("model", type=MODEL_FILE)
 @click.option("--data", type=EXISTING, required=True, help="Folder or zip with a folder per person.")
 @click.option(
     "--fmr", "fmrs", multiple=True, type=click.FloatRange(0, 0.01, min_open=True),

@@ -12,39 +12,123 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facekd.cli.options import EXISTING_FILE, json_option
-from facekd.cli.output import answer_json, say
+from facekd.cli.options import EXISTING, MODEL_FILE, detector_option, json_option
+from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
-    from facekd.card import Sample
+    from facekd.card import Card, Sample
+    from facekd.verification.results import ComparedReadings
+    from facekd.workflows import WrittenCard
 
 
 @click.command("card")
-@click.argument("file", type=EXISTING_FILE)
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value; dotted keys.")
+@click.argument("file", type=MODEL_FILE)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="State a value; dotted keys.")
+@click.option(
+    "--convention", type=click.Choice(["insightface"]), default=None,
+    help="State colour, scale and crop of a first card at once, as insightface's models want them.",
+)  # fmt: skip
+@click.option(
+    "--renew", is_flag=True,
+    help="Write the card anew for a network that changed under it, without what was measured before.",
+)  # fmt: skip
+@click.option(
+    "--check-on", type=EXISTING, default=None, metavar="PEOPLE",
+    help="Folder or zip with a folder of photos per person: which way of feeding FILE is best on them?",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write here instead of over FILE.")
+@detector_option
 @json_option
-def command(file: Path, settings: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def command(
+    file: Path,
+    settings: tuple[str, ...],
+    convention: str | None,
+    renew: bool,
+    check_on: Path | None,
+    out: Path | None,
+    detector: str,
+    as_json: bool,
+) -> None:
     """Show the card of FILE, an ONNX model, or write one into it with --set.
+
+    A first card states colour order, scale and crop: nothing in a network says them, and a wrong guess makes
+    strangers alike. A card of a new space is tried on drawn faces before it is written, which shows a wrong
+    scale; a wrong colour order or template shows only on photos of people, with --check-on.
 
     \b
     Example: facekd card model.onnx
-             facekd card model.onnx --set input.colour=bgr --set input.mean=0 --set input.std=1
+             facekd card model.onnx --set input.colour=bgr --set input.mean=0 --set input.std=1 \\
+                 --set crop=arcface
+             facekd card model.onnx --convention insightface --check-on people/
+             facekd card changed.onnx --renew
     """
-    from facekd.card import card_of, change_card, load_onnx, write_card
+    from facekd.card import card_of, load_onnx
+    from facekd.workflows import write_model_card
 
-    model = load_onnx(file)
-    card, found = card_of(model, file.stem)
-    if settings:
-        before = card.space
-        card = write_card(model, change_card(card, list(settings)), out or file)
-        kept = "kept" if card.space == before else f"changed: was {before[:12]}"
-        say(f"card written to {out or file}; space {card.space[:12]} ({kept})")
-    elif not found:
-        say(f"{file} has no card: read by insightface's convention (RGB, ArcFace template)")
+    if settings or convention or renew:
+        with progress("check", None) as advance:
+            written = write_model_card(
+                file, settings, convention=convention is not None, renew=renew, out=out,
+                check_on=check_on, detector=detector, advance=advance,
+            )  # fmt: skip
+        _tell(written)
+        card, compared = written.card, written.compared
+    else:
+        card, found = card_of(load_onnx(file), file.stem)
+        if not found:
+            say(f"{file} has no card: read by insightface's convention (RGB, ArcFace template)")
+        compared = _compare(file, card, check_on, detector) if check_on else None
     if as_json:
-        answer_json(card.model_dump(mode="json"))
+        told = card.model_dump(mode="json")
+        answer_json(told if compared is None else {**told, "check_on": compared.to_dict()})
         return
+    _print_card(card)
+    if compared:
+        _print_readings(compared)
+
+
+def _compare(file: Path, card: Card, people: Path, detector: str) -> ComparedReadings:
+    from facekd.workflows import compare_readings, count_readings
+
+    with progress("check", count_readings(card)) as advance:
+        return compare_readings(file, card, people, detector, advance)
+
+
+def _tell(written: WrittenCard) -> None:
+    """What was written, and what drawn faces said of it."""
+    before, space = written.before, written.card.space
+    kept = (
+        "its first card" if before is None else "kept" if space == before else f"changed: was {before[:12]}"
+    )
+    say(f"card written to {written.file}; space {space[:12]} ({kept})")
+    if written.alike is not None:
+        say(f"tried on drawn faces: different people have a median cosine of {written.alike:.2f}")
+    compared = written.compared
+    if compared and compared.readings[0].as_good and not compared.stated.as_good:
+        best = compared.readings[0]
+        say(
+            f"note: on {compared.data} another reading is better than the one written "
+            f"({compared.stated.words}): {best.words}"
+        )
+
+
+def _print_readings(compared: ComparedReadings) -> None:
+    """The readings, the best first."""
+    click.echo(
+        f"readings on {compared.data}: {compared.photos:,} photos of {compared.people:,} people, "
+        f"{compared.mated:,} mated and {compared.non_mated:,} non-mated comparisons; FNMR at FMR "
+        f"{compared.fmr:g} (95 %)"
+    )
+    for reading in compared.readings:
+        mark = "stated" if reading == compared.stated else ""
+        best = "best" if reading == compared.readings[0] else "as good" if reading.as_good else ""
+        rate = "no embeddings"
+        if reading.fnmr is not None and reading.low is not None and reading.high is not None:
+            rate = f"{100 * reading.fnmr:5.2f} % ({100 * reading.low:.2f} to {100 * reading.high:.2f})"
+        click.echo(f"  {best:7}  {mark:6}  {rate:25}  {reading.words}")
+
+
+def _print_card(card: Card) -> None:
     click.echo(f"name          {card.name}")
     click.echo(f"architecture  {card.architecture}")
     scaling = f"(x - {card.input.mean:g}) / {card.input.std:g}"

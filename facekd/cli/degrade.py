@@ -9,13 +9,21 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    MODEL_FILE,
+    detector_option,
+    device_option,
+    json_option,
+    protocol_option,
+)
 from facekd.cli.output import progress, say
 
 
 @click.command("degrade")
-@click.argument("models", nargs=-1, required=True, type=EXISTING_FILE, metavar="MODEL...")
-@click.option("--protocol", default=None, help="A list of pairs: lfw, pairs, calfw, cplfw, cfp-fp, bin ...")
+@click.argument("models", nargs=-1, required=True, type=MODEL_FILE, metavar="MODEL...")
+@protocol_option(pairs_of_photos=True)
 @click.option("--data", type=EXISTING, required=True, help="Folder or pack of photos (or of aligned crops).")
 @click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")
 @click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
@@ -55,7 +63,8 @@ def command(
     with progress("degrade", steps(chosen)) as advance:
         found = degrade(
             models, chosen, data,
-            detector=None if aligned else detector, device=device, one_side=one_side, advance=advance,
+            detector=None if aligned else detector, device=device, one_side=one_side,
+            tell=say, advance=advance,
         )  # fmt: skip
     if plot:
         draw(figure(found), plot)

@@ -19,10 +19,12 @@ from facekd.cli.options import (
     ANY_PATH,
     EXISTING,
     EXISTING_FILE,
+    MODEL_FILE,
     detector_option,
     device_option,
     json_option,
     model_option,
+    protocol_option,
 )
 from facekd.cli.output import answer_json, progress, say
 
@@ -34,13 +36,8 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate")
-@click.argument("models", nargs=-1, type=EXISTING_FILE, metavar="MODEL...")
-@click.option(
-    "--protocol",
-    default=None,
-    help="lfw, pairs, calfw, cplfw, cfp-fp, cfp-ff, bin, people, identification or templates; pairs for a "
-    "--pairs FILE.csv, bin for --data FILE.bin, else lfw.",
-)
+@click.argument("models", nargs=-1, type=MODEL_FILE, metavar="MODEL...")
+@protocol_option()
 @click.option("--data", type=EXISTING, default=None, help="Folder or pack of photos (or of aligned crops).")
 @click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")
 @click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
@@ -275,10 +272,10 @@ def read_protocol(
 ) -> Protocol[Result]:
     """The protocol that was named or that the files' names suggest, with its list, and ``without`` the
     persons in that file; tells which list it found by itself, and which of the persons are not there."""
-    from facekd.verification.protocols import open_protocol
+    from facekd.verification.protocols import open_protocol, suggest_protocol
     from facekd.workflows import find_list, leave_out
 
-    name = name or default_protocol(pairs, data)
+    name = name or suggest_protocol(pairs, data)
     listed = pairs or find_list(name, data)
     if pairs is None and listed != data:
         say(f"list of pairs: {listed}")
@@ -319,10 +316,3 @@ def answer(found: _Answer, as_json: bool, columns: int = 100) -> None:
 
     # 100 columns hold four models
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else columns).print(table(found))
-
-
-def default_protocol(pairs: Path | None, data: Path) -> str:
-    """The protocol that the names of the files suggest."""
-    if pairs is not None:
-        return "pairs" if pairs.suffix.lower() == ".csv" else "lfw"
-    return "bin" if data.suffix.lower() == ".bin" else "lfw"

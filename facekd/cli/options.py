@@ -10,17 +10,42 @@ import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-#: a file that must exist; a missing one is a usage error that names it
-EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+class ModelFile(click.Path):
+    """A model's file that must exist; of a missing one it is said where models come from."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, readable=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not Path(value).exists():
+            self.fail(f"there is no model '{value}'. {_models_come_from()}", param, ctx)
+        return super().convert(value, param, ctx)
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return _models_come_from()
+
+
+def _models_come_from() -> str:
+    from facekd.card import MODELS_COME_FROM
+
+    return f"A model is an ONNX file: {MODELS_COME_FROM}"
+
+
+#: a file that must exist; a missing one is a usage error that names it. Whether it can be read is for whoever
+#: reads it to say: that is no mistake in the call
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
 #: a file or folder that must exist
-EXISTING = click.Path(exists=True, path_type=Path)
+EXISTING = click.Path(exists=True, readable=False, path_type=Path)
+#: an ONNX file, or a TOML file that lists several, that must exist
+MODEL_FILE = ModelFile()
 #: a path that may not exist yet
 ANY_PATH = click.Path(path_type=Path)
 
 
 def model_option(required: bool = True) -> Decorator:
     return click.option(
-        "--model", type=EXISTING_FILE, required=required, envvar="FACEKD_MODEL", show_envvar=True,
+        "--model", type=MODEL_FILE, required=required, envvar="FACEKD_MODEL", show_envvar=True,
         help="ONNX model (or a TOML file that lists several).",
     )  # fmt: skip
 
@@ -30,10 +55,45 @@ gallery_option: Decorator = click.option(
     show_default=True, show_envvar=True, help="Gallery file.",
 )  # fmt: skip
 
+
+class RegistryOption(click.Option):
+    """An option whose help a registry gives when help is asked for: its folder is listed then, and not
+    whenever a command is loaded."""
+
+    def __init__(self, *names: Any, told: Callable[[], str], **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self._told = told
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        self.help = self._told()
+        return super().get_help_record(ctx)
+
+
+def _detectors() -> str:
+    from facekd.preprocess.detectors import detector_help
+
+    return f"{detector_help()}."
+
+
+def _protocols(pairs_of_photos: bool) -> str:
+    from facekd.verification.protocols import protocol_help
+
+    return protocol_help(pairs_of_photos)
+
+
 detector_option: Decorator = click.option(
     "--detector", default="mtcnn", envvar="FACEKD_DETECTOR", show_default=True, show_envvar=True,
-    metavar="NAME[:FILE]", help="mtcnn[:DIR], yunet:FILE or scrfd:FILE.",
+    metavar="NAME[:FILE]", cls=RegistryOption, told=_detectors,
 )  # fmt: skip
+
+
+def protocol_option(pairs_of_photos: bool = False) -> Decorator:
+    """``--protocol``; ``pairs_of_photos`` for commands that take no other kind."""
+    return click.option(
+        "--protocol", default=None, metavar="NAME", cls=RegistryOption,
+        told=lambda: _protocols(pairs_of_photos),
+    )  # fmt: skip
+
 
 any_quality_option: Decorator = click.option(
     "--any-quality", is_flag=True, help="Take photos beyond the limits in the model's card, too."

@@ -5,7 +5,8 @@ A student is a torch module made by a function in a file of its own in this fold
     @register("plainres")
     def plainres(dim: int = 512, width: float = 1.0) -> FaceNet: ...
 
-The registry lists the folder, so adding a file is all it takes.
+The registry lists the folder, so adding a file is all it takes; another package adds one by an entry point
+of the group ``facekd.models`` (`facekd.registry`).
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Teacher(Protocol):
 #: what torch and Python raise where numbers do not fit together
 _UNBUILT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
-_MODELS: Registry[Callable[..., FaceNet]] = Registry("model", "facekd.models")
+_MODELS: Registry[Callable[..., FaceNet]] = Registry("model", "facekd.models", "facekd.models")
 register = _MODELS.register
 model_names = _MODELS.names
 

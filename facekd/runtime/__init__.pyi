@@ -1,4 +1,5 @@
 from .embedder import Embedder as Embedder
+from .embedder import embedder_under as embedder_under
 from .embedder import load_embedder as load_embedder
 from .embedder import unit_rows as unit_rows
 from .fusion import fuse as fuse

@@ -11,12 +11,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, card_of, load_onnx
+from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, read_card
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.runtime.session import open_session
 
 Crops = NDArray[np.uint8]
 Embeddings = NDArray[np.float32]
+
+#: what a network may be fed, by ONNX Runtime's names
+_NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
 class Embedder(Protocol):
@@ -50,17 +53,23 @@ class Embedder(Protocol):
 
 
 class OnnxEmbedder:
-    """One ONNX model under its card."""
+    """One ONNX model under its card, or under ``card`` in its place."""
 
     def __init__(
-        self, path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None, batch: int = 32
+        self,
+        path: str | os.PathLike[str],
+        device: str = "cpu",
+        threads: int | None = None,
+        batch: int = 32,
+        need_card: bool = False,
+        card: Card | None = None,
     ) -> None:
         self.path = Path(path)
-        model = load_onnx(self.path)
-        self.card, self.has_card = card_of(model, self.path.stem)
+        self.card, self.has_card = read_card(self.path, need_card) if card is None else (card, True)
         self._session = open_session(self.path, device, threads)
-        self._input = self._session.get_inputs()[0].name
-        fixed = self._session.get_inputs()[0].shape[0]
+        given = self._session.get_inputs()[0]
+        self._input, self._number = given.name, _NUMBERS[given.type]
+        fixed = given.shape[0]
         self._batch = fixed if isinstance(fixed, int) and fixed > 0 else batch
         self._fixed = isinstance(fixed, int) and fixed > 0
 
@@ -92,13 +101,19 @@ class OnnxEmbedder:
         short = self._batch - len(planes) if self._fixed else 0
         if short:
             planes = np.concatenate([planes, np.zeros((short, *planes.shape[1:]), np.float32)])
-        found: Embeddings = self._session.run(None, {self._input: planes})[0]
-        if found.ndim != 2 or found.shape[1] != self.card.embedding.dim:
+        planes = planes.astype(self._number, copy=False)
+        try:
+            found = np.asarray(self._session.run(None, {self._input: planes})[0])
+        # ONNX Runtime raises classes of its own for each kind of fault
+        except Exception as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise Misfit(f"{self.name}: the network cannot be run on crops of its card ({first})") from error
+        if found.shape != (len(planes), self.card.embedding.dim):
             raise Misfit(
-                f"{self.name}: the card promises embeddings of {self.card.embedding.dim}, "
-                f"the network gives {list(found.shape[1:])}"
+                f"{self.name}: the card promises embeddings [{len(planes)}, {self.card.embedding.dim}], "
+                f"the network gives {list(found.shape)}"
             )
-        return found[: len(crops)]
+        return found[: len(crops)].astype(np.float32, copy=False)
 
     def planes(self, crops: Crops) -> NDArray[np.float32]:
         """The network's input [N, 3, S, S] for ``crops``: colour order, mean and std of the card."""
@@ -153,15 +168,20 @@ class EnsembleEmbedder:
         return unit_rows(np.concatenate(parts, axis=1))
 
 
-def load_embedder(path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None) -> Embedder:
+def load_embedder(
+    path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None, *, need_card: bool = False
+) -> Embedder:
     """The model at ``path``: an ONNX file, or a TOML file ``name = "..."``, ``models = [...]``
     whose models are ONNX files relative to it.
 
-    Raises `InputOutput` or `Unreadable` for the file, `DeviceError` for the device.
+    A model without a card is read by insightface's convention, which ``need_card`` refuses: whoever
+    enrolls, verifies or calibrates must not do so on a guess.
+
+    Raises `InputOutput` or `Unreadable` for the file, `NoCard`, `DeviceError` for the device.
     """
     path = Path(path)
     if path.suffix != ".toml":
-        return OnnxEmbedder(path, device, threads)
+        return OnnxEmbedder(path, device, threads, need_card=need_card)
     try:
         listing = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -171,10 +191,17 @@ def load_embedder(path: str | os.PathLike[str], device: str = "cpu", threads: in
     files = listing.get("models")
     if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):
         raise Unreadable(f'{path}: an ensemble lists its models: models = ["a.onnx", "b.onnx"]')
-    members = [OnnxEmbedder(path.parent / file, device, threads) for file in files]
+    members = [OnnxEmbedder(path.parent / file, device, threads, need_card=need_card) for file in files]
     if not all(isinstance(m.spec, LandmarkCrop) for m in members) and len({m.spec for m in members}) > 1:
         raise Misfit(f"{path}: a model with box crops cannot share crops with the others")
     return EnsembleEmbedder(str(listing.get("name", path.stem)), members)
+
+
+def embedder_under(
+    card: Card, path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None
+) -> Embedder:
+    """The ONNX model at ``path``, fed as ``card`` says, whatever card stands in the file."""
+    return OnnxEmbedder(path, device, threads, card=card)
 
 
 def unit_rows(rows: NDArray[np.floating]) -> Embeddings:

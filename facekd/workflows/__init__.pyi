@@ -30,6 +30,10 @@ from .evaluate import find_list as find_list
 from .evaluate import leave_out as leave_out
 from .evaluate import write_model_scores as write_model_scores
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
+from .model_card import WrittenCard as WrittenCard
+from .model_card import compare_readings as compare_readings
+from .model_card import count_readings as count_readings
+from .model_card import write_model_card as write_model_card
 from .photo_embeddings import Advance as Advance
 from .photo_faces import faces_of_hardest as faces_of_hardest
 from .recognizer import Recognised as Recognised

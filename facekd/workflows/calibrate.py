@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from facekd.card import Calibration, Card, PhotoLimits, ScoreMap, card_of, load_onnx, write_card
+from facekd.card import Calibration, Card, PhotoLimits, ScoreMap, card_of, load_onnx, read_card, write_card
 from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.preprocess import ALIGNER, Source, open_source
 from facekd.preprocess.detectors import make_detector
@@ -52,11 +52,11 @@ def calibrate_model(
     ``detector`` `None` takes the images for 112-pixel ArcFace crops. A rate that the data cannot
     show is `Refused` and the others are written. The network, and so its digest and space, stays.
 
-    Raises `UsageError` where data or call will not do or no rate can be shown, `InputOutput` or
-    `Misfit` where a file will not; then nothing is written.
+    Raises `NoCard` where the model does not say how it is fed, `UsageError` where data or call will not do
+    or no rate can be shown, `InputOutput` or `Misfit` where a file will not; then nothing is written.
     """
     _check(model, fmrs)
-    card, had_card = card_of(load_onnx(model), model.stem)
+    card, _ = read_card(model, need_card=True)
     shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
     people = find_people(data)
     # no photo that fails adds comparisons: what is too little here is so after hours, too
@@ -80,7 +80,7 @@ def calibrate_model(
         {"calibration": entries, "score_map": _score_map(fitted, conditions), "photo_limits": limits},
     )
     failures = tuple((p, r) for p, r in zip(people.photos, acquired.reasons, strict=True) if r)
-    notes = _notes(card, had_card, data, people)
+    notes = _notes(card, data, people)
     return Calibrated(
         model, written, people, failures, refused, fitted, no_map, no_limits, card.calibration, notes
     )
@@ -264,11 +264,9 @@ def _write(path: Path, card: Card, measured: dict[str, Any]) -> Card:
     return write_card(model, card.model_copy(update=measured), path)
 
 
-def _notes(card: Card, had_card: bool, data: Path, people: People) -> tuple[str, ...]:
+def _notes(card: Card, data: Path, people: People) -> tuple[str, ...]:
     """What the person at the shell should know beside the answer."""
     notes = []
-    if not had_card:
-        notes.append(f"{card.name} had no card: insightface's convention was assumed and is now its card")
     if trained_on(card, data):
         notes.append(
             f"{card.name} was trained on '{card.provenance.data}': on people it was trained on it looks "

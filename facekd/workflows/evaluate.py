@@ -22,7 +22,7 @@ from facekd.verification import (
     read_scores,
     write_scores,
 )
-from facekd.verification.protocols import Protocol, list_names, read_text
+from facekd.verification.protocols import Protocol, data_is_list, list_names, read_text
 from facekd.verification.results import (
     Evaluation,
     Found,
@@ -49,8 +49,10 @@ def find_list(protocol: str, data: Path) -> Path:
 
     Raises `UsageError` naming where it was looked for.
     """
-    if not list_names(protocol):
+    if data_is_list(protocol):
         return data
+    if not list_names(protocol):
+        raise UsageError(f"protocol {protocol} needs its list", "Give it with --pairs FILE.")
     data = data.resolve()
     folders = [data, data.parent] if data.is_dir() else [data.parent]
     for folder in folders:

@@ -48,11 +48,12 @@ class Recognizer:
         device: str = "cpu",
         any_quality: bool = False,
     ) -> Recognizer:
-        """From a model file and a detector as in `make_detector`.
+        """From a model file, which must have a card, and a detector as in `make_detector`.
 
-        Raises `InputOutput`, `Unreadable`, `UsageError` or `DeviceError`, as those loaders do.
+        Raises `NoCard`, `InputOutput`, `Unreadable`, `UsageError` or `DeviceError`, as those loaders do.
         """
-        return cls(load_embedder(model, device), make_detector(detector, device), any_quality)
+        embedder = load_embedder(model, device, need_card=True)
+        return cls(embedder, make_detector(detector, device), any_quality)
 
     @property
     def contract(self) -> Contract:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ def degrade(
     detector: str | None = "mtcnn",
     device: str = "cpu",
     one_side: bool = False,
+    tell: Callable[[str], object] = lambda text: None,
     advance: Advance = lambda done: None,
 ) -> DegradationReport:
     """Judge ``models`` by the pairs of ``protocol`` with its crops as they are and under each of
@@ -44,7 +45,8 @@ def degrade(
 
     Each photo is read, its face found and its 112-pixel ArcFace crop cut once (with ``detector`` `None` the
     images are such crops); this crop is made worse, then a model's own crop is made of it. Crops stay in
-    memory, 38 kB each. ``advance`` is told how many more of `steps` are done.
+    memory, 38 kB each. ``tell`` is told which models are read by convention, ``advance`` how many more of
+    `steps` are done.
 
     Raises `UsageError` where the protocol is no list of pairs, `Misfit` for a model of box crops, and what
     `evaluate` does.
@@ -55,7 +57,9 @@ def degrade(
             "Worse photos are judged by lfw, pairs and lists like them.",
         )
     embedders = [load_embedder(model, device, 1) for model in models]
-    for embedder in embedders:
+    for model, embedder in zip(models, embedders, strict=True):
+        if not embedder.has_card:
+            tell(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
         # a model that takes no crop made of a crop is told of before hours go into it
         recrop(np.empty((0, ARCFACE_CROP.size, ARCFACE_CROP.size, 3), np.uint8), ARCFACE_CROP, embedder.spec)
     shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from carded import by_convention
 from tiny_model import write_tiny_model
 
 from facekd.gallery import GalleryRecords
@@ -176,7 +177,7 @@ def test_real_people(facekd, operator: Path, faces: Path, tmp_path: Path) -> Non
             by_person.setdefault(name.split("/")[0], []).append(name)
         chosen = [files[:2] for files in by_person.values() if len(files) >= 2][:6]
         pack.extractall(tmp_path / "lfw", [name for files in chosen for name in files])
-    model = faces / "models" / "edgeface_xs.onnx"
+    model = by_convention(faces / "models" / "edgeface_xs.onnx", tmp_path)
     detector = f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}"
     recognizer = Recognizer.load(model, detector)
     for enrolled, _ in chosen:

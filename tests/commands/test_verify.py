@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from carded import by_convention
 from PIL import Image
 from tiny_model import write_tiny_model
 
@@ -369,7 +370,7 @@ def test_real_pairs(facekd, operator: Path, faces: Path, tmp_path: Path) -> None
     pairs += [(photo(n, a), photo(m, b), 1) for n, a, m, b in non_mated]
     with zipfile.ZipFile(faces / "lfw.zip") as pack:
         pack.extractall(tmp_path, {name for pair in pairs for name in pair[:2]})
-    model = faces / "models" / "edgeface_xs.onnx"
+    model = by_convention(faces / "models" / "edgeface_xs.onnx", tmp_path)
     detector = f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}"
     common = ("--model", model, "--detector", detector, "--threshold", 0.3)
     codes = [facekd("verify", tmp_path / a, tmp_path / b, *common).code for a, b, _ in pairs]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from carded import by_convention
 from tiny_model import write_tiny_model
 
 ABSENT = ("torch", "torchvision", "facenet_pytorch", "sklearn", "lightning_fabric", "timm", "onnxscript")
@@ -125,7 +126,7 @@ def test_real_people(run, faces: Path, tmp_path: Path) -> None:
         one, two = [n for n in names if n.startswith(f"{person}/")][:2]
         other = next(n for n in names if not n.startswith(f"{person}/"))
         pack.extractall(tmp_path, [one, two, other])
-    common = ("--model", faces / "models" / "edgeface_xs.onnx", "--detector")
+    common = ("--model", by_convention(faces / "models" / "edgeface_xs.onnx", tmp_path), "--detector")
     common += (f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}", "--threshold", "0.3")
     assert run("verify", one, two, *common).returncode == 0
     assert run("verify", one, other, *common).returncode == 1

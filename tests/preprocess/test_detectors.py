@@ -117,7 +117,7 @@ def test_faces_scale_and_sort_on_photos_larger_than_the_network_sees(spec: str, 
 
 
 def test_the_registry_lists_the_folder() -> None:
-    assert detector_names() == ["mtcnn", "scrfd", "yunet"]
+    assert {"mtcnn", "scrfd", "yunet"} <= set(detector_names())
     with pytest.raises(UsageError, match="mtcnn, scrfd, yunet"):
         make_detector("retinaface")
 

@@ -17,7 +17,7 @@ from tiny_model import write_tiny_model
 from facekd.card.contract import Calibration, Card, Counts, IsotonicCurve, LogisticCurve
 from facekd.card.onnx_file import card_of, load_onnx, read_card
 from facekd.card.onnx_file import write_card as write_into
-from facekd.errors import InputOutput, Misfit, UsageError
+from facekd.errors import InputOutput, Misfit, NoCard, UsageError
 from facekd.reporting import lines
 from facekd.runtime import load_embedder
 from facekd.verification import fit_map, metrics
@@ -194,16 +194,15 @@ class TestCalibrate:
         assert found.replaced == (old,)
         assert [entry.fmr for entry in read_card(model)[0].calibration] == [1e-2]
 
-    def test_a_model_without_a_card_gets_one(self, crops: Path, model: Path) -> None:
+    def test_a_model_without_a_card_is_refused(self, crops: Path, model: Path) -> None:
         bare = onnx.load(str(model))
         del bare.metadata_props[:]
         onnx.save(bare, str(model))
-        assumed, _ = read_card(model)
-        found = calibrate_model(model, crops, [1e-2], detector=None)
-        assert "had no card" in found.notes[0]
-        card, there = read_card(model)
-        assert there
-        assert card.space == assumed.space
+        before = model.read_bytes()
+        with pytest.raises(NoCard, match="has no card") as error:
+            calibrate_model(model, crops, [1e-2], detector=None)
+        assert f"facekd card {model} --set input" in str(error.value.fix)
+        assert model.read_bytes() == before
 
     def test_a_model_that_changed_meanwhile_is_left_alone(
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,7 +3,9 @@ from ._base import Example as Example
 from ._base import Loss as Loss
 from ._base import Maps as Maps
 from ._base import Setting as Setting
+from ._base import Terms as Terms
 from ._base import check_settings as check_settings
 from ._base import loss_class as loss_class
 from ._base import loss_names as loss_names
+from ._base import register_loss as register_loss
 from ._base import unfit_settings as unfit_settings

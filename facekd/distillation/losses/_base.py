@@ -97,7 +97,7 @@ class Loss(nn.Module, ABC):
     ) -> Terms: ...
 
 
-_LOSSES: Registry[type[Loss]] = Registry("loss", "facekd.distillation.losses", RecipeError)
+_LOSSES: Registry[type[Loss]] = Registry("loss", "facekd.distillation.losses", "facekd.losses", RecipeError)
 register_loss = _LOSSES.register
 loss_names = _LOSSES.names
 

@@ -1,8 +1,9 @@
 """Face detectors behind one interface, one file each.
 
 A detector's file holds a function ``(file, device, threads) -> Detector`` under
-``@register("name")``; the registry lists this folder, so adding the file is all it takes. Files
-whose name begins with an underscore are helpers.
+``@register("name", "name:FILE")``, where the second says how ``--detector`` names it. The registry lists
+this folder, so adding the file is all it takes; another package adds one by an entry point of the group
+``facekd.detectors`` (`facekd.registry`). Files whose name begins with an underscore are helpers.
 """
 
 import lazy_loader

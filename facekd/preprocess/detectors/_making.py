@@ -1,8 +1,9 @@
 """Face detectors behind one interface, one file each.
 
 A detector's file holds a function ``(file, device, threads) -> Detector`` under
-``@register("name")``; the registry lists this folder, so adding the file is all it takes. Files
-whose name begins with an underscore are helpers.
+``@register("name", "name:FILE")``, where the second says how ``--detector`` names it. The registry lists
+this folder, so adding the file is all it takes; another package adds one by an entry point of the group
+``facekd.detectors`` (`facekd.registry`). Files whose name begins with an underscore are helpers.
 """
 
 from __future__ import annotations
@@ -16,9 +17,15 @@ from facekd.registry import Registry
 
 Maker = Callable[[Path | None, str, int | None], Detector]
 
-_DETECTORS: Registry[Maker] = Registry("detector", "facekd.preprocess.detectors")
+_DETECTORS: Registry[Maker] = Registry("detector", "facekd.preprocess.detectors", "facekd.detectors")
 register = _DETECTORS.register
 detector_names = _DETECTORS.names
+
+
+def detector_help() -> str:
+    """How each detector is written, for whoever chooses one."""
+    *most, last = (note or f"{name}[:FILE]" for name, note in _DETECTORS.notes().items())
+    return f"{', '.join(most)} or {last}"
 
 
 def make_detector(spec: str = "mtcnn", device: str = "cpu", threads: int | None = None) -> Detector:

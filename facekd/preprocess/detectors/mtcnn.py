@@ -33,7 +33,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.intp]
 
 
-@register("mtcnn")
+@register("mtcnn", "mtcnn[:DIR]")
 def mtcnn(folder: Path | None, device: str, threads: int | None) -> Detector:
     """``folder`` holds converted files; by default those in the user's cache are taken."""
     from facekd.preprocess.detectors._mtcnn_files import NETWORKS, mtcnn_networks, read_networks

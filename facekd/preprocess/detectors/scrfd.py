@@ -27,7 +27,7 @@ _OVERLAP = 0.4
 Floats = NDArray[np.float32]
 
 
-@register("scrfd")
+@register("scrfd", "scrfd:FILE")
 def scrfd(file: Path | None, device: str, threads: int | None) -> Detector:
     from facekd.runtime import open_session
 

@@ -23,7 +23,7 @@ _OVERLAP = 0.3
 _CANDIDATES = 5000
 
 
-@register("yunet")
+@register("yunet", "yunet:FILE")
 def yunet(file: Path | None, device: str, threads: int | None) -> Detector:
     import cv2
 

@@ -1,10 +1,17 @@
 from ._base import Embed as Embed
 from ._base import Protocol as Protocol
 from ._base import checked_embeddings as checked_embeddings
+from ._base import data_is_list as data_is_list
 from ._base import list_names as list_names
 from ._base import open_protocol as open_protocol
+from ._base import protocol_help as protocol_help
 from ._base import protocol_names as protocol_names
+from ._base import register as register
+from ._base import suggest_protocol as suggest_protocol
+from ._base import without_embedding as without_embedding
+from ._pair_list import Pair as Pair
 from ._pair_list import PairList as PairList
+from ._pair_list import pair_list as pair_list
 from ._pair_list import read_text as read_text
 from .identification import Identification as Identification
 from .templates import Templates as Templates

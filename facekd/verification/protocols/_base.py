@@ -76,22 +76,44 @@ class Protocol(Interface[Found]):
 class _Entry:
     read: Callable[[Path], Protocol[Result]]
     lists: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    data_is_list: bool
+    pairs_of_photos: bool
 
 
 Reader = TypeVar("Reader", bound=Callable[[Path], Protocol[Result]])
 
 
-_PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols")
+_PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols", "facekd.protocols")
 protocol_names = _PROTOCOLS.names
 
+#: what is meant where no file's name suggests another
+_USUAL = "lfw"
 
-def register(name: str, lists: tuple[str, ...] = ()) -> Callable[[Reader], Reader]:
-    """Make a function that reads a list available as protocol ``name``; ``lists`` are the file
-    names under which its list is usually found beside the photos. Without any, the photos
-    themselves are the list: the function is given the folder or pack that holds them."""
+
+def register(
+    name: str,
+    note: str,
+    *,
+    lists: tuple[str, ...] = (),
+    suffixes: tuple[str, ...] = (),
+    data_is_list: bool = False,
+    pairs_of_photos: bool = False,
+) -> Callable[[Reader], Reader]:
+    """Make a function that reads a list available as protocol ``name``, all that there is to know of it
+    stated here.
+
+    ``note`` says in a few words what it is, for ``--help``. ``lists`` are the file names under which its
+    list is usually found beside the photos, ``suffixes`` (``".csv"``) those of a list that suggest this
+    protocol. With ``data_is_list`` the photos themselves are the list: the function is given the folder or
+    pack that holds them, and the suffixes are those of the pack. ``pairs_of_photos``: it reads a `PairList`.
+    """
+    if data_is_list and lists:
+        raise ValueError(f"protocol {name}: photos that are the list have no list beside them")
 
     def keep(read: Reader) -> Reader:
-        _PROTOCOLS.add(name, _Entry(read, lists))
+        entry = _Entry(read, lists, suffixes, data_is_list, pairs_of_photos)
+        _PROTOCOLS.add(name, entry, read.__module__, note)
         return read
 
     return keep
@@ -100,6 +122,43 @@ def register(name: str, lists: tuple[str, ...] = ()) -> Callable[[Reader], Reade
 def list_names(name: str) -> tuple[str, ...]:
     """The usual file names of the list of protocol ``name``; none where the photos are the list."""
     return _PROTOCOLS[name].lists
+
+
+def data_is_list(name: str) -> bool:
+    """Whether the photos are themselves the list of protocol ``name``."""
+    return _PROTOCOLS[name].data_is_list
+
+
+def suggest_protocol(listed: Path | None, data: Path) -> str:
+    """The protocol that the suffix of the list suggests, or that of the ``data`` where no list is given;
+    LFW's where none does."""
+    suffix = (listed or data).suffix.lower()
+    return next((name for s, name in _suggested(listed is None) if s == suffix), _USUAL)
+
+
+def protocol_help(pairs_of_photos: bool = False) -> str:
+    """What there is to choose from, all protocols or those that list pairs of photos, and what is taken
+    where none is named."""
+    entries = _PROTOCOLS.working()
+    chosen = [name for name, entry in entries.items() if entry.pairs_of_photos or not pairs_of_photos]
+    notes = _PROTOCOLS.notes()
+    rules = [
+        f"{name} for a {option} FILE{suffix}"
+        for option, by_data in (("--pairs", False), ("--data", True))
+        for suffix, name in _suggested(by_data)
+        if name in chosen
+    ]
+    return f"{', '.join(f'{name} ({notes[name]})' for name in chosen)}; {', '.join(rules)}, else {_USUAL}."
+
+
+def _suggested(by_data: bool) -> list[tuple[str, str]]:
+    """Suffixes with the protocol that each suggests, of the data or of a list."""
+    return [
+        (suffix, name)
+        for name, entry in _PROTOCOLS.working().items()
+        for suffix in entry.suffixes
+        if entry.data_is_list == by_data
+    ]
 
 
 def open_protocol(name: str, path: str | os.PathLike[str]) -> Protocol[Result]:

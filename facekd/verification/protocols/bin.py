@@ -18,7 +18,7 @@ from facekd.verification.protocols._pair_list import Pair, PairList, pair_list
 _FOLDS = 10
 
 
-@register("bin")
+@register("bin", "an insightface pack FILE.bin", suffixes=(".bin",), data_is_list=True, pairs_of_photos=True)
 def read(path: Path) -> PairList:
     """The pairs of the pack at ``path``.
 

@@ -15,13 +15,13 @@ from facekd.verification.protocols._base import register
 from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, read_text
 
 
-@register("calfw", lists=("pairs_CALFW.txt",))
+@register("calfw", "Cross-Age LFW", lists=("pairs_CALFW.txt",), pairs_of_photos=True)
 def read_calfw(path: Path) -> PairList:
     """CALFW's list at ``path``. Raises `Unreadable` with the line where the form is broken."""
     return _read("calfw", path)
 
 
-@register("cplfw", lists=("pairs_CPLFW.txt",))
+@register("cplfw", "Cross-Pose LFW", lists=("pairs_CPLFW.txt",), pairs_of_photos=True)
 def read_cplfw(path: Path) -> PairList:
     """CPLFW's list at ``path``. Raises `Unreadable` with the line where the form is broken."""
     return _read("cplfw", path)

@@ -20,7 +20,7 @@ _FRONTAL, _PROFILE = "Pair_list_F.txt", "Pair_list_P.txt"
 _FOUND_BY = (f"Protocol/{_FRONTAL}", f"cfp-dataset/Protocol/{_FRONTAL}")
 
 
-@register("cfp-fp", lists=_FOUND_BY)
+@register("cfp-fp", "CFP, frontal against profile", lists=_FOUND_BY, pairs_of_photos=True)
 def read_fp(path: Path) -> PairList:
     """Frontal against profile: ``path`` is the folder ``Protocol`` or a list in it.
 
@@ -31,7 +31,7 @@ def read_fp(path: Path) -> PairList:
     return _read("cfp-fp", folder, folder / "Split" / "FP", _photos(folder / _PROFILE))
 
 
-@register("cfp-ff", lists=_FOUND_BY)
+@register("cfp-ff", "CFP, frontal against frontal", lists=_FOUND_BY, pairs_of_photos=True)
 def read_ff(path: Path) -> PairList:
     """Frontal against frontal; as `read_fp`."""
     folder = _folder(path)

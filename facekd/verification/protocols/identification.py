@@ -91,7 +91,7 @@ class Identification:
         return people, np.array(templates, np.float32).reshape(len(templates), rows.shape[1])
 
 
-@register("identification")
+@register("identification", "1:N from folders gallery, probe and unknown", data_is_list=True)
 def read(path: Path) -> Identification:
     """The folders in the folder or zip pack at ``path``; other images in it are left alone.
 

@@ -16,7 +16,7 @@ from facekd.verification.protocols._base import register
 from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, read_text
 
 
-@register("lfw", lists=("pairs.txt", "lfw_pairs.txt"))
+@register("lfw", "LFW's pairs.txt", lists=("pairs.txt", "lfw_pairs.txt"), pairs_of_photos=True)
 def read(path: Path) -> PairList:
     """The list at ``path``. View 1 has one set, so its folds are made by order.
 

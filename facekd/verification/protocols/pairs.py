@@ -13,7 +13,7 @@ from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, 
 _LABELS = {"1": True, "true": True, "0": False, "false": False}
 
 
-@register("pairs", lists=("pairs.csv",))
+@register("pairs", "a CSV path1,path2,label", lists=("pairs.csv",), suffixes=(".csv",), pairs_of_photos=True)
 def read(path: Path) -> PairList:
     """The list at ``path``; its first line names the columns. Photo paths are relative to the data.
 

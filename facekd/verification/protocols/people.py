@@ -53,7 +53,7 @@ class People:
         return judge_people(self.name, self.source, rows, self.people, len(self.photos), failed)
 
 
-@register("people")
+@register("people", "a folder per person, all with all", data_is_list=True)
 def read(path: Path) -> People:
     """The photos in the folder or pack at ``path``; a person is the folder that a photo lies in.
 

@@ -33,7 +33,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Template:
+class MediaTemplate:
     """What stands for a person: ``media``, each of one or more photos."""
 
     name: str
@@ -47,7 +47,7 @@ class Templates:
 
     name: str
     source: str
-    templates: tuple[Template, ...]
+    templates: tuple[MediaTemplate, ...]
     pairs: NDArray[np.int64] | None
 
     @cached_property
@@ -112,7 +112,7 @@ def averaged(media: Sequence[Rows]) -> Rows:
     return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)
 
 
-@register("templates", lists=("templates.csv",))
+@register("templates", "templates of several photos, as in IJB", lists=("templates.csv",))
 def read(path: Path) -> Templates:
     """The list at ``path``, and the pairs beside it where there are any. Photo paths are relative to
     the data; a photo without a media stands for itself.
@@ -135,7 +135,7 @@ def read(path: Path) -> Templates:
     return Templates("templates", f"{path} with {beside.name}", templates, np.array(pairs))
 
 
-def _templates(path: Path) -> tuple[Template, ...]:
+def _templates(path: Path) -> tuple[MediaTemplate, ...]:
     person: dict[str, str] = {}
     media: dict[str, dict[object, list[str]]] = {}
     columns = ["template", "person", "photo"]
@@ -150,7 +150,7 @@ def _templates(path: Path) -> tuple[Template, ...]:
     if not person:
         raise Unreadable(f"{path}: there is no template in it")
     return tuple(
-        Template(name, who, tuple(tuple(photos) for photos in media[name].values()))
+        MediaTemplate(name, who, tuple(tuple(photos) for photos in media[name].values()))
         for name, who in person.items()
     )
 

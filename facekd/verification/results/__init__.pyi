@@ -33,6 +33,8 @@ from .listed_pairs import PairResult as PairResult
 from .pair_rates import Measure as Measure
 from .pair_rates import PairRates as PairRates
 from .paired import Paired as Paired
+from .readings import ComparedReadings as ComparedReadings
+from .readings import Reading as Reading
 from .robustness import AtCleanThreshold as AtCleanThreshold
 from .robustness import DegradationReport as DegradationReport
 from .robustness import Degraded as Degraded

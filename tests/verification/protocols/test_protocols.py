@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,15 @@ import numpy as np
 import pytest
 
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.verification import metrics, protocols
-from facekd.verification.protocols import list_names, open_protocol, protocol_names
+from facekd.verification import metrics
+from facekd.verification.protocols import (
+    data_is_list,
+    list_names,
+    open_protocol,
+    protocol_help,
+    protocol_names,
+    suggest_protocol,
+)
 
 VIEW2 = """2\t2
 Ann\t1\t2
@@ -45,14 +51,44 @@ def _embedder(seed: int = 0, noise: float = 0.6, failed: Sequence[str] = ()):
 
 
 def test_the_registry_lists_the_folder() -> None:
-    files = Path(protocols.__file__).parent.glob("[!_]*.py")
-    registered = [re.findall(r'^@register\("([a-z-]+)"', file.read_text(), re.M) for file in files]
-    assert protocol_names() == sorted(name for names in registered for name in names)
-    assert {"lfw", "pairs", "cfp-fp", "bin", "people"} <= set(protocol_names())
+    assert {"lfw", "pairs", "cfp-fp", "bin", "people", "templates"} <= set(protocol_names())
     assert "pairs.txt" in list_names("lfw")
     assert list_names("people") == ()
     with pytest.raises(UsageError, match="Known: bin, calfw"):
         open_protocol("ijbc", "list.txt")
+
+
+def test_the_photos_are_the_list_or_the_list_has_a_usual_name() -> None:
+    for name in protocol_names():
+        assert data_is_list(name) == (list_names(name) == ())
+
+
+@pytest.mark.parametrize(
+    ("listed", "data", "suggested"),
+    [
+        ("mine.csv", "lfw.zip", "pairs"),
+        ("MINE.CSV", "x.bin", "pairs"),
+        ("pairs.txt", "x.bin", "lfw"),
+        ("mine", "photos", "lfw"),
+        (None, "cfp_fp.bin", "bin"),
+        (None, "cfp_fp.BIN", "bin"),
+        (None, "lfw.zip", "lfw"),
+        # a suffix of lists says nothing of data, nor the other way round
+        (None, "photos.csv", "lfw"),
+        ("x.bin", "photos", "lfw"),
+    ],
+)
+def test_what_the_names_of_files_suggest(listed: str | None, data: str, suggested: str) -> None:
+    assert suggest_protocol(Path(listed) if listed else None, Path(data)) == suggested
+
+
+def test_help_names_every_protocol_and_what_suggests_it() -> None:
+    told = protocol_help()
+    assert all(f"{name} (" in told for name in protocol_names())
+    assert told.endswith("pairs for a --pairs FILE.csv, bin for a --data FILE.bin, else lfw.")
+    of_pairs = protocol_help(pairs_of_photos=True)
+    assert "cfp-fp (" in of_pairs
+    assert not any(f"{name} (" in of_pairs for name in ("people", "identification", "templates"))
 
 
 def test_view_2_is_read_as_written(tmp_path: Path) -> None:

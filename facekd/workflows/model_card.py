@@ -1,0 +1,274 @@
+"""Writing a model's card, with a look at whether the model can be fed as it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from facekd.card import (
+    BoxCrop,
+    Card,
+    CropSpec,
+    InputSpec,
+    LandmarkCrop,
+    arcface_crop,
+    card_of,
+    change_card,
+    first_card,
+    load_onnx,
+    renewed_card,
+    stored_card,
+    write_card,
+)
+from facekd.errors import ImplausibleReading, Misfit, Unreadable, UsageError
+from facekd.geometry import Pixels
+from facekd.preprocess import Face, cut
+from facekd.runtime import embedder_under
+from facekd.samples import draw, landmarks, person, person_seed
+from facekd.verification import AllPairs, all_pairs, check_enough, tar_difference
+from facekd.verification.results import ComparedReadings, Reading
+from facekd.workflows.calibrate import find_people
+from facekd.workflows.photo_embeddings import Advance
+from facekd.workflows.photo_faces import faces_of
+from facekd.workflows.photo_limits import sampled
+
+#: a model that is fed rightly gives drawn people a median cosine of 0.38 to 0.50, one that is fed wrongly
+#: 0.92 and more
+MOST_ALIKE = 0.8
+_DRAWN, _SIDE = 16, 160
+#: where readings are compared
+READING_FMR = 1e-2
+#: mean and std in use: pixels to [-1, 1], to [0, 1], as they are
+_SCALES = ((127.5, 127.5), (0.0, 255.0), (0.0, 1.0))
+#: reference landmarks of Open Model Zoo's face-reidentification-retail-0095, in fractions of the crop
+_OPEN_MODEL_ZOO = (
+    (0.31556875, 0.4615741071428571),
+    (0.6826229166666667, 0.4615741071428571),
+    (0.5002624999999999, 0.6405053571428571),
+    (0.34947187500000004, 0.8246919642857142),
+    (0.6534364583333333, 0.8232508928571428),
+)
+
+
+@dataclass(frozen=True)
+class WrittenCard:
+    """The ``card`` now in ``file``. ``before`` is the space that the file had, `None` where this is its
+    first card; ``alike`` the median cosine of drawn people, `None` where the space was kept and nothing had
+    to be checked."""
+
+    file: Path
+    card: Card
+    before: str | None
+    alike: float | None
+    compared: ComparedReadings | None
+
+
+def write_model_card(
+    file: Path,
+    settings: Sequence[str] = (),
+    *,
+    convention: bool = False,
+    renew: bool = False,
+    out: Path | None = None,
+    check_on: Path | None = None,
+    detector: str = "mtcnn",
+    advance: Advance = lambda done: None,
+) -> WrittenCard:
+    """Write a card into ``file``, or with ``out`` there: the file's own with ``settings``, its first one
+    (``convention`` states what settings leave out), or with ``renew`` the one that came with another network.
+
+    Where the space is new, the model is fed drawn faces as the card says. ``check_on`` is as in
+    `compare_readings`, for the new card. Raises `UsageError` for what cannot be stated, `ImplausibleReading`
+    where the model finds everybody alike, and as `load_onnx` and `card_of` do; then nothing is written.
+    """
+    model = load_onnx(file)
+    stored = stored_card(model, file.stem)
+    if renew:
+        card = _renewed(file, stored, settings)
+    elif stored is None:
+        card = first_card(model, file.stem, settings, convention)
+    elif convention:
+        raise UsageError(f"{file} has a card", "Change it with --set KEY=VALUE.")
+    else:
+        card = change_card(card_of(model, file.stem)[0], settings)
+    before = None if stored is None else stored.space
+    kept = before is not None and card.with_digest(card.digest).space == before
+    alike = None if kept else check_reading(file, card)
+    compared = compare_readings(file, card, check_on, detector, advance) if check_on else None
+    return WrittenCard(out or file, write_card(model, card, out or file), before, alike, compared)
+
+
+def _renewed(file: Path, stored: Card | None, settings: Sequence[str]) -> Card:
+    model = load_onnx(file)
+    if stored is None:
+        raise UsageError(
+            f"{file} has no card that could be renewed", "Make its first: facekd card FILE --set ..."
+        )
+    try:
+        card_of(model, file.stem)
+    except (Misfit, Unreadable):
+        return renewed_card(model, file.stem, stored, settings)
+    raise UsageError(
+        f"{file}: its card belongs to its network, there is nothing to renew", "Change it with --set."
+    )
+
+
+def check_reading(file: Path, card: Card) -> float:
+    """The median cosine of drawn people, each with each, when the model in ``file`` is fed as ``card`` says.
+
+    It catches a wrong scale and a constant output; a wrong colour order or template it cannot see, since
+    drawn people stay apart then. Raises `ImplausibleReading` above `MOST_ALIKE`, or where there are no
+    embeddings; `Misfit` where the model cannot be fed so at all.
+    """
+    shown = Reading(card.input, card.crop, f"{card.crop.kind} crop").words
+    fix = (
+        "Check input.mean and input.std: networks want pixels as they are, or in [0, 1], or in [-1, 1]. "
+        f"To compare them on photos of people: facekd card {file} --check-on PEOPLE"
+    )
+    try:
+        rows = embedder_under(card, file).embed(_drawn_crops(card.crop))
+    except Unreadable as error:
+        raise ImplausibleReading(f"{file}, fed as stated ({shown}): {error.cause}", fix) from error
+    alike = float(np.median((rows @ rows.T)[np.triu_indices(_DRAWN, 1)]))
+    if alike > MOST_ALIKE:
+        raise ImplausibleReading(
+            f"{file}, fed as stated ({shown}), finds different people alike: the median cosine of "
+            f"{_DRAWN} drawn people is {alike:.2f}, and more than {MOST_ALIKE:g} is no recogniser's",
+            fix,
+        )
+    return alike
+
+
+def _drawn_crops(spec: CropSpec) -> Pixels:
+    """A crop uint8 RGB [N, S, S, 3] of each of a few people who do not exist."""
+    crops = []
+    for number in range(_DRAWN):
+        who = person(person_seed(0, number))
+        points = landmarks(who, 0, _SIDE)
+        crops.append(cut(draw(who, 0, _SIDE), Face(_box_around(points), 1.0, points), spec))
+    return np.stack(crops)
+
+
+def _box_around(points: np.ndarray) -> np.ndarray:
+    """About the box that a detector gives to a face with landmarks ``points`` [5, 2]: 2.4 eye distances
+    wide, from the forehead to the chin."""
+    eyes = float(np.linalg.norm(points[1] - points[0]))
+    (x, y), wide, tall = points.mean(0), 1.2 * eyes, 1.5 * eyes
+    return np.array([x - wide, y - tall, x + wide, y + tall], np.float32)
+
+
+def compare_readings(
+    file: Path,
+    card: Card,
+    data: Path,
+    detector: str = "mtcnn",
+    advance: Advance = lambda done: None,
+) -> ComparedReadings:
+    """Judge the plausible readings of the model in ``file`` by their FNMR at `READING_FMR`: both colour
+    orders, the usual scales, the usual templates, and what ``card`` states.
+
+    ``data`` is a folder or pack of photos, a folder per person; at most 500 photos, of people of whom there
+    are several, are looked at. ``advance`` is told of each reading that is done. Raises `UsageError` where it
+    is too little.
+    """
+    labels, faces, failed = _looked_at(data, detector, dict(_crops(card)))
+    judged = []
+    for reading in _readings(card, dict(_crops(card))):
+        judged.append((reading, _scores(file, card, reading, faces[reading.template], labels)))
+        advance(1)
+    readings = _ranked(judged)
+    counts = Counter(labels).values()
+    mated = sum(count * (count - 1) for count in counts) // 2
+    return ComparedReadings(
+        data=data.resolve().name,
+        fmr=READING_FMR,
+        people=len(counts),
+        photos=len(labels),
+        failed=failed,
+        mated=mated,
+        non_mated=len(labels) * (len(labels) - 1) // 2 - mated,
+        readings=readings,
+        stated=next(r for r in readings if (r.input, r.crop) == (card.input, card.crop)),
+    )
+
+
+def _looked_at(
+    data: Path, detector: str, crops: dict[str, CropSpec]
+) -> tuple[list[str], dict[str, Pixels], int]:
+    """Whose photos gave a face [N], their crops [N, S, S, 3] by the name of the crop, and how many photos
+    gave none."""
+    people = find_people(data)
+    several = {label for label, count in Counter(people.labels).items() if count > 1}
+    places = sampled([label if label in several else None for label in people.labels])
+    found = faces_of(data, detector, [people.photos[place] for place in places], list(crops.values()))
+    there = [(people.labels[place], face) for place, face in zip(places, found, strict=True) if face]
+    labels = [label for label, _ in there]
+    same = sum(count**2 for count in Counter(labels).values())
+    if same == len(labels):
+        raise UsageError(f"{data}: no two usable photos of one person", "Give several photos of each.")
+    check_enough((len(labels) ** 2 - same) // 2, READING_FMR)
+    cut_by = {name: np.stack([face[place] for _, face in there]) for place, name in enumerate(crops)}
+    return labels, cut_by, len(places) - len(labels)
+
+
+def count_readings(card: Card) -> int:
+    """How many readings `compare_readings` judges."""
+    return len(list(_readings(card, dict(_crops(card)))))
+
+
+def _crops(card: Card) -> Iterator[tuple[str, CropSpec]]:
+    """The plausible crops by what they are called, the card's first; one that is another's is left out."""
+    size, seen = card.input.size, [card.crop]
+    yield ("its box crop" if isinstance(card.crop, BoxCrop) else "its template"), card.crop
+    zoo = tuple((round(x * size, 4), round(y * size, 4)) for x, y in _OPEN_MODEL_ZOO)
+    for name, crop in (
+        ("ArcFace's template", arcface_crop(size)),
+        ("Open Model Zoo's template", LandmarkCrop(size=size, template=zoo)),  # type: ignore[arg-type]
+    ):
+        if not any(_same_crop(crop, other) for other in seen):
+            yield name, crop
+
+
+def _same_crop(one: LandmarkCrop, other: CropSpec) -> bool:
+    """Whether templates agree to a fifth of a pixel."""
+    return isinstance(other, LandmarkCrop) and bool(
+        np.allclose(np.array(one.template), np.array(other.template), atol=0.2)
+    )
+
+
+def _readings(card: Card, crops: dict[str, CropSpec]) -> Iterator[Reading]:
+    scales = dict.fromkeys(((card.input.mean, card.input.std), *_SCALES))
+    for (template, crop), (mean, std), colour in product(crops.items(), scales, ("rgb", "bgr")):
+        fed = InputSpec.model_validate({"size": card.input.size, "colour": colour, "mean": mean, "std": std})
+        yield Reading(fed, crop, template)
+
+
+def _scores(
+    file: Path, card: Card, reading: Reading, crops: Pixels, labels: Sequence[str]
+) -> AllPairs | None:
+    """All comparisons of ``crops`` under ``reading``; `None` where the model gives no embeddings then."""
+    fed = card.model_copy(update={"input": reading.input, "crop": reading.crop})
+    try:
+        return all_pairs(embedder_under(fed, file).embed(crops), labels)
+    except Unreadable:
+        return None
+
+
+def _ranked(judged: Sequence[tuple[Reading, AllPairs | None]]) -> tuple[Reading, ...]:
+    """The readings with their rates, the best first; those of which the photos cannot say that they are worse
+    are as good. All are judged on the same photos, so the difference is told from chance on these."""
+    usable = [(reading, pairs) for reading, pairs in judged if pairs is not None]
+    usable.sort(key=lambda one: -one[1].tar_at(READING_FMR))
+    ranked = []
+    for reading, pairs in usable:
+        point = pairs.operating_point(READING_FMR)
+        interval = point.fnmr_interval
+        worse = tar_difference(usable[0][1], pairs, READING_FMR).interval.high < 0
+        low, high = (interval.low, interval.high) if interval else (None, None)
+        ranked.append(replace(reading, fnmr=point.fnmr, low=low, high=high, as_good=not worse))
+    return (*ranked, *(reading for reading, pairs in judged if pairs is None))

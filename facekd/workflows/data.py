@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.cache_folders import target_folder
 from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
-from facekd.files import write_atomically
+from facekd.files import target_folder, write_atomically
 from facekd.preprocess import SUFFIXES, Image, Source, identity_of, open_source, write_records
 from facekd.workflows.photo_embeddings import Acquired, Advance, Plan, acquire
 

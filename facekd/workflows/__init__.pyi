@@ -4,7 +4,7 @@ from .benchmark import TestData as TestData
 from .benchmark import benchmark_models as benchmark_models
 from .calibrate import calibrate_model as calibrate_model
 from .compatibility import check_writable as check_writable
-from .compatibility import cross_evaluate as cross_evaluate
+from .compatibility import evaluate_compatibility as evaluate_compatibility
 from .compatibility import write_compatible as write_compatible
 from .data import Embedded as Embedded
 from .data import all_crops as all_crops
@@ -34,8 +34,8 @@ from .photo_embeddings import Advance as Advance
 from .photo_faces import faces_of_hardest as faces_of_hardest
 from .recognizer import Recognised as Recognised
 from .recognizer import Recognizer as Recognizer
-from .robustness import degrade as degrade
-from .robustness import steps as steps
+from .robustness import measure_robustness as measure_robustness
+from .robustness import robustness_steps as robustness_steps
 from .train import adapted as adapted
 from .train import train_recipe as train_recipe
 from .verify import Decision as Decision

@@ -32,9 +32,9 @@ from facekd.verification import (
 )
 from facekd.verification.results import Calibrated, People, Refused
 from facekd.workflows.evaluate import GIVEN_CROPS
+from facekd.workflows.find_photo_limits import find_limits, sampled
 from facekd.workflows.photo_crops import acquire_crops
 from facekd.workflows.photo_embeddings import Acquired, Advance, Embeddings, Plan, acquire
-from facekd.workflows.photo_limits import find_limits, sampled
 
 
 def calibrate_model(

@@ -18,7 +18,7 @@ from facekd.preprocess.detectors import make_detector
 from facekd.runtime import Embedder, load_embedder
 from facekd.verification import judge_two_sided
 from facekd.verification.protocols import PairList, Protocol
-from facekd.verification.results import AtCleanThreshold, DegradationReport, Degraded, PairResult, Result
+from facekd.verification.results import AtCleanThreshold, Degraded, PairResult, Result, RobustnessReport
 from facekd.workflows.evaluate import GIVEN_CROPS, unique_names
 from facekd.workflows.photo_crops import Crops, acquire_crops, threaded
 from facekd.workflows.photo_embeddings import Advance, Embeddings
@@ -29,7 +29,7 @@ _BATCH = 32
 Flags = NDArray[np.bool_]
 
 
-def degrade(
+def measure_robustness(
     models: Sequence[Path],
     protocol: Protocol[Result],
     data: Path,
@@ -38,13 +38,13 @@ def degrade(
     device: str = "cpu",
     one_side: bool = False,
     advance: Advance = lambda done: None,
-) -> DegradationReport:
+) -> RobustnessReport:
     """Judge ``models`` by the pairs of ``protocol`` with its crops as they are and under each of
     `DEGRADATIONS`, on both photos of a pair or, ``one_side``, on the second only.
 
     Each photo is read, its face found and its 112-pixel ArcFace crop cut once (with ``detector`` `None` the
     images are such crops); this crop is made worse, then a model's own crop is made of it. Crops stay in
-    memory, 38 kB each. ``advance`` is told how many more of `steps` are done.
+    memory, 38 kB each. ``advance`` is told how many more of `robustness_steps` are done.
 
     Raises `UsageError` where the protocol is no list of pairs, `Misfit` for a model of box crops, and what
     `evaluate` does.
@@ -70,7 +70,7 @@ def degrade(
             reference = found[place][0].result if found[place] else None
             found[place].append(_judged(protocol, degradation, first, side, reference))
         advance(len(protocol.photos))
-    return DegradationReport(
+    return RobustnessReport(
         protocol=protocol.name,
         source=protocol.source,
         data=data,
@@ -83,8 +83,8 @@ def degrade(
     )
 
 
-def steps(protocol: Protocol[Result]) -> int:
-    """How many steps `degrade` takes: each photo once to its crop, and once for each degradation."""
+def robustness_steps(protocol: Protocol[Result]) -> int:
+    """How many steps `measure_robustness` takes: each photo to its crop, then once for each degradation."""
     return len(protocol.photos) * (2 + len(DEGRADATIONS))
 
 

@@ -23,7 +23,7 @@ from facekd.runtime import load_embedder
 from facekd.verification import fit_map, metrics
 from facekd.workflows import calibrate as workflow
 from facekd.workflows.calibrate import calibrate_model, find_people, trained_on
-from facekd.workflows.photo_limits import find_limits
+from facekd.workflows.find_photo_limits import find_limits
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +248,7 @@ class TestLimits:
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # the tiny model shrugs off what makes a crop worse: here any stranger is one too many
-        monkeypatch.setattr("facekd.workflows.photo_limits.MOST_FALSE", 0)
+        monkeypatch.setattr("facekd.workflows.find_photo_limits.MOST_FALSE", 0)
         found = calibrate_model(model, crops, [1e-2], detector=None)
         files = sorted(crops.rglob("*.png"))
         pixels = [np.ascontiguousarray(cv2.imread(str(file))[..., ::-1]) for file in files]
@@ -267,7 +267,7 @@ class TestLimits:
     def test_photos_that_fail_are_not_tried(
         self, crops: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("facekd.workflows.photo_limits.MOST_FALSE", 0)
+        monkeypatch.setattr("facekd.workflows.find_photo_limits.MOST_FALSE", 0)
         copy = shutil.copytree(crops, tmp_path / "staff")
         (copy / "P00" / "torn.png").write_bytes((copy / "P00" / "1.png").read_bytes()[:200])
         torn = calibrate_model(model, copy, [1e-2], detector=None).card.photo_limits

@@ -30,8 +30,8 @@ from .evaluate import find_list as find_list
 from .evaluate import leave_out as leave_out
 from .evaluate import write_model_scores as write_model_scores
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
-from .photo_embeddings import Advance as Advance
-from .photo_faces import faces_of_hardest as faces_of_hardest
+from .hardest_faces import faces_of_hardest as faces_of_hardest
+from .photo_acquisition import Advance as Advance
 from .recognizer import Recognised as Recognised
 from .recognizer import Recognizer as Recognizer
 from .robustness import measure_robustness as measure_robustness

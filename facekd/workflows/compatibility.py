@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from facekd.card import card_of, load_onnx, write_card
 from facekd.errors import Misfit, UsageError
@@ -13,10 +12,7 @@ from facekd.verification import Kept, TwoSided, judge_two_sided, tar_difference
 from facekd.verification.protocols import PairList, Protocol
 from facekd.verification.results import COMPATIBLE_FMR, Compatibility, CompatibilityResult, PairResult, Result
 from facekd.workflows.evaluate import evaluate_models
-from facekd.workflows.photo_embeddings import Advance
-
-if TYPE_CHECKING:
-    pass
+from facekd.workflows.photo_acquisition import Advance
 
 
 def evaluate_compatibility(

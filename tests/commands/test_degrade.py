@@ -147,13 +147,13 @@ def test_limits_in_the_card_refuse_and_what_is_left_is_counted(
     assert "Refused: share of the degraded photos beyond the limits" in text
 
 
-def test_at_the_threshold_of_clean_crops() -> None:
-    from facekd.verification.protocols._pair_list import Pair, pair_list
+def test_at_the_threshold_of_clean_crops(tmp_path: Path) -> None:
     from facekd.workflows.robustness import at_clean_threshold
 
     random = np.random.default_rng(0)
-    pairs = [Pair(f"{n % 2}/{n}.jpg", f"x/{n}.jpg", n % 3 == 0) for n in range(60)]
-    protocol = pair_list("pairs", Path("p"), pairs)
+    pairs = [f"{n % 2}/{n}.jpg,x/{n}.jpg,{int(n % 3 == 0)}" for n in range(60)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["path1,path2,label", *pairs]))
+    protocol = open_protocol("pairs", tmp_path / "pairs.csv")
     rows = random.normal(size=(len(protocol.photos), 4)).astype(np.float32)
     rows[5] = np.nan
     result = protocol.evaluate(lambda _: rows)

@@ -50,9 +50,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``one.onnx``, ``near.onnx`` in nearly its space, ``far.onnx`` in its own; one process."""
-    from facekd.workflows import photo_embeddings
+    from facekd.workflows import photo_acquisition
 
-    monkeypatch.setattr(photo_embeddings, "_WORTH_WORKERS", 10**6)
+    monkeypatch.setattr(photo_acquisition, "WORTH_WORKERS", 10**6)
     write_tiny_model(tmp_path / "one.onnx")
     write_tiny_model(tmp_path / "far.onnx", seed=1)
     _near(tmp_path / "one.onnx", tmp_path / "near.onnx", 0.05)

@@ -157,7 +157,7 @@ class TestCalibrate:
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = model.read_bytes()
-        monkeypatch.setattr(workflow, "acquire", lambda *_: pytest.fail("embedded for nothing"))
+        monkeypatch.setattr(workflow, "embed_photos", lambda *_, **__: pytest.fail("embedded for nothing"))
         with pytest.raises(UsageError, match="insufficient data"):
             calibrate_model(model, crops, [1e-3, 1e-4], detector=None)
         assert model.read_bytes() == before

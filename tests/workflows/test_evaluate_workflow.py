@@ -13,7 +13,7 @@ from facekd.card import ARCFACE_CROP
 from facekd.verification.protocols import open_protocol
 from facekd.workflows import evaluate_models
 
-PAIRS = ("a,b,1", "a,c,1", "b,c,1", "a,mirrored,0", "b,mirrored,0", "c,blank,0", "a,absent,0")
+PAIRS = ("a,b,1", "a,c,1", "b,c,1", "a,mirrored,0", "b,mirrored,0", "c,mirrored,0", "c,blank,0", "a,absent,0")
 
 
 def test_one_value_a_photo_for_pages_and_figures(tmp_path: Path) -> None:

@@ -1,16 +1,12 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and the folders of what can be made again."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from facekd.errors import InputOutput
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -33,3 +29,15 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             raise
     except OSError as error:
         raise InputOutput(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def cache_folder() -> Path:
+    """Where targets and converted networks are kept: ``FACEKD_CACHE``, else the user's cache."""
+    import platformdirs
+
+    return Path(os.environ.get("FACEKD_CACHE") or platformdirs.user_cache_dir("facekd")).expanduser()
+
+
+def target_folder() -> Path:
+    """Where teachers' targets and kept views lie."""
+    return cache_folder() / "targets"

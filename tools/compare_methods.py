@@ -38,7 +38,6 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-from facekd.cache_folders import target_folder
 from facekd.cli.output import progress, say
 from facekd.distillation import (
     SILENT,
@@ -51,6 +50,7 @@ from facekd.distillation import (
 )
 from facekd.errors import UsageError
 from facekd.export import export
+from facekd.files import target_folder
 from facekd.runtime import load_embedder
 from facekd.training import Augmentation, RunFolder
 from facekd.verification import (

@@ -32,7 +32,6 @@ import click
 import torch
 from lightning_fabric import Fabric
 
-from facekd.cache_folders import target_folder
 from facekd.distillation import (
     SILENT,
     DistillTask,
@@ -42,6 +41,7 @@ from facekd.distillation import (
     run_recipe,
 )
 from facekd.errors import UsageError
+from facekd.files import target_folder
 from facekd.models import build_model
 from facekd.runtime import threads_available
 from facekd.training import RunFolder, choose_precision, make_optimizers

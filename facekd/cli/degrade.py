@@ -55,13 +55,13 @@ def command(
     """
     from facekd.cli.evaluate import answer, read_protocol
     from facekd.reporting import check_picture, draw, figure
-    from facekd.workflows import degrade, steps
+    from facekd.workflows import measure_robustness, robustness_steps
 
     if plot:
         check_picture(plot)
     chosen = read_protocol(protocol, pairs, data)
-    with progress("degrade", steps(chosen)) as advance:
-        found = degrade(
+    with progress("degrade", robustness_steps(chosen)) as advance:
+        found = measure_robustness(
             models, chosen, data,
             detector=None if aligned else detector, device=device, one_side=one_side,
             tell=say, advance=advance,

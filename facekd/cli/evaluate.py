@@ -251,12 +251,12 @@ def _judge_cross(
     as_json: bool,
 ) -> None:
     from facekd.reporting import figure, write_compatibility_page
-    from facekd.workflows import check_writable, cross_evaluate, write_compatible
+    from facekd.workflows import check_writable, evaluate_compatibility, write_compatible
 
     if write:
         check_writable(models)
     with progress("evaluate", len(protocol.photos)) as advance:
-        found = cross_evaluate(
+        found = evaluate_compatibility(
             models, protocol, data, detector=detector, device=device, flip=flip, advance=advance
         )
     _tell_cards(found.alone)

@@ -1,3 +1,6 @@
+from .acquired_photo import MISSING as MISSING
+from .acquired_photo import AcquiredPhoto as AcquiredPhoto
+from .acquired_photo import failures_of as failures_of
 from .align import ALIGNER as ALIGNER
 from .align import cut as cut
 from .align_report import Entry as Entry
@@ -24,6 +27,8 @@ from .identities import identity_of as identity_of
 from .photo_limits import FAULTS as FAULTS
 from .photo_limits import Fault as Fault
 from .photo_limits import beyond as beyond
+from .photo_limits import measure_faults as measure_faults
+from .photo_limits import measured_beyond as measured_beyond
 from .selection import POLICIES as POLICIES
 from .selection import choose as choose
 from .selection import find_face as find_face

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from facekd.card import PhotoLimits
@@ -52,10 +52,22 @@ FAULTS: tuple[Fault, ...] = (
 def beyond(crop: Pixels, limits: PhotoLimits | None) -> list[LowQuality]:
     """Which ``limits`` of a model the crop, uint8 RGB [112, 112, 3] on the ArcFace template, lies beyond;
     each as the error that refuses it."""
-    known = {limit.reason: limit.limit for limit in limits.limits} if limits else {}
+    if limits is None:
+        return []
+    return measured_beyond(measure_faults(crop, {limit.reason for limit in limits.limits}), limits)
+
+
+def measure_faults(crop: Pixels, reasons: Collection[str]) -> dict[str, float]:
+    """What the faults of these ``reasons`` measure of the crop, uint8 RGB [112, 112, 3]."""
+    return {fault.reason: fault.measure(crop) for fault in FAULTS if fault.reason in reasons}
+
+
+def measured_beyond(measures: Mapping[str, float], limits: PhotoLimits) -> list[LowQuality]:
+    """As `beyond`, of a crop whose ``measures`` by reason are known."""
+    known = {limit.reason: limit.limit for limit in limits.limits}
     found: list[LowQuality] = []
     for fault in FAULTS:
         limit = known.get(fault.reason)  # type: ignore[call-overload]
-        if limit is not None and fault.is_beyond(value := fault.measure(crop), limit):
+        if limit is not None and fault.is_beyond(value := measures[fault.reason], limit):
             found.append(fault.error(fault.told.format(value=value, limit=limit), fault.way_out))
     return found

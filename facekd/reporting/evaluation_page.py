@@ -22,7 +22,7 @@ from facekd.reporting.page import Cell, Page, Section, Table, write_page
 from facekd.reporting.text import together
 from facekd.verification import LeftOut
 from facekd.verification.results import (
-    CrossEvaluation,
+    CompatibilityResult,
     Evaluation,
     GalleryEvaluation,
     Result,
@@ -83,7 +83,7 @@ def write_gallery_page(path: str | os.PathLike[str], found: GalleryEvaluation) -
     return write_page(path, _page(f"{found.model} on {found.gallery.name}", told, sections, _NAMES))
 
 
-def write_compatibility_page(path: str | os.PathLike[str], found: CrossEvaluation) -> Path:
+def write_compatibility_page(path: str | os.PathLike[str], found: CompatibilityResult) -> Path:
     """Write the page of two models alone and together to ``path``, as `write_evaluation_page`; no faces."""
     results: dict[str, Result] = dict(found.results())
     sections = (

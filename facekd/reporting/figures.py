@@ -10,16 +10,16 @@ from facekd.reporting.gallery_drawings import gallery_figure
 from facekd.reporting.groups import heat_maps
 from facekd.reporting.identification import identification_figure
 from facekd.reporting.plots import scored_figure
-from facekd.reporting.robustness_figure import degradation_figure
+from facekd.reporting.robustness_figure import robustness_figure
 from facekd.verification import curves_of
 from facekd.verification.results import (
-    CrossEvaluation,
-    DegradationReport,
+    CompatibilityResult,
     Evaluation,
     GalleryEvaluation,
     GroupRates,
     IdentificationResult,
     Result,
+    RobustnessReport,
 )
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def _(found: Evaluation) -> Figure:
     return results_figure(found.results())
 
 
-@figure.register(CrossEvaluation)
-def _(found: CrossEvaluation) -> Figure:
+@figure.register(CompatibilityResult)
+def _(found: CompatibilityResult) -> Figure:
     return results_figure(found.results())
 
 
@@ -60,6 +60,6 @@ def _(found: GalleryEvaluation) -> Figure:
     return gallery_figure({found.model: found.result})
 
 
-@figure.register(DegradationReport)
-def _(found: DegradationReport) -> Figure:
-    return degradation_figure(found)
+@figure.register(RobustnessReport)
+def _(found: RobustnessReport) -> Figure:
+    return robustness_figure(found)

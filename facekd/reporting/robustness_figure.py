@@ -1,4 +1,4 @@
-"""A degradation report as a picture."""
+"""What worse photos cost, as a picture."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from facekd.verification.results import DegradationReport, Degraded
+    from facekd.verification.results import Degraded, RobustnessReport
 
 
-def degradation_figure(report: DegradationReport) -> Figure:
+def robustness_figure(report: RobustnessReport) -> Figure:
     """A panel for each kind of degradation, from mild to severe: accuracy (solid) and, where the list is
     enough, TAR at FMR 1e-3 over all pairs (dashed), with 95 % intervals, one colour for each model."""
     from matplotlib.figure import Figure

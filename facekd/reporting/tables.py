@@ -12,13 +12,13 @@ from facekd.reporting.groups import group_tables, times_or_not
 from facekd.reporting.robustness import robustness_table
 from facekd.reporting.text import lines, table_notes, table_rows
 from facekd.verification.results import (
-    CrossEvaluation,
-    DegradationReport,
+    CompatibilityResult,
     Evaluation,
     GalleryEvaluation,
     GalleryResult,
     GroupRates,
     Result,
+    RobustnessReport,
 )
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def _(result: Evaluation) -> RenderableType:
     return Group(results_table(result.results()), *[Text(line) for line in lines(result)], *by_group)
 
 
-@table.register(DegradationReport)
-def _(result: DegradationReport) -> RenderableType:
+@table.register(RobustnessReport)
+def _(result: RobustnessReport) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -89,8 +89,8 @@ def _(result: DegradationReport) -> RenderableType:
     return Group(*tables, *[Text(line) for line in lines(result)])
 
 
-@table.register(CrossEvaluation)
-def _(result: CrossEvaluation) -> RenderableType:
+@table.register(CompatibilityResult)
+def _(result: CompatibilityResult) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 

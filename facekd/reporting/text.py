@@ -27,13 +27,13 @@ from facekd.verification.results import (
     OWN_THRESHOLDS,
     AllPairsResult,
     Calibrated,
-    CrossEvaluation,
-    DegradationReport,
+    CompatibilityResult,
     Evaluation,
     GalleryEvaluation,
     IdentificationResult,
     PairResult,
     Result,
+    RobustnessReport,
     ScoreResult,
 )
 
@@ -171,7 +171,7 @@ def _(result: Evaluation) -> Iterator[str]:
 
 
 @lines.register
-def _(result: DegradationReport) -> Iterator[str]:
+def _(result: RobustnessReport) -> Iterator[str]:
     """What stands below the tables."""
     yield f"Degraded: {result.side}, after detection and alignment, so no face is lost to it."
     yield f"Detector: {result.detector}. Aligner: {result.aligner}."
@@ -195,13 +195,13 @@ def _(result: DegradationReport) -> Iterator[str]:
 
 
 @lines.register
-def _(result: CrossEvaluation) -> Iterator[str]:
+def _(result: CompatibilityResult) -> Iterator[str]:
     """What stands below the tables."""
     yield from lines(result.alone)
     yield from together(result)
 
 
-def together(result: CrossEvaluation) -> Iterator[str]:
+def together(result: CompatibilityResult) -> Iterator[str]:
     """What there is to say of the two models together."""
     yield (
         "A to B: the first photo of each pair embedded by A, the second by B. All pairs between two "

@@ -31,7 +31,7 @@ from facekd.runtime import load_embedder
 from facekd.verification.protocols import PairList
 from facekd.verification.results import Evaluation
 from facekd.workflows.evaluate import evaluate_models
-from facekd.workflows.photo_faces import faces_of
+from facekd.workflows.photo_acquisition import PhotoSet, crop_photos
 
 #: photos tried for the crops that are embedded while timing
 _TRIED = 4 * BATCH
@@ -115,11 +115,9 @@ def _files_and_sizes(model: Path) -> list[tuple[Path, int]]:
 def crops_for_timing(test: TestData | None, specs: Sequence[CropSpec]) -> tuple[list[np.ndarray], str]:
     """`BATCH` crops uint8 [B, S, S, 3] for each of ``specs``, and what they are, in words."""
     if test is not None:
-        found = [
-            crops
-            for crops in faces_of(test.data, test.detector, test.protocol.photos[:_TRIED], specs, BATCH)
-            if crops
-        ]
+        acquired = crop_photos(PhotoSet(test.data, test.detector), test.protocol.photos, specs)
+        tried = itertools.islice(acquired, _TRIED)
+        found = list(itertools.islice((photo.crops for photo in tried if photo.crops), BATCH))
         if found:
             told = (
                 f"{len(found)} faces of {test.data.name}, repeated to {BATCH}"
@@ -127,7 +125,7 @@ def crops_for_timing(test: TestData | None, specs: Sequence[CropSpec]) -> tuple[
                 else (f"{BATCH} faces of {test.data.name}")
             )
             order = np.arange(BATCH) % len(found)
-            return [np.stack([found[i][place] for i in order]) for place in range(len(specs))], told
+            return [np.stack([found[i][spec] for i in order]) for spec in specs], told
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (BATCH, s.size, s.size, 3), np.uint8) for s in specs], _NOISE
 
@@ -172,9 +170,8 @@ def _protocol(found: Evaluation, test: TestData) -> Protocol:
 
 def _with_faces(accuracy: Accuracy, test: TestData) -> Accuracy:
     photos = [name for pair in accuracy.hardest for name in (pair.first, pair.second)]
-    faces = [
-        found[0] if found else None for found in faces_of(test.data, test.detector, photos, [ARCFACE_CROP])
-    ]
+    acquired = crop_photos(PhotoSet(test.data, test.detector), photos, [ARCFACE_CROP])
+    faces = [photo.crops.get(ARCFACE_CROP) for photo in acquired]
     pairs = zip(accuracy.hardest, faces[::2], faces[1::2], strict=True)
     return replace(accuracy, hardest=tuple(_shown(*pair) for pair in pairs))
 

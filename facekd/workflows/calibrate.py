@@ -14,10 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from facekd.card import Calibration, Card, PhotoLimits, ScoreMap, card_of, load_onnx, read_card, write_card
+from facekd.card import (
+    ARCFACE_CROP,
+    Calibration,
+    Card,
+    PhotoLimits,
+    ScoreMap,
+    card_of,
+    load_onnx,
+    read_card,
+    write_card,
+)
 from facekd.errors import InputOutput, Misfit, UsageError
-from facekd.preprocess import ALIGNER, Source, open_source
-from facekd.preprocess.detectors import make_detector
+from facekd.geometry import Pixels
+from facekd.preprocess import AcquiredPhoto, Source, open_source
 from facekd.runtime import load_embedder
 from facekd.verification import (
     CALIBRATED_FMRS,
@@ -31,10 +41,8 @@ from facekd.verification import (
     fit_map,
 )
 from facekd.verification.results import Calibrated, People, Refused
-from facekd.workflows.evaluate import GIVEN_CROPS
-from facekd.workflows.photo_crops import acquire_crops
-from facekd.workflows.photo_embeddings import Acquired, Advance, Embeddings, Plan, acquire
-from facekd.workflows.photo_limits import find_limits, sampled
+from facekd.workflows.find_photo_limits import FoundLimits, find_limits, sampled
+from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos, embed_photos
 
 
 def calibrate_model(
@@ -57,32 +65,43 @@ def calibrate_model(
     """
     _check(model, fmrs)
     card, _ = read_card(model, need_card=True)
-    shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
+    photos = PhotoSet(data, detector, device)
+    shown = photos.detector_name()
     people = find_people(data)
     # no photo that fails adds comparisons: what is too little here is so after hours, too
     check_enough(people.non_mated, max(fmrs))
-    acquired = acquire(Plan(data, (model,), detector, device), people.photos, advance)
-    rows = acquired.embeddings[0]
+    tried = [people.photos[place] for place in sampled(people.labels)]
+    embedded = embed_photos(photos, people.photos, [model], keep=tried, advance=advance)
+    rows = embedded.embeddings[0]
     pairs = all_pairs(rows, people.labels)
     conditions = Conditions(
         data=data.resolve().name,
         detector=shown,
-        aligner=ALIGNER if detector else "that of the crops",
+        aligner=photos.aligner,
         sample=people.sample,
         date=datetime.date.today().isoformat(),
     )
     entries, refused = _thresholds(pairs, fmrs, conditions)
     fitted, no_map = _fitted(rows, people)
-    limits, no_limits = _limits(Plan(data, (model,), detector, device), people, acquired, entries, conditions)
+    crops, labels = _crops_to_try(photos, people, embedded.photos)
+    found = find_limits(load_embedder(model, device, 1), crops, labels, entries)
+    limits, no_limits = _limits(found, conditions)
     written = _write(
         model,
         card,
         {"calibration": entries, "score_map": _score_map(fitted, conditions), "photo_limits": limits},
     )
-    failures = tuple((p, r) for p, r in zip(people.photos, acquired.reasons, strict=True) if r)
-    notes = _notes(card, data, people)
     return Calibrated(
-        model, written, people, failures, refused, fitted, no_map, no_limits, card.calibration, notes
+        file=model,
+        card=written,
+        people=people,
+        failures=embedded.failures,
+        refused=refused,
+        fitted=fitted,
+        no_map=no_map,
+        no_limits=no_limits,
+        replaced=card.calibration,
+        notes=_notes(card, data, people),
     )
 
 
@@ -228,23 +247,25 @@ def _about(conditions: Conditions) -> dict[str, Any]:
     }
 
 
-def _limits(
-    plan: Plan,
-    people: People,
-    acquired: Acquired,
-    entries: tuple[Calibration, ...],
-    conditions: Conditions,
-) -> tuple[PhotoLimits | None, str | None]:
-    """The limits, or why there are none. Some photos are read once more: their crops are made worse."""
-    usable = [
-        None if reason else label for label, reason in zip(people.labels, acquired.reasons, strict=True)
-    ]
+def _crops_to_try(
+    photos: PhotoSet, people: People, acquired: Sequence[AcquiredPhoto]
+) -> tuple[list[Pixels], list[str]]:
+    """The ArcFace crops that limits are looked for with, and whose they are.
+
+    Acquiring kept those that are tried where every photo will do; where one failed, others are tried, and
+    these alone are read once more.
+    """
+    usable = [None if photo.reason else label for photo, label in zip(acquired, people.labels, strict=True)]
     places = sampled(usable)
-    photos = [people.photos[place] for place in places]
-    crops, _ = acquire_crops(photos, plan.data, plan.detector, plan.device, lambda done: None)
-    labels = [people.labels[places[place]] for place in crops]
-    embedder = load_embedder(plan.models[0], plan.device, 1)
-    found = find_limits(embedder, list(crops.values()), labels, entries)
+    more = [people.photos[place] for place in places if not acquired[place].crops]
+    read = {photo.name: photo for photo in crop_photos(photos, more, [ARCFACE_CROP])}
+    tried = [(read.get(people.photos[place], acquired[place]), people.labels[place]) for place in places]
+    there = [(photo.crops[ARCFACE_CROP], label) for photo, label in tried if photo.crops]
+    return [crop for crop, _ in there], [label for _, label in there]
+
+
+def _limits(found: FoundLimits | str, conditions: Conditions) -> tuple[PhotoLimits | None, str | None]:
+    """The limits for the card, or why there are none."""
     if isinstance(found, str) or conditions.sample is None:
         return None, str(found)
     return PhotoLimits(

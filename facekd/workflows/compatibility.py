@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from facekd.card import card_of, load_onnx, write_card
 from facekd.errors import Misfit, UsageError
 from facekd.runtime import load_embedder
 from facekd.verification import Kept, TwoSided, judge_two_sided, tar_difference
 from facekd.verification.protocols import PairList, Protocol
-from facekd.verification.results import COMPATIBLE_FMR, Compatibility, CrossEvaluation, PairResult, Result
+from facekd.verification.results import COMPATIBLE_FMR, Compatibility, CompatibilityResult, PairResult, Result
 from facekd.workflows.evaluate import evaluate_models
-from facekd.workflows.photo_embeddings import Advance
-
-if TYPE_CHECKING:
-    pass
+from facekd.workflows.photo_acquisition import Advance
 
 
-def cross_evaluate(
+def evaluate_compatibility(
     models: Sequence[Path],
     protocol: Protocol[Result],
     data: Path,
@@ -28,13 +24,13 @@ def cross_evaluate(
     device: str = "cpu",
     flip: bool = False,
     advance: Advance = lambda done: None,
-) -> CrossEvaluation:
+) -> CompatibilityResult:
     """Judge two ``models`` alone and together on the pairs of ``protocol``; the rest as `evaluate`.
 
     Raises `Misfit` where their embeddings have not the same length, `UsageError` where there are not two
     models or the protocol is no list of pairs, and what `evaluate` does.
     """
-    check_cross(models, protocol, device)
+    check_comparable(models, protocol, device)
     kept = Kept.of(_listed(protocol))
     alone = evaluate_models(
         models, kept, data, detector=detector, device=device, flip=flip, advance=advance
@@ -44,7 +40,7 @@ def cross_evaluate(
         f"{a} to {b}": judge_two_sided(kept, one, other),
         f"{b} to {a}": judge_two_sided(kept, other, one),
     }
-    return CrossEvaluation(alone, crossed, _compatibility(alone.results(), crossed[f"{a} to {b}"]))
+    return CompatibilityResult(alone, crossed, _compatibility(alone.results(), crossed[f"{a} to {b}"]))
 
 
 def _listed(protocol: Protocol[Result]) -> PairList:
@@ -56,8 +52,8 @@ def _listed(protocol: Protocol[Result]) -> PairList:
     return protocol
 
 
-def check_cross(models: Sequence[Path], protocol: Protocol[Result], device: str = "cpu") -> None:
-    """Raise what is wrong with the call before hours go into it, as `cross_evaluate` does."""
+def check_comparable(models: Sequence[Path], protocol: Protocol[Result], device: str = "cpu") -> None:
+    """Raise what is wrong with the call before hours go into it, as `evaluate_compatibility` does."""
     if len(models) != 2:
         raise UsageError(f"--cross compares two models with each other, not {len(models)}")
     _listed(protocol)
@@ -93,7 +89,7 @@ def check_writable(models: Sequence[Path]) -> None:
             raise UsageError(f"{model}: an ensemble has no card to write into", "Give ONNX models.")
 
 
-def write_compatible(found: CrossEvaluation) -> tuple[str, ...]:
+def write_compatible(found: CompatibilityResult) -> tuple[str, ...]:
     """Write each model's space into the other's card under ``compatible_with``; digest and space stay.
 
     Returns what was written, a line for each card. Raises `Misfit` where the models are not compatible

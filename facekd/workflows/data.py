@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.cache_folders import target_folder
 from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
-from facekd.files import write_atomically
+from facekd.files import target_folder, write_atomically
 from facekd.preprocess import SUFFIXES, Image, Source, identity_of, open_source, write_records
-from facekd.workflows.photo_embeddings import Acquired, Advance, Plan, acquire
+from facekd.workflows.photo_acquisition import Advance, EmbeddedPhotos, PhotoSet, embed_photos
 
 if TYPE_CHECKING:
     from facekd.distillation import Recipe
@@ -127,7 +126,7 @@ def embedded_packs(
 ) -> Iterator[Embedded]:
     """Crops of packs by the embeddings of ``model``."""
     for own in training:
-        found = _acquired(own.pack, own.names, model, None, device, advance)
+        found = _embedded(PhotoSet(own.pack, None, device), own.names, model, advance)
         yield Embedded([_listed(own.pack, name) for name in own.names], found.embeddings[0])
 
 
@@ -238,8 +237,8 @@ def check_overlap(
     ``detector`` `None` the photos are finished crops.
     """
     tested = open_source(photos).names()
-    theirs = _acquired(photos, tested, model, detector, device, advance)
-    there = np.array([reason is None for reason in theirs.reasons])
+    theirs = _embedded(PhotoSet(photos, detector, device), tested, model, advance)
+    there = np.array([photo.reason is None for photo in theirs.photos])
     rows = theirs.embeddings[0][there]
     if not len(rows):
         raise InputOutput(f"{photos}: no photo of these gave an embedding")
@@ -261,12 +260,10 @@ def check_overlap(
     return Overlap(crops, len(tested), failures + int((~there).sum()), tuple(found))
 
 
-def _acquired(
-    data: Path, names: Sequence[str], model: Path, detector: str | None, device: str, advance: Advance
-) -> Acquired:
+def _embedded(photos: PhotoSet, names: Sequence[str], model: Path, advance: Advance) -> EmbeddedPhotos:
     if not names:
-        raise InputOutput(f"{data}: no images there")
-    return acquire(Plan(data, (model,), detector, device), names, advance)
+        raise InputOutput(f"{photos.data}: no images there")
+    return embed_photos(photos, names, [model], advance=advance)
 
 
 def count_images(*places: Path) -> int:

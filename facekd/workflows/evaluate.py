@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Generic
 
 from facekd.errors import UsageError
-from facekd.preprocess import ALIGNER
-from facekd.preprocess.detectors import make_detector
+from facekd.preprocess import MISSING, AcquiredPhoto
 from facekd.runtime import Embedder, load_embedder
 from facekd.verification import (
     all_pairs,
@@ -33,14 +33,7 @@ from facekd.verification.results import (
     Result,
     ScoreResult,
 )
-from facekd.workflows.photo_embeddings import MISSING, Advance, Embeddings, Plan, acquire
-
-if TYPE_CHECKING:
-    pass
-
-
-#: what stands for the detector where crops came finished
-GIVEN_CROPS = "none (aligned crops given)"
+from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, embed_photos
 
 
 def find_list(protocol: str, data: Path) -> Path:
@@ -94,6 +87,8 @@ def evaluate_models(
     flip: bool = False,
     groups: Mapping[str, str] | None = None,
     hardest: int = 0,
+    rate_quality: bool = False,
+    keep: Collection[str] = (),
     advance: Advance = lambda done: None,
 ) -> Evaluation[Found]:
     """Judge ``models`` by ``protocol`` on the photos in ``data``, a folder or a zip pack.
@@ -101,9 +96,10 @@ def evaluate_models(
     ``detector`` `None` takes the images in ``data`` for 112-pixel ArcFace crops; a crop that is not
     there then counts as a failure to acquire. ``flip`` adds the embedding of each crop's mirror image
     to that of the crop. ``groups`` names the group of photos, for rates by group; ``hardest`` is how
-    many of the worst mated and of the worst non-mated comparisons are named. ``advance`` is told how
-    many more of the protocol's photos are done. Where the protocol lists pairs, the other models
-    are compared with the first.
+    many of the worst mated and of the worst non-mated comparisons are named. ``rate_quality`` tells
+    the quality of each photo, and of the photos ``keep`` the 112-pixel ArcFace crop is kept.
+    ``advance`` is told how many more of the protocol's photos are done. Where the protocol lists pairs,
+    the other models are compared with the first.
 
     Raises `UsageError`, `InputOutput` or `Misfit` where list, data or models will not do.
     """
@@ -112,27 +108,28 @@ def evaluate_models(
     if groups is not None:
         _check_groups(protocol, groups)
     embedders = [load_embedder(model, device, 1) for model in models]
-    shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
+    photos = PhotoSet(data, detector, device)
+    shown = photos.detector_name()
     started = time.perf_counter()
-    acquired = acquire(Plan(data, tuple(models), detector, device, flip), protocol.photos, advance)
+    embedded = embed_photos(
+        photos, protocol.photos, models, flip=flip, rate_quality=rate_quality, keep=keep, advance=advance
+    )
     seconds = time.perf_counter() - started
+    judge = _Judge(protocol, groups, hardest)
     judged = tuple(
-        _judged(protocol, rows, groups, hardest, name, file, e)
+        judge.result(_Model(name, file, e), rows)
         for name, file, e, rows in zip(
-            unique_names(embedders), models, embedders, acquired.embeddings, strict=True
+            unique_names(embedders), models, embedders, embedded.embeddings, strict=True
         )
     )
-    missing, failures = _losses(protocol.photos, acquired.reasons, aligned=detector is None)
     return Evaluation(
         protocol=protocol.name,
         source=protocol.source,
         data=data,
         detector=shown,
-        aligner=ALIGNER if detector else "that of the crops",
+        aligner=photos.aligner,
         flip=flip,
-        photos=len(protocol.photos),
-        missing=missing,
-        failures=failures,
+        acquired=embedded.photos if detector else tuple(map(_not_in_the_pack, embedded.photos)),
         seconds=seconds,
         models=judged,
         paired=tuple(_paired(judged)),
@@ -140,19 +137,34 @@ def evaluate_models(
     )
 
 
-def _judged(
-    protocol: Protocol[Found],
-    rows: Embeddings,
-    groups: Mapping[str, str] | None,
-    hardest: int,
-    name: str,
-    file: Path,
-    embedder: Embedder,
-) -> ModelResult[Found]:
-    result = protocol.evaluate(lambda _: rows)
-    by_group = None if groups is None else _by_group(protocol, rows, groups)
-    worst = hardest_pairs(protocol, result, rows, hardest) if hardest else ()
-    return ModelResult(name, file, embedder.space, embedder.has_card, result, by_group, worst)
+@dataclass(frozen=True)
+class _Model:
+    """A model under the ``name`` that is its own in this evaluation."""
+
+    name: str
+    file: Path
+    embedder: Embedder
+
+
+@dataclass(frozen=True)
+class _Judge(Generic[Found]):
+    """What is asked of each model."""
+
+    protocol: Protocol[Found]
+    groups: Mapping[str, str] | None
+    hardest: int
+
+    def result(self, model: _Model, rows: Embeddings) -> ModelResult[Found]:
+        result = self.protocol.evaluate(lambda _: rows)
+        return ModelResult(
+            name=model.name,
+            file=model.file,
+            space=model.embedder.space,
+            has_card=model.embedder.has_card,
+            result=result,
+            groups=None if self.groups is None else _by_group(self.protocol, rows, self.groups),
+            hardest=hardest_pairs(self.protocol, result, rows, self.hardest) if self.hardest else (),
+        )
 
 
 def _check_groups(protocol: Protocol[Found], groups: Mapping[str, str]) -> None:
@@ -204,16 +216,9 @@ def _paired(judged: Sequence[ModelResult[Found]]) -> Iterator[Paired]:
             yield compare_models(first.name, first.result, other.name, other.result)
 
 
-def _losses(
-    photos: Sequence[str], reasons: Sequence[str | None], aligned: bool
-) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """The photos that are not in the data, and those that gave no embedding with their reason."""
-    lost = [(photo, reason) for photo, reason in zip(photos, reasons, strict=True) if reason]
-    if aligned:
-        # whoever aligned the photos left out those without a face
-        return (), tuple((p, "not in the pack" if r == MISSING else r) for p, r in lost)
-    missing = tuple(photo for photo, reason in lost if reason == MISSING)
-    return missing, tuple((photo, reason) for photo, reason in lost if reason != MISSING)
+def _not_in_the_pack(photo: AcquiredPhoto) -> AcquiredPhoto:
+    """Whoever aligned the photos left out those without a face: one that is missing is a failure."""
+    return replace(photo, reason="not in the pack") if photo.reason == MISSING else photo
 
 
 def unique_names(embedders: Sequence[Embedder]) -> list[str]:

@@ -7,24 +7,17 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facekd.errors import InputOutput, UsageError
 from facekd.gallery import Contract, GalleryRecords, clean_name
-from facekd.preprocess import ALIGNER
-from facekd.preprocess.detectors import make_detector
 from facekd.runtime import Embedder, fuse, load_embedder
 from facekd.verification import judge_gallery
 from facekd.verification.results import GalleryEvaluation, Probes
 from facekd.workflows.enroll import PhotoFile, people_in
-from facekd.workflows.evaluate import GIVEN_CROPS
-from facekd.workflows.photo_embeddings import Advance, Embeddings, Plan, acquire
+from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, embed_photos
 from facekd.workflows.verify import choose_threshold
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate_gallery(
@@ -48,18 +41,19 @@ def evaluate_gallery(
     `UsageError` where nobody is enrolled or no probe of an enrolled person gave an embedding.
     """
     embedder = load_embedder(model, device, 1)
-    contract = _contract(embedder, detector, device)
+    photos = PhotoSet(data, detector, device)
+    contract = _contract(embedder, photos)
     with GalleryRecords(gallery, contract, compatible=embedder.card.compatible_with) as records:
         notes = tuple(_differences(gallery, records.contract, contract))
         shared = records.contract.space == contract.space
         enrolled, templates = _templates(records)
         probes = find_probes(data, records)
     started = time.perf_counter()
-    acquired = acquire(Plan(data, (model,), detector, device), probes.photos, advance)
+    embedded = embed_photos(photos, probes.photos, [model], advance=advance)
     seconds = time.perf_counter() - started
     threshold, origin = _operating(embedder) if shared else (None, "")
     result = judge_gallery(
-        templates, enrolled, acquired.embeddings[0], probes.people, probes.photos, threshold, origin
+        templates, enrolled, embedded.embeddings[0], probes.people, probes.photos, threshold, origin
     )
     return GalleryEvaluation(
         gallery=gallery,
@@ -70,20 +64,20 @@ def evaluate_gallery(
         detector=contract.detector,
         aligner=contract.aligner,
         probes=probes,
-        failures=tuple((p, r) for p, r in zip(probes.photos, acquired.reasons, strict=True) if r),
+        failures=embedded.failures,
         seconds=seconds,
         notes=notes,
         result=result,
     )
 
 
-def _contract(embedder: Embedder, detector: str | None, device: str) -> Contract:
+def _contract(embedder: Embedder, photos: PhotoSet) -> Contract:
     return Contract(
         space=embedder.space,
         dim=embedder.card.embedding.dim,
         model=embedder.name,
-        detector=make_detector(detector, device, 1).name if detector else GIVEN_CROPS,
-        aligner=ALIGNER if detector else "that of the crops",
+        detector=photos.detector_name(),
+        aligner=photos.aligner,
     )
 
 

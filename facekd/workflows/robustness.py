@@ -13,15 +13,22 @@ from numpy.typing import NDArray
 from facekd.card import ARCFACE_CROP
 from facekd.errors import UsageError
 from facekd.geometry import recrop
-from facekd.preprocess import ALIGNER, CLEAN, DEGRADATIONS, Degradation, beyond
-from facekd.preprocess.detectors import make_detector
+from facekd.preprocess import (
+    CLEAN,
+    DEGRADATIONS,
+    AcquiredPhoto,
+    Degradation,
+    failures_of,
+    measure_faults,
+    measured_beyond,
+)
 from facekd.runtime import Embedder, load_embedder
 from facekd.verification import judge_two_sided
 from facekd.verification.protocols import PairList, Protocol
-from facekd.verification.results import AtCleanThreshold, DegradationReport, Degraded, PairResult, Result
-from facekd.workflows.evaluate import GIVEN_CROPS, unique_names
-from facekd.workflows.photo_crops import Crops, acquire_crops, threaded
-from facekd.workflows.photo_embeddings import Advance, Embeddings
+from facekd.verification.results import AtCleanThreshold, Degraded, PairResult, Result, RobustnessReport
+from facekd.workflows.evaluate import unique_names
+from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos
+from facekd.workflows.thread_pool import threaded
 
 #: crops that are made worse and embedded at once
 _BATCH = 32
@@ -29,7 +36,7 @@ _BATCH = 32
 Flags = NDArray[np.bool_]
 
 
-def degrade(
+def measure_robustness(
     models: Sequence[Path],
     protocol: Protocol[Result],
     data: Path,
@@ -39,14 +46,14 @@ def degrade(
     one_side: bool = False,
     tell: Callable[[str], object] = lambda text: None,
     advance: Advance = lambda done: None,
-) -> DegradationReport:
+) -> RobustnessReport:
     """Judge ``models`` by the pairs of ``protocol`` with its crops as they are and under each of
     `DEGRADATIONS`, on both photos of a pair or, ``one_side``, on the second only.
 
     Each photo is read, its face found and its 112-pixel ArcFace crop cut once (with ``detector`` `None` the
     images are such crops); this crop is made worse, then a model's own crop is made of it. Crops stay in
     memory, 38 kB each. ``tell`` is told which models are read by convention, ``advance`` how many more of
-    `steps` are done.
+    `robustness_steps` are done.
 
     Raises `UsageError` where the protocol is no list of pairs, `Misfit` for a model of box crops, and what
     `evaluate` does.
@@ -62,33 +69,34 @@ def degrade(
             tell(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
         # a model that takes no crop made of a crop is told of before hours go into it
         recrop(np.empty((0, ARCFACE_CROP.size, ARCFACE_CROP.size, 3), np.uint8), ARCFACE_CROP, embedder.spec)
-    shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
-    crops, failures = acquire_crops(protocol.photos, data, detector, device, advance)
+    photos = PhotoSet(data, detector, device)
+    shown = photos.detector_name()
+    acquired = list(crop_photos(photos, protocol.photos, [ARCFACE_CROP], advance))
     found: list[list[Degraded]] = [[] for _ in embedders]
     clean: list[_Side] = []
     for degradation in (CLEAN, *DEGRADATIONS):
-        sides = _embedded(embedders, protocol.photos, crops, degradation)
+        sides = _embedded(embedders, acquired, degradation)
         clean = clean or sides
         for place, side in enumerate(sides):
             first = clean[place] if one_side else side
             reference = found[place][0].result if found[place] else None
             found[place].append(_judged(protocol, degradation, first, side, reference))
         advance(len(protocol.photos))
-    return DegradationReport(
+    return RobustnessReport(
         protocol=protocol.name,
         source=protocol.source,
         data=data,
         detector=shown,
-        aligner=ALIGNER if detector else "that of the crops",
+        aligner=photos.aligner,
         one_side=one_side,
         photos=len(protocol.photos),
-        failures=failures,
+        failures=failures_of(acquired),
         models={name: tuple(rows) for name, rows in zip(unique_names(embedders), found, strict=True)},
     )
 
 
-def steps(protocol: Protocol[Result]) -> int:
-    """How many steps `degrade` takes: each photo once to its crop, and once for each degradation."""
+def robustness_steps(protocol: Protocol[Result]) -> int:
+    """How many steps `measure_robustness` takes: each photo to its crop, then once for each degradation."""
     return len(protocol.photos) * (2 + len(DEGRADATIONS))
 
 
@@ -138,25 +146,30 @@ def at_clean_threshold(
 
 
 def _embedded(
-    embedders: Sequence[Embedder], photos: Sequence[str], crops: Crops, degradation: Degradation
+    embedders: Sequence[Embedder], photos: Sequence[AcquiredPhoto], degradation: Degradation
 ) -> list[_Side]:
     """What every model makes of the photos."""
     limits = [embedder.card.photo_limits for embedder in embedders]
+    reasons = {limit.reason for known in limits if known for limit in known.limits}
     rows = [np.full((len(photos), e.card.embedding.dim), np.nan, np.float32) for e in embedders]
     refused = [np.zeros(len(photos), bool) for _ in embedders]
 
-    def embed(places: NDArray[np.intp]) -> list[tuple[Embeddings, list[bool]]]:
-        worse = np.stack([degradation.apply(crops[p], photo_seed(photos[p])) for p in places.tolist()])
+    def embed(places: Sequence[int]) -> list[tuple[Embeddings, list[bool]]]:
+        worse = np.stack(
+            [degradation.apply(photos[p].crops[ARCFACE_CROP], photo_seed(photos[p].name)) for p in places]
+        )
+        # measured once for all models
+        measures = [measure_faults(crop, reasons) for crop in worse]
         return [
             (
                 embedder.embed(recrop(worse, ARCFACE_CROP, embedder.spec)),
-                [bool(beyond(crop, limit)) for crop in worse],
+                [limit is not None and bool(measured_beyond(measured, limit)) for measured in measures],
             )
             for embedder, limit in zip(embedders, limits, strict=True)
         ]
 
-    there = np.array(sorted(crops))
-    batches = [there[start : start + _BATCH] for start in range(0, there.size, _BATCH)]
+    there = [place for place, photo in enumerate(photos) if photo.reason is None]
+    batches = [there[start : start + _BATCH] for start in range(0, len(there), _BATCH)]
     for batch, found in zip(batches, threaded(embed, batches), strict=True):
         for row, flags, (embedded, beyond_limits) in zip(rows, refused, found, strict=True):
             row[batch], flags[batch] = embedded, beyond_limits

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from facekd.cache_folders import target_folder
 from facekd.distillation import Outcome, Recipe, Report, check_recipe, read_recipe, run_recipe
+from facekd.files import target_folder
 from facekd.training import Progress
 
 #: opens a progress bar: title and total to a context that gives ``advance(done, note)``

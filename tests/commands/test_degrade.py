@@ -147,27 +147,6 @@ def test_limits_in_the_card_refuse_and_what_is_left_is_counted(
     assert "Refused: share of the degraded photos beyond the limits" in text
 
 
-def test_at_the_threshold_of_clean_crops() -> None:
-    from facekd.verification.protocols._pair_list import Pair, pair_list
-    from facekd.workflows.robustness import at_clean_threshold
-
-    random = np.random.default_rng(0)
-    pairs = [Pair(f"{n % 2}/{n}.jpg", f"x/{n}.jpg", n % 3 == 0) for n in range(60)]
-    protocol = pair_list("pairs", Path("p"), pairs)
-    rows = random.normal(size=(len(protocol.photos), 4)).astype(np.float32)
-    rows[5] = np.nan
-    result = protocol.evaluate(lambda _: rows)
-    found = at_clean_threshold(result, 0.1)
-    done = [(s, m) for s, m in zip(result.scores, result.mated, strict=True) if np.isfinite(s)]
-    assert (found.mated, found.misses) == (sum(m for _, m in done), sum(m and s < 0.1 for s, m in done))
-    assert found.non_mated == sum(not m for _, m in done) == len(done) - found.mated
-    assert found.false_matches == sum(not m and s >= 0.1 for s, m in done)
-    assert found.fmr == found.false_matches / found.non_mated
-    assert found.tar == 1 - found.misses / found.mated
-    for rate, interval in zip((found.fmr, found.tar), found.intervals, strict=True):
-        assert interval.low < rate < interval.high
-
-
 def test_lost_crops_are_told(facekd: Callable, drawn: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -176,7 +176,8 @@ def test_broken_photos_are_failures_and_absent_ones_are_missing(
     facekd: Callable, drawn: Path, tmp_path: Path
 ) -> None:
     """Photos this time: one truncated, one of nothing, one not there; the rest shows no face."""
-    from facekd.workflows.photo_embeddings import MISSING, Plan, acquire
+    from facekd.preprocess import MISSING
+    from facekd.workflows.photo_acquisition import PhotoSet, embed_photos
 
     folder = tmp_path / "photos"
     for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg"):
@@ -185,8 +186,8 @@ def test_broken_photos_are_failures_and_absent_ones_are_missing(
     (folder / "a/2.jpg").write_bytes((folder / "a/1.jpg").read_bytes()[:300])
     (folder / "b/1.jpg").write_bytes(b"")
     photos = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "c/1.jpg"]
-    found = acquire(Plan(folder, (drawn / "student.onnx",), None), photos)
-    assert found.reasons == (None, "unreadable", "unreadable", MISSING)
+    found = embed_photos(PhotoSet(folder, None), photos, [drawn / "student.onnx"])
+    assert [photo.reason for photo in found.photos] == [None, "unreadable", "unreadable", MISSING]
     assert np.isfinite(found.embeddings[0]).all(axis=1).tolist() == [True, False, False, False]
     ran = facekd(
         "evaluate", drawn / "student.onnx", "--data", folder, "--pairs", drawn / "pairs.txt", "--aligned"
@@ -194,35 +195,6 @@ def test_broken_photos_are_failures_and_absent_ones_are_missing(
     assert ran.code == Exit.USAGE
     assert "none of the" in ran.err
     assert "P0/P0_0001.jpg" in ran.err
-
-
-def test_workers_give_what_one_process_gives(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from facekd.workflows import photo_embeddings as room
-
-    photos = [f"P{p}/P{p}_{n:04d}.jpg" for p in range(PEOPLE) for n in range(1, PHOTOS + 1)]
-    plan = room.Plan(drawn / "crops", (drawn / "student.onnx", drawn / "teacher.onnx"), None)
-    seen: list[int] = []
-    alone = room.acquire(plan, photos, seen.append)
-    assert sum(seen) == len(photos)
-    monkeypatch.setattr(room, "_WORTH_WORKERS", 1)
-    monkeypatch.setattr(room, "threads_available", lambda: 2)
-    together = room.acquire(plan, photos)
-    assert together.reasons == alone.reasons
-    for one, other in zip(alone.embeddings, together.embeddings, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-
-
-def test_where_photos_are_found() -> None:
-    from facekd.errors import UsageError
-    from facekd.workflows.photo_embeddings import locate
-
-    names = ["lfw/A/A_1.jpg", "lfw/B/A_1.png", "x.y/C.jpg", "D/1.jpg", "D/1.png", "XA/A_2.jpg"]
-    wanted = ["A/A_1.jpg", "B/A_1.jpg", "x.y/C.webp", "D/1.png", "A/A_2.jpg", "E/1.jpg"]
-    assert locate(wanted, names) == ["lfw/A/A_1.jpg", "lfw/B/A_1.png", "x.y/C.jpg", "D/1.png", None, None]
-    with pytest.raises(UsageError, match="holds it 2 times"):
-        locate(["A/1.jpg"], ["one/A/1.jpg", "two/A/1.jpg"])
-    with pytest.raises(UsageError, match="holds it 2 times"):
-        locate(["D/1.bmp"], names)
 
 
 @pytest.mark.parametrize(

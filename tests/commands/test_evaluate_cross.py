@@ -50,9 +50,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``one.onnx``, ``near.onnx`` in nearly its space, ``far.onnx`` in its own; one process."""
-    from facekd.workflows import photo_embeddings
+    from facekd.workflows import photo_acquisition
 
-    monkeypatch.setattr(photo_embeddings, "_WORTH_WORKERS", 10**6)
+    monkeypatch.setattr(photo_acquisition, "WORTH_WORKERS", 10**6)
     write_tiny_model(tmp_path / "one.onnx")
     write_tiny_model(tmp_path / "far.onnx", seed=1)
     _near(tmp_path / "one.onnx", tmp_path / "near.onnx", 0.05)
@@ -178,10 +178,12 @@ def test_wrong_calls(facekd: Callable, crops: Path, models: Path) -> None:
 def test_a_file_that_was_changed_meanwhile(crops: Path, models: Path) -> None:
     from facekd.errors import Misfit
     from facekd.verification.protocols import open_protocol
-    from facekd.workflows.compatibility import cross_evaluate, write_compatible
+    from facekd.workflows.compatibility import evaluate_compatibility, write_compatible
 
     files = [models / "one.onnx", models / "near.onnx"]
-    found = cross_evaluate(files, open_protocol("pairs", crops / "pairs.csv"), crops / "crops", detector=None)
+    found = evaluate_compatibility(
+        files, open_protocol("pairs", crops / "pairs.csv"), crops / "crops", detector=None
+    )
     onnx.save(onnx.load(str(models / "far.onnx")), str(files[1]))
     with pytest.raises(Misfit, match="changed while"):
         write_compatible(found)

@@ -22,8 +22,9 @@ from facekd.reporting import lines
 from facekd.runtime import load_embedder
 from facekd.verification import fit_map, metrics
 from facekd.workflows import calibrate as workflow
+from facekd.workflows import photo_acquisition
 from facekd.workflows.calibrate import calibrate_model, find_people, trained_on
-from facekd.workflows.photo_limits import find_limits
+from facekd.workflows.find_photo_limits import find_limits
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ class TestCalibrate:
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = model.read_bytes()
-        monkeypatch.setattr(workflow, "acquire", lambda *_: pytest.fail("embedded for nothing"))
+        monkeypatch.setattr(workflow, "embed_photos", lambda *_, **__: pytest.fail("embedded for nothing"))
         with pytest.raises(UsageError, match="insufficient data"):
             calibrate_model(model, crops, [1e-3, 1e-4], detector=None)
         assert model.read_bytes() == before
@@ -247,7 +248,7 @@ class TestLimits:
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # the tiny model shrugs off what makes a crop worse: here any stranger is one too many
-        monkeypatch.setattr("facekd.workflows.photo_limits.MOST_FALSE", 0)
+        monkeypatch.setattr("facekd.workflows.find_photo_limits.MOST_FALSE", 0)
         found = calibrate_model(model, crops, [1e-2], detector=None)
         files = sorted(crops.rglob("*.png"))
         pixels = [np.ascontiguousarray(cv2.imread(str(file))[..., ::-1]) for file in files]
@@ -266,11 +267,30 @@ class TestLimits:
     def test_photos_that_fail_are_not_tried(
         self, crops: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("facekd.workflows.photo_limits.MOST_FALSE", 0)
+        monkeypatch.setattr("facekd.workflows.find_photo_limits.MOST_FALSE", 0)
         copy = shutil.copytree(crops, tmp_path / "staff")
         (copy / "P00" / "torn.png").write_bytes((copy / "P00" / "1.png").read_bytes()[:200])
         torn = calibrate_model(model, copy, [1e-2], detector=None).card.photo_limits
         assert torn.limits == calibrate_model(model, crops, [1e-2], detector=None).card.photo_limits.limits
+
+    def test_a_photo_is_read_once_unless_one_that_failed_made_room_for_it(
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Five photos of a person are tried: of seven the sixth is, where the first is torn."""
+        staff = write_people(tmp_path / "staff", 24, 7)
+        read: list[str] = []
+        decode = photo_acquisition.decode
+        monkeypatch.setattr(
+            photo_acquisition, "decode", lambda data, name: (read.append(name), decode(data, name))[1]
+        )
+        found = calibrate_model(model, staff, [1e-2], detector=None)
+        assert sorted(read) == sorted(found.people.photos)
+        assert found.card.photo_limits.photos == 24 * 5
+        (staff / "P00" / "1.png").write_bytes(b"torn")
+        read.clear()
+        found = calibrate_model(model, staff, [1e-2], detector=None)
+        assert sorted(read) == sorted([*found.people.photos, "P00/6.png"])
+        assert found.card.photo_limits.photos == 24 * 5
 
     def test_why_there_are_none_is_told(
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch

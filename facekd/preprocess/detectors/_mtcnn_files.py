@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from facekd.card import canonical_json
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.files import write_atomically
+from facekd.files import cache_folder, write_atomically
 from facekd.preprocess.detectors._torch_file import read_state_dict
 
 if TYPE_CHECKING:
@@ -32,13 +31,6 @@ MANIFEST = "mtcnn.json"
 _CONVERSION = 1
 
 Floats = NDArray[np.float32]
-
-
-def cache_folder() -> Path:
-    """Where converted files are kept: FACEKD_CACHE, or the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("FACEKD_CACHE") or platformdirs.user_cache_dir("facekd")).expanduser()
 
 
 def mtcnn_networks() -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from .calibration import Refused as Refused
 from .compatibility import COMPATIBLE_FMR as COMPATIBLE_FMR
 from .compatibility import OWN_THRESHOLDS as OWN_THRESHOLDS
 from .compatibility import Compatibility as Compatibility
-from .compatibility import CrossEvaluation as CrossEvaluation
+from .compatibility import CompatibilityResult as CompatibilityResult
 from .differences import ACCURACY as ACCURACY
 from .differences import Difference as Difference
 from .evaluation import Evaluation as Evaluation
@@ -36,7 +36,7 @@ from .paired import Paired as Paired
 from .readings import ComparedReadings as ComparedReadings
 from .readings import Reading as Reading
 from .robustness import AtCleanThreshold as AtCleanThreshold
-from .robustness import DegradationReport as DegradationReport
 from .robustness import Degraded as Degraded
+from .robustness import RobustnessReport as RobustnessReport
 from .scores import Floats as Floats
 from .scores import ScoreResult as ScoreResult

@@ -63,7 +63,7 @@ class Compatibility:
 
 
 @dataclass(frozen=True)
-class CrossEvaluation:
+class CompatibilityResult:
     """Both models alone (``alone``), and together: ``crossed`` by name, the first photo of each pair
     embedded by the one, the second by the other, and the reverse."""
 

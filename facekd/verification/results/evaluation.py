@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from facekd.preprocess import MISSING, AcquiredPhoto, failures_of
 from facekd.verification.exclusion import LeftOut
 from facekd.verification.results.base import Result
 from facekd.verification.results.groups import GroupRates
 from facekd.verification.results.hardest import HardPair
 from facekd.verification.results.paired import Paired
-
-if TYPE_CHECKING:
-    pass
-
 
 #: what the protocol finds of a model
 Found = TypeVar("Found", bound=Result)
@@ -37,9 +34,8 @@ class ModelResult(Generic[Found]):
 
 @dataclass(frozen=True)
 class Evaluation(Generic[Found]):
-    """What `evaluate` found. ``missing`` photos are named by the list and not in the data; the
-    ``failures`` (photo, reason) are there and gave no face. Both cost their comparisons. Those that
-    were ``left_out`` with their persons were not looked at."""
+    """What `evaluate` found. ``acquired`` are the photos that the protocol names, in its order, with what was
+    asked to be kept of each. Those that were ``left_out`` with their persons were not looked at."""
 
     protocol: str
     source: str
@@ -47,13 +43,26 @@ class Evaluation(Generic[Found]):
     detector: str
     aligner: str
     flip: bool
-    photos: int
-    missing: tuple[str, ...]
-    failures: tuple[tuple[str, str], ...]
+    acquired: tuple[AcquiredPhoto, ...]
     seconds: float
     models: tuple[ModelResult[Found], ...]
     paired: tuple[Paired, ...]
     left_out: LeftOut | None = None
+
+    @property
+    def photos(self) -> int:
+        """How many the protocol names."""
+        return len(self.acquired)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The photos that are not in the data; they cost their comparisons."""
+        return tuple(photo.name for photo in self.acquired if photo.reason == MISSING)
+
+    @property
+    def failures(self) -> tuple[tuple[str, str], ...]:
+        """The photos that are there and gave no face, each with the reason; they cost their comparisons."""
+        return failures_of(photo for photo in self.acquired if photo.reason != MISSING)
 
     @property
     def photos_per_second(self) -> float:

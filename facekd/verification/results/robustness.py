@@ -78,8 +78,8 @@ class Degraded:
 
 
 @dataclass(frozen=True)
-class DegradationReport:
-    """What `degrade` found: for each model by name, `CLEAN` and every degradation in order.
+class RobustnessReport:
+    """What `measure_robustness` found: for each model by name, `CLEAN` and every degradation in order.
     ``failures`` (photo, reason) gave no crop."""
 
     protocol: str

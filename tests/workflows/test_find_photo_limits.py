@@ -11,7 +11,7 @@ import pytest
 from facekd.card.contract import BoxCrop, Calibration, Counts, LandmarkCrop
 from facekd.preprocess import FAULTS
 from facekd.preprocess.face_quality import light, noise, sharpness
-from facekd.workflows.photo_limits import TRIED, find_limits, sampled
+from facekd.workflows.find_photo_limits import TRIED, find_limits, sampled
 
 PEOPLE, PHOTOS = 24, 4
 

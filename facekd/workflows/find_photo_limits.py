@@ -20,8 +20,8 @@ from facekd.geometry import Pixels, recrop
 from facekd.preprocess import FAULTS, Fault, blurred, darkened, noisy
 from facekd.runtime import Embedder
 from facekd.verification import FEWEST_FALSE_MATCHES
-from facekd.workflows.photo_crops import threaded
-from facekd.workflows.photo_embeddings import Embeddings
+from facekd.workflows.photo_acquisition import Embeddings
+from facekd.workflows.thread_pool import threaded
 
 #: so many times the stated rate may strangers match
 MOST_FALSE = 3.0

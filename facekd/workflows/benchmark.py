@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from facekd.benchmark import (
 )
 from facekd.card import ARCFACE_CROP, CropSpec, read_card
 from facekd.geometry import Pixels
-from facekd.runtime import load_embedder
+from facekd.runtime import load_embedder, unique_names
 from facekd.verification.protocols import PairList
 from facekd.verification.results import Evaluation
 from facekd.workflows.evaluate import evaluate_models
@@ -96,16 +95,6 @@ def benchmark_models(
         for place, (name, embedder) in enumerate(zip(names, embedders, strict=True))
     )
     return Benchmark(results, machine, device, shown, protocol)
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """``names`` without control characters (a card may hold any), repeated ones numbered."""
-    found: list[str] = []
-    for name in names:
-        plain = "".join(c if c.isprintable() else "\ufffd" for c in name) or "unnamed"
-        numbered = (f"{plain} ({number})" for number in itertools.count(2))
-        found.append(next(n for n in itertools.chain([plain], numbered) if n not in found))
-    return found
 
 
 def _files_and_sizes(model: Path) -> list[tuple[Path, int]]:

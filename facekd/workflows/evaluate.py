@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from facekd.errors import UsageError
 from facekd.preprocess import ALIGNER
 from facekd.preprocess.detectors import make_detector
-from facekd.runtime import Embedder, load_embedder
+from facekd.runtime import Embedder, load_embedder, unique_names
 from facekd.verification import (
     all_pairs,
     choose_threshold,
@@ -117,7 +117,7 @@ def evaluate_models(
     judged = tuple(
         _judged(protocol, rows, groups, hardest, name, file, e)
         for name, file, e, rows in zip(
-            unique_names(embedders), models, embedders, acquired.embeddings, strict=True
+            unique_names([e.name for e in embedders]), models, embedders, acquired.embeddings, strict=True
         )
     )
     missing, failures = _losses(protocol.photos, acquired.reasons, aligned=detector is None)
@@ -212,12 +212,3 @@ def _losses(
         return (), tuple((p, "not in the pack" if r == MISSING else r) for p, r in lost)
     missing = tuple(photo for photo, reason in lost if reason == MISSING)
     return missing, tuple((photo, reason) for photo, reason in lost if reason != MISSING)
-
-
-def unique_names(embedders: Sequence[Embedder]) -> list[str]:
-    """The models' names; those that share one are numbered in their order."""
-    names = [embedder.name for embedder in embedders]
-    return [
-        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
-    ]

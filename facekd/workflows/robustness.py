@@ -15,11 +15,11 @@ from facekd.errors import UsageError
 from facekd.geometry import recrop
 from facekd.preprocess import ALIGNER, CLEAN, DEGRADATIONS, Degradation, beyond
 from facekd.preprocess.detectors import make_detector
-from facekd.runtime import Embedder, load_embedder
+from facekd.runtime import Embedder, load_embedder, unique_names
 from facekd.verification import judge_two_sided
 from facekd.verification.protocols import PairList, Protocol
 from facekd.verification.results import AtCleanThreshold, DegradationReport, Degraded, PairResult, Result
-from facekd.workflows.evaluate import GIVEN_CROPS, unique_names
+from facekd.workflows.evaluate import GIVEN_CROPS
 from facekd.workflows.photo_crops import Crops, acquire_crops, threaded
 from facekd.workflows.photo_embeddings import Advance, Embeddings
 
@@ -58,6 +58,7 @@ def degrade(
     for embedder in embedders:
         # a model that takes no crop made of a crop is told of before hours go into it
         recrop(np.empty((0, ARCFACE_CROP.size, ARCFACE_CROP.size, 3), np.uint8), ARCFACE_CROP, embedder.spec)
+    names = unique_names([embedder.name for embedder in embedders])
     shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
     crops, failures = acquire_crops(protocol.photos, data, detector, device, advance)
     found: list[list[Degraded]] = [[] for _ in embedders]
@@ -79,7 +80,7 @@ def degrade(
         one_side=one_side,
         photos=len(protocol.photos),
         failures=failures,
-        models={name: tuple(rows) for name, rows in zip(unique_names(embedders), found, strict=True)},
+        models={name: tuple(rows) for name, rows in zip(names, found, strict=True)},
     )
 
 

@@ -93,14 +93,6 @@ def test_without_photos_there_is_a_table_and_no_accuracy(facekd: Callable, model
     assert "timing" in ran.err
 
 
-def test_names_are_told_apart_and_hold_no_control_characters() -> None:
-    from facekd.workflows.benchmark import unique_names
-
-    assert unique_names(["a", "a", "b", "a"]) == ["a", "a (2)", "b", "a (3)"]
-    assert unique_names(["a (2)", "a", "a"]) == ["a (2)", "a", "a (3)"]
-    assert unique_names(["\x1b[31mred\n", ""]) == ["\ufffd[31mred\ufffd", "unnamed"]
-
-
 def test_a_missing_model_and_a_missing_option(facekd: Callable, models: Path) -> None:
     ran = facekd("benchmark", "--teacher", "none.onnx", "--student", models / "student.onnx")
     assert (ran.code, ran.out) == (Exit.USAGE, "")

@@ -1,6 +1,7 @@
-from .benchmark_page import headlines as headlines
 from .benchmark_page import write_benchmark_page as write_benchmark_page
+from .benchmark_sections import BENCHMARK_SECTIONS as BENCHMARK_SECTIONS
 from .benchmark_table import side_by_side as side_by_side
+from .benchmark_words import headlines as headlines
 from .csv_file import write_numbers as write_numbers
 from .evaluation_page import write_compatibility_page as write_compatibility_page
 from .evaluation_page import write_evaluation_page as write_evaluation_page

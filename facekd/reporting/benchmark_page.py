@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from facekd.benchmark import Benchmark
 from facekd.reporting.benchmark_sections import BENCHMARK_SECTIONS, BenchmarkPage
 from facekd.reporting.benchmark_words import headlines
-from facekd.reporting.page import Page, Section, write_page
+from facekd.reporting.page import Page, Section, dated_page, write_page
 
 
 def write_benchmark_page(
@@ -30,11 +29,10 @@ def page_of_benchmark(
 ) -> Page:
     """The page as a value."""
     students = " and ".join(model.name for model in benchmark.students)
-    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return Page(
-        title=title or f"{students} beside {benchmark.teacher.name}",
-        headlines=headlines(benchmark),
-        sections=tuple(BENCHMARK_SECTIONS.of(BenchmarkPage(benchmark, extra))),
-        notice=notice,
-        footer=f"Made by facekd {benchmark.machine.facekd}, {made}. The page loads nothing and runs nothing.",
+    return dated_page(
+        title or f"{students} beside {benchmark.teacher.name}",
+        headlines(benchmark),
+        BENCHMARK_SECTIONS.of(BenchmarkPage(benchmark, extra)),
+        notice,
+        benchmark.machine.facekd,
     )

@@ -13,7 +13,18 @@ from made_up import make_benchmark, make_model, make_result
 
 from facekd.benchmark import Benchmark
 from facekd.errors import InputOutput
-from facekd.reporting import Cell, Page, Picture, Section, Table, write_benchmark_page, write_page
+from facekd.reporting import (
+    BENCHMARK_SECTIONS,
+    SPEED_FIGURES,
+    Cell,
+    Drawing,
+    Page,
+    Picture,
+    Section,
+    Table,
+    write_benchmark_page,
+    write_page,
+)
 from facekd.reporting.benchmark_figures import roc_drawing, well_counted
 from facekd.reporting.page import render
 
@@ -137,6 +148,27 @@ def test_a_hostile_name_stays_text(tmp_path: Path, name: str) -> None:
     assert page.text.count(name) >= 6
     assert not page.all("script")
     assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
+
+
+def test_figures_and_sections_that_register_themselves(
+    made: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for parts in (SPEED_FIGURES, BENCHMARK_SECTIONS):
+        monkeypatch.setattr(parts, "registered", [*parts.registered])
+
+    @SPEED_FIGURES.register(15)
+    def loading(benchmark):
+        yield Drawing("loading", lambda axes, theme: axes.bar([0], [1]), 2.0, "Bars of loading times.", "")
+
+    @BENCHMARK_SECTIONS.register(65)
+    def advice(page):
+        yield Section("Advice", (f"Take {page.benchmark.students[0].name}.",))
+
+    page = read(write_benchmark_page(tmp_path / "r.html", made))
+    alts = [str(image["alt"]).split(" ")[0] for image in page.all("img")]
+    # the hardest pairs follow
+    assert alts[:6] == ["Bar", "Bars", "Bar", "ROC", "Histogram", "Histogram"]
+    assert page.text.index("Take small.") < page.text.rindex("Machine and method")
 
 
 def test_notice_and_extra_parts(made: Benchmark, tmp_path: Path) -> None:

@@ -37,14 +37,10 @@ FPIRS = (1e-1,)
 @click.option("--model", type=EXISTING_FILE, help="ONNX model for the hardest pairs.")
 def command(folder: Path, model: Path | None) -> None:
     rows = {name: embeddings(*made) for name, made in MODELS.items()}
-    pictures = {drawing.name: drawing.figure() for drawing in drawings(everyone(rows))}
-    pictures |= {drawing.name: drawing.figure() for drawing in drawings(searches(rows))}
-    wanted = {
-        "roc": "roc", "det": "det", "thresholds": "thresholds", "scores of small": "scores",
-        "cmc": "cmc", "open set": "open-set",
-    }  # fmt: skip
-    for name, file in wanted.items():
-        pictures[name].savefig(folder / f"numbers-{file}.png")
+    for drawing in (*drawings(everyone(rows)), *drawings(searches(rows))):
+        if drawing.name != "scores of large":  # one histogram is enough
+            file = drawing.name.removesuffix(" of small").replace(" ", "-")
+            drawing.figure().savefig(folder / f"numbers-{file}.png")
     if model:
         hardest_figure(hardest(model)).savefig(folder / "numbers-hardest.png", dpi=80)
     say(f"pictures written to {folder}")

@@ -1,4 +1,4 @@
-"""Models side by side: what they weigh, how fast they are, and a page that shows it. No torch here."""
+"""Models side by side: what they weigh, how fast they are, how often they err. No torch here."""
 
 import lazy_loader
 

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.benchmark.results import Accuracy, HardPair, Rate
-from facekd.verification import hardest_listed
-
 if TYPE_CHECKING:
     from facekd.verification import Interval, OperatingPoint
-    from facekd.verification.protocols import PairList
     from facekd.verification.results import PairResult
 
-#: hardest pairs told of each kind
-HARDEST = 4
+
+@dataclass(frozen=True)
+class Rate:
+    """A measured share with its 95 % interval. ``value`` is `None` where the comparisons are too
+    few for one; ``basis`` says what it rests on, or why there is none."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    basis: str
 
 
-def accuracy_of(protocol: PairList, result: PairResult) -> Accuracy:
-    """The rates, curve, scores and hardest pairs of ``result``, which ``protocol`` gave."""
-    mated = result.scores[result.mated & result.completed]
-    non_mated = result.scores[~result.mated & result.completed]
-    fmr, tar, count = _curve(result)
-    return Accuracy(
-        rates=tuple(_rates(result)),
-        correct=result.right,
-        completed=result.completed,
-        mated=mated,
-        non_mated=non_mated,
-        fmr=fmr,
-        tar=tar,
-        non_mated_count=count,
-        hardest=hardest_pairs(protocol, result.scores, result.mated),
-    )
+@dataclass(frozen=True)
+class RocPoints:
+    """The points of a ROC, ``fmr`` rising, from ``non_mated`` non-mated comparisons."""
+
+    fmr: NDArray[np.float64]
+    tar: NDArray[np.float64]
+    non_mated: int
+
+
+def rates_of(result: PairResult) -> tuple[Rate, ...]:
+    """The rates of ``result``, each with what it rests on."""
+    return tuple(_rates(result))
 
 
 def roc_words(result: PairResult) -> str:
-    """Which comparisons the curve of `accuracy_of` is made of."""
+    """Which comparisons the curve of `roc_points` is made of."""
     if result.everyone is None:
         mated = int((result.mated & result.completed).sum())
         return f"the listed pairs ({mated:,} mated, {int(result.completed.sum()) - mated:,} non-mated)"
@@ -46,22 +49,35 @@ def roc_words(result: PairResult) -> str:
     return f"all pairs of the photos ({pairs.mated.size:,} mated, {pairs.non_mated:,} non-mated)"
 
 
-def _rates(result: PairResult) -> list[Rate]:
+def roc_points(result: PairResult) -> RocPoints:
+    """The ROC over all pairs where there are any, of which only the part at low FMR is known exactly;
+    else that of the listed pairs."""
+    if result.everyone is None:
+        curve = result.curve()
+        non_mated = int((~result.mated & result.completed).sum())
+        return RocPoints(curve.fmr[::-1], 1 - curve.fnmr[::-1], non_mated)
+    pairs = result.everyone
+    # negated, scores fall: a threshold at each kept non-mated score accepts what is not below it
+    thresholds, counts = np.unique(-pairs.tail, return_counts=True)
+    accepted = np.searchsorted(np.sort(-pairs.mated), thresholds, side="right")
+    return RocPoints(np.cumsum(counts) / pairs.non_mated, accepted / pairs.mated.size, pairs.non_mated)
+
+
+def _rates(result: PairResult) -> Iterator[Rate]:
     done = int(result.completed.sum())
     lost = result.scores.size - done
     basis = f"{done:,} pairs, {len(result.folds)} folds, standard deviation {result.accuracy.std * 100:.2f}"
-    rates = [_rate("Accuracy", result.accuracy.mean, result.accuracy.interval, basis)]
+    yield _rate("Accuracy", result.accuracy.mean, result.accuracy.interval, basis)
     if lost:
         every = result.accuracy_with_failures
         told = f"{result.scores.size:,} pairs, {lost:,} of them failed and counted as errors"
-        rates.append(_rate("Accuracy, failures as errors", every.mean, every.interval, told))
-    rates.append(_rate("ROC area", result.rates.auc.value, result.rates.auc.interval, f"{done:,} pairs"))
-    rates.append(
-        _rate("Equal error rate", result.rates.eer.value, result.rates.eer.interval, f"{done:,} pairs")
-    )
-    rates += [_point(point, "listed pairs") for point in result.rates.points]
-    rates += [_point(point, "all pairs") for point in result.everyone_points]
-    return rates
+        yield _rate("Accuracy, failures as errors", every.mean, every.interval, told)
+    yield _rate("ROC area", result.rates.auc.value, result.rates.auc.interval, f"{done:,} pairs")
+    yield _rate("Equal error rate", result.rates.eer.value, result.rates.eer.interval, f"{done:,} pairs")
+    for point in result.rates.points:
+        yield _point(point, "listed pairs")
+    for point in result.everyone_points:
+        yield _point(point, "all pairs")
 
 
 def _rate(name: str, value: float, interval: Interval | None, basis: str) -> Rate:
@@ -76,27 +92,3 @@ def _point(point: OperatingPoint, comparisons: str) -> Rate:
         return Rate(name, None, None, None, point.shortfall or "")
     basis = f"{point.mated:,} mated, {point.non_mated:,} non-mated, {point.false_matches:,} false matches"
     return _rate(name, point.tar, point.interval, basis)
-
-
-def _curve(result: PairResult) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """FMR (rising), TAR and the number of non-mated comparisons: over all pairs where there are
-    any, of which only the part at low FMR is known exactly."""
-    if result.everyone is None:
-        curve = result.curve()
-        return curve.fmr[::-1], 1 - curve.fnmr[::-1], int((~result.mated & result.completed).sum())
-    pairs = result.everyone
-    # negated, scores fall: a threshold at each kept non-mated score accepts what is not below it
-    thresholds, counts = np.unique(-pairs.tail, return_counts=True)
-    accepted = np.searchsorted(np.sort(-pairs.mated), thresholds, side="right")
-    return np.cumsum(counts) / pairs.non_mated, accepted / pairs.mated.size, pairs.non_mated
-
-
-def hardest_pairs(
-    protocol: PairList, scores: NDArray[np.float64], mated: NDArray[np.bool_]
-) -> tuple[HardPair, ...]:
-    """The mated pairs that score lowest, then the non-mated ones that score highest."""
-
-    return tuple(
-        HardPair(pair.first, pair.second, pair.mated, pair.score)
-        for pair in hardest_listed(protocol.compared, scores, mated, HARDEST)
-    )

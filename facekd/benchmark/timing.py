@@ -38,6 +38,13 @@ class Setting:
     threads: int
     batch: int
 
+    def told(self, device: str) -> str:
+        """In words: "one crop, 2 threads"; threads matter on the CPU alone."""
+        crops = "one crop" if self.batch == 1 else f"{self.batch} crops at once"
+        if device != "cpu":
+            return f"{crops}, {device}"
+        return f"{crops}, one thread" if self.threads == 1 else f"{crops}, {self.threads} threads"
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -60,7 +67,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Ratio:
+class SpeedRatio:
     """How many times faster one model is than another: the median over the rounds, and the range
     of the middle nine tenths of them."""
 
@@ -94,11 +101,11 @@ def interleave(
     return seconds
 
 
-def faster(slow: Timing, fast: Timing) -> Ratio:
+def faster(slow: Timing, fast: Timing) -> SpeedRatio:
     """How many times faster ``fast`` is than ``slow``, from two timings with the same rounds."""
     ratios = np.median(slow.seconds, axis=1) / np.median(fast.seconds, axis=1)
     low, middle, high = np.quantile(ratios, [0.05, 0.5, 0.95])
-    return Ratio(float(middle), float(low), float(high))
+    return SpeedRatio(float(middle), float(low), float(high))
 
 
 def settings_for(device: str) -> list[Setting]:

@@ -1,4 +1,4 @@
-"""Pages of results: one self-contained HTML file each."""
+"""Results as people read them: text, tables, figures, files, and pages that need nothing else."""
 
 import lazy_loader
 

@@ -1,17 +1,19 @@
-"""The page's pictures, as SVG, each drawn for a light and for a dark screen."""
+"""The figures of a benchmark's page, in the order of their sections."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.benchmark import Accuracy, Benchmark, ModelResult
+from facekd.benchmark import Benchmark, BenchmarkedModel, roc_points
 from facekd.reporting.drawing import DASHES, Drawing, Theme, short_name
 from facekd.reporting.number_words import milliseconds
-from facekd.reporting.page import Picture
+from facekd.reporting.page_parts import PageParts
 from facekd.verification import FEWEST_FALSE_MATCHES
+from facekd.verification.results import PairResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
 _ROC_POINTS = 400
 _BINS = 60
 
+SPEED_FIGURES: PageParts[Benchmark, Drawing] = PageParts()
+ACCURACY_FIGURES: PageParts[Benchmark, Drawing] = PageParts()
 
-def latency_picture(benchmark: Benchmark) -> Picture:
+
+@SPEED_FIGURES.register(10)
+def latency_drawing(benchmark: Benchmark) -> Iterator[Drawing]:
     """Median seconds of one crop, with a whisker to the 95th percentile."""
     settings = [s for s in benchmark.settings if s.batch == 1]
     rows = [(model, setting) for setting in settings for model in benchmark.models]
@@ -48,16 +54,17 @@ def latency_picture(benchmark: Benchmark) -> Picture:
         for m, s in rows
     )
     height = 0.95 + 0.42 * len(rows)
-    return Drawing(
+    yield Drawing(
         "latency",
         draw,
         height,
         f"Bar chart of latency. {told}.",
         "Latency: the bar is the median, the whisker ends at the 95th percentile. Shorter is better.",
-    ).picture()
+    )
 
 
-def throughput_picture(benchmark: Benchmark) -> Picture:
+@SPEED_FIGURES.register(20)
+def throughput_drawing(benchmark: Benchmark) -> Iterator[Drawing]:
     """Crops per second in batches."""
     settings = [s for s in benchmark.settings if s.batch > 1]
     rows = [(model, setting) for setting in settings for model in benchmark.models]
@@ -84,17 +91,19 @@ def throughput_picture(benchmark: Benchmark) -> Picture:
     )
     height = 0.95 + 0.42 * len(rows)
     alt = f"Bar chart of throughput. {told}."
-    return Drawing("throughput", draw, height, alt, "Throughput. Longer is better.").picture()
+    yield Drawing("throughput", draw, height, alt, "Throughput. Longer is better.")
 
 
-def roc_picture(models: list[tuple[str, Accuracy]], roc: str) -> Picture | None:
-    """TAR over FMR on a log axis; `None` where there are too few comparisons for any of it.
+@ACCURACY_FIGURES.register(10)
+def roc_drawing(benchmark: Benchmark) -> Iterator[Drawing]:
+    """TAR over FMR on a log axis; none where there are too few comparisons for any of it.
 
     A curve begins where 30 false matches are counted: left of that it is chance.
     """
-    curves = [(name, *well_counted(accuracy)) for name, accuracy in models]
-    if any(fmr.size < 2 for _, fmr, _ in curves):
-        return None
+    curves = [(model.name, *well_counted(model.result)) for model in benchmark.models if model.result]
+    if benchmark.protocol is None or any(fmr.size < 2 for _, fmr, _ in curves):
+        return
+    roc = benchmark.protocol.roc
 
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (name, fmr, tar) in enumerate(curves):
@@ -109,20 +118,21 @@ def roc_picture(models: list[tuple[str, Accuracy]], roc: str) -> Picture | None:
         axes.set_ylabel("true accept rate, %")
         axes.legend(loc="lower right", frameon=False, labelcolor=theme.ink)
 
-    names = ", ".join(name for name, _ in models)
+    names = ", ".join(name for name, *_ in curves)
     alt = f"ROC of {names} over {roc}, FMR on a log axis."
     caption = (
         f"ROC over {roc}. The curves begin where {FEWEST_FALSE_MATCHES} false matches are counted; "
         "further left they would be chance."
     )
-    return Drawing("roc", draw, 3.7, alt, caption).picture()
+    yield Drawing("roc", draw, 3.7, alt, caption)
 
 
-def well_counted(accuracy: Accuracy) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def well_counted(result: PairResult) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The part of a ROC that rests on 30 false matches or more, in at most `_ROC_POINTS` points
     spread evenly over the log axis; at each the TAR that is reached at or below that FMR."""
-    shown = accuracy.fmr * accuracy.non_mated_count >= FEWEST_FALSE_MATCHES - 1e-6
-    fmr, tar = accuracy.fmr[shown], accuracy.tar[shown]
+    points = roc_points(result)
+    shown = points.fmr * points.non_mated >= FEWEST_FALSE_MATCHES - 1e-6
+    fmr, tar = points.fmr[shown], points.tar[shown]
     if fmr.size <= _ROC_POINTS:
         return fmr, tar
     wanted = np.geomspace(fmr[0], fmr[-1], _ROC_POINTS)
@@ -130,16 +140,21 @@ def well_counted(accuracy: Accuracy) -> tuple[NDArray[np.float64], NDArray[np.fl
     return wanted, tar[place]
 
 
-def histogram_picture(name: str, accuracy: Accuracy) -> Picture:
-    """How mated and non-mated scores lie."""
-    low = min(float(accuracy.mated.min()), float(accuracy.non_mated.min()))
-    edges = np.linspace(low, 1, _BINS + 1)
+@ACCURACY_FIGURES.register(20)
+def histogram_drawings(benchmark: Benchmark) -> Iterator[Drawing]:
+    """How mated and non-mated scores of each model lie."""
+    for model in benchmark.models:
+        if model.result:
+            yield _histogram(model.name, model.result)
+
+
+def _histogram(name: str, result: PairResult) -> Drawing:
+    mated = result.scores[result.mated & result.completed]
+    non_mated = result.scores[~result.mated & result.completed]
+    edges = np.linspace(min(float(mated.min()), float(non_mated.min())), 1, _BINS + 1)
 
     def draw(axes: Axes, theme: Theme) -> None:
-        kinds = (
-            ("non-mated", accuracy.non_mated, theme.series[1]),
-            ("mated", accuracy.mated, theme.series[0]),
-        )
+        kinds = (("non-mated", non_mated, theme.series[1]), ("mated", mated, theme.series[0]))
         for label, scores, colour in kinds:
             share = np.histogram(scores, edges)[0] / scores.size * 100
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
@@ -150,11 +165,11 @@ def histogram_picture(name: str, accuracy: Accuracy) -> Picture:
 
     alt = (
         f"Histogram of the scores of {name}: mated comparisons have a median of "
-        f"{np.median(accuracy.mated):.2f}, non-mated ones of {np.median(accuracy.non_mated):.2f}."
+        f"{np.median(mated):.2f}, non-mated ones of {np.median(non_mated):.2f}."
     )
-    return Drawing("scores", draw, 2.7, alt, f"Scores of {name}").picture()
+    return Drawing("scores", draw, 2.7, alt, f"Scores of {name}")
 
 
-def _row_name(model: ModelResult, threads: int, device: str) -> str:
+def _row_name(model: BenchmarkedModel, threads: int, device: str) -> str:
     where = device if device != "cpu" else f"{threads} thread{'s' if threads > 1 else ''}"
     return f"{short_name(model.name)}\n{where}"

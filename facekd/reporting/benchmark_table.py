@@ -1,89 +1,82 @@
-"""All figures of all models in one table, for the terminal and for the page."""
+"""All measured rows of all models in one table, for the terminal and for the page."""
 
 from __future__ import annotations
 
-from facekd.benchmark import Benchmark, Comparison, ModelResult, Ratio, Setting
-from facekd.reporting import number_words
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
+
+from facekd.benchmark import Benchmark, BenchmarkedModel, Gap, MeasuredRow, Rate, SpeedRatio, Timing, faster
+from facekd.reporting import benchmark_words
+from facekd.reporting.number_words import amount, milliseconds, times
 from facekd.reporting.page import Cell, Table
 
 LEGEND = (
     "Below a student's figure stands its ratio to the teacher, in brackets the middle nine tenths of "
     "what the rounds gave. Below a rate stands its 95 % interval."
 )
+_NUMBERS: dict[str, Callable[[float], str]] = {
+    "": amount,
+    "B": lambda value: amount(value, "B"),
+    "bytes": lambda value: f"{value:,} bytes",
+    "s": milliseconds,
+}
 
 
 def side_by_side(benchmark: Benchmark) -> Table:
     """A row for every figure, a column for every model; below a student's figure its ratio to the
     teacher."""
-    comparisons = (None, *benchmark.comparisons())
-    columns = [
-        _column(model, compared, benchmark.device)
-        for model, compared in zip(benchmark.models, comparisons, strict=True)
-    ]
-    rows: list[tuple[str | Cell, ...]] = [
-        (name, *(column.get(name, Cell("-")) for column in columns)) for name in columns[-1]
-    ]
+    rows: list[tuple[str | Cell, ...]] = []
+    for row in benchmark.rows:
+        cells = [_cell(benchmark, row, model) for model in benchmark.models]
+        if any(cells):
+            rows.append((row.title, *(cell or Cell("-") for cell in cells)))
     heads = tuple(f"{model.name} ({model.role})" for model in benchmark.models)
     return Table(("", *heads), tuple(rows), LEGEND)
 
 
-def _column(model: ModelResult, compared: Comparison | None, device: str) -> dict[str, Cell]:
-    column = _weights(model, compared)
-    for place, timing in enumerate(model.timings):
-        ratio = compared.faster[place][1] if compared else None
-        name = _speed_name(timing.setting, device)
-        if timing.setting.batch == 1:
-            tail = f"95th percentile {number_words.milliseconds(timing.p95)}"
-            column[name] = Cell(number_words.milliseconds(timing.median), _joined(tail, _pace(ratio)))
-        else:
-            column[name] = Cell(f"{timing.crops_per_second:,.0f} crops/s", _pace(ratio))
-    footprint = model.footprint
-    lean = _weight(compared.peak_memory, "less", "more") if compared else ""
-    column["Peak memory"] = Cell(number_words.amount(footprint.peak_bytes, "B"), lean)
-    column["Load and first crop"] = Cell(number_words.milliseconds(footprint.load_seconds))
-    for rate in model.accuracy.rates if model.accuracy else ():
-        column[rate.name] = Cell(number_words.rate(rate), number_words.rate_interval(rate))
-    if compared and compared.gap:
-        column["Accuracy beside the teacher"] = Cell(
-            number_words.gap(compared.gap), number_words.gap_basis(compared.gap)
-        )
-    return column
+def _cell(benchmark: Benchmark, row: MeasuredRow, model: BenchmarkedModel) -> Cell | None:
+    """The figure of ``model``, beside that of the teacher; `None` where it has none."""
+    value = row.value(model)
+    if value is None:
+        return None
+    return _told(value, row, model, None if model.role == "teacher" else benchmark.teacher)
 
 
-def _weights(model: ModelResult, compared: Comparison | None) -> dict[str, Cell]:
-    """What the graph and the file weigh."""
-    counts = model.counts
-    missing = f" and {', '.join(counts.uncounted)} (not counted)" if counts.uncounted else ""
-    notes = ("", "", "")
-    if compared:
-        notes = (
-            _weight(compared.parameters, "smaller", "larger"),
-            _weight(compared.macs, "fewer", "more"),
-            _weight(compared.file_bytes, "smaller", "larger"),
-        )
-    return {
-        "Parameters": Cell(number_words.amount(counts.parameters), notes[0]),
-        "Multiply-adds, one crop": Cell(number_words.amount(counts.macs) + missing, notes[1]),
-        "File": Cell(number_words.amount(counts.file_bytes, "B"), notes[2]),
-        "Template, one embedding": Cell(f"{counts.template_bytes:,} bytes", f"{counts.dim} numbers"),
-    }
+@singledispatch
+def _told(value: Any, row: MeasuredRow, model: BenchmarkedModel, teacher: BenchmarkedModel | None) -> Cell:
+    """A number; and so on below for the other kinds of a row's value."""
+    beside = ""
+    if row.ratio and teacher:
+        ratio = row.times_smaller(teacher, model)
+        same = abs(ratio - 1) < 0.005
+        beside = "the same" if same else times(ratio, row.ratio.better, row.ratio.worse)
+    return Cell(_NUMBERS[row.unit](value) + row.suffix(model), _joined(row.note(model), beside))
 
 
-def _weight(ratio: float, better: str, worse: str) -> str:
-    return "the same" if abs(ratio - 1) < 0.005 else number_words.times(ratio, better, worse)
+@_told.register
+def _(value: Timing, row: MeasuredRow, model: BenchmarkedModel, teacher: BenchmarkedModel | None) -> Cell:
+    pace = _pace(faster(teacher.timing(value.setting), value)) if teacher else ""
+    if value.setting.batch == 1:
+        tail = f"95th percentile {milliseconds(value.p95)}"
+        return Cell(milliseconds(value.median), _joined(tail, pace))
+    return Cell(f"{value.crops_per_second:,.0f} crops/s", pace)
 
 
-def _speed_name(setting: Setting, device: str) -> str:
-    kind = "Latency" if setting.batch == 1 else "Throughput"
-    return f"{kind}, {number_words.setting(setting, device)}"
+@_told.register
+def _(value: Rate, row: MeasuredRow, model: BenchmarkedModel, teacher: BenchmarkedModel | None) -> Cell:
+    return Cell(benchmark_words.rate(value), benchmark_words.rate_interval(value))
 
 
-def _pace(ratio: Ratio | None) -> str:
+@_told.register
+def _(value: Gap, row: MeasuredRow, model: BenchmarkedModel, teacher: BenchmarkedModel | None) -> Cell:
+    return Cell(benchmark_words.gap(value), benchmark_words.gap_basis(value))
+
+
+def _pace(ratio: SpeedRatio) -> str:
     """A ratio and its spread over the rounds, both told in one direction."""
-    if ratio is None:
-        return ""
     low, high = (ratio.low, ratio.high) if ratio.median >= 1 else (1 / ratio.high, 1 / ratio.low)
-    return f"{number_words.times(ratio.median, 'faster', 'slower')} ({low:.2f} to {high:.2f})"
+    return f"{times(ratio.median, 'faster', 'slower')} ({low:.2f} to {high:.2f})"
 
 
 def _joined(*parts: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from facekd.reporting.page import Cell
 from facekd.verification import PARTIAL_FMR, Accuracy, Interval, Lost, OperatingPoint, whole_attempts
 from facekd.verification.results import Measure, OpenPoint, PairRates
 
@@ -63,6 +64,12 @@ def failures_row(failed: int, photos: int) -> tuple[str, str]:
 def shortfalls(points: Sequence[OperatingPoint]) -> list[str]:
     """Why some of ``points`` have no number."""
     return [f"TAR@FMR {point.fmr:g}: {point.shortfall}." for point in points if point.shortfall]
+
+
+def page_cell(text: str) -> Cell:
+    """The same for a page: a number with its interval on the line below it."""
+    value, _, interval = text.partition("\n")
+    return Cell(value, interval.strip())
 
 
 def _plain(found: Measure) -> str:

@@ -43,13 +43,15 @@ Draw = Callable[["Axes", Theme], None]
 @dataclass(frozen=True)
 class Drawing:
     """A picture before it is drawn. ``name`` tells it from others of the same result, ``draw`` draws
-    it, ``height`` is in inches; ``alt`` tells its content to who cannot see it."""
+    it, ``height`` is in inches; ``alt`` tells its content to who cannot see it. ``empty`` is true where
+    the data cannot show what is to be drawn: a page then leaves it out."""
 
     name: str
     draw: Draw
     height: float
     alt: str
     caption: str
+    empty: bool = False
 
     def figure(self, theme: Theme = LIGHT) -> Figure:
         """The drawing alone."""

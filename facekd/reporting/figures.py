@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from facekd.reporting.gallery_drawings import gallery_figure
-from facekd.reporting.groups import heat_maps
-from facekd.reporting.identification import identification_figure
-from facekd.reporting.plots import scored_figure
+from facekd.reporting.drawing import LIGHT, figure_of
+from facekd.reporting.group_heat_maps import heat_maps
+from facekd.reporting.result_figures import RESULT_FIGURES, ComparedResults
 from facekd.reporting.robustness_figure import robustness_figure
-from facekd.verification import curves_of
 from facekd.verification.results import (
     CompatibilityResult,
     Evaluation,
     GalleryEvaluation,
+    GalleryResult,
     GroupRates,
-    IdentificationResult,
     Result,
     RobustnessReport,
 )
@@ -26,12 +24,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def results_figure(results: Mapping[str, Result]) -> Figure:
-    """Results of one protocol, by model name: their ROC, or of searches CMC and FNIR over FPIR."""
-    searched = {name: found for name, found in results.items() if isinstance(found, IdentificationResult)}
-    if searched:
-        return identification_figure(searched)
-    return scored_figure({name: curves_of(found) for name, found in results.items()})
+def results_figure(results: Mapping[str, Result | GalleryResult]) -> Figure:
+    """Results of one protocol, by model name, as one figure with a colour for each model: their ROC, of
+    searches CMC and FNIR over FPIR, of a gallery ROC, DET and FNIR over FPIR."""
+    compared = ComparedResults(results)
+    if compared.searches and compared.curves:
+        return _side_by_side(compared, ("roc", "det", "open set"), 13.5, 4.5)
+    if compared.searches:
+        return _side_by_side(compared, ("cmc", "open set"), 10, 4.5)
+    return _side_by_side(compared, ("roc",), 7, 5)
+
+
+def _side_by_side(compared: ComparedResults, names: Sequence[str], width: float, height: float) -> Figure:
+    """The registered figures of these ``names``, those too that the data cannot show."""
+    drawn = {drawing.name: drawing.draw for drawing in RESULT_FIGURES.of(compared)}
+    return figure_of([drawn[name] for name in names], LIGHT, width, height)
 
 
 @singledispatch
@@ -57,7 +64,7 @@ def _(found: CompatibilityResult) -> Figure:
 
 @figure.register(GalleryEvaluation)
 def _(found: GalleryEvaluation) -> Figure:
-    return gallery_figure({found.model: found.result})
+    return results_figure({found.model: found.result})
 
 
 @figure.register(RobustnessReport)

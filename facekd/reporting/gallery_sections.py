@@ -1,16 +1,19 @@
-"""The parts of a gallery's page that follow from its result alone."""
+"""The sections of a gallery's page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from facekd.reporting.cells import percent
-from facekd.reporting.evaluation_sections import cell_of, reading_of
-from facekd.reporting.gallery_drawings import gallery_drawings
+from facekd.reporting.cells import page_cell
 from facekd.reporting.gallery_tables import Listing, gallery_listings, gallery_notes, gallery_rows
-from facekd.reporting.page import Section, Table
-from facekd.verification.results import GalleryResult
+from facekd.reporting.lost_photos import lost_photos_tables
+from facekd.reporting.page import Cell, Section, Table
+from facekd.reporting.page_parts import PageParts
+from facekd.reporting.reading_words import reading_section
+from facekd.reporting.result_figures import drawings
+from facekd.verification.results import GalleryEvaluation
 
+GALLERY_SECTIONS: PageParts[GalleryEvaluation, Section] = PageParts()
 #: persons and pairs on a page; the JSON document has all
 SHOWN = 25
 _READ_FIRST = (
@@ -23,36 +26,53 @@ _FEW = (
 )
 
 
-def gallery_headlines(name: str, result: GalleryResult) -> Iterator[str]:
-    """What the model does with this gallery at its operating threshold."""
-    at = result.operating
-    if at is None:
-        return
-    missed = f"{percent(at.fnmr_interval.low)} to {percent(at.fnmr_interval.high)}"
-    false = f"{percent(at.fmr_interval.low, 4)} to {percent(at.fmr_interval.high, 4)}"
-    yield (
-        f"{name} misses {percent(at.fnmr)} % of the photos of enrolled people (95 % interval {missed}) and "
-        f"takes a photo for somebody else in {percent(at.fmr, 4)} % of the comparisons ({false})."
+@GALLERY_SECTIONS.register(10)
+def measured(found: GalleryEvaluation) -> Iterator[Section]:
+    facts = (
+        ("Gallery", found.gallery.name),
+        ("Probes", found.data.name),
+        ("Model", Cell(found.model, found.space[:16])),
+        ("Detector", found.detector),
+        ("Aligner", found.aligner),
+        ("Photos", Cell(f"{len(found.probes.photos):,}", f"{len(found.probes.left_out):,} left out")),
+        ("Failures to acquire", f"{len(found.failures):,}"),
     )
+    lost = dict(found.probes.left_out) | dict(found.failures)
+    tables = (
+        Table(("", "This evaluation"), facts),
+        *lost_photos_tables(tuple(lost.items()), "Photos not compared"),
+    )
+    yield Section("What was measured", found.notes, tables)
 
 
-def gallery_sections(name: str, result: GalleryResult) -> Iterator[Section]:
-    """Numbers, pictures, persons, and what the words mean."""
-    rows = gallery_rows(result)
-    table = Table(
-        ("", name), tuple((title, cell_of(cell)) for title, cell in rows), "In %, with 95 % intervals below"
-    )
-    yield Section("Numbers", tuple(gallery_notes(result)), (table,))
-    pictures = tuple(drawing.picture() for drawing in gallery_drawings({name: result}))
-    if pictures:
-        yield Section("Pictures", pictures=pictures)
-    listings = gallery_listings(result.operating) if result.operating else ()
+@GALLERY_SECTIONS.register(20)
+def numbers(found: GalleryEvaluation) -> Iterator[Section]:
+    rows = tuple((title, page_cell(cell)) for title, cell in gallery_rows(found.result))
+    table = Table(("", found.model), rows, "In %, with 95 % intervals below")
+    yield Section("Numbers", tuple(gallery_notes(found.result)), (table,))
+
+
+@GALLERY_SECTIONS.register(30)
+def pictures(found: GalleryEvaluation) -> Iterator[Section]:
+    drawn = tuple(drawing.picture() for drawing in drawings({found.model: found.result}))
+    if drawn:
+        yield Section("Pictures", pictures=drawn)
+
+
+@GALLERY_SECTIONS.register(40)
+def people(found: GalleryEvaluation) -> Iterator[Section]:
+    at = found.result.operating
+    listings = gallery_listings(at) if at else ()
     if listings:
         yield Section("Who is missed, who is confused", (_READ_FIRST, _FEW), tuple(map(_table, listings)))
-    yield reading_of([title for title, _ in rows])
 
 
 def _table(listing: Listing) -> Table:
     left = len(listing.rows) - SHOWN
     more = f"; the first {SHOWN} of them" if left > 0 else ""
     return Table(listing.columns, listing.rows[:SHOWN], f"{listing.title}{more}")
+
+
+@GALLERY_SECTIONS.register(50)
+def reading(found: GalleryEvaluation) -> Iterator[Section]:
+    yield reading_section([title for title, _ in gallery_rows(found.result)])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.files import write_atomically
+from facekd.version import __version__
 
 _TEMPLATE = "page.html.jinja"
 _THUMBNAIL_QUALITY = 85
@@ -78,6 +80,19 @@ class Page:
     sections: tuple[Section, ...]
     notice: str | None = None
     footer: str = ""
+
+
+def dated_page(
+    title: str,
+    headlines: Iterable[str],
+    sections: Iterable[Section],
+    notice: str | None = None,
+    version: str = __version__,
+) -> Page:
+    """A page made now, by facekd ``version``."""
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    footer = f"Made by facekd {version}, {made}. The page loads nothing and runs nothing."
+    return Page(title, tuple(headlines), tuple(sections), notice, footer)
 
 
 def write_page(path: str | os.PathLike[str], page: Page) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facekd.preprocess import DEGRADATIONS
-from facekd.reporting.plots import COLOURS
+from facekd.reporting.drawing import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def robustness_figure(report: RobustnessReport) -> Figure:
     for axes, kind in zip(grid.flat, kinds, strict=False):
         for place, (name, rows) in enumerate(report.models.items()):
             shown = [rows[0], *[row for row in rows[1:] if row.degradation.kind == kind]]
-            _draw(axes, shown, COLOURS[place % len(COLOURS)], name)
+            _draw(axes, shown, LIGHT.colour(place), name)
         axes.set_title(kind, fontsize="medium", loc="left")
     for axes in grid[:, 0]:
         axes.set_ylabel("rate")

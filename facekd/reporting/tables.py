@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from facekd.reporting.compatibility import threshold_table
+from facekd.reporting.compatibility_tables import threshold_table
 from facekd.reporting.gallery_tables import gallery_table
-from facekd.reporting.groups import group_tables, times_or_not
-from facekd.reporting.robustness import robustness_table
-from facekd.reporting.text import lines, table_notes, table_rows
+from facekd.reporting.group_tables import group_tables, times_or_not
+from facekd.reporting.robustness_tables import robustness_table
+from facekd.reporting.table_text import table_notes, table_rows
+from facekd.reporting.text import lines
 from facekd.verification.results import (
     CompatibilityResult,
     Evaluation,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from facekd.benchmark import (
     BATCH,
-    Accuracy,
     Benchmark,
-    HardPair,
-    ModelResult,
-    Protocol,
-    accuracy_of,
+    BenchmarkedModel,
+    Gap,
+    ProtocolSummary,
     count_model,
     footprints,
     model_files,
@@ -25,16 +23,18 @@ from facekd.benchmark import (
     this_machine,
     time_models,
 )
-from facekd.card import ARCFACE_CROP, CropSpec, read_card
-from facekd.geometry import Pixels
-from facekd.runtime import load_embedder
+from facekd.card import CropSpec, read_card
+from facekd.runtime import load_embedder, unique_names
 from facekd.verification.protocols import PairList
-from facekd.verification.results import Evaluation
+from facekd.verification.results import Evaluation, PairResult, ShownPair
 from facekd.workflows.evaluate import evaluate_models
+from facekd.workflows.hardest_faces import faces_of_hardest
 from facekd.workflows.photo_acquisition import PhotoSet, crop_photos
 
 #: photos tried for the crops that are embedded while timing
 _TRIED = 4 * BATCH
+#: hardest pairs told of each kind
+HARDEST = 4
 _NOISE = "random pixels, since no photos were given"
 
 
@@ -81,9 +81,10 @@ def benchmark_models(
     for setting in settings_for(device):
         tell(f"timing: {setting.batch} at once, {setting.threads} thread(s)")
         timings.append(time_models(models, dict(zip(names, crops, strict=True)), setting, device))
-    accuracies, protocol = _accuracies(files, test, device, tell, advance)
+    found = _evaluated(files, test, device, tell, advance)
+    hardest = _hardest(found, test)
     results = tuple(
-        ModelResult(
+        BenchmarkedModel(
             name=name,
             role="student" if place else "teacher",
             card=embedder.card,
@@ -91,21 +92,14 @@ def benchmark_models(
             counts=counts[name],
             timings=tuple(timing[name] for timing in timings),
             footprint=needs[name],
-            accuracy=accuracies[place],
+            result=found.models[place].result if found else None,
+            hardest=hardest.get(name, ()),
+            gap=Gap.of(found.paired[place - 1]) if found and place else None,
         )
         for place, (name, embedder) in enumerate(zip(names, embedders, strict=True))
     )
+    protocol = _protocol_summary(found) if found else None
     return Benchmark(results, machine, device, shown, protocol)
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """``names`` without control characters (a card may hold any), repeated ones numbered."""
-    found: list[str] = []
-    for name in names:
-        plain = "".join(c if c.isprintable() else "\ufffd" for c in name) or "unnamed"
-        numbered = (f"{plain} ({number})" for number in itertools.count(2))
-        found.append(next(n for n in itertools.chain([plain], numbered) if n not in found))
-    return found
 
 
 def _files_and_sizes(model: Path) -> list[tuple[Path, int]]:
@@ -130,26 +124,32 @@ def crops_for_timing(test: TestData | None, specs: Sequence[CropSpec]) -> tuple[
     return [random.integers(0, 256, (BATCH, s.size, s.size, 3), np.uint8) for s in specs], _NOISE
 
 
-def _accuracies(
+def _evaluated(
     files: Sequence[Path],
     test: TestData | None,
     device: str,
     tell: Callable[[str], object],
     advance: Callable[[int], object],
-) -> tuple[list[Accuracy | None], Protocol | None]:
+) -> Evaluation[PairResult] | None:
     if test is None:
-        return [None] * len(files), None
+        return None
     tell(f"evaluating on {test.data.name}, protocol {test.protocol.name}")
-    found = evaluate_models(
-        files, test.protocol, test.data, detector=test.detector, device=device, advance=advance
-    )
-    accuracies = [accuracy_of(test.protocol, model.result) for model in found.models]
+    return evaluate_models(
+        files, test.protocol, test.data, detector=test.detector, device=device, hardest=HARDEST,
+        advance=advance,
+    )  # fmt: skip
+
+
+def _hardest(found: Evaluation[PairResult] | None, test: TestData | None) -> dict[str, tuple[ShownPair, ...]]:
+    """The hardest comparisons by model name, with faces where the page is to show them."""
+    if found is None or test is None:
+        return {}
     if test.faces:
-        accuracies = [_with_faces(accuracy, test) for accuracy in accuracies]
-    return list(accuracies), _protocol(found, test)
+        return {name: tuple(shown) for name, shown in faces_of_hardest(found, test.detector).items()}
+    return {model.name: tuple(map(ShownPair, model.hardest)) for model in found.models}
 
 
-def _protocol(found: Evaluation, test: TestData) -> Protocol:
+def _protocol_summary(found: Evaluation[PairResult]) -> ProtocolSummary:
     lost = len(found.failures) + len(found.missing)
     failures = f"All {found.photos:,} photos gave a face."
     if lost:
@@ -158,23 +158,11 @@ def _protocol(found: Evaluation, test: TestData) -> Protocol:
             "were not in the data; their comparisons failed."
         )
     result = found.models[0].result
-    return Protocol(
+    return ProtocolSummary(
         name=found.protocol,
-        data=test.data.name,
+        data=found.data.name,
         detector=found.detector,
         failures=failures,
         roc=roc_words(result),
         caveats=result.rates.caveats,
     )
-
-
-def _with_faces(accuracy: Accuracy, test: TestData) -> Accuracy:
-    photos = [name for pair in accuracy.hardest for name in (pair.first, pair.second)]
-    acquired = crop_photos(PhotoSet(test.data, test.detector), photos, [ARCFACE_CROP])
-    faces = [photo.crops.get(ARCFACE_CROP) for photo in acquired]
-    pairs = zip(accuracy.hardest, faces[::2], faces[1::2], strict=True)
-    return replace(accuracy, hardest=tuple(_shown(*pair) for pair in pairs))
-
-
-def _shown(pair: HardPair, first: Pixels | None, second: Pixels | None) -> HardPair:
-    return pair if first is None or second is None else replace(pair, crops=(first, second))

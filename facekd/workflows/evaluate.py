@@ -11,7 +11,7 @@ from typing import Generic
 
 from facekd.errors import UsageError
 from facekd.preprocess import MISSING, AcquiredPhoto
-from facekd.runtime import Embedder, load_embedder
+from facekd.runtime import Embedder, load_embedder, unique_names
 from facekd.verification import (
     all_pairs,
     choose_threshold,
@@ -119,7 +119,7 @@ def evaluate_models(
     judged = tuple(
         judge.result(_Model(name, file, e), rows)
         for name, file, e, rows in zip(
-            unique_names(embedders), models, embedders, embedded.embeddings, strict=True
+            unique_names([e.name for e in embedders]), models, embedders, embedded.embeddings, strict=True
         )
     )
     return Evaluation(
@@ -219,12 +219,3 @@ def _paired(judged: Sequence[ModelResult[Found]]) -> Iterator[Paired]:
 def _not_in_the_pack(photo: AcquiredPhoto) -> AcquiredPhoto:
     """Whoever aligned the photos left out those without a face: one that is missing is a failure."""
     return replace(photo, reason="not in the pack") if photo.reason == MISSING else photo
-
-
-def unique_names(embedders: Sequence[Embedder]) -> list[str]:
-    """The models' names; those that share one are numbered in their order."""
-    names = [embedder.name for embedder in embedders]
-    return [
-        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
-    ]

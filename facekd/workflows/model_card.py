@@ -33,9 +33,8 @@ from facekd.samples import draw, landmarks, person, person_seed
 from facekd.verification import AllPairs, all_pairs, check_enough, tar_difference
 from facekd.verification.results import ComparedReadings, Reading
 from facekd.workflows.calibrate import find_people
-from facekd.workflows.photo_embeddings import Advance
-from facekd.workflows.photo_faces import faces_of
-from facekd.workflows.photo_limits import sampled
+from facekd.workflows.find_photo_limits import sampled
+from facekd.workflows.photo_acquisition import Advance, PhotoSet, crop_photos
 
 #: a model that is fed rightly gives drawn people a median cosine of 0.38 to 0.50, one that is fed wrongly
 #: 0.92 and more
@@ -205,14 +204,17 @@ def _looked_at(
     people = find_people(data)
     several = {label for label, count in Counter(people.labels).items() if count > 1}
     places = sampled([label if label in several else None for label in people.labels])
-    found = faces_of(data, detector, [people.photos[place] for place in places], list(crops.values()))
-    there = [(people.labels[place], face) for place, face in zip(places, found, strict=True) if face]
+    names = [people.photos[place] for place in places]
+    found = crop_photos(PhotoSet(data, detector), names, list(crops.values()))
+    there = [
+        (people.labels[place], photo.crops) for place, photo in zip(places, found, strict=True) if photo.crops
+    ]
     labels = [label for label, _ in there]
     same = sum(count**2 for count in Counter(labels).values())
     if same == len(labels):
         raise UsageError(f"{data}: no two usable photos of one person", "Give several photos of each.")
     check_enough((len(labels) ** 2 - same) // 2, READING_FMR)
-    cut_by = {name: np.stack([face[place] for _, face in there]) for place, name in enumerate(crops)}
+    cut_by = {name: np.stack([cut[spec] for _, cut in there]) for name, spec in crops.items()}
     return labels, cut_by, len(places) - len(labels)
 
 

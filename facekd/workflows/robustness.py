@@ -22,11 +22,10 @@ from facekd.preprocess import (
     measure_faults,
     measured_beyond,
 )
-from facekd.runtime import Embedder, load_embedder
+from facekd.runtime import Embedder, load_embedder, unique_names
 from facekd.verification import judge_two_sided
 from facekd.verification.protocols import PairList, Protocol
 from facekd.verification.results import AtCleanThreshold, Degraded, PairResult, Result, RobustnessReport
-from facekd.workflows.evaluate import unique_names
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos
 from facekd.workflows.thread_pool import threaded
 
@@ -72,6 +71,7 @@ def measure_robustness(
     photos = PhotoSet(data, detector, device)
     shown = photos.detector_name()
     acquired = list(crop_photos(photos, protocol.photos, [ARCFACE_CROP], advance))
+    names = unique_names([embedder.name for embedder in embedders])
     found: list[list[Degraded]] = [[] for _ in embedders]
     clean: list[_Side] = []
     for degradation in (CLEAN, *DEGRADATIONS):
@@ -91,7 +91,7 @@ def measure_robustness(
         one_side=one_side,
         photos=len(protocol.photos),
         failures=failures_of(acquired),
-        models={name: tuple(rows) for name, rows in zip(unique_names(embedders), found, strict=True)},
+        models={name: tuple(rows) for name, rows in zip(names, found, strict=True)},
     )
 
 

@@ -1,11 +1,23 @@
 """A finished benchmark, made up: the figures that the report must show are known."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from facekd.benchmark import Accuracy, Benchmark, HardPair, Machine, ModelCounts, ModelResult, Protocol, Rate
-from facekd.benchmark.memory import Footprint
-from facekd.benchmark.timing import Setting, Timing
+from facekd.benchmark import (
+    Benchmark,
+    BenchmarkedModel,
+    Footprint,
+    Gap,
+    Machine,
+    ModelCounts,
+    ProtocolSummary,
+    Setting,
+    Timing,
+)
 from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop, Provenance
+from facekd.verification import Accuracy, Interval, OperatingPoint, compare_models
+from facekd.verification.results import HardPair, Measure, PairRates, PairResult, ShownPair
 
 DRAWN = Provenance(data="drawn people", images_seen=12345)
 SETTINGS = (Setting(1, 1), Setting(2, 1), Setting(1, 32), Setting(2, 32))
@@ -17,39 +29,53 @@ def make_card(name: str, **more: object) -> Card:
     ).with_digest("0" * 64)
 
 
-def make_accuracy(seed: int, errors: int, pairs: int = 2000) -> Accuracy:
+def make_result(seed: int, errors: int, pairs: int = 2000) -> PairResult:
+    """Half the pairs mated; the first ``errors`` of them were decided wrongly. Every person comes into two
+    pairs, one of each kind."""
     random = np.random.default_rng(seed)
-    mated, non_mated = random.normal(0.6, 0.15, pairs // 2).clip(-1, 1), random.normal(0, 0.1, pairs // 2)
-    levels = np.sort(non_mated)[::-1]
-    correct = np.ones(pairs, bool)
-    correct[:errors] = False
-    face = np.full((112, 112, 3), 90, np.uint8)
-    return Accuracy(
-        rates=(
-            Rate("Accuracy", 1 - errors / pairs, 0.9, 0.999, f"{pairs:,} pairs, 10 folds"),
-            Rate("TAR at FMR 0.0001, all pairs", None, None, None, "insufficient data: 0.1 expected"),
-        ),
-        correct=correct,
-        completed=np.ones(pairs, bool),
+    mated, half = np.arange(pairs) < pairs // 2, pairs // 2
+    yes, no = random.normal(0.6, 0.15, half).clip(-1, 1), random.normal(0, 0.1, half)
+    person = np.arange(half)
+    share, interval = 1 - errors / pairs, Interval(0.9, 0.999, "made up")
+    measure = Measure(0.5, None)
+    return PairResult(
+        protocol="lfw",
+        source="pairs.txt",
+        folds_from="10 folds",
+        photos=99,
+        failed=(),
+        scores=np.concatenate([yes, no]),
         mated=mated,
-        non_mated=non_mated,
-        fmr=np.arange(1, levels.size + 1) / levels.size,
-        tar=(mated[None, :] >= levels[:, None]).mean(axis=1),
-        non_mated_count=levels.size,
-        hardest=(
-            HardPair("Ann/1.jpg", "Ann/2.jpg", True, 0.1234, (face, face)),
-            HardPair("Ann/1.jpg", "Bob/1.jpg", False, 0.4321),
+        right=np.arange(pairs) >= errors,
+        folds=(),
+        accuracy=Accuracy(share, 0.01, 0.003, interval),
+        accuracy_with_failures=Accuracy(share, 0.01, 0.003, interval),
+        rates=PairRates(
+            measure, measure, None, measure, measure, (OperatingPoint(1e-4, half, half),), (), half
         ),
+        everyone=None,
+        everyone_points=(),
+        no_all_pairs="made up",
+        pair_people=np.stack([np.tile(person, 2), np.concatenate([person, (person + 1) % half])], axis=1),
     )
 
 
-def make_model(name: str, role: str, slow: float, parameters: int, accuracy: Accuracy | None) -> ModelResult:
+def make_hardest() -> tuple[ShownPair, ...]:
+    face = np.full((112, 112, 3), 90, np.uint8)
+    mated = HardPair("Ann/1.jpg", "Ann/2.jpg", True, 0.1234, ("Ann/1.jpg", "Ann/2.jpg"))
+    other = HardPair("Ann/1.jpg", "Bob/1.jpg", False, 0.4321, ("Ann/1.jpg", "Bob/1.jpg"))
+    return ShownPair(mated, (face, face)), ShownPair(other)
+
+
+def make_model(
+    name: str, role: str, slow: float, parameters: int, result: PairResult | None
+) -> BenchmarkedModel:
     random = np.random.default_rng(len(name))
     timings = [
         Timing(s, slow * s.batch / s.threads * random.uniform(0.98, 1.02, (20, 5 if s.batch == 1 else 1)))
         for s in SETTINGS
     ]
-    return ModelResult(
+    return BenchmarkedModel(
         name=name,
         role=role,  # type: ignore[arg-type]
         card=make_card(
@@ -59,16 +85,19 @@ def make_model(name: str, role: str, slow: float, parameters: int, accuracy: Acc
         counts=ModelCounts(parameters, 98_300_000, 9_150_000, 64, 256),
         timings=tuple(timings),
         footprint=Footprint(32_000_000, 0.15),
-        accuracy=accuracy,
+        result=result,
+        hardest=make_hardest() if result else (),
     )
 
 
 def make_benchmark(teacher: str = "big", student: str = "small", measured: bool = True) -> Benchmark:
     """A student that is 4 times smaller, 8 times faster and 30 errors in 2,000 worse."""
     machine = Machine("Processor X", 2, ("avx2",), 16 * 10**9, "Linux 6", "3.11", "1.2", "2.0", "0.1", 0.5)
+    results = [make_result(0, 10), make_result(1, 40)] if measured else [None, None]
+    gap = Gap.of(compare_models(teacher, results[0], student, results[1])) if measured else None
     models = (
-        make_model(teacher, "teacher", 0.08, 4_000_000, make_accuracy(0, 10) if measured else None),
-        make_model(student, "student", 0.01, 1_000_000, make_accuracy(1, 40) if measured else None),
+        make_model(teacher, "teacher", 0.08, 4_000_000, results[0]),
+        replace(make_model(student, "student", 0.01, 1_000_000, results[1]), gap=gap),
     )
-    protocol = Protocol("lfw", "faces.zip", "mtcnn", "All 99 photos gave a face.", "the listed pairs")
+    protocol = ProtocolSummary("lfw", "faces.zip", "mtcnn", "All 99 photos gave a face.", "the listed pairs")
     return Benchmark(models, machine, "cpu", "32 faces of faces.zip", protocol if measured else None)

@@ -9,12 +9,23 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from made_up import make_accuracy, make_benchmark, make_model
+from made_up import make_benchmark, make_model, make_result
 
 from facekd.benchmark import Benchmark
 from facekd.errors import InputOutput
-from facekd.reporting import Cell, Page, Picture, Section, Table, write_benchmark_page, write_page
-from facekd.reporting.benchmark_figures import roc_picture, well_counted
+from facekd.reporting import (
+    BENCHMARK_SECTIONS,
+    SPEED_FIGURES,
+    Cell,
+    Drawing,
+    Page,
+    Picture,
+    Section,
+    Table,
+    write_benchmark_page,
+    write_page,
+)
+from facekd.reporting.benchmark_figures import roc_drawing, well_counted
 from facekd.reporting.page import render
 
 VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
@@ -63,7 +74,7 @@ def test_the_figures_are_on_it(page: Reader) -> None:
     text = page.text.replace("\u00a0", " ").replace("\u202f", " ")
     for told in (
         "small beside big", "4.00 M", "1.00 M", "98.3 M", "9.15 MB", "256 bytes", "32.0 MB", "150 ms",
-        "99.50 %", "90.00 to 99.90", "2,000 pairs, 10 folds", "insufficient data: 0.1 expected",
+        "99.50 %", "90.00 to 99.90", "2,000 pairs, 0 folds", "insufficient data",
         "1.50 points less accurate",
         "Ann/1.jpg", "Bob/1.jpg", "0.123", "0.432", "Processor X", "avx2", "16.0 GB",
         "Apache-2.0", "drawn people", "12,345", "All 99 photos gave a face.", "32 faces of faces.zip",
@@ -126,10 +137,9 @@ HOSTILE = (
 def test_a_hostile_name_stays_text(tmp_path: Path, name: str) -> None:
     made = make_benchmark(student=name)
     model = made.models[1]
-    assert model.accuracy is not None
-    pair = replace(model.accuracy.hardest[0], first=name)
+    shown = model.hardest[0]
     card = model.card.model_copy(update={"licence": name, "architecture": name})
-    student = replace(model, card=card, accuracy=replace(model.accuracy, hardest=(pair,)))
+    student = replace(model, card=card, hardest=(replace(shown, pair=replace(shown.pair, first=name)),))
     page = read(
         write_benchmark_page(
             tmp_path / "r.html", replace(made, models=(made.models[0], student)), notice=name
@@ -138,6 +148,27 @@ def test_a_hostile_name_stays_text(tmp_path: Path, name: str) -> None:
     assert page.text.count(name) >= 6
     assert not page.all("script")
     assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
+
+
+def test_figures_and_sections_that_register_themselves(
+    made: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for parts in (SPEED_FIGURES, BENCHMARK_SECTIONS):
+        monkeypatch.setattr(parts, "registered", [*parts.registered])
+
+    @SPEED_FIGURES.register(15)
+    def loading(benchmark):
+        yield Drawing("loading", lambda axes, theme: axes.bar([0], [1]), 2.0, "Bars of loading times.", "")
+
+    @BENCHMARK_SECTIONS.register(65)
+    def advice(page):
+        yield Section("Advice", (f"Take {page.benchmark.students[0].name}.",))
+
+    page = read(write_benchmark_page(tmp_path / "r.html", made))
+    alts = [str(image["alt"]).split(" ")[0] for image in page.all("img")]
+    # the hardest pairs follow
+    assert alts[:6] == ["Bar", "Bars", "Bar", "ROC", "Histogram", "Histogram"]
+    assert page.text.index("Take small.") < page.text.rindex("Machine and method")
 
 
 def test_notice_and_extra_parts(made: Benchmark, tmp_path: Path) -> None:
@@ -173,9 +204,7 @@ def test_no_faces_unless_they_were_given(made: Benchmark, tmp_path: Path) -> Non
     assert len(faces(made)) == 4, "one pair of each model carries crops"
     bare = []
     for model in made.models:
-        assert model.accuracy is not None
-        pairs = tuple(replace(pair, crops=None) for pair in model.accuracy.hardest)
-        bare.append(replace(model, accuracy=replace(model.accuracy, hardest=pairs)))
+        bare.append(replace(model, hardest=tuple(replace(shown, faces=None) for shown in model.hardest)))
     assert faces(replace(made, models=tuple(bare))) == []
 
 
@@ -198,22 +227,25 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_roc_begins_where_thirty_false_matches_are_counted() -> None:
-    accuracy = make_accuracy(0, 0, pairs=4000)
-    fmr, tar = well_counted(accuracy)
+    result = make_result(0, 0, pairs=4000)
+    mated, non_mated = result.scores[result.mated], result.scores[~result.mated]
+    fmr, tar = well_counted(result)
     assert fmr[0] == pytest.approx(30 / 2000)
     assert len(fmr) <= 400
     for rate, reached in zip(fmr[::40], tar[::40], strict=True):
         # re-derived from the scores: the loosest threshold whose FMR is not above the rate
         allowed = int(rate * 2000 + 1e-6)
-        threshold = np.sort(accuracy.non_mated)[::-1][allowed - 1]
-        assert reached == pytest.approx((accuracy.mated >= threshold).mean())
+        threshold = np.sort(non_mated)[::-1][allowed - 1]
+        assert reached == pytest.approx((mated >= threshold).mean())
 
 
-def test_too_few_comparisons_draw_no_roc() -> None:
-    assert roc_picture([("m", make_accuracy(0, 0, pairs=40))], "few pairs") is None
+def test_too_few_comparisons_draw_no_roc(made: Benchmark) -> None:
+    assert [drawing.name for drawing in roc_drawing(made)] == ["roc"]
+    few = tuple(replace(model, result=make_result(0, 0, pairs=40)) for model in made.models)
+    assert list(roc_drawing(replace(made, models=few))) == []
 
 
 def test_bars_of_a_device_are_named_by_it(tmp_path: Path) -> None:
     made = replace(make_benchmark(measured=False), device="cuda")
     assert "cuda" in read(write_benchmark_page(tmp_path / "r.html", made)).text
-    assert make_model("m", "student", 1.0, 1, None).accuracy is None
+    assert make_model("m", "student", 1.0, 1, None).result is None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patterned_people import write_people
 from tiny_model import write_tiny_model
 
 from facekd.errors import Exit
@@ -93,12 +94,34 @@ def test_without_photos_there_is_a_table_and_no_accuracy(facekd: Callable, model
     assert "timing" in ran.err
 
 
-def test_names_are_told_apart_and_hold_no_control_characters() -> None:
-    from facekd.workflows.benchmark import unique_names
-
-    assert unique_names(["a", "a", "b", "a"]) == ["a", "a (2)", "b", "a (3)"]
-    assert unique_names(["a (2)", "a", "a"]) == ["a (2)", "a", "a (3)"]
-    assert unique_names(["\x1b[31mred\n", ""]) == ["\ufffd[31mred\ufffd", "unnamed"]
+def test_the_difference_is_the_one_that_evaluate_states(
+    facekd: Callable, models: Path, tmp_path: Path
+) -> None:
+    """Persons come into several pairs, and a photo is lost: its comparisons are errors in both."""
+    people = write_people(tmp_path / "people", PEOPLE, PHOTOS, noise=120)
+    (people / "P03" / "1.png").write_bytes(b"broken")
+    lines = ["path1,path2,label"]
+    for person in range(PEOPLE):
+        lines += [f"P{person:02d}/1.png,P{person:02d}/{n}.png,1" for n in (2, 3)]
+        lines += [f"P{person:02d}/1.png,P{(person + s) % PEOPLE:02d}/{s}.png,0" for s in (2, 3)]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    data = ("--data", people, "--pairs", tmp_path / "pairs.csv", "--aligned", "--json")
+    teacher, student = models / "teacher.onnx", models / "student.onnx"
+    stated = json.loads(facekd("evaluate", teacher, student, *data).out)["paired"][0]
+    ran = facekd("benchmark", "--teacher", teacher, "--student", student, *data)
+    assert ran.code == Exit.DONE, ran.err
+    document = json.loads(ran.out)
+    (found,) = [compared["accuracy"] for compared in document["comparisons"]]
+    wanted = next(d for d in stated["differences"] if d["measure"] == "accuracy")
+    assert found == {
+        "difference": pytest.approx(wanted["value"], abs=1e-12),
+        **wanted["interval"],
+        "pairs": stated["comparisons"],
+    }
+    assert found["pairs"] == 4 * PEOPLE
+    assert found["method"] == "t over identities"
+    failed = [r for m in document["models"] for r in m["rates"] if r["name"].endswith("failures as errors")]
+    assert failed[1]["value"] - failed[0]["value"] == pytest.approx(found["difference"], abs=0.03)
 
 
 def test_a_missing_model_and_a_missing_option(facekd: Callable, models: Path) -> None:

@@ -135,7 +135,7 @@ def test_an_ensemble_beside_its_member(facekd: Callable, drawn: Path) -> None:
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
     told = json.loads(ran.out)
-    assert [model["name"] for model in told["models"]] == ["student (1)", "both", "student (2)"]
+    assert [model["name"] for model in told["models"]] == ["student", "both", "student (2)"]
     student, both, again = told["models"]
     assert student["auc"] == again["auc"]
     assert both["space"] != student["space"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from facekd.errors import UsageError
-from facekd.reporting import table
-from facekd.reporting.gallery_drawings import gallery_figure, gallery_scored
+from facekd.reporting import results_figure, table
+from facekd.reporting.gallery_curves import gallery_scored
 from facekd.verification.gallery_rates import judge_gallery
 from facekd.verification.results.gallery import GalleryResult
 
@@ -173,5 +173,5 @@ def test_the_pictures_hold_the_curves(case: Case) -> None:
     for place in (0, scored.fmr.size // 2, scored.fmr.size - 1):
         kept = round(scored.fmr[place] * result.scores.non_mated)
         assert scored.tar[place] == pytest.approx((yes >= result.scores.tail[kept - 1]).mean())
-    figure = gallery_figure({"tiny": result})
+    figure = results_figure({"tiny": result})
     assert [bool(axes.lines) for axes in figure.axes] == [True, True, True]

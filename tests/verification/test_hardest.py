@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekd.reporting.hardest import hardest_figure
+from facekd.reporting import hardest_figure
 from facekd.verification import hardest as room
 from facekd.verification.hardest import hardest_listed, hardest_of_all, hardest_pairs
 from facekd.verification.protocols._pair_list import Pair, pair_list

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from facekd.reporting import table, table_rows
-from facekd.reporting.tables import results_table
+from facekd.reporting import results_table, table, table_rows
 from facekd.verification.gallery_rates import judge_gallery
 from facekd.verification.intervals import Interval
 from facekd.verification.known_people import judge_people

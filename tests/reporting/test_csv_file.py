@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from facekd.errors import InputOutput
-from facekd.reporting.csv_file import flattened, write_numbers
+from facekd.reporting import write_numbers
+from facekd.reporting.csv_file import flattened
 
 DOCUMENT = {
     "accuracy": {"mean": 0.1 + 0.2, "interval": {"low": 0.25, "high": None}},

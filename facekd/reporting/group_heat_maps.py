@@ -1,4 +1,4 @@
-"""Tables and heat maps of rates by group."""
+"""How alike groups are to a model: heat maps."""
 
 from __future__ import annotations
 
@@ -6,45 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facekd.reporting.cells import measure
-from facekd.verification.results import GroupRates, Share
+from facekd.reporting.group_tables import rate_cell
+from facekd.verification.results import GroupRates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.table import Table
-
-
-def times_or_not(ratio: float | None) -> str:
-    return "not defined (the best has none)" if ratio is None else f"{ratio:.1f} times"
-
-
-def group_tables(rates: GroupRates) -> list[Table]:
-    """Each group's own rates, and the FMR between groups."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    own, between = (Table(box=SIMPLE_HEAD, pad_edge=False) for _ in range(2))
-    for column in ("in %, with 95 % interval", "photos", "FMR within", "FNMR"):
-        own.add_column(column)
-    for column in ("FMR between groups, in %", *rates.names):
-        between.add_column(column)
-    for group, name in enumerate(rates.names):
-        own.add_row(name, f"{rates.photos[group]:,}", _cell(rates.fmr_of(group)), _cell(rates.fnmr_of(group)))
-        between.add_row(name, *[_rate(rates.fmr_of(group, other)) for other in range(len(rates.names))])
-    return [own, between]
-
-
-def _cell(share: Share) -> str:
-    if share.rate is None:
-        return "no comparisons"
-    return f"{measure(share.rate, share.interval, 3)}\n  {share.errors:,} of {share.comparisons:,}"
-
-
-def _rate(share: Share) -> str:
-    return "-" if share.rate is None else f"{100 * share.rate:.3f}"
 
 
 def heat_maps(rates: GroupRates) -> Figure:
+    """FMR between groups on the left, mean non-mated score on the right."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
@@ -56,7 +26,7 @@ def heat_maps(rates: GroupRates) -> Figure:
     # adding zero turns the -0 of a rounded small number into 0
     likeness = rates.likeness.round(3) + 0
     maps = (
-        (fmr, scale, lambda one, other: _rate(rates.fmr_of(one, other)), "FMR",
+        (fmr, scale, lambda one, other: rate_cell(rates.fmr_of(one, other)), "FMR",
          f"FMR in %, threshold of FMR {rates.fmr:g} over everybody"),
         (rates.likeness, None, lambda one, other: f"{likeness[one, other]:.3f}", "score",
          "Mean non-mated score"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,18 +14,20 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
-from facekd.reporting import results_figure
+from facekd.reporting import RESULT_FIGURES, drawings, results_figure, write_scores_page
 from facekd.reporting.drawing import DARK, LIGHT, short_name
-from facekd.reporting.plots import thinned
-from facekd.reporting.result_drawings import drawings
-from facekd.verification import all_pairs
-from facekd.verification.curves import curves_of, score_all_pairs, score_listed
-from facekd.verification.identification import open_curve, open_point, rank_points
-from facekd.verification.known_people import judge_people
-from facekd.verification.results.identification import IdentificationResult, Searches, cmc
-from facekd.verification.results.known_people import AllPairsResult
-from facekd.verification.score_lists import judge_scores
-from facekd.verification.score_matrix import AllPairs
+from facekd.verification import (
+    AllPairs,
+    all_pairs,
+    curves_of,
+    judge_people,
+    judge_scores,
+    open_curve,
+    open_point,
+    rank_points,
+)
+from facekd.verification.curves import score_all_pairs, score_listed
+from facekd.verification.results import AllPairsResult, IdentificationResult, Searches, cmc
 
 PEOPLE, PHOTOS = 60, 6
 
@@ -209,19 +213,22 @@ def test_searches() -> None:
     assert [d.name for d in drawings({"m": _searched(0)})] == ["cmc"]
 
 
-def test_thinning_keeps_the_ends_and_the_shape() -> None:
-    x = np.geomspace(1e-6, 1, 20_000)
-    y = np.where(x < 1e-3, 0.2, 0.9)
-    few = thinned(x, y, 100)
-    assert 50 < few[0].size <= 102
-    assert (few[0][0], few[0][-1]) == (x[0], x[-1])
-    assert np.isin(few[0], x).all()
-    # the step lies between two neighbours, and the low end is not left bare
-    step = np.flatnonzero(np.diff(few[1]))
-    assert few[0][step[0] + 1] / few[0][step[0]] < 1.01
-    assert (few[0] < 1e-4).sum() > 10
-    same = thinned(x[:100], y[:100], 100)
-    assert same[0].size == 100
+def test_a_long_curve_keeps_its_ends_and_its_jumps() -> None:
+    """200,000 points are drawn as a few hundred. Half of the mated scores lie below the non-mated ones, half
+    at one place above all but the highest, so that the ROC jumps."""
+    low, high = np.linspace(0.1, 0.2, 100_000), np.full(100_000, 0.8)
+    no = np.concatenate([np.linspace(0.3, 0.7, 199_800), np.linspace(0.9, 0.99, 200)])
+    scores = np.concatenate([low, high, no])
+    result = judge_scores("scores", "s.csv", scores, np.arange(scores.size) < 200_000)
+    line = _figure({"m": result}, "roc").axes[0].lines[0]
+    fmr, tar = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    assert 50 < fmr.size <= 410
+    assert (fmr[0], fmr[-1]) == (pytest.approx(30 / 200_000), 1.0)
+    # the TAR rises from 0 to one half where the 200 highest non-mated scores end
+    (first,) = np.flatnonzero(np.diff(tar) > 40)
+    assert (fmr[first + 1], tar[first + 1]) == (pytest.approx(200 / 200_000), 50)
+    assert 1 <= fmr[first + 1] / fmr[first] < 1.01
+    assert (fmr < 200 / 200_000).sum() > 10
 
 
 def test_a_drawing_for_both_screens() -> None:
@@ -246,6 +253,50 @@ def test_a_figure_of_several_models() -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     assert drawn.getvalue().startswith(b"\x89PNG")
+
+
+def test_what_the_data_cannot_show_is_left_out_of_a_page_and_empty_in_a_picture() -> None:
+    few = judge_scores("scores", "s.csv", np.array([0.9, 0.2, 0.5]), np.array([True, True, False]))
+    assert "roc" not in [drawing.name for drawing in drawings({"m": few})]
+    (axes,) = results_figure({"m": few}).axes
+    assert not axes.lines
+    assert [text.get_text() for text in axes.texts] == ["insufficient data"]
+
+
+ADDED = """
+from facekd.reporting import RESULT_FIGURES, ComparedResults
+from facekd.reporting.drawing import Drawing
+
+@RESULT_FIGURES.register(35)
+def spread(compared: ComparedResults):
+    for name, scored in compared.widest.items():
+        yield Drawing(
+            f"spread of {name}", lambda axes, theme: axes.boxplot(scored.mated), 3.0,
+            f"Box plot of the mated scores of {name}.", "Spread of the mated scores.",
+        )
+"""
+
+
+def test_a_figure_in_a_module_of_its_own_stands_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file in the folder of figures, and nothing else."""
+    import facekd.reporting.result_figures as folder
+
+    (tmp_path / "spread.py").write_text(ADDED)
+    monkeypatch.setattr(folder, "__path__", [*folder.__path__, str(tmp_path)])
+    monkeypatch.setattr(RESULT_FIGURES, "registered", [*RESULT_FIGURES.registered])
+    random = np.random.default_rng(0)
+    scores = random.normal(np.repeat([2.0, 0.0], 400))
+    result = judge_scores("scores", "s.csv", scores, np.arange(800) < 400)
+    names = [drawing.name for drawing in drawings({"m": result})]
+    assert names == ["roc", "det", "thresholds", "spread of m", "scores of m"]
+    page = write_scores_page(tmp_path / "r.html", result).read_text(encoding="utf-8")
+    assert page.count("Box plot of the mated scores of s.csv.") == 1
+    assert page.index("Box plot") < page.index("Histogram of the scores")
+    monkeypatch.undo()
+    sys.modules.pop("facekd.reporting.result_figures.spread")
+    assert "spread of m" not in [drawing.name for drawing in drawings({"m": result})]
 
 
 def test_names_beside_a_curve() -> None:

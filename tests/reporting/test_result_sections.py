@@ -1,33 +1,48 @@
-"""The parts of an evaluation's page, with numbers that can be worked out by hand."""
+"""The sections of a page of results, with numbers that can be worked out by hand."""
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from facekd.reporting import table_rows
-from facekd.reporting.evaluation_sections import (
-    groups_section,
-    hardest_sections,
-    headlines,
-    numbers_section,
-    pictures_section,
-    reading_section,
+from facekd.reporting import RESULT_SECTIONS, Cell, ResultsPage, Section, table_rows, write_scores_page
+from facekd.reporting.result_headlines import headlines
+from facekd.verification import (
+    costs,
+    group_rates,
+    judge_people,
+    judge_scores,
+    metrics,
+    open_point,
+    rank_points,
+    search,
 )
-from facekd.reporting.page import Cell
-from facekd.verification import costs, metrics
-from facekd.verification.groups import group_rates
-from facekd.verification.identification import open_point, rank_points, search
-from facekd.verification.known_people import judge_people
-from facekd.verification.protocols._pair_list import Pair, pair_list
-from facekd.verification.results import PairResult, ScoreResult
-from facekd.verification.results.hardest import HardPair, ShownPair
-from facekd.verification.results.identification import IdentificationResult
-from facekd.verification.score_lists import judge_scores
+from facekd.verification.protocols import open_protocol
+from facekd.verification.results import (
+    Evaluation,
+    HardPair,
+    IdentificationResult,
+    ModelResult,
+    PairResult,
+    ScoreResult,
+    ShownPair,
+)
 
 FACE = np.zeros((4, 4, 3), np.uint8)
+
+
+def _sections(**of: Any) -> dict[str, Section]:
+    """The sections of a page by their titles."""
+    return {section.title: section for section in RESULT_SECTIONS.of(ResultsPage(**of))}
+
+
+def _numbers(results: dict) -> Section:
+    return _sections(results=results)["Numbers"]
 
 
 def _scores(count: int = 6000) -> ScoreResult:
@@ -46,10 +61,10 @@ def _kinds(result: ScoreResult) -> tuple[np.ndarray, np.ndarray]:
 def _pairs() -> PairResult:
     """Ten mated and ten non-mated pairs on a plane; the last mated one is of opposite directions and one
     photo has no embedding."""
-    pairs = [Pair(f"a{n}", f"b{n}", True) for n in range(10)] + [
-        Pair(f"c{n}", f"d{n}", False) for n in range(10)
-    ]
-    protocol = pair_list("pairs", Path("pairs.csv"), pairs)
+    lines = ["path1,path2,label", *(f"a{n},b{n},1" for n in range(10)), *(f"c{n},d{n},0" for n in range(10))]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "pairs.csv").write_text("\n".join(lines))
+        protocol = open_protocol("pairs", Path(folder) / "pairs.csv")
     to = {"a": (1, 0), "b": (1, 0.1), "c": (1, 0), "d": (0, 1)}
     rows = np.array([to[name[0]] for name in protocol.photos], np.float32)
     rows[protocol.photos.index("b9")] = (-1, 0)
@@ -80,7 +95,7 @@ def test_headlines() -> None:
 
 def test_numbers_of_several_models_stand_side_by_side() -> None:
     one, other = _scores(), judge_scores("scores", "t.csv", np.array([0.9, 0.1]), np.array([True, False]))
-    section = numbers_section({"one": one, "other": other})
+    section = _numbers({"one": one, "other": other})
     rates, thresholds = section.tables
     assert rates.columns == ("", "one", "other")
     cells = {row[0]: row[1:] for row in rates.rows}
@@ -109,7 +124,7 @@ def test_numbers_of_several_models_stand_side_by_side() -> None:
 
 def test_the_folds_of_a_list() -> None:
     result = _pairs()
-    rates, folds = numbers_section({"m": result}).tables
+    rates, folds = _numbers({"m": result}).tables
     assert folds.columns == ("Fold", "m")
     assert [row[0] for row in folds.rows] == [str(n) for n in range(1, 11)]
     shown = [float(row[1].split()[0]) for row in folds.rows]
@@ -120,7 +135,7 @@ def test_the_folds_of_a_list() -> None:
 
 
 def test_thresholds_of_searches() -> None:
-    rates, thresholds = numbers_section({"m": _searches()}).tables
+    rates, thresholds = _numbers({"m": _searches()}).tables
     ((title, cell),) = thresholds.rows
     assert title == "FPIR 0.1"
     # every one of the unknown scores 1: none may be let in
@@ -133,24 +148,31 @@ def test_hardest_with_and_without_faces() -> None:
     mated = HardPair("P/P_1.jpg", "x/P/P_2.jpg", True, 0.12345, ("a", "b"))
     other = HardPair("P/1.jpg", "Q/2.jpg", False, 0.5, ("a", "c"))
     with_faces = [ShownPair(mated, (FACE, FACE)), ShownPair(other, (FACE, FACE))]
-    (section,) = hardest_sections({"m": with_faces})
-    assert section.title == "Hardest comparisons"
+    section = _sections(results={}, hardest={"m": with_faces})["Hardest comparisons"]
     assert [pair.text for pair in section.pairs] == ["mated, score 0.1235", "non-mated, score 0.5000"]
     # a folder is left out only where the file is named after it
     assert [pair.below for pair in section.pairs] == [("P_1.jpg", "P_2.jpg"), ("P/1.jpg", "Q/2.jpg")]
     assert section.tables == ()
-    (bare, _) = hardest_sections({"m": [ShownPair(mated)], "n": with_faces, "empty": []})
-    assert bare.title == "Hardest for m"
+    several = _sections(results={}, hardest={"m": [ShownPair(mated)], "n": with_faces, "empty": []})
+    assert [title for title in several if "Hardest" in title] == ["Hardest for m", "Hardest for n"]
+    bare = several["Hardest for m"]
     assert bare.tables[0].rows == (("mated, score 0.1235", "P/P_1.jpg", "x/P/P_2.jpg"),)
     assert bare.pairs == ()
-    assert list(hardest_sections({"m": []})) == []
+    assert not any("Hardest" in title for title in _sections(results={}, hardest={"m": []}))
+
+
+def _evaluated(result: ScoreResult, groups: Any) -> Evaluation[ScoreResult]:
+    model = ModelResult("m", Path("m.onnx"), "0" * 64, True, result, groups)
+    return Evaluation(
+        "templates", "t.csv", Path("data"), "mtcnn", "umeyama", False, 20, ("gone.jpg",), (), 1.0,
+        (model,), (),
+    )  # fmt: skip
 
 
 def test_groups() -> None:
     rows = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [1, 0.05]], np.float32)
     rates = group_rates(rows, list("AABBC"), ["x", "x", "y", "y", "x"], 0.9, 0.01)
-    section = groups_section({"m": rates})
-    assert section is not None
+    section = _sections(results={}, evaluation=_evaluated(_scores(), rates))["By group"]
     (table,) = section.tables
     assert [row[:2] for row in table.rows] == [("x", "3"), ("y", "2")]
     # in x both photos of A match the one of C; in y nobody is there to be taken for
@@ -159,12 +181,12 @@ def test_groups() -> None:
     assert table.rows[1][2] == Cell("no comparisons")
     assert table.rows[1][3].text == "0.000"
     assert section.pictures[0].image.startswith(b"\x89PNG")
-    assert groups_section({}) is None
+    assert "By group" not in _sections(results={}, evaluation=_evaluated(_scores(), None))
 
 
 def test_only_what_was_measured_is_explained() -> None:
     def words(result: object) -> list[str]:
-        (table,) = reading_section({"m": result}).tables  # type: ignore[dict-item]
+        (table,) = _sections(results={"m": result})["How to read this page"].tables
         return [str(row[0]) for row in table.rows]
 
     people = judge_people(
@@ -185,7 +207,7 @@ def test_intervals_and_failures_on_the_page() -> None:
     # a tenth of the mated comparisons and nothing else
     scores[:300] = np.nan
     result = judge_scores("templates", "t.csv", scores, mated, people, 20, ("a.jpg",))
-    (table, _) = numbers_section({"m": result}).tables
+    (table, _) = _numbers({"m": result}).tables
     cells = dict(table.rows)
     interval = result.rates.d_prime.interval
     assert interval is not None
@@ -193,11 +215,48 @@ def test_intervals_and_failures_on_the_page() -> None:
     frr = 0.1 + 0.9 * (1 - metrics.tar_at_fmr(scores[300:3000], scores[3000:], 0.01))
     assert cells["FAR, FRR at FMR 0.01"] == Cell(f"1, {100 * frr:.2f}")
     assert table.rows[-1][0] == "photos without embedding"
-    assert "FAR, FRR" in [row[0] for row in reading_section({"m": result}).tables[0].rows]
+    assert "FAR, FRR" in [
+        row[0] for row in _sections(results={"m": result})["How to read this page"].tables[0].rows
+    ]
     shown = [title for title, _ in table_rows(result)]
     assert "FAR, FRR at FMR 0.01" in shown
     assert not any("DCF" in title or "partial" in title or "d'" in title for title in shown)
 
 
-def test_without_anything_to_draw() -> None:
-    assert pictures_section({}) is None
+def test_without_anything_to_draw_there_are_no_pictures() -> None:
+    assert "Pictures" not in _sections(results={})
+    assert len(_sections(results={"m": _scores()})["Pictures"].pictures) == 4
+
+
+def test_the_order_of_the_sections() -> None:
+    shown = {"m": [ShownPair(HardPair("a", "b", True, 0.1, ("a", "b")))]}
+    found = _evaluated(_scores(), None)
+    titles = list(_sections(results=found.results(), evaluation=found, hardest=shown))
+    assert titles == [
+        "What was measured", "Numbers", "Pictures", "Hardest comparisons", "How to read this page",
+    ]  # fmt: skip
+
+
+ADDED = """
+from facekd.reporting import RESULT_SECTIONS, ResultsPage, Section
+
+@RESULT_SECTIONS.register(35)
+def counts(page: ResultsPage):
+    yield Section("Counts", tuple(f"{name} made {r.scores.size:,}" for name, r in page.results.items()))
+"""
+
+
+def test_a_section_in_a_module_of_its_own_stands_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file in the folder of sections, and nothing else."""
+    import facekd.reporting.result_sections as folder
+
+    (tmp_path / "counts.py").write_text(ADDED)
+    monkeypatch.setattr(folder, "__path__", [*folder.__path__, str(tmp_path)])
+    monkeypatch.setattr(RESULT_SECTIONS, "registered", [*RESULT_SECTIONS.registered])
+    page = write_scores_page(tmp_path / "r.html", _scores()).read_text(encoding="utf-8")
+    assert page.index("s.csv made 6,000") < page.index("FMR and FNMR of s.csv over the threshold")
+    monkeypatch.undo()
+    sys.modules.pop("facekd.reporting.result_sections.counts")
+    assert "Counts" not in _sections(results={"m": _scores()})

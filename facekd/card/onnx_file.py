@@ -12,12 +12,14 @@ from facekd.card.contract import Card, first_fault
 from facekd.card.convention import insightface_card
 from facekd.card.digest import network_digest
 from facekd.errors import InputOutput, Unreadable
-from facekd.files import write_atomically
+from facekd.files import read_bounded, write_atomically
 
 if TYPE_CHECKING:
     import onnx
 
 METADATA_KEY = "facekd.card"
+#: bytes of the largest model that is read; a protobuf message can hold no more
+MAX_MODEL_BYTES = 2**31 - 1
 
 
 def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -25,10 +27,11 @@ def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
     import onnx
 
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputOutput(f"{path}: no such model file")
+    content = read_bounded(path, MAX_MODEL_BYTES)
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]

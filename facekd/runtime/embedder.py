@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, card_of, load_onnx
-from facekd.errors import InputOutput, Misfit, Unreadable
+from facekd.errors import Misfit, Unreadable
+from facekd.files import read_text
 from facekd.runtime.session import open_session
 
 Crops = NDArray[np.uint8]
@@ -163,10 +164,8 @@ def load_embedder(path: str | os.PathLike[str], device: str = "cpu", threads: in
     if path.suffix != ".toml":
         return OnnxEmbedder(path, device, threads)
     try:
-        listing = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputOutput(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        listing = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise Unreadable(f"{path}: not TOML ({error})") from error
     files = listing.get("models")
     if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):

@@ -59,7 +59,8 @@ class ZipSource:
         return {"path": self.path, "_owner": None, "_archive": None}
 
     def names(self) -> list[str]:
-        return sorted(n for n in self._open().namelist() if is_image(n))
+        """As of a folder: what lies in a hidden folder is none."""
+        return sorted(name for name in self._open().namelist() if is_image(name) and not _is_hidden(name))
 
     def read(self, name: str) -> bytes:
         archive = self._open()
@@ -85,3 +86,7 @@ class ZipSource:
         except KeyError as error:
             raise Unreadable(f"{self.path}/{name}: {error}") from error
         return f"{held.file_size}-{held.CRC:08x}"
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))

@@ -73,7 +73,7 @@ def identities_in(source: Source, root: str | None = None) -> Identities:
         return Identities({name: identity_of(name, found) for name in names}, found, note)
     if sole is not None and not source.path.is_dir():
         raise UsageError(
-            f"{source.path}: everything in it lies in '{sole}', which may be a person or hold people's folders",
+            f"{source.path}: everything lies in '{sole}', which may be a person or hold people's folders",
             f"Say which: --root {sole} where people's folders lie in it, --root . where it is a person; "
             "'facekd data convert' takes --root as well and makes a pack that needs none.",
         )

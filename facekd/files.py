@@ -1,34 +1,139 @@
-"""Files written whole or not at all, and the folders of what can be made again."""
+"""Files: written whole or not at all, read to a bound; and the folders of what can be made again.
+
+Whoever names a file may name anything: a pipe that never ends, a device, a file whose size is a
+lie. So only regular files are opened for reading, and no more than a stated number of bytes is
+taken from them.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
-from facekd.errors import InputOutput
+from facekd.errors import InputOutput, TooLarge, Unreadable
+
+#: bytes of the largest text file that is read: a list, a table, a recipe
+MAX_TEXT_BYTES = 1_000_000_000
+#: bytes that are asked for at a time where a file is longer than its stated size
+_CHUNK = 1 << 20
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+#: what a file system says that cannot sync a folder
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file beside ``path``, fsync it, rename it: readers see the old or the new file."""
-    path = Path(path)
+    """Write a file beside ``path``, sync it and rename it: readers see the old or the new file, and
+    after a power cut there is one of the two.
+
+    A file that exists keeps its mode; of a symbolic link the file behind it is written. Raises
+    `InputOutput` where that fails, with the cause (a full disk is called one); the old file is
+    then as it was.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        target = Path(os.path.realpath(path))
+        mode = _mode_of(target)
+        if mode is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        elif not stat.S_ISREG(mode):
+            raise InputOutput(f"{path}: cannot be written ({_kind(mode)}, not a regular file)")
+        # a name of fixed length: beside the longest name that a folder can hold there is room for it
+        beside = target.with_name(f".facekd-{secrets.token_hex(8)}")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-            Path(temporary).replace(path)
+            _write_synced(beside, content, mode)
+            beside.replace(target)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
             raise
+        sync_folder(target.parent)
     except OSError as error:
-        raise InputOutput(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: str | os.PathLike[str], error: OSError) -> InputOutput:
+    """What to raise for the ``error`` that ended writing ``path``; a full disk is called one."""
+    if error.errno in _FULL:
+        return InputOutput(f"{os.fspath(path)}: cannot be written: {_FULL[error.errno]}", "Free some space.")
+    return InputOutput(f"{os.fspath(path)}: cannot be written ({error.strerror or error})")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` survive a power cut, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """``path`` open for reading, if it is a regular file or a link to one.
+
+    Anything else is refused before it is opened: a pipe would wait for a writer, and some devices
+    act on being opened. Raises `InputOutput`.
+    """
+    try:
+        _check_regular(path, Path(path).stat().st_mode)
+        # what takes the file's place in between is not waited for either
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    try:
+        _check_regular(path, os.fstat(handle).st_mode)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
+    """The bytes of the regular file at ``path``; at most ``limit`` + 1 are read, whatever its size is
+    said to be.
+
+    Raises `TooLarge` where there are more than ``limit``, `InputOutput` where it is no regular file
+    or cannot be read.
+    """
+    with open_regular(path) as file:
+        try:
+            stated = os.fstat(file.fileno()).st_size
+            if stated > limit:
+                raise too_large(path, limit, stated)
+            content = file.read(stated + 1)
+            if len(content) > stated:
+                content = _rest(file, content, limit)
+        except OSError as error:
+            raise _cannot_read(path, error) from error
+    if len(content) > limit:
+        raise too_large(path, limit)
+    return content
+
+
+def read_text(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> str:
+    """The UTF-8 text of the regular file at ``path``, without a byte order mark.
+
+    Raises as `read_bounded` does, and `Unreadable` where it is no UTF-8.
+    """
+    try:
+        text = read_bounded(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{os.fspath(path)}: not a text file ({error.reason})") from error
+    # as a file opened for text has it: every kind of line end is one
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def too_large(name: str | os.PathLike[str], limit: int, count: int | None = None) -> TooLarge:
+    """What to raise for a file of ``count`` bytes (`None`: nobody knows) where ``limit`` are read."""
+    told = "longer than its stated size" if count is None else f"{count:,} bytes"
+    return TooLarge(f"{os.fspath(name)}: {told}, the limit is {limit:,}")
 
 
 def cache_folder() -> Path:
@@ -41,3 +146,48 @@ def cache_folder() -> Path:
 def target_folder() -> Path:
     """Where teachers' targets and kept views lie."""
     return cache_folder() / "targets"
+
+
+def _write_synced(file: Path, content: bytes, mode: int | None) -> None:
+    """Make ``file`` with ``mode``, or with what the process makes files with by default."""
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
+                     0o666 if mode is None else 0o600)  # fmt: skip
+    with os.fdopen(handle, "wb") as opened:
+        if mode is not None:
+            file.chmod(stat.S_IMODE(mode))
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _mode_of(path: Path) -> int | None:
+    """`None` where there is nothing."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mode
+    return None
+
+
+def _rest(file: BinaryIO, begun: bytes, limit: int) -> bytes:
+    """``begun`` and what follows it, to one byte above ``limit``."""
+    parts, count = [begun], len(begun)
+    while parts[-1] and count <= limit:
+        parts.append(file.read(min(_CHUNK, limit + 1 - count)))
+        count += len(parts[-1])
+    return b"".join(parts)
+
+
+def _check_regular(path: str | os.PathLike[str], mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise InputOutput(f"{os.fspath(path)}: {_kind(mode)}, not a regular file")
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    }  # fmt: skip
+    return kinds.get(stat.S_IFMT(mode), "a special file")
+
+
+def _cannot_read(path: str | os.PathLike[str], error: OSError) -> InputOutput:
+    return InputOutput(f"{os.fspath(path)}: {error.strerror or error}")

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.card import card_of, load_onnx
-from facekd.errors import InputOutput, Unreadable
+from facekd.errors import Unreadable
+from facekd.files import read_text
 
 if TYPE_CHECKING:
     import onnx
@@ -87,11 +88,9 @@ def model_files(path: str | os.PathLike[str]) -> list[Path]:
     if path.suffix != ".toml":
         return [path]
     try:
-        listing = tomllib.loads(path.read_text(encoding="utf-8"))
+        listing = tomllib.loads(read_text(path))
         return [path.parent / file for file in listing["models"]]
-    except OSError as error:
-        raise InputOutput(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise Unreadable(f'{path}: an ensemble lists its models: models = ["a.onnx", "b.onnx"]') from error
 
 

@@ -13,7 +13,7 @@ from facekd.card.convention import insightface_card
 from facekd.card.digest import network_digest
 from facekd.card.graph import graph_shape
 from facekd.errors import InputOutput, Misfit, NoCard, Unreadable
-from facekd.files import write_atomically
+from facekd.files import read_bounded, write_atomically
 
 if TYPE_CHECKING:
     import onnx
@@ -24,6 +24,8 @@ MODELS_COME_FROM = (
     "'facekd export RUN' writes one from a run of 'facekd distill'; any other ONNX embedding model serves "
     "once 'facekd card FILE --set ...' has stated how it is fed."
 )
+#: bytes of the largest model that is read; a protobuf message can hold no more
+MAX_MODEL_BYTES = 2**31 - 1
 
 
 def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -34,10 +36,11 @@ def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
     import onnx
 
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputOutput(f"{path}: no such model file", MODELS_COME_FROM)
+    content = read_bounded(path, MAX_MODEL_BYTES)
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
     except OSError as error:
         raise InputOutput(f"{path}: {error.strerror or error}") from error

@@ -21,8 +21,10 @@ from facekd.errors import Exit
 @click.argument("target", metavar="DST", type=ANY_PATH)
 @detector_option
 @click.option(
-    "--on-many", type=click.Choice(["best", "largest", "central", "all", "skip"]), default="best",
-    show_default=True, help="Whom to take of several faces; best weighs size against distance to the centre.",
+    "--on-many", type=click.Choice(["best", "largest", "central", "dominant", "all", "skip"]),
+    default="best", show_default=True,
+    help="Whom to take of several faces; best weighs size against distance to the centre, dominant refuses "
+    "photos where none is clearly the largest and nearest to it.",
 )  # fmt: skip
 @click.option(
     "--spec", type=EXISTING_FILE, metavar="MODEL", help="Cut the crop that this model wants."

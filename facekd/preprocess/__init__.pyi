@@ -23,7 +23,11 @@ from .detection import find_faces as find_faces
 from .encoding import FORMATS as FORMATS
 from .encoding import encode as encode
 from .face_quality import quality as quality
+from .identities import NAMING as NAMING
+from .identities import Identities as Identities
+from .identities import identities_in as identities_in
 from .identities import identity_of as identity_of
+from .identities import wrapper_of as wrapper_of
 from .photo_limits import FAULTS as FAULTS
 from .photo_limits import Fault as Fault
 from .photo_limits import beyond as beyond

@@ -29,7 +29,7 @@ class Settings(_Frozen):
     detector: str
     aligner: str
     crop: CropSpec
-    on_many: Literal["best", "largest", "central", "all", "skip"]
+    on_many: Literal["best", "largest", "central", "dominant", "all", "skip"]
     format: Literal["webp", "png", "jpg"]
 
 

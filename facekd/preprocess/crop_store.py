@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from facekd.errors import InputOutput, Unreadable
+from facekd.errors import Unreadable
+from facekd.files import cannot_write
+from facekd.preprocess.sources.zip_packs import open_zip
 
 #: a pack's members all carry the earliest date that a zip file knows: equal crops, equal packs
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -112,7 +114,7 @@ def open_target(path: Path, fresh: bool = False) -> Target:
         path.parent.mkdir(parents=True, exist_ok=True)
         return ZipTarget(path, fresh) if is_pack(path) else FolderTarget(path)
     except OSError as error:
-        raise InputOutput(f"{path}: cannot be written ({error.strerror})") from error
+        raise cannot_write(path, error) from error
 
 
 def is_pack(path: Path) -> bool:
@@ -129,13 +131,13 @@ def is_safe(name: str) -> bool:
 
 
 def _members(path: Path) -> set[str]:
-    if not path.is_file():
+    if not path.exists():
         return set()
     try:
-        with zipfile.ZipFile(path) as pack:
+        with open_zip(path) as pack:
             return set(pack.namelist())
-    except zipfile.BadZipFile as error:
-        raise Unreadable(f"{path}: not a zip file ({error})", "Remove it, or give --force.") from error
+    except Unreadable as error:
+        raise Unreadable(error.cause, "Remove it, or give --force.") from error
 
 
 def _files(root: Path) -> list[Path]:

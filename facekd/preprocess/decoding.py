@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,27 @@ from facekd.preprocess.types import Photo
 if TYPE_CHECKING:
     from PIL import Image
 
-#: pixels of the largest photo that is decoded: 300 MB as RGB
+#: pixels of the largest photo that is decoded: 300 MB as RGB, and less than 1 GiB while it is decoded
 MAX_PIXELS = 100_000_000
+#: libwebp and Pillow hold 15 bytes a pixel between them, where other formats take 8
+_MAX_WEBP_PIXELS = 50_000_000
+#: the longer side of a photo over the shorter one: of a longer photo less than 20 pixels would be left of
+#: the shorter side where a face is looked for, and no detector finds one in that
+MAX_ASPECT = 64
+#: pixels that are converted at a time
+_PART = 4_000_000
+#: EXIF's tag of how the camera was held, and what sets each of its values upright (EXIF 2.3)
+_ORIENTATION = 0x0112
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda stored: np.rot90(stored),
+}
 #: the formats that are tried (JPEG with it the two-view files of some cameras, called MPO)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 
@@ -36,7 +56,7 @@ def decode(data: bytes | str | os.PathLike[str], name: str = "") -> Photo:
     16 bits are divided by 257, transparency is laid on white, and of an animation the first frame
     is taken. ``name`` is what errors and reports call the photo (the path by default).
 
-    Raises `TooLarge` above `MAX_PIXELS` or `MAX_BYTES` before anything is decoded, `Unreadable`
+    Raises `TooLarge` above `MAX_PIXELS`, `MAX_ASPECT` or `MAX_BYTES` before anything is decoded, `Unreadable`
     for what is no image or is cut short, `InputOutput` where the file cannot be read.
     """
     if not isinstance(data, bytes):
@@ -58,9 +78,11 @@ def _pixels(data: bytes, name: str) -> Pixels:
             # Pillow warns of large images; the limit here is our own, two lines down
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _check_size(image.size, name)
+            _check_size(image, name)
             image.load()
-            return np.ascontiguousarray(_rgb(_upright(image)))
+            turn, pixels = _orientation(image), _rgb(image)
+        del image  # two thirds of the memory, and what turning takes would come on top
+        return np.ascontiguousarray(_UPRIGHT[turn](pixels))
     except TooLarge:
         raise
     except Image.DecompressionBombError as error:
@@ -72,26 +94,45 @@ def _pixels(data: bytes, name: str) -> Pixels:
         raise Unreadable(f"{name}: {str(error) or type(error).__name__}") from error
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    limit = min(MAX_PIXELS, _MAX_WEBP_PIXELS) if image.format == "WEBP" else MAX_PIXELS
+    if width * height > limit:
         raise TooLarge(
-            f"{name}: {width} x {height} pixels, the limit is {MAX_PIXELS:,}",
+            f"{name}: {width} x {height} pixels, the limit is {limit:,}",
             "It was refused before decoding. Reduce the photo first.",
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise TooLarge(
+            f"{name}: {width} x {height} pixels, more than {MAX_ASPECT} times as long as wide",
+            "It was refused before decoding. Cut out the part with the face.",
         )
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    from PIL import ImageOps
-
+def _orientation(image: Image.Image) -> int:
     try:
-        return ImageOps.exif_transpose(image)
+        turn = image.getexif().get(_ORIENTATION, 1)
     except Exception:
         # a broken EXIF block says nothing about the pixels
-        return image
+        return 1
+    return turn if turn in _UPRIGHT else 1
 
 
 def _rgb(image: Image.Image) -> Pixels:
+    """``image`` as uint8 RGB, not turned; a part after the other, so that beside the two of them hardly
+    any memory is needed."""
+    width, height = image.size
+    rows = max(1, _PART // width)
+    if rows >= height:
+        return _rgb_of_part(image)
+    whole = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        part = image.crop((0, top, width, min(top + rows, height)))
+        whole[top : top + rows] = _rgb_of_part(part)
+    return whole
+
+
+def _rgb_of_part(image: Image.Image) -> Pixels:
     from PIL import Image
 
     if image.mode.startswith("I;16") or image.mode == "I":

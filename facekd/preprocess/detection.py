@@ -21,22 +21,31 @@ def find_faces(photo: Photo, detector: Detector) -> list[Face]:
 
 
 def _look(pixels: Pixels, detector: Detector) -> list[Face]:
-    import cv2
-
-    height, width = pixels.shape[:2]
-    scale = LOOK_AT / max(height, width)
-    if scale >= 1:
-        return detector.detect(pixels)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    copy: Pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    return [face.moved(1 / scale) for face in detector.detect(copy)]
+    copy, scale = _reduced(pixels, LOOK_AT)
+    faces = detector.detect(copy)
+    return faces if scale == 1 else [face.moved(1 / scale) for face in faces]
 
 
 def _look_padded(pixels: Pixels, detector: Detector) -> list[Face]:
     import cv2
 
-    border = round(PADDING * max(pixels.shape[:2]))
+    # reduced first: the border of a long photo would take far more than the photo
+    copy, scale = _reduced(pixels, LOOK_AT / (1 + 2 * PADDING))
+    border = round(PADDING * max(copy.shape[:2]))
     padded: Pixels = cv2.copyMakeBorder(  # type: ignore[assignment]
-        pixels, border, border, border, border, cv2.BORDER_CONSTANT
+        copy, border, border, border, border, cv2.BORDER_CONSTANT
     )
-    return [face.moved(1, (-border, -border)) for face in _look(padded, detector)]
+    shift = (-border / scale, -border / scale)
+    return [face.moved(1 / scale, shift) for face in detector.detect(padded)]
+
+
+def _reduced(pixels: Pixels, longer_side: float) -> tuple[Pixels, float]:
+    """``pixels`` with a longer side of at most so many pixels, and by how much it was scaled."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = longer_side / max(height, width)
+    if scale >= 1:
+        return pixels, 1.0
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), scale  # type: ignore[return-value]

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, read_card
-from facekd.errors import InputOutput, Misfit, Unreadable
+from facekd.errors import Misfit, Unreadable
+from facekd.files import read_text
 from facekd.runtime.session import open_session
 
 Crops = NDArray[np.uint8]
@@ -183,10 +184,8 @@ def load_embedder(
     if path.suffix != ".toml":
         return OnnxEmbedder(path, device, threads, need_card=need_card)
     try:
-        listing = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputOutput(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        listing = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise Unreadable(f"{path}: not TOML ({error})") from error
     files = listing.get("models")
     if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):

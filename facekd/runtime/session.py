@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekd.errors import DeviceError, InputOutput, Unreadable
+from facekd.files import open_regular
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -35,8 +36,9 @@ def open_session(
     # spinning threads take the cores from decoding and alignment, which run beside the network
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not isinstance(model, bytes):
-        if not Path(model).is_file():
+        if not Path(model).exists():
             raise InputOutput(f"{model}: no such model file")
+        open_regular(model).close()
         model = os.fspath(model)
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)

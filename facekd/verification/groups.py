@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.errors import Unreadable, UsageError
+from facekd.files import read_text
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
 from facekd.verification.results import Counts, GroupRates
 from facekd.verification.score_matrix import AllPairs
@@ -134,12 +135,7 @@ def read_groups(path: Path) -> Mapping[str, str]:
     Raises `InputOutput` where it cannot be read, `Unreadable` with the line where its form is broken
     or a photo has a second group.
     """
-    try:
-        rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")))
-    except OSError as error:
-        raise InputOutput(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{path}: not a text file ({error.reason})") from error
+    rows = csv.reader(io.StringIO(read_text(path)))
     head = [column.strip().lower() for column in next(rows, [])]
     if head != ["photo", "group"]:
         raise Unreadable(

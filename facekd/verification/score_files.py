@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.files import write_atomically
+from facekd.errors import Unreadable, UsageError
+from facekd.files import read_text, write_atomically
 from facekd.verification.results import Floats
 
 if TYPE_CHECKING:
@@ -28,13 +28,7 @@ def read_scores(path: Path) -> tuple[Floats, NDArray[np.bool_]]:
 
     Raises `InputOutput` where it cannot be read, `Unreadable` with the line where its form is broken.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputOutput(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{path}: not a text file ({error.reason})") from error
-    rows = csv.reader(io.StringIO(text))
+    rows = csv.reader(io.StringIO(read_text(path)))
     head = [column.strip().lower() for column in next(rows, [])]
     if "score" not in head or "label" not in head:
         raise Unreadable(

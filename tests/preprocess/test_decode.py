@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -170,9 +173,65 @@ def test_a_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
         decode(png_header(*size))
 
 
-def test_a_size_within_the_limit_is_not_refused() -> None:
+@pytest.mark.parametrize("size", [(10_000, 10_000), (1_080, 60_000), (64, 1)])
+def test_a_size_within_the_limits_is_not_refused(size: tuple[int, int]) -> None:
     with pytest.raises(Unreadable):
-        decode(png_header(10_000, 10_000))
+        decode(png_header(*size))
+
+
+@pytest.mark.parametrize("size", [(90_000, 1_000), (1, 90_000_000), (65, 1)])
+def test_a_photo_too_long_to_show_a_face_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    with pytest.raises(TooLarge, match="64 times as long as wide"):
+        decode(png_header(*size))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "P", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photo_converted_in_parts_is_the_whole_one(mode: str, orientation: int) -> None:
+    """2,500 x 3,000 pixels take two parts."""
+    random = np.random.default_rng(0)
+    colours = np.kron(random.integers(0, 256, (60, 50, 3), np.uint8), np.ones((50, 50, 1), np.uint8))
+    if mode == "I;16":
+        image = Image.fromarray(colours[..., 0].astype(np.uint16) * 200)
+        expected = np.rint(np.asarray(image) / 257).astype(np.uint8)[..., None].repeat(3, 2)
+    else:
+        image = Image.fromarray(colours).convert(mode)
+        if "A" in mode:
+            image.putalpha(Image.fromarray(colours[..., 1]))
+            seen = np.asarray(image.convert("RGBA")).astype(float)
+            alpha = seen[..., 3:] / 255
+            expected = seen[..., :3] * alpha + 255 * (1 - alpha)
+        else:
+            expected = np.asarray(image.convert("RGB"))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = decode(saved(image, "TIFF" if mode == "CMYK" else "PNG", exif=exif)).pixels
+    if orientation == 6:
+        expected = np.rot90(expected, -1)
+    assert np.abs(found - expected.astype(float)).max() <= (1 if "A" in mode else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="no /proc")
+@pytest.mark.parametrize(
+    ("size", "kind"), [((9_900, 10_100), "JPEG"), ((1_080, 60_000), "PNG"), ((7_000, 7_100), "WEBP")]
+)
+def test_the_largest_photos_take_less_than_a_gibibyte(
+    tmp_path: Path, size: tuple[int, int], kind: str
+) -> None:
+    Image.new("RGB", size, (90, 120, 150)).save(tmp_path / "large", kind)
+    script = (
+        "import sys; from stub_detector import Stub; from facekd.preprocess import *\n"
+        "print(len(find_faces(decode(sys.argv[1]), Stub())))\n"
+        "print(open('/proc/self/status').read())"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "large")],
+        cwd=Path(__file__).parent, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    # in KiB, of this program alone; what getrusage says begins with that of the parent
+    assert int(ran.stdout.partition("VmHWM:")[2].split()[0]) < 1 << 20
 
 
 def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from facekd.card import canonical_json
 from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.files import cache_folder, write_atomically
+from facekd.files import cache_folder, read_bounded, write_atomically
 from facekd.preprocess.detectors._torch_file import read_state_dict
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ NETWORKS = ("pnet", "rnet", "onet")
 MANIFEST = "mtcnn.json"
 #: raised when the conversion changes, so that files of an older one are not taken
 _CONVERSION = 1
+#: bytes of the largest converted file that is read; O-Net holds 1.6 million
+_MAX_BYTES = 100_000_000
 
 Floats = NDArray[np.float32]
 
@@ -68,10 +70,10 @@ def read_networks(folder: Path) -> dict[str, bytes]:
     Raises `InputOutput` where a file is absent, `Unreadable` where one is not what was written.
     """
     try:
-        digests = json.loads((folder / MANIFEST).read_bytes())
-        networks = {name: (folder / f"{name}.onnx").read_bytes() for name in NETWORKS}
-    except OSError as error:
-        raise InputOutput(f"{folder}: no converted MTCNN there ({error.strerror})", _EXPORT) from error
+        digests = json.loads(read_bounded(folder / MANIFEST, _MAX_BYTES))
+        networks = {name: read_bounded(folder / f"{name}.onnx", _MAX_BYTES) for name in NETWORKS}
+    except InputOutput as error:
+        raise InputOutput(f"{folder}: no converted MTCNN there ({error.cause})", _EXPORT) from error
     except ValueError as error:
         raise Unreadable(f"{folder / MANIFEST}: damaged", _EXPORT) from error
     for name, content in networks.items():

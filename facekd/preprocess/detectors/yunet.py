@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facekd.errors import DeviceError, InputOutput, Unreadable
+from facekd.files import read_bounded
 from facekd.geometry import Pixels
 from facekd.preprocess.detectors._making import needs_file, register
 from facekd.preprocess.types import Detector, Face
@@ -21,6 +22,8 @@ _LONGER_SIDE = 640
 _SCORE = 0.6
 _OVERLAP = 0.3
 _CANDIDATES = 5000
+#: bytes of the largest model file that is read; the published ones hold 0.2 million
+_MAX_BYTES = 100_000_000
 
 
 @register("yunet", "yunet:FILE")
@@ -30,8 +33,9 @@ def yunet(file: Path | None, device: str, threads: int | None) -> Detector:
     file = needs_file(file, "yunet")
     if device != "cpu":
         raise DeviceError(f"--device {device}: YuNet runs on the CPU only", "Use scrfd:FILE or mtcnn.")
-    if not file.is_file():
+    if not file.exists():
         raise InputOutput(f"{file}: no such model file")
+    content = np.frombuffer(read_bounded(file, _MAX_BYTES), np.uint8)
     if threads is not None:
         cv2.setNumThreads(threads)
     log = cv2.utils.logging
@@ -39,7 +43,9 @@ def yunet(file: Path | None, device: str, threads: int | None) -> Detector:
     # OpenCV writes notes of its own to stderr while it loads a network
     log.setLogLevel(log.LOG_LEVEL_SILENT)
     try:
-        network = cv2.FaceDetectorYN.create(str(file), "", (320, 320), _SCORE, _OVERLAP, _CANDIDATES)
+        network = cv2.FaceDetectorYN.create(
+            "onnx", content, np.empty(0, np.uint8), (320, 320), _SCORE, _OVERLAP, _CANDIDATES
+        )
         network.detect(np.zeros((320, 320, 3), np.uint8))
     except cv2.error as error:
         raise Unreadable(f"{file}: OpenCV cannot use it as YuNet") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from facekd.errors import InputOutput, TooLarge
+from facekd.errors import InputOutput
+from facekd.files import read_bounded, too_large
 
 #: bytes of the largest image file that is read
 MAX_BYTES = 200_000_000
@@ -43,11 +44,7 @@ def is_image(name: str) -> bool:
 
 def read_file(path: Path) -> bytes:
     """The bytes of an image file; raises `InputOutput`, or `TooLarge` above `MAX_BYTES`."""
-    try:
-        check_bytes(path.stat().st_size, str(path))
-        return path.read_bytes()
-    except OSError as error:
-        raise InputOutput(f"{path}: {error.strerror}") from error
+    return read_bounded(path, MAX_BYTES)
 
 
 def stamp_of(path: Path) -> str:
@@ -62,4 +59,4 @@ def stamp_of(path: Path) -> str:
 def check_bytes(count: int, name: str) -> None:
     """Raise `TooLarge` for an image of more than `MAX_BYTES`."""
     if count > MAX_BYTES:
-        raise TooLarge(f"{name}: {count:,} bytes, the limit is {MAX_BYTES:,}")
+        raise too_large(name, MAX_BYTES, count)

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import InputOutput, TooLarge, Unreadable
+from facekd.errors import Unreadable
+from facekd.files import read_bounded
 from facekd.preprocess.sources.base import check_bytes, stamp_of
 
 #: bytes of the largest pack that is read; LFW's holds 12,000 images in 60 million
@@ -80,13 +81,7 @@ def read_bin(path: Path) -> BinPack:
     Raises `Unreadable` where it is cut short, holds anything but images and truth values, or their
     numbers do not fit; `TooLarge` above `MAX_PACK_BYTES`; `InputOutput` where it cannot be read.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_PACK_BYTES:
-            raise TooLarge(f"{path}: {size:,} bytes, the limit is {MAX_PACK_BYTES:,}")
-        written = path.read_bytes()
-    except OSError as error:
-        raise InputOutput(f"{path}: {error.strerror}") from error
+    written = read_bounded(path, MAX_PACK_BYTES)
     try:
         images, same = _pair_of_lists(_Reader().read(written))
         return BinPack(tuple(map(_image, images)), np.array([_truth(value) for value in same], bool))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from facekd.errors import InputOutput, UsageError
@@ -10,7 +11,7 @@ from facekd.preprocess.sources.base import is_image, read_file, stamp_of
 
 
 class FolderSource:
-    """The images below a folder."""
+    """The images below a folder. Only regular files (and links to them) are any, whatever their name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,7 +28,7 @@ class FolderSource:
                 continue
             seen.add(place.resolve())
             base = place.relative_to(self.path)
-            found += [(base / f).as_posix() for f in files if is_image(f)]
+            found += [(base / f).as_posix() for f in files if is_image(f) and not _is_special(place / f)]
         return sorted(found)
 
     def read(self, name: str) -> bytes:
@@ -54,6 +55,14 @@ class FilesSource:
 
     def stamp(self, name: str) -> str:
         return stamp_of(self._files[name])
+
+
+def _is_special(file: Path) -> bool:
+    """A pipe, a socket or a device. A file that is gone, or a link to nothing, is not: reading it says so."""
+    try:
+        return not stat.S_ISREG(file.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _cannot_list(error: OSError) -> None:

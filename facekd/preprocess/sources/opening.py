@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facekd.errors import InputOutput, UsageError
+from facekd.files import open_regular
 from facekd.preprocess.sources.base import Source, is_image
 from facekd.preprocess.sources.folders import FilesSource, FolderSource
 from facekd.preprocess.sources.zip_packs import ZipSource
@@ -32,6 +33,8 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         return FolderSource(path)
     if not path.exists():
         raise InputOutput(f"{path}: no such file or folder")
+    # what is no regular file is refused here: it must not be opened to see what it is
+    open_regular(path).close()
     if path.suffix.lower() == ".rec":
         from facekd.preprocess.sources.recordio import RecordSource
 

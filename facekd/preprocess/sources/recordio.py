@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from facekd.errors import InputOutput, Unreadable
+from facekd.files import open_regular, read_text
 from facekd.preprocess.sources.base import check_bytes, stamp_of
 
 _MAGIC = 0xCED7230A
@@ -80,7 +81,7 @@ class RecordSource:
     def _index(self) -> None:
         if self._map is None or self._owner != os.getpid():
             try:
-                with self.path.open("rb") as file:
+                with open_regular(self.path) as file:
                     self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:
                 raise Unreadable(f"{self.path}: an empty file") from error
@@ -214,7 +215,7 @@ def _read_index(path: Path) -> dict[int, int]:
     if not path.is_file():
         return {}
     try:
-        rows = (line.split() for line in path.read_text().splitlines())
+        rows = (line.split() for line in read_text(path).splitlines())
         return {int(key): int(place) for key, place in rows}
     except ValueError as error:
         raise Unreadable(f"{path}: not an index of a RecordIO pack ({error})") from error
@@ -230,7 +231,7 @@ def _identities(path: Path) -> dict[int, str]:
     if not file.is_file():
         return {}
     try:
-        rows = (line.split("\t", 1) for line in file.read_text(encoding="utf-8").splitlines())
+        rows = (line.split("\t", 1) for line in read_text(file).splitlines())
         return {int(number): name for number, name in rows}
     except ValueError as error:
         raise Unreadable(f"{file}: not a list of identities ({error})") from error

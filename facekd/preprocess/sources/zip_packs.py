@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from pathlib import Path
 
-from facekd.errors import InputOutput, Unreadable
+from facekd.errors import FacekdError, InputOutput, Unreadable
+from facekd.files import open_regular
 from facekd.preprocess.sources.base import check_bytes, is_image
+
+#: bytes that are read at once, and so of the longest directory of a pack: some ten million names
+_MAX_READ = 1_000_000_000
+#: of the others a few bytes may unpack to any number at once, and nobody packs photos with them
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+#: bytes of an image that are unpacked at a time, so that the size that the pack states is a bound
+_CHUNK = 1 << 16
+
+
+class _Bounded(io.BufferedReader):
+    """A pack's file; the length of its directory, which it states itself, is not believed."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_READ:
+            raise zipfile.BadZipFile(f"a directory of {size:,} bytes")
+        return super().read(size)
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """The zip pack at ``path``; raises `Unreadable` where it is none, `InputOutput` where reading fails."""
+    file = _Bounded(open_regular(path).detach())  # type: ignore[attr-defined]
+    try:
+        return zipfile.ZipFile(file)
+    except OSError as error:
+        raise InputOutput(f"{path}: {error.strerror or error}") from error
+    except Exception as error:
+        # a damaged directory raises what it will: BadZipFile, NotImplementedError, struct.error
+        raise Unreadable(f"{path}: not a zip file ({error})") from error
 
 
 class ZipSource:
@@ -21,12 +51,7 @@ class ZipSource:
     def _open(self) -> zipfile.ZipFile:
         # a handle inherited by fork would share its file position with the parent
         if self._archive is None or self._owner != os.getpid():
-            try:
-                self._archive = zipfile.ZipFile(self.path)
-            except zipfile.BadZipFile as error:
-                raise Unreadable(f"{self.path}: not a zip file ({error})") from error
-            except OSError as error:
-                raise InputOutput(f"{self.path}: {error.strerror}") from error
+            self._archive = open_zip(self.path)
             self._owner = os.getpid()
         return self._archive
 
@@ -34,14 +59,24 @@ class ZipSource:
         return {"path": self.path, "_owner": None, "_archive": None}
 
     def names(self) -> list[str]:
-        return sorted(n for n in self._open().namelist() if is_image(n))
+        """As of a folder: what lies in a hidden folder is none."""
+        return sorted(name for name in self._open().namelist() if is_image(name) and not _is_hidden(name))
 
     def read(self, name: str) -> bytes:
+        archive = self._open()
         try:
-            archive = self._open()
-            check_bytes(archive.getinfo(name).file_size, f"{self.path}/{name}")
-            return archive.read(name)
-        except (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+            info = archive.getinfo(name)
+            check_bytes(info.file_size, f"{self.path}/{name}")
+            if info.compress_type not in _METHODS:
+                raise Unreadable(
+                    f"{self.path}/{name}: neither stored nor deflated", "Pack it with another tool."
+                )
+            with archive.open(name) as member:
+                return b"".join(iter(lambda: member.read(_CHUNK), b""))
+        except FacekdError:
+            raise
+        except Exception as error:
+            # KeyError, BadZipFile, EOFError, zlib.error, NotImplementedError: whatever is wrong with it
             raise Unreadable(f"{self.path}/{name}: {error}") from error
 
     def stamp(self, name: str) -> str:
@@ -51,3 +86,7 @@ class ZipSource:
         except KeyError as error:
             raise Unreadable(f"{self.path}/{name}: {error}") from error
         return f"{held.file_size}-{held.CRC:08x}"
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd import files
+from facekd.errors import Unreadable, UsageError
 from facekd.verification.exclusion import LeftOut, find_people, nobody_known
 from facekd.verification.listed_pairs import judge_pairs
 from facekd.verification.protocols._base import Embed, checked_embeddings
@@ -156,9 +157,4 @@ def pair_list(
 
 def read_text(path: Path) -> str:
     """The text of a list, without a byte order mark."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputOutput(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{path}: not a text file ({error.reason})") from error
+    return files.read_text(path)

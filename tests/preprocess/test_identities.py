@@ -1,0 +1,99 @@
+"""Whose photo a path is, in folders and archives, and that everybody who asks gets one answer."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from facekd.errors import UsageError
+from facekd.preprocess import identities_in, identity_of, open_source, wrapper_of
+
+PICTURE = io.BytesIO()
+Image.new("RGB", (8, 8), (200, 30, 60)).save(PICTURE, "PNG")
+
+
+def write_tree(place: Path, names: list[str]) -> Path:
+    """``names`` as small photos, no two the same, in a folder or, where it ends in .zip, an archive."""
+    if place.suffix == ".zip":
+        write_tree(place.with_suffix(""), names)
+        with zipfile.ZipFile(place, "w") as pack:
+            for name in names:
+                pack.write(place.with_suffix("") / name, name)
+        shutil.rmtree(place.with_suffix(""))
+        return place
+    for number, name in enumerate(names):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (112, 112), (number, 90, 60)).save(place / name)
+    return place
+
+
+TREE = ["ann/a.png", "ann/2019/b.png", "ann/2020/summer/c.png", "bob/d.png", "bob/e.png", "cy/f.png"]
+OWNERS = ["ann", "ann", "ann", "bob", "bob", "cy"]
+
+
+def test_the_first_folder_counts() -> None:
+    assert [identity_of(name) for name in TREE] == OWNERS
+    assert identity_of("loose.png") is None
+    assert identity_of("./ann//a.png") == "ann"
+    assert identity_of("people/ann/a.png", "people") == "ann"
+    assert identity_of("people/staff/ann/x/a.png", "people/staff/") == "ann"
+    assert identity_of("people/a.png", "people") is None
+    assert identity_of("others/ann/a.png", "people") is None
+    assert identity_of("people2/ann/a.png", "people") is None
+
+
+@pytest.mark.parametrize("kind", ["tree", "tree.zip"])
+def test_one_tree_as_folder_and_as_archive(tmp_path: Path, kind: str) -> None:
+    found = identities_in(open_source(write_tree(tmp_path / kind, [*TREE, "loose.png", ".hidden/x/g.png"])))
+    assert found.of == {**dict(zip(TREE, OWNERS, strict=True)), "loose.png": None}
+    assert (found.root, found.note, found.nobodys) == ("", None, ("loose.png",))
+
+
+def test_a_wrapper_is_passed_over_and_noted(tmp_path: Path) -> None:
+    wrapped = [f"people/{name}" for name in TREE]
+    found = identities_in(open_source(write_tree(tmp_path / "people.zip", wrapped)))
+    assert found.of == dict(zip(wrapped, OWNERS, strict=True))
+    assert found.root == "people"
+    assert found.note
+    assert "'people' around everything is passed over" in found.note
+    # of a folder the first one below it is the person, whatever lies in it
+    folder = identities_in(open_source(write_tree(tmp_path / "folder", wrapped)))
+    assert set(folder.of.values()) == {"people"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["ann/a.png", "ann/b.png"],  # one person
+        ["ann/2019/a.png", "ann/2020/b.png"],  # one person, by years
+        ["ann/2019-05/a.png", "ann/2019_06/b.png"],
+        ["casia/0000045/a.png", "casia/0000099/b.png"],  # many people, by numbers
+        ["people/ann/a.png", "people/bob/b.png", "people/loose.png"],
+        ["people/ann/a.png", "people/2019/b.png"],
+        ["data/people/ann/a.png", "data/people/bob/b.png"],
+    ],
+)
+def test_what_is_not_plain_is_asked(tmp_path: Path, names: list[str]) -> None:
+    source = open_source(write_tree(tmp_path / "x.zip", names))
+    top = names[0].split("/")[0]
+    with pytest.raises(UsageError, match="may be a person") as raised:
+        identities_in(source)
+    assert f"--root {top}" in str(raised.value.fix)
+    assert set(identities_in(source, ".").of.values()) == {top}
+    assert set(identities_in(source, top).of) == set(names)
+    assert wrapper_of(names) == ""
+
+
+def test_a_stated_root(tmp_path: Path) -> None:
+    names = ["data/people/ann/a.png", "data/people/bob/b.png", "data/others/x.png"]
+    for kind in ("tree", "tree.zip"):
+        source = open_source(write_tree(tmp_path / kind, names))
+        assert identities_in(source, "data/people").of == {names[0]: "ann", names[1]: "bob"}
+        assert identities_in(source, "./data/people/").root == "data/people"
+        with pytest.raises(UsageError, match="no image lies below 'staff'"):
+            identities_in(source, "staff")

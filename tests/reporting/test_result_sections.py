@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facekd.preprocess import MISSING, AcquiredPhoto
 from facekd.reporting import RESULT_SECTIONS, Cell, ResultsPage, Section, table_rows, write_scores_page
 from facekd.reporting.result_headlines import headlines
 from facekd.verification import (
@@ -164,7 +165,8 @@ def test_hardest_with_and_without_faces() -> None:
 def _evaluated(result: ScoreResult, groups: Any) -> Evaluation[ScoreResult]:
     model = ModelResult("m", Path("m.onnx"), "0" * 64, True, result, groups)
     return Evaluation(
-        "templates", "t.csv", Path("data"), "mtcnn", "umeyama", False, 20, ("gone.jpg",), (), 1.0,
+        "templates", "t.csv", Path("data"), "mtcnn", "umeyama", False,
+        (AcquiredPhoto("gone.jpg", reason=MISSING), *(AcquiredPhoto(f"{n}.jpg") for n in range(19))), 1.0,
         (model,), (),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 #: element types of pixels and embeddings, as ONNX numbers them, with numpy's name
-_NUMBERS = {1: "float32", 10: "float16", 11: "float64"}
+_NUMBERS = {1: "float32", 10: "float16"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def graph_shape(model: onnx.ModelProto, name: str) -> GraphShape:
     pixels = _number(inputs[0], name, "is fed")
     _number(outputs[0], name, "gives")
     shape = _dims(inputs[0])
-    if shape is None or len(shape) != 4 or shape[1] not in (0, 3):
+    if len(shape) != 4 or shape[1] not in (0, 3):
         raise Unreadable(f"{name}: input shape {_shown(shape)} is not [N, 3, S, S]")
     sides = {side for side in shape[2:] if side}
     if len(sides) > 1:
@@ -52,9 +52,9 @@ def graph_shape(model: onnx.ModelProto, name: str) -> GraphShape:
             "are supported"
         )
     out = _dims(outputs[0])
-    if out is not None and len(out) != 2:
+    if len(out) != 2:
         raise Unreadable(f"{name}: output shape {_shown(out)} is not that of embeddings, [N, D]")
-    return GraphShape(next(iter(sides), None), (out[1] or None) if out else None, shape[0] or None, pixels)
+    return GraphShape(next(iter(sides), None), out[1] or None, shape[0] or None, pixels)
 
 
 def run_for_dim(model: onnx.ModelProto, name: str, shape: GraphShape, size: int) -> int:
@@ -86,18 +86,17 @@ def _number(value: onnx.ValueInfoProto, name: str, verb: str) -> str:
     kind = value.type.tensor_type.elem_type
     if kind not in _NUMBERS:
         shown = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
-        raise Unreadable(f"{name}: it {verb} {shown}; only {', '.join(_NUMBERS.values())} are supported")
+        raise Unreadable(f"{name}: it {verb} {shown}; only {' and '.join(_NUMBERS.values())} are supported")
     return _NUMBERS[kind]
 
 
-def _dims(value: onnx.ValueInfoProto) -> list[int] | None:
-    """The sizes that are stated, 0 where one is open; `None` where not even their number is."""
-    tensor = value.type.tensor_type
-    return [dim.dim_value for dim in tensor.shape.dim] if tensor.HasField("shape") else None
+def _dims(value: onnx.ValueInfoProto) -> list[int]:
+    """The sizes that are stated, 0 where one is open."""
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
-def _shown(shape: list[int] | None) -> str:
-    return "unknown" if shape is None else f"[{', '.join(str(side or '?') for side in shape)}]"
+def _shown(shape: list[int]) -> str:
+    return f"[{', '.join(str(side or '?') for side in shape)}]"
 
 
 def _first(error: Exception) -> str:

@@ -20,7 +20,7 @@ Crops = NDArray[np.uint8]
 Embeddings = NDArray[np.float32]
 
 #: what a network may be fed, by ONNX Runtime's names
-_NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Embedder(Protocol):

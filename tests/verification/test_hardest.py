@@ -13,7 +13,7 @@ from facekd.verification.hardest import hardest_listed, hardest_of_all, hardest_
 from facekd.verification.protocols._pair_list import Pair, pair_list
 from facekd.verification.protocols.identification import Identification
 from facekd.verification.protocols.people import People
-from facekd.verification.protocols.templates import Template, Templates
+from facekd.verification.protocols.templates import MediaTemplate, Templates
 from facekd.verification.results.hardest import HardPair, ShownPair
 
 NAMES = [f"P{p}/{n}.png" for p in range(12) for n in range(5)]
@@ -83,7 +83,7 @@ def test_of_people_and_templates() -> None:
         rows, WHO, NAMES, 3
     )
     halves = tuple(
-        Template(f"{part}{p}", f"P{p}", tuple((f"P{p}/{n}.png",) for n in numbers))
+        MediaTemplate(f"{part}{p}", f"P{p}", tuple((f"P{p}/{n}.png",) for n in numbers))
         for p in range(12)
         for part, numbers in (("a", (2, 3)), ("b", (0, 1, 4)))
     )

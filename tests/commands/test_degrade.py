@@ -125,11 +125,9 @@ def test_limits_in_the_card_refuse_and_what_is_left_is_counted(
     model = load_onnx(drawn / "tiny.onnx")
     card = card_of(model, "tiny")[0].model_copy(update={"photo_limits": limits})
     write_card(model, card, tmp_path / "limited.onnx")
-    call = (
-        "degrade", tmp_path / "limited.onnx", drawn / "other.onnx", "--data", drawn / "crops",
-        "--pairs", tmp_path / "pairs.csv", "--aligned",
-    )  # fmt: skip
-    told = json.loads(facekd(*call, "--one-side", "--json").out)
+    given = ("--data", drawn / "crops", "--pairs", tmp_path / "pairs.csv", "--aligned")
+    both = (tmp_path / "limited.onnx", drawn / "other.onnx")
+    told = json.loads(facekd("degrade", *both, *given, "--one-side", "--json").out)
     limited, other = (model["degradations"] for model in told["models"])
     assert {row["refused"] for row in other} == {None}
     protocol = open_protocol("pairs", tmp_path / "pairs.csv")
@@ -141,7 +139,7 @@ def test_limits_in_the_card_refuse_and_what_is_left_is_counted(
         within = limited[place]["at_clean_threshold_within_limits"]
         assert (within["mated"] + within["non_mated"] if within else 0) == len(left)
     assert {row["refused"] for row in limited} >= {0.0, 0.5, 1.0}
-    text = facekd(*call).out
+    text = facekd("degrade", tmp_path / "limited.onnx", *given).out
     assert "refused" in text
     assert "none left" in text
     assert "Refused: share of the degraded photos beyond the limits" in text

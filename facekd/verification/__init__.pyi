@@ -21,8 +21,8 @@ from .differences import clustered_error as clustered_error
 from .differences import tar_difference as tar_difference
 from .exclusion import LeftOut as LeftOut
 from .gallery_rates import judge_gallery as judge_gallery
-from .groups import choose_threshold as choose_threshold
 from .groups import group_rates as group_rates
+from .groups import group_threshold as group_threshold
 from .groups import read_groups as read_groups
 from .hardest import HARDEST as HARDEST
 from .hardest import hardest_listed as hardest_listed

@@ -32,7 +32,7 @@ GROUP_FMRS = (1e-4, 1e-3, 1e-2)
 _ROWS, _COLUMNS = 256, 1024
 
 
-def choose_threshold(everyone: AllPairs) -> tuple[float, float]:
+def group_threshold(everyone: AllPairs) -> tuple[float, float]:
     """The strictest of `GROUP_FMRS` that the comparisons of ``everyone`` can show, and its threshold.
 
     Raises `UsageError` where they are too few for any.

@@ -21,8 +21,8 @@ from .differences import clustered_error as clustered_error
 from .differences import tar_difference as tar_difference
 from .exclusion import LeftOut as LeftOut
 from .gallery_rates import judge_gallery as judge_gallery
-from .groups import choose_threshold as choose_threshold
 from .groups import group_rates as group_rates
+from .groups import group_threshold as group_threshold
 from .groups import read_groups as read_groups
 from .hardest import HARDEST as HARDEST
 from .hardest import hardest_listed as hardest_listed
@@ -36,6 +36,7 @@ from .intervals import Interval as Interval
 from .intervals import clopper_pearson as clopper_pearson
 from .intervals import extreme_interval as extreme_interval
 from .intervals import wilson as wilson
+from .kept_scores import HIGHEST_FMR as HIGHEST_FMR
 from .known_people import judge_people as judge_people
 from .metrics import Roc as Roc
 from .metrics import eer as eer
@@ -46,6 +47,8 @@ from .operating_points import OperatingPoint as OperatingPoint
 from .operating_points import whole_attempts as whole_attempts
 from .pair_rates import pair_statistics as pair_statistics
 from .paired import compare_models as compare_models
+from .photo_scores import AllPairs as AllPairs
+from .photo_scores import all_pairs as all_pairs
 from .score_files import read_scores as read_scores
 from .score_files import write_scores as write_scores
 from .score_lists import judge_scores as judge_scores
@@ -54,6 +57,3 @@ from .score_map import log_likelihood_ratio as log_likelihood_ratio
 from .score_map import probability as probability
 from .score_map_fit import FittedMap as FittedMap
 from .score_map_fit import fit_map as fit_map
-from .score_matrix import HIGHEST_FMR as HIGHEST_FMR
-from .score_matrix import AllPairs as AllPairs
-from .score_matrix import all_pairs as all_pairs

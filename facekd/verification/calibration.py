@@ -9,11 +9,8 @@ from numpy.typing import ArrayLike
 
 from facekd.card import Calibration, Counts, Sample
 from facekd.errors import UsageError
-from facekd.verification.bootstrap import identity_bootstrap
-from facekd.verification.influence_functions import Influence
-from facekd.verification.intervals import Interval, rule_of_three
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
-from facekd.verification.score_matrix import AllPairs, all_pairs
+from facekd.verification.photo_scores import AllPairs, all_pairs
 
 #: the false match rates a calibration is sought at, the strictest that the data allows
 CALIBRATED_FMRS = (1e-2, 1e-3, 1e-4)
@@ -47,7 +44,7 @@ def calibration_at(pairs: AllPairs, fmr: float, conditions: Conditions) -> Calib
             "The model does not tell these people apart, or one person has several labels.",
         )
     false_match = pairs.fmr_interval(threshold)
-    false_non_match = fnmr_interval(pairs, threshold)
+    false_non_match = pairs.fnmr_interval(threshold)
     rejected = int((pairs.mated < threshold).sum())
     return Calibration(
         fmr=fmr,
@@ -83,30 +80,6 @@ def check_enough(non_mated: int, fmr: float) -> None:
         f"{non_mated:,} non-mated comparisons",
         f"It needs {needed:,} of them, for {FEWEST_FALSE_MATCHES} false matches; give more people.",
     )
-
-
-def fnmr_interval(pairs: AllPairs, threshold: float) -> Interval:
-    """The 95 % interval of the FNMR at a fixed ``threshold``, persons drawn anew.
-
-    Where all mated comparisons match, or none does, there is nothing to draw from: then three
-    divided by the number of persons with mated comparisons bounds what was not seen.
-    """
-    people = pairs.photos.size
-    asked = np.bincount(pairs.mated_people, minlength=people)
-    refused = np.bincount(pairs.mated_people[pairs.mated < threshold], minlength=people)
-    bound = rule_of_three(int((asked > 0).sum()))
-    if not refused.any():
-        return Interval(0.0, bound, "rule of three over identities")
-    if (refused == asked).all():
-        return Interval(1 - bound, 1.0, "rule of three over identities")
-
-    def rate(weights: np.ndarray) -> list[float]:
-        total = float(weights @ asked)
-        return [float(weights @ refused) / total if total else float("nan")]
-
-    by_person = (refused - refused.sum() / asked.sum() * asked) / asked.sum()
-    influence = Influence(by_person, np.zeros(people), np.empty(0))
-    return identity_bootstrap(rate, people, influences=[influence])[0]
 
 
 def calibrate_threshold(

@@ -18,9 +18,10 @@ from facekd.errors import UsageError
 from facekd.verification import metrics
 from facekd.verification.bootstrap import identity_bootstrap
 from facekd.verification.intervals import Interval, extreme_interval, wilson
+from facekd.verification.kept_scores import HIGHEST_FMR
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
 from facekd.verification.pair_rates import pair_statistics
-from facekd.verification.score_matrix import HIGHEST_FMR, AllPairs
+from facekd.verification.photo_scores import AllPairs
 
 REPLICATES = 200
 #: FMRs at which a band is found; between them it is drawn straight

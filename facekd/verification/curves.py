@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from facekd.verification import metrics
 from facekd.verification.confidence_bands import Band, all_pairs_band, listed_band
+from facekd.verification.kept_scores import HIGHEST_FMR
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, OperatingPoint
+from facekd.verification.photo_scores import AllPairs
 from facekd.verification.results import AllPairsResult, PairResult, Result, ScoreResult
-from facekd.verification.score_matrix import BINS_PER_UNIT, HIGHEST_FMR, AllPairs, bin_edges
+from facekd.verification.score_matrix import BINS_PER_UNIT, bin_edges
 
 #: bins of a drawn histogram in one unit of an all-pairs score, and of all listed scores together
 _PER_UNIT, _LISTED_BINS = 64, 60

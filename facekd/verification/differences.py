@@ -9,19 +9,18 @@ from facekd.errors import UsageError
 from facekd.verification.bootstrap import difference_bootstrap, effective_number, students_multiple
 from facekd.verification.influence_functions import Influence
 from facekd.verification.intervals import Interval, rule_of_three
-from facekd.verification.probe_scores import Against
+from facekd.verification.kept_scores import KeptScores
 from facekd.verification.results import ACCURACY, Difference
-from facekd.verification.score_matrix import AllPairs
 
 Floats = NDArray[np.float64]
 
 
-def tar_difference(reference: AllPairs, other: AllPairs | Against, fmr: float) -> Difference:
+def tar_difference(reference: KeptScores, other: KeptScores, fmr: float) -> Difference:
     """The difference of two models' TAR at ``fmr`` over all pairs of the same photos, each model
     with its own threshold, which every drawing of persons sets anew.
 
     Each TAR is over the comparisons that its model completed. Raises `UsageError` as
-    `AllPairs.tar_at` and `difference_bootstrap` do.
+    `KeptScores.tar_at` and `difference_bootstrap` do.
     """
     both = (reference, other)
     names = np.union1d(reference.names, other.names)

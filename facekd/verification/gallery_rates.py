@@ -87,7 +87,7 @@ def _at_threshold(
         threshold=threshold,
         origin=origin,
         fmr=false / scores.non_mated,
-        fmr_interval=scores.fmr_interval(found.people, found.counts),
+        fmr_interval=scores.fmr_interval(found),
         false_matches=false,
         fnmr=float(missed.mean()),
         fnmr_interval=scores.fnmr_interval(threshold),

@@ -11,29 +11,23 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import Unreadable, UsageError
 from facekd.files import read_text
+from facekd.verification.kept_scores import KeptScores
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
 from facekd.verification.results import Counts, GroupRates
-from facekd.verification.score_matrix import AllPairs
-
-if TYPE_CHECKING:
-    pass
-
+from facekd.verification.score_matrix import acquired, blocks, unit
 
 #: the false match rates over everybody that a threshold is taken at: the strictest that counts allow
 GROUP_FMRS = (1e-4, 1e-3, 1e-2)
 
 
-_ROWS, _COLUMNS = 256, 1024
-
-
-def choose_threshold(everyone: AllPairs) -> tuple[float, float]:
+def group_threshold(everyone: KeptScores) -> tuple[float, float]:
     """The strictest of `GROUP_FMRS` that the comparisons of ``everyone`` can show, and its threshold.
 
     Raises `UsageError` where they are too few for any.
@@ -60,7 +54,7 @@ def group_rates(
     photos, `None` where a photo has no group. Raises `UsageError` with fewer than two groups.
     """
     known = np.array([group is not None for group in groups], bool)
-    there = known & ~np.isnan(embeddings).all(axis=1)
+    there = known & acquired(embeddings)
     names, group = np.unique([g for g, kept in zip(groups, there, strict=True) if kept], return_inverse=True)
     if len(names) < 2:
         raise UsageError(
@@ -68,7 +62,7 @@ def group_rates(
             "Photos are named in the file of groups as the protocol names them.",
         )
     person = np.unique(np.asarray(people)[there], return_inverse=True)[1]
-    rows = embeddings[there] / np.linalg.norm(embeddings[there], axis=1, keepdims=True)
+    rows = unit(embeddings[there])
     matches, mated, missed = _count(rows, person, group, len(names), threshold)
     own = np.zeros((person.max() + 1, len(names)), np.int64)
     np.add.at(own, (person, group), 1)
@@ -108,17 +102,12 @@ def _count(
     """Non-mated matches, mated comparisons and those of them that miss, each [G, G] by the groups
     of the first and the second photo."""
     found = np.zeros((3, groups * groups), np.int64)
-    for top in range(0, len(rows), _ROWS):
-        for left in range(top, len(rows), _COLUMNS):
-            scores = rows[top : top + _ROWS] @ rows[left : left + _COLUMNS].T
-            height, width = scores.shape
-            above = np.arange(top, top + height)[:, None] < np.arange(left, left + width)
-            same = person[top : top + height, None] == person[left : left + width]
-            match = scores >= threshold
-            for place, kind in enumerate((above & ~same & match, above & same, above & same & ~match)):
-                one, other = np.nonzero(kind)
-                pair = group[top + one] * groups + group[left + other]
-                found[place] += np.bincount(pair, minlength=groups * groups)
+    for block in blocks(rows):
+        same = person[block.rows, None] == person[block.columns]
+        pair = group[block.rows, None] * groups + group[block.columns]
+        above, match = block.above, block.scores >= threshold
+        for place, kind in enumerate((above & ~same & match, above & same, above & same & ~match)):
+            found[place] += np.bincount(pair[kind], minlength=groups * groups)
     matches, mated, missed = found.reshape(3, groups, groups)
     return matches, mated, missed
 

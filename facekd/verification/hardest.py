@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +17,13 @@ from facekd.verification.results import (
     Result,
     ScoreResult,
 )
-
-if TYPE_CHECKING:
-    pass
-
+from facekd.verification.score_matrix import Rows, UpperTail, acquired, blocks, unit
 
 #: hardest comparisons of each kind
 HARDEST = 8
 
 
-_ROWS = 256
-
-
 Floats = NDArray[np.float64]
-
-
-Rows = NDArray[np.float32]
 
 
 def hardest_pairs(
@@ -84,28 +75,20 @@ def hardest_of_all(
 ) -> tuple[HardPair, ...]:
     """Of all comparisons among ``rows`` [N, D], NaN where there is none, of ``people`` [N]; ``names``
     [N] are those of the photos. Scores are computed again, in blocks, and only the worst kept."""
-    there = np.flatnonzero(~np.isnan(rows).all(axis=1))
-    unit = rows[there] / np.linalg.norm(rows[there], axis=1, keepdims=True)
+    there = np.flatnonzero(acquired(rows))
+    place = np.arange(there.size)
     person = np.unique(np.asarray(people), return_inverse=True)[1][there]
-    found: dict[bool, list[tuple[float, int, int]]] = {True: [], False: []}
-    for top in range(0, len(unit), _ROWS):
-        scores = np.clip(unit[top : top + _ROWS] @ unit[top:].T, -1, 1)
-        above = np.triu(np.ones(scores.shape, bool), 1)
-        same = person[top : top + _ROWS, None] == person[top:]
-        for mated, sign in ((True, 1), (False, -1)):
-            one, other = np.nonzero(above & (same == mated))
-            hardness = sign * scores[one, other]
-            best = np.argsort(hardness, kind="stable") if hardness.size <= count else (
-                np.argpartition(hardness, count - 1)[:count]
-            )  # fmt: skip
-            found[mated] += [
-                (float(hardness[b]), top + int(one[b]), top + int(other[b])) for b in best.tolist()
-            ]
-            found[mated] = sorted(found[mated])[:count]
+    lowest, highest = UpperTail(count), UpperTail(count)
+    for block in blocks(unit(rows[there])):
+        same = person[block.rows, None] == person[block.columns]
+        for tail, hardness, kind in ((lowest, -block.scores, same), (highest, block.scores, ~same)):
+            worst = np.where(kind & block.above, hardness, np.float32(-np.inf))
+            tail.add(worst, place[block.rows], place[block.columns])
+    found = ((True, -1, *lowest.falling()), (False, 1, *highest.falling()))
     return tuple(
-        _pair(names[there[one]], names[there[other]], mated, hardness if mated else -hardness, shown or {})
-        for mated in (True, False)
-        for hardness, one, other in found[mated]
+        _pair(names[there[one]], names[there[other]], mated, sign * hardness, shown or {})
+        for mated, sign, scores, places in found
+        for hardness, (one, other) in zip(scores.tolist(), places.tolist(), strict=True)
     )
 
 
@@ -117,16 +100,15 @@ def _shown(protocol: Protocol[Any], rows: Rows) -> dict[str, str]:
     """The first photo of each template that gave an embedding; nothing where photos are compared."""
     if not isinstance(protocol, Templates):
         return {}
-    lost = np.asarray(np.isnan(rows).all(axis=1))
-    there = {photo for photo, gone in zip(protocol.photos, lost, strict=True) if not gone}
+    there = {photo for photo, kept in zip(protocol.photos, acquired(rows), strict=True) if kept}
     photos = {t.name: [photo for media in t.media for photo in media] for t in protocol.templates}
     return {name: next((p for p in own if p in there), own[0]) for name, own in photos.items()}
 
 
 def _searches(protocol: Identification, result: IdentificationResult, count: int) -> Iterator[HardPair]:
     searches = result.searches
-    acquired = np.flatnonzero(searches.rank > 0)
-    for place in acquired[np.argsort(searches.own[acquired], kind="stable")[:count]].tolist():
+    ranked = np.flatnonzero(searches.rank > 0)
+    for place in ranked[np.argsort(searches.own[ranked], kind="stable")[:count]].tolist():
         photo, person = protocol.probes[place]
         yield HardPair(photo, person, True, float(searches.own[place]), (photo, protocol.enrolled[person][0]))
     if searches.nearest is None:

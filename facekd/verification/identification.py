@@ -7,32 +7,20 @@ recognition vendor test part 2: identification", NISTIR 8271, 2019).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facekd.errors import UsageError
 from facekd.verification import metrics
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
 from facekd.verification.results import Floats, OpenPoint, RankPoint, Searches
-
-if TYPE_CHECKING:
-    pass
-
+from facekd.verification.score_matrix import Rows, acquired, blocks
 
 RANKS = (1, 5, 10)
-
-
 #: the false positive identification rates at which open-set searches are judged
 FPIRS = (1e-1, 1e-2, 1e-3)
-
-
 #: probes that are compared with the whole gallery at once
-_ROWS = 512
-
-
-Rows = NDArray[np.float32]
+_AT_ONCE = 512
 
 
 def search(
@@ -50,20 +38,18 @@ def search(
     own_place = np.array([place.get(person, -1) for person in whose], np.int64)
     rank = np.zeros(len(probes), np.int64)
     own = np.full(len(probes), -np.inf)
-    usable = np.flatnonzero((own_place >= 0) & ~np.isnan(probes).all(axis=1))
-    for start in range(0, usable.size, _ROWS):
-        here = usable[start : start + _ROWS]
-        scores = np.clip(probes[here] @ templates.T, -1, 1)
-        mine = scores[np.arange(here.size), own_place[here]]
+    usable = np.flatnonzero((own_place >= 0) & acquired(probes))
+    for block in blocks(probes[usable], templates, _AT_ONCE):
+        here = usable[block.rows]
+        mine = block.scores[np.arange(here.size), own_place[here]]
         own[here] = mine
         # the own template is among those that are at least as high
-        rank[here] = (scores >= mine[:, None]).sum(axis=1)
+        rank[here] = (block.scores >= mine[:, None]).sum(axis=1)
     highest, nearest = np.full(len(unknown), -np.inf), np.full(len(unknown), -1)
-    there = np.flatnonzero(~np.isnan(unknown).all(axis=1))
-    for start in range(0, there.size, _ROWS):
-        here = there[start : start + _ROWS]
-        scores = np.clip(unknown[here] @ templates.T, -1, 1)
-        highest[here], nearest[here] = scores.max(axis=1), scores.argmax(axis=1)
+    there = np.flatnonzero(acquired(unknown))
+    for block in blocks(unknown[there], templates, _AT_ONCE):
+        here = there[block.rows]
+        highest[here], nearest[here] = block.scores.max(axis=1), block.scores.argmax(axis=1)
     return Searches(len(templates), rank, own, highest, nearest)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.verification.photo_scores import all_pairs
 from facekd.verification.results import AllPairsResult
-from facekd.verification.score_matrix import all_pairs
 
 if TYPE_CHECKING:
     pass

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from facekd.errors import UsageError
 from facekd.verification.accuracy import cross_validate, summarise
 from facekd.verification.pair_rates import pair_rates
+from facekd.verification.photo_scores import AllPairs, all_pairs
 from facekd.verification.results import PairRates, PairResult
-from facekd.verification.score_matrix import AllPairs, all_pairs
 
 #: the false match rates at which all pairs are judged
 ALL_PAIRS_FMRS = (1e-3, 1e-4)

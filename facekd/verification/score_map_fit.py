@@ -7,7 +7,6 @@ within a fold, by a map fitted on comparisons of which neither person is in that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,6 +17,7 @@ from facekd.card import IsotonicCurve, LogisticCurve
 from facekd.errors import UsageError
 from facekd.verification.costs import least_cllr, weighted_cllr
 from facekd.verification.score_map import Floats, log_likelihood_ratio
+from facekd.verification.score_matrix import blocks
 
 Kind = Literal["logistic", "isotonic"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,7 +28,6 @@ FOLDS = 5
 _BINS = 2**14
 #: the scores of the bins, -1 to 1
 LEVELS: Floats = np.arange(-_BINS, _BINS + 1) / _BINS
-_ROWS = 256
 
 Tally = NDArray[np.int64]
 
@@ -123,24 +122,16 @@ def count_scores(
     mated = np.zeros((count, LEVELS.size), np.int64)
     non_mated = np.zeros((count, count, LEVELS.size), np.int64)
     members = [np.flatnonzero(folds[people] == fold) for fold in range(count)]
-    for one in range(count):
-        for other in range(one, count):
-            for top, bins in _binned(rows[members[one]], rows[members[other]]):
-                mine = members[one][top : top + len(bins), None]
-                same = people[mine] == people[members[other]]
-                # the members of a fold rise, so each pair within one is met once above the diagonal
-                once = mine < members[other] if one == other else np.ones_like(same)
-                non_mated[one, other] += np.bincount(bins[once & ~same], minlength=LEVELS.size)
-                mated[one] += np.bincount(bins[once & same], minlength=LEVELS.size)
+    for one, mine in enumerate(members):
+        for other, theirs in enumerate(members[one:], one):
+            for block in blocks(rows[mine], rows[theirs]):
+                levels = np.rint((block.scores + 1) * _BINS).astype(np.int32)
+                same = people[mine[block.rows], None] == people[theirs[block.columns]]
+                # within a fold each pair is met twice, once above the diagonal
+                once = block.above if one == other else np.ones_like(same)
+                non_mated[one, other] += np.bincount(levels[once & ~same], minlength=LEVELS.size)
+                mated[one] += np.bincount(levels[once & same], minlength=LEVELS.size)
     return ScoreCounts(mated, non_mated)
-
-
-def _binned(
-    rows: NDArray[np.float32], others: NDArray[np.float32]
-) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    for top in range(0, len(rows), _ROWS):
-        scores = np.clip(rows[top : top + _ROWS] @ others.T, -1, 1)
-        yield top, np.rint((scores + 1) * _BINS).astype(np.int32)
 
 
 def held_out_cost(counts: ScoreCounts) -> tuple[dict[Kind, float], float]:

@@ -14,9 +14,9 @@ from facekd.preprocess import MISSING, AcquiredPhoto
 from facekd.runtime import Embedder, load_embedder, unique_names
 from facekd.verification import (
     all_pairs,
-    choose_threshold,
     compare_models,
     group_rates,
+    group_threshold,
     hardest_pairs,
     judge_scores,
     read_scores,
@@ -182,7 +182,7 @@ def _check_groups(protocol: Protocol[Found], groups: Mapping[str, str]) -> None:
 
 def _by_group(protocol: Protocol[Found], rows: Embeddings, groups: Mapping[str, str]) -> GroupRates:
     people = protocol.people or ()
-    fmr, threshold = choose_threshold(all_pairs(rows, people))
+    fmr, threshold = group_threshold(all_pairs(rows, people))
     return group_rates(rows, people, [groups.get(photo) for photo in protocol.photos], threshold, fmr)
 
 

@@ -21,7 +21,7 @@ from facekd.verification import (
     probability,
 )
 from facekd.verification.bootstrap import identity_bootstrap
-from facekd.verification.calibration import check_enough, fnmr_interval
+from facekd.verification.calibration import check_enough
 from facekd.verification.costs import cllr, least_cllr, min_cllr, weighted_cllr
 from facekd.verification.influence_functions import Influence
 from facekd.verification.score_map_fit import (
@@ -100,9 +100,9 @@ class TestThreshold:
         rows, labels = people(60, 6, spread=0.1)
         # a person with one photo has no mated comparison and bounds nothing
         pairs = all_pairs(np.vstack([rows, -rows[:1]]), np.append(labels, 99))
-        found = fnmr_interval(pairs, 0.5)
+        found = pairs.fnmr_interval(0.5)
         assert (found.low, found.high) == (0, pytest.approx(3 / 60))
-        found = fnmr_interval(pairs, 1.5)
+        found = pairs.fnmr_interval(1.5)
         assert (found.low, found.high) == (pytest.approx(1 - 3 / 60), 1)
 
     def test_too_little_data_is_refused_with_what_it_needs(self) -> None:

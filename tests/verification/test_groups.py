@@ -10,7 +10,7 @@ import pytest
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.reporting import figure
 from facekd.verification import all_pairs
-from facekd.verification.groups import choose_threshold, group_rates, read_groups
+from facekd.verification.groups import group_rates, group_threshold, read_groups
 from facekd.verification.results.groups import GroupRates, Share
 
 
@@ -30,7 +30,7 @@ def _drawn(photos: int = 700) -> tuple[np.ndarray, list[str], list[str | None]]:
 
 def test_every_comparison_counted_again() -> None:
     rows, people, groups = _drawn()
-    fmr, threshold = choose_threshold(all_pairs(rows, people))
+    fmr, threshold = group_threshold(all_pairs(rows, people))
     assert fmr == 1e-3
     rates = group_rates(rows, people, groups, threshold, fmr)
     assert rates.names == ("g0", "g1", "g2")
@@ -82,7 +82,7 @@ def test_every_comparison_counted_again() -> None:
 
 def test_everybody_together_has_the_fmr_that_was_asked_for() -> None:
     rows, people, _ = _drawn()
-    fmr, threshold = choose_threshold(all_pairs(rows, people))
+    fmr, threshold = group_threshold(all_pairs(rows, people))
     groups = [f"g{i % 2}" for i in range(len(rows))]
     rates = group_rates(rows, people, groups, threshold, fmr)
     once = np.triu(np.ones((2, 2), int))
@@ -111,7 +111,7 @@ def test_too_little_to_judge() -> None:
     random = np.random.default_rng(0)
     rows = random.normal(size=(40, 4)).astype(np.float32)
     with pytest.raises(UsageError, match="too few for a threshold"):
-        choose_threshold(all_pairs(rows, [n // 2 for n in range(40)]))
+        group_threshold(all_pairs(rows, [n // 2 for n in range(40)]))
     with pytest.raises(UsageError, match="1 groups, two are the least"):
         group_rates(rows, ["p"] * 40, ["a"] * 40, 0.5, 1e-2)
     with pytest.raises(UsageError, match="0 groups"):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from facekd.reporting import hardest_figure
-from facekd.verification import hardest as room
 from facekd.verification.hardest import hardest_listed, hardest_of_all, hardest_pairs
-from facekd.verification.protocols._pair_list import Pair, pair_list
+from facekd.verification.protocols import open_protocol
 from facekd.verification.protocols.identification import Identification
 from facekd.verification.protocols.people import People
 from facekd.verification.protocols.templates import MediaTemplate, Templates
@@ -38,9 +37,8 @@ def _all(rows: np.ndarray) -> list[tuple[float, bool, str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("count", "block"), [(1, 256), (4, 7), (6, 1), (2000, 16)])
-def test_of_all_comparisons(monkeypatch: pytest.MonkeyPatch, count: int, block: int) -> None:
-    monkeypatch.setattr(room, "_ROWS", block)
+@pytest.mark.parametrize("count", [1, 4, 6, 2000])
+def test_of_all_comparisons(count: int) -> None:
     rows = _rows()
     every = _all(rows)
     mated = sorted(pair for pair in every if pair[1])[:count]
@@ -64,10 +62,11 @@ def test_of_listed_comparisons() -> None:
     assert hardest_listed([], np.empty(0), np.empty(0, bool)) == ()
 
 
-def test_of_a_list_of_pairs() -> None:
-    pairs = [Pair(NAMES[n], NAMES[n + 1], True) for n in range(0, 60, 5)]
-    pairs += [Pair(NAMES[n], NAMES[(n + 5) % 60], False) for n in range(0, 60, 5)]
-    protocol, rows = pair_list("pairs", Path("pairs.csv"), pairs), _rows()
+def test_of_a_list_of_pairs(tmp_path: Path) -> None:
+    pairs = [f"{NAMES[n]},{NAMES[n + 1]},1" for n in range(0, 60, 5)]
+    pairs += [f"{NAMES[n]},{NAMES[(n + 5) % 60]},0" for n in range(0, 60, 5)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["path1,path2,label", *pairs]))
+    protocol, rows = open_protocol("pairs", tmp_path / "pairs.csv"), _rows()
     rows = rows[[NAMES.index(name) for name in protocol.photos]]
     result = protocol.evaluate(lambda photos: rows)
     found = hardest_pairs(protocol, result, rows, 1)
@@ -103,8 +102,40 @@ def test_of_people_and_templates() -> None:
         assert [(p.first, p.second) for p in found[:2]] == [(a, b) for _, a, b in mated]
         assert [p.score for p in found[:2]] == pytest.approx([score for score, *_ in mated], abs=1e-6)
         assert found[0].photos == (f"P{found[0].first[1:]}/2.png", f"P{found[0].second[1:]}/0.png")
+
+
+def test_a_template_is_shown_by_its_first_photo_with_an_embedding() -> None:
+    rows = _rows()
+    halves = tuple(
+        MediaTemplate(f"{part}{p}", f"P{p}", tuple((f"P{p}/{n}.png",) for n in numbers))
+        for p in range(12)
+        for part, numbers in (("a", (2, 3)), ("b", (0, 1, 4)))
+    )
+    protocol = Templates("templates", "t.csv", halves, None)
+    shown = rows[[NAMES.index(name) for name in protocol.photos]]
+    found = hardest_pairs(protocol, protocol.evaluate(lambda _: shown), shown, 300)
+    photos = {name: photo for p in found for name, photo in zip((p.first, p.second), p.photos, strict=True)}
     # P1/2.png, the first of a1, gave no embedding
-    assert room._shown(protocol, shown)["a1"] == "P1/3.png"
+    assert (photos["a1"], photos["a2"], photos["b1"]) == ("P1/3.png", "P2/2.png", "P1/0.png")
+
+
+def test_of_more_photos_than_a_block_with_the_first_of_those_that_tie() -> None:
+    random = np.random.default_rng(2)
+    rows = random.normal(size=(1500, 6)).astype(np.float32)
+    # photos of other persons that are all alike, in another block
+    rows[1400:1406] = rows[3]
+    people, names = [f"P{n // 3}" for n in range(1500)], [f"{n}" for n in range(1500)]
+    found = hardest_of_all(rows, people, names, 10)
+    unit = rows.astype(float) / np.linalg.norm(rows, axis=1, keepdims=True)
+    one, other = np.triu_indices(1500, 1)
+    scores, same = (unit[one] * unit[other]).sum(axis=1), one // 3 == other // 3
+    lowest = np.flatnonzero(same)[np.argsort(scores[same])[:10]]
+    assert [(p.first, p.second) for p in found[:10]] == [(names[one[k]], names[other[k]]) for k in lowest]
+    tied = {(3, n) for n in range(1400, 1406)} | {
+        (a, b) for a in range(1400, 1406) for b in range(a + 1, 1406) if a // 3 != b // 3
+    }
+    assert all((int(p.first), int(p.second)) in tied for p in found[10:])
+    assert [p.second for p in found[10:16]] == [str(n) for n in range(1400, 1406)]
 
 
 def test_of_searches() -> None:

@@ -15,7 +15,7 @@ from facekd.verification.gallery_rates import judge_gallery
 from facekd.verification.intervals import Interval
 from facekd.verification.known_people import judge_people
 from facekd.verification.operating_points import Lost, OperatingPoint, whole_attempts
-from facekd.verification.protocols._pair_list import Pair, pair_list
+from facekd.verification.protocols import open_protocol
 from facekd.verification.score_lists import judge_scores
 
 PEOPLE, EACH, DIM = 52, 5, 16
@@ -81,28 +81,29 @@ def test_people(embedded: tuple) -> None:
     assert line.split("all pairs")[1].split() == ["-", *cell.split()]
 
 
-def test_listed_pairs_and_all_pairs_of_their_photos(embedded: tuple) -> None:
+def test_listed_pairs_and_all_pairs_of_their_photos(embedded: tuple, tmp_path: Path) -> None:
     rows, people = embedded
     names = [f"{person}/{number}.jpg" for number, person in enumerate(people)]
     random = np.random.default_rng(1)
     one = np.concatenate([np.arange(len(rows) - 1), random.integers(len(rows), size=6000)])
     other = np.concatenate([np.arange(1, len(rows)), random.integers(len(rows), size=6000)])
     pairs = [
-        Pair(names[a], names[b], people[a] == people[b])
+        f"{names[a]},{names[b]},{int(people[a] == people[b])}"
         for a, b in zip(one.tolist(), other.tolist(), strict=True)
         if a != b
     ]
-    protocol = pair_list("pairs", Path("pairs.csv"), pairs)
+    (tmp_path / "pairs.csv").write_text("\n".join(["path1,path2,label", *pairs]))
+    protocol = open_protocol("pairs", tmp_path / "pairs.csv")
     place = dict(zip(names, rows, strict=True))
     result = protocol.evaluate(lambda asked: np.stack([place[name] for name in asked]))
     told = json.loads(json.dumps(result.to_dict()))
     scores = _compared(
         *(
             np.stack([place[n] for n in side])
-            for side in zip(*[(p.first, p.second) for p in pairs], strict=True)
+            for side in zip(*[(p.first, p.second) for p in protocol.pairs], strict=True)
         )
     )
-    assert _counted(told, scores, np.array([pair.mated for pair in pairs])) == 1
+    assert _counted(told, scores, np.array([pair.mated for pair in protocol.pairs])) == 1
     assert _counted(told["all_pairs"], *_all_pairs(rows, people)) == 1
     titles = [title for title, _ in table_rows(result) if title.startswith("FAR")]
     assert titles == ["FAR, FRR at FMR 0.01, listed pairs", "FAR, FRR at FMR 0.001, all pairs"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facekd.verification.operating_points import OperatingPoint, whole_attempts
+from facekd.verification.photo_scores import AllPairs
 from facekd.verification.results.base import failures_dict
-from facekd.verification.score_matrix import AllPairs
 
 if TYPE_CHECKING:
     pass

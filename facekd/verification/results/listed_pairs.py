@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from facekd.verification import metrics
 from facekd.verification.accuracy import Accuracy, Fold
 from facekd.verification.operating_points import Lost, OperatingPoint, whole_attempts
+from facekd.verification.photo_scores import AllPairs
 from facekd.verification.results.base import failures_dict
 from facekd.verification.results.pair_rates import PairRates
-from facekd.verification.score_matrix import AllPairs
 
 if TYPE_CHECKING:
     pass

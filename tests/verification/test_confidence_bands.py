@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import binomtest
 
 from facekd.verification import all_pairs
-from facekd.verification import confidence_bands as room
 from facekd.verification.bootstrap import identity_bootstrap
-from facekd.verification.confidence_bands import all_pairs_band, listed_band
+from facekd.verification.confidence_bands import REPLICATES, all_pairs_band, listed_band
+from facekd.verification.kept_scores import HIGHEST_FMR
 from facekd.verification.pair_rates import pair_statistics
-from facekd.verification.score_matrix import HIGHEST_FMR, AllPairs
+from facekd.verification.photo_scores import AllPairs
 
 PEOPLE, PHOTOS = 40, 5
 
@@ -60,7 +60,7 @@ def test_the_all_pairs_band_is_the_interval_at_each_fmr(pairs: AllPairs) -> None
         (want,) = identity_bootstrap(
             lambda w, fmr=fmr: [every.tar(fmr, w)],
             PEOPLE,
-            room.REPLICATES,
+            REPLICATES,
             influences=[pairs.tar_influence(fmr)],
         )
         assert (band.low[place], band.high[place]) == pytest.approx((want.low, want.high), abs=1e-9)
@@ -114,7 +114,7 @@ def test_the_listed_band_is_the_interval_at_each_fmr() -> None:
     place = 5
     fmr = float(band.fmr[place])
     influences = pair_statistics(yes, no, ones, others, [fmr])[0].influences()[2:]
-    want = identity_bootstrap(lambda w: tar(w, fmr), 50, room.REPLICATES, influences=influences)[0]
+    want = identity_bootstrap(lambda w: tar(w, fmr), 50, REPLICATES, influences=influences)[0]
     assert (band.low[place], band.high[place]) == pytest.approx((want.low, want.high), abs=1e-9)
 
 

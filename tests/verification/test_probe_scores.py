@@ -8,9 +8,10 @@ import pytest
 
 from facekd.errors import UsageError
 from facekd.verification import metrics
-from facekd.verification import probe_scores as room
+from facekd.verification.bootstrap import identity_bootstrap
+from facekd.verification.influence_functions import Influence
+from facekd.verification.photo_scores import all_pairs
 from facekd.verification.probe_scores import against, false_matches
-from facekd.verification.score_matrix import all_pairs
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -89,8 +90,8 @@ def test_weights_are_as_good_as_repeated_photos(gallery) -> None:
     no = [s for s, p, q in non_mated for _ in range(int(weights[p] * weights[q]))]
     for fmr in (0.01, 0.1):
         expected = metrics.tar_at_fmr(yes, no, fmr)
-        assert found.weighted_tar_at(fmr, weights) == pytest.approx(expected)
-    assert found.weighted_tar_at(0.1, np.ones(found.names.size)) == pytest.approx(found.tar_at(0.1))
+        assert found.drawn_tar(fmr)(weights) == pytest.approx(expected)
+    assert found.drawn_tar(0.1)(np.ones(found.names.size)) == pytest.approx(found.tar_at(0.1))
 
 
 def test_the_curve_is_that_of_the_metrics(gallery) -> None:
@@ -107,21 +108,27 @@ def test_the_curve_is_that_of_the_metrics(gallery) -> None:
         assert curve.fnmr[place] == pytest.approx((yes < threshold).mean())
 
 
-def test_only_the_highest_are_kept_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    probes, people = _people(0, 60, 10)
-    templates, enrolled = _people(1, 60, 2, 0.2)
-    whole = against(probes, people, templates, enrolled)
-    monkeypatch.setattr(room, "_SHORTEST_TAIL", 500)
-    short = against(probes, people, templates, enrolled)
-    assert (whole.tail.size, short.tail.size) == (600 * 118, int(np.ceil(0.02 * 600 * 118)))
-    np.testing.assert_array_equal(short.tail, whole.tail[: short.tail.size])
-    np.testing.assert_array_equal(short.tail_people, whole.tail_people[: short.tail.size])
-    assert short.operating_point(0.01) == whole.operating_point(0.01)
+def test_only_the_highest_are_kept_of_many(gallery) -> None:
+    probes, people = _people(0, 60, 40)
+    templates, enrolled = _people(1, 60, 9, 0.2)
+    found = against(probes, people, templates, enrolled)
+    scores = np.clip(probes @ templates.T, -1, 1)
+    every = np.sort(scores[people[:, None] != enrolled].astype(float))[::-1]
+    assert every.size == found.non_mated == 2400 * 59 * 9
+    assert found.tail.size == 1_000_000
+    np.testing.assert_allclose(found.tail, every[:1_000_000], atol=1e-6)
+    for one, other in found.tail_people[::50_000]:
+        assert found.names[one] != found.names[other]
+    place = 123_456
+    one, other = found.names[found.tail_people[place]]
+    theirs = scores[np.ix_(people == one, enrolled == other)]
+    assert np.abs(theirs - found.tail[place]).min() < 1e-6
+    assert found.threshold_at(0.01) == pytest.approx(every[int(every.size * 0.01)], abs=1e-5)
     with pytest.raises(UsageError, match="kept for FMR"):
-        short.threshold_at(0.1)
-    assert short.fmr_at(-1.0) is None
-    assert whole.fmr_at(-1.0) == 1.0
-    assert short.curve().fmr.max() <= 0.02
+        found.threshold_at(0.1)
+    assert found.fmr_at(-1.0) is None
+    assert found.curve().fmr.max() < 1_000_000 / every.size
+    assert against(*gallery).fmr_at(-1.0) == 1.0
 
 
 def test_two_embeddings_of_the_same_photos() -> None:
@@ -160,23 +167,23 @@ def test_intervals_at_a_fixed_threshold(gallery) -> None:
     scores = against(*gallery)
     threshold = scores.threshold_at(0.05)
     matches = false_matches(*gallery, threshold)
-    interval = scores.fmr_interval(matches.people, matches.counts)
+    interval = scores.fmr_interval(matches)
     false = int((scores.tail >= threshold).sum())
     independent = binomtest(false, scores.non_mated).proportion_ci(method="wilson")
     assert interval.low < independent.low < false / scores.non_mated < independent.high < interval.high
     fnmr = scores.fnmr_interval(threshold)
     assert fnmr.low < metrics.fnmr_at(scores.mated, threshold) < fnmr.high
     nobody = false_matches(*gallery, 1.1)
-    bound = scores.fmr_interval(nobody.people, nobody.counts)
+    bound = scores.fmr_interval(nobody)
     assert (bound.low, bound.high) == (0, 3 / scores.non_mated)
     assert scores.fnmr_interval(-1.0).high == pytest.approx(3 / np.unique(scores.mated_people).size)
 
 
-def test_influences_are_derivatives(gallery) -> None:
-    """Of the FMR by the weight of each person, by drawing them a little more and a little less often."""
+def test_the_interval_of_the_fmr_is_that_of_the_drawn_persons(gallery) -> None:
+    """Every comparison weighed in two loops, the influences by drawing a person a little more often."""
     scores = against(*gallery)
     found = false_matches(*gallery, scores.threshold_at(0.05))
-    influence = scores.fmr_influence(found.people, found.counts)
+    persons = scores.names.size
 
     def fmr(weights: np.ndarray) -> float:
         false = total = 0.0
@@ -187,11 +194,12 @@ def test_influences_are_derivatives(gallery) -> None:
             false += weights[one] * weights[other] * count
         return false / total
 
-    step = 1e-5
-    for person in range(scores.names.size):
-        up, down = np.ones((2, scores.names.size))
-        up[person], down[person] = 1 + step, 1 - step
-        assert influence[person] == pytest.approx((fmr(up) - fmr(down)) / (2 * step), abs=1e-9)
+    steps = [np.ones(persons) + 1e-4 * one for one in np.eye(persons)]
+    by_person = np.array([fmr(up) - fmr(2 - up) for up in steps]) / 2e-4
+    influence = Influence(np.zeros(persons), by_person, np.empty(0))
+    (want,) = identity_bootstrap(lambda weights: [fmr(weights)], persons, influences=[influence])
+    interval = scores.fmr_interval(found)
+    assert (interval.low, interval.high) == pytest.approx((want.low, want.high), rel=1e-6)
 
 
 def test_the_influence_on_tar_moves_it_that_way(gallery) -> None:
@@ -212,7 +220,7 @@ def test_the_influence_on_tar_moves_it_that_way(gallery) -> None:
     [
         ([0, 0], [0, 0], "no non-mated comparison"),
         ([0, 1], [2, 3], "no mated comparison"),
-        ([0, 1, 2], [0, 1], "has one person"),
+        ([0, 1, 2], [0, 1], r"\[N, D\] and labels \[N\]"),
     ],
 )
 def test_what_cannot_be_compared(people: list[int], enrolled: list[int], told: str) -> None:

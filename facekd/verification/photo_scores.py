@@ -1,0 +1,153 @@
+"""Every photo against every other.
+
+Beside the scores that low false match rates need, all non-mated scores are counted in a histogram
+fine enough to draw the rest of the curve from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from facekd.errors import UsageError
+from facekd.verification import metrics
+from facekd.verification.intervals import Interval
+from facekd.verification.kept_scores import (
+    HIGHEST_FMR,
+    TAIL_SHARE,
+    Counts,
+    Floats,
+    KeptScores,
+    products,
+    sift,
+)
+from facekd.verification.operating_points import Lost
+from facekd.verification.score_matrix import UpperTail, acquired, bin_edges, blocks, checked, unit
+
+#: however few comparisons there are, this many are kept
+_SHORTEST_TAIL = 10_000
+#: more non-mated comparisons than these are not weighed one by one in every replicate, where there
+#: are at least so many persons
+_WALKED, _MANY = 2**18, 1000
+#: the ranks of a long tail between which its weight is drawn straight
+_LEVELS = 128
+
+
+@dataclass(frozen=True)
+class AllPairs(KeptScores):
+    """The scores of all comparisons among photos of known persons.
+
+    ``photos`` [P] is the number of embedded photos of each person. ``failures`` photos gave no
+    embedding, which lost ``lost_mated`` and ``lost_non_mated`` comparisons. ``histogram``
+    [2 * BINS_PER_UNIT + 1] counts all non-mated scores, the tail's too: bin b those at or above
+    `bin_edges`[b] and below the next edge.
+    """
+
+    photos: Counts
+    failures: int
+    lost_mated: int
+    lost_non_mated: int
+    histogram: Counts
+
+    @property
+    def lost(self) -> Lost:
+        return Lost(self.lost_mated, self.lost_non_mated)
+
+    def compared(self) -> Counts:
+        return self.photos * (self.photos.sum() - self.photos)
+
+    def drawn_non_mated(self, weights: Floats) -> float:
+        drawn = weights * self.photos
+        return float((drawn.sum() ** 2 - (drawn**2).sum()) / 2)
+
+    def curve(self) -> metrics.Roc:
+        """The whole ROC: exact at each of its thresholds, which are some thousand scores of the
+        tail for an FMR up to 1e-2 and the edges of the histogram above."""
+        scores = self._tail_scores(metrics.allowed_false_matches(self.non_mated, HIGHEST_FMR))
+        edges = bin_edges()
+        edges = edges[edges < (scores[0] if scores.size else np.inf)]
+        return self._roc(edges, self.histogram[::-1].cumsum()[::-1][: edges.size], scores)
+
+    def fmr_interval(self, threshold: float) -> Interval:
+        """The 95 % interval of the FMR at a fixed threshold of `threshold_at`, persons drawn anew."""
+        false = self.false_matches(threshold)
+        by_person = self._in_tail(0, false)
+
+        def weigh(weights: Floats) -> float:
+            if self._summed(false):
+                return float(weights @ by_person) - false
+            return float(products(weights, self.tail_people[:false]).sum())
+
+        return self._fmr_interval(weigh, by_person, false)
+
+    def drawn_tar(self, fmr: float) -> Callable[[Floats], float]:
+        """As `KeptScores.drawn_tar`: a short tail is weighed pair by pair. In a long one of many persons
+        w_i * w_j is taken as w_i + w_j - 1, so that a sum over pairs is one over persons. What is left
+        out of K pairs of P persons, (w_i - 1)(w_j - 1), is a share of the order of 1 / P or 1 / sqrt(K),
+        whichever is more; what persons move is one of the order of 1 / sqrt(P).
+        """
+        depth = self._near(fmr)
+        if not self._summed(depth):
+            return super().drawn_tar(fmr)
+        ranks = np.unique(np.geomspace(depth / 8, depth, _LEVELS).astype(np.int64))
+        steps = [self._in_tail(low, high) for low, high in pairwise([0, *ranks.tolist()])]
+        degrees = np.cumsum(steps, axis=0, dtype=np.float64)
+
+        def tar(weights: Floats) -> float:
+            total, mated_weights = self.drawn_non_mated(weights), weights[self.mated_people]
+            if total == 0 or not mated_weights.any():
+                return float("nan")
+            reached = np.maximum.accumulate(degrees @ weights - ranks)
+            rank = int(np.interp(total * fmr, reached, ranks))
+            accepted = self.mated > self.tail[min(rank, self.tail.size - 1)]
+            return float(mated_weights[accepted].sum() / mated_weights.sum())
+
+        return tar
+
+    def _summed(self, depth: int) -> bool:
+        return depth > _WALKED and self.photos.size >= _MANY
+
+
+def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> AllPairs:
+    """Compare every photo with every other.
+
+    ``embeddings`` [N, D] (rows of any length but zero; a row of NaN is a failure to acquire) and
+    ``labels`` [N], one value for each person. Scores are cosines in float32. Needs a few times
+    12 bytes for each kept score and 4 for each number of ``embeddings``.
+
+    Raises `UsageError` where shapes disagree, values are not finite, or there is no mated or no
+    non-mated comparison.
+    """
+    rows, given = checked(embeddings, labels)
+    asked_mated, asked_non_mated = _counts(np.unique(given, return_counts=True)[1])
+    there = acquired(rows)
+    names, people = np.unique(given[there], return_inverse=True)
+    photos = np.bincount(people, minlength=names.size)
+    mated, non_mated = _counts(photos)
+    if mated == 0 or non_mated == 0:
+        kind = "mated" if mated == 0 else "non-mated"
+        raise UsageError(
+            f"there is no {kind} comparison among {people.size} embedded photos",
+            "All-pairs rates need two persons, one of them with two photos.",
+        )
+    # sorted by person, mated comparisons lie beside the diagonal
+    order = np.argsort(people, kind="stable")
+    rows, whose = unit(rows[np.flatnonzero(there)[order]]), people[order].astype(np.int32)
+    tail = UpperTail(max(_SHORTEST_TAIL, int(np.ceil(non_mated * TAIL_SHARE))))
+    histogram = np.zeros(bin_edges().size, np.int64)
+    kept = sift(blocks(rows), whose, whose, lambda block: block.above, tail, histogram)
+    return AllPairs(
+        *kept, non_mated, names, photos, int((~there).sum()), asked_mated - mated,
+        asked_non_mated - non_mated, histogram,
+    )  # fmt: skip
+
+
+def _counts(photos: Counts) -> tuple[int, int]:
+    """The mated and the non-mated comparisons among so many ``photos`` [P] of each person."""
+    sizes = photos.astype(object)
+    mated, total = int((sizes * (sizes - 1)).sum()) // 2, int(sizes.sum())
+    return mated, total * (total - 1) // 2 - mated

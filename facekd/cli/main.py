@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _missing_module(error: ModuleNotFoundError) -> int:
     needs_training = {"torch", "torchvision", "facenet_pytorch", "lightning_fabric", "onnxscript"}
     root = (error.name or "").partition(".")[0]
-    if root in needs_training | {"sklearn", "timm", "safetensors"}:
+    if root in needs_training | {"sklearn", "timm", "safetensors", "tomli_w", "filelock"}:
         extra = "teachers" if root == "timm" else "train"
         click.echo(f"facekd: this needs {root}, which is not installed", err=True)
         click.echo(f"Install it with: pip install 'facekd[{extra}]'", err=True)

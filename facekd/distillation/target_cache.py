@@ -90,7 +90,7 @@ class TargetCache:
         return torch.from_numpy(self._rows.of(number)[crops.numpy()].astype(np.float32))
 
 
-class JoinedTargets:
+class JoinedTargetCaches:
     """What several teachers say, as `SeveralTeachers` joins it, each asked and kept by itself: a run that
     takes one of them alone finds its targets, and asks nobody twice."""
 
@@ -106,16 +106,16 @@ class JoinedTargets:
         return side_by_side([part.rows(number, crops) for part in self.parts])
 
 
-def targets_of(
+def open_target_cache(
     folder: Path,
     teacher: Teacher,
     crops: CropSet,
     augmentation: Augmentation,
     seed: int,
     kept: ViewRows | None = None,
-) -> TargetCache | JoinedTargets:
+) -> TargetCache | JoinedTargetCaches:
     """The cache of ``teacher``, or those of its members."""
     if isinstance(teacher, SeveralTeachers):
         members = teacher.members
-        return JoinedTargets([TargetCache(folder, m, crops, augmentation, seed, kept) for m in members])
+        return JoinedTargetCaches([TargetCache(folder, m, crops, augmentation, seed, kept) for m in members])
     return TargetCache(folder, teacher, crops, augmentation, seed, kept)

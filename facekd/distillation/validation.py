@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from facekd.distillation.dry_run import Networks, learners_setting, rehearse_loss, rehearse_network
+from facekd.distillation.dry_run import Networks, learners_setting, try_loss, try_network
 from facekd.distillation.losses import Loss, Setting, loss_class, unfit_settings
 from facekd.errors import FacekdError
 from facekd.models import Rehearsed
@@ -51,7 +51,7 @@ def _networks(raw: dict[str, Any]) -> tuple[Networks, list[str]]:
 def _network(whose: str, name: Any, table: dict[str, Any]) -> tuple[Rehearsed | None, list[str]]:
     if not isinstance(name, str):
         return None, []  # pydantic says so
-    return rehearse_network(whose, name, _table(table.get("settings")))
+    return try_network(whose, name, _table(table.get("settings")))
 
 
 def _faults_of_schedule(schedule: dict[str, Any], networks: Networks) -> list[str]:
@@ -182,7 +182,7 @@ def _named_loss(entry: dict[str, Any], setting: Setting) -> tuple[type[Loss] | N
     except FacekdError as error:
         return None, [str(error).replace("\n", ". ")]
     fit = {key: value for key, value in settings.items() if key not in unfit}
-    return loss, [*unfit.values(), *rehearse_loss(name, fit, setting)]
+    return loss, [*unfit.values(), *try_loss(name, fit, setting)]
 
 
 def _faults_of_stages(losses: list[dict[str, Any]]) -> list[str]:

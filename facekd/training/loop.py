@@ -149,7 +149,7 @@ def fit(
         shared = len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0)
         shares = gradient_shares(result.terms, state.student) if shared else {}
         fabric.backward(result.loss)
-        norm = _clip(learned, plan.clip)
+        norm = clipped_norm(learned, plan.clip)
         loss = _number(result, norm, step, batch, loader.crops)
         if shares:
             run.log({"step": step, "gradient_share": shares})
@@ -171,7 +171,7 @@ def fit(
     return plan.steps * plan.batch
 
 
-def _clip(learned: list[nn.Parameter], most: float) -> Tensor:
+def clipped_norm(learned: list[nn.Parameter], most: float) -> Tensor:
     """The norm of the gradient, which is first made at most ``most`` long (0: left alone).
 
     Gradients of a few rows are not clipped and not counted, unless they are no numbers.

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from small_run import TEACHER, losses_of, recipe, run
 
-from facekd.distillation import Recipe
-from facekd.distillation.run import training_crops
+from facekd.distillation import Recipe, training_crops
 from facekd.training import load_weights
 from facekd.workflows.data import convert
 

@@ -187,7 +187,9 @@ def test_a_run_with_such_a_recipe_never_asks_the_teacher(
     assert file.read_text() != good
     monkeypatch.setenv("FACEKD_CACHE", str(place / "cache"))
     monkeypatch.setattr("facekd.models.teachers.load_teacher", lambda *_, **__: pytest.fail("was loaded"))
-    monkeypatch.setattr("facekd.distillation.run.training_crops", lambda *_: pytest.fail("crops were read"))
+    monkeypatch.setattr(
+        "facekd.distillation.preparation.training_crops", lambda *_: pytest.fail("crops were read")
+    )
     assert main(["distill", str(file), "--run", str(place / "run")]) == 2
     assert "temperature (a number or auto) and scale are above zero" in capsys.readouterr().err
     assert not (place / "run").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from facekd.errors import Exit, FacekdError
+from facekd.errors import Exit, FacekdError, Terminated
 from facekd.version import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -62,7 +62,7 @@ def group() -> None:
     \b
     Exit codes: 0 done or same person, 1 different person or not found, 2 usage (also: no
     threshold known), 3 cannot say (no face, several faces, quality), 4 model and gallery do
-    not fit, 5 input or output failed, 70 internal error, 130 interrupted.
+    not fit, 5 input or output failed, 70 internal error, 130 interrupted, 143 terminated.
     """
 
 
@@ -82,7 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show(sys.stderr)
         return Exit.IO if isinstance(error, click.FileError) else Exit.USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stop:
+        if isinstance(stop, Terminated) or isinstance(stop.__cause__, Terminated):
+            click.echo("facekd: terminated", err=True)
+            return Exit.TERMINATED
         click.echo("facekd: interrupted", err=True)
         return Exit.INTERRUPTED
     except FacekdError as error:

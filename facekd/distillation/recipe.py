@@ -88,6 +88,8 @@ class TeacherTable(_Table):
     keep_views: bool = False
     #: views whose target has a smaller cosine than this to that of the crop itself teach nothing
     gate: float | None = Field(None, gt=-1, lt=1)
+    #: a run ends before its first step where the teacher's own TAR on the held-out identities is lower
+    floor: float = Field(0.2, ge=0, le=1)
     network: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     loss: tuple[LossTable, ...] = ()

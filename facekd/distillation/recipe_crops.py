@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from facekd.distillation.recipe import Recipe
 from facekd.errors import UsageError
 from facekd.training.data import CropSet, open_crops, open_identities, read_list
 
 
-def training_crops(recipe: Recipe) -> CropSet:
-    """The crops of a recipe, without the held-out identities."""
+def training_crops(recipe: Recipe, warn: Callable[[str], None] = lambda text: None) -> CropSet:
+    """The crops of a recipe, without the held-out identities.
+
+    Names of its lists that match nothing are told to ``warn``. Raises `RecipeError` for held-out identities
+    that are not there, `UsageError` where nothing is left.
+    """
     data = recipe.data
-    exclude = (*data.exclude, data.heldout) if data.heldout else data.exclude
-    crops = open_crops(data.labelled, data.unlabelled, data.merge, exclude, data.doubts)
+    crops = open_crops(
+        data.labelled, data.unlabelled, data.merge, data.exclude, data.doubts, data.heldout, warn
+    )
     crops = crops.sampled(data.share) if data.share < 1 else crops
     if not len(crops):
         raise UsageError(f"data.share = {data.share:g} leaves no crop")

@@ -48,21 +48,34 @@ class TeacherKnowledge:
     clean: CropTargets | None = None
 
 
-def teacher_knowledge(
-    recipe: Recipe, crops: CropSet, query: TeacherQuery, kept: ViewRows | None = None
-) -> TeacherKnowledge:
-    """Load the teacher of ``recipe``, have it label what has no target yet, and sum up its classes.
-    Views that are ``kept`` are labelled as they lie there.
+def teacher_of(recipe: Recipe, query: TeacherQuery) -> Teacher | None:
+    """The finished teacher of a recipe, loaded; `None` where there is none, or it is co-trained. Raises the
+    errors of `load_teacher`."""
+    if recipe.teacher is None or recipe.teacher.network:
+        return None
+    from facekd.models.teachers import load_teacher
 
-    Raises the errors of `load_teacher`, `UsageError` for more clusters than crops, and `InputOutput`
-    where a process does not see the targets.
+    return load_teacher(list(recipe.teacher.models), device=query.device, threads=query.threads)
+
+
+def teacher_knowledge(
+    recipe: Recipe,
+    teacher: Teacher | None,
+    crops: CropSet,
+    query: TeacherQuery,
+    kept: ViewRows | None = None,
+) -> TeacherKnowledge:
+    """Have the ``teacher`` of ``recipe`` label what has no target yet, and sum up its classes. Views that
+    are ``kept`` are labelled as they lie there.
+
+    Raises `UsageError` for more clusters than crops, and `InputOutput` where a process does not see the
+    targets.
     """
     nobody = torch.empty(0, dtype=torch.int64)
-    if recipe.teacher is None or recipe.teacher.network:
+    if recipe.teacher is None or teacher is None:
         return TeacherKnowledge(crops, None, None, None, _classes(crops, None, 1), torch.empty(0, 0), nobody)
-    from facekd.models.teachers import SeveralTeachers, load_teacher
+    from facekd.models.teachers import SeveralTeachers
 
-    teacher = load_teacher(list(recipe.teacher.models), device=query.device, threads=query.threads)
     dims = teacher.dims if isinstance(teacher, SeveralTeachers) else (teacher.dim,)
     clean = recipe.teacher.rule == "clean-view"
     shown = Augmentation() if clean else recipe.augmentation

@@ -30,7 +30,7 @@ def test_a_run_learns_and_leaves_what_it_should(place: Path) -> None:
     assert records[-1]["images"] == 800
     folder = place / "run"
     assert {p.name for p in folder.iterdir()} - {"tensorboard"} == {
-        "recipe.toml", "card.json", "classes.txt", "metrics.jsonl", "checkpoints", "train.log",
+        "recipe.toml", "card.json", "classes.txt", "metrics.jsonl", "checkpoints", "train.log", ".lock",
     }  # fmt: skip
     assert "16 crops" in (folder / "train.log").read_text()
     assert read_recipe(folder / "recipe.toml") == read_recipe(place / "recipe.toml")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_run import losses_of, make_place, recipe, run
 
-from facekd.distillation import training_crops
+from facekd.distillation import SILENT, run_recipe, training_crops
 from facekd.distillation.losses.cosine import Cosine
 from facekd.distillation.task import DistillTask
 from facekd.models import Outputs
@@ -17,6 +17,7 @@ from facekd.training import RunFolder, StepResult
 from facekd.training.data import Batch
 from facekd.training.data.sampler import EpochOrder
 from facekd.training.loop import Diverged, clipped_norm
+from facekd.training.schedule import rate_at
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("looks", "message"),
     [
-        (1, r"the loss is nan at step 3 \(8 crops: (crops/p\d/\d.png, ){4}\.\.\.\)"),
+        (1, r"the loss is nan at step 2 \(8 crops: (crops/p\d/\d.png, ){4}\.\.\.\)"),
         (12, "the student gives no numbers any more for 8 of 8 held-out crops"),
     ],
 )
@@ -98,3 +99,23 @@ def test_sparse_gradients_are_watched_and_not_clipped() -> None:
     assert rows.weight.grad.to_dense()[1].tolist() == [2, 2]
     rows.weight.grad = rows.weight.grad * torch.inf
     assert clipped_norm([dense, rows.weight], 2.5).isnan()
+
+
+def test_the_first_step_learns_and_a_cut_run_counts_what_it_saw(place: Path) -> None:
+    chosen = recipe(place, warm=("images = 96", "images = 96\nwarmup = 0.5"))  # six of twelve steps
+    outcome = run_recipe(
+        chosen, place / "run", SILENT, cache=place / "cache", workers=0, threads=1, stop_after=5
+    )
+    assert outcome.images == 40
+    records = run(place, "all", recipe(place, warm=("images = 96", "images = 96\nwarmup = 0.5")))
+    rates = {r["step"]: r["rate"] for r in records if "rate" in r}
+    assert rates[1] == pytest.approx(0.002 / 6)
+    assert rate_at(5 / 12, 0.5, "cosine", step=1 / 12) == 1.0
+    shares = [rate_at(k / 12, 0.5, "cosine", step=1 / 12) for k in range(6)]
+    assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    untouched = RunFolder(place / "all").metrics()
+    assert untouched[-1]["images"] == 96
+    again = run_recipe(
+        chosen, place / "all", SILENT, cache=place / "cache", workers=0, threads=1, resume=True
+    )
+    assert again.images == 96  # nothing is left to see

@@ -127,11 +127,12 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> list[str]:
 
 def unfit_settings(name: str, settings: Mapping[str, Any]) -> dict[str, str]:
     """The settings that a loss does not have, or not of that type, each with the sentence that says so."""
-    return wrong_settings(f"loss '{name}'", _settings_of(loss_class(name)), settings)
+    return wrong_settings(f"loss '{name}'", loss_settings(name), settings)
 
 
-def _settings_of(loss: type[Loss]) -> dict[str, Any]:
+def loss_settings(name: str) -> dict[str, Any]:
     """A loss's settings with their types; one that takes ``**others`` hands them to its base."""
+    loss = loss_class(name)
     known: dict[str, Any] = {}
     for kind in loss.__mro__:
         if "__init__" not in vars(kind):

@@ -10,5 +10,6 @@ from .report import Report as Report
 from .run import Outcome as Outcome
 from .run import run_recipe as run_recipe
 from .task import DistillTask as DistillTask
+from .teacher_check import WITHOUT_CARD as WITHOUT_CARD
 from .teacher_query import TeacherQuery as TeacherQuery
 from .teacher_query import crop_targets as crop_targets

@@ -17,7 +17,7 @@ from facekd.distillation.recipe import Recipe
 from facekd.distillation.recipe_crops import training_crops
 from facekd.distillation.resume import require_same, run_contract
 from facekd.distillation.task import DistillTask, Gate
-from facekd.distillation.teacher_check import judge_teacher
+from facekd.distillation.teacher_check import WITHOUT_CARD, judge_teacher
 from facekd.distillation.teacher_knowledge import teacher_knowledge, teacher_of
 from facekd.distillation.teacher_query import TeacherQuery, keep_shown_views
 from facekd.errors import UsageError
@@ -125,6 +125,9 @@ def _judge_teacher(
     """What the teacher itself is worth on the held-out people, noted once among the run's metrics."""
     if teacher is None or recipe.teacher is None:
         return
+    for member in getattr(teacher, "members", (teacher,)):
+        if not getattr(member, "has_card", True):
+            query.say(f"note: teacher {member.name} {WITHOUT_CARD}")
     if judge is None:
         query.say("no held-out people (data.heldout): neither the teacher nor the student is judged")
         return

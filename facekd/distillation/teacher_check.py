@@ -19,6 +19,11 @@ from facekd.training import Augmentation
 from facekd.training.data import CropSet
 from facekd.verification import AllPairs, OperatingPoint, all_pairs
 
+#: of a teacher, what is to be said where its file has no card
+WITHOUT_CARD = (
+    "has no card: it is read by insightface's convention (RGB, the ArcFace template, values from -1 to 1). "
+    "If it wants anything else it teaches nonsense; 'facekd card FILE --set' states what it wants"
+)
 #: the strictest of these for which the held-out people are enough is judged by
 _FMRS = (CHOOSING_FMR, 1e-2, 1e-1)
 

@@ -9,6 +9,7 @@ from .evaluation_page import write_scores_page as write_scores_page
 from .figures import figure as figure
 from .figures import results_figure as results_figure
 from .hardest import hardest_figure as hardest_figure
+from .learning_curve import write_learning_curve as write_learning_curve
 from .output_files import check_file as check_file
 from .output_files import check_page as check_page
 from .output_files import check_picture as check_picture

@@ -25,7 +25,7 @@ _SHAPE = (_DIM, 7, 7)
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that losses are tried on: the student, and the teacher that learns along (`None`
+    """The networks that losses are tried on: the student, and the co-trained teacher (`None`
     where there is none, or it cannot be built), the models that teach, and whether the student is
     ``started`` from another network's weights."""
 

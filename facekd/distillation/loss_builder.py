@@ -19,8 +19,8 @@ from facekd.errors import UsageError
 from facekd.models import FaceNet, Teacher, build_model
 
 
-def learning_teacher(recipe: Recipe) -> FaceNet | None:
-    """The teacher that learns along, if there is one."""
+def co_trained_teacher(recipe: Recipe) -> FaceNet | None:
+    """The co-trained teacher, if there is one."""
     if recipe.teacher is None or recipe.teacher.network is None:
         return None
     return build_model(recipe.teacher.network, **recipe.teacher.settings)

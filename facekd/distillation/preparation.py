@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facekd.distillation.heldout_judge import HeldOutJudge, heldout_judge
-from facekd.distillation.loss_builder import build_losses, build_teacher_losses, learning_teacher
+from facekd.distillation.loss_builder import build_losses, build_teacher_losses, co_trained_teacher
 from facekd.distillation.losses import loss_class, loss_settings
 from facekd.distillation.recipe import Recipe
 from facekd.distillation.recipe_crops import training_crops
@@ -66,7 +66,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     first_decides(lambda: _check_crops(recipe, crops, judge, query))
     first_decides(lambda: _judge_teacher(recipe, teacher, judge, run, query))
     _note_sizes(recipe, student, teacher, query)
-    peer = learning_teacher(recipe)
+    peer = co_trained_teacher(recipe)
     begun = time.perf_counter()
     kept = keep_shown_views(recipe, crops, query)
     knowledge = teacher_knowledge(recipe, teacher, crops, query, kept)

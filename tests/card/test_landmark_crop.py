@@ -13,7 +13,7 @@ def scaled(by: float, shift: float = 0.0) -> tuple[tuple[float, float], ...]:
 
 
 def test_templates_in_fractions_or_outside_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"0\.315 x 0\.362 pixels .* not in fractions of it"):
+    with pytest.raises(ValidationError, match=r"0\.315 x 0\.365 pixels .* not in fractions of it"):
         LandmarkCrop(template=scaled(1 / 112))
     for template in (scaled(1, 60), scaled(1, -60)):
         with pytest.raises(ValidationError, match="five points in pixels, inside the crop of 112"):

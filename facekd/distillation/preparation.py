@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facekd.distillation.heldout_judge import HeldOutJudge, heldout_judge
 from facekd.distillation.loss_builder import build_losses, build_teacher_losses, co_trained_teacher
-from facekd.distillation.losses import loss_class, loss_settings
+from facekd.distillation.losses import loss_class
 from facekd.distillation.recipe import Recipe
 from facekd.distillation.recipe_crops import training_crops
 from facekd.distillation.resume import require_same, run_contract
@@ -20,6 +20,7 @@ from facekd.distillation.task import DistillTask, Gate
 from facekd.distillation.teacher_check import WITHOUT_CARD, judge_teacher
 from facekd.distillation.teacher_knowledge import teacher_knowledge, teacher_of
 from facekd.distillation.teacher_query import TeacherQuery, keep_shown_views
+from facekd.distillation.weighted_loss import WeightedLoss
 from facekd.errors import UsageError
 from facekd.models import FaceNet, Teacher, build_model, start_from
 from facekd.training import RunFolder, first_decides, load_weights, processes, rank
@@ -65,7 +66,6 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     judge = heldout_judge(recipe, query.device) if rank() == 0 else None
     first_decides(lambda: _check_crops(recipe, crops, judge, query))
     first_decides(lambda: _judge_teacher(recipe, teacher, judge, run, query))
-    _note_sizes(recipe, student, teacher, query)
     peer = co_trained_teacher(recipe)
     begun = time.perf_counter()
     kept = keep_shown_views(recipe, crops, query)
@@ -77,6 +77,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     gate = Gate(table.gate, knowledge.clean) if table and table.gate is not None and knowledge.clean else None
     peer_losses = build_teacher_losses(recipe, peer, knowledge) if peer else []
     losses = build_losses(recipe, student, knowledge, started, peer, peer_losses)
+    _note_projectors(recipe, losses, student, teacher, query)
     task = DistillTask(
         student, losses, knowledge.batch_targets, knowledge.first_view,
         schedule.start_size, schedule.start_share, recipe.mixing, gate, peer, peer_losses,
@@ -136,15 +137,25 @@ def _judge_teacher(
         run.log({"step": 0, TEACHER_SCORE: tar})
 
 
-def _note_sizes(recipe: Recipe, student: FaceNet, teacher: Teacher | None, query: TeacherQuery) -> None:
-    """Say where the student's embedding is compared with a teacher's of another size."""
+def _note_projectors(
+    recipe: Recipe,
+    losses: Sequence[WeightedLoss],
+    student: FaceNet,
+    teacher: Teacher | None,
+    query: TeacherQuery,
+) -> None:
+    """Say which losses learn a projector because the student's embedding has another size."""
     if teacher is None or teacher.dim == student.dim:
         return
-    compared = [table.name for table in recipe.loss if "match" in loss_settings(table.name)]
-    if compared:
+    through = [
+        table.name
+        for table, weighted in zip(recipe.loss, losses, strict=True)
+        if any("projector" in name for name, _ in weighted.loss.named_parameters())
+    ]
+    if through:
         query.say(
             f"note: the student's embedding has {student.dim} dimensions and the teacher's {teacher.dim}: "
-            f"{', '.join(compared)} compares them through a projector, which is dropped at export"
+            f"{', '.join(through)} compares them through a projector, which is dropped at export"
         )
 
 

@@ -14,7 +14,7 @@ import torch
 
 from facekd.distillation.heldout_judge import HeldOutJudge
 from facekd.distillation.losses import loss_class
-from facekd.distillation.preparation import Prepared, prepare
+from facekd.distillation.preparation import TEACHER_SCORE, Prepared, prepare
 from facekd.distillation.recipe import Recipe
 from facekd.distillation.recipe_files import require_files
 from facekd.distillation.report import SILENT, Report, also_noted
@@ -50,7 +50,7 @@ from facekd.training.data import Order
 class Outcome:
     """What a run did, also in its last line of ``metrics.jsonl``. ``heldout_interval`` is the 95 % interval
     of ``heldout_tar`` over identities, `None` where the held-out people are too few for one (or were judged
-    before the run was resumed)."""
+    before the run was resumed); ``teacher_heldout_tar`` is the teacher's own."""
 
     folder: Path
     images: int
@@ -59,6 +59,7 @@ class Outcome:
     distinct_views: int
     heldout_tar: float | None
     heldout_interval: tuple[float, float] | None = None
+    teacher_heldout_tar: float | None = None
 
 
 def run_recipe(
@@ -156,7 +157,10 @@ def _train(
     wait_for_all()
     seconds = time.perf_counter() - started
     distinct = _distinct(recipe, ready.order, ready.crops)
-    outcome = Outcome(run.path, images, ready.label_seconds, seconds, distinct, *_last_tar(run, ready.judge))
+    teachers = next((r[TEACHER_SCORE] for r in run.metrics() if TEACHER_SCORE in r), None)
+    outcome = Outcome(
+        run.path, images, ready.label_seconds, seconds, distinct, *_last_tar(run, ready.judge), teachers
+    )
     if stop_after is None:
         run.log(
             {

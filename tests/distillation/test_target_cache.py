@@ -15,7 +15,8 @@ from tiny_model import write_tiny_model
 from facekd.distillation import training_crops
 from facekd.distillation.target_cache import JoinedTargetCaches, TargetCache, open_target_cache
 from facekd.distillation.teacher_query import TeacherQuery, cached_batch_targets, fill_missing
-from facekd.errors import RecipeError
+from facekd.errors import RecipeError, UsageError
+from facekd.models import Targets
 from facekd.models.teachers import load_teacher
 from facekd.training import Augmentation
 from facekd.training.data import View, keep_views, kept_views
@@ -47,6 +48,23 @@ def test_cached_targets_are_the_teachers_own_and_are_asked_for_once(place: Path)
     crop = crops.read(3)
     for seed in (0, 1):
         np.testing.assert_array_equal(Augmentation().view(crop, (seed, 3, 0)), crop)
+
+
+def test_a_teacher_without_numbers_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = recipe(place)
+    crops, teacher = training_crops(chosen), load_teacher(place / "teacher.onnx")
+    well = teacher.targets
+
+    def spoiled(views: np.ndarray) -> Targets:
+        rows = well(views).embedding.clone()
+        rows[2] = torch.nan
+        return Targets(rows)
+
+    monkeypatch.setattr(teacher, "targets", spoiled)
+    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
+    with pytest.raises(UsageError, match=r"gives no numbers for 1 of 5 crops, crops/p0/2\.png for one"):
+        cache.fill(range(1), workers=0, batch=5)
+    assert cache.missing(range(1)) == 16
 
 
 def test_a_fill_that_was_cut_short_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

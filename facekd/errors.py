@@ -20,6 +20,7 @@ class Exit(IntEnum):
     IO = 5
     INTERNAL = 70
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class FacekdError(Exception):
@@ -38,6 +39,10 @@ class FacekdError(Exception):
 
     def __str__(self) -> str:
         return f"{self.cause}\n{self.fix}" if self.fix else self.cause
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends what is going on as Ctrl-C does."""
 
 
 class UsageError(FacekdError):

@@ -112,8 +112,8 @@ def passes_timed() -> Iterator[list[float]]:
     with ExitStack() as patches:
         patches.enter_context(patch.object(DistillTask, "step", opened))
         patches.enter_context(patch.object(Fabric, "backward", counted(Fabric.backward, 1)))
-        for name in ("_cached", "_online"):
-            place = f"facekd.distillation.teacher_targets.{name}"
+        for name in ("cached_batch_targets", "asked_batch_targets"):
+            place = f"facekd.distillation.teacher_knowledge.{name}"
             asked = partial(_counted_ask, pkgutil.resolve_name(place), counted)
             patches.enter_context(patch(place, asked))
         yield spent

@@ -24,6 +24,8 @@ ARCFACE_TEMPLATE: tuple[tuple[float, float], ...] = (
 
 
 Point = tuple[float, float]
+#: the least share of a crop's side that the five points of a template span
+LEAST_FACE = 0.1
 
 
 class _Frozen(BaseModel):
@@ -37,6 +39,20 @@ class LandmarkCrop(_Frozen):
     size: int = Field(default=112, ge=16, le=1024)
     #: five points in pixels of the crop
     template: tuple[Point, Point, Point, Point, Point] = ARCFACE_TEMPLATE  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _lies_in_the_crop(self) -> LandmarkCrop:
+        """A template in fractions of the crop, or of a crop of another size, warps a face into a corner of it
+        or out of it, and a network then sees hardly anything of any face."""
+        sides = [max(values) - min(values) for values in zip(*self.template, strict=True)]
+        if any(not 0 <= value <= self.size for point in self.template for value in point):
+            raise ValueError(f"a template is five points in pixels, inside the crop of {self.size}")
+        if min(sides) < LEAST_FACE * self.size:
+            raise ValueError(
+                f"the template covers {sides[0]:.3g} x {sides[1]:.3g} pixels of a crop of {self.size}, less "
+                f"than {LEAST_FACE:.0%} of a side: points are in pixels of the crop, not in fractions of it"
+            )
+        return self
 
 
 #: what aligned packs hold, and what faults of a photo are measured on whatever crop the model takes

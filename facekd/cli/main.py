@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from facekd.cli.output import answer_json, say
-from facekd.errors import Exit, FacekdError
+from facekd.errors import Exit, FacekdError, Terminated
 from facekd.version import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -64,7 +64,7 @@ def group() -> None:
     \b
     Exit codes: 0 done or same person, 1 different person or not found, 2 usage (also: no
     threshold known), 3 cannot say (no face, several faces, quality), 4 model and gallery do
-    not fit, 5 input or output failed, 70 internal error, 130 interrupted.
+    not fit, 5 input or output failed, 70 internal error, 130 interrupted, 143 terminated.
     """
 
 
@@ -128,6 +128,10 @@ def _failed(error: BaseException) -> _Failed:
             return _Failed(Exit.USAGE, "usage", error.format_message(), fix)
         case click.ClickException():
             return _Failed(Exit.USAGE, "usage", error.format_message())
+        case Terminated():
+            return _Failed(Exit.TERMINATED, "terminated", "terminated")
+        case click.Abort() if isinstance(error.__cause__, Terminated):
+            return _Failed(Exit.TERMINATED, "terminated", "terminated")
         case click.Abort() | KeyboardInterrupt():
             return _Failed(Exit.INTERRUPTED, "interrupted", "interrupted")
         case FacekdError():
@@ -146,7 +150,7 @@ def _failed(error: BaseException) -> _Failed:
 def _missing_module(error: ModuleNotFoundError) -> _Failed:
     needs_training = {"torch", "torchvision", "facenet_pytorch", "lightning_fabric", "onnxscript"}
     root = (error.name or "").partition(".")[0]
-    if root in needs_training | {"sklearn", "timm", "safetensors"}:
+    if root in needs_training | {"sklearn", "timm", "safetensors", "tomli_w", "filelock"}:
         extra = "teachers" if root == "timm" else "train"
         fix = f"Install it with: pip install 'facekd[{extra}]'"
         return _Failed(Exit.USAGE, "not_installed", f"this needs {root}, which is not installed", fix)

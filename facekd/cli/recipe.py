@@ -80,13 +80,17 @@ def copy_recipe(name: str, target: Path) -> None:
 @click.argument("recipe", type=EXISTING_FILE)
 def check_recipe(recipe: Path) -> None:
     """Check RECIPE: all its faults at once, and the files that it names and that are not there."""
-    from facekd.distillation import read_recipe, require_files
+    from facekd.card import read_card
+    from facekd.distillation import WITHOUT_CARD, read_recipe, require_files
 
     read = read_recipe(recipe)
     require_files(read, str(recipe))
+    for model in read.teacher.models if read.teacher else ():
+        if model.endswith(".onnx") and not read_card(model)[1]:
+            say(f"note: {model} {WITHOUT_CARD}")
     losses = ", ".join(f"{table.weight:g} {table.name}" for table in read.loss)
     teacher = "none"
     if read.teacher:
-        teacher = ", ".join(read.teacher.models) or f"{read.teacher.network}, which learns along"
+        teacher = ", ".join(read.teacher.models) or f"{read.teacher.network}, co-trained"
     click.echo(f"student {read.student.name}; teacher {teacher}; losses {losses}")
     click.echo(f"{read.schedule.images:,} images in {read.schedule.steps:,} steps of {read.schedule.batch}")

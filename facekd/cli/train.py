@@ -80,4 +80,6 @@ def run_and_print(
             told = f"95 % interval {held[0]:.2%} to {held[1]:.2%}"
         click.echo(f"held-out TAR   {outcome.heldout_tar:.2%} at FMR 1e-3 (all pairs, choosing part)")
         click.echo(f"               {told}")
+        if outcome.teacher_heldout_tar is not None:
+            click.echo(f"teacher's own  {outcome.teacher_heldout_tar:.2%}")
     click.echo(f"next           facekd export {outcome.folder}")

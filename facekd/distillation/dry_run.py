@@ -25,7 +25,7 @@ _SHAPE = (_DIM, 7, 7)
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that losses are rehearsed on: the student, and the teacher that learns along (`None`
+    """The networks that losses are tried on: the student, and the co-trained teacher (`None`
     where there is none, or it cannot be built), the models that teach, and whether the student is
     ``started`` from another network's weights."""
 
@@ -59,9 +59,7 @@ class Networks:
         return bool(heard) and all(Path(spec).suffix in EXPORTED for spec in heard)
 
 
-def rehearse_network(
-    whose: str, name: str, settings: Mapping[str, Any]
-) -> tuple[Rehearsed | None, list[str]]:
+def try_network(whose: str, name: str, settings: Mapping[str, Any]) -> tuple[Rehearsed | None, list[str]]:
     """The network ``name``, or what is wrong with it."""
     try:
         faults = check_model(name, settings)
@@ -71,7 +69,7 @@ def rehearse_network(
     return found, [f"{whose}: {fault}" for fault in faults]
 
 
-def rehearse_loss(name: str, settings: Mapping[str, Any], setting: Setting) -> list[str]:
+def try_loss(name: str, settings: Mapping[str, Any], setting: Setting) -> list[str]:
     """All that the loss ``name`` says against ``settings``, whose names and types are right.
 
     It says one thing at a time: the setting that it was about is left out, and it is built again.

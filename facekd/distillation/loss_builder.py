@@ -9,73 +9,76 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facekd.distillation.loss_inputs import TeacherMember
 from facekd.distillation.losses import Maps, Setting, loss_class
 from facekd.distillation.recipe import LossTable, Recipe
-from facekd.distillation.task import Member, Part
 from facekd.distillation.teacher_classifier import classifier_of
-from facekd.distillation.teacher_targets import Sight
+from facekd.distillation.teacher_knowledge import TeacherKnowledge
+from facekd.distillation.weighted_loss import WeightedLoss
 from facekd.errors import UsageError
 from facekd.models import FaceNet, Teacher, build_model
 
 
-def learning_teacher(recipe: Recipe) -> FaceNet | None:
-    """The teacher that learns along, if there is one."""
+def co_trained_teacher(recipe: Recipe) -> FaceNet | None:
+    """The co-trained teacher, if there is one."""
     if recipe.teacher is None or recipe.teacher.network is None:
         return None
     return build_model(recipe.teacher.network, **recipe.teacher.settings)
 
 
-def parts_of(
+def build_losses(
     recipe: Recipe,
     student: FaceNet,
-    sight: Sight,
+    knowledge: TeacherKnowledge,
     started: Mapping[str, Tensor],
     peer: FaceNet | None,
-    peer_parts: Sequence[Part] = (),
-) -> list[Part]:
+    peer_losses: Sequence[WeightedLoss] = (),
+) -> list[WeightedLoss]:
     """The recipe's losses, each built with what it listens to."""
-    teacher_dim = peer.dim if peer else sight.teacher.dim if sight.teacher else student.dim
+    teacher_dim = peer.dim if peer else knowledge.teacher.dim if knowledge.teacher else student.dim
     maps: tuple[Maps, Maps] = ({}, {})
     if any(loss_class(table.name).needs_features for table in recipe.loss):
-        maps = _own_maps(student), _own_maps(peer) if peer else _teacher_maps(sight.teacher)
+        maps = _own_maps(student), _own_maps(peer) if peer else _teacher_maps(knowledge.teacher)
     setting = Setting(
         student.dim,
         teacher_dim,
-        sight.classes,
-        sight.sample,
+        knowledge.classes,
+        knowledge.sample,
         *maps,
-        sample_labels=sight.sample_labels,
+        sample_labels=knowledge.sample_labels,
         network=student,
         started=started,
-        classifier=_learning_classifier(peer_parts),
+        classifier=_learning_classifier(peer_losses),
     )
     models = recipe.teacher.models if recipe.teacher else ()
-    return [_part(table, setting, sight.dims, models) for table in recipe.loss]
+    return [_weighted(table, setting, knowledge.dims, models) for table in recipe.loss]
 
 
-def parts_of_teacher(recipe: Recipe, peer: FaceNet, sight: Sight) -> list[Part]:
+def build_teacher_losses(recipe: Recipe, peer: FaceNet, knowledge: TeacherKnowledge) -> list[WeightedLoss]:
     """The losses that a teacher learns by while it teaches."""
     assert recipe.teacher is not None
-    setting = Setting(peer.dim, peer.dim, sight.classes, sight.sample)
-    return [_part(table, setting, ()) for table in recipe.teacher.loss]
+    setting = Setting(peer.dim, peer.dim, knowledge.classes, knowledge.sample)
+    return [_weighted(table, setting, ()) for table in recipe.teacher.loss]
 
 
-def _part(table: LossTable, setting: Setting, dims: tuple[int, ...], models: tuple[str, ...] = ()) -> Part:
+def _weighted(
+    table: LossTable, setting: Setting, dims: tuple[int, ...], models: tuple[str, ...] = ()
+) -> WeightedLoss:
     member = None
     if table.teacher is not None:
         start, dim = sum(dims[: table.teacher - 1]), dims[table.teacher - 1]
-        member = Member(table.teacher, slice(start, start + dim))
-        setting = _of_member(setting, member)
+        member = TeacherMember(table.teacher, slice(start, start + dim))
+        setting = setting_of_member(setting, member)
         models = models[table.teacher - 1 : table.teacher]
     if table.settings.get("by") == "classifier" and models:
         setting = replace(setting, classifier=_finished_classifier(models, setting))
     loss = loss_class(table.name)(setting, **table.settings)
-    return Part(loss, table.weight, table.final_weight, table.begin, table.end, member)
+    return WeightedLoss(loss, table.weight, table.final_weight, table.begin, table.end, member)
 
 
-def _learning_classifier(peer_parts: Sequence[Part]) -> Callable[[], Tensor] | None:
+def _learning_classifier(peer_losses: Sequence[WeightedLoss]) -> Callable[[], Tensor] | None:
     """The classifier that a teacher learns by while it teaches, as it will be at each step."""
-    weights = [getattr(part.loss, "weight", None) for part in peer_parts]
+    weights = [getattr(part.loss, "weight", None) for part in peer_losses]
     found = next((weight for weight in weights if isinstance(weight, Tensor)), None)
     return None if found is None else lambda: found
 
@@ -88,7 +91,7 @@ def _finished_classifier(models: tuple[str, ...], setting: Setting) -> Callable[
     return lambda: rows
 
 
-def _of_member(setting: Setting, member: Member) -> Setting:
+def setting_of_member(setting: Setting, member: TeacherMember) -> Setting:
     """What a loss may know that listens to one teacher of several."""
     columns = member.columns
     classes = setting.classes

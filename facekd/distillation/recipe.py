@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from facekd.distillation.validation import DEFAULT_STUDENT, faults_across
@@ -88,6 +88,8 @@ class TeacherTable(_Table):
     keep_views: bool = False
     #: views whose target has a smaller cosine than this to that of the crop itself teach nothing
     gate: float | None = Field(None, gt=-1, lt=1)
+    #: a run ends before its first step where the teacher's own TAR on the held-out identities is lower
+    floor: float = Field(0.2, ge=0, le=1)
     network: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     loss: tuple[LossTable, ...] = ()
@@ -188,7 +190,7 @@ class Recipe(_Table):
 
     def to_toml(self) -> str:
         """The recipe with every default written out."""
-        return _toml(self.model_dump(mode="json", exclude_none=True))
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     def without_teacher(self) -> Recipe:
         """The baseline: the same student and schedule, ArcFace from the labels. Crops without a
@@ -196,26 +198,3 @@ class Recipe(_Table):
         data = {**self.data.model_dump(), "unlabelled": ()}
         changed = {"data": data, "teacher": None, "mixing": {}, "pseudo": {}, "loss": [{"name": "arcface"}]}
         return Recipe.model_validate({**self.model_dump(), **changed})
-
-
-def _toml(table: dict[str, Any], prefix: str = "") -> str:
-    """TOML of nested tables of plain values (strings, numbers, booleans and lists of them)."""
-    plain = {k: v for k, v in table.items() if not _is_table(v)}
-    lines = [f"{key} = {_value(value)}" for key, value in plain.items()]
-    for key, value in table.items():
-        if isinstance(value, dict) and value:
-            lines += ["", f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.")]
-        elif _is_table(value) and isinstance(value, list):
-            for entry in value:
-                lines += ["", f"[[{prefix}{key}]]", _toml(entry, f"{prefix}{key}.")]
-    return "\n".join(lines).strip("\n") + ("\n" if not prefix else "")
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from facekd.distillation.recipe import Recipe
+from facekd.distillation.recipe_faults import told_faults, without_faults
 from facekd.distillation.recipe_files import missing_in, resolved
 from facekd.distillation.validation import faults_across
 from facekd.errors import InputOutput, RecipeError
@@ -36,20 +38,14 @@ def check_recipe(raw: dict[str, Any], origin: str, base: Path = Path()) -> Recip
     at once, and the files that are not there."""
     faults, document = [], raw
     try:
-        recipe = Recipe.model_validate(raw, context={"checked": True})
+        # as JSON, which like TOML has one kind of list and writes paths as text; strictly: "2" is no number
+        written = json.dumps(raw, default=str, ensure_ascii=False)
+        recipe = Recipe.model_validate_json(written, strict=True, context={"checked": True})
         document = recipe.model_dump()
     except ValidationError as error:
-        faults = [_fault(fault) for fault in error.errors()]
+        faults, document = told_faults(error, raw, Recipe), without_faults(error, raw)
     faults += faults_across(document)  # apart, since pydantic looks no further where a field is wrong
     if faults:
         faults += map(str, missing_in(raw, base))
         raise RecipeError(f"{origin}: {len(faults)} fault(s)\n  " + "\n  ".join(faults))
     return recipe
-
-
-def _fault(fault: Any) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        message = "no such setting"
-    return f"{place}: {message}" if place else message

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from facekd.errors import UsageError
 from facekd.models import Teacher
 from facekd.models.teachers import SeveralTeachers, side_by_side
 from facekd.training import Augmentation
@@ -80,17 +81,27 @@ class TargetCache:
 
         def label(number: int, crops: range) -> Iterator[NDArray]:
             for shown in loader.batches(View(crop, number, False) for crop in crops):
-                found = self._teacher.targets(shown.views.numpy()).embedding
-                yield found.cpu().numpy().astype(np.float16)
+                found = self._teacher.targets(shown.views.numpy()).embedding.cpu().numpy()
+                self._require_numbers(found, shown.crops)
+                yield found.astype(np.float16)
 
         self._rows.fill(numbers, label, tell)
+
+    def _require_numbers(self, found: NDArray[np.float32], crops: torch.Tensor) -> None:
+        lost = crops[torch.from_numpy(~np.isfinite(found).all(axis=1))].tolist()
+        if lost:
+            raise UsageError(
+                f"the teacher {self.name} gives no numbers for {len(lost)} of {len(found)} crops, "
+                f"{self._crops.called(lost[0])} for one",
+                "See how it is fed ('facekd card FILE'): a scale that is far off overflows.",
+            )
 
     def rows(self, number: int, crops: torch.Tensor) -> torch.Tensor:
         """Targets float32 [N, D] of view ``number`` of ``crops`` [N]; all must be filled."""
         return torch.from_numpy(self._rows.of(number)[crops.numpy()].astype(np.float32))
 
 
-class JoinedTargets:
+class JoinedTargetCaches:
     """What several teachers say, as `SeveralTeachers` joins it, each asked and kept by itself: a run that
     takes one of them alone finds its targets, and asks nobody twice."""
 
@@ -106,16 +117,16 @@ class JoinedTargets:
         return side_by_side([part.rows(number, crops) for part in self.parts])
 
 
-def targets_of(
+def open_target_cache(
     folder: Path,
     teacher: Teacher,
     crops: CropSet,
     augmentation: Augmentation,
     seed: int,
     kept: ViewRows | None = None,
-) -> TargetCache | JoinedTargets:
+) -> TargetCache | JoinedTargetCaches:
     """The cache of ``teacher``, or those of its members."""
     if isinstance(teacher, SeveralTeachers):
         members = teacher.members
-        return JoinedTargets([TargetCache(folder, m, crops, augmentation, seed, kept) for m in members])
+        return JoinedTargetCaches([TargetCache(folder, m, crops, augmentation, seed, kept) for m in members])
     return TargetCache(folder, teacher, crops, augmentation, seed, kept)

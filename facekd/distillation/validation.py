@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from facekd.distillation.dry_run import Networks, learners_setting, rehearse_loss, rehearse_network
+from facekd.distillation.dry_run import Networks, learners_setting, try_loss, try_network
 from facekd.distillation.losses import Loss, Setting, loss_class, unfit_settings
 from facekd.errors import FacekdError
 from facekd.models import Rehearsed
@@ -51,7 +51,7 @@ def _networks(raw: dict[str, Any]) -> tuple[Networks, list[str]]:
 def _network(whose: str, name: Any, table: dict[str, Any]) -> tuple[Rehearsed | None, list[str]]:
     if not isinstance(name, str):
         return None, []  # pydantic says so
-    return rehearse_network(whose, name, _table(table.get("settings")))
+    return try_network(whose, name, _table(table.get("settings")))
 
 
 def _faults_of_schedule(schedule: dict[str, Any], networks: Networks) -> list[str]:
@@ -72,30 +72,30 @@ def _faults_of_views(raw: dict[str, Any], teacher: Any) -> list[str]:
     faults, mixing = [], _table(raw.get("mixing"))
     if any(mixing.get(kind) for kind in ("p_mixup", "p_cutmix", "p_cutpaste")):
         if teacher is not None and _cached(teacher):
-            faults.append('mixing: only the teacher itself knows a mixed view: teacher.targets = "online"')
+            faults.append('mixing: mixed samples are known to the teacher alone: teacher.targets = "online"')
         if _table(teacher).get("gate") is not None:
-            faults.append("mixing: every mixed view is far from its crop: leave teacher.gate out")
+            faults.append("mixing: every mixed sample is far from its crop: leave teacher.gate out")
         if teacher is None:
-            faults.append("mixing: mixed views have no label, so they need a [teacher]")
+            faults.append("mixing: mixed samples are unlabelled, so they need a [teacher]")
     if _table(raw.get("pseudo")).get("clusters") and not _table(teacher).get("models"):
         faults.append("pseudo.clusters: they are of the teacher's embeddings, so they need a [teacher]")
     return faults
 
 
 def _faults_of_teacher(teacher: Any) -> list[str]:
-    """A teacher is either there, or learns along."""
+    """A teacher is either there, or co-trained."""
     if teacher is None:
         return []
     table, faults = _table(teacher), []
     if bool(table.get("models")) == bool(table.get("network")):
-        faults.append("teacher: name either models that are there or a network that learns along")
+        faults.append("teacher: name either models that are there or a network that is co-trained")
     learns = bool(table.get("network"))
     if learns and not table.get("loss"):
         faults.append("teacher.network: it learns from labels by a [[teacher.loss]] of its own")
     if not learns and table.get("loss"):
         faults.append("teacher.loss: only a teacher.network learns")
     if learns and table.get("gate") is not None:
-        faults.append("teacher.gate: what a teacher that learns along says of a crop changes: leave it out")
+        faults.append("teacher.gate: what a co-trained teacher says of a crop changes: leave it out")
     if table.get("rule") == "clean-view" and not _cached(teacher):
         faults.append('teacher.rule = "clean-view": the targets of crops are cached: targets = "cached"')
     if table.get("rule") == "clean-view" and not learns and table.get("gate") is not None:
@@ -158,12 +158,12 @@ def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool, networks:
 def _faults_beside_a_learner(
     name: str, settings: dict[str, Any], losses: list[dict[str, Any]]
 ) -> Iterator[str]:
-    """What a loss over classes lacks that listens to a teacher which learns along."""
+    """What a loss over classes lacks that listens to a co-trained teacher."""
     learned = [e for e in losses if e.get("name") in ("arcface", "cosface")]
     whole = [e for e in learned if _table(e.get("settings")).get("sample", 1) == 1]
     if settings.get("by") != "classifier":
         yield (
-            f"loss '{name}': class means are of a finished teacher; one that learns along has a "
+            f"loss '{name}': class means are of a finished teacher; a co-trained one has a "
             'classifier: by = "classifier"'
         )
     if not whole:
@@ -182,7 +182,7 @@ def _named_loss(entry: dict[str, Any], setting: Setting) -> tuple[type[Loss] | N
     except FacekdError as error:
         return None, [str(error).replace("\n", ". ")]
     fit = {key: value for key, value in settings.items() if key not in unfit}
-    return loss, [*unfit.values(), *rehearse_loss(name, fit, setting)]
+    return loss, [*unfit.values(), *try_loss(name, fit, setting)]
 
 
 def _faults_of_stages(losses: list[dict[str, Any]]) -> list[str]:

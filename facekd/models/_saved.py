@@ -1,8 +1,7 @@
 """A network of ours from the disk: a run folder, one of its checkpoints, or a weights file.
 
 The run's recipe says which network it is, the run's card what the network is fed; weights are
-safetensors under the names of the network's state dict. An average of the weights over the steps
-(``ema.safetensors``) is taken where a checkpoint has one.
+safetensors under the names of the network's state dict.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from facekd.card import Card, EmbeddingSpec, LandmarkCrop
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.models._base import FaceNet, build_model
 
-_WEIGHTS = ("ema.safetensors", "model.safetensors")
+_WEIGHTS = "model.safetensors"
 
 
 def read_saved(path: Path) -> tuple[FaceNet, Card]:
@@ -44,9 +43,8 @@ def weights_file(path: Path) -> Path:
     if path.is_file():
         return path
     for folder in (path, path / "checkpoints" / "best", path / "checkpoints" / "last"):
-        for name in _WEIGHTS:
-            if (folder / name).is_file():
-                return folder / name
+        if (folder / _WEIGHTS).is_file():
+            return folder / _WEIGHTS
     raise InputOutput(
         f"{path}: no weights there", "Give a run folder, one of its checkpoints, or a .safetensors file."
     )

@@ -11,6 +11,7 @@ from .figures import results_figure as results_figure
 from .gallery_page import write_gallery_page as write_gallery_page
 from .gallery_sections import GALLERY_SECTIONS as GALLERY_SECTIONS
 from .hardest_faces import hardest_figure as hardest_figure
+from .learning_curve import write_learning_curve as write_learning_curve
 from .output_files import check_file as check_file
 from .output_files import check_page as check_page
 from .output_files import check_picture as check_picture

@@ -1,6 +1,4 @@
 from .augment import Augmentation as Augmentation
-from .checkpoint import RunFolder as RunFolder
-from .checkpoint import load_weights as load_weights
 from .distributed import first_decides as first_decides
 from .distributed import gathered as gathered
 from .distributed import make_fabric as make_fabric
@@ -9,6 +7,8 @@ from .distributed import rank as rank
 from .distributed import seen_by_all as seen_by_all
 from .distributed import started_processes as started_processes
 from .distributed import wait_for_all as wait_for_all
+from .interruption import StopRequest as StopRequest
+from .interruption import stoppable as stoppable
 from .loop import Diverged as Diverged
 from .loop import Plan as Plan
 from .loop import Progress as Progress
@@ -18,6 +18,9 @@ from .mixing import Mixing as Mixing
 from .precision import Choice as Choice
 from .precision import Precision as Precision
 from .precision import choose_precision as choose_precision
+from .run_folder import RunFolder as RunFolder
+from .run_folder import load_weights as load_weights
+from .run_folder import locked_run as locked_run
 from .schedule import OptimizerName as OptimizerName
 from .schedule import Shape as Shape
 from .schedule import make_optimizers as make_optimizers

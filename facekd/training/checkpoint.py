@@ -1,17 +1,18 @@
-"""The run folder: what a run leaves on disk, and how it goes on after a kill.
+"""Checkpoints: how a run goes on after a kill.
 
-``recipe.toml``, ``metrics.jsonl``, ``train.log``, ``card.json`` and ``checkpoints/step-N/``, each
-checkpoint with ``model.safetensors`` (the student), ``task.safetensors`` (what else learns),
-``optimizer.pt`` and ``state.json``. A checkpoint is written beside, synced and renamed; then the
-links ``last`` and ``best`` are switched. A folder that is there is whole.
+A checkpoint is a folder ``step-N`` with ``model.safetensors`` (the student), ``task.safetensors`` (what
+else learns), ``optimizer.pt`` and ``state.json``. It is written beside, synced and renamed; then the links
+``last`` and ``best`` are switched to it. A folder that is there is whole.
 """
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facekd.errors import InputOutput, Unreadable, UsageError
-from facekd.files import write_atomically
-from facekd.training.tensorboard_log import Board, open_board
+from facekd.errors import InputOutput, Unreadable
+
+#: what a file system says that is full, or whose quota is
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: the key of ``state.json`` under which the score on held-out people stands
+SCORE = "heldout_tar_1e-3"
 
 
 @dataclass(frozen=True)
@@ -34,71 +38,31 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-class RunFolder:
-    """One run on disk. With ``writes`` false nothing is: of several processes one alone writes."""
+class Checkpoints:
+    """The checkpoints below ``folder``, with the links ``last``, ``best`` and ``stable``."""
 
-    def __init__(self, path: Path, writes: bool = True) -> None:
-        self.path, self._writes = path, writes
-        self._board: Board | None = None
-        self.checkpoints = path / "checkpoints"
-
-    @classmethod
-    def create(cls, path: Path, force: bool = False) -> RunFolder:
-        """A new run at ``path``; one that is there already is only replaced with ``force``."""
-        if path.exists():
-            if path.is_dir() and not any(path.iterdir()):
-                pass
-            elif not force:
-                raise UsageError(
-                    f"{path} exists already", "Go on with --resume, replace it with --force, or name another."
-                )
-            elif not (path / "recipe.toml").is_file():
-                raise UsageError(f"{path} is not a run folder; it is not replaced")
-            else:
-                shutil.rmtree(path)
-        run = cls(path)
-        try:
-            run.checkpoints.mkdir(parents=True)
-        except OSError as error:
-            raise InputOutput(f"{path}: {error.strerror}") from error
-        return run
-
-    @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """The run at ``path``; `InputOutput` where there is none."""
-        if not (path / "recipe.toml").is_file():
-            raise InputOutput(f"{path} is not a run folder (it has no recipe.toml)")
-        return cls(path)
-
-    def discard(self) -> None:
-        """Remove a run that has no checkpoint yet; one that has is kept."""
-        if not any(self.checkpoints.glob("step-*")):
-            shutil.rmtree(self.path, ignore_errors=True)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def save(self, checkpoint: Checkpoint, best: bool, stable: bool = False) -> Path:
         """Write a checkpoint and switch ``last`` (and ``best``, and ``stable``: its rate had not begun to
-        fall) to it; older ones are removed."""
-        from safetensors.torch import save_file
+        fall) to it; older ones are removed.
 
-        place = self.checkpoints / f"step-{checkpoint.state['step']}"
-        beside = self.checkpoints / f".{place.name}.{os.getpid()}"
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        save_file(_contiguous(checkpoint.model), beside / "model.safetensors")
-        save_file(_contiguous(checkpoint.task), beside / "task.safetensors")
-        torch.save(checkpoint.optimizer, beside / "optimizer.pt")
-        (beside / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
-        for file in beside.iterdir():
-            _sync(file)
-        _sync(beside)
-        shutil.rmtree(place, ignore_errors=True)
-        beside.rename(place)
-        self._switch("last", place)
-        if best:
-            self._switch("best", place)
-        if stable:
-            self._switch("stable", place)
-        _sync(self.checkpoints)
+        Raises `InputOutput` where it cannot be written; what was there before is then still there.
+        """
+        place = self.folder / f"step-{checkpoint.state['step']}"
+        beside = self.folder / f".{place.name}.new"
+        with _disk_named(self.folder):
+            try:
+                _write(checkpoint, beside)
+            except BaseException:
+                shutil.rmtree(beside, ignore_errors=True)
+                raise
+            self._put(beside, place)
+            for name, wanted in (("last", True), ("best", best), ("stable", stable)):
+                if wanted:
+                    self._switch(name, place)
+            _sync(self.folder)
         self._prune()
         return place
 
@@ -106,9 +70,9 @@ class RunFolder:
         """The checkpoint ``which`` ("last", "best" or "step-N")."""
         from safetensors.torch import load_file
 
-        place = self.checkpoints / which
+        place = self.folder / which
         if not place.is_dir():
-            raise InputOutput(f"{self.path} has no checkpoint '{which}'")
+            raise InputOutput(f"{self.folder.parent} has no checkpoint '{which}'")
         try:
             return Checkpoint(
                 load_file(place / "model.safetensors"),
@@ -121,90 +85,96 @@ class RunFolder:
 
     def state(self, which: str = "last") -> dict[str, Any]:
         """The ``state`` of a checkpoint alone, empty where there is none."""
-        file = self.checkpoints / which / "state.json"
+        file = self.folder / which / "state.json"
         try:
             return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
         except ValueError as error:
             raise Unreadable(f"{file}: cannot be read ({error})") from error
 
     def has(self, which: str) -> bool:
-        return (self.checkpoints / which).is_dir()
+        return (self.folder / which).is_dir()
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Append one line to ``metrics.jsonl``, and its numbers to the board if there is one."""
-        if not self._writes:
-            return
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        if self._board:
-            self._board.add(record)
+    def repair(self) -> None:
+        """Finish or undo what a kill cut short: folders of half-written checkpoints go, one that was being
+        replaced comes back, and ``best`` is the better of the two that the links name."""
+        for aside in self.folder.glob(".step-*.old"):
+            place = self.folder / aside.name[1:].removesuffix(".old")
+            if place.exists():
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                aside.rename(place)
+        # those of version 0.1.0 end in the number of a process
+        for left in [p for name in ("step-", "last.", "best.") for p in self.folder.glob(f".{name}*")]:
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+        if self.has("last") and (not self.has("best") or self._last_is_better()):
+            self._switch("best", (self.folder / "last").resolve())
 
-    def show_on_board(self) -> None:
-        """From now on write for TensorBoard too, below ``tensorboard/``, where that is installed."""
-        self._board = open_board(self.path / "tensorboard") if self._writes else None
+    def _last_is_better(self) -> bool:
+        """Whether a kill came after ``last`` was switched and before ``best`` was."""
+        last, best = (self.state(which).get(SCORE) for which in ("last", "best"))
+        return last is not None and best is not None and last > best
 
-    def flush(self) -> None:
-        """Bring to disk what the board still holds."""
-        if self._board:
-            self._board.flush()
-
-    def note(self, text: str) -> None:
-        """Append a line with the time to ``train.log``."""
-        if not self._writes:
-            return
-        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        with (self.path / "train.log").open("a", encoding="utf-8") as file:
-            file.write(f"{now} {text}\n")
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """All lines of ``metrics.jsonl``; one that a kill cut short is left out."""
-        file = self.path / "metrics.jsonl"
-        records = []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return records
-
-    def cut_metrics(self, step: int) -> None:
-        """Drop what was logged after ``step``: a resumed run logs it again."""
-        if not self._writes:
-            return
-        kept = [json.dumps(r) for r in self.metrics() if r.get("step", 0) <= step]
-        write_atomically(self.path / "metrics.jsonl", ("\n".join(kept) + "\n" if kept else "").encode())
+    def _put(self, beside: Path, place: Path) -> None:
+        """Rename ``beside`` to ``place``. A checkpoint of the same step is moved aside first: `repair` brings
+        it back where a kill comes in between."""
+        aside = self.folder / f".{place.name}.old"
+        shutil.rmtree(aside, ignore_errors=True)
+        if place.exists():
+            place.rename(aside)
+        beside.rename(place)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _switch(self, name: str, place: Path) -> None:
-        link = self.checkpoints / f".{name}.{os.getpid()}"
+        link = self.folder / f".{name}.new"
         link.unlink(missing_ok=True)
         link.symlink_to(place.name)
-        link.replace(self.checkpoints / name)
+        link.replace(self.folder / name)
 
     def _prune(self) -> None:
-        kept = {(self.checkpoints / name).resolve() for name in ("last", "best", "stable") if self.has(name)}
-        for place in self.checkpoints.glob("step-*"):
+        kept = {(self.folder / name).resolve() for name in ("last", "best", "stable") if self.has(name)}
+        for place in self.folder.glob("step-*"):
             if place.resolve() not in kept:
                 shutil.rmtree(place, ignore_errors=True)
 
 
-def load_weights(path: Path, which: str = "best") -> dict[str, Tensor]:
-    """The student's weights from a run folder (its ``best`` checkpoint, else ``last``), from a
-    checkpoint folder, or from a ``.safetensors`` file."""
-    from safetensors.torch import load_file
+def _write(checkpoint: Checkpoint, folder: Path) -> None:
+    from safetensors.torch import save_file
 
-    if path.is_file():
-        file = path
-    elif (path / "model.safetensors").is_file():
-        file = path / "model.safetensors"
-    else:
-        run = RunFolder.open(path)
-        file = run.checkpoints / (which if run.has(which) else "last") / "model.safetensors"
-    if not file.is_file():
-        raise InputOutput(f"{path}: no weights there (model.safetensors)")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    save_file(_contiguous(checkpoint.model), folder / "model.safetensors")
+    save_file(_contiguous(checkpoint.task), folder / "task.safetensors")
+    torch.save(checkpoint.optimizer, folder / "optimizer.pt")
+    (folder / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
+    for file in folder.iterdir():
+        _sync(file)
+    _sync(folder)
+
+
+@contextlib.contextmanager
+def _disk_named(folder: Path) -> Iterator[None]:
+    """Raise what goes wrong while a checkpoint is written as `InputOutput`. Neither safetensors nor torch
+    raises an `OSError`, so that a full disk is known by its words or by what is left of it."""
     try:
-        return load_file(file)
+        yield
+    except OSError as error:
+        full = error.errno in _FULL
+        raise _not_written(folder, full, error.strerror or str(error)) from error
     except Exception as error:
-        raise Unreadable(f"{file}: not a safetensors file ({error})") from error
+        full = "No space left" in str(error) or shutil.disk_usage(folder).free < 1 << 20
+        raise _not_written(folder, full, str(error).partition("\n")[0]) from error
+
+
+def _not_written(folder: Path, full: bool, cause: str) -> InputOutput:
+    if full:
+        return InputOutput(
+            f"{folder}: the disk is full; the last checkpoint that was written is still there",
+            "Make room, then go on with --resume.",
+        )
+    return InputOutput(f"{folder}: the checkpoint cannot be written ({cause})", "Go on with --resume.")
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ Built on Lightning Fabric, which brings the device and the processes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,20 +15,22 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from facekd.errors import FacekdError, UsageError
-from facekd.training.checkpoint import Checkpoint, RunFolder
+from facekd.errors import UsageError
+from facekd.training.checkpoint import SCORE, Checkpoint
 from facekd.training.data import Batch, CropSet, Order, View, ViewLoader
 from facekd.training.distributed import make_fabric, processes, rank
 from facekd.training.ema import running_mean
+from facekd.training.interruption import StopRequest
 from facekd.training.precision import Precision
 from facekd.training.rng import seed_draws
+from facekd.training.run_folder import RunFolder
 from facekd.training.schedule import OptimizerName, Shape, make_optimizers, rate_at
 
 #: how many crops an error names
 _NAMED = 4
 
-#: scores a network on held-out identities; higher is better
-Judge = Callable[[nn.Module], float]
+#: scores a network on held-out identities at a share of the run; higher is better
+Judge = Callable[[nn.Module, float], float]
 
 
 class StepResult(NamedTuple):
@@ -94,8 +97,8 @@ class Progress:
     images_per_second: float
 
 
-class Diverged(FacekdError):
-    """The loss, its gradient or an embedding is no longer a number."""
+class Diverged(UsageError):
+    """The loss, its gradient or an embedding is no longer a number, or the student tells nobody apart."""
 
 
 def fit(
@@ -110,17 +113,20 @@ def fit(
     judge: Judge | None = None,
     tell: Callable[[Progress], None] | None = None,
     stop_after: int | None = None,
+    stop: StopRequest | None = None,
+    contract: dict[str, Any] | None = None,
 ) -> int:
-    """Train ``task`` by ``plan`` and leave checkpoints in ``run``; return the images seen.
+    """Train ``task`` by ``plan`` and leave checkpoints in ``run``; return the images seen so far.
 
     ``fabric`` is that of `make_fabric` (one process on the CPU where none is given); with several
     processes each works on its share of every batch, ``loader``'s batches being that large. What a
     step draws follows from ``seed``, the step and the process (`seed_draws`).
     ``judge`` scores the student on held-out identities at every checkpoint; ``stop_after`` ends
-    the call after so many steps, as a kill would.
+    the call after so many steps, as a kill would. Where a ``stop`` is asked for, the step is ended and
+    a checkpoint written. Every checkpoint states the ``contract``, JSON that says what the run is of.
 
-    Raises `Diverged` before a step by what is no number, or `UsageError` for a plan without a step, or
-    whose batch cannot be shared.
+    Raises `KeyboardInterrupt` (or `Terminated`) after a stop, `Diverged` before a step by what is no
+    number, or `UsageError` for a plan without a step, or whose batch cannot be shared.
     """
     if plan.steps < 1:
         raise UsageError(f"{plan.images} images in batches of {plan.batch} make no step")
@@ -131,47 +137,59 @@ def fit(
     learned = [p for p in task.parameters() if p.requires_grad]
     module, *wrapped = fabric.setup(task, *optimizers)
     module.mark_forward_method("step")
-    state = _State(learning, optimizers, plan)
-    first = state.restore(run) if resume and run.has("last") else 0
+    state = _State(learning, optimizers, plan, contract or {})
+    first = step = state.restore(run) if resume and run.has("last") else 0
     marks = {math.ceil(plan.steps * k / plan.evaluations) for k in range(1, plan.evaluations + 1)}
     marks |= {plan.stable_steps} if plan.stable_steps else set()
-    clock = _Clock()
+    clock, stop = _Clock(), stop or StopRequest()
     run.show_on_board()
     task.train()
-    for step, batch in enumerate(loader.batches(_own_views(order, plan, first)), start=first + 1):
-        progress = (step - 1) / plan.steps
-        seed_draws(seed, step, rank())
-        for optimizer in wrapped:
-            for group in optimizer.param_groups:
-                group["lr"] = plan.rate * rate_at(progress, plan.warmup, plan.shape, plan.cooldown)
-        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
-            result: StepResult = module.step(_to(batch, fabric.device), progress)
-        shared = len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0)
-        shares = gradient_shares(result.terms, state.student) if shared else {}
-        fabric.backward(result.loss)
-        norm = _clip(learned, plan.clip)
-        loss = _number(result, norm, step, batch, loader.crops)
-        if shares:
-            run.log({"step": step, "gradient_share": shares})
-        for optimizer in wrapped:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        state.average()
-        clock.count(len(batch.labels) * processes())
-        if step % plan.log_every == 0 or step in marks or step == 1:
-            _log(run, step, plan, result, norm, wrapped[0], clock, fabric)
-        if tell:
-            tell(Progress(step * plan.batch, plan.images, loss, clock.rate()))
-        if step in marks and rank() == 0:
-            state.keep(run, step, judge)
-            clock.pause()
-        if stop_after is not None and step - first >= stop_after:
-            break
+    batches = loader.batches(_own_views(order, plan, first))
+    with stop.stop_between_steps(), contextlib.closing(batches):
+        for step, batch in enumerate(batches, start=first + 1):
+            progress = (step - 1) / plan.steps
+            seed_draws(seed, step, rank())
+            _set_rates(wrapped, plan, progress)
+            with torch.autocast(fabric.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+                result: StepResult = module.step(_to(batch, fabric.device), progress)
+            shared = len(result.terms) > 1 and (step == 1 or step % plan.share_every == 0)
+            shares = gradient_shares(result.terms, state.student) if shared else {}
+            fabric.backward(result.loss)
+            norm = clipped_norm(learned, plan.clip)
+            loss = _number(result, norm, step, batch, loader.crops)
+            if shares:
+                run.log({"step": step, "gradient_share": shares})
+            for optimizer in wrapped:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            state.average()
+            clock.count(len(batch.labels) * processes())
+            if step % plan.log_every == 0 or step in marks or step == 1:
+                _log(run, step, plan, result, norm, wrapped[0], clock, fabric)
+            if tell:
+                tell(Progress(step * plan.batch, plan.images, loss, clock.rate()))
+            if step in marks and rank() == 0:
+                state.keep(run, step, judge)
+                clock.pause()
+            if step < plan.steps and stop.made(fabric.device):
+                if step not in marks and rank() == 0:
+                    state.keep_unjudged(run, step, best=judge is None)
+                raise stop.error()
+            if stop_after is not None and step - first >= stop_after:
+                break
     run.flush()
-    return plan.steps * plan.batch
+    return step * plan.batch
 
 
-def _clip(learned: list[nn.Parameter], most: float) -> Tensor:
+def _set_rates(optimizers: list[Any], plan: Plan, progress: float) -> None:
+    """The learning rate of the step that begins at ``progress``."""
+    share = rate_at(progress, plan.warmup, plan.shape, plan.cooldown, 1 / plan.steps)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * share
+
+
+def clipped_norm(learned: list[nn.Parameter], most: float) -> Tensor:
     """The norm of the gradient, which is first made at most ``most`` long (0: left alone).
 
     Gradients of a few rows are not clipped and not counted, unless they are no numbers.
@@ -274,9 +292,11 @@ class _State:
     """What a checkpoint holds of a run: the task, the optimizers, the running mean of weights and
     the best score so far."""
 
-    def __init__(self, task: Any, optimizers: list[torch.optim.Optimizer], plan: Plan) -> None:
+    def __init__(
+        self, task: Any, optimizers: list[torch.optim.Optimizer], plan: Plan, contract: dict[str, Any]
+    ) -> None:
         self.student: nn.Module = task.student
-        self._task, self._optimizers, self._plan = task, optimizers, plan
+        self._task, self._optimizers, self._plan, self._contract = task, optimizers, plan, contract
         self._mean = running_mean(self.student, plan.ema) if plan.ema else None
         self._best = -math.inf
 
@@ -287,18 +307,29 @@ class _State:
 
     def keep(self, run: RunFolder, step: int, judge: Judge | None) -> None:
         """Judge the student, or the mean of its weights, and write a checkpoint."""
-        kept = self._mean.module if self._mean else self.student
+        kept = self._kept()
         score = None
         if judge:
             kept.eval()
-            score = judge(kept)
+            score = judge(kept, step / self._plan.steps)
             self._task.train()
         improved = score is None or score >= self._best
         self._best = self._best if score is None else max(self._best, score)
-        stable = self._plan.stable_steps is not None and step <= self._plan.stable_steps
-        run.save(self._checkpoint(kept, step, score), best=improved, stable=stable)
+        self._save(run, step, score, improved)
         if score is not None:
-            run.log({"step": step, "images": step * self._plan.batch, "heldout_tar_1e-3": score})
+            run.log({"step": step, "images": step * self._plan.batch, SCORE: score})
+
+    def keep_unjudged(self, run: RunFolder, step: int, best: bool) -> None:
+        """Write a checkpoint as it is; it becomes the best one only where ``best`` says so."""
+        self._save(run, step, None, best)
+
+    def _kept(self) -> nn.Module:
+        """What is judged and shipped."""
+        return self._mean.module if self._mean else self.student
+
+    def _save(self, run: RunFolder, step: int, score: float | None, best: bool) -> None:
+        stable = self._plan.stable_steps is not None and step <= self._plan.stable_steps
+        run.save(self._checkpoint(self._kept(), step, score), best=best, stable=stable)
 
     def _checkpoint(self, kept: nn.Module, step: int, score: float | None) -> Checkpoint:
         whole = self._task.state_dict()
@@ -314,8 +345,9 @@ class _State:
                 "step": step,
                 "images": step * self._plan.batch,
                 "precision": self._plan.precision,
-                "heldout_tar_1e-3": score,
+                SCORE: score,
                 "best": self._best if math.isfinite(self._best) else None,
+                "contract": self._contract,
             },
         )
 

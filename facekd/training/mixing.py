@@ -24,7 +24,7 @@ class Mixing(BaseModel):
     On aligned crops cut-mix puts a mouth where the mouth was; cut-paste puts it anywhere. (Li et al.,
     "CutPaste", CVPR 2021, take a small patch of the same image, to have defects to find.)
 
-    A mixed view is nobody's: its label becomes -1. Only a teacher that is asked online can say
+    Mixed samples are unlabelled: their label becomes -1. Only a teacher that is asked online can say
     what it sees in one.
     """
 

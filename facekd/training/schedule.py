@@ -18,16 +18,19 @@ Shape = Literal["cosine", "linear", "quadratic", "wsd"]
 _POWERS = {"linear": 1, "quadratic": 2}
 
 
-def rate_at(progress: float, warmup: float, shape: Shape, cooldown: float = 0.2) -> float:
+def rate_at(progress: float, warmup: float, shape: Shape, cooldown: float = 0.2, step: float = 0.0) -> float:
     """The share of the peak learning rate at ``progress`` in [0, 1]: a linear rise over the first
     ``warmup``, then a fall to zero along a half cosine or a power of what is left.
+
+    ``step`` is a step's share of the run. A step of the warm-up has the rate that is reached at its end,
+    for at its beginning that of the first would be zero.
 
     ``wsd`` (warmup, stable, decay: Hu et al., "MiniCPM", 2024; Hägele et al., "Scaling laws and
     compute-optimal training beyond fixed training durations", 2024) stays at the peak until the last
     ``cooldown``, along which it falls to zero in a line, so that a run can be extended.
     """
     if progress < warmup:
-        return progress / warmup
+        return min(1.0, (progress + step) / warmup)
     if shape == "wsd":
         return min(1.0, (1 - progress) / cooldown)
     left = (1 - progress) / (1 - warmup) if warmup < 1 else 0.0

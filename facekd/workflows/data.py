@@ -139,7 +139,7 @@ def embedded_set(
 ) -> Iterator[Embedded]:
     """The crops of a recipe by the embeddings of ``model``, from the cache of targets: those that training
     on unmoved crops or a gate has had made, or finds there later. Raises `Unreadable` for a broken crop."""
-    from facekd.distillation import Asking, crop_targets
+    from facekd.distillation import TeacherQuery, crop_targets
     from facekd.models.teachers import load_teacher
     from facekd.runtime import threads_available
 
@@ -153,9 +153,9 @@ def embedded_set(
         asked += done
         advance(done)
 
-    asking = Asking(target_folder(), device, threads, 0, say, labelled)
+    query = TeacherQuery(target_folder(), device, threads, 0, say, labelled)
     start = 0
-    for rows in crop_targets(crops, load_teacher(str(model), device, threads), asking):
+    for rows in crop_targets(crops, load_teacher(str(model), device, threads), query):
         if not start:
             advance(max(0, len(crops) - asked))  # what was kept already
         yield Embedded(names[start : start + len(rows)], rows.numpy())

@@ -9,7 +9,8 @@ from typing import Any
 
 from facekd.distillation import Outcome, Recipe, Report, check_recipe, read_recipe, run_recipe
 from facekd.files import target_folder
-from facekd.training import Progress
+from facekd.reporting import write_learning_curve
+from facekd.training import Progress, RunFolder, rank
 
 #: opens a progress bar: title and total to a context that gives ``advance(done, note)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
@@ -36,11 +37,14 @@ def train_recipe(
     recipe: Recipe, folder: Path, say: Callable[[str], None], progress: OpenBar, **settings: Any
 ) -> Outcome:
     """`run_recipe` with a bar for views that are kept, one for the teacher's labels and, when they are
-    there, one for training."""
+    there, one for training; at its end the learning curve is drawn into the run folder."""
     with ExitStack() as stack:
         bars = _Bars(progress, stack, recipe.schedule.images)
         report = Report(say, bars.labelled, bars.trained, bars.kept)
-        return run_recipe(recipe, folder, report, cache=target_folder(), **settings)
+        outcome = run_recipe(recipe, folder, report, cache=target_folder(), **settings)
+    if rank() == 0:
+        write_learning_curve(RunFolder(folder).metrics(), folder / "learning_curve.png")
+    return outcome
 
 
 class _Bars:

@@ -9,7 +9,15 @@ import pytest
 import torch
 from batches import STUDENT, TEACHER, Data, N, gradient_agrees, make_data, softmax, unit
 
-from facekd.distillation.losses import Classes, Example, Setting, check_settings, loss_class, loss_names
+from facekd.distillation.losses import (
+    Classes,
+    Example,
+    Setting,
+    check_settings,
+    loss_class,
+    loss_names,
+    register_loss,
+)
 from facekd.errors import RecipeError
 from facekd.models import Outputs
 
@@ -29,6 +37,20 @@ def test_the_registry_lists_the_folder() -> None:
     ]
     (fault,) = check_settings("dkd", {"gamma": 2})  # its own, then those of its base
     assert "(it has: alpha, beta, temperature, scale," in fault
+
+
+def test_a_loss_says_itself_what_several_processes_show_it() -> None:
+    for name in loss_names():
+        assert isinstance(vars(loss_class(name))["whole_batch"], bool), name
+    single = {name for name in loss_names() if not loss_class(name).whole_batch}
+    assert single == {"attention", "cosine", "fitnet", "l2_sp", "mse"}
+
+    class Silent(loss_class("cosine")):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(TypeError, match="Silent does not state whole_batch"):
+        register_loss("silent")(Silent)
+    assert "silent" not in loss_names()
 
 
 def test_cosine_with_equal_sizes_is_one_minus_cos(data) -> None:

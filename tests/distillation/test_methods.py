@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file
 from small_run import TEACHER, recipe, run
 
-from facekd.distillation import read_recipe
-from facekd.distillation.run import training_crops
+from facekd.distillation import read_recipe, training_crops
 from facekd.errors import Misfit, RecipeError
 from facekd.export import export
 from facekd.models import build_model, to_planes

@@ -24,10 +24,10 @@ from batches import (
 from small_run import TEACHER as CACHED
 from small_run import recipe, run
 
-from facekd.distillation.loss_builder import _of_member
+from facekd.distillation.loss_builder import setting_of_member
+from facekd.distillation.loss_inputs import TeacherMember
 from facekd.distillation.losses import Classes, Example, Setting, loss_class
 from facekd.distillation.losses._margin_softmax import some_classes
-from facekd.distillation.task import Member
 from facekd.distillation.teacher_classifier import classifier_of
 from facekd.errors import RecipeError, UsageError
 from facekd.models import Outputs, Targets
@@ -176,7 +176,7 @@ def test_two_hundred_thousand_classes_of_a_teacher() -> None:
     loss = loss_class("logit")(setting, "auto", classifier="shared", target_probability=0.3, sample=0.001)
     student = torch.randn(batch, dim, requires_grad=True)
     example = Example(labels[:batch], torch.zeros(batch, dim))
-    answers = loss._answers(Outputs(student), Targets(rows[:batch]), example, loss.temperature)
+    answers = loss.answers(Outputs(student), Targets(rows[:batch]), example, loss.temperature)
     assert answers.teacher.shape == (batch, 200)
     loss(Outputs(student), Targets(rows[:batch]), example, 0.0)["logit"].backward()
     assert student.grad.abs().sum() > 0
@@ -217,7 +217,7 @@ def test_an_automatic_temperature_of_one_teacher_of_two() -> None:
     joined = torch.nn.functional.normalize(torch.cat([one, other], 1), dim=1)
     sums = torch.stack([joined[labels == k].sum(0) for k in range(4)])
     setting = Setting(6, 16, Classes(torch.tensor([0, 1, 2, 3, -1]), sums), joined, sample_labels=labels)
-    loss = loss_class("logit")(_of_member(setting, Member(1, slice(0, 8))), "auto", SCALE)
+    loss = loss_class("logit")(setting_of_member(setting, TeacherMember(1, slice(0, 8))), "auto", SCALE)
     answers = means_answers(one.numpy().astype(np.float64), labels.numpy())
     right = [
         softmax(SCALE * cosine / loss.temperature)[label]

@@ -55,11 +55,6 @@ def test_a_checkpoint_and_a_file_are_found_in_their_run(run: Path) -> None:
     assert same(read_saved(last / "model.safetensors")[0], 2)
 
 
-def test_averaged_weights_are_preferred(run: Path) -> None:
-    save_file(student(3).state_dict(), run / "checkpoints" / "best" / "ema.safetensors")
-    assert same(read_saved(run)[0], 3)
-
-
 def test_the_card_of_the_run_is_kept_and_pinned_to_the_weights(run: Path) -> None:
     card = Card(
         name="mine",

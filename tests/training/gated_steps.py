@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from facekd.card.contract import InputSpec
 from facekd.distillation.losses import Classes, Setting, loss_class
-from facekd.distillation.task import DistillTask, Gate, Part
+from facekd.distillation.task import DistillTask, Gate
+from facekd.distillation.weighted_loss import WeightedLoss
 from facekd.models import Outputs, Targets
 from facekd.training import make_fabric, processes, rank
 from facekd.training.data import Batch
@@ -71,7 +72,7 @@ def step(fabric: Any, kept: list[int], names: tuple[str, ...]) -> dict[str, Any]
     setting = Setting(DIM, DIM, classes, rows, {"map": (4, 4, 4)}, {"map": (5, 4, 4)})
     task = DistillTask(
         Student(),
-        [Part(loss_class(name)(setting), 0.5) for name in names],
+        [WeightedLoss(loss_class(name)(setting), 0.5) for name in names],
         lambda batch: Targets(rows[batch.crops], {"map": maps[batch.crops]}),
         lambda crops: own[crops],
         gate=Gate(0.5, lambda crops: own[crops]),

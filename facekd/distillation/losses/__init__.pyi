@@ -7,5 +7,6 @@ from ._base import Terms as Terms
 from ._base import check_settings as check_settings
 from ._base import loss_class as loss_class
 from ._base import loss_names as loss_names
+from ._base import loss_settings as loss_settings
 from ._base import register_loss as register_loss
 from ._base import unfit_settings as unfit_settings

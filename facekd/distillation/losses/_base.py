@@ -11,7 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -82,14 +82,15 @@ class Loss(nn.Module, ABC):
     means of a finished teacher) and ``needs_features`` (feature maps of both networks) let a recipe
     be checked before anything is loaded.
 
-    ``whole_batch``: with several processes the loss is shown the rows of all of them. Only a loss
-    that is a plain mean over all its rows may do with each process's own."""
+    ``whole_batch``, which every registered loss states in its own body: with several processes the loss is
+    shown the rows of all of them. Only a loss that is a plain mean over all its rows may do with each
+    process's own."""
 
     needs_teacher: bool = True
     needs_labels: bool = False
     needs_means: bool = False
     needs_features: bool = False
-    whole_batch: bool = True
+    whole_batch: ClassVar[bool]
 
     @abstractmethod
     def forward(
@@ -98,8 +99,20 @@ class Loss(nn.Module, ABC):
 
 
 _LOSSES: Registry[type[Loss]] = Registry("loss", "facekd.distillation.losses", "facekd.losses", RecipeError)
-register_loss = _LOSSES.register
 loss_names = _LOSSES.names
+
+
+def register_loss(name: str) -> Callable[[type[Loss]], type[Loss]]:
+    """A decorator that makes a loss available to recipes as ``name``. A class that does not state
+    ``whole_batch`` itself is refused: whatever was assumed, a run of several processes would be wrong
+    without a word."""
+
+    def keep(loss: type[Loss]) -> type[Loss]:
+        if "whole_batch" not in vars(loss):
+            raise TypeError(f"{loss.__name__} does not state whole_batch (see Loss)")
+        return _LOSSES.register(name)(loss)
+
+    return keep
 
 
 def loss_class(name: str) -> type[Loss]:
@@ -114,11 +127,12 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> list[str]:
 
 def unfit_settings(name: str, settings: Mapping[str, Any]) -> dict[str, str]:
     """The settings that a loss does not have, or not of that type, each with the sentence that says so."""
-    return wrong_settings(f"loss '{name}'", _settings_of(loss_class(name)), settings)
+    return wrong_settings(f"loss '{name}'", loss_settings(name), settings)
 
 
-def _settings_of(loss: type[Loss]) -> dict[str, Any]:
+def loss_settings(name: str) -> dict[str, Any]:
     """A loss's settings with their types; one that takes ``**others`` hands them to its base."""
+    loss = loss_class(name)
     known: dict[str, Any] = {}
     for kind in loss.__mro__:
         if "__init__" not in vars(kind):

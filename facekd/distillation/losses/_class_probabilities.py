@@ -108,7 +108,7 @@ class AnswerLoss(Loss):
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
         assert teacher is not None
         temperature = self.temperature + (self.final_temperature - self.temperature) * progress
-        answers = self._answers(student, teacher, example, temperature)
+        answers = self.answers(student, teacher, example, temperature)
         if answers is None:
             return {self.name: zero_like(student)}
         return {self.name: temperature**2 * self.compare(answers)}
@@ -117,7 +117,7 @@ class AnswerLoss(Loss):
     def compare(self, answers: Answers) -> Tensor:
         """The loss of a batch, a scalar, without the T^2."""
 
-    def _answers(
+    def answers(
         self, student: Outputs, teacher: Targets, example: Example, temperature: float
     ) -> Answers | None:
         wanted = classes_of(self.classes, example.labels)

@@ -41,7 +41,7 @@ class TeacherClasses(nn.Module):
             if setting.classifier is None:
                 raise RecipeError(
                     f"loss '{loss}': by = 'classifier' needs a teacher that has one",
-                    "A run folder of a teacher that learned from labels has, and one that learns along.",
+                    "A run folder of a teacher that learned from labels has, and a co-trained one.",
                 )
             self._classifier = setting.classifier
         self.register_buffer("sums", setting.classes.sums, persistent=False)

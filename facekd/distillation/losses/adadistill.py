@@ -41,6 +41,7 @@ class AdaDistill(Loss):
     that of `arcface`.
     """
 
+    whole_batch = True
     needs_labels = True
     centres: Tensor
 

@@ -12,6 +12,7 @@ from facekd.distillation.losses._margin_softmax import MarginSoftmax
 class ArcFace(MarginSoftmax):
     """`with_arc_margin` on the target."""
 
+    whole_batch = True
     name = "arcface"
 
     def __init__(self, setting: Setting, margin: float = 0.5, scale: float = 64.0, **softmax: Any) -> None:

@@ -20,6 +20,8 @@ class CCKD(Loss):
     0.4, powers 0 to 2). Unit embeddings, sizes may differ.
     """
 
+    whole_batch = True
+
     def __init__(self, setting: Setting, gamma: float = 0.4, terms: int = 3) -> None:
         super().__init__()
         if gamma <= 0 or terms < 2:

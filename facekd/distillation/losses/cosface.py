@@ -12,6 +12,7 @@ from facekd.distillation.losses._margin_softmax import MarginSoftmax
 class CosFace(MarginSoftmax):
     """`with_cos_margin` on the target."""
 
+    whole_batch = True
     name = "cosface"
 
     def __init__(self, setting: Setting, margin: float = 0.35, scale: float = 64.0, **softmax: Any) -> None:

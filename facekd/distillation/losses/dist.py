@@ -18,6 +18,7 @@ class DIST(AnswerLoss):
     means (Huang et al., "Knowledge distillation from a stronger teacher", NeurIPS 2022).
     """
 
+    whole_batch = True
     name = "dist"
 
     def __init__(self, setting: Setting, between: float = 1.0, within: float = 1.0, **answers: Any) -> None:

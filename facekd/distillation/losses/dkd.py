@@ -25,6 +25,7 @@ class DKD(AnswerLoss):
     Classic logit distillation is ``alpha = 1`` with a beta of each crop's 1 - p_t(target).
     """
 
+    whole_batch = True
     name = "dkd"
 
     def __init__(self, setting: Setting, alpha: float = 1.0, beta: float = 8.0, **answers: Any) -> None:

@@ -28,6 +28,7 @@ class EKD(Loss):
     that of its highest score.
     """
 
+    whole_batch = True
     needs_labels = True
     mine: Tensor
     theirs: Tensor

@@ -20,6 +20,7 @@ class GKD(AnswerLoss):
     AAAI 2023). The tail is never empty.
     """
 
+    whole_batch = True
     name = "gkd"
 
     def __init__(self, setting: Setting, mass: float = 0.9, **answers: Any) -> None:

@@ -16,6 +16,7 @@ class Logit(AnswerLoss):
     ``z = scale * cos(embedding, class)``; the settings are those of `AnswerLoss`.
     """
 
+    whole_batch = True
     name = "logit"
 
     def compare(self, answers: Answers) -> Tensor:

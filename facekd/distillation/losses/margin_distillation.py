@@ -21,6 +21,7 @@ class MarginDistillation(Prototypes):
     2020, where class centres and margins likewise are the teacher's).
     """
 
+    whole_batch = True
     name: ClassVar[str] = "margin_distillation"
 
     def __init__(

@@ -19,6 +19,7 @@ class OneVsRest(AnswerLoss):
     probabilities are sigmoids of the logits, since their labels do not exclude each other.
     """
 
+    whole_batch = True
     name = "one_vs_rest"
 
     def compare(self, answers: Answers) -> Tensor:

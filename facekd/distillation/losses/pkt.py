@@ -17,6 +17,8 @@ class PKT(Loss):
     Sizes may differ.
     """
 
+    whole_batch = True
+
     def __init__(self, setting: Setting) -> None:
         super().__init__()
 

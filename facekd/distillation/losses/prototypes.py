@@ -32,6 +32,7 @@ class Prototypes(Loss):
     ``sample`` are those of `arcface`.
     """
 
+    whole_batch = True
     name: ClassVar[str] = "prototypes"
     needs_labels = True
     needs_means = True

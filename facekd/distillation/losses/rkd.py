@@ -23,6 +23,8 @@ class RKD(Loss):
     ``angle`` (the paper's 1 and 2).
     """
 
+    whole_batch = True
+
     def __init__(self, setting: Setting, distance: float = 1.0, angle: float = 2.0) -> None:
         super().__init__()
         if distance < 0 or angle < 0 or distance + angle == 0:

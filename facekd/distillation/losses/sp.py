@@ -15,6 +15,8 @@ class SP(Loss):
     on unit embeddings). Sizes may differ.
     """
 
+    whole_batch = True
+
     def __init__(self, setting: Setting) -> None:
         super().__init__()
 

@@ -30,6 +30,11 @@ class OnnxTeacher:
         return self._embedder.name
 
     @property
+    def has_card(self) -> bool:
+        """False where the model is read by insightface's convention, for want of a card."""
+        return self._embedder.has_card
+
+    @property
     def space(self) -> str:
         return self._embedder.space
 

@@ -1,9 +1,10 @@
+from .crop_check import require_usable as require_usable
 from .crops import CropSet as CropSet
 from .crops import open_crops as open_crops
 from .crops import open_identities as open_identities
-from .crops import read_list as read_list
 from .loader import Batch as Batch
 from .loader import ViewLoader as ViewLoader
+from .name_lists import read_list as read_list
 from .sampler import EpochOrder as EpochOrder
 from .sampler import Order as Order
 from .sampler import PeopleOrder as PeopleOrder

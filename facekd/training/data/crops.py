@@ -7,9 +7,8 @@ they are asked for.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.preprocess import Source, identity_of, open_source
+from facekd.training.data.name_lists import NameList, read_list, read_rows
 
 #: the label of a crop that belongs to nobody known
 UNLABELLED = -1
@@ -45,17 +45,24 @@ class CropSet:
         """
         import cv2
 
-        source, name = self.sources[self.where[index]], self.names[index]
-        packed = np.frombuffer(source.read(name), np.uint8)
+        packed = np.frombuffer(self.encoded(index), np.uint8)
         pixels = cv2.imdecode(packed, cv2.IMREAD_COLOR) if len(packed) else None
         if pixels is None:
-            raise Unreadable(f"{source.path}/{name}: not an image")
+            raise Unreadable(f"{self.place(index)}: not an image")
         if pixels.shape != (self.size, self.size, 3):
             raise Misfit(
-                f"{source.path}/{name}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not {self.size}",
+                f"{self.place(index)}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not {self.size}",
                 "Training takes aligned crops: make them with 'facekd align'.",
             )
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def encoded(self, index: int) -> bytes:
+        """The file of crop ``index`` as it is. Raises `InputOutput` where it cannot be read."""
+        return self.sources[self.where[index]].read(self.names[index])
+
+    def place(self, index: int) -> str:
+        """Where crop ``index`` lies."""
+        return f"{self.sources[self.where[index]].path}/{self.names[index]}"
 
     def called(self, index: int) -> str:
         """Crop ``index`` as ``pack/crop``, which is how a list of crops to leave out names it."""
@@ -126,16 +133,25 @@ def open_crops(
     merge: Path | None = None,
     exclude: Sequence[Path] = (),
     doubts: Path | None = None,
+    heldout: Path | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> CropSet:
     """All crops of the given folders and packs as one set.
 
     ``merge``: CSV with columns ``label`` and ``merge_into``: two labels of one person.
     ``exclude``: text files, a line each: an identity, or a crop as ``pack/name``; left out.
     ``doubts``: CSV with columns ``pack`` and ``crop``: crops whose label is not used.
+    ``heldout``: a text file, an identity a line: left out under every label that is merged with it.
+
+    Names of lists that match nothing are told to ``warn``; of ``heldout`` they are a `RecipeError`.
     """
-    same = {row["label"]: row["merge_into"] for row in _rows(merge, "label", "merge_into")}
-    unwanted = {line for file in exclude for line in _lines(file)}
-    doubtful = {f"{row['pack']}/{row['crop']}" for row in _rows(doubts, "pack", "crop")}
+    same = _merged(merge)
+    lists = [NameList(file, tuple(read_list(file))) for file in exclude]
+    unwanted = {name for listed in lists for name in listed.names}
+    held = NameList(heldout, tuple(read_list(heldout))) if heldout else None
+    held_out = {_root(name, same) for name in held.names} if held else set()
+    doubted = [f"{row['pack']}/{row['crop']}" for row in read_rows(doubts, "pack", "crop")]
+    doubtful = set(doubted)
     sources = [open_source(path) for path in (*labelled, *unlabelled)]
     if not sources:
         raise InputOutput("no training data is named")
@@ -143,18 +159,31 @@ def open_crops(
     names: list[str] = []
     people: dict[str, int] = {}
     labels: list[int] = []
+    known: set[str] = set()
+    listed_crops: set[str] = set()
     for number, source in enumerate(sources):
         pack = _pack(source)
         for name in source.names():
             person = identity_of(name) if number < len(labelled) else None
             merged = _root(person, same) if person else None
             full = f"{pack}/{name}"
-            if full in unwanted or person in unwanted or merged in unwanted:
+            if person and merged:
+                known |= {person, merged}
+            if full in unwanted or full in doubtful:
+                listed_crops.add(full)
+            if full in unwanted or person in unwanted or merged in unwanted or merged in held_out:
                 continue
             use_label = merged is not None and full not in doubtful
             where.append(number)
             names.append(name)
             labels.append(people.setdefault(merged, len(people)) if use_label and merged else UNLABELLED)
+    if held:
+        held.require_all(known, labelled)
+    lists += [NameList(merge, tuple(same))] if merge else []
+    lists += [NameList(doubts, tuple(doubted))] if doubts else []
+    for told in (listed.warning(known | listed_crops) for listed in lists):
+        if told:
+            warn(told)
     if not names:
         raise InputOutput(f"no crops in {', '.join(str(s.path) for s in sources)}")
     return CropSet(
@@ -165,19 +194,21 @@ def open_crops(
 def open_identities(labelled: Sequence[Path], wanted: Iterable[str], merge: Path | None = None) -> CropSet:
     """Only the crops of the identities ``wanted``, labelled by them."""
     crops = open_crops(labelled, merge=merge)
-    same = {row["label"]: row["merge_into"] for row in _rows(merge, "label", "merge_into")}
+    same = _merged(merge)
     names = {_root(name, same) for name in wanted}
     keep = np.array([person in names for person in crops.people])
+    if not keep.size:
+        return crops.take(np.zeros(len(crops), bool))
     return crops.take((crops.labels >= 0) & keep[crops.labels])
-
-
-def read_list(path: Path) -> list[str]:
-    """The lines of a list file, without blanks."""
-    return _lines(path)
 
 
 def _pack(source: Source) -> str:
     return source.path.name.removesuffix(".zip")
+
+
+def _merged(merge: Path | None) -> dict[str, str]:
+    """The label that each merged one counts as."""
+    return {row["label"]: row["merge_into"] for row in read_rows(merge, "label", "merge_into")}
 
 
 def _root(label: str, same: dict[str, str]) -> str:
@@ -186,25 +217,3 @@ def _root(label: str, same: dict[str, str]) -> str:
         label = same[label]
         seen.add(label)
     return label
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputOutput(f"{path}: cannot be read ({error})") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _rows(path: Path | None, *columns: str) -> list[dict[str, str]]:
-    if path is None:
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = set(columns) - set(reader.fieldnames or ())
-            if missing:
-                raise Unreadable(f"{path}: no column {', '.join(sorted(missing))}")
-            return list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputOutput(f"{path}: cannot be read ({error})") from error

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -12,7 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from facekd.errors import FacekdError
 from facekd.training.augment import Augmentation
+from facekd.training.data.crop_check import require_decodable
 from facekd.training.data.crops import CropSet
 from facekd.training.data.sampler import View
 from facekd.training.data.view_rows import ViewRows
@@ -44,7 +53,13 @@ class _Views(Dataset):
             pixels = self.augmentation.view(self.crops.read(view.crop), (self.seed, view.crop, view.number))
         return pixels[:, ::-1] if view.mirrored else pixels
 
-    def __getitems__(self, views: list[View]) -> list[Any]:
+    def __getitems__(self, views: list[View]) -> list[Any] | FacekdError:
+        try:
+            return self._fetched(views)
+        except FacekdError as error:
+            return error  # raised there, it would reach the caller with a traceback for a cause
+
+    def _fetched(self, views: list[View]) -> list[Any]:
         size = self.crops.size
         made = np.empty((len(views), size, size, 3), np.uint8)
 
@@ -81,11 +96,16 @@ class ViewLoader:
     ) -> None:
         self.crops = crops
         self._data = _Views(crops, augmentation, seed, 1 if workers else threads, kept)
-        self._batch, self._workers = batch, workers
+        self._batch, self._workers, self._threads = batch, workers, threads
         self._labels = torch.from_numpy(crops.labels)
 
-    def batches(self, views: Iterator[View] | list[View]) -> Iterator[Batch]:
-        """The views in their order; the last batch may be short."""
+    def batches(self, views: Iterator[View] | list[View]) -> Generator[Batch, None, None]:
+        """The views in their order; the last batch may be short. Close it where it is not read to its end:
+        that ends the processes.
+
+        Raises the errors of `CropSet.read`.
+        """
+        lifeline, held = Pipe(duplex=False) if self._workers else (None, None)
         loader = DataLoader(
             self._data,
             batch_sampler=_Chunks(views, self._batch),
@@ -94,11 +114,21 @@ class ViewLoader:
             prefetch_factor=4 if self._workers else None,
             # a plain fork inherits OpenCV's thread pool without its threads, and then waits for them
             multiprocessing_context="forkserver" if self._workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=partial(_begin_worker, lifeline) if lifeline else None,
             generator=torch.Generator(),  # or it would draw from the run's
         )
-        for pixels, crop, number, mirrored in loader:
-            yield Batch(pixels, crop, number, mirrored, self._labels[crop])
+        fetched = iter(loader)
+        try:
+            for found in fetched:
+                if isinstance(found, FacekdError):
+                    require_decodable(self.crops, self._threads)  # names it, and all others like it
+                    raise found
+                pixels, crop, number, mirrored = found
+                yield Batch(pixels, crop, number, mirrored, self._labels[crop])
+        finally:
+            del fetched
+            if held:
+                held.close()
 
 
 class _Chunks:
@@ -116,14 +146,28 @@ class _Chunks:
             yield chunk
 
 
-def _as_tensors(fetched: list[Any]) -> tuple[torch.Tensor, ...]:
+def _as_tensors(fetched: list[Any] | FacekdError) -> tuple[torch.Tensor, ...] | FacekdError:
+    if isinstance(fetched, FacekdError):
+        return fetched
     pixels, views = fetched
     crop, number, mirrored = zip(*views, strict=True)
     return torch.from_numpy(pixels), torch.tensor(crop), torch.tensor(number), torch.tensor(mirrored)
 
 
-def _one_thread(worker: int) -> None:
+def _begin_worker(lifeline: Connection, worker: int) -> None:
+    """One thread for a process that decodes. Whom to stop is decided by the process that trains, which gets
+    the same signals; when it has gone, in whatever way, its end of ``lifeline`` is closed."""
     import cv2
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+
+
+def _end_with(lifeline: Connection) -> None:
+    # not PR_SET_PDEATHSIG: the parent is the fork server, which lives as long as its children
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(1)

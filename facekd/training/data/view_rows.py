@@ -21,7 +21,7 @@ from facekd.errors import InputOutput
 from facekd.files import write_atomically
 
 #: rows between two marks
-_BLOCK = 2048
+BLOCK = 2048
 #: bytes that are left free on a disk
 _SPARE = 1 << 30
 
@@ -95,7 +95,7 @@ class ViewRows:
             for made in make(number, range(done, self._count)):
                 rows[done : done + len(made)] = made
                 before, done = done, done + len(made)
-                if before // _BLOCK != done // _BLOCK or done == self._count:
+                if before // BLOCK != done // BLOCK or done == self._count:
                     rows.flush()
                     write_atomically(self._mark(number), str(done).encode())
                 if tell:

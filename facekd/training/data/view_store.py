@@ -17,7 +17,7 @@ from facekd.training.data.loader import ViewLoader
 from facekd.training.data.sampler import View
 from facekd.training.data.view_rows import ViewRows
 
-_BATCH = 64
+BATCH = 64
 
 
 def kept_views(folder: Path, crops: CropSet, augmentation: Augmentation, seed: int) -> ViewRows:
@@ -43,7 +43,7 @@ def keep_views(
 ) -> None:
     """Make the views ``numbers`` that are not ``kept`` yet; ``tell`` gets counts done. Belongs inside
     ``kept.alone``. Raises `InputOutput` where the disk has no room for them."""
-    loader = ViewLoader(crops, augmentation, seed, _BATCH, workers, threads)
+    loader = ViewLoader(crops, augmentation, seed, BATCH, workers, threads)
 
     def make(number: int, some: range) -> Iterator[NDArray]:
         for made in loader.batches(View(crop, number, False) for crop in some):

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from small_run import TEACHER, losses_of, recipe, run
 
-from facekd.distillation import Recipe
-from facekd.distillation.run import training_crops
+from facekd.distillation import Recipe, training_crops
 from facekd.training import load_weights
 from facekd.workflows.data import convert
 
@@ -48,7 +47,7 @@ def test_ten_steps_from_a_recordio_pack_are_those_from_a_zip(place: Path) -> Non
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     # each pack has a cache of its own, with the same targets
-    caches = sorted((place / "cache").glob("*/view-*.npy"))
+    caches = sorted(f for f in (place / "cache").glob("*/view-*.npy") if len(np.load(f)) == 16)
     assert len({file.parent for file in caches}) == 2
     assert len(caches) == 4
     for first, second in zip(caches[:2], caches[2:], strict=True):

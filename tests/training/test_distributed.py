@@ -59,8 +59,8 @@ def steps_agree(place: Path, name: str, start: torch.Tensor) -> None:
     assert found[1] == pytest.approx(found[0], rel=1e-4, abs=1e-6), name
     assert found[0][1] != pytest.approx(found[0][0], rel=1e-3), name  # there was something to learn
     mine, theirs = (weights(load_weights(run.path, "last")) for run in (one, two))
-    # steps that two processes made of halves of the same batches, in another order of sums
-    assert float((mine - theirs).norm()) <= 1e-3 * float((mine - start).norm()), name
+    # three steps that two processes made of halves of the same batches, in another order of sums
+    assert float((mine - theirs).norm()) <= 3e-3 * float((mine - start).norm()), name
     learned = [run.load("last").task for run in (one, two)]
     for key, value in learned[0].items():
         assert torch.allclose(learned[1][key], value, rtol=1e-3, atol=1e-5), (name, key)

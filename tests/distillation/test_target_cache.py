@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,17 +12,14 @@ import torch
 from small_run import TEACHER, losses_of, recipe, run
 from tiny_model import write_tiny_model
 
-from facekd.card.contract import InputSpec
-from facekd.distillation.losses import Classes, Setting, loss_class
-from facekd.distillation.run import training_crops
-from facekd.distillation.target_cache import JoinedTargets, TargetCache, targets_of
-from facekd.distillation.task import DistillTask, Gate, Part
-from facekd.distillation.teacher_targets import Asking, _fill
-from facekd.errors import RecipeError
-from facekd.models import Outputs, Targets
+from facekd.distillation import training_crops
+from facekd.distillation.target_cache import JoinedTargetCaches, TargetCache, open_target_cache
+from facekd.distillation.teacher_query import TeacherQuery, cached_batch_targets, fill_missing
+from facekd.errors import RecipeError, UsageError
+from facekd.models import Targets
 from facekd.models.teachers import load_teacher
 from facekd.training import Augmentation
-from facekd.training.data import Batch, View, keep_views, kept_views
+from facekd.training.data import View, keep_views, kept_views
 
 
 def test_cached_targets_are_the_teachers_own_and_are_asked_for_once(place: Path) -> None:
@@ -54,8 +50,25 @@ def test_cached_targets_are_the_teachers_own_and_are_asked_for_once(place: Path)
         np.testing.assert_array_equal(Augmentation().view(crop, (seed, 3, 0)), crop)
 
 
+def test_a_teacher_without_numbers_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = recipe(place)
+    crops, teacher = training_crops(chosen), load_teacher(place / "teacher.onnx")
+    well = teacher.targets
+
+    def spoiled(views: np.ndarray) -> Targets:
+        rows = well(views).embedding.clone()
+        rows[2] = torch.nan
+        return Targets(rows)
+
+    monkeypatch.setattr(teacher, "targets", spoiled)
+    cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
+    with pytest.raises(UsageError, match=r"gives no numbers for 1 of 5 crops, crops/p0/2\.png for one"):
+        cache.fill(range(1), workers=0, batch=5)
+    assert cache.missing(range(1)) == 16
+
+
 def test_a_fill_that_was_cut_short_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facekd.training.data.view_rows._BLOCK", 6)
+    monkeypatch.setattr("facekd.training.data.view_rows.BLOCK", 6)
     chosen = recipe(place)
     crops, teacher = training_crops(chosen), load_teacher(place / "teacher.onnx")
     cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
@@ -101,8 +114,8 @@ def test_two_runs_that_want_the_same_targets_label_them_once(place: Path) -> Non
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(first)
         assert begun.wait(20)
-        asking = Asking(place / "cache", "cpu", 1, 0, say, lambda *_: pytest.fail("labelled twice"))
-        _fill(cache(), range(1), asking)
+        query = TeacherQuery(place / "cache", "cpu", 1, 0, say, lambda *_: pytest.fail("labelled twice"))
+        fill_missing(cache(), range(1), query)
         running.result()
     assert said == ["another run is labelling these views: waiting for it"]
     whole = cache("other")
@@ -149,7 +162,6 @@ def test_only_views_that_come_again_are_kept(place: Path) -> None:
 
 
 def test_a_view_number_past_an_epochs_end_gets_its_own_target(place: Path) -> None:
-    from facekd.distillation.teacher_targets import _cached
     from facekd.training.data import ViewLoader
 
     chosen = recipe(place)
@@ -158,116 +170,10 @@ def test_a_view_number_past_an_epochs_end_gets_its_own_target(place: Path) -> No
     cache.fill(range(2), workers=0)
     views = [View(5, 0, False), View(5, 1, False)]
     batch = next(ViewLoader(crops, chosen.augmentation, chosen.seed, 2, 0).batches(views))
-    found = _cached(cache, clean=False)(batch).embedding
+    found = cached_batch_targets(cache, clean=False)(batch).embedding
     expected = teacher.targets(batch.views.numpy()).embedding
     assert torch.allclose(found, expected, atol=5e-4)
     assert not torch.allclose(found[0], found[1], atol=5e-4)
-
-
-def test_mixed_views_are_shown_to_the_teacher_itself(place: Path) -> None:
-    for kind in ("p_mixup", "p_cutmix", "p_cutpaste"):
-        with pytest.raises(RecipeError, match="only the teacher itself knows a mixed view"):
-            recipe(place, m=("[schedule]", f"[mixing]\n{kind} = 0.1\n[schedule]"))
-    shares = "p_mixup = 0.4\np_cutmix = 0.2\np_cutpaste = 0.3"
-    mixing = ("[schedule]", f"[mixing]\n{shares}\n[schedule]")
-    chosen = recipe(place, TEACHER + 'targets = "online"\n', m=mixing)
-    whole = run(place, "whole", chosen)
-    run(place, "cut", chosen, stop_after=6)
-    assert losses_of(run(place, "cut", chosen, resume=True)) == losses_of(whole)
-    assert not chosen.without_teacher().mixing.active
-
-
-def test_views_that_moved_too_far_teach_nothing(place: Path) -> None:
-    far = ("shift = 2.0", "shift = 20.0\nrotate = 40.0")
-    plain = '[[loss]]\nname = "cosine"\n'
-    chosen = recipe(place, TEACHER + "views = 2\ngate = 0.3\n", plain, f=far)
-    run(place, "run", chosen, stop_after=1)
-    teacher, crops = load_teacher([str(place / "teacher.onnx")]), training_crops(chosen)
-    unmoved = TargetCache(place / "cache", teacher, crops, Augmentation(), 3)
-    assert unmoved.missing(range(1)) == 0  # the run asked what the teacher says of the crops themselves
-    views = TargetCache(place / "cache", teacher, crops, chosen.augmentation, 3)
-    views.fill(range(2), workers=0)
-    everything = torch.arange(16)
-    clean, moved = unmoved.rows(0, everything), views.rows(1, everything)
-    least = float((clean * moved).sum(1).median())
-    gate = Gate(least, lambda crops: clean[crops])
-    kept = torch.nn.functional.cosine_similarity(clean, moved) >= least
-    assert 0 < kept.sum() < 16  # otherwise the test shows nothing
-
-    class Still(torch.nn.Module):
-        input = InputSpec()
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(32))
-
-        def outputs(self, planes: torch.Tensor, features: bool = False) -> Outputs:
-            return Outputs(self.weight.expand(len(planes), 32))
-
-    loss = loss_class("cosine")(Setting(32, 32, Classes(torch.tensor([-1]), torch.empty(0, 32)), moved))
-    black = torch.zeros(16, 112, 112, 3, dtype=torch.uint8)
-    nothing = torch.zeros(16, dtype=torch.int64)
-    batch = Batch(black, everything, nothing + 1, nothing > 0, nothing - 1)
-    task = DistillTask(Still(), [Part(loss)], lambda b: Targets(moved), gate=gate)
-    direction = torch.ones(32) / 32**0.5
-    expected = (1 - torch.nn.functional.normalize(moved[kept], dim=1) @ direction).mean()
-    result = task.step(batch, 0.0)
-    assert result.loss.item() == pytest.approx(expected.item(), rel=1e-4)
-    assert torch.equal(result.embeddings, torch.ones(16, 32))  # of all views, shown to a loss or not
-    assert not result.embeddings.requires_grad
-    closed = DistillTask(Still(), [Part(loss)], lambda b: Targets(-clean), gate=gate)
-    result = closed.step(batch, 0.0)
-    result.loss.backward()
-    assert closed.student.weight.grad.abs().sum() == 0
-    assert {name: value.item() for name, value in result.terms.items()} == {"cosine": 0}
-
-
-def test_a_gate_looks_at_the_crop_itself_from_the_first_epoch_on(place: Path) -> None:
-    cosine = '[[loss]]\nname = "cosine"\n'
-
-    def losses(gate: str, *changes: tuple[str, str]) -> list[float]:
-        chosen = recipe(place, TEACHER + gate, cosine, **{str(k): change for k, change in enumerate(changes)})
-        shutil.rmtree(place / "run", ignore_errors=True)
-        return [loss for _, loss in losses_of(run(place, "run", chosen, stop_after=2))]
-
-    far, near = ("shift = 2.0", "shift = 20.0\nrotate = 40.0"), ("shift = 2.0\ncolour = 0.2", "")
-    for targets in ("", 'targets = "online"\n'):
-        assert losses(targets + "gate = 0.9999\n", far) == [0]  # all held back
-        assert losses(targets, far)[0] > 0
-        unmoved = ("seed = 3", "seed = 3\nmirror = false")  # online a mirrored view has a target of its own
-        assert losses(targets + "gate = 0.9999\n", near, unmoved) == losses(targets, near, unmoved) != [0]
-
-
-def test_a_gate_that_leaves_too_little_leaves_losses_as_they_were() -> None:
-    rows = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)))
-    classes = Classes(torch.tensor([0, 1, -1]), rows[:2], torch.tensor([3, 3]))
-    parts = [Part(loss_class(name)(Setting(8, 8, classes, rows))) for name in ("adadistill", "ekd", "rkd")]
-    kept = torch.tensor([False, True, False, False, False, False])
-
-    class Same(torch.nn.Module):
-        input = InputSpec()
-
-        def outputs(self, planes: torch.Tensor, features: bool = False) -> Outputs:
-            return Outputs(rows.clone().requires_grad_())
-
-    views = torch.zeros(6, 16, 16, 3, dtype=torch.uint8)
-    zeros = torch.zeros(6, dtype=torch.int64)
-    batch = Batch(views, torch.arange(6), zeros, zeros > 0, torch.arange(6) % 2)
-    for left in (kept, kept & False):
-        clean = torch.where(left[:, None], rows, -rows)
-        gate = Gate(0.5, lambda crops, clean=clean: clean[crops])
-        task = DistillTask(Same(), parts, lambda b: Targets(rows), lambda crops: rows[crops], gate=gate)
-        result = task.step(batch, 0.0)
-        assert list(result.terms) == ["adadistill", "ekd", "rkd_distance", "rkd_angle"]
-        assert all(value.item() == 0 for value in result.terms.values())
-        assert all(part.loss.training for part in parts)
-        assert parts[0].loss.centres.abs().sum() == 0
-        assert parts[1].loss.mine.isnan().all()
-    gate = Gate(0.5, lambda crops: rows[crops])
-    opened = DistillTask(Same(), parts, lambda b: Targets(rows), lambda crops: rows[crops], gate=gate)
-    opened.step(batch, 0.0)
-    assert parts[0].loss.centres.abs().sum() > 0
-    assert not parts[1].loss.mine.isnan().any()
 
 
 def test_clusters_of_unlabelled_crops_serve_logit_losses(place: Path) -> None:
@@ -288,12 +194,14 @@ def test_joined_teachers_are_asked_and_kept_one_by_one(place: Path) -> None:
     chosen = recipe(place)
     crops, files = training_crops(chosen), [place / "teacher.onnx", place / "other.onnx"]
     write_tiny_model(files[1], dim=16, seed=1)
-    alone = targets_of(place / "cache", load_teacher(files[0]), crops, chosen.augmentation, chosen.seed)
+    alone = open_target_cache(
+        place / "cache", load_teacher(files[0]), crops, chosen.augmentation, chosen.seed
+    )
     assert isinstance(alone, TargetCache)
     alone.fill(range(1), workers=0)
     both = load_teacher(files)
-    joined = targets_of(place / "cache", both, crops, chosen.augmentation, chosen.seed)
-    assert isinstance(joined, JoinedTargets)
+    joined = open_target_cache(place / "cache", both, crops, chosen.augmentation, chosen.seed)
+    assert isinstance(joined, JoinedTargetCaches)
     assert joined.parts[0].key == alone.key
     assert [part.missing(range(1)) for part in joined.parts] == [0, 16]
     joined.parts[1].fill(range(1), workers=0)

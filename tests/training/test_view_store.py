@@ -54,8 +54,8 @@ def test_they_are_the_views_that_are_made(
 def test_a_fill_that_was_cut_short_goes_on(
     tmp_path: Path, crops: CropSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facekd.training.data.view_rows._BLOCK", 2)
-    monkeypatch.setattr("facekd.training.data.view_store._BATCH", 1)
+    monkeypatch.setattr("facekd.training.data.view_rows.BLOCK", 2)
+    monkeypatch.setattr("facekd.training.data.view_store.BATCH", 1)
 
     class Stop(Exception):
         pass

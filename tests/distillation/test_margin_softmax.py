@@ -9,8 +9,7 @@ import pytest
 import torch
 from batches import Data, agrees, classes_in, make_data, unit
 
-from facekd.distillation.losses import Classes, Setting, loss_class
-from facekd.distillation.losses._base import Example
+from facekd.distillation.losses import Classes, Example, Setting, loss_class
 from facekd.distillation.losses._margin_softmax import effective_number, some_classes
 from facekd.errors import RecipeError
 from facekd.models import Outputs

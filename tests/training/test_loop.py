@@ -1,4 +1,4 @@
-"""What a run tells of itself: every number for TensorBoard too, and the end of a run that diverges."""
+"""The end of a run that diverges."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 import torch
 from small_run import losses_of, make_place, recipe, run
 
+from facekd.distillation import SILENT, run_recipe, training_crops
 from facekd.distillation.losses.cosine import Cosine
-from facekd.distillation.run import training_crops
 from facekd.distillation.task import DistillTask
 from facekd.models import Outputs
 from facekd.training import RunFolder, StepResult
-from facekd.training import tensorboard_log as boards
 from facekd.training.data import Batch
 from facekd.training.data.sampler import EpochOrder
-from facekd.training.loop import Diverged, _clip
+from facekd.training.loop import Diverged, clipped_norm
+from facekd.training.schedule import rate_at
 
 
 @pytest.fixture
@@ -25,36 +25,10 @@ def place(tmp_path: Path) -> Path:
     return make_place(tmp_path)
 
 
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    read = events.EventAccumulator(str(folder))
-    read.Reload()
-    return {tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
-
-
-def test_tensorboard_shows_what_the_metrics_say(place: Path) -> None:
-    metrics = run(place, "run", recipe(place))
-    shown = scalars(place / "run" / "tensorboard")
-    for name in ("loss", "cosine", "logit", "rate", "images_per_second", "heldout_tar_1e-3"):
-        expected = [(r["step"], r[name]) for r in metrics if name in r]
-        assert [step for step, _ in shown[name]] == [step for step, _ in expected]
-        assert [v for _, v in shown[name]] == pytest.approx([v for _, v in expected], rel=1e-5)
-    shares = next(r["gradient_share"] for r in metrics if "gradient_share" in r)
-    for name, share in shares.items():
-        assert shown[f"gradient_share/{name}"] == [(1, pytest.approx(share, rel=1e-5))]
-
-
-def test_a_run_needs_no_tensorboard(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boards.importlib.util, "find_spec", lambda name: None)
-    run(place, "run", recipe(place))
-    assert not (place / "run" / "tensorboard").exists()
-    assert RunFolder(place / "run").metrics()[-1]["finished"]
-
-
 @pytest.mark.parametrize(
     ("looks", "message"),
     [
-        (1, r"the loss is nan at step 3 \(8 crops: (crops/p\d/\d.png, ){4}\.\.\.\)"),
+        (1, r"the loss is nan at step 2 \(8 crops: (crops/p\d/\d.png, ){4}\.\.\.\)"),
         (12, "the student gives no numbers any more for 8 of 8 held-out crops"),
     ],
 )
@@ -119,9 +93,29 @@ def test_sparse_gradients_are_watched_and_not_clipped() -> None:
     rows = torch.nn.Embedding(5, 2, sparse=True)
     dense.grad = torch.tensor([3.0, 0.0, 4.0])
     rows(torch.tensor([1, 1])).sum().backward()
-    assert _clip([dense, rows.weight], 0.0) == 5
-    assert _clip([dense, rows.weight], 2.5) == 5
+    assert clipped_norm([dense, rows.weight], 0.0) == 5
+    assert clipped_norm([dense, rows.weight], 2.5) == 5
     assert dense.grad.tolist() == pytest.approx([1.5, 0, 2])
     assert rows.weight.grad.to_dense()[1].tolist() == [2, 2]
     rows.weight.grad = rows.weight.grad * torch.inf
-    assert _clip([dense, rows.weight], 2.5).isnan()
+    assert clipped_norm([dense, rows.weight], 2.5).isnan()
+
+
+def test_the_first_step_learns_and_a_cut_run_counts_what_it_saw(place: Path) -> None:
+    chosen = recipe(place, warm=("images = 96", "images = 96\nwarmup = 0.5"))  # six of twelve steps
+    outcome = run_recipe(
+        chosen, place / "run", SILENT, cache=place / "cache", workers=0, threads=1, stop_after=5
+    )
+    assert outcome.images == 40
+    records = run(place, "all", recipe(place, warm=("images = 96", "images = 96\nwarmup = 0.5")))
+    rates = {r["step"]: r["rate"] for r in records if "rate" in r}
+    assert rates[1] == pytest.approx(0.002 / 6)
+    assert rate_at(5 / 12, 0.5, "cosine", step=1 / 12) == 1.0
+    shares = [rate_at(k / 12, 0.5, "cosine", step=1 / 12) for k in range(6)]
+    assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    untouched = RunFolder(place / "all").metrics()
+    assert untouched[-1]["images"] == 96
+    again = run_recipe(
+        chosen, place / "all", SILENT, cache=place / "cache", workers=0, threads=1, resume=True
+    )
+    assert again.images == 96  # nothing is left to see

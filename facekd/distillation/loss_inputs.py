@@ -1,0 +1,65 @@
+"""What losses are shown of a batch, of all processes' batches, and of one teacher of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+from facekd.distillation.losses import Example
+from facekd.models import Outputs, Targets
+from facekd.training import gathered
+
+M = TypeVar("M")
+
+
+class LossInputs(NamedTuple):
+    """What the losses see of a batch: the student's, the teacher's and the labels' side."""
+
+    outputs: Outputs
+    targets: Targets | None
+    example: Example
+
+
+@dataclass(frozen=True)
+class TeacherMember:
+    """One of several teachers: its ``number`` from 1, and its ``columns`` of the joined targets."""
+
+    number: int
+    columns: slice
+
+    def of(self, inputs: LossInputs) -> LossInputs:
+        """What a batch is to this teacher alone."""
+        assert inputs.targets is not None
+        rows = nn.functional.normalize(inputs.targets.embedding[:, self.columns], dim=1)
+        example = Example(inputs.example.labels, inputs.example.own[:, self.columns])
+        return LossInputs(inputs.outputs, Targets(rows, self.maps(inputs.targets.features)), example)
+
+    def maps(self, maps: Mapping[str, M]) -> dict[str, M]:
+        """Its own among the maps of all, by their own names."""
+        before = f"{self.number - 1}."
+        return {name.removeprefix(before): m for name, m in maps.items() if name.startswith(before)}
+
+
+def passed(inputs: LossInputs, kept: Tensor | None) -> LossInputs:
+    """The rows ``kept``, or all."""
+    outputs, targets, example = inputs
+    if kept is None or targets is None:
+        return inputs
+    return LossInputs(
+        Outputs(outputs.embedding[kept], {name: m[kept] for name, m in outputs.features.items()}),
+        Targets(targets.embedding[kept], {name: m[kept] for name, m in targets.features.items()}),
+        Example(example.labels[kept], example.own[kept]),
+    )
+
+
+def of_all_processes(inputs: LossInputs) -> LossInputs:
+    """The rows of all processes; feature maps stay where they are."""
+    outputs, targets, example = inputs
+    return LossInputs(
+        Outputs(gathered(outputs.embedding)),
+        Targets(gathered(targets.embedding)) if targets else None,
+        Example(gathered(example.labels), gathered(example.own)),
+    )

@@ -1,0 +1,34 @@
+"""The crops that a recipe trains on, and those that it holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from facekd.distillation.recipe import Recipe
+from facekd.errors import UsageError
+from facekd.training.data import CropSet, open_crops, open_identities, read_list
+
+
+def training_crops(recipe: Recipe, warn: Callable[[str], None] = lambda text: None) -> CropSet:
+    """The crops of a recipe, without the held-out identities.
+
+    Names of its lists that match nothing are told to ``warn``. Raises `RecipeError` for held-out identities
+    that are not there, `UsageError` where nothing is left.
+    """
+    data = recipe.data
+    crops = open_crops(
+        data.labelled, data.unlabelled, data.merge, data.exclude, data.doubts, data.heldout, warn
+    )
+    crops = crops.sampled(data.share) if data.share < 1 else crops
+    if not len(crops):
+        raise UsageError(f"data.share = {data.share:g} leaves no crop")
+    return crops.capped(data.cap) if data.cap else crops
+
+
+def heldout_crops(recipe: Recipe, part: str) -> CropSet | None:
+    """The held-out crops: ``part`` "choose" (odd lines of the list) or "calibrate" (even)."""
+    data = recipe.data
+    if data.heldout is None:
+        return None
+    lines = read_list(data.heldout)[0 if part == "choose" else 1 :: 2]
+    return open_identities(data.labelled, lines, data.merge)

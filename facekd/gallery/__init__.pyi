@@ -2,4 +2,4 @@ from .names import NAME_LIMIT as NAME_LIMIT
 from .names import clean_name as clean_name
 from .records import Contract as Contract
 from .records import GalleryRecords as GalleryRecords
-from .records import Template as Template
+from .template import Template as Template

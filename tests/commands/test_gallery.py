@@ -53,7 +53,8 @@ def test_remove(facekd, gallery: Path) -> None:
     assert "Ann" not in facekd("gallery", "list", "--gallery", gallery).out
     assert b"Ann Lee" not in gallery.read_bytes()
     again = facekd("gallery", "remove", "Ann Lee", "--yes", "--gallery", gallery)
-    assert (again.code, again.out) == (1, "")
+    assert (again.code, again.out) == (2, "")
+    assert "nobody named 'Ann Lee'" in again.err
 
 
 def test_a_reader_makes_it_pending(facekd, gallery: Path, monkeypatch) -> None:

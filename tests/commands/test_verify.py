@@ -319,7 +319,7 @@ class TestClaim:
 
     def test_an_unknown_name(self, facekd, operator: Path, photos: Path) -> None:
         ran = facekd("verify", "--claim", "Bo", photos / "c.jpg", "--threshold", 0.5)
-        assert (ran.code, ran.out) == (1, "")
+        assert (ran.code, ran.out) == (2, "")
         assert "nobody named 'Bo'" in ran.err
 
     def test_another_model(self, facekd, operator: Path, photos: Path, tmp_path: Path) -> None:

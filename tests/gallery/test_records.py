@@ -119,7 +119,7 @@ def test_the_database_itself_refuses_a_row_of_another_space(path: Path) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     row = (1, "b" * 64, "c" * 64, b"")
     with pytest.raises(sqlite3.IntegrityError):
-        db.execute("INSERT INTO templates VALUES (NULL, ?, ?, ?, ?, 0, '')", row)
+        db.execute("INSERT INTO templates VALUES (NULL, ?, ?, ?, ?, 0, '', '')", row)
     with pytest.raises(sqlite3.IntegrityError):
         db.execute("INSERT INTO contract VALUES (?, 1, '', '', '', '')", ("b" * 64,))
     db.close()
@@ -175,9 +175,17 @@ def test_an_empty_file_is_made_private_before_it_is_filled(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_durable_settings(path: Path) -> None:
-    with GalleryRecords(path, CONTRACT, create=True) as records:
-        ask = lambda name: records._db.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
+def test_durable_settings(path: Path, monkeypatch) -> None:
+    connections: list[sqlite3.Connection] = []
+    original = sqlite3.connect
+
+    def connect(*arguments: object, **keywords: object) -> sqlite3.Connection:
+        connections.append(original(*arguments, **keywords))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with GalleryRecords(path, CONTRACT, create=True):
+        ask = lambda name: connections[-1].execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
         assert (ask("journal_mode"), ask("synchronous"), ask("foreign_keys")) == ("wal", 2, 1)
         assert (ask("secure_delete"), ask("busy_timeout")) == (1, 5000)
 
@@ -387,4 +395,4 @@ class TestNames:
             for ask in (records.person, records.templates):
                 with pytest.raises(NotFound) as caught:
                     ask("Bo")
-                assert caught.value.exit_code == 1
+                assert (caught.value.exit_code, caught.value.reason) == (2, "unknown_person")

@@ -32,7 +32,7 @@ def list_people(gallery: Path, as_json: bool) -> None:
     """
     from facekd.gallery import GalleryRecords
 
-    with GalleryRecords(gallery) as records:
+    with GalleryRecords(gallery, read_only=True) as records:
         contract, people = records.contract, records.people()
     if as_json:
         answer_json({

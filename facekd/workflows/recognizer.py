@@ -72,9 +72,10 @@ class Recognizer:
         return [f"{self.embedder.name} has no card: read by insightface's convention"]
 
     def open_gallery(self, path: str | os.PathLike[str]) -> GalleryRecords:
-        """The gallery at ``path`` to compare with: of this space, or one that the model's card calls
-        compatible. Raises `Misfit` for any other."""
-        return GalleryRecords(path, self.contract, compatible=self.embedder.card.compatible_with)
+        """The gallery at ``path`` to compare with, opened to be read: of this space, or one that the
+        model's card calls compatible. Raises `Misfit` for any other."""
+        compatible = self.embedder.card.compatible_with
+        return GalleryRecords(path, self.contract, compatible=compatible, read_only=True)
 
     def shares_space(self, other: Contract) -> bool:
         """Whether a gallery was made in this very space, where alone the card's thresholds hold."""

@@ -137,9 +137,8 @@ class GalleryRecords:
             raise RuntimeError("a gallery opened without a contract, or in another space, takes no templates")
         if not templates:
             raise ValueError("nobody is enrolled without a template")
-        name = self.name_of(name)
-        self._db.execute("INSERT INTO people (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
-        person, _ = self._found(name)
+        found = self._find(name)
+        person = found[0] if found else self._new_person(clean_name(name))
         added = self._db.executemany(
             "INSERT INTO templates (person, space, photo, embedding, quality, enrolled, checksum)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, photo) DO NOTHING",
@@ -192,6 +191,9 @@ class GalleryRecords:
             " WHERE person = ? ORDER BY id",
             key,
         )
+        if not rows:  # nobody is enrolled without one
+            self._found(name)  # somebody who was removed just now is not there
+            raise database.damaged(self.path, f"'{shown(stored)}' has no template")
         return [self._template(stored, *row) for row in rows]
 
     def holders(self, photo: str) -> list[str]:
@@ -201,6 +203,16 @@ class GalleryRecords:
             photo,
         )
         return [row[0] for row in self._typed(rows, str)]
+
+    def version(self) -> int:
+        """A number that is another one after another program has changed the gallery."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+    def note_forced(self, name: str, templates: int) -> None:
+        """Write into the audit that ``templates`` of a person were taken although the guard of enrollment
+        had refused them. Raises `NotFound`."""
+        self._must_change()
+        self._note("force", self._found(name)[0], templates)
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with database.explained(self.path):
@@ -243,6 +255,11 @@ class GalleryRecords:
             "INSERT INTO audit (date, action, person, templates) VALUES (?, ?, ?, ?)",
             (now(), action, person, templates),
         )
+
+    def _new_person(self, name: str) -> int:
+        number = self._db.execute("INSERT INTO people (name) VALUES (?)", (name,)).lastrowid
+        assert number is not None  # of an INSERT
+        return number
 
     def _must_change(self) -> None:
         if not self._changing:

@@ -135,6 +135,8 @@ def _report(entry: Enrolled, as_json: bool, indent: int | None) -> None:
 
 def _summarise(entries: list[Enrolled]) -> None:
     """How many people and photos are enrolled, who is not, and why."""
+    from facekd.gallery import shown
+
     missing = [entry for entry in entries if not entry.templates]
     added, present = sum(entry.added for entry in entries), sum(entry.present for entry in entries)
     say(
@@ -142,7 +144,7 @@ def _summarise(entries: list[Enrolled]) -> None:
         f"{added} photos new, {present} already there"
     )
     for entry in missing:
-        say(f"not enrolled: {entry.name} ({_reasons(entry.failures)})")
+        say(f"not enrolled: {shown(entry.name)} ({_reasons(entry.failures)})")
     failures = [failure for entry in entries for failure in entry.failures]
     if failures:
         say(f"photos that were not enrolled: {_reasons(failures)}")

@@ -86,7 +86,11 @@ class Recognizer:
         but the scores may be a little lower."""
         mine = self.contract
         pairs = (("detector", other.detector, mine.detector), ("aligner", other.aligner, mine.aligner))
-        told = [f"made with {what} {then}, this is {here}" for what, then, here in pairs if then != here]
+        differing = [(f"{what} {then}", here) for what, then, here in pairs if then != here]
+        told = []
+        if differing:
+            then, here = (" and ".join(words) for words in zip(*differing, strict=True))
+            told.append(f"made with {then}, this is {here}")
         if not self.shares_space(other):
             told.append(
                 f"made with {other.model}, which the card of {mine.model} calls compatible: no probability "

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 from tiny_model import write_tiny_model
 
+from facekd.card import Calibration, Counts
 from facekd.gallery import GalleryRecords
+from facekd.preprocess import ALIGNER
 from facekd.workflows.recognizer import Recognizer
 
 
@@ -113,8 +116,106 @@ def test_everybody_from_a_folder(facekd, operator: Path, tree: Path) -> None:
     assert [line.split(":")[0] for line in ran.out.splitlines()] == [
         "enrolled Ann", "enrolled Bo", "enrolled Di"
     ]  # fmt: skip
-    assert "Cy" in ran.err
     assert people(operator) == {"Ann": 1, "Bo": 1, "Di": 1}
+
+
+def test_a_folder_ends_with_a_summary(facekd, operator: Path, tree: Path, photos: Path) -> None:
+    """Who was not enrolled is named with the reasons, and a hint is given once."""
+    shutil.copy(photos / "cut.jpg", tree / "Cy")
+    for person in ("Eve", "Flo"):
+        (tree / person).mkdir()
+        shutil.copy(photos / "two.jpg", tree / person)
+    shutil.copy(photos / "two.jpg", tree / "Ann")
+    (tree / "G\u200by").mkdir()
+    shutil.copy(photos / "c.jpg", tree / "G\u200by")
+    ran = facekd("enroll", "--from", tree)
+    assert ran.code == 3
+    assert ran.err.splitlines()[-7:] == [
+        "3 of 7 people enrolled: 3 photos new, 0 already there",
+        "not enrolled: Cy (1 no_face, 1 unreadable)",
+        "not enrolled: Eve (1 several_faces)",
+        "not enrolled: Flo (1 several_faces)",
+        f"not enrolled: {tree}/G\\u200by (1 name)",
+        "photos that were not enrolled: 3 several_faces, 1 no_face, 1 unreadable, 1 name",
+        "--on-many best takes the largest face near the centre of a photo of several.",
+    ]
+    assert ran.err.count("--on-many") == 1
+    again = facekd("enroll", "--from", tree)
+    assert "3 of 7 people enrolled: 0 photos new, 3 already there" in again.err
+
+
+def test_json_says_what_the_guard_did(facekd, operator: Path, tree: Path) -> None:
+    lines = [json.loads(line) for line in facekd("enroll", "--from", tree, "--json").out.splitlines()]
+    assert [line["enrolled"] for line in lines] == [True, True, False, True]
+    assert {(line["forced"], line["guard"]) for line in lines} == {(0, None)}
+    assert ["never calibrated" in str(line["notes"]) for line in lines] == [True, True, False, True]
+    assert [line["warnings"] for line in lines] == [[]] * 4
+
+
+def calibrated(folder: Path) -> Path:
+    """A model whose thresholds every face in ``photos`` but the mirrored one reaches with every other."""
+    counts = Counts(mated=100, non_mated=100_000, false_matches=100, false_non_matches=1)
+    entries = tuple(
+        Calibration(
+            fmr=fmr, threshold=threshold, low=fmr / 2, high=fmr * 2, data="held-out people", counts=counts,
+            detector="mtcnn", aligner=ALIGNER,
+        )
+        for fmr, threshold in ((1e-2, 0.9), (1e-3, 0.95))
+    )  # fmt: skip
+    return write_tiny_model(folder / "calibrated.onnx", calibration=entries)
+
+
+class TestGuard:
+    @pytest.fixture
+    def gallery(self, operator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("FACEKD_MODEL", str(calibrated(tmp_path)))
+        return operator
+
+    def test_somebody_else_under_a_name(self, facekd, gallery: Path, photos: Path) -> None:
+        assert facekd("enroll", "Ann", photos / "a.jpg").err == ""
+        ran = facekd("enroll", "Ann", photos / "b.jpg", photos / "mirrored.jpg", "--json")
+        told = json.loads(ran.out)
+        assert (ran.code, told["added"]) == (0, 1)
+        assert [failure["reason"] for failure in told["failures"]] == ["not_this_person"]
+        assert (told["guard"]["others"], told["guard"]["not_this_person"]) == (0, 0.9)
+        assert "mirrored.jpg: does not look like the photos of 'Ann'" in ran.err
+        assert ran.err.count("--force") == 1
+        assert facekd("enroll", "Ann", photos / "mirrored.jpg").code == 3
+
+    def test_one_person_under_two_names(self, facekd, gallery: Path, photos: Path) -> None:
+        facekd("enroll", "Ann", photos / "a.jpg")
+        ran = facekd("enroll", "Anna", photos / "b.jpg")
+        assert (ran.code, ran.out) == (3, "")
+        assert "not enrolled (other_person)" in ran.err
+        assert "looks like 'Ann'" in ran.err
+        assert people(gallery) == {"Ann": 1}
+        ran = facekd("enroll", "Anna", photos / "b.jpg", "--force")
+        assert (ran.code, ran.out.split(":")[0]) == (0, "enrolled Anna")
+        assert "enrolled all the same (other_person)" in ran.err
+        assert people(gallery) == {"Ann": 1, "Anna": 1}
+        db = sqlite3.connect(gallery)
+        assert db.execute("SELECT action FROM audit").fetchall() == [("add",), ("add",), ("force",)]
+        db.close()
+
+
+def test_a_name_that_is_a_file(facekd, operator: Path, photos: Path, monkeypatch) -> None:
+    monkeypatch.chdir(photos)
+    for name in ("a.jpg", photos / "a.jpg", "text.jpg"):
+        ran = facekd("enroll", name, "b.jpg")
+        assert (ran.code, ran.out) == (2, "")
+        assert "is a file: the first argument is the person's name" in ran.err
+        assert f'facekd enroll "Ann Lee" {name}' in ran.err
+    assert not operator.exists()
+
+
+def test_a_name_that_is_a_folder_is_a_name(
+    facekd, operator: Path, photos: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Ann").mkdir()
+    shutil.copy(photos / "a.jpg", tmp_path / "Ann")
+    assert facekd("enroll", "Ann", "Ann/").code == 0
+    assert people(operator) == {"Ann": 1}
 
 
 def test_json_lines_for_a_folder(facekd, operator: Path, tree: Path) -> None:

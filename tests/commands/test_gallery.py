@@ -84,7 +84,7 @@ def test_on_a_terminal_it_asks(facekd, gallery: Path, monkeypatch, typed: str, c
     monkeypatch.setattr("sys.stdin", terminal)
     ran = facekd("gallery", "remove", "Ann Lee", "--gallery", gallery)
     assert ran.code == code
-    assert "Remove Ann Lee (1 photos)?" in ran.err
+    assert "Remove Ann Lee (1 photo)?" in ran.err
     with GalleryRecords(gallery) as records:
         assert len(records.people()) == left
 

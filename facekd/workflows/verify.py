@@ -85,26 +85,28 @@ def choose_threshold(card: Card, threshold: float | None = None, fmr: float | No
 def doubts(threshold: Threshold, detector: str, score_map: ScoreMap | None = None) -> list[str]:
     """Why a calibrated threshold, and the probability, may not hold here, in one note or none: crops were
     made another way when they were measured."""
-    here = (("detector", detector), ("aligner", ALIGNER))
-    measured: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    measured: dict[tuple[str, str], list[tuple[str, str]]] = {}
     if threshold.source == "card":
         then = (threshold.detector, threshold.aligner)
         measured.setdefault(then, []).append(("the threshold was calibrated", "the false match rate"))
     if score_map is not None:
         then = (score_map.detector, score_map.aligner)
         measured.setdefault(then, []).append(("the score map was fitted", "the probability"))
-    told, doubtful, differing = [], [], set()
-    for then, found in measured.items():
-        other = [(what, was) for (what, is_), was in zip(here, then, strict=True) if was != is_]
+    here = {"detector": detector, "aligner": ALIGNER}
+    how: list[str] = []
+    doubtful: list[str] = []
+    differing: set[str] = set()
+    for then, what in measured.items():
+        other = {part: was for part, was in zip(here, then, strict=True) if was != here[part]}
         if other:
-            names = " and ".join(f"{what} {was}" for what, was in other)
-            told.append(f"{' and '.join(how for how, _ in found)} with {names}")
-            doubtful += [what for _, what in found]
-            differing |= {what for what, _ in other}
-    if not told:
+            parts = " and ".join(f"{part} {was}" for part, was in other.items())
+            how.append(" and ".join(done for done, _ in what) + f" with {parts}")
+            doubtful += [value for _, value in what]
+            differing |= other.keys()
+    if not how:
         return []
-    this = " and ".join(is_ for what, is_ in here if what in differing)
-    return [f"{'; '.join(told)}; this is {this}: {' and '.join(doubtful)} may differ"]
+    this = " and ".join(now for part, now in here.items() if part in differing)
+    return [f"{'; '.join(how)}; this is {this}: {' and '.join(doubtful)} may differ"]
 
 
 def evidence(card: Card, score: float) -> Evidence | None:

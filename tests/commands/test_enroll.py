@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_model import write_tiny_model
 
-from facekd.card import Calibration, Counts
+from facekd.card import Calibration, Counts, card_of, load_onnx, write_card
 from facekd.gallery import GalleryRecords
 from facekd.preprocess import ALIGNER
 from facekd.workflows.recognizer import Recognizer
@@ -293,3 +293,43 @@ def test_real_people(facekd, operator: Path, faces: Path, tmp_path: Path) -> Non
     for _, probe in chosen:
         scores = rows @ recognizer.recognise(tmp_path / "lfw" / probe).embedding
         assert names[int(scores.argmax())] == probe.split("/")[0]
+
+
+@pytest.mark.needs_faces
+def test_the_guard_with_real_people(facekd, operator: Path, faces: Path, tmp_path: Path) -> None:
+    """Three people of LFW: their own further photos are taken, the others' and second names are not."""
+    network = load_onnx(faces / "models" / "edgeface_xs.onnx")
+    # thresholds of edgeface_xs on 350 people of the training packs
+    counts = Counts(mated=3000, non_mated=1_400_000, false_matches=140, false_non_matches=1)
+    entries = tuple(
+        Calibration(
+            fmr=fmr, threshold=threshold, low=fmr / 2, high=fmr * 2, data="others", counts=counts,
+            detector="scrfd", aligner=ALIGNER,
+        )
+        for fmr, threshold in ((1e-2, 0.198), (1e-3, 0.275), (1e-4, 0.353))
+    )  # fmt: skip
+    card = card_of(network, "edgeface_xs")[0].model_copy(update={"calibration": entries})
+    write_card(network, card, tmp_path / "edgeface.onnx")
+    with zipfile.ZipFile(faces / "lfw.zip") as pack:
+        listed = [name for name in pack.namelist() if name.endswith(".jpg")]
+        by_person = {name.split("/")[0]: [] for name in listed}
+        for name in listed:
+            by_person[name.split("/")[0]].append(tmp_path / name)
+        photo = dict([(name, files) for name, files in by_person.items() if len(files) >= 3][:3])
+        pack.extractall(tmp_path, [str(p.relative_to(tmp_path)) for files in photo.values() for p in files])
+    names = list(photo)
+    common = (
+        "--model", tmp_path / "edgeface.onnx", "--on-many", "best",
+        "--detector", f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}",
+    )  # fmt: skip
+    for name in names:
+        assert facekd("enroll", name, *photo[name][:2], *common).code == 0
+    assert people(operator) == dict.fromkeys(names, 2)
+    for place, name in enumerate(names):
+        mine, other = photo[name][2], photo[names[place - 1]][2]
+        told = facekd("enroll", name, mine, other, *common, "--json")
+        answer = json.loads(told.out)
+        assert (told.code, answer["added"]) == (0, 1)
+        assert [failure["photo"] for failure in answer["failures"]] == [str(other)]
+        second = facekd("enroll", f"{name} again", other, *common)
+        assert (second.code, "other_person" in second.err) == (3, True)

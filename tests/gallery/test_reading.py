@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from facekd.errors import InputOutput
-from facekd.gallery import Contract, GalleryRecords, Template
+from facekd.gallery import Contract, GalleryRecords, Template, database
 
 STORED = Path(__file__).parent.parent / "stored" / "0.1.0" / "gallery.db"
 CONTRACT = Contract("a" * 64, 64, "small", "mtcnn", "arcface-5pt/1")
@@ -85,6 +85,25 @@ def test_nothing_is_left_beside_the_file(path: Path) -> None:
     enroll(path, ("Ann", 1))
     assert read(path) == [("Ann", 1)]
     assert [file.name for file in path.parent.iterdir()] == ["gallery.db"]
+
+
+def test_reading_completes_an_erasure_that_was_pending(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
+    enroll(path, ("Ann", 1), ("Bo", 2))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM people").fetchone()
+    with GalleryRecords(path) as records:
+        with records.transaction():
+            records.remove("Ann")
+        assert records.pending
+    other.execute("COMMIT")
+    gone = template(1).embedding.tobytes()
+    files = [path, path.with_name("gallery.db-wal")]
+    assert any(gone in file.read_bytes() for file in files if file.exists())
+    assert read(path) == [("Bo", 1)]
+    assert not any(gone in file.read_bytes() for file in files if file.exists())
+    other.close()
 
 
 def test_schema_1_is_read_as_it_is(path: Path) -> None:

@@ -77,9 +77,10 @@ class DeviceError(UsageError):
 
 
 class NotFound(FacekdError):
-    """Nobody of that name, or no such record: the answer is no."""
+    """Nobody of that name is enrolled. Not `DIFFERENT`, which is an answer about two faces."""
 
-    exit_code = Exit.DIFFERENT
+    exit_code = Exit.USAGE
+    reason = "unknown_person"
 
 
 class CannotSay(FacekdError):

@@ -6,7 +6,10 @@ All photos of a person are stored in one transaction; a line on stdout says that
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +26,10 @@ from facekd.cli.options import (
     model_option,
 )
 from facekd.cli.output import progress, say
-from facekd.errors import Exit
+from facekd.errors import UsageError
 
 if TYPE_CHECKING:
-    from facekd.workflows import Enrolled
+    from facekd.workflows import Enrolled, Failure
 
 
 @click.command("enroll")
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
 @click.option(
     "--on-many", type=click.Choice(["best", "largest", "central"]), default=None,
     help="Whom to take where a photo shows several faces; else such a photo is refused.",
+)  # fmt: skip
+@click.option(
+    "--force", is_flag=True,
+    help="Take photos that look like another person's, or unlike the person's own; the audit notes it.",
 )  # fmt: skip
 @model_option()
 @gallery_option
@@ -48,6 +55,7 @@ def command(
     photos: tuple[Path, ...],
     tree: Path | None,
     on_many: str | None,
+    force: bool,
     model: Path,
     gallery: Path,
     any_quality: bool,
@@ -59,40 +67,63 @@ def command(
 
     PHOTO may be a folder. Photos that cannot be used are reported and the others enrolled; photos
     that the person already has are passed over, so that a run that was cut short is continued by
-    repeating it. With --from, --json prints one line per person.
+    repeating it. Photos that do not look like the person's others, or that look like somebody else who
+    is enrolled, are refused by the thresholds in the model's card. With --from, --json prints one line
+    per person.
 
     \b
     Example: facekd enroll "Ann Lee" ann1.jpg ann2.jpg --model student.onnx
              facekd enroll --from people/ --model student.onnx --gallery staff.db
     """
-    from facekd.gallery import GalleryRecords, clean_name
+    from facekd.gallery import GalleryRecords
     from facekd.workflows import Recognizer, enroll_people, overall, people_in, photos_at
 
     if tree is not None and name is not None:
         raise click.UsageError("--from takes the names from the folders: give no NAME and PHOTO.")
     if tree is None and (name is None or not photos):
         raise click.UsageError("Say whom and from what: NAME PHOTO..., or --from DIR.")
-    people = people_in(tree) if tree else {clean_name(str(name)): photos_at(list(photos))}
+    people = people_in(tree) if tree else {_checked(str(name)): photos_at(list(photos))}
     recognizer = Recognizer.load(model, detector, device, any_quality)
-    codes: list[Exit] = []
+    entries: list[Enrolled] = []
     with GalleryRecords(gallery, recognizer.contract, create=True) as records:
         differences = [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
-        for note in recognizer.assumptions() + differences:
+        notes = dict.fromkeys(recognizer.assumptions() + differences)
+        for note in notes:
             say(f"note: {note}")
         with nullcontext() if sys.stdout.isatty() or not tree else progress("enroll", len(people)) as advance:
-            for entry in enroll_people(records, recognizer, people, on_many or "skip"):
+            for entry in enroll_people(records, recognizer, people, on_many or "skip", force):
+                for note in entry.notes:
+                    if note not in notes:
+                        say(f"note: {note}")
+                    notes[note] = None
                 _report(entry, as_json, indent=None if tree else 2)
-                codes.append(entry.exit_code)
+                entries.append(entry)
                 if advance is not None:
                     advance()
-    return overall(codes)
+    if tree:
+        _summarise(entries)
+    _hint(entries)
+    return overall([entry.exit_code for entry in entries])
+
+
+def _checked(name: str) -> str:
+    """``name``, if it can be a person's and was not meant to be a photo."""
+    from facekd.gallery import clean_name
+
+    clean_name(name)
+    if Path(name).is_file():
+        raise UsageError(
+            f"{name} is a file: the first argument is the person's name",
+            f'Give the name first: facekd enroll "Ann Lee" {shlex.quote(name)} ...',
+        )
+    return name
 
 
 def _report(entry: Enrolled, as_json: bool, indent: int | None) -> None:
     for failure in entry.failures:
         say(f"not enrolled ({failure.reason}): {failure.message}")
-    if any(failure.reason == "several_faces" for failure in entry.failures):
-        say("--on-many best takes the largest face near the centre of such a photo.")
+    for warning in entry.warnings:
+        say(f"enrolled all the same ({warning.reason}): {warning.message}")
     if as_json:
         click.echo(json.dumps(_document(entry), indent=indent, ensure_ascii=False))
     elif entry.templates:
@@ -102,6 +133,37 @@ def _report(entry: Enrolled, as_json: bool, indent: int | None) -> None:
         )
 
 
+def _summarise(entries: list[Enrolled]) -> None:
+    """How many people and photos are enrolled, who is not, and why."""
+    from facekd.gallery import shown
+
+    missing = [entry for entry in entries if not entry.templates]
+    added, present = sum(entry.added for entry in entries), sum(entry.present for entry in entries)
+    say(
+        f"{len(entries) - len(missing)} of {len(entries)} people enrolled: "
+        f"{added} photos new, {present} already there"
+    )
+    for entry in missing:
+        say(f"not enrolled: {shown(entry.name)} ({_reasons(entry.failures)})")
+    failures = [failure for entry in entries for failure in entry.failures]
+    if failures:
+        say(f"photos that were not enrolled: {_reasons(failures)}")
+
+
+def _reasons(failures: Sequence[Failure]) -> str:
+    counted = Counter(failure.reason for failure in failures)
+    return ", ".join(f"{count} {reason}" for reason, count in counted.most_common())
+
+
+def _hint(entries: list[Enrolled]) -> None:
+    """What to do about the commonest failures; once, however many there are."""
+    reasons = {failure.reason for entry in entries for failure in entry.failures}
+    if "several_faces" in reasons:
+        say("--on-many best takes the largest face near the centre of a photo of several.")
+    if "not_this_person" in reasons or "other_person" in reasons:
+        say("--force takes photos that look like another person's, but never a file that another person has.")
+
+
 def _document(entry: Enrolled) -> dict[str, Any]:
     return {
         "name": entry.name,
@@ -109,4 +171,9 @@ def _document(entry: Enrolled) -> dict[str, Any]:
         "present": entry.present,
         "templates": entry.templates,
         "failures": [{"photo": f.photo, "reason": f.reason, "message": f.message} for f in entry.failures],
+        "enrolled": bool(entry.templates),
+        "warnings": [{"photo": w.photo, "reason": w.reason, "message": w.message} for w in entry.warnings],
+        "forced": entry.forced,
+        "guard": entry.guard.to_dict() if entry.guard else None,
+        "notes": list(entry.notes),
     }

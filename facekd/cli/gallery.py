@@ -32,7 +32,7 @@ def list_people(gallery: Path, as_json: bool) -> None:
     """
     from facekd.gallery import GalleryRecords
 
-    with GalleryRecords(gallery) as records:
+    with GalleryRecords(gallery, read_only=True) as records:
         contract, people = records.contract, records.people()
     if as_json:
         answer_json({
@@ -70,7 +70,8 @@ def remove(name: str, yes: bool, gallery: Path, as_json: bool) -> None:
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError("There is no terminal to ask on; add --yes.")
-            click.confirm(f"Remove {person.name} ({person.templates} photos)?", abort=True, err=True)
+            photos = "1 photo" if person.templates == 1 else f"{person.templates} photos"
+            click.confirm(f"Remove {person.name} ({photos})?", abort=True, err=True)
         with records.transaction():
             removed = records.remove(person.name)
         pending = records.pending

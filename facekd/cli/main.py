@@ -62,9 +62,10 @@ def group() -> None:
     """Distil a large face recogniser into a small one, prove how good it is, put it to work.
 
     \b
-    Exit codes: 0 done or same person, 1 different person or not found, 2 usage (also: no
-    threshold known), 3 cannot say (no face, several faces, quality), 4 model and gallery do
-    not fit, 5 input or output failed, 70 internal error, 130 interrupted, 143 terminated.
+    Exit codes: 0 done or same person, 1 different person, 2 usage (also: no threshold known,
+    nobody of that name), 3 cannot say (no face, several faces, quality), 4 model and gallery
+    do not fit, 5 input or output failed, 70 internal error, 130 interrupted, 143
+    terminated.
     """
 
 

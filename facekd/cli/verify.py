@@ -18,7 +18,7 @@ from facekd.cli.options import (
     threshold_option,
 )
 from facekd.cli.output import answer_json, say
-from facekd.errors import CannotSay, Exit, InputOutput
+from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
     from facekd.workflows import Decision, Recognised, Recognizer, Threshold
@@ -52,9 +52,9 @@ def command(
 ) -> int:
     """Compare photos A and B, or one PHOTO with an enrolled person (--claim NAME).
 
-    Exit code 0: the same person; 1: different, or nobody of that name; 3: a photo shows no usable
-    face, or one too dark, blurred or noisy for the model. Where a photo shows several faces, the
-    largest near its centre is taken and the tool says so.
+    Exit code 0: the same person; 1: different persons; 2: nobody of that name, or no threshold; 3: a
+    photo shows no usable face, or one too dark, blurred or noisy for the model. Where a photo shows
+    several faces, the largest near its centre is taken and the tool says so.
 
     \b
     Example: facekd verify a.jpg b.jpg --model student.onnx
@@ -72,7 +72,7 @@ def command(
     notes = recognizer.assumptions() + doubts(limit, recognizer.detector.name, card.score_map)
     try:
         decision = _decide(recognizer, photos, claim, gallery, limit, notes)
-    except (CannotSay, InputOutput) as error:
+    except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
             answer_json(_no_answer(error, limit, recognizer, claim, notes))
         raise
@@ -120,11 +120,16 @@ def _sentence(decision: Decision) -> str:
     limit = decision.threshold
     who = "person" if decision.same else "persons"
     origin = "given" if limit.source == "option" else f"FMR {limit.fmr:g} on {limit.data}"
-    against = "" if decision.claim is None else f" as {decision.claim} ({decision.templates} photos)"
+    against = "" if decision.claim is None else f" as {decision.claim} ({_photos(decision.templates)})"
     verdict = f"{'same' if decision.same else 'different'} {who}{against}"
     return (
-        f"{verdict}: score {decision.score:.4f}, threshold {limit.value:.4f} ({origin}), {_chance(decision)}"
+        f"{verdict}: score {decision.score:.4f}, threshold {limit.value:.4f} ({origin}), "
+        f"{_chance(decision)}{_although(decision)}"
     )
+
+
+def _photos(count: int | None) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def _chance(decision: Decision) -> str:
@@ -135,7 +140,17 @@ def _chance(decision: Decision) -> str:
     # four digits would turn a rare error into a certainty
     p = decision.evidence.probability
     told = "above 0.9999" if p > 0.9999 else "below 0.0001" if p < 0.0001 else f"{p:.4f}"
-    return f"probability {told} (prior {PRIOR:g})"
+    return f"probability that it is one person {told} (prior {PRIOR:g})"
+
+
+def _although(decision: Decision) -> str:
+    """What to say where the threshold decides against what is likelier."""
+    said = decision.evidence
+    if said is None or decision.same == (said.log_likelihood_ratio >= 0):
+        return ""
+    if decision.same:
+        return "; the score reaches a lax threshold, though two persons are the likelier"
+    return "; the score lies below a strict threshold, though one person is the likelier"
 
 
 def _document(decision: Decision, recognizer: Recognizer, notes: list[str]) -> dict[str, Any]:
@@ -164,19 +179,24 @@ def _document(decision: Decision, recognizer: Recognizer, notes: list[str]) -> d
 
 
 def _no_answer(
-    error: CannotSay | InputOutput,
+    error: CannotSay | InputOutput | NotFound,
     limit: Threshold,
     recognizer: Recognizer,
     claim: str | None,
     notes: list[str],
 ) -> dict[str, Any]:
-    """The document of a comparison that could not be made, with the keys of one that was."""
+    """The document of a comparison that was not made, with the keys of one that was."""
     return {
         "same": None,
         "score": None,
         "probability": None,
         "log_likelihood_ratio": None,
-        "failure": {"photo": error.photo, "reason": error.reason, "message": error.cause},
+        "failure": {
+            "photo": error.photo,
+            "reason": error.reason,
+            "message": error.cause,
+            "fix": error.fix,
+        },
         **_setting(limit, recognizer),
         "claim": claim,
         "templates": None,

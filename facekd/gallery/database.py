@@ -1,4 +1,4 @@
-"""The gallery's SQLite file: created private, opened durable, its failures put into words."""
+"""The gallery's SQLite file: opened durable, its failures put into words."""
 
 from __future__ import annotations
 
@@ -10,38 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facekd.errors import InputOutput, Unreadable
+from facekd.gallery.migrations import latest, migrate_one, schema_of
 
 #: "fkdG", in the header of the file (PRAGMA application_id)
 APPLICATION_ID = 0x666B6447
-SCHEMA_VERSION = 1
 
 #: how long to wait for another program that writes, or whose reading blocks an erasure
 BUSY_SECONDS = 5.0
 
 RESTORE = "Restore it from a copy."
 
-# Ids of people are never used twice, so that the audit stays true after a removal; it holds no
-# names, since a name is personal data that a removal must take along.
-_SCHEMA = (
-    """CREATE TABLE contract (
-        space TEXT PRIMARY KEY, dim INTEGER NOT NULL CHECK (dim > 0), model TEXT NOT NULL,
-        detector TEXT NOT NULL, aligner TEXT NOT NULL, created TEXT NOT NULL) STRICT""",
-    """CREATE TRIGGER one_contract BEFORE INSERT ON contract WHEN (SELECT count(*) FROM contract) > 0
-        BEGIN SELECT raise(ABORT, 'a gallery has one contract'); END""",
-    """CREATE TABLE people (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT""",
-    """CREATE TABLE templates (
-        id INTEGER PRIMARY KEY,
-        person INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE,
-        space TEXT NOT NULL REFERENCES contract (space),
-        photo TEXT NOT NULL CHECK (length(photo) = 64),
-        embedding BLOB NOT NULL, quality REAL NOT NULL, enrolled TEXT NOT NULL,
-        UNIQUE (person, photo)) STRICT""",
-    "CREATE INDEX templates_by_photo ON templates (photo)",
-    """CREATE TABLE audit (
-        id INTEGER PRIMARY KEY, date TEXT NOT NULL, action TEXT NOT NULL CHECK (action IN ('add', 'remove')),
-        person INTEGER NOT NULL, templates INTEGER NOT NULL) STRICT""",
+#: what SQLite says where a file cannot be made, grown or written
+OF_THE_DISK = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_FULL,
 )
+#: bytes; the index of a write-ahead log takes half of it
+_ROOM = 64 * 1024
 
 
 @contextmanager
@@ -51,49 +39,59 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
+    except UnicodeDecodeError as error:  # of a name, or of SQLite's own message on damaged tables
+        raise damaged(path, "a text is not UTF-8") from error
     except sqlite3.DatabaseError as error:
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        code = code_of(error)
         if code == sqlite3.SQLITE_NOTADB:
             raise Unreadable(f"{path}: not a facekd gallery ({error})") from error
         if code == sqlite3.SQLITE_CORRUPT:
-            raise Unreadable(
-                f"{path}: the gallery is damaged ({error})", "Restore it from a copy."
-            ) from error
+            raise damaged(path, str(error)) from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise InputOutput(
                 f"{path}: another program is writing to it", "Try again when it is done."
             ) from error
+        if code == sqlite3.SQLITE_FULL or (code in OF_THE_DISK and is_disk_full(path)):
+            raise InputOutput(f"{path}: the disk is full", "Free some space and try again.") from error
+        if code in OF_THE_DISK:
+            raise InputOutput(
+                f"{path}: the gallery cannot be opened or changed ({error})",
+                "Check that you may write to it and to its folder.",
+            ) from error
         raise InputOutput(f"{path}: {error}") from error
+
+
+def damaged(path: Path, what: str) -> Unreadable:
+    return Unreadable(f"{path}: the gallery is damaged ({what})", RESTORE)
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 for what Python itself found."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:
     """Whether another connection stood in the way."""
-    return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def create_private(path: Path) -> None:
-    """Make sure that ``path`` exists; a new file has mode 0600 from its first moment.
-
-    SQLite gives the files that it keeps beside (``-wal``, ``-shm``) the mode of the file itself.
-    """
+def is_disk_full(path: Path) -> bool:
+    """Whether the disk has no room for what SQLite keeps beside a gallery."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        # a file without content may come from anywhere; it is made private before it is filled
-        if path.is_file() and path.stat().st_size == 0:
-            path.chmod(0o600)
-    except OSError as error:
-        raise InputOutput(f"{path}: cannot be created ({error.strerror})") from error
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _ROOM or (disk.f_files > 0 and disk.f_favail == 0)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, options: str = "mode=rw") -> sqlite3.Connection:
     """A connection to an existing file; its content has not been looked at yet."""
     if path.is_dir():
         raise InputOutput(f"{path}: a folder, not a gallery file")
     if not path.exists():
         raise InputOutput(f"{path}: no such gallery", "'facekd enroll' makes one; --gallery names it.")
-    # mode=rw: SQLite must not create the file, it would get the mode of the umask
-    address = path.absolute().as_uri() + "?mode=rw"
+    # never mode=rwc: SQLite must not create the file, it would get the mode of the umask
+    address = f"{path.absolute().as_uri()}?{options}"
     db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     db.execute("PRAGMA trusted_schema = OFF")
     return db
@@ -114,10 +112,10 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
         raise Unreadable(f"{path}: an empty file, not a facekd gallery", "'facekd enroll' makes one.")
     if application_id(db) != APPLICATION_ID:
         raise Unreadable(f"{path}: a database of another program, not a facekd gallery")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
+    schema = schema_of(db)
+    if not 1 <= schema <= latest():
         raise Unreadable(
-            f"{path}: a gallery of schema {version}, this facekd reads schema {SCHEMA_VERSION}",
+            f"{path}: a gallery of schema {schema}, this facekd reads schemas up to {latest()}",
             "Use the facekd that wrote it, or a newer one.",
         )
 
@@ -152,9 +150,28 @@ def _write_ahead(db: sqlite3.Connection) -> str:
         time.sleep(0.02)
 
 
+@contextmanager
+def write_transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Everything inside is written when the block is left, or nothing; other writers wait."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
 def create_schema(db: sqlite3.Connection) -> None:
-    """The tables, the mark and the version of a gallery; inside a transaction."""
-    for statement in _SCHEMA:
-        db.execute(statement)
+    """The tables, the mark and the schema of a new gallery; inside a transaction."""
+    while migrate_one(db):
+        pass
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Lead a gallery of an older schema to the latest, each step in a transaction of its own."""
+    while schema_of(db) < latest():
+        # another program may have been faster: `migrate_one` looks again inside
+        with write_transaction(db):
+            migrate_one(db)

@@ -20,6 +20,7 @@ from .data import write_people as write_people
 from .demo import DemoSettings as DemoSettings
 from .demo import run_demo as run_demo
 from .enroll import Enrolled as Enrolled
+from .enroll import Failure as Failure
 from .enroll import enroll_people as enroll_people
 from .enroll import overall as overall
 from .enroll import people_in as people_in

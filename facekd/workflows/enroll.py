@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from facekd.errors import CannotSay, Exit, FacekdError, InputOutput, UsageError
-from facekd.gallery import GalleryRecords, Template, clean_name
+from facekd.gallery import GalleryRecords, Template, shown
 from facekd.preprocess import Source, open_source
+from facekd.workflows.enrollment_guard import EnrollmentGuard, GuardThresholds
 from facekd.workflows.recognizer import Recognizer
 
 
@@ -40,15 +42,33 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class PhotoWarning:
+    """What is to be known of a photo that was enrolled all the same."""
+
+    photo: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Enrolled:
     """What became of one person's photos: ``added`` are new in the gallery, ``present`` were
-    there before, ``templates`` are held now (0: the person is not enrolled)."""
+    there before, ``templates`` are held now (0: the person is not enrolled).
+
+    ``warnings`` are about photos that were added, ``forced`` of them against the guard. ``guard`` holds
+    the thresholds that it took (`None`: it is off, or had nothing to compare) and ``notes`` what it
+    cannot do.
+    """
 
     name: str
     added: int
     present: int
     templates: int
     failures: tuple[Failure, ...]
+    warnings: tuple[PhotoWarning, ...] = ()
+    forced: int = 0
+    guard: GuardThresholds | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> Exit:
@@ -56,6 +76,12 @@ class Enrolled:
         if self.added or self.present:
             return Exit.DONE
         return overall([failure.exit_code for failure in self.failures])
+
+
+#: a photo that the person had already
+PRESENT: Literal["present"] = "present"
+Outcome = Template | Failure | Literal["present"]
+Examined = list[tuple[PhotoFile, Outcome]]
 
 
 def overall(codes: list[Exit]) -> Exit:
@@ -109,73 +135,140 @@ def people_in(path: Path) -> dict[str, list[PhotoFile]]:
     return people
 
 
-def enroll_person(
-    records: GalleryRecords,
-    recognizer: Recognizer,
-    name: str,
-    photos: list[PhotoFile],
-    on_many: str = "skip",
-) -> Enrolled:
-    """Enroll every usable photo of one person, in one transaction.
-
-    Photos that the person already has are not looked at again, so an enrolment that was cut short
-    is continued by repeating it. A photo that cannot be used, or that is enrolled under another
-    name, is a `Failure` and keeps none of the others out. When this returns, what it reports as
-    added survives a crash.
-
-    Raises `UsageError` for the name, and `InputOutput` where the gallery fails.
-    """
-    name = clean_name(name)
-    outcomes = [_examine(photo, records, recognizer, name, on_many) for photo in photos]
-    templates = [outcome for outcome in outcomes if isinstance(outcome, Template)]
-    added = 0
-    if templates:
-        with records.transaction():
-            added = records.add(name, templates)
-    present = outcomes.count(None) + len(templates) - added
-    return Enrolled(
-        name=name,
-        added=added,
-        present=present,
-        templates=records.person(name).templates if added or present else 0,
-        failures=tuple(outcome for outcome in outcomes if isinstance(outcome, Failure)),
-    )
-
-
 def enroll_people(
     records: GalleryRecords,
     recognizer: Recognizer,
     people: dict[str, list[PhotoFile]],
     on_many: str = "skip",
+    force: bool = False,
 ) -> Iterator[Enrolled]:
-    """`enroll_person` for one after the other; each is in the gallery when it is yielded. A
-    folder whose name cannot be a person's is a `Failure`."""
+    """Enroll one person after the other, each in one transaction; each is in the gallery when it is
+    yielded, and what is reported as added survives a crash.
+
+    Photos that a person already has are not looked at again, so an enrollment that was cut short is
+    continued by repeating it. A photo that cannot be used, that is enrolled under another name, or that
+    the guard refuses (`EnrollmentGuard`), is a `Failure` and keeps none of the others out. ``force``
+    overrules the guard, which the audit notes. A folder whose name cannot be a person's is a `Failure`.
+
+    Raises `InputOutput` where the gallery fails.
+    """
+    guard = EnrollmentGuard(recognizer.embedder.card, records)
     for name, photos in people.items():
         try:
-            yield enroll_person(records, recognizer, name, photos, on_many)
+            stored = records.name_of(name)
         except UsageError as error:
             folder = PhotoFile(photos[0].source, name)
             yield Enrolled(folder.shown, 0, 0, 0, (_failure(folder, error, "name"),))
+            continue
+        examined = [(photo, _examine(photo, records, recognizer, stored, on_many)) for photo in photos]
+        yield _enroll_person(records, guard, stored, examined, force)
+
+
+def _enroll_person(
+    records: GalleryRecords, guard: EnrollmentGuard, name: str, examined: Examined, force: bool
+) -> Enrolled:
+    """Add what is new of a person's photos, after a last look at who else is enrolled."""
+    added, judged = 0, _Judged(tuple(outcome for _, outcome in examined))
+    if any(isinstance(outcome, Template) for _, outcome in examined):
+        guard.prepare()
+        # from here on nobody else writes: two programs cannot both find that a photo is nobody's
+        with records.transaction():
+            judged = _judge(records, guard, name, examined, force)
+            if judged.templates:
+                added = records.add(name, judged.templates)
+            if judged.forced:
+                records.note_forced(name, judged.forced)
+        if added:
+            guard.update(name)
+    present = judged.outcomes.count(PRESENT) + len(judged.templates) - added
+    return Enrolled(
+        name=name,
+        added=added,
+        present=present,
+        templates=records.person(name).templates if added or present else 0,
+        failures=tuple(outcome for outcome in judged.outcomes if isinstance(outcome, Failure)),
+        warnings=judged.warnings,
+        forced=judged.forced,
+        guard=judged.limits,
+        notes=judged.notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What is to be done with each photo, and why."""
+
+    outcomes: tuple[Outcome, ...]
+    warnings: tuple[PhotoWarning, ...] = ()
+    forced: int = 0
+    limits: GuardThresholds | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def templates(self) -> list[Template]:
+        return [outcome for outcome in self.outcomes if isinstance(outcome, Template)]
+
+
+def _judge(
+    records: GalleryRecords, guard: EnrollmentGuard, name: str, examined: Examined, force: bool
+) -> _Judged:
+    """The outcomes of ``examined`` after the guard has seen them: templates that another person holds
+    or that are refused have become failures."""
+    known = [(photo, _unless_held(photo, outcome, records, name)) for photo, outcome in examined]
+    new = {outcome.photo: outcome for _, outcome in known if isinstance(outcome, Template)}
+    if not new or not guard.is_on:
+        notes = guard.notes(0) if new else []
+        return _Judged(tuple(outcome for _, outcome in known), notes=tuple(notes))
+    findings, limits = guard.judge(name, list(new.values()))
+    outcomes: list[Outcome] = []
+    warnings: dict[str, PhotoWarning] = {}
+    for photo, outcome in known:
+        finding = findings.get(outcome.photo) if isinstance(outcome, Template) else None
+        if isinstance(outcome, Template) and finding is not None:
+            message = f"{photo.shown}: {finding.message}"
+            if finding.refused and not force:
+                outcomes.append(Failure(photo.shown, finding.reason, message, Exit.CANNOT_SAY))
+                continue
+            warnings.setdefault(outcome.photo, PhotoWarning(photo.shown, finding.reason, message))
+        outcomes.append(outcome)
+    return _Judged(
+        tuple(outcomes),
+        tuple(warnings.values()),
+        sum(findings[digest].refused for digest in warnings),
+        limits,
+        tuple(guard.notes(limits.others)),
+    )
+
+
+def _unless_held(photo: PhotoFile, outcome: Outcome, records: GalleryRecords, name: str) -> Outcome:
+    """``outcome``, unless its photo is enrolled by now."""
+    if not isinstance(outcome, Template):
+        return outcome
+    return _held(photo, outcome.photo, records, name) or outcome
+
+
+def _held(photo: PhotoFile, digest: str, records: GalleryRecords, name: str) -> Outcome | None:
+    """What a photo is whose file somebody has already; `None` where nobody has."""
+    holders = records.holders(digest)
+    if name in holders:
+        return PRESENT
+    if holders:
+        message = f"{photo.shown}: already enrolled as '{shown(holders[0])}'"
+        return Failure(photo.shown, "other_person", message, Exit.CANNOT_SAY)
+    return None
 
 
 def _examine(
     photo: PhotoFile, records: GalleryRecords, recognizer: Recognizer, name: str, on_many: str
-) -> Template | Failure | None:
-    """What to enroll of a photo, or why nothing; `None` where the person has it already."""
+) -> Outcome:
+    """What to enroll of a photo, or why nothing."""
     try:
         data = photo.read()
     except InputOutput as error:
         return _failure(photo, error, error.reason)
-    holders = records.holders(hashlib.sha256(data).hexdigest())
-    if name in holders:
-        return None
-    if holders:
-        return Failure(
-            photo.shown,
-            "other_person",
-            f"{photo.shown}: already enrolled as '{holders[0]}'",
-            Exit.CANNOT_SAY,
-        )
+    held = _held(photo, hashlib.sha256(data).hexdigest(), records, name)
+    if held is not None:
+        return held
     try:
         found = recognizer.recognise(data, photo.shown, on_many)
     except (CannotSay, InputOutput) as error:

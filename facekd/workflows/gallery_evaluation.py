@@ -43,7 +43,8 @@ def evaluate_gallery(
     embedder = load_embedder(model, device, 1)
     photos = PhotoSet(data, detector, device)
     contract = _contract(embedder, photos)
-    with GalleryRecords(gallery, contract, compatible=embedder.card.compatible_with) as records:
+    compatible = embedder.card.compatible_with
+    with GalleryRecords(gallery, contract, compatible=compatible, read_only=True) as records:
         notes = tuple(_differences(gallery, records.contract, contract))
         shared = records.contract.space == contract.space
         enrolled, templates = _templates(records)

@@ -73,9 +73,10 @@ class Recognizer:
         return [f"{self.embedder.name} has no card: read by insightface's convention"]
 
     def open_gallery(self, path: str | os.PathLike[str]) -> GalleryRecords:
-        """The gallery at ``path`` to compare with: of this space, or one that the model's card calls
-        compatible. Raises `Misfit` for any other."""
-        return GalleryRecords(path, self.contract, compatible=self.embedder.card.compatible_with)
+        """The gallery at ``path`` to compare with, opened to be read: of this space, or one that the
+        model's card calls compatible. Raises `Misfit` for any other."""
+        compatible = self.embedder.card.compatible_with
+        return GalleryRecords(path, self.contract, compatible=compatible, read_only=True)
 
     def shares_space(self, other: Contract) -> bool:
         """Whether a gallery was made in this very space, where alone the card's thresholds hold."""
@@ -86,7 +87,11 @@ class Recognizer:
         but the scores may be a little lower."""
         mine = self.contract
         pairs = (("detector", other.detector, mine.detector), ("aligner", other.aligner, mine.aligner))
-        told = [f"made with {what} {then}, this is {here}" for what, then, here in pairs if then != here]
+        differing = [(f"{what} {then}", here) for what, then, here in pairs if then != here]
+        told = []
+        if differing:
+            then, here = (" and ".join(words) for words in zip(*differing, strict=True))
+            told.append(f"made with {then}, this is {here}")
         if not self.shares_space(other):
             told.append(
                 f"made with {other.model}, which the card of {mine.model} calls compatible: no probability "

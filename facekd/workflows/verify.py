@@ -83,27 +83,30 @@ def choose_threshold(card: Card, threshold: float | None = None, fmr: float | No
 
 
 def doubts(threshold: Threshold, detector: str, score_map: ScoreMap | None = None) -> list[str]:
-    """Why a calibrated threshold, and the probability, may not hold here: crops were made another
-    way when they were measured."""
-    told = []
+    """Why a calibrated threshold, and the probability, may not hold here, in one note or none: crops were
+    made another way when they were measured."""
+    measured: dict[tuple[str, str], list[tuple[str, str]]] = {}
     if threshold.source == "card":
-        told += [
-            f"the threshold was calibrated with {what} {then}, this is {here}: "
-            "its false match rate may differ"
-            for what, then, here in _differences(threshold, detector)
-        ]
+        then = (threshold.detector, threshold.aligner)
+        measured.setdefault(then, []).append(("the threshold was calibrated", "the false match rate"))
     if score_map is not None:
-        told += [
-            f"the score map was fitted with {what} {then}, this is {here}: the probability may differ"
-            for what, then, here in _differences(score_map, detector)
-        ]
-    return told
-
-
-def _differences(measured: Threshold | ScoreMap, detector: str) -> list[tuple[str, str, str]]:
-    """What was used then and is now, where that is not the same."""
-    pairs = (("detector", measured.detector, detector), ("aligner", measured.aligner, ALIGNER))
-    return [(what, then, here) for what, then, here in pairs if then != here]
+        then = (score_map.detector, score_map.aligner)
+        measured.setdefault(then, []).append(("the score map was fitted", "the probability"))
+    here = {"detector": detector, "aligner": ALIGNER}
+    how: list[str] = []
+    doubtful: list[str] = []
+    differing: set[str] = set()
+    for then, what in measured.items():
+        other = {part: was for part, was in zip(here, then, strict=True) if was != here[part]}
+        if other:
+            parts = " and ".join(f"{part} {was}" for part, was in other.items())
+            how.append(" and ".join(done for done, _ in what) + f" with {parts}")
+            doubtful += [value for _, value in what]
+            differing |= other.keys()
+    if not how:
+        return []
+    this = " and ".join(now for part, now in here.items() if part in differing)
+    return [f"{'; '.join(how)}; this is {this}: {' and '.join(doubtful)} may differ"]
 
 
 def evidence(card: Card, score: float) -> Evidence | None:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from carded import by_convention
 from tiny_model import write_tiny_model
 
+from facekd.card import Calibration, Counts, card_of, load_onnx, write_card
 from facekd.gallery import GalleryRecords
+from facekd.preprocess import ALIGNER
 from facekd.workflows.recognizer import Recognizer
 
 
@@ -20,7 +23,8 @@ def people(gallery: Path) -> dict[str, int]:
 
 def test_several_photos_of_one_person(facekd, operator: Path, photos: Path, tiny: Path) -> None:
     ran = facekd("enroll", "Ann Lee", photos / "a.jpg", photos / "b.jpg")
-    assert (ran.code, ran.err) == (0, "")
+    assert ran.code == 0
+    assert ran.err.count("\n") == ran.err.count("never calibrated") == 1
     assert ran.out == "enrolled Ann Lee: 2 new, 0 already there, 0 failed, 2 in the gallery\n"
     recognizer = Recognizer.load(tiny)
     with GalleryRecords(operator, recognizer.contract) as records:
@@ -113,8 +117,106 @@ def test_everybody_from_a_folder(facekd, operator: Path, tree: Path) -> None:
     assert [line.split(":")[0] for line in ran.out.splitlines()] == [
         "enrolled Ann", "enrolled Bo", "enrolled Di"
     ]  # fmt: skip
-    assert "Cy" in ran.err
     assert people(operator) == {"Ann": 1, "Bo": 1, "Di": 1}
+
+
+def test_a_folder_ends_with_a_summary(facekd, operator: Path, tree: Path, photos: Path) -> None:
+    """Who was not enrolled is named with the reasons, and a hint is given once."""
+    shutil.copy(photos / "cut.jpg", tree / "Cy")
+    for person in ("Eve", "Flo"):
+        (tree / person).mkdir()
+        shutil.copy(photos / "two.jpg", tree / person)
+    shutil.copy(photos / "two.jpg", tree / "Ann")
+    (tree / "G\u200by").mkdir()
+    shutil.copy(photos / "c.jpg", tree / "G\u200by")
+    ran = facekd("enroll", "--from", tree)
+    assert ran.code == 3
+    assert ran.err.splitlines()[-7:] == [
+        "3 of 7 people enrolled: 3 photos new, 0 already there",
+        "not enrolled: Cy (1 no_face, 1 unreadable)",
+        "not enrolled: Eve (1 several_faces)",
+        "not enrolled: Flo (1 several_faces)",
+        f"not enrolled: {tree}/G\\u200by (1 name)",
+        "photos that were not enrolled: 3 several_faces, 1 no_face, 1 unreadable, 1 name",
+        "--on-many best takes the largest face near the centre of a photo of several.",
+    ]
+    assert ran.err.count("--on-many") == 1
+    again = facekd("enroll", "--from", tree)
+    assert "3 of 7 people enrolled: 0 photos new, 3 already there" in again.err
+
+
+def test_json_says_what_the_guard_did(facekd, operator: Path, tree: Path) -> None:
+    lines = [json.loads(line) for line in facekd("enroll", "--from", tree, "--json").out.splitlines()]
+    assert [line["enrolled"] for line in lines] == [True, True, False, True]
+    assert {(line["forced"], line["guard"]) for line in lines} == {(0, None)}
+    assert ["never calibrated" in str(line["notes"]) for line in lines] == [True, True, False, True]
+    assert [line["warnings"] for line in lines] == [[]] * 4
+
+
+def calibrated(folder: Path) -> Path:
+    """A model whose thresholds every face in ``photos`` but the mirrored one reaches with every other."""
+    counts = Counts(mated=100, non_mated=100_000, false_matches=100, false_non_matches=1)
+    entries = tuple(
+        Calibration(
+            fmr=fmr, threshold=threshold, low=fmr / 2, high=fmr * 2, data="held-out people", counts=counts,
+            detector="mtcnn", aligner=ALIGNER,
+        )
+        for fmr, threshold in ((1e-2, 0.9), (1e-3, 0.95))
+    )  # fmt: skip
+    return write_tiny_model(folder / "calibrated.onnx", calibration=entries)
+
+
+class TestGuard:
+    @pytest.fixture
+    def gallery(self, operator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("FACEKD_MODEL", str(calibrated(tmp_path)))
+        return operator
+
+    def test_somebody_else_under_a_name(self, facekd, gallery: Path, photos: Path) -> None:
+        assert facekd("enroll", "Ann", photos / "a.jpg").err == ""
+        ran = facekd("enroll", "Ann", photos / "b.jpg", photos / "mirrored.jpg", "--json")
+        told = json.loads(ran.out)
+        assert (ran.code, told["added"]) == (0, 1)
+        assert [failure["reason"] for failure in told["failures"]] == ["not_this_person"]
+        assert (told["guard"]["others"], told["guard"]["not_this_person"]) == (0, 0.9)
+        assert "mirrored.jpg: does not look like the photos of 'Ann'" in ran.err
+        assert ran.err.count("--force") == 1
+        assert facekd("enroll", "Ann", photos / "mirrored.jpg").code == 3
+
+    def test_one_person_under_two_names(self, facekd, gallery: Path, photos: Path) -> None:
+        facekd("enroll", "Ann", photos / "a.jpg")
+        ran = facekd("enroll", "Anna", photos / "b.jpg")
+        assert (ran.code, ran.out) == (3, "")
+        assert "not enrolled (other_person)" in ran.err
+        assert "looks like 'Ann'" in ran.err
+        assert people(gallery) == {"Ann": 1}
+        ran = facekd("enroll", "Anna", photos / "b.jpg", "--force")
+        assert (ran.code, ran.out.split(":")[0]) == (0, "enrolled Anna")
+        assert "enrolled all the same (other_person)" in ran.err
+        assert people(gallery) == {"Ann": 1, "Anna": 1}
+        db = sqlite3.connect(gallery)
+        assert db.execute("SELECT action FROM audit").fetchall() == [("add",), ("add",), ("force",)]
+        db.close()
+
+
+def test_a_name_that_is_a_file(facekd, operator: Path, photos: Path, monkeypatch) -> None:
+    monkeypatch.chdir(photos)
+    for name in ("a.jpg", photos / "a.jpg", "text.jpg"):
+        ran = facekd("enroll", name, "b.jpg")
+        assert (ran.code, ran.out) == (2, "")
+        assert "is a file: the first argument is the person's name" in ran.err
+        assert f'facekd enroll "Ann Lee" {name}' in ran.err
+    assert not operator.exists()
+
+
+def test_a_name_that_is_a_folder_is_a_name(
+    facekd, operator: Path, photos: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Ann").mkdir()
+    shutil.copy(photos / "a.jpg", tmp_path / "Ann")
+    assert facekd("enroll", "Ann", "Ann/").code == 0
+    assert people(operator) == {"Ann": 1}
 
 
 def test_json_lines_for_a_folder(facekd, operator: Path, tree: Path) -> None:
@@ -192,3 +294,43 @@ def test_real_people(facekd, operator: Path, faces: Path, tmp_path: Path) -> Non
     for _, probe in chosen:
         scores = rows @ recognizer.recognise(tmp_path / "lfw" / probe).embedding
         assert names[int(scores.argmax())] == probe.split("/")[0]
+
+
+@pytest.mark.needs_faces
+def test_the_guard_with_real_people(facekd, operator: Path, faces: Path, tmp_path: Path) -> None:
+    """Three people of LFW: their own further photos are taken, the others' and second names are not."""
+    network = load_onnx(faces / "models" / "edgeface_xs.onnx")
+    # thresholds of edgeface_xs on 350 people of the training packs
+    counts = Counts(mated=3000, non_mated=1_400_000, false_matches=140, false_non_matches=1)
+    entries = tuple(
+        Calibration(
+            fmr=fmr, threshold=threshold, low=fmr / 2, high=fmr * 2, data="others", counts=counts,
+            detector="scrfd", aligner=ALIGNER,
+        )
+        for fmr, threshold in ((1e-2, 0.198), (1e-3, 0.275), (1e-4, 0.353))
+    )  # fmt: skip
+    card = card_of(network, "edgeface_xs")[0].model_copy(update={"calibration": entries})
+    write_card(network, card, tmp_path / "edgeface.onnx")
+    with zipfile.ZipFile(faces / "lfw.zip") as pack:
+        listed = [name for name in pack.namelist() if name.endswith(".jpg")]
+        by_person = {name.split("/")[0]: [] for name in listed}
+        for name in listed:
+            by_person[name.split("/")[0]].append(tmp_path / name)
+        photo = dict([(name, files) for name, files in by_person.items() if len(files) >= 3][:3])
+        pack.extractall(tmp_path, [str(p.relative_to(tmp_path)) for files in photo.values() for p in files])
+    names = list(photo)
+    common = (
+        "--model", tmp_path / "edgeface.onnx", "--on-many", "best",
+        "--detector", f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}",
+    )  # fmt: skip
+    for name in names:
+        assert facekd("enroll", name, *photo[name][:2], *common).code == 0
+    assert people(operator) == dict.fromkeys(names, 2)
+    for place, name in enumerate(names):
+        mine, other = photo[name][2], photo[names[place - 1]][2]
+        told = facekd("enroll", name, mine, other, *common, "--json")
+        answer = json.loads(told.out)
+        assert (told.code, answer["added"]) == (0, 1)
+        assert [failure["photo"] for failure in answer["failures"]] == [str(other)]
+        second = facekd("enroll", f"{name} again", other, *common)
+        assert (second.code, "other_person" in second.err) == (3, True)

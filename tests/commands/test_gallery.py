@@ -1,4 +1,5 @@
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from facekd.gallery import Contract, GalleryRecords, Template, database
 
+STORED = Path(__file__).parent.parent / "stored" / "0.1.0"
 CONTRACT = Contract("a" * 64, 64, "small", "mtcnn", "arcface-5pt/1")
 
 
@@ -58,7 +60,8 @@ def test_remove(facekd, gallery: Path) -> None:
     assert "Ann" not in facekd("gallery", "list", "--gallery", gallery).out
     assert b"Ann Lee" not in gallery.read_bytes()
     again = facekd("gallery", "remove", "Ann Lee", "--yes", "--gallery", gallery)
-    assert (again.code, again.out) == (1, "")
+    assert (again.code, again.out) == (2, "")
+    assert "nobody named 'Ann Lee'" in again.err
 
 
 def test_a_reader_makes_it_pending(facekd, gallery: Path, monkeypatch) -> None:
@@ -71,6 +74,69 @@ def test_a_reader_makes_it_pending(facekd, gallery: Path, monkeypatch) -> None:
     assert ran.code == 0
     assert "pending" in ran.out
     assert "Another program is reading" in ran.err
+
+
+class TestOf010:
+    """A gallery and a model that version 0.1.0 made."""
+
+    @pytest.fixture
+    def old(self, tmp_path: Path) -> Path:
+        return Path(shutil.copy(STORED / "gallery.db", tmp_path / "old.db"))
+
+    def schema(self, gallery: Path) -> int:
+        db = sqlite3.connect(gallery)
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        db.close()
+        return found
+
+    def test_reading_leaves_it_as_it_is(self, facekd, old: Path, photos: Path) -> None:
+        content = old.read_bytes()
+        listed = facekd("gallery", "list", "--gallery", old, "--json")
+        assert [person["name"] for person in json.loads(listed.out)["people"]] == ["Ann Lee", "Bob", "Zoë 李"]
+        claim = ("verify", "--claim", "Ann Lee", photos / "a.jpg", "--gallery", old)
+        ran = facekd(*claim, "--model", STORED / "model.onnx", "--json")
+        assert ran.code in (0, 1), ran.err
+        assert json.loads(ran.out)["templates"] == 2
+        assert (old.read_bytes(), self.schema(old)) == (content, 1)
+
+    def test_its_accuracy_is_measured_as_it_is(self, facekd, old: Path, photos: Path, tmp_path: Path) -> None:
+        content = old.read_bytes()
+        for name in ("Bob", "stranger"):
+            (tmp_path / "probes" / name).mkdir(parents=True)
+        shutil.copy(photos / "a.jpg", tmp_path / "probes" / "Bob")
+        shutil.copy(photos / "b.jpg", tmp_path / "probes" / "stranger")
+        ran = facekd(
+            "evaluate", "--gallery", old, "--probes", tmp_path / "probes",
+            "--model", STORED / "model.onnx", "--json",
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        assert json.loads(ran.out)["comparisons"]["mated"] == 1
+        assert old.read_bytes() == content
+
+    def test_enrolling_migrates_it(self, facekd, old: Path, photos: Path) -> None:
+        ran = facekd("enroll", "Eve", photos / "a.jpg", "--gallery", old, "--model", STORED / "model.onnx")
+        assert ran.code == 0, ran.err
+        assert self.schema(old) > 1
+        assert facekd("gallery", "remove", "Bob", "--yes", "--gallery", old).code == 0
+        listed = json.loads(facekd("gallery", "list", "--gallery", old, "--json").out)
+        assert [person["name"] for person in listed["people"]] == ["Ann Lee", "Eve", "Zoë 李"]
+
+
+def test_a_damaged_template_is_no_score(facekd, operator: Path, photos: Path) -> None:
+    assert facekd("enroll", "Ann", photos / "a.jpg").code == 0
+    claim = ("verify", "--claim", "Ann", photos / "b.jpg", "--threshold", 0.5)
+    assert facekd(*claim).code == 0
+    db = sqlite3.connect(operator)
+    (blob,) = db.execute("SELECT embedding FROM templates").fetchone()
+    negated = (-np.frombuffer(blob, "<f4")).astype("<f4").tobytes()
+    db.execute("UPDATE templates SET embedding = ?", (negated,))
+    db.commit()
+    db.close()
+    ran = facekd(*claim, "--json")
+    answer = json.loads(ran.out)
+    assert (ran.code, answer["score"], answer["failure"]["reason"]) == (5, None, "unreadable")
+    assert "a template of 'Ann' cannot be read" in ran.err
+    assert facekd("gallery", "remove", "Ann", "--yes").code == 0
 
 
 def test_without_a_terminal_it_wants_a_yes(facekd, gallery: Path, monkeypatch) -> None:
@@ -88,7 +154,7 @@ def test_on_a_terminal_it_asks(facekd, gallery: Path, monkeypatch, typed: str, c
     monkeypatch.setattr("sys.stdin", terminal)
     ran = facekd("gallery", "remove", "Ann Lee", "--gallery", gallery)
     assert ran.code == code
-    assert "Remove Ann Lee (1 photos)?" in ran.err
+    assert "Remove Ann Lee (1 photo)?" in ran.err
     with GalleryRecords(gallery) as records:
         assert len(records.people()) == left
 

@@ -91,14 +91,16 @@ class TestLimits:
         assert told["added"] == 1
         assert [failure["reason"] for failure in told["failures"]] == ["too_dark"]
         assert facekd("enroll", "Bob", dark, "--model", model).code == 3
-        assert facekd("enroll", "Bob", dark, "--model", model, "--any-quality").code == 0
+        assert facekd("enroll", "Bob", dark, "--model", model, "--any-quality", "--force").code == 0
 
 
-def with_map(model: Path, curve: LogisticCurve | IsotonicCurve, detector: str = "mtcnn") -> Path:
+def with_map(
+    model: Path, curve: LogisticCurve | IsotonicCurve, detector: str = "mtcnn", aligner: str = ALIGNER
+) -> Path:
     """The model at ``model`` with a score map in its card."""
     found = ScoreMap(
         curve=curve, cllr=0.1, min_cllr=0.09, data="held-out people",
-        sample=Sample(people=50, photos=300, digest="0" * 64), detector=detector, aligner=ALIGNER,
+        sample=Sample(people=50, photos=300, digest="0" * 64), detector=detector, aligner=aligner,
         date="2025-01-01",
     )  # fmt: skip
     onnx = load_onnx(model)
@@ -119,7 +121,8 @@ class TestProbability:
         assert answer["log_likelihood_ratio"] == pytest.approx(ratio, abs=1e-9)
         assert answer["probability"] == pytest.approx(1 / (1 + np.exp(-ratio)), abs=1e-12)
         assert (answer["prior"], answer["failure"], answer["notes"]) == (0.5, None, [])
-        assert f"probability {answer['probability']:.4f} (prior 0.5)" in facekd("verify", *pair).out
+        told = f"probability that it is one person {answer['probability']:.4f} (prior 0.5)"
+        assert told in facekd("verify", *pair).out
 
     def test_isotonic(self, facekd, operator: Path, photos: Path, model: Path) -> None:
         with_map(model, IsotonicCurve(scores=(-1.0, 1.0), probabilities=(0.1, 0.9)))
@@ -133,7 +136,26 @@ class TestProbability:
     ) -> None:
         with_map(model, LogisticCurve(slope=1, offset=slope))
         ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model)
-        assert f"probability {told} (prior 0.5)" in ran.out
+        assert f"probability that it is one person {told} (prior 0.5)" in ran.out
+
+    @pytest.mark.parametrize(
+        ("offset", "threshold", "told"),
+        [
+            (-4, 0.9999, "the score lies below a strict threshold, though one person is the likelier"),
+            (-40, 0.1, "the score reaches a lax threshold, though two persons are the likelier"),
+            (-4, 0.1, None),
+            (-40, 0.9999, None),
+        ],
+    )
+    def test_a_threshold_against_what_is_likelier(
+        self, facekd, operator: Path, photos: Path, model: Path, offset: int, threshold: float, told
+    ) -> None:
+        with_map(model, LogisticCurve(slope=10, offset=offset))
+        pair = (photos / "a.jpg", photos / "mirrored.jpg", "--model", model, "--threshold", threshold)
+        ran = facekd("verify", *pair)
+        assert ran.code == (threshold == 0.9999)
+        assert ("likelier" in ran.out) == (told is not None)
+        assert told is None or ran.out.endswith(f"(prior 0.5); {told}\n")
 
     def test_a_given_threshold_changes_no_probability(
         self, facekd, operator: Path, photos: Path, model: Path
@@ -141,8 +163,8 @@ class TestProbability:
         with_map(model, LogisticCurve(slope=10, offset=-4), detector="yunet")
         pair = (photos / "a.jpg", photos / "b.jpg", "--model", model)
         ran = facekd("verify", *pair, "--threshold", 0.3)
-        assert "(given), probability 0.99" in ran.out
-        assert "the score map was fitted with detector yunet, this is mtcnn" in ran.err
+        assert "(given), probability that it is one person 0.99" in ran.out
+        assert "the score map was fitted with detector yunet; this is mtcnn" in ran.err
         assert "the threshold was calibrated" not in ran.err
 
     def test_a_claim_has_one(self, facekd, operator: Path, photos: Path, model: Path) -> None:
@@ -226,7 +248,21 @@ def test_another_detector_than_the_calibrations_is_said(
     model = write_tiny_model(tmp_path / "calibrated.onnx", calibration=(calibration("yunet"),))
     ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model)
     assert ran.code == 0
-    assert "calibrated with detector yunet, this is mtcnn" in ran.err
+    assert "calibrated with detector yunet; this is mtcnn" in ran.err
+
+
+def test_one_note_about_calibration_and_detector(
+    facekd, operator: Path, photos: Path, tmp_path: Path
+) -> None:
+    """Threshold and score map were both measured with another detector and another aligner."""
+    entry = calibration("yunet").model_copy(update={"aligner": "old"})
+    model = write_tiny_model(tmp_path / "calibrated.onnx", calibration=(entry,))
+    with_map(model, LogisticCurve(slope=10, offset=-4), detector="yunet", aligner="old")
+    ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model)
+    assert ran.err == (
+        "note: the threshold was calibrated and the score map was fitted with detector yunet and aligner "
+        f"old; this is mtcnn and {ALIGNER}: the false match rate and the probability may differ\n"
+    )
 
 
 def test_without_a_threshold_it_says_how_to_get_one(facekd, operator: Path, photos: Path) -> None:
@@ -320,8 +356,11 @@ class TestClaim:
 
     def test_an_unknown_name(self, facekd, operator: Path, photos: Path) -> None:
         ran = facekd("verify", "--claim", "Bo", photos / "c.jpg", "--threshold", 0.5)
-        assert (ran.code, ran.out) == (1, "")
+        assert (ran.code, ran.out) == (2, "")
         assert "nobody named 'Bo'" in ran.err
+        ran = facekd("verify", "--claim", "Bo", photos / "c.jpg", "--threshold", 0.5, "--json")
+        answer = json.loads(ran.out)
+        assert (ran.code, answer["same"], answer["failure"]["reason"]) == (2, None, "unknown_person")
 
     def test_another_model(self, facekd, operator: Path, photos: Path, tmp_path: Path) -> None:
         other = write_tiny_model(tmp_path / "other.onnx", seed=1)

@@ -5,7 +5,7 @@ import pytest
 from small_photos import need_mtcnn, write_photos
 from tiny_model import write_tiny_model
 
-from facekd.card.contract import ARCFACE_TEMPLATE, Calibration, Counts
+from facekd.card.contract import ARCFACE_TEMPLATE, Calibration, Counts, LogisticCurve, Sample, ScoreMap
 from facekd.card.onnx_file import read_card
 from facekd.errors import InputOutput, NoFace, SeveralFaces, Unreadable, UsageError
 from facekd.preprocess import ALIGNER, Face
@@ -161,6 +161,19 @@ class TestThreshold:
         assert doubts(choose_threshold(card), "mtcnn") == []
         assert "yunet" in doubts(choose_threshold(card), "yunet")[0]
         assert doubts(choose_threshold(card, threshold=0.3), "yunet") == []
+
+    def test_doubts_of_two_kinds_are_one_note(self, card) -> None:
+        fitted = ScoreMap(
+            curve=LogisticCurve(slope=10, offset=-4), cllr=0.1, min_cllr=0.1, data="d",
+            sample=Sample(people=5, photos=30, digest="0" * 64), detector="scrfd", aligner=ALIGNER, date="",
+        )  # fmt: skip
+        assert doubts(choose_threshold(card), "yunet", fitted) == [
+            "the threshold was calibrated with detector mtcnn; the score map was fitted with detector scrfd; "
+            "this is yunet: the false match rate and the probability may differ"
+        ]
+        assert doubts(choose_threshold(card), "mtcnn", fitted) == [
+            "the score map was fitted with detector scrfd; this is mtcnn: the probability may differ"
+        ]
 
 
 class TestFusion:

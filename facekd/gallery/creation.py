@@ -1,0 +1,71 @@
+"""Making a gallery's file: private from its first moment, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from facekd.errors import InputOutput
+from facekd.gallery import database
+
+Fill = Callable[[sqlite3.Connection], None]
+
+
+def create(path: Path, fill: Fill) -> None:
+    """Make sure that there is a file at ``path``; ``fill`` makes a new or empty one a gallery, inside
+    a transaction.
+
+    A new file has mode 0600 from the start and gets its name when it is filled, so that a failure
+    leaves nothing. SQLite gives the files that it keeps beside (``-wal``, ``-shm``) the mode of the
+    file itself.
+    """
+    if os.path.lexists(path):
+        # a file without content may come from anywhere; it is made private before it is filled
+        if path.is_file() and path.stat().st_size == 0:
+            path.chmod(0o600)
+            _fill(path, path, fill)
+        return
+    try:
+        handle, name = tempfile.mkstemp(prefix=".facekd-", suffix=".db", dir=path.parent)
+        os.close(handle)
+        try:
+            _fill(Path(name), path, fill)
+            _give_name(Path(name), path)
+        finally:
+            for ending in ("", "-wal", "-shm", "-journal"):
+                Path(name + ending).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputOutput(f"{path}: cannot be created ({error.strerror})") from error
+
+
+def _fill(file: Path, path: Path, fill: Fill) -> None:
+    with database.explained(path), closing(database.connect(file)) as db:
+        if not database.is_empty(db):
+            return
+        # a row of 512 floats would fill hardly more than half of SQLite's default page
+        db.execute("PRAGMA page_size = 8192")
+        database.make_durable(db, path)
+        with database.write_transaction(db):
+            if database.is_empty(db):  # two programs may try at once: the second finds it made
+                fill(db)
+
+
+def _give_name(unfinished: Path, path: Path) -> None:
+    """``unfinished`` becomes ``path``, unless another program's gallery became that meanwhile."""
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            return
+        unfinished.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

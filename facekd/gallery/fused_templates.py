@@ -1,0 +1,57 @@
+"""Everybody's templates in memory, to compare new photos with."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.gallery.records import GalleryRecords
+from facekd.runtime import fuse
+
+Floats = NDArray[np.float32]
+
+
+class FusedTemplates:
+    """One embedding for each person of ``records``, their templates fused; read from the records again
+    where another program changed them.
+
+    Reading raises `Unreadable` where somebody's template is damaged.
+    """
+
+    def __init__(self, records: GalleryRecords) -> None:
+        self._records = records
+        self._read_at: int | None = None
+        self._place: dict[str, int] = {}
+        self._rows = np.empty((0, records.contract.dim), np.float32)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._place)
+
+    def refresh(self) -> None:
+        """Notice what other programs have changed."""
+        version = self._records.version()
+        if version == self._read_at:
+            return
+        people = self._records.people()
+        self._place = {}
+        self._rows = np.empty((max(len(people), 16), self._records.contract.dim), np.float32)
+        for person in people:
+            self.update(person.name)
+        self._read_at = version
+
+    def update(self, name: str) -> None:
+        """Notice what this program has added to a person."""
+        place = self._place.setdefault(name, len(self._place))
+        if place == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[place] = fuse([template.embedding for template in self._records.templates(name)])
+
+    def of(self, name: str) -> Floats | None:
+        """A person's embedding [D]; `None` where there is no such person."""
+        place = self._place.get(name)
+        return None if place is None else self._rows[place]
+
+    def scores(self, embeddings: Floats) -> Floats:
+        """Of ``embeddings`` [N, D] with everybody's, in the order of `names` [N, P]."""
+        return embeddings @ self._rows[: len(self._place)].T

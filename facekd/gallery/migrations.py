@@ -1,0 +1,105 @@
+"""The gallery's schema as a list of numbered migrations: a new gallery runs all of them, an old one
+those that it lacks.
+
+To add a column, a table or an audit action, append one migration to `MIGRATIONS`. Those that were
+released are never changed: galleries made with them exist.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from facekd.gallery.template import checksum, unpack
+
+#: changes the tables of a gallery, inside the transaction of whoever calls it
+Migration = Callable[[sqlite3.Connection], None]
+
+
+def statements(*sql: str) -> Migration:
+    """The migration that executes these statements."""
+
+    def run(db: sqlite3.Connection) -> None:
+        for statement in sql:
+            db.execute(statement)
+
+    return run
+
+
+def _add_checksums(db: sqlite3.Connection) -> None:
+    """A checksum for every template that can be read; a damaged one gets none and stays damaged."""
+
+    def seal(space: str, dim: int | None, photo: str, blob: bytes) -> str:
+        whole = dim is not None and unpack(blob, dim) is not None
+        return checksum(space, dim, photo, blob) if dim is not None and whole else ""
+
+    db.create_function("template_checksum", 4, seal, deterministic=True)
+    db.execute("ALTER TABLE templates ADD COLUMN checksum TEXT NOT NULL DEFAULT ''")
+    db.execute(
+        "UPDATE templates SET checksum ="
+        " template_checksum(space, (SELECT dim FROM contract), photo, embedding)"
+    )
+
+
+# Ids of people are never used twice, so that the audit stays true after a removal; it holds no
+# names, since a name is personal data that a removal must take along.
+_first_tables = statements(
+    """CREATE TABLE contract (
+        space TEXT PRIMARY KEY, dim INTEGER NOT NULL CHECK (dim > 0), model TEXT NOT NULL,
+        detector TEXT NOT NULL, aligner TEXT NOT NULL, created TEXT NOT NULL) STRICT""",
+    """CREATE TRIGGER one_contract BEFORE INSERT ON contract WHEN (SELECT count(*) FROM contract) > 0
+        BEGIN SELECT raise(ABORT, 'a gallery has one contract'); END""",
+    """CREATE TABLE people (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT""",
+    """CREATE TABLE templates (
+        id INTEGER PRIMARY KEY,
+        person INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE,
+        space TEXT NOT NULL REFERENCES contract (space),
+        photo TEXT NOT NULL CHECK (length(photo) = 64),
+        embedding BLOB NOT NULL, quality REAL NOT NULL, enrolled TEXT NOT NULL,
+        UNIQUE (person, photo)) STRICT""",
+    "CREATE INDEX templates_by_photo ON templates (photo)",
+    """CREATE TABLE audit (
+        id INTEGER PRIMARY KEY, date TEXT NOT NULL, action TEXT NOT NULL CHECK (action IN ('add', 'remove')),
+        person INTEGER NOT NULL, templates INTEGER NOT NULL) STRICT""",
+)
+
+# "force": templates that were taken although they looked like another person's
+_audit_actions = statements(
+    "CREATE TABLE audit_actions (action TEXT PRIMARY KEY) STRICT",
+    "INSERT INTO audit_actions (action) VALUES ('add'), ('remove'), ('force')",
+    "ALTER TABLE audit RENAME TO audit_before",
+    """CREATE TABLE audit (
+        id INTEGER PRIMARY KEY, date TEXT NOT NULL, action TEXT NOT NULL REFERENCES audit_actions (action),
+        person INTEGER NOT NULL, templates INTEGER NOT NULL) STRICT""",
+    "INSERT INTO audit (id, date, action, person, templates)"
+    " SELECT id, date, action, person, templates FROM audit_before",
+    "DROP TABLE audit_before",
+)
+
+#: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
+#: ``statements("INSERT INTO audit_actions (action) VALUES ('rename')")``.
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _add_checksums, _audit_actions)
+
+#: the schema from which templates carry a checksum
+CHECKSUMS_SINCE = 2
+
+
+def latest() -> int:
+    """The schema that this facekd writes."""
+    return len(MIGRATIONS)
+
+
+def schema_of(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate_one(db: sqlite3.Connection) -> bool:
+    """Lead the gallery to the next schema, inside the transaction of whoever calls it; `False`
+    where it is there already."""
+    schema = schema_of(db)
+    if schema >= latest():
+        return False
+    MIGRATIONS[schema](db)
+    db.execute(f"PRAGMA user_version = {schema + 1}")
+    return True

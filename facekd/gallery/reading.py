@@ -1,0 +1,92 @@
+"""Reading a gallery without write access: from a read-only folder, a read-only file, a full disk."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from facekd.errors import InputOutput
+from facekd.gallery import database
+
+
+class Reader:
+    """A connection ``db`` that changes nothing.
+
+    SQLite wants to make an index beside the file where there is none (``-shm``). Where it may not,
+    and nothing waits in the write-ahead log, the file is read as one that does not change, and
+    `check_unchanged` notices if it does all the same.
+
+    Raises `InputOutput` where the log holds acknowledged enrollments that cannot be read so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[object, ...] | None = None
+        stamp = _stamp(path)
+        self.db = database.connect(path, "mode=ro")
+        try:
+            self.db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            self.db.close()
+            if database.code_of(error) not in database.OF_THE_DISK:
+                raise
+            for log in _logs(path):
+                if _size(log):
+                    raise _unreadable_log(path, log) from error
+        except BaseException:
+            self.db.close()
+            raise
+        self._stamp = stamp
+        self.db = database.connect(path, "mode=ro&immutable=1")
+
+    def check_unchanged(self) -> None:
+        """Raise `InputOutput` where what was read just now may be half old and half new."""
+        if self._stamp is not None and self._stamp != _stamp(self._path):
+            raise InputOutput(f"{self._path}: it was changed while it was read", "Try again.")
+
+    def close(self) -> None:
+        """Close the file. What is left in the write-ahead log is moved into it where that may be done:
+        an erasure that was pending is completed by whoever comes last."""
+        self.db.close()
+        if self._stamp is None and any(map(Path.exists, _logs(self._path))):
+            with suppress(sqlite3.Error, InputOutput):
+                finish_log(database.connect(self._path))
+
+
+def finish_log(db: sqlite3.Connection) -> None:
+    """Empty the write-ahead log and close, unless somebody else is reading it."""
+    with suppress(sqlite3.Error):
+        db.execute("PRAGMA busy_timeout = 0")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+
+
+def _logs(path: Path) -> list[Path]:
+    """Where SQLite keeps what is not in the file yet, beside the file that a link leads to."""
+    file = path.resolve()
+    return [file.with_name(file.name + ending) for ending in ("-wal", "-journal")]
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _stamp(path: Path) -> tuple[object, ...]:
+    """Differs where the file or a log beside it was written."""
+    if not path.exists():
+        return ()
+    file = path.stat()
+    return file.st_ino, file.st_mtime_ns, file.st_size, *map(_size, _logs(path))
+
+
+def _unreadable_log(path: Path, log: Path) -> InputOutput:
+    why = "the disk is full" if database.is_disk_full(path) else "this needs write access to its folder"
+    return InputOutput(
+        f"{path}: enrollments in {log.name} cannot be read: {why}",
+        "Run 'facekd gallery list' where its folder can be written to: that moves them into the gallery.",
+    )

@@ -1,0 +1,56 @@
+"""One enrolled photo, and how it is written so that damage to it is noticed when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: how far from 1 the length of a stored embedding may be; float32 rounding stays far below
+_LENGTH_TOLERANCE = 1e-3
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Template:
+    """One enrolled photo: ``embedding`` float32 [D] of unit length, ``photo`` the SHA-256 of its
+    file (hexadecimal), ``quality`` in [0, 1], ``enrolled`` a date in UTC."""
+
+    embedding: NDArray[np.float32]
+    photo: str
+    quality: float
+    enrolled: str = field(default_factory=now)
+
+
+def is_unit(embedding: NDArray[np.float32]) -> bool:
+    """Whether it is of unit length; NaN and infinity are not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = float(np.linalg.norm(embedding))
+    return abs(length - 1) <= _LENGTH_TOLERANCE
+
+
+def pack(embedding: NDArray[np.float32]) -> bytes:
+    """The bytes that the gallery stores: little-endian float32."""
+    return embedding.astype("<f4").tobytes()
+
+
+def unpack(blob: object, dim: int) -> NDArray[np.float32] | None:
+    """The embedding [``dim``] in ``blob``; `None` where that holds none of unit length."""
+    if not isinstance(blob, bytes) or len(blob) != 4 * dim:
+        return None
+    embedding = np.frombuffer(blob, "<f4").astype(np.float32)
+    return embedding if is_unit(embedding) else None
+
+
+def checksum(space: str, dim: int, photo: str, blob: bytes) -> str:
+    """SHA-256 (hexadecimal) over an embedding's bytes and what it is the embedding of, so that a
+    vector that was changed, negated, or moved to another photo's row is noticed."""
+    of_what = f"facekd template\n{space}\n{dim}\n{photo}\n"
+    return hashlib.sha256(of_what.encode("utf-8", "surrogatepass") + blob).hexdigest()

@@ -1,0 +1,219 @@
+"""The guard of enrollment: are new photos those of the person, and not those of somebody enrolled?
+
+A gallery in which two people share a name, or one person has two, gives wrong answers from then on, so
+a photo is looked at once more before it becomes a template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.card import Card
+from facekd.errors import NotFound
+from facekd.gallery import FusedTemplates, GalleryRecords, Template, shown
+from facekd.runtime import fuse
+from facekd.verification import normal_deviate
+
+Floats = NDArray[np.float32]
+
+#: a photo whose score with the person's own lies below the threshold of this FMR is not theirs
+OWN_FMR = 1e-2
+#: how many of a hundred newcomers may be refused because they look like somebody enrolled: the false
+#: positive identification rate, which N comparisons at an FMR of a hundredth of an Nth come to
+WRONGLY_REFUSED = 1e-2
+
+
+@dataclass(frozen=True)
+class GuardThresholds:
+    """What a gallery of this size asks for. A photo below ``not_this_person`` is none of the person's;
+    one from ``other_person`` on is that of one of the ``others``; one from ``looks_like`` on, the
+    threshold that `verify` takes, is worth a warning. `None` where the card has no such threshold."""
+
+    others: int
+    not_this_person: float | None
+    other_person: float | None
+    looks_like: float | None
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        return {
+            "others": self.others,
+            "not_this_person": self.not_this_person,
+            "other_person": self.other_person,
+            "looks_like": self.looks_like,
+        }
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What speaks against a photo: ``reason`` is one word for machines; ``refused`` unless it is
+    only worth a warning."""
+
+    reason: str
+    message: str
+    refused: bool
+
+
+def threshold_at(card: Card, fmr: float) -> float | None:
+    """The threshold of ``fmr`` by the card's calibration; `None` where ``fmr`` lies outside of the
+    rates that were measured.
+
+    Between two of them it is read off a straight line over normal deviates, as a DET curve is drawn:
+    exact for scores that are normally distributed.
+    """
+    entries = sorted(card.calibration, key=lambda entry: -entry.fmr)
+    rates = [entry.fmr for entry in entries]
+    if not entries or not min(rates) * (1 - 1e-6) <= fmr <= max(rates) * (1 + 1e-6):
+        return None
+    places = -normal_deviate(rates)
+    return float(np.interp(-normal_deviate(fmr), places, [entry.threshold for entry in entries]))
+
+
+class EnrollmentGuard:
+    """Compares new photos with everybody in ``records``, by the thresholds of ``card``."""
+
+    def __init__(self, card: Card, records: GalleryRecords) -> None:
+        self._card = card
+        self._enrolled = FusedTemplates(records)
+        self._own = threshold_at(card, OWN_FMR)
+
+    @property
+    def is_on(self) -> bool:
+        """Without calibration nothing is known of scores."""
+        return bool(self._card.calibration)
+
+    def thresholds(self, others: int) -> GuardThresholds:
+        """With ``others`` enrolled beside the person."""
+        rates = [entry.fmr for entry in self._card.calibration]
+        other = (
+            threshold_at(self._card, min(WRONGLY_REFUSED / others, max(rates))) if others and rates else None
+        )
+        normal = self._card.at()
+        return GuardThresholds(others, self._own, other, normal.threshold if normal else None)
+
+    def notes(self, others: int) -> list[str]:
+        """What the guard cannot do, for the person at the shell."""
+        name = self._card.name
+        if not self.is_on:
+            return [
+                f"{name} was never calibrated: new photos are compared neither with the person's others nor "
+                "with other people's ('facekd calibrate' makes that possible)"
+            ]
+        told = []
+        if self._own is None:
+            told.append(
+                f"the card of {name} has no threshold at FMR {OWN_FMR:g}: new photos are not compared with "
+                "the person's others ('facekd calibrate' makes that possible)"
+            )
+        strictest = min(entry.fmr for entry in self._card.calibration)
+        if others and self.thresholds(others).other_person is None:
+            told.append(
+                f"the calibration of {name} ends at FMR {strictest:g}, too early for a gallery of more than "
+                f"{WRONGLY_REFUSED / strictest:,.0f} people: a photo that looks like another person's is "
+                "enrolled with a warning"
+            )
+        return told
+
+    def prepare(self) -> None:
+        """Read who is enrolled, so that `judge` need not while other programs wait."""
+        if self.is_on:
+            with suppress(NotFound):  # removed meanwhile: `judge` will read everybody anew
+                self._enrolled.refresh()
+
+    def judge(self, name: str, photos: Sequence[Template]) -> tuple[dict[str, Finding], GuardThresholds]:
+        """What speaks against each of the new ``photos`` of the person ``name``, by their digest, and the
+        thresholds that decided it.
+
+        Called in the transaction in which they are added, so that nobody is added meanwhile. Raises
+        `Unreadable` where somebody's template is damaged.
+        """
+        self._enrolled.refresh()
+        embeddings = np.stack([photo.embedding for photo in photos])
+        mine = self._enrolled.of(name)
+        own = None if mine is None else embeddings @ mine
+        limits = self.thresholds(len(self._enrolled.names) - (mine is not None))
+        found = self._like_others(name, embeddings, own, limits)
+        rest = [place for place in range(len(photos)) if not _refuses(found.get(place))]
+        if limits.not_this_person is not None and rest:
+            unlike = (
+                _unlike_each_other(name, embeddings[rest], limits.not_this_person)
+                if own is None
+                else _unlike_own(name, own[rest], limits.not_this_person)
+            )
+            found |= {rest[place]: finding for place, finding in unlike.items()}
+        return {photos[place].photo: finding for place, finding in found.items()}, limits
+
+    def _like_others(
+        self, name: str, embeddings: Floats, own: Floats | None, limits: GuardThresholds
+    ) -> dict[int, Finding]:
+        """What speaks against photos, by their place, because of other people."""
+        if not limits.others:
+            return {}
+        names = self._enrolled.names
+        scores = self._enrolled.scores(embeddings)
+        if own is not None:
+            scores[:, names.index(name)] = -np.inf
+        found = {}
+        for place, nearest in enumerate(scores.argmax(axis=1)):
+            mine = None if own is None else float(own[place])
+            like = _like_another(names[nearest], float(scores[place, nearest]), mine, limits)
+            if like is not None:
+                found[place] = like
+        return found
+
+    def update(self, name: str) -> None:
+        """Know what was added to the person ``name``, once that is committed."""
+        if self.is_on:
+            self._enrolled.update(name)
+
+
+def _refuses(finding: Finding | None) -> bool:
+    return finding is not None and finding.refused
+
+
+def _like_another(other: str, score: float, own: float | None, limits: GuardThresholds) -> Finding | None:
+    """What to say of a photo whose nearest other person is ``other``. One that is nearer still to the
+    person's ``own`` photos, as a twin's may be, is not refused."""
+    reached = limits.other_person is not None and score >= limits.other_person
+    if reached and (own is None or own <= score):
+        message = (
+            f"looks like '{shown(other)}' (score {score:.4f}; with {limits.others} other people enrolled, "
+            f"one newcomer in a hundred reaches {limits.other_person:.4f})"
+        )
+        return Finding("other_person", message, refused=True)
+    if reached or (limits.looks_like is not None and score >= limits.looks_like):
+        return Finding("looks_like", f"may show '{shown(other)}' (score {score:.4f})", refused=False)
+    return None
+
+
+def _unlike_own(name: str, scores: Floats, threshold: float) -> dict[int, Finding]:
+    """What speaks against photos, by their place, whose score with the person's own is too low."""
+    return {
+        int(place): Finding(
+            "not_this_person",
+            f"does not look like the photos of '{shown(name)}' (score {scores[place]:.4f}, "
+            f"{threshold:.4f} is needed)",
+            refused=True,
+        )
+        for place in np.flatnonzero(scores < threshold)
+    }
+
+
+def _unlike_each_other(name: str, embeddings: Floats, threshold: float) -> dict[int, Finding]:
+    """What speaks against photos of somebody new, by their place: that they are not like most of them.
+
+    Where more than half are not alike, all are refused: nobody knows whose name it is.
+    """
+    scores = embeddings @ embeddings.T
+    like = scores >= threshold
+    np.fill_diagonal(like, True)
+    centre = max(range(len(embeddings)), key=lambda place: (like[place].sum(), scores[place].sum()))
+    with_most = embeddings @ fuse(list(embeddings[like[centre]]))
+    if 2 * (with_most >= threshold).sum() > len(embeddings):
+        return _unlike_own(name, with_most, threshold)
+    message = f"most of the {len(embeddings)} photos given for '{shown(name)}' do not show the same person"
+    return {place: Finding("not_this_person", message, True) for place in range(len(embeddings))}

@@ -1,0 +1,281 @@
+"""Galleries of older schemas, made by version 0.1.0 and stored with the tests, and templates that
+are no longer what was written."""
+
+import hashlib
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facekd.errors import FacekdError, Unreadable
+from facekd.gallery import Contract, GalleryRecords, Template, migrations
+
+STORED = Path(__file__).parent.parent / "stored" / "0.1.0" / "gallery.db"
+PEOPLE = [("Ann Lee", 2), ("Bob", 1), ("Zoë 李", 3)]
+CONTRACT = Contract("a" * 64, 64, "small", "mtcnn", "arcface-5pt/1")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return Path(shutil.copy(STORED, tmp_path / "old.db"))
+
+
+def rows(path: Path, query: str) -> list[tuple]:
+    db = sqlite3.connect(path)
+    try:
+        return db.execute(query).fetchall()
+    finally:
+        db.close()
+
+
+def change(path: Path, statement: str, values: tuple = ()) -> None:
+    db = sqlite3.connect(path)
+    assert db.execute(statement, values).rowcount > 0
+    db.commit()
+    db.close()
+
+
+def read_all(path: Path) -> tuple[list[np.ndarray], int]:
+    """Every embedding that can be read, and the exit code of what stopped the reading (0: nothing)."""
+    found: list[np.ndarray] = []
+    try:
+        with GalleryRecords(path) as records:
+            for person in records.people():
+                assert f"{person.templates:d} {person.first[:10]} {person.last[:10]} {person.name}"
+                found += [template.embedding for template in records.templates(person.name)]
+    except FacekdError as error:
+        return found, int(error.exit_code)
+    return found, 0
+
+
+def embedding(seed: int) -> np.ndarray:
+    row = np.random.default_rng(seed).normal(size=64)
+    return (row / np.linalg.norm(row)).astype(np.float32)
+
+
+def test_a_gallery_of_0_1_0_is_led_to_the_latest_schema(old: Path) -> None:
+    before = rows(old, "SELECT id, person, photo, embedding, quality, enrolled FROM templates")
+    audit = rows(old, "SELECT * FROM audit")
+    assert rows(old, "PRAGMA user_version") == [(1,)]
+    with GalleryRecords(old) as records:
+        assert [(p.name, p.templates) for p in records.people()] == PEOPLE
+        found = records.templates("Zoë 李")
+    assert [t.embedding.astype("<f4").tobytes() for t in found] == [row[3] for row in before[3:]]
+    assert rows(old, "PRAGMA user_version") == [(len(migrations.MIGRATIONS),)]
+    assert rows(old, "SELECT id, person, photo, embedding, quality, enrolled FROM templates") == before
+    assert rows(old, "SELECT * FROM audit") == audit
+    space, dim = rows(old, "SELECT space, dim FROM contract")[0]
+    for photo, blob, seal in rows(old, "SELECT photo, embedding, checksum FROM templates"):
+        said = f"facekd template\n{space}\n{dim}\n{photo}\n".encode()
+        assert seal == hashlib.sha256(said + blob).hexdigest()
+    with GalleryRecords(old, Contract(space, dim, "model", "mtcnn", "facekd-five-points-1")) as records:
+        with records.transaction():
+            row = np.eye(dim, dtype=np.float32)[0]
+            records.add("New", [Template(row, "f" * 64, 1.0)])
+            records.remove("Bob")
+        assert [p.name for p in records.people()] == ["Ann Lee", "New", "Zoë 李"]
+    assert [row[2] for row in rows(old, "SELECT * FROM audit")[len(audit) :]] == ["add", "remove"]
+
+
+def test_new_and_migrated_galleries_have_the_same_tables(old: Path, tmp_path: Path) -> None:
+    GalleryRecords(old).close()
+    GalleryRecords(tmp_path / "new.db", CONTRACT, create=True).close()
+    query = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+    assert rows(old, query) == rows(tmp_path / "new.db", query)
+    for (table,) in rows(old, "SELECT name FROM sqlite_schema WHERE type = 'table'"):
+        columns = f"SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('{table}')"
+        assert rows(old, columns) == rows(tmp_path / "new.db", columns)
+
+
+class TestAnAddition:
+    """What somebody does who wants another audit action and another column: one migration each."""
+
+    @pytest.fixture
+    def added(self, monkeypatch: pytest.MonkeyPatch) -> int:
+        action = migrations.statements("INSERT INTO audit_actions (action) VALUES ('rename')")
+        column = migrations.statements("ALTER TABLE people ADD COLUMN note TEXT NOT NULL DEFAULT ''")
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, action, column))
+        return len(migrations.MIGRATIONS)
+
+    def test_reaches_every_gallery(self, old: Path, tmp_path: Path, added: int, monkeypatch) -> None:
+        latest = tmp_path / "latest.db"
+        with monkeypatch.context() as before:
+            before.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:-2])
+            with GalleryRecords(latest, CONTRACT, create=True) as records, records.transaction():
+                records.add("Ann", [Template(embedding(1), f"{1:064x}", 1.0)])
+        with GalleryRecords(tmp_path / "new.db", CONTRACT, create=True) as records:
+            assert records.people() == []
+        for path in (old, latest, tmp_path / "new.db"):
+            with GalleryRecords(path) as records:
+                for person in records.people():
+                    assert len(records.templates(person.name)) == person.templates
+            assert rows(path, "PRAGMA user_version") == [(added,)]
+            db = sqlite3.connect(path)
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("INSERT INTO audit (date, action, person, templates) VALUES ('', 'rename', 1, 0)")
+            with pytest.raises(sqlite3.IntegrityError):
+                db.execute("INSERT INTO audit (date, action, person, templates) VALUES ('', 'wash', 1, 0)")
+            assert db.execute("SELECT count(*) FROM people WHERE note != ''").fetchone() == (0,)
+            db.close()
+
+    def test_one_that_fails_leaves_the_gallery_as_it_was(self, old: Path, monkeypatch) -> None:
+        wrong = migrations.statements("DELETE FROM templates", "INSERT INTO nowhere VALUES (1)")
+        before, whole = rows(old, "SELECT * FROM people"), migrations.MIGRATIONS
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*whole, wrong))
+        with pytest.raises(Exception, match="nowhere"):
+            GalleryRecords(old)
+        monkeypatch.setattr(migrations, "MIGRATIONS", whole)
+        with GalleryRecords(old) as records:
+            assert [(p.name, p.templates) for p in records.people()] == PEOPLE
+        assert rows(old, "SELECT * FROM people") == before
+        assert rows(old, "PRAGMA user_version") == [(len(whole),)]
+
+
+_KILLED_INSIDE = """
+import os, signal, sys
+from facekd.gallery import GalleryRecords, migrations
+number = int(sys.argv[2])
+whole = migrations.MIGRATIONS
+def cut_short(db):
+    whole[number](db)
+    os.kill(os.getpid(), signal.SIGKILL)
+migrations.MIGRATIONS = (*whole[:number], cut_short, *whole[number + 1:])
+GalleryRecords(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_killed_inside_a_migration(old: Path, number: int) -> None:
+    """Every statement of the migration had run, and nothing was committed: it never happened."""
+    process = subprocess.run([sys.executable, "-c", _KILLED_INSIDE, str(old), str(number)], check=False)
+    assert process.returncode == -9
+    assert rows(old, "PRAGMA user_version") == [(number,)]
+    with GalleryRecords(old) as records:
+        assert [(p.name, p.templates) for p in records.people()] == PEOPLE
+        for name, count in PEOPLE:
+            assert len(records.templates(name)) == count
+    assert rows(old, "PRAGMA integrity_check") == [("ok",)]
+
+
+_OPEN = """
+import sys
+from facekd.gallery import GalleryRecords
+import numpy
+print("ready", flush=True)
+GalleryRecords(sys.argv[1])
+"""
+
+
+def test_killed_at_any_moment_of_a_migration(old: Path, tmp_path: Path) -> None:
+    """A gallery of schema 1 with 10,000 templates."""
+    space, dim = rows(old, "SELECT space, dim FROM contract")[0]
+    rng = np.random.default_rng(0).normal(size=(10_000, dim))
+    many = (rng / np.linalg.norm(rng, axis=1, keepdims=True)).astype("<f4")
+    db = sqlite3.connect(old)
+    db.executemany(
+        "INSERT INTO templates (person, space, photo, embedding, quality, enrolled)"
+        " VALUES (1, ?, ?, ?, 1, '')",
+        [(space, f"{n + 100:064x}", row.tobytes()) for n, row in enumerate(many)],
+    )
+    db.commit()
+    db.close()
+    reached = set()
+    moments = random.Random(0)
+    for number in range(4):
+        copy = Path(shutil.copy(old, tmp_path / f"{number}.db"))
+        process = subprocess.Popen(
+            [sys.executable, "-c", _OPEN, str(copy)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(moments.uniform(0, 0.1))
+        process.kill()
+        process.communicate()
+        reached.add(rows(copy, "PRAGMA user_version")[0][0])
+        with GalleryRecords(copy) as records:
+            assert len(records.templates("Ann Lee")) == 10_002
+        assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
+    assert reached <= {1, 2, 3}
+
+
+class TestDamage:
+    """A damaged template is an error that names the person, never a score."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        with GalleryRecords(tmp_path / "gallery.db", CONTRACT, create=True) as records:
+            for name, seed in (("Ann", 1), ("Bo", 2)):
+                with records.transaction():
+                    records.add(name, [Template(embedding(seed), f"{seed:064x}", 1.0)])
+        return tmp_path / "gallery.db"
+
+    def check(self, path: Path) -> None:
+        with GalleryRecords(path) as records:
+            with pytest.raises(Unreadable, match="template of 'Ann'") as caught:
+                records.templates("Ann")
+            assert caught.value.exit_code == 5
+            assert len(records.templates("Bo")) == 1
+
+    def test_negated(self, path: Path) -> None:
+        change(path, "UPDATE templates SET embedding = ? WHERE person = 1", ((-embedding(1)).tobytes(),))
+        self.check(path)
+
+    def test_of_another_photo(self, path: Path) -> None:
+        change(path, "UPDATE templates SET embedding = ? WHERE person = 1", (embedding(2).tobytes(),))
+        self.check(path)
+
+    def test_with_another_ones_checksum_as_well(self, path: Path) -> None:
+        change(
+            path,
+            "UPDATE templates SET (embedding, checksum) ="
+            " (SELECT embedding, checksum FROM templates WHERE person = 2) WHERE person = 1",
+        )
+        self.check(path)
+
+    @pytest.mark.parametrize(
+        "blob",
+        [
+            b"",
+            embedding(1)[:32].tobytes(),
+            embedding(1).tobytes() + b"\0\0\0\0",
+            (embedding(1) * 2).tobytes(),
+            np.full(64, np.nan, np.float32).tobytes(),
+            np.full(64, np.inf, np.float32).tobytes(),
+            np.zeros(64, np.float32).tobytes(),
+        ],
+    )
+    def test_of_another_kind(self, path: Path, blob: bytes) -> None:
+        """Such a vector is refused whatever its checksum says, so it is given the right one."""
+        said = f"facekd template\n{CONTRACT.space}\n{CONTRACT.dim}\n{1:064x}\n".encode()
+        seal = hashlib.sha256(said + blob).hexdigest()
+        change(path, "UPDATE templates SET embedding = ?, checksum = ? WHERE person = 1", (blob, seal))
+        self.check(path)
+
+    def test_a_migration_makes_nothing_whole(self, old: Path) -> None:
+        change(old, "UPDATE templates SET embedding = ? WHERE id = 3", (b"\x7f" * 64,))
+        for _ in range(2):
+            with GalleryRecords(old) as records:
+                with pytest.raises(Unreadable, match="template of 'Bob'"):
+                    records.templates("Bob")
+                assert len(records.templates("Ann Lee")) == 2
+
+    def test_flipped_bytes_anywhere(self, path: Path) -> None:
+        """A gallery in which one byte is another gives what was written, or says that it is damaged."""
+        content, flip = path.read_bytes(), random.Random(0)
+        used = [place for place, byte in enumerate(content) if byte]
+        written = [embedding(1), embedding(2)]
+        codes = []
+        for _ in range(300):
+            changed = bytearray(content)
+            changed[flip.choice(used)] ^= 1 << flip.randrange(8)
+            path.write_bytes(bytes(changed))
+            found, code = read_all(path)
+            codes.append(code)
+            assert all(any(np.array_equal(row, one) for one in written) for row in found)
+        assert set(codes) <= {0, 2, 4, 5}
+        assert codes.count(5) > 20

@@ -23,7 +23,7 @@ from facekd.cli.options import (
     device_option,
     gallery_option,
     json_option,
-    model_option,
+    operators_model_option,
 )
 from facekd.cli.output import progress, say
 from facekd.errors import UsageError
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     "--force", is_flag=True,
     help="Take photos that look like another person's, or unlike the person's own; the audit notes it.",
 )  # fmt: skip
-@model_option()
+@operators_model_option
 @gallery_option
 @any_quality_option
 @detector_option

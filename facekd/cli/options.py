@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from facekd.cli.output import say
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -48,6 +50,26 @@ def model_option(required: bool = True) -> Decorator:
         "--model", type=MODEL_FILE, required=required, envvar="FACEKD_MODEL", show_envvar=True,
         help="ONNX model (or a TOML file that lists several).",
     )  # fmt: skip
+
+
+def _or_shipped(context: click.Context, option: click.Parameter, model: Path | None) -> Path:
+    """``model``, or where none is named the student that ships, which is then said."""
+    if model is not None:
+        return model
+    from facekd.weights import shipped_model
+
+    shipped = shipped_model()
+    if shipped is None:
+        raise click.MissingParameter(ctx=context, param=option)
+    say(f"model: {shipped.stem}")
+    return shipped
+
+
+#: of commands that recognise people: none need be named where one comes along
+operators_model_option: Decorator = click.option(
+    "--model", type=MODEL_FILE, envvar="FACEKD_MODEL", show_envvar=True, callback=_or_shipped,
+    help="ONNX model, or a TOML file that lists several [default: the student that ships].",
+)  # fmt: skip
 
 
 gallery_option: Decorator = click.option(

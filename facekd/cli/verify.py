@@ -14,7 +14,7 @@ from facekd.cli.options import (
     device_option,
     gallery_option,
     json_option,
-    model_option,
+    operators_model_option,
     threshold_option,
 )
 from facekd.cli.output import answer_json, say
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--fmr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=None,
     help="Which of the card's calibrated thresholds to use; else the strictest.",
 )  # fmt: skip
-@model_option()
+@operators_model_option
 @gallery_option
 @any_quality_option
 @detector_option
@@ -75,6 +75,8 @@ def command(
     except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
             answer_json(_no_answer(error, limit, recognizer, claim, notes))
+            say("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
+            return error.exit_code
         raise
     for note in notes:
         say(f"note: {note}")

@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from facekd.card import Calibration, Card, PhotoLimits, ScoreMap, card_of, load_onnx, write_card
 from facekd.errors import InputOutput, Misfit, UsageError
-from facekd.preprocess import ALIGNER, Source, open_source
+from facekd.preprocess import ALIGNER, NAMING, Source, identities_in, open_source
 from facekd.preprocess.detectors import make_detector
 from facekd.runtime import load_embedder
 from facekd.verification import (
@@ -44,6 +44,7 @@ def calibrate_model(
     *,
     detector: str | None = "mtcnn",
     device: str = "cpu",
+    root: str | None = None,
     advance: Advance = lambda done: None,
 ) -> Calibrated:
     """Measure thresholds at ``fmrs``, a score map and photo limits on the people in ``data``, a folder or
@@ -58,7 +59,8 @@ def calibrate_model(
     _check(model, fmrs)
     card, had_card = card_of(load_onnx(model), model.stem)
     shown = make_detector(detector, device, 1).name if detector else GIVEN_CROPS
-    people = find_people(data)
+    told: list[str] = []
+    people = find_people(data, root, told.append)
     # no photo that fails adds comparisons: what is too little here is so after hours, too
     check_enough(people.non_mated, max(fmrs))
     acquired = acquire(Plan(data, (model,), detector, device), people.photos, advance)
@@ -80,7 +82,7 @@ def calibrate_model(
         {"calibration": entries, "score_map": _score_map(fitted, conditions), "photo_limits": limits},
     )
     failures = tuple((p, r) for p, r in zip(people.photos, acquired.reasons, strict=True) if r)
-    notes = _notes(card, had_card, data, people)
+    notes = (*told, *_notes(card, had_card, data, people))
     return Calibrated(
         model, written, people, failures, refused, fitted, no_map, no_limits, card.calibration, notes
     )
@@ -103,9 +105,11 @@ def _check(model: Path, fmrs: Sequence[float]) -> None:
         )
 
 
-def find_people(data: Path) -> People:
-    """Whose photos lie in ``data``: one folder per person, deeper folders belong to the person above
-    them, and the one top folder that many packs have is passed over.
+def find_people(
+    data: Path, root: str | None = None, tell: Callable[[str], object] = lambda note: None
+) -> People:
+    """Whose photos lie in ``data`` (`identities_in`, which says what ``root`` is); ``tell`` is given what
+    there is to say of it.
 
     A file that lies there twice is compared once, since it would match itself; one that lies in the
     folders of two persons is nobody's. Raises `UsageError` where an image lies in no person's folder
@@ -115,7 +119,11 @@ def find_people(data: Path) -> People:
     names = source.names()
     if not names:
         raise InputOutput(f"{data}: no images there")
-    owners = dict(zip(names, _owners(data, names), strict=True))
+    found = identities_in(source, root)
+    if found.nobodys:
+        raise UsageError(f"{data}: {found.nobodys[0]} lies in no person's folder", NAMING)
+    owners = {name: person for name, person in found.of.items() if person is not None}
+    names = list(owners)
     contents = {name: _content(source, name) for name in names}
     listing = "".join(f"{name}\n{contents[name]}\n" for name in names)
     left_out = _duplicates(owners, contents)
@@ -127,20 +135,9 @@ def find_people(data: Path) -> People:
         hashlib.sha256(listing.encode()).hexdigest(),
     )
     _check_people(data, people)
+    if found.note:
+        tell(found.note)
     return people
-
-
-def _owners(data: Path, names: Sequence[str]) -> list[str]:
-    parts = [name.split("/") for name in names]
-    if not data.is_dir() and len({p[0] for p in parts}) == 1 and all(len(p) > 2 for p in parts):
-        parts = [p[1:] for p in parts]
-    loose = next((name for name, p in zip(names, parts, strict=True) if len(p) < 2), None)
-    if loose is not None:
-        raise UsageError(
-            f"{data}: {loose} lies in no person's folder",
-            "Lay each person's photos into a folder of their name.",
-        )
-    return [p[0] for p in parts]
 
 
 def _content(source: Source, name: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Misfit, Unreadable
-from facekd.preprocess import Source, identity_of, open_source
+from facekd.preprocess import Source, identities_in, open_source
 
 #: the label of a crop that belongs to nobody known
 UNLABELLED = -1
@@ -145,8 +145,8 @@ def open_crops(
     labels: list[int] = []
     for number, source in enumerate(sources):
         pack = _pack(source)
-        for name in source.names():
-            person = identity_of(name) if number < len(labelled) else None
+        people_of = identities_in(source).of if number < len(labelled) else dict.fromkeys(source.names())
+        for name, person in people_of.items():
             merged = _root(person, same) if person else None
             full = f"{pack}/{name}"
             if full in unwanted or person in unwanted or merged in unwanted:

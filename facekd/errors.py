@@ -102,6 +102,12 @@ class SeveralFaces(CannotSay):
     reason = "several_faces"
 
 
+class Turned(CannotSay):
+    """The face lies on its side, and was not found again in the photo turned upright."""
+
+    reason = "turned"
+
+
 class LowQuality(CannotSay):
     """The photo lies beyond what the model's calibration found it to answer for."""
 

@@ -10,13 +10,21 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.options import EXISTING, MODEL_FILE, detector_option, device_option, json_option
+from facekd.cli.options import (
+    EXISTING,
+    MODEL_FILE,
+    detector_option,
+    device_option,
+    json_option,
+    root_option,
+)
 from facekd.cli.output import answer_json, progress, say
 
 
 @click.command("calibrate")
 @click.argument("model", type=MODEL_FILE)
 @click.option("--data", type=EXISTING, required=True, help="Folder or zip with a folder per person.")
+@root_option
 @click.option(
     "--fmr", "fmrs", multiple=True, type=click.FloatRange(0, 0.01, min_open=True),
     help="False match rate to find the threshold of; repeat for several. [default: 0.01, 0.001, 0.0001]",
@@ -26,7 +34,14 @@ from facekd.cli.output import answer_json, progress, say
 @device_option
 @json_option
 def command(
-    model: Path, data: Path, fmrs: tuple[float, ...], aligned: bool, detector: str, device: str, as_json: bool
+    model: Path,
+    data: Path,
+    root: str | None,
+    fmrs: tuple[float, ...],
+    aligned: bool,
+    detector: str,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Measure the thresholds of MODEL, an ONNX file, and write them into its card.
 
@@ -44,7 +59,7 @@ def command(
     with progress("calibrate", None) as advance:
         found = calibrate_model(
             model, data, fmrs or CALIBRATED_FMRS,
-            detector=None if aligned else detector, device=device, advance=advance,
+            detector=None if aligned else detector, device=device, root=root, advance=advance,
         )  # fmt: skip
     for note in found.notes:
         say(f"note: {note}")

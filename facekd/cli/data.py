@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
+from facekd.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    EXISTING_FILE,
+    detector_option,
+    device_option,
+    json_option,
+    root_option,
+)
 from facekd.cli.output import answer_json, progress, say
 
 if TYPE_CHECKING:
@@ -29,8 +37,9 @@ def command() -> None:
 @click.argument("source", type=EXISTING)
 @click.argument("target", type=ANY_PATH)
 @click.option("--unlabelled", is_flag=True, help="The folders of SOURCE are no identities (for a .rec).")
+@root_option
 @click.option("--force", is_flag=True, help="Replace TARGET if it is a file.")
-def convert_data(source: Path, target: Path, unlabelled: bool, force: bool) -> None:
+def convert_data(source: Path, target: Path, unlabelled: bool, root: str | None, force: bool) -> None:
     """Copy the images of SOURCE into TARGET, a .zip, a .rec, or else a folder.
 
     Images are not encoded again. A .rec is insightface's RecordIO pack, with its .idx beside it.
@@ -42,7 +51,7 @@ def convert_data(source: Path, target: Path, unlabelled: bool, force: bool) -> N
     from facekd.workflows import convert, count_images
 
     with progress("convert", count_images(source)) as advance:
-        count = convert(source, target, labelled=not unlabelled, force=force, advance=advance)
+        count = convert(source, target, labelled=not unlabelled, force=force, root=root, advance=advance)
     say(f"{count:,} images in {target}")
 
 

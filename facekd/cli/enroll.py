@@ -24,6 +24,7 @@ from facekd.cli.options import (
     gallery_option,
     json_option,
     operators_model_option,
+    root_option,
 )
 from facekd.cli.output import progress, say
 from facekd.errors import UsageError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.argument("photos", nargs=-1, type=ANY_PATH, metavar="PHOTO...")
 @click.option("--from", "tree", type=ANY_PATH, metavar="DIR", help="Enroll everybody: a folder per person.")
+@root_option
 @click.option(
     "--on-many", type=click.Choice(["best", "largest", "central"]), default=None,
     help="Whom to take where a photo shows several faces; else such a photo is refused.",
@@ -54,6 +56,7 @@ def command(
     name: str | None,
     photos: tuple[Path, ...],
     tree: Path | None,
+    root: str | None,
     on_many: str | None,
     force: bool,
     model: Path,
@@ -82,7 +85,12 @@ def command(
         raise click.UsageError("--from takes the names from the folders: give no NAME and PHOTO.")
     if tree is None and (name is None or not photos):
         raise click.UsageError("Say whom and from what: NAME PHOTO..., or --from DIR.")
-    people = people_in(tree) if tree else {_checked(str(name)): photos_at(list(photos))}
+    if root is not None and tree is None:
+        raise click.UsageError("--root goes with --from.")
+    if tree:
+        people = people_in(tree, root, lambda note: say(f"note: {note}"))
+    else:
+        people = {_checked(str(name)): photos_at(list(photos))}
     recognizer = Recognizer.load(model, detector, device, any_quality)
     entries: list[Enrolled] = []
     with GalleryRecords(gallery, recognizer.contract, create=True) as records:

@@ -151,6 +151,11 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+root_option: Decorator = click.option(
+    "--root", metavar="FOLDER", default=None,
+    help="Folder in there that holds the people's folders; . where they lie at the top.",
+)  # fmt: skip
+
 device_option: Decorator = click.option(
     "--device", default="cpu", show_default=True, help="cpu or cuda; cuda fails if there is none."
 )

@@ -36,3 +36,14 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Matrix:
 def scale_of(matrix: Matrix) -> float:
     """By how much a similarity transform [2, 3] enlarges."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
+def turned_left(points: NDArray, quarters: int, shape: tuple[int, ...], pixels: bool = True) -> NDArray:
+    """Where ``points`` [N, 2] of a photo of ``shape`` (height, width) are when it is turned left by
+    ``quarters`` right angles. Points are places of ``pixels``, counted from 0, or edges between them."""
+    x, y = points[:, 0], points[:, 1]
+    height, width = (side - 1 if pixels else side for side in shape[:2])
+    for _ in range(quarters % 4):
+        x, y = y, width - x
+        height, width = width, height
+    return np.stack([x, y], axis=1)

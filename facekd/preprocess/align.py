@@ -5,8 +5,10 @@ The five landmarks are laid on the template of the crop spec; see `facekd.geomet
 
 from __future__ import annotations
 
+import numpy as np
+
 from facekd.card import BoxCrop, CropSpec
-from facekd.geometry import Pixels, cut_box, similarity, warp
+from facekd.geometry import Pixels, cut_box, similarity, turned_left, warp
 from facekd.preprocess.types import Face
 
 #: name and version of this aligner, for cards and reports; a change of pixels changes it
@@ -19,5 +21,7 @@ def cut(pixels: Pixels, face: Face, spec: CropSpec) -> Pixels:
     Raises `TooSmall` where landmarks or box span nothing.
     """
     if isinstance(spec, BoxCrop):
-        return cut_box(pixels, face.box, spec)
+        box = turned_left(face.box.reshape(2, 2), face.quarters, pixels.shape, pixels=False)
+        corners = np.concatenate([box.min(axis=0), box.max(axis=0)])
+        return cut_box(np.rot90(pixels, face.quarters), corners, spec)
     return warp(pixels, similarity(face.landmarks, spec.template), spec.size)

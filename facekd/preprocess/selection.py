@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from facekd.card import ARCFACE_TEMPLATE
-from facekd.errors import NoFace, SeveralFaces, TooSmall, UsageError
+from facekd.errors import NoFace, SeveralFaces, TooSmall, Turned, UsageError
 from facekd.geometry import scale_of, similarity
-from facekd.preprocess.detection import find_faces
+from facekd.preprocess.detection import angle_of, find_faces, is_turned
 from facekd.preprocess.types import Detector, Face, Photo
 
 #: pixels between the eyes below which a face holds too little to compare
@@ -26,31 +26,38 @@ DOMINANCE = 1.5
 def find_face(photo: Photo, detector: Detector, on_many: str = "best") -> Face:
     """The one face of ``photo`` that the policy ``on_many`` takes (see `choose`).
 
-    Raises `NoFace`, `TooSmall`, or `SeveralFaces` under the policy "skip".
+    Raises `NoFace`, `TooSmall`, `Turned`, or `SeveralFaces` under the policies that refuse several.
     """
     if on_many == "all":
         raise UsageError("one face is wanted here, the policy 'all' gives several")
     faces = find_faces(photo, detector)
     try:
         return choose(faces, photo.pixels.shape[:2], on_many)[0]
-    except (NoFace, TooSmall, SeveralFaces) as error:
+    except (NoFace, TooSmall, Turned, SeveralFaces) as error:
         raise type(error)(f"{photo.path}: {error.cause}", error.fix) from None
 
 
 def choose(faces: list[Face], shape: tuple[int, ...], on_many: str = "best") -> list[Face]:
     """Whom to take of the ``faces`` in a photo of ``shape`` (height, width).
 
-    Faces below `MIN_EYE_DISTANCE` do not count. ``on_many``: "best" takes the greatest area less
-    twice the squared distance to the photo's centre, "largest" the greatest area, "central" the
-    nearest to the centre, "dominant" the one that is both, by `DOMINANCE`, and raises `SeveralFaces`
-    where there is none such, "all" everyone (left to right), "skip" raises `SeveralFaces`. Raises
-    `NoFace` without faces and `TooSmall` where all are too small.
+    Faces below `MIN_EYE_DISTANCE` and those on their side (`is_turned`) do not count. ``on_many``: "best"
+    takes the greatest area less twice the squared distance to the photo's centre, "largest" the greatest
+    area, "central" the nearest to the centre, "dominant" the one that is both, by `DOMINANCE`, and raises
+    `SeveralFaces` where there is none such, "all" everyone (left to right), "skip" raises `SeveralFaces`.
+    Raises `NoFace` without faces, `TooSmall` where all are too small, `Turned` where all others lie on
+    their side.
     """
     if on_many not in POLICIES:
         raise UsageError(f"no policy is named '{on_many}'", f"Known: {', '.join(POLICIES)}.")
     if not faces:
         raise NoFace("no face was found")
-    usable = [face for face in faces if eye_distance(face) >= MIN_EYE_DISTANCE]
+    enough = [face for face in faces if eye_distance(face) >= MIN_EYE_DISTANCE]
+    usable = [face for face in enough if not is_turned(face)]
+    if enough and not usable:
+        raise Turned(
+            f"a face turned by {abs(angle_of(enough[0])):.0f} degrees, and none in the photo turned upright",
+            "Turn the photo.",
+        )
     if not usable:
         widest = max(eye_distance(face) for face in faces)
         raise TooSmall(f"{widest:.1f} pixels between the eyes, {MIN_EYE_DISTANCE:g} are needed")

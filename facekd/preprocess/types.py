@@ -23,11 +23,16 @@ class Photo:
 @dataclass(frozen=True)
 class Face:
     """One detection. ``box`` float32 [4] is x1, y1, x2, y2; ``landmarks`` float32 [5, 2] are eye,
-    eye, nose, mouth corner, mouth corner, left in the image first. All in pixels of the photo."""
+    eye, nose, mouth corner, mouth corner, left in the image first. All in pixels of the photo.
+
+    ``quarters`` is how often the photo was turned left by 90 degrees for the face to be found; left is
+    then that of the turned photo.
+    """
 
     box: NDArray[np.float32]
     score: float
     landmarks: NDArray[np.float32]
+    quarters: int = 0
 
     @property
     def area(self) -> float:
@@ -41,6 +46,7 @@ class Face:
             box=(self.box * np.float32(scale) + np.tile(offset, 2)).astype(np.float32),
             score=self.score,
             landmarks=(self.landmarks * np.float32(scale) + offset).astype(np.float32),
+            quarters=self.quarters,
         )
 
 
@@ -55,7 +61,11 @@ class Crop:
 
 
 class Detector(Protocol):
-    """Finds faces. ``name`` is what cards and reports state."""
+    """Finds faces. ``name`` is what cards and reports state.
+
+    A detector that finds faces upside down, too, and gives them the landmarks of upright ones, has a
+    number ``sure``: the score below which a face may be such a one.
+    """
 
     @property
     def name(self) -> str: ...

@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from facekd.card import (
 )
 from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.geometry import Pixels
-from facekd.preprocess import AcquiredPhoto, Source, open_source
+from facekd.preprocess import NAMING, AcquiredPhoto, Source, identities_in, open_source
 from facekd.runtime import load_embedder
 from facekd.verification import (
     CALIBRATED_FMRS,
@@ -52,6 +52,7 @@ def calibrate_model(
     *,
     detector: str | None = "mtcnn",
     device: str = "cpu",
+    root: str | None = None,
     advance: Advance = lambda done: None,
 ) -> Calibrated:
     """Measure thresholds at ``fmrs``, a score map and photo limits on the people in ``data``, a folder or
@@ -67,7 +68,8 @@ def calibrate_model(
     card, _ = read_card(model, need_card=True)
     photos = PhotoSet(data, detector, device)
     shown = photos.detector_name()
-    people = find_people(data)
+    told: list[str] = []
+    people = find_people(data, root, told.append)
     # no photo that fails adds comparisons: what is too little here is so after hours, too
     check_enough(people.non_mated, max(fmrs))
     tried = [people.photos[place] for place in sampled(people.labels)]
@@ -101,7 +103,7 @@ def calibrate_model(
         no_map=no_map,
         no_limits=no_limits,
         replaced=card.calibration,
-        notes=_notes(card, data, people),
+        notes=(*told, *_notes(card, data, people)),
     )
 
 
@@ -122,9 +124,11 @@ def _check(model: Path, fmrs: Sequence[float]) -> None:
         )
 
 
-def find_people(data: Path) -> People:
-    """Whose photos lie in ``data``: one folder per person, deeper folders belong to the person above
-    them, and the one top folder that many packs have is passed over.
+def find_people(
+    data: Path, root: str | None = None, tell: Callable[[str], object] = lambda note: None
+) -> People:
+    """Whose photos lie in ``data`` (`identities_in`, which says what ``root`` is); ``tell`` is given what
+    there is to say of it.
 
     A file that lies there twice is compared once, since it would match itself; one that lies in the
     folders of two persons is nobody's. Raises `UsageError` where an image lies in no person's folder
@@ -134,7 +138,11 @@ def find_people(data: Path) -> People:
     names = source.names()
     if not names:
         raise InputOutput(f"{data}: no images there")
-    owners = dict(zip(names, _owners(data, names), strict=True))
+    found = identities_in(source, root)
+    if found.nobodys:
+        raise UsageError(f"{data}: {found.nobodys[0]} lies in no person's folder", NAMING)
+    owners = {name: person for name, person in found.of.items() if person is not None}
+    names = list(owners)
     contents = {name: _content(source, name) for name in names}
     listing = "".join(f"{name}\n{contents[name]}\n" for name in names)
     left_out = _duplicates(owners, contents)
@@ -146,20 +154,9 @@ def find_people(data: Path) -> People:
         hashlib.sha256(listing.encode()).hexdigest(),
     )
     _check_people(data, people)
+    if found.note:
+        tell(found.note)
     return people
-
-
-def _owners(data: Path, names: Sequence[str]) -> list[str]:
-    parts = [name.split("/") for name in names]
-    if not data.is_dir() and len({p[0] for p in parts}) == 1 and all(len(p) > 2 for p in parts):
-        parts = [p[1:] for p in parts]
-    loose = next((name for name, p in zip(names, parts, strict=True) if len(p) < 2), None)
-    if loose is not None:
-        raise UsageError(
-            f"{data}: {loose} lies in no person's folder",
-            "Lay each person's photos into a folder of their name.",
-        )
-    return [p[0] for p in parts]
 
 
 def _content(source: Source, name: str) -> str:

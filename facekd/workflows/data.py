@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
 from facekd.files import target_folder, write_atomically
-from facekd.preprocess import SUFFIXES, Image, Source, identity_of, open_source, write_records
+from facekd.preprocess import (
+    SUFFIXES,
+    Identities,
+    Image,
+    Source,
+    identities_in,
+    identity_of,
+    open_source,
+    wrapper_of,
+    write_records,
+)
 from facekd.workflows.photo_acquisition import Advance, EmbeddedPhotos, PhotoSet, embed_photos
 
 if TYPE_CHECKING:
@@ -33,20 +43,25 @@ def convert(
     *,
     labelled: bool = True,
     force: bool = False,
+    root: str | None = None,
     advance: Advance = lambda n: None,
 ) -> int:
     """Copy the images of ``source`` (folder, zip or RecordIO pack) into ``target``: a ``.zip``, a
     ``.rec``, else a folder. Bytes are kept as they are; returns the number of images.
 
-    The folders of ``source`` are identities, except where ``labelled`` is false. The target
+    The folders of ``source`` are identities (`identities_in`), except where ``labelled`` is false; of a
+    stated ``root`` only what lies below it is copied, without it. The target
     appears when it is whole. Raises `UsageError` where it exists already (``force`` replaces a
     file, never a folder), `InputOutput` or `Unreadable` for the files.
     """
     images = open_source(source)
-    names = sorted(images.names(), key=lambda name: (identity_of(name) or "", name))
+    suffix = target.suffix.lower()
+    # other targets keep the tree, whatever its folders mean
+    asked = root is not None or (labelled and suffix == ".rec")
+    whose = identities_in(images, root) if asked else Identities(dict.fromkeys(images.names()))
+    names = sorted(whose.of, key=lambda name: (whose.of[name] or name.rpartition("/")[0], name))
     if not names:
         raise InputOutput(f"{source}: no images there")
-    suffix = target.suffix.lower()
     if target.exists() and (target.is_dir() or not force):
         fix = None if target.is_dir() else "Replace it with --force, or name another."
         raise UsageError(f"{target} exists already", fix)
@@ -54,7 +69,7 @@ def convert(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
-            write(images, names, Path(beside) / target.name, labelled, advance)
+            write(images, names, Path(beside) / target.name, whose if labelled else Identities({}), advance)
             for made in sorted(Path(beside).iterdir(), key=lambda path: path.name == target.name):
                 made.replace(target.parent / made.name)  # the pack itself last
     except OSError as error:
@@ -62,35 +77,41 @@ def convert(
     return len(names)
 
 
-def _write_records(images: Source, names: list[str], target: Path, labelled: bool, advance: Advance) -> None:
+def _write_records(
+    images: Source, names: list[str], target: Path, whose: Identities, advance: Advance
+) -> None:
     def each() -> Iterator[Image]:
         for name in names:
-            yield Image(images.read(name), identity_of(name) if labelled else None)
+            yield Image(images.read(name), whose.of.get(name))
             advance(1)
 
     write_records(target, each())
 
 
-def _write_zip(images: Source, names: list[str], target: Path, labelled: bool, advance: Advance) -> None:
+def _write_zip(images: Source, names: list[str], target: Path, whose: Identities, advance: Advance) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as pack:
         for name in names:
             packed = images.read(name)
-            pack.writestr(_safe(images, name, packed), packed)
+            pack.writestr(_safe(images, name, packed, whose.root), packed)
             advance(1)
 
 
-def _write_folder(images: Source, names: list[str], target: Path, labelled: bool, advance: Advance) -> None:
+def _write_folder(
+    images: Source, names: list[str], target: Path, whose: Identities, advance: Advance
+) -> None:
     target.mkdir()
     for name in names:
         packed = images.read(name)
-        place = target / _safe(images, name, packed)
+        place = target / _safe(images, name, packed, whose.root)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(packed)
         advance(1)
 
 
-def _safe(images: Source, name: str, packed: bytes) -> str:
-    """``name`` with the suffix of what it holds; a name that leads out of the target is refused."""
+def _safe(images: Source, name: str, packed: bytes, root: str) -> str:
+    """``name`` below ``root`` with the suffix of what it holds; a name that leads out of the target is
+    refused."""
+    name = name.removeprefix(f"{root}/")
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise Unreadable(f"{images.path}: holds a name that leads elsewhere ('{name}')")
@@ -197,6 +218,8 @@ class Overlap:
     photos: int
     failures: int
     near: tuple[Likeness, ...]
+    #: whose each photo is
+    whose: Mapping[str, str | None]
 
     @property
     def same(self) -> int:
@@ -207,7 +230,7 @@ class Overlap:
     def people(self) -> tuple[str, ...] | None:
         """The people of the test whom near crops resemble, sorted; `None` where a photo that one
         resembles lies in no person's folder."""
-        people = {identity_of(found.photo) for found in self.near}
+        people = {self.whose[found.photo] for found in self.near}
         named = sorted(person for person in people if person is not None)
         return None if None in people else tuple(named)
 
@@ -257,7 +280,9 @@ def check_overlap(
                     Likeness(own.names[start + int(offset)], photo, float(scores[offset, best[offset]]))
                 )
     found.sort(key=lambda likeness: -likeness.cosine)
-    return Overlap(crops, len(tested), failures + int((~there).sum()), tuple(found))
+    top = wrapper_of(tested) if not photos.is_dir() else ""
+    whose = {likeness.photo: identity_of(likeness.photo, top) for likeness in found}
+    return Overlap(crops, len(tested), failures + int((~there).sum()), tuple(found), whose)
 
 
 def _embedded(photos: PhotoSet, names: Sequence[str], model: Path, advance: Advance) -> EmbeddedPhotos:
@@ -273,7 +298,7 @@ def count_images(*places: Path) -> int:
 
 def check_folders(photos: Path) -> None:
     """Raise `UsageError` where a test's ``photos`` do not all lie in a person's folder."""
-    strays = [name for name in open_source(photos).names() if identity_of(name) is None]
+    strays = identities_in(open_source(photos)).nobodys
     if strays:
         raise UsageError(
             f"{photos}: {len(strays)} photos lie in no person's folder, the first is {strays[0]}",

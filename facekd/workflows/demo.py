@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facekd.errors import CannotSay, InputOutput, UsageError
-from facekd.preprocess import ALIGNER, open_source
+from facekd.preprocess import ALIGNER, Source, identities_in, identity_of, open_source
 from facekd.preprocess.detectors import make_detector
 
 if TYPE_CHECKING:
@@ -137,34 +137,42 @@ def lfw_folder() -> Path:
 def _split(demo: Demo, data: Path) -> tuple[Path, Path]:
     """Copies of the photos of ``data``: a quarter of the people, at most a hundred, for the test."""
     source = open_source(data)
-    people: dict[str, list[str]] = {}
-    for name in source.names():
-        folder, _, _ = name.rpartition("/")
-        people.setdefault(folder, []).append(name)
-    several = sorted(person for person, names in people.items() if person and len(names) >= 3)
+    people = people_of(source)
+    several = sorted(person for person, names in people.items() if len(names) >= 3)
     if len(several) < 16:
         raise UsageError(
             f"{data}: {len(several)} people have three or more photos; a demonstration needs 16",
             "The data is a folder (or zip) with a folder of photos for each person.",
         )
+    root = identities_in(source).root
     rng = np.random.default_rng(demo.settings.seed)
     order = [several[int(k)] for k in rng.permutation(len(several))]
     held = max(4, min(demo.settings.test_people, len(order) // 4))
     test = order[:held]
-    train = order[held:] + sorted(set(people) - set(several) - {""})
+    train = order[held:] + sorted(set(people) - set(several))
     chosen = (("test", test, MOST_PHOTOS // 4), ("train", train, MOST_PHOTOS * 3 // 4))
     for part, members, most in chosen:
         names = list(itertools.islice(itertools.chain.from_iterable(people[p] for p in members), most))
         for name in names:
-            place = demo.settings.out / "photos" / part / _inside(name)
+            place = demo.settings.out / "photos" / part / _inside(name.removeprefix(f"{root}/"))
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(source.read(name))
-        demo.say(f"{part}: {len(names):,} photos of {len({n.rpartition('/')[0] for n in names}):,} people")
+        shown = {identity_of(name, root) for name in names}
+        demo.say(f"{part}: {len(names):,} photos of {len(shown):,} people")
     demo.facts.append(
         f"Trained and tested on people of {data.name}, none of them in both parts. So few photos show "
         "that the chain works, not how good a student can be."
     )
     return demo.settings.out / "photos" / "train", demo.settings.out / "photos" / "test"
+
+
+def people_of(source: Source) -> dict[str, list[str]]:
+    """The photos of each person in ``source``, by `identities_in`; those of nobody are left out."""
+    people: dict[str, list[str]] = {}
+    for name, person in identities_in(source).of.items():
+        if person is not None:
+            people.setdefault(person, []).append(name)
+    return people
 
 
 def _inside(name: str) -> Path:
@@ -189,11 +197,7 @@ def _align(demo: Demo, photos: Path, part: str) -> Path:
 def _hold_out(crops: Path, listing: Path) -> Path:
     """A fifth of the training people, at least four, kept from training: half of them choose the
     checkpoint, half set the thresholds."""
-    people: dict[str, int] = {}
-    for name in open_source(crops).names():
-        person = name.rpartition("/")[0]
-        people[person] = people.get(person, 0) + 1
-    several = sorted(person for person, count in people.items() if count >= 2)
+    several = sorted(person for person, names in people_of(open_source(crops)).items() if len(names) >= 2)
     chosen = several[:: max(1, len(several) // max(4, len(several) // 5))]
     listing.write_text("\n".join(chosen) + "\n", encoding="utf-8")
     return listing
@@ -297,9 +301,7 @@ def _heldout(outcome: Outcome) -> str:
 
 def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
     """As many mated as non-mated pairs of the test people, in folds that share nobody."""
-    people: dict[str, list[str]] = {}
-    for name in open_source(crops).names():
-        people.setdefault(name.rpartition("/")[0], []).append(name)
+    people = people_of(open_source(crops))
     members = sorted(people)
     folds = max(2, min(10, len(members) // 2))
     rng = np.random.default_rng(demo.settings.seed)

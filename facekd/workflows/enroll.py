@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from facekd.errors import CannotSay, Exit, FacekdError, InputOutput, UsageError
 from facekd.gallery import GalleryRecords, Template, shown
-from facekd.preprocess import Source, open_source
+from facekd.preprocess import NAMING, Source, identities_in, open_source
 from facekd.workflows.enrollment_guard import EnrollmentGuard, GuardThresholds
 from facekd.workflows.recognizer import Recognizer
 
@@ -113,22 +113,23 @@ def photos_at(paths: list[Path]) -> list[PhotoFile]:
     return found
 
 
-def people_in(path: Path) -> dict[str, list[PhotoFile]]:
-    """The photos below ``path`` (a folder or a zip pack) by the name of the folder they lie in,
-    one folder per person; deeper folders belong to the person above them.
+def people_in(
+    path: Path, root: str | None = None, tell: Callable[[str], object] = lambda note: None
+) -> dict[str, list[PhotoFile]]:
+    """The photos below ``path`` (a folder or a zip pack) by whose they are (`identities_in`, which says
+    what ``root`` is); ``tell`` is given what there is to say of it.
 
     Raises `UsageError` where an image lies in no person's folder, `InputOutput` where there are
     none.
     """
     source = open_source(path)
     people: dict[str, list[PhotoFile]] = {}
-    for name in source.names():
-        person, inside, _ = name.partition("/")
-        if not inside:
-            raise UsageError(
-                f"{path}: {name} lies in no person's folder",
-                "Lay each person's photos into a folder of their name.",
-            )
+    found = identities_in(source, root)
+    if found.note:
+        tell(found.note)
+    for name, person in found.of.items():
+        if person is None:
+            raise UsageError(f"{path}: {name} lies in no person's folder", NAMING)
         people.setdefault(person, []).append(PhotoFile(source, name))
     if not people:
         raise InputOutput(f"{path}: no images")

@@ -113,7 +113,7 @@ def test_people_found_by_data_check_are_left_out(facekd: Callable, place: Path, 
         "--model", place / "one.onnx", "--people", tmp_path / "near.txt",
     )  # fmt: skip
     assert found.code == Exit.MISFIT
-    assert (tmp_path / "near.txt").read_text() == "lfw/P05\nlfw/P11\n"
+    assert (tmp_path / "near.txt").read_text() == "P05\nP11\n"
     for arguments in (["--pairs", place / "rest.csv"], ["--protocol", "people"]):
         ran = facekd(
             "evaluate", place / "one.onnx", "--data", tmp_path / "test.zip", "--aligned", *arguments,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from stub_detector import TEMPLATE, Stub, photo_with_square
 
-from facekd.preprocess import Photo, find_faces
-from facekd.preprocess.detection import LOOK_AT
+from facekd.card import ARCFACE_CROP, BoxCrop
+from facekd.errors import Exit, Turned
+from facekd.geometry import Pixels
+from facekd.preprocess import Face, Photo, cut, decode, find_face, find_faces, open_source
+from facekd.preprocess.detection import LOOK_AT, angle_of, is_turned
+from facekd.preprocess.detectors import make_detector
+from facekd.runtime import load_embedder
 
 
 def test_small_photos_are_looked_at_as_they_are() -> None:
@@ -38,7 +45,7 @@ def test_a_face_that_fills_the_photo_is_found_with_room_around_it() -> None:
 def test_the_border_is_added_to_the_reduced_photo(height: int, width: int) -> None:
     detector = Stub()
     assert find_faces(Photo("empty", np.zeros((height, width, 3), np.uint8), ""), detector) == []
-    assert len(detector.shapes) == 2
+    assert len(detector.shapes) == 5  # as it is, with a border, and turned
     assert max(max(shape) for shape in detector.shapes) <= LOOK_AT
 
 
@@ -46,3 +53,91 @@ def test_a_face_found_beyond_the_border_is_where_it_is_in_the_photo() -> None:
     found = find_faces(photo_with_square(4_000, 1_000, 0, 2_000, 800), Stub(room=30))
     assert np.allclose(found[0].box, [0, 2_000, 800, 2_800], atol=6)
     assert np.allclose(found[0].landmarks, TEMPLATE * (800 / 112) + (0, 2_000), atol=6)
+
+
+class Oriented(Stub):
+    """Finds the square only where the photo's red corner mark is in the top left; else, with a lower score
+    and the landmarks of an upright face as detectors do, if ``fooled``."""
+
+    def __init__(self, fooled: bool) -> None:
+        super().__init__()
+        self.fooled = fooled
+        self.sure = 0.8
+
+    def detect(self, pixels: Pixels) -> list[Face]:
+        upright = bool(pixels[0, 0, 2] == 77)
+        found = super().detect(pixels)
+        if upright:
+            return found
+        return [Face(f.box, 0.6, f.landmarks) for f in found] if self.fooled else []
+
+
+@pytest.mark.parametrize("fooled", [False, True])
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+@pytest.mark.parametrize("enlarged", [1, 8])
+def test_a_photo_on_its_side_is_turned(fooled: bool, quarters: int, enlarged: int) -> None:
+    """The crop is that of the upright photo."""
+    upright = photo_with_square(200 * enlarged, 300 * enlarged, 40 * enlarged, 60 * enlarged, 80 * enlarged)
+    upright.pixels[..., 1] = np.arange(300 * enlarged) // (2 * enlarged)
+    upright.pixels[: 20 * enlarged, : 20 * enlarged, 2] = 77
+    stored = Photo("stored", np.ascontiguousarray(np.rot90(upright.pixels, -quarters)), "")
+    (straight,), (found,) = (find_faces(p, Oriented(fooled)) for p in (upright, stored))
+    assert found.quarters == quarters
+    assert abs(angle_of(found)) < 1
+    assert not is_turned(found)
+    for spec in (ARCFACE_CROP, BoxCrop(size=160, margin=14)):
+        crops = [cut(p.pixels, f, spec) for p, f in ((upright, straight), (stored, found))]
+        assert np.abs(crops[0].astype(int) - crops[1]).mean() < 2
+
+
+def test_an_upright_photo_is_looked_at_once() -> None:
+    detector = Oriented(fooled=True)
+    photo = photo_with_square(200, 300, 40, 60, 80)
+    photo.pixels[0, 0, 2] = 77
+    find_faces(photo, detector)
+    assert len(detector.shapes) == 1
+
+
+def test_a_face_on_its_side_that_no_turn_shows_upright_is_refused() -> None:
+    turn = np.array([[0, -1], [1, 0]], np.float32)
+
+    class Sideways(Stub):
+        def detect(self, pixels: Pixels) -> list[Face]:
+            return [Face(f.box, 0.9, f.landmarks @ turn.T) for f in super().detect(pixels)]
+
+    with pytest.raises(Turned, match=r"photo: a face turned by 90 degrees") as raised:
+        find_face(photo_with_square(200, 300, 40, 60, 80), Sideways())
+    assert (raised.value.reason, raised.value.exit_code) == ("turned", Exit.CANNOT_SAY)
+
+
+def test_angles() -> None:
+    for degrees in (-170, -91, -30, 0, 45, 89, 179):
+        turn = np.deg2rad(degrees)
+        matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        face = Face(np.zeros(4, np.float32), 1.0, (TEMPLATE @ matrix).astype(np.float32))
+        assert angle_of(face) == pytest.approx(degrees, abs=0.01)
+        assert is_turned(face) == (abs(degrees) > 50)
+    assert not is_turned(Face(np.zeros(4, np.float32), 1.0, np.zeros((5, 2), np.float32)))
+
+
+@pytest.mark.needs_faces
+@pytest.mark.parametrize("name", ["mtcnn", "scrfd", "yunet"])
+def test_real_photos_on_their_side(faces: Path, name: str, request: pytest.FixtureRequest) -> None:
+    """They give the embedding of the upright photo, or a reason, never a stranger's."""
+    if name == "mtcnn":
+        request.getfixturevalue("cache")
+    files = {"scrfd": "scrfd_500m", "yunet": "yunet_2023mar"}
+    file = f":{faces / 'detectors' / files[name]}.onnx" if name in files else ""
+    detector = make_detector(name + file, threads=1)
+    embedder = load_embedder(faces / "models" / "edgeface_xs.onnx", threads=1)
+    source = open_source(faces / "lfw.zip")
+    close = 0
+    for photo in source.names()[:2400:200]:
+        pixels = decode(source.read(photo)).pixels
+        embeddings = []
+        for quarters in range(4):
+            turned = Photo(photo, np.ascontiguousarray(np.rot90(pixels, quarters)), "")
+            crop = cut(turned.pixels, find_face(turned, detector), embedder.spec)
+            embeddings.append(embedder.embed(crop[None])[0])
+        close += sum(float(e @ embeddings[0]) > 0.8 for e in embeddings[1:])
+    assert close >= 35  # of 36

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,65 @@ def test_a_stated_root(tmp_path: Path) -> None:
         assert identities_in(source, "./data/people/").root == "data/people"
         with pytest.raises(UsageError, match="no image lies below 'staff'"):
             identities_in(source, "staff")
+
+
+def asked() -> dict[str, Callable[[Path], dict[str, str]]]:
+    """Everybody who asks whose photos are whose: the answers by the photos' names."""
+    from facekd.training.data import open_crops
+    from facekd.verification.protocols import open_protocol
+    from facekd.workflows import people_in
+    from facekd.workflows.calibrate import find_people
+    from facekd.workflows.demo import people_of
+
+    def enrolled(path: Path) -> dict[str, str]:
+        return {photo.name: person for person, photos in people_in(path).items() for photo in photos}
+
+    def calibrated(path: Path) -> dict[str, str]:
+        people = find_people(path)
+        return dict(zip(people.photos, people.labels, strict=True))
+
+    def evaluated(path: Path) -> dict[str, str]:
+        people = open_protocol("people", path)
+        return dict(zip(people.photos, people.people or (), strict=True))
+
+    def trained(path: Path) -> dict[str, str]:
+        crops = open_crops([path])
+        return {n: crops.people[label] for n, label in zip(crops.names, crops.labels.tolist(), strict=True)}
+
+    def shown(path: Path) -> dict[str, str]:
+        return {photo: person for person, photos in people_of(open_source(path)).items() for photo in photos}
+
+    return {f.__name__: f for f in (enrolled, calibrated, evaluated, trained, shown)}
+
+
+@pytest.mark.parametrize("who", ["enrolled", "calibrated", "evaluated", "trained", "shown"])
+@pytest.mark.parametrize(("kind", "wrapper"), [("tree", ""), ("tree.zip", ""), ("tree.zip", "people/")])
+def test_everybody_gets_the_same_answer(tmp_path: Path, who: str, kind: str, wrapper: str) -> None:
+    names = [wrapper + name for name in TREE]
+    path = write_tree(tmp_path / kind, names)
+    assert asked()[who](path) == dict(zip(names, OWNERS, strict=True))
+
+
+@pytest.mark.parametrize("who", ["enrolled", "calibrated", "evaluated", "trained", "shown"])
+def test_everybody_asks_where_it_is_not_plain(tmp_path: Path, who: str) -> None:
+    path = write_tree(tmp_path / "ann.zip", ["ann/2019/a.png", "ann/2020/b.png"])
+    with pytest.raises(UsageError, match="may be a person"):
+        asked()[who](path)
+
+
+def test_a_list_of_pairs_names_the_same_people(tmp_path: Path) -> None:
+    from facekd.verification.protocols import open_protocol
+
+    for wrapper in ("", "people/"):
+        mated = [(TREE[0], TREE[1]), (TREE[1], TREE[2]), (TREE[3], TREE[4]), (TREE[0], TREE[2])]
+        others = [(TREE[0], TREE[3]), (TREE[1], TREE[4]), (TREE[2], TREE[5]), (TREE[3], TREE[5])]
+        lines = [
+            f"{wrapper}{one},{wrapper}{other},{label},{number % 2}"
+            for label, pairs in ((1, mated), (0, others))
+            for number, (one, other) in enumerate(pairs)
+        ]
+        file = tmp_path / "pairs.csv"
+        file.write_text("\n".join(["path1,path2,label,fold", *lines]) + "\n")
+        protocol = open_protocol("pairs", file)
+        owners = dict(zip([wrapper + name for name in TREE], OWNERS, strict=True))
+        assert protocol.people == tuple(owners[photo] for photo in protocol.photos)

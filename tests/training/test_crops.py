@@ -31,15 +31,16 @@ def tree(tmp_path: Path) -> Path:
     with zipfile.ZipFile(tmp_path / "pack.zip", "w") as pack:
         for number in range(2):
             pack.write(tmp_path / "known" / "ann" / f"{number}.png", f"bobby/{number}.png")
+        pack.write(tmp_path / "known" / "ann" / "2.png", "eve/0.png")
     return tmp_path
 
 
 def test_folders_packs_and_unlabelled_are_one_set(tree: Path) -> None:
     crops = open_crops([tree / "known", tree / "pack.zip"], [tree / "web"])
-    assert crops.people == ("ann", "bob", "cid", "bobby")
-    assert crops.counts().tolist() == [3, 2, 1, 2]
-    assert crops.labels.tolist() == [0, 0, 0, 1, 1, 2, 3, 3, -1, -1, -1, -1]
-    assert crops.describe() == "12 crops: 8 of 4 identities (3 with fewer than three crops), 4 unlabelled"
+    assert crops.people == ("ann", "bob", "cid", "bobby", "eve")
+    assert crops.counts().tolist() == [3, 2, 1, 2, 1]
+    assert crops.labels.tolist() == [0, 0, 0, 1, 1, 2, 3, 3, 4, -1, -1, -1, -1]
+    assert crops.describe() == "13 crops: 9 of 5 identities (4 with fewer than three crops), 4 unlabelled"
     pixels = crops.read(7)  # a pack member
     assert pixels[0, 0].tolist() == [250, 10, 10]
     assert pixels[0, 100].tolist() == [10, 10, 10]
@@ -47,7 +48,7 @@ def test_folders_packs_and_unlabelled_are_one_set(tree: Path) -> None:
 
 def test_merge_exclude_and_doubts(tree: Path) -> None:
     (tree / "same.csv").write_text("label,merge_into,crops\nbobby,bob,2\n")
-    (tree / "out.txt").write_text("cid\nweb/any/3.png\nknown/ann/2.png\n")
+    (tree / "out.txt").write_text("cid\neve\nweb/any/3.png\nknown/ann/2.png\n")
     (tree / "doubts.csv").write_text("pack,crop\nknown,bob/1.png\npack,bobby/0.png\n")
     crops = open_crops(
         [tree / "known", tree / "pack.zip"], [tree / "web"],
@@ -67,7 +68,7 @@ def test_heldout_identities_are_found_under_either_label(tree: Path) -> None:
     rest = open_crops(
         [tree / "known", tree / "pack.zip"], merge=tree / "same.csv", exclude=[_list(tree, "bob")]
     )
-    assert set(rest.people) == {"ann", "cid"}
+    assert set(rest.people) == {"ann", "cid", "eve"}
     assert not set(rest.names) & set(held.names)
 
 

@@ -38,6 +38,9 @@ def scrfd(file: Path | None, device: str, threads: int | None) -> Detector:
 class Scrfd:
     """``session`` takes [1, 3, H, W] and gives, per stride, scores, then boxes, then landmarks."""
 
+    #: 1 in 12 of LFW's faces score less, and 99 in 100 of them when upside down
+    sure = 0.77
+
     def __init__(self, name: str, session: onnxruntime.InferenceSession) -> None:
         self.name = name
         self._session = session

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Misfit, Unreadable
-from facekd.preprocess import Source, identity_of, open_source
+from facekd.preprocess import Source, identities_in, open_source
 from facekd.training.data.name_lists import NameList, read_list, read_rows
 
 #: the label of a crop that belongs to nobody known
@@ -163,8 +163,8 @@ def open_crops(
     listed_crops: set[str] = set()
     for number, source in enumerate(sources):
         pack = _pack(source)
-        for name in source.names():
-            person = identity_of(name) if number < len(labelled) else None
+        people_of = identities_in(source).of if number < len(labelled) else dict.fromkeys(source.names())
+        for name, person in people_of.items():
             merged = _root(person, same) if person else None
             full = f"{pack}/{name}"
             if person and merged:

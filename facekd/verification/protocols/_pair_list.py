@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from facekd import files
 from facekd.errors import Unreadable, UsageError
+from facekd.preprocess import identity_of, wrapper_of
 from facekd.verification.exclusion import LeftOut, find_people, nobody_known
 from facekd.verification.listed_pairs import judge_pairs
 from facekd.verification.protocols._base import Embed, checked_embeddings
@@ -31,9 +32,9 @@ class Pair:
     fold: str | None = None
 
 
-def folder_of(name: str) -> str:
-    """The person of a photo whose folder is named after it."""
-    return name.rpartition("/")[0]
+def folder_of(name: str, root: str = "") -> str:
+    """The person of a photo, the first folder below ``root``; "" where there is none."""
+    return identity_of(name, root) or ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class PairList:
 
 
 def pair_list(
-    name: str, source: Path, pairs: Sequence[Pair], person_of: Callable[[str], str] = folder_of
+    name: str, source: Path, pairs: Sequence[Pair], person_of: Callable[[str], str] | None = None
 ) -> PairList:
     """A `PairList` of ``pairs``, in the folds that they state or in folds by order.
 
@@ -152,6 +153,9 @@ def pair_list(
             f"{len(names)} fold(s)",
             "A threshold is chosen on the other folds, so two folds are the least.",
         )
+    if person_of is None:
+        photos = (photo for pair in pairs for photo in (pair.first, pair.second))
+        person_of = partial(folder_of, root=wrapper_of(photos))
     return PairList(name, str(source), tuple(pairs), fold, names, told, person_of)
 
 

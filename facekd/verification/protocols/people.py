@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facekd.errors import Unreadable, UsageError
-from facekd.preprocess import identity_of, open_source
+from facekd.preprocess import NAMING, identities_in, open_source
 from facekd.verification.exclusion import LeftOut, count_all_pairs, find_people
 from facekd.verification.known_people import judge_people
 from facekd.verification.protocols._base import Embed, checked_embeddings, register, without_embedding
@@ -55,20 +55,17 @@ class People:
 
 @register("people", "a folder per person, all with all", data_is_list=True)
 def read(path: Path) -> People:
-    """The photos in the folder or pack at ``path``; a person is the folder that a photo lies in.
+    """The photos in the folder or pack at ``path``, and whose they are (`identities_in`).
 
     Raises `Unreadable` where a photo lies in no folder, or there are not two persons.
     """
-    photos = open_source(path).names()
-    people = [identity_of(photo) for photo in photos]
-    strays = [photo for photo, person in zip(photos, people, strict=True) if person is None]
-    if strays:
+    found = identities_in(open_source(path))
+    if found.nobodys:
         raise Unreadable(
-            f"{path}: {len(strays)} photos lie in no person's folder, the first is {strays[0]}",
-            "Every photo lies in a folder that is named after its person.",
+            f"{path}: {len(found.nobodys)} photos lie in no person's folder, the first is {found.nobodys[0]}",
+            NAMING,
         )
+    photos, people = tuple(found.of), tuple(person for person in found.of.values() if person is not None)
     if len(set(people)) < 2:
         raise Unreadable(f"{path}: photos of {len(set(people))} persons; non-mated comparisons need two")
-    return People(
-        "people", str(path), tuple(photos), tuple(person for person in people if person is not None)
-    )
+    return People("people", str(path), photos, people)

@@ -22,6 +22,10 @@ from facekd.verification.protocols import Pair, PairList, pair_list, read_text, 
 def read(path) -> PairList:
     rows = [line.split() for line in read_text(path).splitlines()]
     return pair_list("twins", path, [Pair(a, b, a.split("/")[0] == b.split("/")[0]) for a, b in rows])
+
+@register("nameless", "a list of no usual name", pairs_of_photos=True)
+def read_nameless(path) -> PairList:
+    return read(path)
 """
 
 DETECTOR = """
@@ -78,6 +82,7 @@ def flat(dim: int = 8) -> Flat:
 
 POINTS = """[facekd.protocols]
 twins = extra_protocol
+nameless = extra_protocol
 [facekd.detectors]
 middle = extra_detector
 broken = extra_nowhere
@@ -131,6 +136,9 @@ def test_a_protocol_is_suggested_helped_and_run(extra: Path, photos: Path, tmp_p
     told = json.loads(suggested.stdout)
     assert told["protocol"] == "twins"
     assert told["models"][0]["comparisons"]["mated"] == 16
+    without = python(extra, *command, "--protocol", "nameless")
+    assert without.returncode == 2
+    assert "protocol nameless needs its list\nGive it with --pairs FILE." in without.stderr
     for name in ("evaluate", "benchmark", "degrade"):
         shown = " ".join(python(extra, "-m", "facekd", name, "--help").stdout.split())
         assert "twins (two names a line)" in shown

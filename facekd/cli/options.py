@@ -21,7 +21,7 @@ class ModelFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not Path(value).exists():
-            self.fail(f"there is no model '{value}'. {_models_come_from()}", param, ctx)
+            self.fail(f"File '{value}' does not exist. {_models_come_from()}", param, ctx)
         return super().convert(value, param, ctx)
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:

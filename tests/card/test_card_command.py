@@ -6,6 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -244,6 +245,22 @@ class TestWithoutACard:
         with pytest.raises(NoCard) as error:
             Recognizer.load(bare)
         assert error.value.reason == "no_card"
+
+    def test_measuring_goes_on_and_says_so(self, facekd, tmp_path: Path, bare: Path) -> None:
+        random = np.random.default_rng(0)
+        rows = ["path1,path2,label"]
+        for person in range(6):
+            (tmp_path / "crops" / f"p{person}").mkdir(parents=True)
+            for number in range(2):
+                crop = random.integers(0, 256, (112, 112, 3), np.uint8)
+                cv2.imwrite(str(tmp_path / "crops" / f"p{person}" / f"{number}.png"), crop)
+            rows += [f"p{person}/0.png,p{person}/1.png,1", f"p{person}/0.png,p{(person + 1) % 6}/1.png,0"]
+        (tmp_path / "pairs.csv").write_text("\n".join(rows))
+        data = ("--data", tmp_path / "crops", "--pairs", tmp_path / "pairs.csv", "--aligned")
+        for command in ("evaluate", "degrade"):
+            ran = facekd(command, bare, *data)
+            assert ran.code == Exit.DONE, ran.err
+            assert f"{bare} has no card: read by insightface's convention" in ran.err
 
     def test_one_of_several_is_enough_to_refuse(self, tmp_path: Path, bare: Path) -> None:
         write_tiny_model(tmp_path / "tiny.onnx")

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
-from facekd.cli.output import answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say
 from facekd.errors import Exit
 
 
@@ -70,7 +70,7 @@ def command(
         answer_json(asdict(done) | {"report": str(done.report)})
     else:
         failed = "".join(f", {count} {reason}" for reason, count in done.reasons.items())
-        click.echo(f"{done.photos} photos: {done.with_face} with a face ({done.crops} crops){failed}")
+        answer(f"{done.photos} photos: {done.with_face} with a face ({done.crops} crops){failed}")
         if done.several:
             say(f"{done.several} photos show several faces: whom to take was decided by --on-many {on_many}")
         if done.resumed:

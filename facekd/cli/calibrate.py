@@ -18,7 +18,7 @@ from facekd.cli.options import (
     json_option,
     root_option,
 )
-from facekd.cli.output import answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say
 
 
 @click.command("calibrate")
@@ -69,5 +69,5 @@ def command(
         answer_json(found.to_dict())
     else:
         for line in lines(found):
-            click.echo(line)
+            answer(line)
     say(f"card of {model} written; space {found.card.space[:12]} kept")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from facekd.cli.options import EXISTING, MODEL_FILE, detector_option, json_option
-from facekd.cli.output import answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say
 
 if TYPE_CHECKING:
     from facekd.card import Card, Sample
@@ -114,7 +114,7 @@ def _tell(written: WrittenCard) -> None:
 
 def _print_readings(compared: ComparedReadings) -> None:
     """The readings, the best first."""
-    click.echo(
+    answer(
         f"readings on {compared.data}: {compared.photos:,} photos of {compared.people:,} people, "
         f"{compared.mated:,} mated and {compared.non_mated:,} non-mated comparisons; FNMR at FMR "
         f"{compared.fmr:g} (95 %)"
@@ -125,46 +125,46 @@ def _print_readings(compared: ComparedReadings) -> None:
         rate = "no embeddings"
         if reading.fnmr is not None and reading.low is not None and reading.high is not None:
             rate = f"{100 * reading.fnmr:5.2f} % ({100 * reading.low:.2f} to {100 * reading.high:.2f})"
-        click.echo(f"  {best:7}  {mark:6}  {rate:25}  {reading.words}")
+        answer(f"  {best:7}  {mark:6}  {rate:25}  {reading.words}")
 
 
 def _print_card(card: Card) -> None:
-    click.echo(f"name          {card.name}")
-    click.echo(f"architecture  {card.architecture}")
+    answer(f"name          {card.name}")
+    answer(f"architecture  {card.architecture}")
     scaling = f"(x - {card.input.mean:g}) / {card.input.std:g}"
-    click.echo(f"input         {card.input.size} px, {card.input.colour}, {scaling}")
-    click.echo(f"crop          {card.crop.kind}, {card.crop.size} px")
-    click.echo(f"embedding     {card.embedding.dim}")
-    click.echo(f"space         {card.space}")
-    click.echo(f"digest        {card.digest}")
-    click.echo(f"teacher       {card.teacher.name if card.teacher else '-'}")
-    click.echo(f"licence       {card.licence}")
-    click.echo(f"data          {card.provenance.data}")
+    answer(f"input         {card.input.size} px, {card.input.colour}, {scaling}")
+    answer(f"crop          {card.crop.kind}, {card.crop.size} px")
+    answer(f"embedding     {card.embedding.dim}")
+    answer(f"space         {card.space}")
+    answer(f"digest        {card.digest}")
+    answer(f"teacher       {card.teacher.name if card.teacher else '-'}")
+    answer(f"licence       {card.licence}")
+    answer(f"data          {card.provenance.data}")
     for entry in card.calibration:
-        click.echo(
+        answer(
             f"threshold     {entry.threshold:.4f} at FMR {entry.fmr:g} "
             f"(95 % {entry.low:.2g} to {entry.high:.2g}; {entry.data}, {entry.detector}"
             f"{_sample(entry.sample, entry.date)})"
         )
     if not card.calibration:
-        click.echo("threshold     none measured")
+        answer("threshold     none measured")
     score_map = card.score_map
     if score_map:
-        click.echo(
+        answer(
             f"score map     {score_map.curve.kind}, Cllr {score_map.cllr:.4f} (minimum "
             f"{score_map.min_cllr:.4f}; {score_map.data}, {score_map.detector}"
             f"{_sample(score_map.sample, score_map.date)})"
         )
     else:
-        click.echo("score map     none fitted: no probability is known")
+        answer("score map     none fitted: no probability is known")
     limits = card.photo_limits
     if limits:
-        click.echo(
+        answer(
             f"photo limits  {limits.summary}; at FMR {limits.fmr:g} ({limits.data}, {limits.detector}"
             f"{_sample(limits.sample, limits.date)})"
         )
     else:
-        click.echo("photo limits  none measured: poor photos are answered like good ones")
+        answer("photo limits  none measured: poor photos are answered like good ones")
 
 
 def _sample(sample: Sample | None, date: str) -> str:

@@ -17,7 +17,7 @@ from facekd.cli.options import (
     json_option,
     root_option,
 )
-from facekd.cli.output import answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say
 
 if TYPE_CHECKING:
     from facekd.workflows import Advance, Embedded
@@ -126,11 +126,11 @@ def check_data(
         })  # fmt: skip
     else:
         for near in found.near[:20]:
-            click.echo(f"{near.cosine:.3f}  {near.crop}  {near.photo}")
+            answer(f"{near.cosine:.3f}  {near.crop}  {near.photo}")
         if len(found.near) > 20:
-            click.echo(f"... and {len(found.near) - 20} more")
+            answer(f"... and {len(found.near) - 20} more")
         alike = "" if found.people is None else f", like {len(found.people)} people of the test"
-        click.echo(
+        answer(
             f"{found.crops:,} crops against {found.photos:,} photos: {len(found.near)} at 0.5 or more{alike}"
             f", {found.same} at 0.9 or more; {found.failures} without an embedding"
         )

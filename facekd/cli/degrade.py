@@ -53,7 +53,7 @@ def command(
     Example: facekd degrade student.onnx teacher.onnx --protocol lfw --data lfw.zip --pairs pairs.txt
              facekd degrade student.onnx --data crops.zip --aligned --one-side --plot worse.png
     """
-    from facekd.cli.evaluate import answer, read_protocol
+    from facekd.cli.evaluate import print_answer, read_protocol
     from facekd.reporting import check_picture, draw, figure
     from facekd.workflows import measure_robustness, robustness_steps
 
@@ -69,4 +69,4 @@ def command(
     if plot:
         draw(figure(found), plot)
         say(f"drawn into {plot}")
-    answer(found, as_json, columns=120)
+    print_answer(found, as_json, columns=120)

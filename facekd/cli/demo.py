@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from facekd.cli.options import ANY_PATH, EXISTING_FILE, detector_option, json_option
-from facekd.cli.output import answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say
 
 
 @click.command("demo")
@@ -56,4 +56,4 @@ def command(
     if as_json:
         answer_json({"report": str(report)})
     else:
-        click.echo(report)
+        answer(str(report))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from facekd.cli.options import ANY_PATH
-from facekd.cli.output import say
+from facekd.cli.output import answer, say
 
 
 @click.group("detector")
@@ -30,5 +30,5 @@ def export(folder: Path) -> None:
     from facekd.preprocess.detectors import export_mtcnn
 
     export_mtcnn(folder)
-    click.echo(folder)
+    answer(str(folder))
     say(f"use it with --detector mtcnn:{folder}")

@@ -5,7 +5,6 @@ All photos of a person are stored in one transaction; a line on stdout says that
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections import Counter
@@ -26,7 +25,7 @@ from facekd.cli.options import (
     operators_model_option,
     root_option,
 )
-from facekd.cli.output import progress, say
+from facekd.cli.output import answer, answer_json, progress, say
 from facekd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,9 +132,9 @@ def _report(entry: Enrolled, as_json: bool, indent: int | None) -> None:
     for warning in entry.warnings:
         say(f"enrolled all the same ({warning.reason}): {warning.message}")
     if as_json:
-        click.echo(json.dumps(_document(entry), indent=indent, ensure_ascii=False))
+        answer_json(_document(entry), indent)
     elif entry.templates:
-        click.echo(
+        answer(
             f"enrolled {entry.name}: {entry.added} new, {entry.present} already there, "
             f"{len(entry.failures)} failed, {entry.templates} in the gallery"
         )

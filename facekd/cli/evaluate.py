@@ -146,7 +146,7 @@ def command(
     _tell_cards(found)
     files.write(chosen, found, finder)
     say(f"{found.photos_per_second:.1f} photos/s, from file to the embeddings of all models")
-    answer(found, as_json)
+    print_answer(found, as_json)
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _judge_scores(path: Path, files: _Files, as_json: bool) -> None:
 
     judged = evaluate_scores(path)
     files.show({path.stem: judged}, lambda: figure(judged), lambda page: write_scores_page(page, judged))
-    answer(judged, as_json)
+    print_answer(judged, as_json)
 
 
 def _judge_gallery(
@@ -236,7 +236,7 @@ def _judge_gallery(
     files.show(
         {found.model: found.result}, lambda: figure(found), lambda path: write_gallery_page(path, found)
     )
-    answer(found, as_json)
+    print_answer(found, as_json)
 
 
 def _judge_cross(
@@ -261,7 +261,7 @@ def _judge_cross(
         )
     _tell_cards(found.alone)
     files.show(found.results(), lambda: figure(found), lambda path: write_compatibility_page(path, found))
-    answer(found, as_json)
+    print_answer(found, as_json)
     if write:
         for line in write_compatible(found):
             say(line)
@@ -302,7 +302,7 @@ class _Answer(Interface):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-def answer(found: _Answer, as_json: bool, columns: int = 100) -> None:
+def print_answer(found: _Answer, as_json: bool, columns: int = 100) -> None:
     """Print ``found`` on stdout, as tables or as one JSON document; ``columns`` is the width where
     stdout has none of its own."""
     if as_json:

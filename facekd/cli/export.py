@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from facekd.cli.options import EXISTING, json_option
-from facekd.cli.output import answer_json, say
+from facekd.cli.output import answer, answer_json, say
 
 if TYPE_CHECKING:
     from facekd.export import Int8Cost
@@ -53,11 +53,11 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, a
     if as_json:
         answer_json({"path": str(done.path), "card": done.card.model_dump(mode="json")})
         return
-    click.echo(f"name       {done.card.name}")
-    click.echo(f"space      {done.card.space}")
-    click.echo(f"embedding  {done.card.embedding.dim}")
+    answer(f"name       {done.card.name}")
+    answer(f"space      {done.card.space}")
+    answer(f"embedding  {done.card.embedding.dim}")
     for entry in done.card.calibration:
-        click.echo(
+        answer(
             f"threshold  {entry.threshold:.4f} at FMR {entry.fmr:g} "
             f"(95 % {entry.low:.2g} to {entry.high:.2g}; {entry.data})"
         )

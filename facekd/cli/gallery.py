@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from facekd.cli.options import gallery_option, json_option
-from facekd.cli.output import answer_json, say
+from facekd.cli.output import answer, answer_json, say
 
 
 @click.group("gallery")
@@ -45,7 +45,7 @@ def list_people(gallery: Path, as_json: bool) -> None:
         })  # fmt: skip
         return
     for person in people:
-        click.echo(f"{person.templates:>5}  {person.first[:10]}  {person.last[:10]}  {person.name}")
+        answer(f"{person.templates:>5}  {person.first[:10]}  {person.last[:10]}  {person.name}")
     say(f"{len(people)} enrolled in {gallery}, with {contract.model} (space {contract.space[:12]})")
 
 
@@ -78,6 +78,6 @@ def remove(name: str, yes: bool, gallery: Path, as_json: bool) -> None:
     if as_json:
         answer_json({"name": person.name, "templates": removed, "erasure": "pending" if pending else "done"})
     else:
-        click.echo(f"removed {person.name}: {removed} templates" + (", erasure pending" if pending else ""))
+        answer(f"removed {person.name}: {removed} templates" + (", erasure pending" if pending else ""))
     if pending:
         say("Another program is reading the gallery. The erased bytes leave the file when it has finished.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from facekd.cli.options import ANY_PATH, EXISTING_FILE, json_option
-from facekd.cli.output import answer_json, say
+from facekd.cli.output import answer, answer_json, say
 
 _FOLDER = Path(__file__).parent.parent / "recipes"
 
@@ -44,7 +44,7 @@ def list_recipes(as_json: bool) -> None:
         return
     width = max(map(len, found))
     for name, about in found.items():
-        click.echo(f"{name:<{width}}  {about}")
+        answer(f"{name:<{width}}  {about}")
 
 
 def _about(path: Path) -> str:
@@ -57,7 +57,7 @@ def _about(path: Path) -> str:
 @click.argument("name")
 def show_recipe(name: str) -> None:
     """Print the recipe NAME."""
-    click.echo(_shipped(name).read_text(encoding="utf-8"), nl=False)
+    answer((_shipped(name).read_text(encoding="utf-8")).rstrip("\n"))
 
 
 @command.command("copy")
@@ -92,5 +92,5 @@ def check_recipe(recipe: Path) -> None:
     teacher = "none"
     if read.teacher:
         teacher = ", ".join(read.teacher.models) or f"{read.teacher.network}, co-trained"
-    click.echo(f"student {read.student.name}; teacher {teacher}; losses {losses}")
-    click.echo(f"{read.schedule.images:,} images in {read.schedule.steps:,} steps of {read.schedule.batch}")
+    answer(f"student {read.student.name}; teacher {teacher}; losses {losses}")
+    answer(f"{read.schedule.images:,} images in {read.schedule.steps:,} steps of {read.schedule.batch}")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from facekd.cli.options import EXISTING_FILE, device_option, json_option, run_options
-from facekd.cli.output import answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say
 
 
 @click.command("train")
@@ -69,17 +69,17 @@ def run_and_print(
     if as_json:
         answer_json({k: str(v) if isinstance(v, Path) else v for k, v in vars(outcome).items()})
         return
-    click.echo(f"run            {outcome.folder}")
-    click.echo(f"images seen    {outcome.images:,} ({outcome.distinct_views:,} distinct views)")
-    click.echo(f"labelling      {outcome.label_seconds:.0f} s")
-    click.echo(f"training       {outcome.train_seconds:.0f} s")
+    answer(f"run            {outcome.folder}")
+    answer(f"images seen    {outcome.images:,} ({outcome.distinct_views:,} distinct views)")
+    answer(f"labelling      {outcome.label_seconds:.0f} s")
+    answer(f"training       {outcome.train_seconds:.0f} s")
     if outcome.heldout_tar is not None:
         held = outcome.heldout_interval
         told = "no interval: too few people, or judged before the run was resumed"
         if held:
             told = f"95 % interval {held[0]:.2%} to {held[1]:.2%}"
-        click.echo(f"held-out TAR   {outcome.heldout_tar:.2%} at FMR 1e-3 (all pairs, choosing part)")
-        click.echo(f"               {told}")
+        answer(f"held-out TAR   {outcome.heldout_tar:.2%} at FMR 1e-3 (all pairs, choosing part)")
+        answer(f"               {told}")
         if outcome.teacher_heldout_tar is not None:
-            click.echo(f"teacher's own  {outcome.teacher_heldout_tar:.2%}")
-    click.echo(f"next           facekd export {outcome.folder}")
+            answer(f"teacher's own  {outcome.teacher_heldout_tar:.2%}")
+    answer(f"next           facekd export {outcome.folder}")

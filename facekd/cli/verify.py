@@ -17,7 +17,7 @@ from facekd.cli.options import (
     operators_model_option,
     threshold_option,
 )
-from facekd.cli.output import answer_json, say
+from facekd.cli.output import answer, answer_json, say
 from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def command(
     if as_json:
         answer_json(_document(decision, recognizer, notes))
     else:
-        click.echo(_sentence(decision))
+        answer(_sentence(decision))
     return Exit.DONE if decision.same else Exit.DIFFERENT
 
 

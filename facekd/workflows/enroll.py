@@ -85,11 +85,8 @@ Examined = list[tuple[PhotoFile, Outcome]]
 
 
 def overall(codes: list[Exit]) -> Exit:
-    """`DONE` if all are; the code of what failed where that is one, else `CANNOT_SAY`."""
-    failed = set(codes) - {Exit.DONE}
-    if not failed:
-        return Exit.DONE
-    return failed.pop() if len(failed) == 1 else Exit.CANNOT_SAY
+    """`DONE` if all are, else the gravest: `IO` before `MISFIT` before `CANNOT_SAY` before `USAGE`."""
+    return max(codes, default=Exit.DONE)
 
 
 def photos_at(paths: list[Path]) -> list[PhotoFile]:

@@ -20,7 +20,7 @@ RANKS = (1, 5, 10)
 #: the false positive identification rates at which open-set searches are judged
 FPIRS = (1e-1, 1e-2, 1e-3)
 #: probes that are compared with the whole gallery at once
-_AT_ONCE = 512
+_PROBES = 512
 
 
 def search(
@@ -39,7 +39,7 @@ def search(
     rank = np.zeros(len(probes), np.int64)
     own = np.full(len(probes), -np.inf)
     usable = np.flatnonzero((own_place >= 0) & acquired(probes))
-    for block in blocks(probes[usable], templates, _AT_ONCE):
+    for block in blocks(probes[usable], templates, _PROBES):
         here = usable[block.rows]
         mine = block.scores[np.arange(here.size), own_place[here]]
         own[here] = mine
@@ -47,7 +47,7 @@ def search(
         rank[here] = (block.scores >= mine[:, None]).sum(axis=1)
     highest, nearest = np.full(len(unknown), -np.inf), np.full(len(unknown), -1)
     there = np.flatnonzero(acquired(unknown))
-    for block in blocks(unknown[there], templates, _AT_ONCE):
+    for block in blocks(unknown[there], templates, _PROBES):
         here = there[block.rows]
         highest[here], nearest[here] = block.scores.max(axis=1), block.scores.argmax(axis=1)
     return Searches(len(templates), rank, own, highest, nearest)

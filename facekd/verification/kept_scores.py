@@ -50,7 +50,7 @@ class KeptScores(ABC):
     names: NDArray[Any]
 
     @abstractmethod
-    def compared(self) -> Counts:
+    def compared_with_others(self) -> Counts:
         """In how many non-mated comparisons each person [P] is."""
 
     @abstractmethod
@@ -161,7 +161,7 @@ class KeptScores(ABC):
 
     def _fmr_influence(self, by_person: NDArray[Any], false: int) -> Floats:
         """Of the persons [P] on the FMR where ``false`` comparisons match, ``by_person`` [P] of each."""
-        return np.asarray(by_person - false / self.non_mated * self.compared()) / self.non_mated
+        return np.asarray(by_person - false / self.non_mated * self.compared_with_others()) / self.non_mated
 
     def _in_tail(self, start: int, stop: int) -> Counts:
         """In how many of the non-mated comparisons from rank ``start`` to ``stop`` each person is."""

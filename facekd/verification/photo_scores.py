@@ -57,7 +57,7 @@ class AllPairs(KeptScores):
     def lost(self) -> Lost:
         return Lost(self.lost_mated, self.lost_non_mated)
 
-    def compared(self) -> Counts:
+    def compared_with_others(self) -> Counts:
         return self.photos * (self.photos.sum() - self.photos)
 
     def drawn_non_mated(self, weights: Floats) -> float:

@@ -33,7 +33,7 @@ class Against(KeptScores):
     probes: Counts
     templates: Counts
 
-    def compared(self) -> Counts:
+    def compared_with_others(self) -> Counts:
         return self.probes * (self.templates.sum() - self.templates) + self.templates * (
             self.probes.sum() - self.probes
         )
@@ -116,9 +116,10 @@ def false_matches(
     keys, highest = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for block in blocks(rows, columns):
         probe, template = whose[block.rows], theirs[block.columns]
-        one, other = np.nonzero((block.scores >= threshold) & (probe[:, None] != template))
+        found = np.flatnonzero((block.scores >= threshold) & (probe[:, None] != template))
+        one, other = np.divmod(found, template.size)
         keys.append(probe[one].astype(np.int64) * names.size + template[other])
-        highest.append(block.scores[one, other])
+        highest.append(block.scores.ravel()[found])
     pairs, place, counts = np.unique(np.concatenate(keys), return_inverse=True, return_counts=True)
     most = np.full(pairs.size, -np.inf)
     np.maximum.at(most, place, np.concatenate(highest))

@@ -91,10 +91,9 @@ def bin_edges() -> NDArray[np.float64]:
 def histogram(scores: Rows) -> NDArray[np.int64]:
     """How many ``scores`` lie in each bin, at or above its edge and below the next; minus infinity in
     none."""
+    scaled = scores.ravel() * np.float32(BINS_PER_UNIT)
     # a bin below all others is for what does not count
-    bins = np.floor(np.maximum(scores.ravel() * np.float32(BINS_PER_UNIT), -BINS_PER_UNIT - 1)).astype(
-        np.intp
-    )
+    bins = np.floor(np.maximum(scaled, -BINS_PER_UNIT - 1, out=scaled)).astype(np.intp)
     bins += BINS_PER_UNIT + 1
     return np.bincount(bins, minlength=2 * BINS_PER_UNIT + 2)[1:]
 

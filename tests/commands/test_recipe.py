@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
+from tiny_model import write_tiny_model
 
 from facekd.cli.main import main
 from facekd.distillation import read_recipe
@@ -45,6 +47,23 @@ def test_a_copy_is_checked_against_the_files_it_names(
     faults = capsys.readouterr().err
     assert "arcfaec" in faults
     assert "bacth" in faults
+
+
+def test_a_teacher_without_a_card_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tiny_model(tmp_path / "teacher.onnx")
+    (tmp_path / "a").mkdir()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        '[data]\nlabelled = ["a"]\n[teacher]\nmodels = ["teacher.onnx"]\n'
+        '[[loss]]\nname = "cosine"\n[schedule]\nimages = 6400\n'
+    )
+    assert main(["recipe", "check", str(mine)]) == 0
+    assert "no card" not in capsys.readouterr().err
+    model = onnx.load(tmp_path / "teacher.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "teacher.onnx")
+    assert main(["recipe", "check", str(mine)]) == 0
+    assert "teacher.onnx has no card: it is read by insightface's convention" in capsys.readouterr().err
 
 
 def test_a_name_that_is_nearly_right(capsys: pytest.CaptureFixture[str]) -> None:

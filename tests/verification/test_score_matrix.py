@@ -81,6 +81,8 @@ def test_bins_hold_what_lies_between_their_edges() -> None:
     expected = np.bincount(np.searchsorted(edges, scores, side="right") - 1, minlength=edges.size)
     np.testing.assert_array_equal(histogram(scores), expected)
     assert histogram(scores)[-1] == 2
+    none = np.append(scores, np.float32(-np.inf)).reshape(-1, 1)
+    np.testing.assert_array_equal(histogram(none), expected)
 
 
 def test_what_holds_an_embedding() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.output import answer_json, say
+from facekd.cli.output import answer_json, begin_answers, has_answered, say
 from facekd.errors import Exit, FacekdError, Terminated
 from facekd.version import __version__
 
@@ -76,13 +76,16 @@ def main(arguments: list[str] | None = None) -> int:
     left to their defaults: a command returns its own code (`None` is 0), everything else is
     caught and named.
     """
+    begin_answers()
+    _open_closed_streams()
     try:
         outcome = group.main(args=arguments, prog_name="facekd", standalone_mode=False)
         sys.stdout.flush()
         return int(outcome) if isinstance(outcome, int) else Exit.DONE
     except click.exceptions.Exit as stop:
         return Exit.DONE if stop.exit_code == 0 else Exit.USAGE
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # click ends with 1 where the reader went away, which would say "different person"
         return _nobody_reads()
     except BaseException as error:
         failed = _failed(error)
@@ -107,15 +110,22 @@ class _Failed:
         say(f"facekd: {self.message}")
         if self.fix:
             say(self.fix)
-        if as_json:
+        if as_json and not has_answered():
             failure = {"reason": self.reason, "message": self.message, "fix": self.fix}
             answer_json({"schema": "failure/1", "failure": failure}, indent=None)
 
 
 def _nobody_reads() -> Exit:
     """The reader of our output went away: not a decision, and not worth a traceback."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return Exit.IO
+
+
+def _open_closed_streams() -> None:
+    """Whoever closed stdout or stderr (``>&-``) wants the exit code alone."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
 
 
 def _failed(error: BaseException) -> _Failed:

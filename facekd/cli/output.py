@@ -12,6 +12,22 @@ from typing import Any
 import click
 
 
+class _Answers:
+    """Whether the command that runs has given its one document."""
+
+    given = False
+
+
+def begin_answers() -> None:
+    """A command begins: nothing is answered yet."""
+    _Answers.given = False
+
+
+def has_answered() -> bool:
+    """Whether stdout holds a whole document: a second one would make both unreadable."""
+    return _Answers.given
+
+
 def say(text: str) -> None:
     """Tell the person at the shell something that is not the answer."""
     click.echo(printable(text), err=True)
@@ -35,8 +51,10 @@ def _harmless(char: str) -> bool:
 def answer_json(document: Any, indent: int | None = 2) -> None:
     """Print one JSON document on stdout, always valid UTF-8; NaN and infinity become null.
 
-    Its ``schema`` names the command and the version of its keys, to which others may be added.
+    Its ``schema`` names the command and the version of its keys, to which others may be added. With
+    ``indent`` `None` it is a line of a stream.
     """
+    _Answers.given = indent is not None
     found = _finite(document)
     if isinstance(found, dict):
         found = {"schema": schema_name()} | found

@@ -78,7 +78,8 @@ def copy_recipe(name: str, target: Path) -> None:
 
 @command.command("check")
 @click.argument("recipe", type=EXISTING_FILE)
-def check_recipe(recipe: Path) -> None:
+@json_option
+def check_recipe(recipe: Path, as_json: bool) -> None:
     """Check RECIPE: all its faults at once, and the files that it names and that are not there."""
     from facekd.card import read_card
     from facekd.distillation import WITHOUT_CARD, read_recipe, require_files
@@ -88,6 +89,9 @@ def check_recipe(recipe: Path) -> None:
     for model in read.teacher.models if read.teacher else ():
         if model.endswith(".onnx") and not read_card(model)[1]:
             say(f"note: {model} {WITHOUT_CARD}")
+    if as_json:
+        answer_json({"recipe": str(recipe), "images": read.schedule.images, "steps": read.schedule.steps})
+        return
     losses = ", ".join(f"{table.weight:g} {table.name}" for table in read.loss)
     teacher = "none"
     if read.teacher:

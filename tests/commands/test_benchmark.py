@@ -59,7 +59,7 @@ def test_everything_at_once(facekd: Callable, models: Path, crops: Path, tmp_pat
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
     document = json.loads(ran.out)
-    assert set(document) == {"machine", "device", "crops", "protocol", "models", "comparisons"}
+    assert set(document) == {"schema", "machine", "device", "crops", "protocol", "models", "comparisons"}
     teacher, student = document["models"]
     assert set(teacher) == set(student) == FIGURES
     assert (teacher["parameters"], student["parameters"]) == (588 * 64, 588 * 16)

@@ -1,0 +1,122 @@
+"""Every way a command can end without an answer: its exit code, its words, its document."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from tiny_model import write_tiny_model
+
+from facekd.cli.main import LazyGroup, group
+
+#: arguments, exit code, reason of commands that get what they cannot use; {x} is a file that is not there,
+#: {text} one that is no image, model or recipe, {model} a model with a card, {folder} an empty folder
+CASES = (
+    (["verify", "{x}", "{x}", "--model", "{model}", "--threshold", "0.5"], 5, "io"),
+    (["verify", "{text}", "{text}", "--model", "{model}", "--threshold", "0.5"], 5, "unreadable"),
+    (["verify", "{text}", "{text}", "--model", "{model}"], 2, "usage"),
+    (["verify", "{text}", "--model", "{model}"], 2, "usage"),
+    (["verify", "{text}", "{text}", "--model", "{x}"], 2, "usage"),
+    (["verify", "{text}", "{text}", "--model", "{text}"], 5, "unreadable"),
+    (["verify", "--claim", "Ann", "{text}", "--model", "{model}", "--threshold", "0.5"], 5, "io"),
+    (["enroll", "Ann", "{x}/b.jpg", "--model", "{model}"], 5, "io"),
+    (["enroll", "--from", "{folder}", "--model", "{model}"], 5, "io"),
+    (["enroll", "Ann", "--model", "{model}"], 2, "usage"),
+    (["gallery", "list", "--gallery", "{x}"], 5, "io"),
+    (["gallery", "list", "--gallery", "{text}"], 5, "unreadable"),
+    (["gallery", "remove", "Ann", "--yes", "--gallery", "{x}"], 5, "io"),
+    (["evaluate", "{model}", "--data", "{folder}"], 2, "usage"),
+    (["evaluate", "{model}"], 2, "usage"),
+    (["evaluate", "--from-scores", "{text}"], 5, "unreadable"),
+    (["calibrate", "{model}", "--data", "{folder}"], 5, "io"),
+    (["calibrate", "{model}", "--data", "{x}"], 2, "usage"),
+    (["benchmark", "--teacher", "{model}", "--student", "{text}"], 5, "unreadable"),
+    (["degrade", "{text}", "--data", "{folder}"], 2, "usage"),
+    (["card", "{text}"], 5, "unreadable"),
+    (["align", "{folder}", "{x}"], 5, "io"),
+    (["align", "{text}", "{x}"], 2, "usage"),
+    (["data", "check", "{folder}", "--against", "{folder}", "--model", "{model}", "--aligned"], 5, "io"),
+    (["export", "{x}"], 5, "io"),
+    (["train", "{text}"], 2, "recipe"),
+    (["distill", "{text}"], 2, "recipe"),
+    (["recipe", "check", "{text}"], 2, "recipe"),
+    (["compare", "a", "b"], 2, "usage"),
+    (["verify", "--modle", "x"], 2, "usage"),
+)
+
+
+@pytest.fixture
+def things(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "text.txt").write_text("not what it should be\n[[[")
+    (tmp_path / "folder").mkdir()
+    model = write_tiny_model(tmp_path / "model.onnx")
+    return {
+        "x": str(tmp_path / "not there"),
+        "text": str(tmp_path / "text.txt"),
+        "folder": str(tmp_path / "folder"),
+        "model": str(model),
+    }
+
+
+@pytest.mark.parametrize(("arguments", "code", "reason"), CASES, ids=lambda value: str(value)[:60])
+def test_a_failure_is_a_document_too(
+    facekd: Callable, things: dict[str, str], tmp_path: Path, arguments: list[str], code: int, reason: str
+) -> None:
+    given = [argument.format(**things) for argument in arguments]
+    ran = facekd(*given, "--json")
+    assert (ran.code, "Traceback" in ran.err) == (code, False), ran.err
+    documents = [json.loads(line) for line in ran.out.splitlines()] if given[0] == "enroll" else [
+        json.loads(ran.out)
+    ]  # fmt: skip
+    failures = [d.get("failure") or (d.get("failures") or [None])[0] for d in documents]
+    assert failures[-1]["reason"] == reason
+    assert failures[-1]["message"]
+    assert failures[-1]["message"].splitlines()[0] in ran.err
+    assert all("schema" in document for document in documents)
+
+
+def test_every_command_has_a_case() -> None:
+    assert isinstance(group, LazyGroup)
+    without_json = {"demo", "detector"}
+    commands = set(group.list_commands(click.Context(group)))
+    assert commands - without_json == {arguments[0] for arguments, *_ in CASES} & commands
+
+
+def test_names_of_files_cannot_speak_to_the_terminal(facekd: Callable, tmp_path: Path) -> None:
+    evil = tmp_path / "a\x1b[31m\x07.jpg"
+    evil.write_bytes(b"no image")
+    model = write_tiny_model(tmp_path / "model.onnx")
+    ran = facekd("verify", evil, evil, "--model", model, "--threshold", "0.5")
+    assert ran.code == 5
+    assert "\x1b" not in ran.err
+    assert "\\x1b[31m\\x07" in ran.err
+
+
+def test_a_name_that_is_no_utf8_leaves_valid_json(things: dict[str, str], tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff\xfe.jpg"
+    with open(name, "wb") as file:  # noqa: PTH123
+        file.write(b"no image")
+    command = [os.fsencode(sys.executable), b"-m", b"facekd", b"verify", name, name, b"--json", b"--model",
+               os.fsencode(things["model"]), b"--threshold", b"0.5"]  # fmt: skip
+    ran = subprocess.run(command, capture_output=True)
+    assert ran.returncode == 5
+    assert json.loads(ran.stdout.decode("utf-8"))["failure"]["reason"] == "unreadable"
+
+
+def test_closed_output_is_no_decision(things: dict[str, str]) -> None:
+    command = f'"{sys.executable}" -m facekd card "{things["model"]}" --json | true; exit ${{PIPESTATUS[0]}}'
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert ran.returncode in (0, 5)
+    assert "Traceback" not in ran.stderr
+    closed = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m facekd card "{things["model"]}" >&-'],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert closed.returncode in (0, 5), closed.stderr
+    assert "Traceback" not in closed.stderr

@@ -20,10 +20,10 @@ from facekd.verification import all_pairs
 from facekd.verification.curves import curves_of, score_all_pairs, score_listed
 from facekd.verification.identification import open_curve, open_point, rank_points
 from facekd.verification.known_people import judge_people
+from facekd.verification.photo_scores import AllPairs
 from facekd.verification.results.identification import IdentificationResult, Searches, cmc
 from facekd.verification.results.known_people import AllPairsResult
 from facekd.verification.score_lists import judge_scores
-from facekd.verification.score_matrix import AllPairs
 
 PEOPLE, PHOTOS = 60, 6
 

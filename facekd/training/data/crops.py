@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Misfit, Unreadable
-from facekd.preprocess import Source, identities_in, open_source
+from facekd.preprocess import Source, decode, identities_in, open_source
 
 #: the label of a crop that belongs to nobody known
 UNLABELLED = -1
@@ -43,19 +43,14 @@ class CropSet:
 
         Raises `Unreadable` where it is no image, `Misfit` where its size is another.
         """
-        import cv2
-
         source, name = self.sources[self.where[index]], self.names[index]
-        packed = np.frombuffer(source.read(name), np.uint8)
-        pixels = cv2.imdecode(packed, cv2.IMREAD_COLOR) if len(packed) else None
-        if pixels is None:
-            raise Unreadable(f"{source.path}/{name}: not an image")
+        pixels = decode(source.read(name), f"{source.path}/{name}").pixels
         if pixels.shape != (self.size, self.size, 3):
             raise Misfit(
                 f"{source.path}/{name}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not {self.size}",
                 "Training takes aligned crops: make them with 'facekd align'.",
             )
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+        return pixels
 
     def called(self, index: int) -> str:
         """Crop ``index`` as ``pack/crop``, which is how a list of crops to leave out names it."""

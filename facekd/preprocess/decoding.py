@@ -77,7 +77,9 @@ def _pixels(data: bytes, name: str) -> Pixels:
         with warnings.catch_warnings():
             # Pillow warns of large images; the limit here is our own, two lines down
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            # Pillow tries the formats in this order, and each failure costs as much as a crop's decoding
+            likely = ("WEBP",) if data[:4] == b"RIFF" else FORMATS
+            image = Image.open(io.BytesIO(data), formats=likely)
             _check_size(image, name)
             pixels = _rgb_of_crop(data, image)
             if pixels is None:

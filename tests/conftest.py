@@ -3,8 +3,9 @@ is one; what a clone carries serves otherwise."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,3 +58,14 @@ def facekd(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(int(code), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache that this process and those it starts use."""
+    if importlib.util.find_spec("facenet_pytorch") is None:
+        pytest.skip("facenet-pytorch is not installed")
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEKD_CACHE", str(folder))
+        yield folder

@@ -77,10 +77,15 @@ def _pixels(data: bytes, name: str) -> Pixels:
         with warnings.catch_warnings():
             # Pillow warns of large images; the limit here is our own, two lines down
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            # Pillow tries the formats in this order, and each failure costs as much as a crop's decoding
+            likely = ("WEBP",) if data[:4] == b"RIFF" else FORMATS
+            image = Image.open(io.BytesIO(data), formats=likely)
             _check_size(image, name)
-            image.load()
-            turn, pixels = _orientation(image), _rgb(image)
+            pixels = _rgb_of_crop(data, image)
+            if pixels is None:
+                image.load()
+                pixels = _rgb(image)
+            turn = _orientation(image)
         del image  # two thirds of the memory, and what turning takes would come on top
         return np.ascontiguousarray(_UPRIGHT[turn](pixels))
     except TooLarge:
@@ -116,6 +121,23 @@ def _orientation(image: Image.Image) -> int:
         # a broken EXIF block says nothing about the pixels
         return 1
     return turn if turn in _UPRIGHT else 1
+
+
+def _rgb_of_crop(data: bytes, image: Image.Image) -> Pixels | None:
+    """What `_rgb` gives, in half the time, by OpenCV; for what crops and small photos are mostly kept in.
+
+    Both libraries read JPEG by libjpeg-turbo and WebP by libwebp, so the pixels are the same. `None` for
+    all else, for what moves, and for a JPEG without its end: OpenCV would fill up what is missing.
+    """
+    whole = image.format == "WEBP" or (image.format == "JPEG" and data.endswith(b"\xff\xd9"))
+    still = getattr(image, "n_frames", 1) == 1
+    if not whole or not still or image.mode != "RGB" or image.width * image.height > _PART:
+        return None
+    import cv2
+
+    wanted = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), wanted)
+    return None if found is None else cv2.cvtColor(found, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def _rgb(image: Image.Image) -> Pixels:

@@ -23,21 +23,22 @@ PADDING = 0.4
 #: degrees in the plane that detectors still place landmarks at well enough; of 8,120 LFW photos the main
 #: face of none is turned by more than 44
 MOST_TURNED = 50.0
-#: by how much the log-odds of a face's score must be higher in the turned photo for it to be believed
-_BETTER = 0.2
+#: by how much the log-odds of the best score must be higher in the turned photo for it to be believed, as a
+#: part of those at which the detector is sure: their scales differ widely
+_BETTER = 1 / 6
 
 
 def find_faces(photo: Photo, detector: Detector) -> list[Face]:
     """All faces of ``photo`` in its own pixels, best score first; looks again with a border
     around the photo when there is none.
 
-    Where there is still none, or the largest face lies on its side or may be upside down (its score
-    is below the detector's ``sure``), the photo is turned by right angles: many cameras do not note how they
+    Where there is still none, or the largest face lies on its side or all may be upside down (their scores
+    are below the detector's ``sure``), the photo is turned by right angles: many cameras do not note how they
     were held. Faces found that way are taken where they are upright in the turned photo and score higher
     than upright ones in the photo as it is.
     """
     found = _look(photo.pixels, detector) or _look_padded(photo.pixels, detector)
-    if found and not _is_doubtful(_largest(found), detector):
+    if found and not is_turned(_largest(found)) and _best_score(found) >= _sure(detector):
         return found
     return _look_turned(photo.pixels, detector, found)
 
@@ -58,8 +59,13 @@ def is_turned(face: Face) -> bool:
     return abs(angle_of(face)) > MOST_TURNED
 
 
-def _is_doubtful(face: Face, detector: Detector) -> bool:
-    return is_turned(face) or face.score < getattr(detector, "sure", 0.0)
+def _sure(detector: Detector) -> float:
+    return float(getattr(detector, "sure", 0.0))
+
+
+def _best_score(faces: list[Face]) -> float:
+    """Of those that do not lie on their side."""
+    return max((face.score for face in faces if not is_turned(face)), default=0.0)
 
 
 def _largest(faces: list[Face]) -> Face:
@@ -71,18 +77,18 @@ def _look_turned(pixels: Pixels, detector: Detector, upright: list[Face]) -> lis
     copy, scale = _reduced(pixels, LOOK_AT)
     best, odds = upright, -math.inf
     if upright and not is_turned(_largest(upright)):
-        odds = _log_odds(_largest(upright)) + _BETTER
+        odds = _log_odds(_best_score(upright)) + _BETTER * abs(_log_odds(_sure(detector)))
     for quarters in (1, 2, 3):
         found = detector.detect(np.ascontiguousarray(np.rot90(copy, quarters)))
-        if found and not is_turned(main := _largest(found)) and _log_odds(main) > odds:
+        if found and not is_turned(_largest(found)) and _log_odds(_best_score(found)) > odds:
             shape = np.rot90(pixels, quarters).shape
             best = [_turned_back(face.moved(1 / scale), quarters, shape) for face in found]
-            odds = _log_odds(main)
+            odds = _log_odds(_best_score(found))
     return best
 
 
-def _log_odds(face: Face) -> float:
-    score = min(max(face.score, 1e-6), 1 - 1e-6)
+def _log_odds(score: float) -> float:
+    score = min(max(score, 1e-6), 1 - 1e-6)
     return math.log(score / (1 - score))
 
 

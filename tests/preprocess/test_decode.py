@@ -211,6 +211,45 @@ def test_a_photo_converted_in_parts_is_the_whole_one(mode: str, orientation: int
     assert np.abs(found - expected.astype(float)).max() <= (1 if "A" in mode else 0)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"quality": 95, "subsampling": 0}, {"quality": 30}, {"quality": 80, "progressive": True},
+        {"quality": 75, "subsampling": 2, "optimize": True}, {"quality": 60, "lossless": True},
+    ],
+)  # fmt: skip
+def test_the_pixels_of_a_crop_are_those_of_pillow(kind: str, settings: dict[str, object]) -> None:
+    for pixels in (SMALL, SMALL[:37, :51], SMALL[..., :1].repeat(3, 2)):
+        for mode in ("RGB", "L"):
+            data = saved(Image.fromarray(np.ascontiguousarray(pixels)).convert(mode), kind, **settings)
+            expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+            assert np.array_equal(decode(data).pixels, expected)
+
+
+def test_training_and_evaluation_see_the_same_pixels(tmp_path: Path) -> None:
+    """A transparent PNG is the one that told two decoders apart."""
+    from facekd.training.data import open_crops
+
+    clear = np.dstack([np.full((112, 112, 3), 10, np.uint8), np.full((112, 112), 128, np.uint8)])
+    crop = np.ascontiguousarray(skimage.data.astronaut()[40:152, 160:272])
+    grey = crop[..., 1].astype(np.uint16) * 257
+    (tmp_path / "ann").mkdir()
+    Image.fromarray(clear).save(tmp_path / "ann" / "1.png")
+    Image.fromarray(crop).save(tmp_path / "ann" / "2.jpg", quality=70)
+    Image.fromarray(crop).save(tmp_path / "ann" / "3.webp", quality=70)
+    Image.fromarray(crop).convert("P").save(tmp_path / "ann" / "4.gif")
+    cv2.imwrite(str(tmp_path / "ann" / "5.png"), grey)
+    Image.fromarray(crop).convert("CMYK").save(tmp_path / "ann" / "6.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(crop).save(tmp_path / "ann" / "7.jpg", exif=exif)
+    crops = open_crops([tmp_path])
+    assert len(crops) == 7
+    for index, name in enumerate(crops.names):
+        assert np.array_equal(crops.read(index), decode(tmp_path / name).pixels), name
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="no /proc")
 @pytest.mark.parametrize(

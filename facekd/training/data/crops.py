@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import InputOutput, Misfit, Unreadable
-from facekd.preprocess import Source, identities_in, open_source
+from facekd.errors import InputOutput, Misfit
+from facekd.preprocess import Source, decode, identities_in, open_source
 from facekd.training.data.name_lists import NameList, read_list, read_rows
 
 #: the label of a crop that belongs to nobody known
@@ -43,18 +43,13 @@ class CropSet:
 
         Raises `Unreadable` where it is no image, `Misfit` where its size is another.
         """
-        import cv2
-
-        packed = np.frombuffer(self.encoded(index), np.uint8)
-        pixels = cv2.imdecode(packed, cv2.IMREAD_COLOR) if len(packed) else None
-        if pixels is None:
-            raise Unreadable(f"{self.place(index)}: not an image")
+        pixels = decode(self.encoded(index), self.place(index)).pixels
         if pixels.shape != (self.size, self.size, 3):
             raise Misfit(
                 f"{self.place(index)}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not {self.size}",
                 "Training takes aligned crops: make them with 'facekd align'.",
             )
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+        return pixels
 
     def encoded(self, index: int) -> bytes:
         """The file of crop ``index`` as it is. Raises `InputOutput` where it cannot be read."""

@@ -1,13 +1,5 @@
-"""The student that ships: one ONNX file with its card, for whoever names no model."""
+"""The student that ships, and its terms."""
 
-from __future__ import annotations
+import lazy_loader
 
-from pathlib import Path
-
-#: how the file is named: the year and the month of the training's end follow
-_PATTERN = "facekd-student-*.onnx"
-
-
-def shipped_model() -> Path | None:
-    """The file of the shipped student; `None` where this installation carries none."""
-    return max(Path(__file__).parent.glob(_PATTERN), default=None)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

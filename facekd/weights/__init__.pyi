@@ -1,0 +1,1 @@
+from .shipped import shipped_model as shipped_model

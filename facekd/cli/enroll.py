@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 @click.option("--from", "tree", type=ANY_PATH, metavar="DIR", help="Enroll everybody: a folder per person.")
 @root_option
 @click.option(
-    "--on-many", type=click.Choice(["best", "largest", "central"]), default=None,
-    help="Whom to take where a photo shows several faces; else such a photo is refused.",
+    "--on-many", type=click.Choice(["dominant", "best", "largest", "central", "skip"]),
+    default="dominant", show_default=True,
+    help="Which face to keep when several are detected: dominant refuses where none clearly is.",
 )  # fmt: skip
 @click.option(
     "--force", is_flag=True,
@@ -56,7 +57,7 @@ def command(
     photos: tuple[Path, ...],
     tree: Path | None,
     root: str | None,
-    on_many: str | None,
+    on_many: str,
     force: bool,
     model: Path,
     gallery: Path,
@@ -98,7 +99,7 @@ def command(
         for note in notes:
             say(f"note: {note}")
         with nullcontext() if sys.stdout.isatty() or not tree else progress("enroll", len(people)) as advance:
-            for entry in enroll_people(records, recognizer, people, on_many or "skip", force):
+            for entry in enroll_people(records, recognizer, people, on_many, force):
                 for note in entry.notes:
                     if note not in notes:
                         say(f"note: {note}")

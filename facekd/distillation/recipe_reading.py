@@ -13,7 +13,8 @@ from facekd.distillation.recipe import Recipe
 from facekd.distillation.recipe_faults import told_faults, without_faults
 from facekd.distillation.recipe_files import missing_in, resolved
 from facekd.distillation.validation import faults_across
-from facekd.errors import InputOutput, RecipeError
+from facekd.errors import RecipeError
+from facekd.files import read_text
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -24,9 +25,7 @@ def read_recipe(path: Path) -> Recipe:
     no fault, for a recipe may be written for another machine (see `require_files`).
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputOutput(f"{path}: cannot be read ({error})") from error
+        raw = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     base = path.parent.resolve()

@@ -101,7 +101,7 @@ def align_photos(
     source = open_sources(sources)
     names = source.names()
     if not names:
-        raise UsageError(f"{source.path}: there is no image in it")
+        raise InputOutput(f"{source.path}: there is no image in it")
     # made here once, so that a wrong name or file ends the run before any process starts
     stated = _stated(settings, make_detector(settings.detector, settings.device, threads=1).name)
     _check_target(target, force)

@@ -137,7 +137,7 @@ def enroll_people(
     records: GalleryRecords,
     recognizer: Recognizer,
     people: dict[str, list[PhotoFile]],
-    on_many: str = "skip",
+    on_many: str = "dominant",
     force: bool = False,
 ) -> Iterator[Enrolled]:
     """Enroll one person after the other, each in one transaction; each is in the gallery when it is

@@ -167,7 +167,7 @@ def test_photos_that_are_no_probes(facekd: Callable, staff: Path) -> None:
 def test_a_gallery_of_another_model(facekd: Callable, staff: Path) -> None:
     write_tiny_model(staff / "tiny.onnx", seed=1)
     ran = _run(facekd, staff, "--json")
-    assert (ran.code, ran.out) == (Exit.MISFIT, "")
+    assert (ran.code, json.loads(ran.out)["failure"]["reason"]) == (Exit.MISFIT, "misfit")
     assert "does not compare with" in ran.err
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facekd.errors import InputOutput, RecipeError, Unreadable
+from facekd.files import read_text
 
 #: unmatched names that a warning shows
 _SHOWN = 5
@@ -58,11 +59,7 @@ class NameList:
 
 def read_list(path: Path) -> list[str]:
     """The lines of a list file, without blanks and without a byte-order mark."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputOutput(f"{path}: cannot be read ({error})") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def read_rows(path: Path | None, *columns: str) -> list[dict[str, str]]:

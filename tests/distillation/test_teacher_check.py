@@ -57,6 +57,22 @@ def test_the_teachers_own_score_is_said_and_noted(many: Path) -> None:
     assert tar > 0.5
 
 
+def test_the_score_at_the_choosing_fmr_is_noted_once(tmp_path: Path) -> None:
+    write_people(tmp_path / "crops", people=122, photos=5)
+    (tmp_path / "heldout.txt").write_text("".join(f"P{k:02d}\n" for k in range(120)))
+    write_tiny_model(tmp_path / "teacher.onnx")
+    chosen = recipe(tmp_path)
+    run(tmp_path, "run", chosen, stop_after=4)
+    records = run(tmp_path, "run", chosen, resume=True, stop_after=1)
+    held = open_identities([tmp_path / "crops"], [f"P{k:02d}" for k in range(0, 120, 2)])
+    pixels = np.stack([held.read(index) for index in range(len(held))])
+    rows = load_teacher(tmp_path / "teacher.onnx").targets(pixels).embedding.numpy()
+    expected = all_pairs(rows, held.labels).tar_at(1e-3)
+    assert 0.2 < expected < 1
+    noted = [r["teacher_heldout_tar_1e-3"] for r in records if "teacher_heldout_tar_1e-3" in r]
+    assert noted == [pytest.approx(expected, abs=0.01)]  # targets are kept in float16
+
+
 def test_below_the_floor_no_student_is_trained(many: Path) -> None:
     blinded(many)
     with pytest.raises(UsageError, match=r"hardly tells .* apart: TAR .* floor of 20%") as told:

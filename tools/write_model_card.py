@@ -1,0 +1,154 @@
+"""Write MODEL_CARD.md of the student that ships, from its card and from what commands measured.
+
+facekd evaluate STUDENT TEACHER ... --data lfw.zip --pairs pairs.txt --json > lfw.json
+facekd benchmark --teacher TEACHER --student STUDENT --json > speed.json
+python tools/write_model_card.py STUDENT lfw.json speed.json facekd/weights/MODEL_CARD.md
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facekd.card import Card, read_card
+from facekd.cli.options import ANY_PATH, EXISTING_FILE
+from facekd.files import write_atomically
+
+TEXT = """# {name}
+
+A compact face recogniser, distilled by facekd. It turns an aligned crop of 112 x 112 pixels into {dim} numbers of
+unit length; two of them are of one person where their product reaches a threshold.
+
+**Terms: research only.** The faces it was trained on, and its teachers, were published for research; see below
+and `LICENSE`. facekd's code has terms of its own.
+
+## How good it is
+
+Labeled Faces in the Wild, View 2, from raw photos: {protocol}. In %, with 95 % intervals.
+
+{table}
+
+On {held} that were neither trained on nor chosen by: {thresholds}.
+
+{speed}
+
+Static int8, {size:.2f} MB; {int8}.
+
+## What it is for, and what it is not
+
+It compares faces of people who want to be recognised, in photos that show them from the front. It does not
+tell whether a face is alive: a photo of a photo verifies. It is no evidence against anybody. **Thresholds do
+not travel**: with its teacher the threshold of FMR 1e-4 of the same people gave half that rate on LFW and 8.4
+times that rate on 10,167 portraits of similar people. Measure your own with
+`facekd calibrate`. Turned faces are matched worse than frontal ones.
+
+Of groups of people no more can be said than this: nearly all people that its thresholds were measured on are
+film actors and singers of {source}. How often other people are taken for each other was not measured.
+
+The thresholds hold for the detector `{detector}`, by which the crops were cut. Other detectors put landmarks a
+little elsewhere; `facekd verify` says so.
+
+## Where it comes from
+
+| | |
+| --- | --- |
+| network | {architecture} |
+| teachers | {teacher} |
+| crops | {data} |
+| loss | {recipe} |
+| images seen | {images:,} (seed {seed}) |
+| trained | {date} |
+| licence | {licence} |
+| space | `{space}` |
+
+Teachers: EdgeFace XS and XXS (George, Ecabert, Otroshi Shahreza, Kotwal and Marcel, "EdgeFace: efficient face
+recognition model for edge devices", 2023), BSD-3-Clause in the authors' repository, elsewhere CC BY-NC-SA.
+
+Crops: CelebA and CelebA-HQ, UTKFace (18 and over), All-Age-Faces (18 and over), MTFL, GENKI-4K, WIDER FACE,
+the Deepfake Detection Challenge, CASIA-FASD, a sample of Glint360K, TFEID and collections of web photos, most of
+them for non-commercial research by their makers' terms, some without stated terms. No photo of them is in
+facekd.
+"""
+
+
+@click.command()
+@click.argument("model", type=EXISTING_FILE)
+@click.argument("evaluation", type=EXISTING_FILE)
+@click.argument("speed", type=EXISTING_FILE)
+@click.argument("out", type=ANY_PATH)
+def main(model: Path, evaluation: Path, speed: Path, out: Path) -> None:
+    """Write OUT from the card in MODEL and the documents of `evaluate` and `benchmark`."""
+    card, _ = read_card(model, need_card=True)
+    found, timed = json.loads(evaluation.read_text()), json.loads(speed.read_text())
+    provenance, first = card.provenance, card.calibration[0]
+    text = TEXT.format(
+        name=card.name, dim=card.embedding.dim, protocol=_protocol(found), table=_table(found),
+        held=first.data, thresholds=_thresholds(card), speed=_speed(timed), size=model.stat().st_size / 1e6,
+        int8=_int8(card), source="CelebA", detector=first.detector, architecture=card.architecture,
+        teacher=card.teacher.name if card.teacher else "none", data=provenance.data, recipe=provenance.recipe,
+        images=provenance.images_seen or 0, seed=provenance.seed, date=provenance.date, licence=card.licence,
+        space=card.space,
+    )  # fmt: skip
+    write_atomically(out, text.encode())
+    click.echo(str(out))
+
+
+def _protocol(found: dict[str, Any]) -> str:
+    photos = found["photos"]
+    return (
+        f"detector {found['detector']}, no flip, {photos['named']:,} photos, "
+        f"{len(photos['failures_to_acquire'])} failures to acquire"
+    )
+
+
+def _table(found: dict[str, Any]) -> str:
+    rows = [
+        "| model | accuracy | TAR at FMR 1e-3, all pairs | TAR at FMR 1e-4, all pairs |",
+        "| --- | --- | --- | --- |",
+    ]
+    for model in found["models"]:
+        points = {point["fmr"]: point for point in model["all_pairs"]["operating_points"]}
+        accuracy = model["accuracy"]
+        cells = [_rate(accuracy["mean"], accuracy["interval"])]
+        cells += [_rate(points[fmr]["tar"], points[fmr]["interval"]) for fmr in (1e-3, 1e-4)]
+        rows.append(f"| {model['name']} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _rate(value: float, interval: dict[str, Any]) -> str:
+    return f"{100 * value:.2f} ({100 * interval['low']:.2f} to {100 * interval['high']:.2f})"
+
+
+def _thresholds(card: Card) -> str:
+    return "; ".join(
+        f"threshold {c.threshold:.4f} at FMR {c.fmr:g} ({c.low:.1e} to {c.high:.1e}), FNMR {100 * (c.fnmr or 0):.1f} %"
+        for c in card.calibration
+    )
+
+
+def _speed(timed: dict[str, Any]) -> str:
+    told = []
+    for model in timed["models"]:
+        latency = next(t for t in model["timings"] if t["batch"] == 1 and t["threads"] == 1)
+        told.append(
+            f"{model['name']} {latency['ms']:.2f} ms" if "ms" in latency else f"{model['name']} {latency}"
+        )
+    return f"One crop, one thread, interleaved on one machine: {', '.join(told)}."
+
+
+def _int8(card: Card) -> str:
+    told = [f"mean cosine {card.metrics['int8_cosine']:.4f} to the float32 network"]
+    told += [
+        f"TAR at FMR {fmr} {100 * card.metrics[f'tar_{fmr}']:.2f} % where float32 has "
+        f"{100 * card.metrics[f'float32_tar_{fmr}']:.2f} %"
+        for fmr in ("0.001", "0.0001")
+        if f"tar_{fmr}" in card.metrics
+    ]
+    return ", ".join(told) + ", on the held-out people that chose"
+
+
+if __name__ == "__main__":
+    main()

@@ -19,11 +19,12 @@ from facekd.files import write_atomically
 
 TEXT = """# {name}
 
-A compact face recogniser, distilled by facekd. It turns an aligned crop of 112 x 112 pixels into {dim} numbers of
-unit length; two of them are of one person where their product reaches a threshold.
+A compact face recogniser, distilled by facekd. It turns an aligned crop of 112 x 112 pixels into {dim} numbers
+of unit length; two of them are of one person where their product reaches a
+threshold.
 
-**Terms: research only.** The faces it was trained on, and its teachers, were published for research; see below
-and `LICENSE`. facekd's code has terms of its own.
+**Terms: research only.** The faces it was trained on, and its teachers, were published for research; see
+below and `LICENSE`. facekd's code has terms of its own.
 
 ## How good it is
 
@@ -48,8 +49,8 @@ times that rate on 10,167 portraits of similar people. Measure your own with
 Of groups of people no more can be said than this: nearly all people that its thresholds were measured on are
 film actors and singers of {source}. How often other people are taken for each other was not measured.
 
-The thresholds hold for the detector `{detector}`, by which the crops were cut. Other detectors put landmarks a
-little elsewhere; `facekd verify` says so.
+The thresholds hold for the detector `{detector}`, by which the crops were cut. Other detectors put landmarks
+a little elsewhere; `facekd verify` says so.
 
 ## Where it comes from
 
@@ -68,8 +69,8 @@ Teachers: EdgeFace XS and XXS (George, Ecabert, Otroshi Shahreza, Kotwal and Mar
 recognition model for edge devices", 2023), BSD-3-Clause in the authors' repository, elsewhere CC BY-NC-SA.
 
 Crops: CelebA and CelebA-HQ, UTKFace (18 and over), All-Age-Faces (18 and over), MTFL, GENKI-4K, WIDER FACE,
-the Deepfake Detection Challenge, CASIA-FASD, a sample of Glint360K, TFEID and collections of web photos, most of
-them for non-commercial research by their makers' terms, some without stated terms. No photo of them is in
+the Deepfake Detection Challenge, CASIA-FASD, a sample of Glint360K, TFEID and collections of web photos, most
+of them for non-commercial research by their makers' terms, some without stated terms. No photo of them is in
 facekd.
 """
 
@@ -124,7 +125,8 @@ def _rate(value: float, interval: dict[str, Any]) -> str:
 
 def _thresholds(card: Card) -> str:
     return "; ".join(
-        f"threshold {c.threshold:.4f} at FMR {c.fmr:g} ({c.low:.1e} to {c.high:.1e}), FNMR {100 * (c.fnmr or 0):.1f} %"
+        f"threshold {c.threshold:.4f} at FMR {c.fmr:g} ({c.low:.1e} to {c.high:.1e}), "
+        f"FNMR {100 * (c.fnmr or 0):.1f} %"
         for c in card.calibration
     )
 
@@ -133,10 +135,8 @@ def _speed(timed: dict[str, Any]) -> str:
     told = []
     for model in timed["models"]:
         latency = next(t for t in model["timings"] if t["batch"] == 1 and t["threads"] == 1)
-        told.append(
-            f"{model['name']} {latency['ms']:.2f} ms" if "ms" in latency else f"{model['name']} {latency}"
-        )
-    return f"One crop, one thread, interleaved on one machine: {', '.join(told)}."
+        told.append(f"{model['name']} {1000 * latency['median_seconds']:.2f} ms")
+    return f"One crop, one thread, medians, interleaved on one machine: {', '.join(told)}."
 
 
 def _int8(card: Card) -> str:

@@ -19,8 +19,8 @@ from facekd.files import write_atomically
 
 TEXT = """# {name}
 
-A compact face recogniser, distilled by facekd. It turns an aligned crop of 112 x 112 pixels into {dim} numbers
-of unit length; two of them are of one person where their product reaches a
+A compact face recogniser, distilled by facekd. It turns an aligned crop of 112 x 112 pixels into {dim}
+numbers of unit length; two of them are of one person where their product reaches a
 threshold.
 
 **Terms: research only.** The faces it was trained on, and its teachers, were published for research; see

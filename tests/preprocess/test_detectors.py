@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -156,9 +157,45 @@ def test_suppression_by_hand() -> None:
 # --- the converted files -----------------------------------------------------------------------
 
 
+def facenet_weights() -> dict[str, bytes]:
+    """The three weight files of the installed facenet-pytorch."""
+    spec = importlib.util.find_spec("facenet_pytorch")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("facenet-pytorch is not installed")
+    folder = Path(spec.submodule_search_locations[0]) / "data"
+    return {name: (folder / f"{name}.pt").read_bytes() for name in mtcnn_files.NETWORKS}
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    """As if ``packages`` were not installed."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n in packages else real(n, *a))
+
+
+def test_both_packages_give_the_same_networks_to_the_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facenet_weights()
+    monkeypatch.setenv("FACEKD_CACHE", str(tmp_path))
+    ours = mtcnn_files.mtcnn_networks()
+    hide(monkeypatch, "mtcnnruntime")
+    assert mtcnn_files.mtcnn_networks() == ours
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_other_files_in_the_package_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in mtcnn_files.NETWORKS:
+        (tmp_path / "weights").mkdir(exist_ok=True)
+        (tmp_path / "weights" / f"{name}.onnx").write_bytes(b"another")
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: found)
+    with pytest.raises(Unreadable, match=r"pnet\.onnx is not the file of mtcnn-runtime"):
+        mtcnn_files.mtcnn_networks()
+
+
 def test_weights_are_read_as_torch_reads_them(cache: Path) -> None:
     torch = pytest.importorskip("torch")
-    for name, content in (mtcnn_files._installed_weights() or {}).items():
+    for name, content in facenet_weights().items():
         import io
 
         expected = torch.load(io.BytesIO(content), weights_only=True)
@@ -182,7 +219,7 @@ def test_a_hostile_weights_file_runs_nothing(protocol: int, capsys: pytest.Captu
 
 
 def test_weights_cut_short_are_unreadable(cache: Path) -> None:
-    content = (mtcnn_files._installed_weights() or {})["pnet"]
+    content = facenet_weights()["pnet"]
     for length in (0, 10, 500, len(content) - 1000):
         with pytest.raises(Unreadable):
             read_state_dict(content[:length], "pnet.pt")
@@ -224,18 +261,11 @@ def test_starting_many_times_at_once_leaves_one_good_cache(tmp_path: Path, cache
     assert len(list(folder.iterdir())) == 4
 
 
-def without_facenet_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == "facenet_pytorch" else real(name, *a)
-    )
-
-
-def test_without_facenet_pytorch(
+def test_without_either_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, mtcnn: Detector
 ) -> None:
     export_mtcnn(tmp_path / "exported")
-    without_facenet_pytorch(monkeypatch)
+    hide(monkeypatch, "mtcnnruntime", "facenet_pytorch")
     assert make_detector("mtcnn", threads=1).name == "mtcnn"  # the cache still serves
     monkeypatch.setenv("FACEKD_CACHE", str(tmp_path / "empty"))
     with pytest.raises(UsageError, match=r"(?s)not installed.*detector export DIR.*yunet:FILE.*scrfd:FILE"):

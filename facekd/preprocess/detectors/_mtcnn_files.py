@@ -1,5 +1,5 @@
-"""The three networks of MTCNN as ONNX files: written once from the weights inside the installed
-facenet-pytorch package, kept in the user's cache.
+"""The three networks of MTCNN as ONNX files: written once from the weights inside the installed package
+mtcnn-runtime, or facenet-pytorch where that is absent, and kept in the user's cache.
 
 The weights are read and the graphs put together without torch, so no process of an operator ever
 loads it. A folder of converted files is complete when its manifest is there, which is written
@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from facekd.card import canonical_json
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.files import cache_folder, read_bounded, write_atomically
+from facekd.preprocess.detectors._mtcnn_wheel import weights_in, wheel_files
 from facekd.preprocess.detectors._torch_file import read_state_dict
 
 if TYPE_CHECKING:
@@ -38,16 +41,17 @@ Floats = NDArray[np.float32]
 def mtcnn_networks() -> dict[str, bytes]:
     """The ONNX networks by name, from the cache, converted first where it is needed.
 
-    Raises `UsageError` where neither converted files nor facenet-pytorch are installed.
+    Raises `UsageError` where there are neither converted files nor one of the packages, `Unreadable` where
+    a package holds other files than it should.
     """
-    source = _installed_weights()
+    source = _installed()
     if source is None:
         return _any_cached()
-    folder = cache_folder() / f"mtcnn-{_digest(source)[:16]}"
+    folder = cache_folder() / f"mtcnn-{source.digest[:16]}"
     try:
         return read_networks(folder)
     except (InputOutput, Unreadable):
-        networks = _convert(source)
+        networks = source.convert()
         try:
             write_networks(networks, folder)
         except InputOutput:
@@ -92,32 +96,44 @@ def _any_cached() -> dict[str, bytes]:
         except (InputOutput, Unreadable):
             continue
     raise UsageError(
-        "MTCNN's weights come with the package facenet-pytorch, which is not installed here",
-        "Install it; or run 'facekd detector export DIR' where it is and use --detector mtcnn:DIR; "
-        "or use another detector: --detector yunet:FILE or scrfd:FILE.",
+        "MTCNN's weights come with the package mtcnn-runtime, which is not installed here",
+        "Install it: pip install mtcnn-runtime==1.0.0; or run 'facekd detector export DIR' where it is and "
+        "use --detector mtcnn:DIR; or use another detector: --detector yunet:FILE or scrfd:FILE.",
     )
 
 
-def _installed_weights() -> dict[str, bytes] | None:
-    """The bytes of the three weight files of facenet-pytorch, found without importing it."""
+@dataclass(frozen=True)
+class _Source:
+    """Weight files by network, and how the weights in one are read."""
+
+    files: dict[str, bytes]
+    weights_in: Callable[[bytes, str], Mapping[str, Floats]]
+
+    @property
+    def digest(self) -> str:
+        """What names the converted files."""
+        digests = [hashlib.sha256(self.files[name]).hexdigest() for name in NETWORKS]
+        return hashlib.sha256(canonical_json([_CONVERSION, *digests])).hexdigest()
+
+    def convert(self) -> dict[str, bytes]:
+        states = {name: dict(self.weights_in(self.files[name], name)) for name in NETWORKS}
+        return {name: _graph(name, states[name]).SerializeToString(deterministic=True) for name in NETWORKS}
+
+
+def _installed() -> _Source | None:
+    """The weights of mtcnn-runtime, else of facenet-pytorch, found without importing either."""
+    wheel = wheel_files()
+    if wheel is not None:
+        return _Source(wheel, weights_in)
     spec = importlib.util.find_spec("facenet_pytorch")
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = Path(spec.submodule_search_locations[0]) / "data"
     try:
-        return {name: (folder / f"{name}.pt").read_bytes() for name in NETWORKS}
+        files = {name: (folder / f"{name}.pt").read_bytes() for name in NETWORKS}
     except OSError:
         return None
-
-
-def _digest(source: dict[str, bytes]) -> str:
-    digests = [hashlib.sha256(source[name]).hexdigest() for name in NETWORKS]
-    return hashlib.sha256(canonical_json([_CONVERSION, *digests])).hexdigest()
-
-
-def _convert(source: dict[str, bytes]) -> dict[str, bytes]:
-    states = {name: read_state_dict(source[name], f"{name}.pt") for name in NETWORKS}
-    return {name: _graph(name, states[name]).SerializeToString(deterministic=True) for name in NETWORKS}
+    return _Source(files, read_state_dict)
 
 
 #: sides of the pools that follow the first convolutions (stride 2, rounded up)

@@ -21,6 +21,14 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _NOT_COMMANDS = {"__init__", "main", "options", "output"}
 
 
+#: what other tools call what a command here does
+_OTHER_WORDS = {
+    "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll", "delete": "gallery remove",
+    "remove": "gallery remove", "list": "gallery list", "test": "evaluate", "detect": "align", "crop": "align",
+    "quantize": "export --int8", "quantise": "export --int8", "robustness": "degrade",
+}  # fmt: skip
+
+
 class LazyGroup(click.Group):
     """A group whose commands are the files of this folder, imported when they are run.
 
@@ -42,7 +50,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else " See 'facekd --help'."
+            meant = _OTHER_WORDS.get(args[0].lower()) or (near[0] if near else None)
+            hint = f" Did you mean '{meant}'?" if meant else " See 'facekd --help'."
             raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx)
         return super().resolve_command(ctx, args)
 

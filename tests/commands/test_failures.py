@@ -120,3 +120,13 @@ def test_closed_output_is_no_decision(things: dict[str, str]) -> None:
     )  # fmt: skip
     assert closed.returncode in (0, 5), closed.stderr
     assert "Traceback" not in closed.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [("compare", "verify"), ("verfy", "verify"), ("register", "enroll"), ("crop", "align")],
+)
+def test_a_command_by_another_name_is_pointed_to(facekd: Callable, word: str, command: str) -> None:
+    ran = facekd(word, "a.jpg")
+    assert ran.code == 2
+    assert f"Did you mean '{command}'?" in ran.err

@@ -23,9 +23,10 @@ _NOT_COMMANDS = {"__init__", "main", "options", "output"}
 
 #: what other tools call what a command here does
 _OTHER_WORDS = {
-    "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll", "delete": "gallery remove",
-    "remove": "gallery remove", "list": "gallery list", "test": "evaluate", "detect": "align", "crop": "align",
-    "quantize": "export --int8", "quantise": "export --int8", "robustness": "degrade",
+    "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll",
+    "delete": "gallery remove", "remove": "gallery remove", "list": "gallery list", "test": "evaluate",
+    "detect": "align", "crop": "align", "quantize": "export --int8", "quantise": "export --int8",
+    "robustness": "degrade",
 }  # fmt: skip
 
 

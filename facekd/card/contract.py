@@ -265,4 +265,4 @@ def canonical_json(value: Any) -> bytes:
 
 def first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
-    return f"{'.'.join(str(p) for p in fault['loc'])}: {fault['msg']}"
+    return f"{'.'.join(str(p) for p in fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"

@@ -85,7 +85,7 @@ def test_a_pack_in_one_colour_shows_no_faces(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "black.zip", "w") as pack:
         black = cv2.imencode(".png", np.zeros((112, 112, 3), np.uint8))[1].tobytes()
         for number in range(5):
-            pack.writestr(f"ann/{number}.png", black)
+            pack.writestr(f"{'ann' if number % 2 else 'bob'}/{number}.png", black)
     with pytest.raises(UsageError, match=r"black.zip: all 5 crops .* of one colour: there are no faces"):
         require_usable(open_crops([tmp_path / "black.zip"]), tmp_path / "cache")
 

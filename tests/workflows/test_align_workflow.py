@@ -246,7 +246,7 @@ def test_crops_never_land_among_the_photos(photos: Path, tmp_path: Path) -> None
 
 def test_what_cannot_be_used(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no image"):
+    with pytest.raises(InputOutput, match="no image"):
         align_photos([tmp_path / "empty"], tmp_path / "crops")
     with pytest.raises(UsageError, match="policy"):
         align_photos([photos], tmp_path / "crops", AlignSettings(on_many="first"))

@@ -154,6 +154,19 @@ def test_suppression_by_hand() -> None:
     assert suppress(boxes[:0], scores[:0], 0.5).tolist() == []
 
 
+def test_a_box_inside_a_better_one_goes_by_the_smaller_of_the_two() -> None:
+    boxes = np.array([[0, 0, 99, 99], [10, 10, 29, 29], [90, 90, 109, 109], [200, 0, 209, 9]], np.float32)
+    scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
+    # the second lies in the first by a 25th of the union; of the third a quarter lies there
+    assert suppress(boxes, scores, 0.5).tolist() == [0, 1, 2, 3]
+    assert suppress(boxes, scores, 0.5, of_smaller=True, edge=1).tolist() == [0, 2, 3]
+    # 10 x 10 of 20 x 20 pixels, both edges counted
+    assert suppress(boxes, scores, 0.24, of_smaller=True, edge=1).tolist() == [0, 3]
+    assert suppress(boxes, scores, 0.26, of_smaller=True, edge=1).tolist() == [0, 2, 3]
+    equal = np.full(4, 0.5, np.float32)
+    assert suppress(boxes, equal, 0.5, of_smaller=True, edge=1).tolist()[0] == 3
+
+
 # --- the converted files -----------------------------------------------------------------------
 
 

@@ -114,7 +114,7 @@ class Mtcnn:
         # O-Net gives five x, then five y, as fractions of the box
         landmarks = points.reshape(-1, 2, 5).transpose(0, 2, 1) * size + boxes[:, None, :2] - 1
         boxes = _corrected(boxes, corrections)
-        kept = _suppress_contained(boxes, scores[sure, 1], 0.7)
+        kept = suppress(boxes, scores[sure, 1], 0.7, of_smaller=True, edge=1)
         return boxes[kept], scores[sure, 1][kept], landmarks[kept].astype(np.float32)
 
 
@@ -199,19 +199,3 @@ def _square(boxes: Floats) -> Floats:
     side = size.max(axis=1, keepdims=True, initial=0)
     corner = boxes[:, :2] + size * np.float32(0.5) - side * np.float32(0.5)
     return np.concatenate([corner, corner + side], axis=1)
-
-
-def _suppress_contained(boxes: Floats, scores: Floats, threshold: float) -> Ints:
-    """Indices to keep, best score first, where overlap is measured against the smaller box, so
-    that a box inside a better one goes. Sizes count both edge pixels."""
-    area = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
-    rest = np.argsort(scores)
-    kept = []
-    while len(rest):
-        best, rest = rest[-1], rest[:-1]
-        kept.append(best)
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        shared = np.maximum(high - low + 1, 0).prod(axis=1)
-        rest = rest[shared / np.minimum(area[best], area[rest]) <= threshold]
-    return np.array(kept, np.intp)

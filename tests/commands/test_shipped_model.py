@@ -1,0 +1,70 @@
+"""The student that ships: there, small, with thresholds, and used where no model is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_photos import write_photos
+
+from facekd.card import read_card
+from facekd.runtime import load_embedder
+from facekd.samples import draw, landmarks, person, person_seed
+from facekd.weights import shipped_model
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.delenv("FACEKD_MODEL", raising=False)
+    monkeypatch.setenv("FACEKD_CACHE", str(tmp_path / "cache"))
+    file = shipped_model()
+    assert file is not None
+    return file
+
+
+def test_its_file_says_what_a_careful_user_asks(shipped: Path) -> None:
+    assert shipped.stat().st_size < 2_000_000
+    card, found = read_card(shipped)
+    assert found
+    assert card.name == shipped.stem
+    assert {entry.fmr for entry in card.calibration} == {1e-2, 1e-3, 1e-4}
+    assert all(entry.low <= entry.fmr * 1.2 for entry in card.calibration)
+    assert card.provenance.images_seen
+    assert "research" in card.licence
+    lost = [card.metrics[f"float32_tar_{fmr}"] - card.metrics[f"tar_{fmr}"] for fmr in ("0.001", "0.0001")]
+    assert max(lost) <= 0.005
+    stated = (shipped.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.space in stated
+    assert "research only" in stated.lower()
+    assert (shipped.parent / "LICENSE").is_file()
+
+
+def test_people_are_recognised_without_naming_a_model(
+    facekd: Callable, shipped: Path, tmp_path: Path
+) -> None:
+    photos = write_photos(tmp_path)
+    same = facekd("verify", photos / "a.jpg", photos / "mirrored.jpg", "--json")
+    assert (same.code, json.loads(same.out)["same"]) == (0, True), same.err
+    assert f"model: {shipped.stem}" in same.err
+    gallery = tmp_path / "gallery.db"
+    assert facekd("enroll", "Eileen", photos / "a.jpg", "--gallery", gallery).code == 0
+    assert facekd("verify", "--claim", "Eileen", photos / "c.jpg", "--gallery", gallery).code == 0
+
+
+def test_drawn_people_are_not_alike(shipped: Path) -> None:
+    """Read with another scale or colour order, everybody looks like everybody else."""
+    from facekd.geometry import similarity, warp
+
+    embedder = load_embedder(shipped)
+    template, size = embedder.spec.template, embedder.spec.size
+    crops = []
+    for number in range(12):
+        who = person(person_seed(0, number))
+        marks = landmarks(who, 0, 200)
+        crops.append(warp(draw(who, 0, 200), similarity(marks, template), size))
+    rows = embedder.embed(np.stack(crops))
+    scores = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+    assert np.median(scores) < 0.8

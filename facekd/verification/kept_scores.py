@@ -49,6 +49,12 @@ class KeptScores(ABC):
     non_mated: int
     names: NDArray[Any]
 
+    @property
+    @abstractmethod
+    def identity_pairs(self) -> int:
+        """How many distinct pairs of persons the non-mated comparisons are of: so many independent trials
+        there are at most, however many photos each person has."""
+
     @abstractmethod
     def compared_with_others(self) -> Counts:
         """In how many non-mated comparisons each person [P] is."""
@@ -82,12 +88,13 @@ class KeptScores(ABC):
     def operating_point(self, fmr: float) -> OperatingPoint:
         """TAR at ``fmr`` with its interval, or why the data is insufficient."""
         if not enough(self.non_mated, fmr):
-            return OperatingPoint(fmr, self.mated.size, self.non_mated)
+            return OperatingPoint(fmr, self.mated.size, self.non_mated, identity_pairs=self.identity_pairs)
         threshold, tar = self.threshold_at(fmr), self.tar_at(fmr)
         interval = self._extreme(tar) or self._drawn(self.drawn_tar(fmr), self.tar_influence(fmr))
         return OperatingPoint(
-            fmr, self.mated.size, self.non_mated, tar, threshold, interval, self.false_matches(threshold)
-        )
+            fmr, self.mated.size, self.non_mated, tar, threshold, interval, self.false_matches(threshold),
+            self.identity_pairs,
+        )  # fmt: skip
 
     def fnmr_interval(self, threshold: float) -> Interval:
         """The 95 % interval of the FNMR at a fixed ``threshold``, persons drawn anew."""
@@ -107,7 +114,7 @@ class KeptScores(ABC):
         """That of the FMR where ``false`` comparisons match, ``by_person`` [P] of each; ``weigh`` gives
         their weight in a drawing."""
         if false == 0:
-            return Interval(0.0, rule_of_three(self.non_mated), "rule of three")
+            return Interval(0.0, rule_of_three(self.identity_pairs), "rule of three over pairs of identities")
 
         def rate(weights: Floats) -> float:
             total = self.drawn_non_mated(weights)

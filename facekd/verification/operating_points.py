@@ -75,6 +75,8 @@ class OperatingPoint:
     threshold: float | None = None
     interval: Interval | None = None
     false_matches: int | None = None
+    #: how many distinct pairs of identities the non-mated comparisons are of, where that is known
+    identity_pairs: int | None = None
 
     @property
     def fnmr(self) -> float | None:
@@ -92,10 +94,13 @@ class OperatingPoint:
             return None
         if self.non_mated == 0:
             return "insufficient data: no non-mated comparisons"
+        # comparisons of the same two identities are no independent trials
+        of_pairs = "" if self.identity_pairs is None else f" of {self.identity_pairs:,} pairs of identities"
+        bound = rule_of_three(self.non_mated if self.identity_pairs is None else self.identity_pairs)
         return (
             f"insufficient data: {self.non_mated * self.fmr:.3g} false matches expected, "
-            f"{FEWEST_FALSE_MATCHES} needed; {self.non_mated:,} non-mated comparisons without a "
-            f"match would bound the FMR by {rule_of_three(self.non_mated):.2g}"
+            f"{FEWEST_FALSE_MATCHES} needed; {self.non_mated:,} non-mated comparisons{of_pairs} without a "
+            f"match would bound the FMR by {bound:.2g}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,5 +114,6 @@ class OperatingPoint:
             "mated": self.mated,
             "non_mated": self.non_mated,
             "false_matches": self.false_matches,
+            "identity_pairs": self.identity_pairs,
             "insufficient": self.shortfall,
         }

@@ -75,13 +75,16 @@ def pair_rates(
             "independent and is too narrow where pairs share persons; the other numbers have none.",
         )
     auc, eer, *found, partial, min_dcf, d_prime = map(Measure, values, intervals)
-    points = [OperatingPoint(f, yes.size, no.size) for f in asked if f not in fmrs]
+    distinct = None if others is None else len(np.unique(np.sort(others, axis=1), axis=0))
+    points = [OperatingPoint(f, yes.size, no.size, identity_pairs=distinct) for f in asked if f not in fmrs]
     for fmr, tar in zip(fmrs, found, strict=True):
         threshold = metrics.threshold_at_fmr(yes, no, fmr)
         false = int((no >= threshold).sum())
-        points.append(OperatingPoint(fmr, yes.size, no.size, tar.value, threshold, tar.interval, false))
+        points.append(
+            OperatingPoint(fmr, yes.size, no.size, tar.value, threshold, tar.interval, false, distinct)
+        )
     shown = partial if enough(no.size, PARTIAL_FMR) else None
-    return PairRates(auc, eer, shown, min_dcf, d_prime, tuple(points), caveats, no.size)
+    return PairRates(auc, eer, shown, min_dcf, d_prime, tuple(points), caveats, no.size, distinct)
 
 
 def _over_people(

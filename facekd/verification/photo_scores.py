@@ -57,6 +57,11 @@ class AllPairs(KeptScores):
     def lost(self) -> Lost:
         return Lost(self.lost_mated, self.lost_non_mated)
 
+    @property
+    def identity_pairs(self) -> int:
+        persons = int((self.photos > 0).sum())
+        return persons * (persons - 1) // 2
+
     def compared_with_others(self) -> Counts:
         return self.photos * (self.photos.sum() - self.photos)
 

@@ -33,6 +33,13 @@ class Against(KeptScores):
     probes: Counts
     templates: Counts
 
+    @property
+    def identity_pairs(self) -> int:
+        asked, enrolled = self.probes > 0, self.templates > 0
+        both = int((asked & enrolled).sum())
+        # two who are both probe and template are compared twice, and nobody with themselves
+        return int(asked.sum()) * int(enrolled.sum()) - both - both * (both - 1) // 2
+
     def compared_with_others(self) -> Counts:
         return self.probes * (self.templates.sum() - self.templates) + self.templates * (
             self.probes.sum() - self.probes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -13,6 +14,7 @@ from facekd.card.contract import Calibration
 from facekd.errors import UsageError
 from facekd.verification import AllPairs, all_pairs, calibrate_threshold, calibration_entries, metrics
 from facekd.verification.bootstrap import identity_weights, weighted_tar
+from facekd.verification.probe_scores import against
 from facekd.verification.score_matrix import bin_edges
 
 
@@ -250,7 +252,7 @@ def test_operating_points_need_thirty_expected_false_matches() -> None:
     assert shown.shortfall is None
     assert not_shown.tar is not_shown.interval is not_shown.threshold is None
     assert "insufficient data" in not_shown.shortfall
-    assert f"{3 / pairs.non_mated:.2g}" in not_shown.shortfall
+    assert f"{3 / (40 * 39 / 2):.2g}" in not_shown.shortfall
 
 
 def test_no_error_seen_still_has_a_bound() -> None:
@@ -329,3 +331,23 @@ def test_a_model_that_tells_nobody_apart_gets_no_threshold() -> None:
     labels = np.repeat(np.arange(20), 10)
     with pytest.raises(UsageError, match="does not tell these people apart"):
         calibration_entries(np.ones((200, 4)), labels, data="", detector="", aligner="")
+
+
+def test_the_bound_without_a_false_match_counts_pairs_of_identities() -> None:
+    """Ten photos of each of five people are ten pairs of identities, not 1,000 independent trials."""
+    labels = np.repeat(np.arange(5), 10)
+    pairs = all_pairs(np.eye(5, dtype=np.float32)[labels], labels)
+    assert (pairs.non_mated, pairs.identity_pairs) == (1000, 10)
+    point = pairs.operating_point(1e-3)
+    assert point.tar is None
+    told = "1,000 non-mated comparisons of 10 pairs of identities without a match would bound the FMR by 0.3"
+    assert told in (point.shortfall or "")
+    interval = pairs.fmr_interval(0.5)
+    assert (interval.low, interval.high) == (0, pytest.approx(0.3))
+
+
+def test_pairs_of_identities_where_probes_and_templates_differ() -> None:
+    rows = np.eye(4, dtype=np.float32)
+    found = against(rows[:3], list("abc"), rows[1:], list("bcd"))
+    pairs = {frozenset(pair) for pair in itertools.product("abc", "bcd") if pair[0] != pair[1]}
+    assert found.identity_pairs == len(pairs)

@@ -175,7 +175,7 @@ def test_intervals_at_a_fixed_threshold(gallery) -> None:
     assert fnmr.low < metrics.fnmr_at(scores.mated, threshold) < fnmr.high
     nobody = false_matches(*gallery, 1.1)
     bound = scores.fmr_interval(nobody)
-    assert (bound.low, bound.high) == (0, 3 / scores.non_mated)
+    assert (bound.low, bound.high) == (0, 3 / scores.identity_pairs)
     assert scores.fnmr_interval(-1.0).high == pytest.approx(3 / np.unique(scores.mated_people).size)
 
 

@@ -38,11 +38,13 @@ class PairRates:
     points: tuple[OperatingPoint, ...]
     caveats: tuple[str, ...]
     non_mated: int
+    identity_pairs: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All but the operating points and the caveats."""
         none = {"value": None, "interval": None}
-        short = None if self.partial_auc else OperatingPoint(PARTIAL_FMR, 0, self.non_mated).shortfall
+        point = OperatingPoint(PARTIAL_FMR, 0, self.non_mated, identity_pairs=self.identity_pairs)
+        short = None if self.partial_auc else point.shortfall
         return {
             "auc": self.auc.to_dict(),
             "eer": self.eer.to_dict(),

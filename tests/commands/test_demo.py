@@ -13,6 +13,7 @@ from facekd.workflows.demo import DemoSettings, run_demo
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 
+@pytest.mark.long
 def test_the_chain_on_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_mtcnn()
     said: list[str] = []

@@ -68,6 +68,7 @@ def of_this_run(place: Path) -> list[int]:
     return found
 
 
+@pytest.mark.long
 def test_a_killed_run_resumes_with_the_same_losses(place: Path) -> None:
     long_recipe(place)
     with started(place, "whole", "--workers", "0") as process:
@@ -121,6 +122,7 @@ def test_a_run_that_is_stopped_before_its_first_step_never_began(place: Path) ->
     assert not (place / "run").exists() or RunFolder(place / "run").has("last")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc here")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_processes_that_decode_end_with_the_one_that_trains(place: Path, number: signal.Signals) -> None:

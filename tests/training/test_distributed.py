@@ -30,6 +30,7 @@ def started(command: list[str], where: Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=500)
 
 
+@pytest.mark.long
 def test_two_processes_step_as_one(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     for name in LOSSES:
@@ -71,6 +72,7 @@ def weights(state: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([state[k].flatten().double() for k in sorted(state) if k.endswith(("weight", "bias"))])
 
 
+@pytest.mark.long
 def test_two_resumed_processes_draw_what_they_would_have_drawn(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     online = TEACHER + 'targets = "online"\n'
@@ -104,6 +106,7 @@ def test_what_a_step_draws_is_its_own() -> None:
     assert all(set(first).isdisjoint(other) for other in others)
 
 
+@pytest.mark.long
 def test_two_processes_behind_a_gate_step_as_one(tmp_path: Path) -> None:
     script = str(HERE / "gated_steps.py")
     for command, name in (([sys.executable], "one.pt"), (TORCHRUN, "two.pt")):
@@ -144,6 +147,7 @@ def test_processes_that_see_other_disks_all_say_so(tmp_path: Path) -> None:
     assert RunFolder(place / "own-0").load().state["step"] == 8  # and nothing went on
 
 
+@pytest.mark.long
 def test_torchrun_needs_no_other_recipe_and_one_process_speaks(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     chosen = recipe(place)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facekd.errors import UsageError
 from facekd.export.onnx_graph import PARITY_CROPS
-from facekd.training.data import CropSet, open_crops
+from facekd.training.data import CropSet, open_crops, read_list
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:
     if len(data) == 1 and data[0].suffix == ".toml":
         return _of_recipe(data[0])
     if data:
+        _refuse_trained_on(data, run)
         crops = open_crops(labelled=data)
         named = ", ".join(path.name for path in data)
         labelled = crops if crops.people else None
@@ -54,6 +55,24 @@ def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:
         "an export is checked on real crops, and none are named",
         "Name a pack of aligned crops, or a recipe: --data CROPS.zip",
     )
+
+
+def _refuse_trained_on(data: Sequence[Path], run: Path | None) -> None:
+    """Raise `UsageError` where a threshold would be measured on people that the run was trained on: it would
+    let more strangers through than it states."""
+    from facekd.distillation import read_recipe
+
+    if run is None or not (run / "recipe.toml").is_file():
+        return
+    known = read_recipe(run / "recipe.toml").data
+    trained = {path.resolve() for path in (*known.labelled, *known.unlabelled)}
+    held = set(read_list(known.heldout)) if known.heldout else set()
+    for path in data:
+        if path.resolve() in trained and not held.issuperset(open_crops(labelled=[path]).people):
+            raise UsageError(
+                f"{path}: {run} was trained on it, so a threshold measured there would not hold",
+                "Leave --data out, so that the held-out people are taken, or name crops of other people.",
+            )
 
 
 def _of_recipe(path: Path) -> Measured:

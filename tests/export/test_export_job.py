@@ -117,3 +117,13 @@ def test_few_heldout_crops_do_not_stop_the_parity_check(
     assert len(measured.labelled) == 40
     assert len(measured.any) == 120  # the six people that are trained on
     assert not set(measured.any.names) & set(measured.labelled.names)
+
+
+def test_a_pack_that_the_run_was_trained_on_gives_no_threshold(run_folder: Path, tmp_path: Path) -> None:
+    pack, held = run_folder.parent.parent / "pack.zip", run_folder.parent.parent / "heldout.txt"
+    held.write_text("p0\np1\np2\np3\n")  # six people are trained on
+    with pytest.raises(UsageError, match=r"pack\.zip: .* was trained on it"):
+        export(run_folder, data=[pack])
+    elsewhere = tmp_path / "elsewhere.zip"
+    elsewhere.write_bytes(pack.read_bytes())
+    assert export(run_folder, tmp_path / "x.onnx", data=[elsewhere]).card.calibration

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-if TYPE_CHECKING:
-    pass
-
 
 #: Five points in a 112 x 112 crop (pixels): eye, eye, nose, mouth corner, mouth corner; left in
 #: the image first. The template of ArcFace (Deng et al., CVPR 2019).

@@ -64,7 +64,10 @@ def command(
 
     settings = AlignSettings(detector, on_many, format, device)
     if spec is not None:
-        settings = replace(settings, crop=load_embedder(spec, threads=1).spec)
+        model = load_embedder(spec, threads=1)
+        if not model.has_card:
+            say(f"{spec} has no card: read by insightface's convention (RGB, ArcFace template)")
+        settings = replace(settings, crop=model.spec)
     done = align_photos(list(sources), target, settings, jobs, force, progress)
     if as_json:
         answer_json(asdict(done) | {"report": str(done.report)})

@@ -8,7 +8,7 @@ their counts, since most persons have few photos.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,6 @@ from facekd.verification.known_people import PEOPLE_FMRS
 from facekd.verification.operating_points import Lost
 from facekd.verification.probe_scores import Against, FalseMatches, against, false_matches
 from facekd.verification.results import AtThreshold, Confusion, GalleryResult, PersonRates
-
-if TYPE_CHECKING:
-    pass
-
 
 Rows = NDArray[np.float32]
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.verification.photo_scores import all_pairs
 from facekd.verification.results import AllPairsResult
-
-if TYPE_CHECKING:
-    pass
-
 
 #: the false match rates at which all comparisons are judged, as far as their number allows
 PEOPLE_FMRS = (1e-2, 1e-3, 1e-4, 1e-5)

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,6 @@ from numpy.typing import NDArray
 from facekd.errors import Unreadable, UsageError
 from facekd.files import read_text, write_atomically
 from facekd.verification.results import Floats
-
-if TYPE_CHECKING:
-    pass
-
 
 _LABELS = {"1": True, "0": False, "true": True, "false": False}
 

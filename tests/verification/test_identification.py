@@ -183,3 +183,12 @@ def test_fuse_is_the_direction_of_the_mean() -> None:
     rows = _unit(np.random.default_rng(0).normal(size=(5, DIM)))
     np.testing.assert_allclose(fuse(list(rows)), _unit(rows.sum(axis=0, keepdims=True))[0], atol=1e-6)
     assert not fuse([rows[0], -rows[0]]).any()
+
+
+def test_the_document_has_the_first_hundred_ranks_of_the_cmc() -> None:
+    rows = np.eye(150, dtype=np.float32)
+    people = [str(number) for number in range(150)]
+    found = search(rows, people, rows, people, rows[:0])
+    result = IdentificationResult("identification", "x", 300, 150, (), 0, (), found, rank_points(found), ())
+    assert len(result.cmc()) == 150
+    assert result.to_dict()["cmc"] == result.cmc()[:100].tolist()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facekd.verification.asymmetric_pairs import TwoSided
 from facekd.verification.listed_pairs import ALL_PAIRS_FMRS
 from facekd.verification.results.differences import Difference
 from facekd.verification.results.evaluation import Evaluation
 from facekd.verification.results.listed_pairs import PairResult
-
-if TYPE_CHECKING:
-    pass
-
 
 #: the FMR at which two spaces are called compatible or not
 COMPATIBLE_FMR = ALL_PAIRS_FMRS[0]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facekd.verification.intervals import Interval
 from facekd.verification.operating_points import Lost, OperatingPoint, whole_attempts
 from facekd.verification.probe_scores import Against
 from facekd.verification.results.base import failures_dict
 from facekd.verification.results.identification import OpenPoint, RankPoint, Searches
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.verification.intervals import Interval, wilson
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
-
-if TYPE_CHECKING:
-    pass
-
 
 INDEPENDENT_COMPARISONS = (
     "Wilson's intervals count comparisons as independent; they are too narrow where these share persons."

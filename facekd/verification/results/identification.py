@@ -7,7 +7,7 @@ recognition vendor test part 2: identification", NISTIR 8271, 2019).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,8 @@ from facekd.verification.intervals import Interval, rule_of_three, wilson
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
 from facekd.verification.results.base import failures_dict
 
-if TYPE_CHECKING:
-    pass
-
-
+#: ranks of the CMC that are written: a gallery may have ten thousand
+CMC_RANKS = 100
 INDEPENDENT_PROBES = (
     "Wilson's intervals count probes as independent; they are too narrow where a person has several."
 )
@@ -149,7 +147,7 @@ class IdentificationResult:
             },
             "failures_to_acquire": failures_dict(len(self.failed), self.photos),
             "ranks": [point.to_dict() for point in self.ranks],
-            "cmc": self.cmc().tolist(),
+            "cmc": self.cmc()[:CMC_RANKS].tolist(),
             "open_set": [point.to_dict() for point in self.points],
             "caveats": [INDEPENDENT_PROBES],
         }

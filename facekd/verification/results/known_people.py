@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facekd.verification.operating_points import OperatingPoint, whole_attempts
 from facekd.verification.photo_scores import AllPairs
 from facekd.verification.results.base import failures_dict
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facekd.preprocess import Degradation
 from facekd.verification.intervals import Interval, wilson
 from facekd.verification.results.listed_pairs import PairResult
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

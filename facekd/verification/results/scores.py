@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,6 @@ from numpy.typing import NDArray
 from facekd.verification.operating_points import Lost, OperatingPoint, whole_attempts
 from facekd.verification.results.base import failures_dict
 from facekd.verification.results.pair_rates import PairRates
-
-if TYPE_CHECKING:
-    pass
-
 
 Floats = NDArray[np.float64]
 

@@ -10,8 +10,9 @@ import pytest
 from facekd.errors import Unreadable, UsageError
 from facekd.reporting import figure, table_notes
 from facekd.runtime.fusion import fuse
-from facekd.verification.identification import FPIRS, open_curve, open_point, search
+from facekd.verification.identification import FPIRS, open_curve, open_point, rank_points, search
 from facekd.verification.protocols import open_protocol
+from facekd.verification.results import IdentificationResult
 from facekd.verification.results.identification import Searches, cmc
 
 DIM = 6

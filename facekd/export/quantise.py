@@ -9,6 +9,7 @@ QuantizeLinear and DequantizeLinear around each operator, which every runtime un
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from facekd.export.onnx_graph import run_graph, strip
 
 #: crops that the ranges of activations are taken from, and the fewest that will do
 RANGE_CROPS, FEWEST_CROPS = 256, 64
+#: the share of an activation's values, in per cent, that its range holds: with all of them a few outliers
+#: widen the steps for everybody (0.6 points of TAR at FMR 1e-3 and 1.0 at 1e-4, against 0.1 and none)
+KEPT_PERCENTILE = 99.99
 #: points of TAR, at each stated FMR, that int8 may cost
 MOST_LOST = 0.005
 #: mean cosine between the embeddings of one crop by both networks
@@ -56,7 +60,7 @@ def quantise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
 
     Raises `UsageError` for too few crops, `Misfit` where ONNX Runtime cannot quantise the graph.
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     if len(planes) < FEWEST_CROPS:
         raise UsageError(
@@ -70,6 +74,8 @@ def quantise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
             quantize_static(
                 str(before), str(after), _Reader(planes), quant_format=QuantFormat.QDQ, per_channel=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.Percentile,
+                extra_options={"CalibPercentile": KEPT_PERCENTILE},
             )  # fmt: skip
         except Exception as error:
             raise Misfit(f"this network cannot be quantised: {error}") from error
@@ -103,11 +109,11 @@ def check_tar(tar: dict[float, float], tar_int8: dict[float, float]) -> None:
 
 
 class _Reader:
-    """Gives the quantiser the crops, some at a time."""
+    """Gives the quantiser the crops in whole batches: its percentiles cannot be taken over unequal ones."""
 
     def __init__(self, planes: Planes) -> None:
         self._batches: Iterator[dict[str, Planes]] = (
-            {"planes": planes[start : start + _BATCH]} for start in range(0, len(planes), _BATCH)
+            {"planes": planes[start : start + _BATCH]} for start in range(0, len(planes) - _BATCH + 1, _BATCH)
         )
 
     def get_next(self) -> dict[str, Planes] | None:
@@ -116,11 +122,13 @@ class _Reader:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser recommends a preprocessing that only folds what the exporter has folded."""
+    """The quantiser prints what it does, and recommends a preprocessing that only folds what the exporter
+    has folded."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         root.setLevel(level)

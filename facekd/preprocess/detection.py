@@ -25,7 +25,7 @@ PADDING = 0.4
 MOST_TURNED = 50.0
 #: by how much the log-odds of the best score must be higher in the turned photo for it to be believed, as a
 #: part of those at which the detector is sure: their scales differ widely
-_BETTER = 1 / 6
+_BETTER = 1 / 4
 
 
 def find_faces(photo: Photo, detector: Detector) -> list[Face]:

@@ -141,3 +141,13 @@ def test_real_photos_on_their_side(faces: Path, name: str, request: pytest.Fixtu
             embeddings.append(embedder.embed(crop[None])[0])
         close += sum(float(e @ embeddings[0]) > 0.8 for e in embeddings[1:])
     assert close >= 35  # of 36
+
+
+@pytest.mark.needs_faces
+def test_an_upright_photo_whose_face_fills_a_corner_is_left_as_it_is(faces: Path, cache: Path) -> None:
+    """MTCNN has a higher score for it lying on its side, though not clearly."""
+    source = open_source(faces / "lfw.zip")
+    (name,) = (n for n in source.names() if n.endswith("George_HW_Bush_0002.jpg"))
+    face = find_face(decode(source.read(name)), make_detector("mtcnn", threads=1))
+    assert face.quarters == 0
+    assert not is_turned(face)

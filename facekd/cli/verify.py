@@ -120,10 +120,12 @@ def _of_photo(photo: Recognised, limit: Threshold) -> list[str]:
 
 def _sentence(decision: Decision) -> str:
     limit = decision.threshold
-    who = "person" if decision.same else "persons"
     origin = "given" if limit.source == "option" else f"FMR {limit.fmr:g} on {limit.data}"
-    against = "" if decision.claim is None else f" as {decision.claim} ({_photos(decision.templates)})"
-    verdict = f"{'same' if decision.same else 'different'} {who}{against}"
+    if decision.claim is None:
+        verdict = "same person" if decision.same else "different persons"
+    else:
+        verdict = "same person as" if decision.same else "different person from"
+        verdict += f" {decision.claim} ({_photos(decision.templates)})"
     return (
         f"{verdict}: score {decision.score:.4f}, threshold {limit.value:.4f} ({origin}), "
         f"{_chance(decision)}{_although(decision)}"

@@ -352,7 +352,7 @@ class TestClaim:
     def test_a_false_one(self, facekd, operator: Path, photos: Path) -> None:
         ran = facekd("verify", "--claim", "Ann", photos / "mirrored.jpg", "--threshold", 0.9999)
         assert ran.code == 1
-        assert ran.out.startswith("different persons as Ann (2 photos)")
+        assert ran.out.startswith("different person from Ann (2 photos)")
 
     def test_an_unknown_name(self, facekd, operator: Path, photos: Path) -> None:
         ran = facekd("verify", "--claim", "Bo", photos / "c.jpg", "--threshold", 0.5)

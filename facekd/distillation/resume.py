@@ -29,8 +29,12 @@ _WORDS = {
 def begin_run(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
     """Make the run folder, or see that the one to go on with was begun with the same recipe."""
     if not resume:
-        RunFolder.create(folder, force)
-        (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        created = RunFolder.create(folder, force)
+        try:
+            (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        except BaseException:
+            created.discard()  # it never began
+            raise
         return
     run = RunFolder.open(folder)
     run.repair()

@@ -90,16 +90,18 @@ def run_recipe(
     with contextlib.ExitStack() as held:
         first_decides(lambda: held.enter_context(locked_run(folder)) and None)
         stop = held.enter_context(stoppable())
-        first_decides(lambda: begin_run(recipe, folder, force, resume))
-        run = RunFolder(folder, writes=rank() == 0)
-        seen_by_all(f"the run folder {folder}", lambda: (stated_recipe(folder), run.state("last")))
-        query = _query(recipe, run, report if rank() == 0 else SILENT, cache, device, threads, workers)
-        torch.set_num_threads(query.threads)
+        begun = False
         try:
+            first_decides(lambda: begin_run(recipe, folder, force, resume))
+            begun = True
+            run = RunFolder(folder, writes=rank() == 0)
+            seen_by_all(f"the run folder {folder}", lambda: (stated_recipe(folder), run.state("last")))
+            query = _query(recipe, run, report if rank() == 0 else SILENT, cache, device, threads, workers)
+            torch.set_num_threads(query.threads)
             ready = prepare(recipe, run, resume, query)
         except (FacekdError, KeyboardInterrupt):
-            if not resume and rank() == 0:
-                run.discard()  # it never began
+            if begun and not resume and rank() == 0:
+                RunFolder(folder).discard()  # it never began
             raise
         trained = report.trained if rank() == 0 else SILENT.trained
         return _train(recipe, run, ready, query, fabric, resume, trained, stop_after, stop)

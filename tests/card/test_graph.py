@@ -150,7 +150,10 @@ def test_a_network_that_fails_on_its_crops_is_a_misfit(tmp_path: Path) -> None:
         embedder.embed(CROPS)
 
 
-def test_a_model_that_is_not_there_says_where_one_comes_from(facekd, tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_says_where_one_comes_from(
+    facekd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facekd.weights.shipped_model", lambda: None)
     with pytest.raises(InputOutput, match="no such model file") as error:
         load_embedder(tmp_path / "absent.onnx")
     assert "facekd export" in str(error.value.fix)

@@ -16,7 +16,7 @@ from facekd.distillation.teacher_classifier import classifier_of
 from facekd.distillation.teacher_knowledge import TeacherKnowledge
 from facekd.distillation.weighted_loss import WeightedLoss
 from facekd.errors import UsageError
-from facekd.models import FaceNet, Teacher, build_model
+from facekd.models import FaceNet, Teacher, build_model, map_shapes
 
 
 def co_trained_teacher(recipe: Recipe) -> FaceNet | None:
@@ -114,12 +114,8 @@ def _own_maps(network: FaceNet) -> Maps:
     with torch.no_grad():
         found = network.eval().outputs(torch.zeros(1, 3, size, size), features=True).features
     network.train()
-    return _shapes(found)
+    return map_shapes(found)
 
 
 def _teacher_maps(teacher: Teacher | None) -> Maps:
-    return _shapes(teacher.targets(np.zeros((1, 112, 112, 3), np.uint8)).features) if teacher else {}
-
-
-def _shapes(maps: dict[str, Tensor]) -> Maps:
-    return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in maps.items() if m.ndim == 4}
+    return map_shapes(teacher.targets(np.zeros((1, 112, 112, 3), np.uint8)).features) if teacher else {}

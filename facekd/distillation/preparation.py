@@ -23,6 +23,7 @@ from facekd.distillation.teacher_query import TeacherQuery, keep_shown_views
 from facekd.distillation.weighted_loss import WeightedLoss
 from facekd.errors import UsageError
 from facekd.models import FaceNet, Teacher, build_model, start_from
+from facekd.models.teachers import members_of
 from facekd.training import RunFolder, first_decides, load_weights, processes, rank
 from facekd.training.data import CropSet, EpochOrder, Order, PeopleOrder, ViewLoader, require_usable
 
@@ -36,7 +37,6 @@ class Prepared:
     on the teacher's targets and on views to keep, ``contract`` is what its checkpoints state."""
 
     task: DistillTask
-    crops: int
     classes: tuple[str, ...]
     loader: ViewLoader
     order: Order
@@ -91,9 +91,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
         order = PeopleOrder(crops.labels, people, each, count, recipe.seed, recipe.mirror)
     share = max(1, schedule.batch // processes())
     loader = ViewLoader(crops, recipe.augmentation, recipe.seed, share, query.workers, query.threads, kept)
-    return Prepared(
-        task, len(crops), knowledge.classes.names, loader, order, judge, teacher, contract, label_seconds
-    )
+    return Prepared(task, knowledge.classes.names, loader, order, judge, teacher, contract, label_seconds)
 
 
 def _check_people(recipe: Recipe, crops: CropSet) -> None:
@@ -126,13 +124,13 @@ def _judge_teacher(
     """What the teacher itself is worth on the held-out people, noted once among the run's metrics."""
     if teacher is None or recipe.teacher is None:
         return
-    for member in getattr(teacher, "members", (teacher,)):
+    for member in members_of(teacher):
         if not getattr(member, "has_card", True):
             query.say(f"note: teacher {member.name} {WITHOUT_CARD}")
     if judge is None:
         query.say("no held-out people (data.heldout): neither the teacher nor the student is judged")
         return
-    tar = judge_teacher(teacher, judge.crops, recipe.teacher.floor, query, query.say)
+    tar = judge_teacher(teacher, judge.crops, recipe.teacher.floor, query)
     if tar is not None and not any(TEACHER_SCORE in record for record in run.metrics()):
         run.log({"step": 0, TEACHER_SCORE: tar})
 

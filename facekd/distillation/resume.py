@@ -15,6 +15,7 @@ from facekd.distillation.recipe_reading import read_recipe
 from facekd.errors import Unreadable, UsageError
 from facekd.files import write_atomically
 from facekd.models import Teacher
+from facekd.models.teachers import members_of
 from facekd.training import RunFolder
 from facekd.training.data import CropSet
 
@@ -59,7 +60,7 @@ def stated_recipe(folder: Path) -> str | None:
 def run_contract(recipe: Recipe, crops: CropSet, teacher: Teacher | None) -> dict[str, Any]:
     """What a run is of, for its checkpoints: the recipe, the spaces of its teachers, which crops there are
     and whose, and the augmentation."""
-    members = getattr(teacher, "members", (teacher,)) if teacher else ()
+    members = members_of(teacher) if teacher else ()
     labels = hashlib.sha256("\n".join(crops.people).encode() + b"\0" + crops.labels.tobytes())
     return {
         "recipe": recipe.model_dump(mode="json"),

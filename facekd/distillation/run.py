@@ -26,6 +26,7 @@ from facekd.errors import FacekdError
 from facekd.models import FaceNet, torch_device
 from facekd.runtime import threads_available
 from facekd.training import (
+    SCORE,
     Choice,
     Progress,
     RunFolder,
@@ -158,7 +159,7 @@ def _train(
         raise
     wait_for_all()
     seconds = time.perf_counter() - started
-    distinct = _distinct(recipe, ready.order, ready.crops)
+    distinct = _distinct(recipe, ready.order, len(ready.loader.crops))
     teachers = next((r[TEACHER_SCORE] for r in run.metrics() if TEACHER_SCORE in r), None)
     outcome = Outcome(
         run.path, images, ready.label_seconds, seconds, distinct, *_last_tar(run, ready.judge), teachers
@@ -200,5 +201,5 @@ def _distinct(recipe: Recipe, order: Order, crops: int) -> int:
 
 def _last_tar(run: RunFolder, judge: HeldOutJudge | None) -> tuple[float | None, tuple[float, float] | None]:
     """What the last look at the held-out people found, with its interval."""
-    found = [r["heldout_tar_1e-3"] for r in run.metrics() if "heldout_tar_1e-3" in r]
+    found = [r[SCORE] for r in run.metrics() if SCORE in r]
     return (float(found[-1]) if found else None), (judge.interval() if judge else None)

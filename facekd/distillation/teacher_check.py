@@ -6,8 +6,6 @@ vectors like any other, and a student learns them well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from facekd.distillation.heldout_judge import CHOOSING_FMR
@@ -28,9 +26,7 @@ WITHOUT_CARD = (
 _FMRS = (CHOOSING_FMR, 1e-2, 1e-1)
 
 
-def judge_teacher(
-    teacher: Teacher, heldout: CropSet, floor: float, query: TeacherQuery, say: Callable[[str], None]
-) -> float | None:
+def judge_teacher(teacher: Teacher, heldout: CropSet, floor: float, query: TeacherQuery) -> float | None:
     """The teacher's TAR at FMR 1e-3 over all pairs of the ``heldout`` crops, which is said; `None` where
     they are too few.
 
@@ -43,10 +39,10 @@ def judge_teacher(
     point = _strictest(pairs)
     if point is None or point.tar is None:
         shortfall = pairs.operating_point(CHOOSING_FMR).shortfall
-        say(f"teacher {teacher.name}: no held-out TAR of its own ({shortfall})")
+        query.say(f"teacher {teacher.name}: no held-out TAR of its own ({shortfall})")
         return None
     told = f"TAR {point.tar:.2%} at FMR {point.fmr:g}"
-    say(f"teacher {teacher.name}: held-out {told} of its own (all pairs, choosing part)")
+    query.say(f"teacher {teacher.name}: held-out {told} of its own (all pairs, choosing part)")
     if point.tar < floor:
         raise UsageError(
             f"the teacher {teacher.name} hardly tells the held-out people apart: {told}, below the floor of "

@@ -74,9 +74,9 @@ def teacher_knowledge(
     nobody = torch.empty(0, dtype=torch.int64)
     if recipe.teacher is None or teacher is None:
         return TeacherKnowledge(crops, None, None, None, _classes(crops, None, 1), torch.empty(0, 0), nobody)
-    from facekd.models.teachers import SeveralTeachers
+    from facekd.models.teachers import members_of
 
-    dims = teacher.dims if isinstance(teacher, SeveralTeachers) else (teacher.dim,)
+    dims = tuple(member.dim for member in members_of(teacher))
     clean = recipe.teacher.rule == "clean-view"
     shown = Augmentation() if clean else recipe.augmentation
     targets = open_target_cache(query.cache, teacher, crops, shown, recipe.seed, kept)

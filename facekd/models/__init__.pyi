@@ -5,6 +5,7 @@ from ._base import Targets as Targets
 from ._base import Teacher as Teacher
 from ._base import build_model as build_model
 from ._base import check_model as check_model
+from ._base import map_shapes as map_shapes
 from ._base import model_names as model_names
 from ._base import register as register
 from ._base import rehearse_model as rehearse_model

@@ -140,8 +140,12 @@ def rehearse_model(name: str, settings: Mapping[str, Any]) -> Rehearsed:
     except _UNBUILT as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"model '{name}' cannot be built with {dict(settings)}: {first}") from error
-    maps = {key: (m.shape[1], m.shape[2], m.shape[3]) for key, m in found.features.items() if m.ndim == 4}
-    return Rehearsed(network, maps)
+    return Rehearsed(network, map_shapes(found.features))
+
+
+def map_shapes(features: Mapping[str, Tensor]) -> dict[str, tuple[int, int, int]]:
+    """(channels, height, width) of those ``features`` [N, C, H, W] that are maps."""
+    return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in features.items() if m.ndim == 4}
 
 
 def to_planes(

@@ -1,4 +1,5 @@
 from .augment import Augmentation as Augmentation
+from .checkpoint import SCORE as SCORE
 from .distributed import first_decides as first_decides
 from .distributed import gathered as gathered
 from .distributed import make_fabric as make_fabric

@@ -53,8 +53,7 @@ class Scored:
     @property
     def well_counted(self) -> metrics.Roc:
         """The part of ``curve`` whose FMR rests on 30 false matches."""
-        shown = self.curve.fmr * self.non_mated >= FEWEST_FALSE_MATCHES - 1e-6
-        return metrics.Roc(self.curve.thresholds[shown], self.curve.fmr[shown], self.curve.fnmr[shown])
+        return _well_counted(self.curve, self.non_mated)
 
 
 def score_listed(
@@ -67,11 +66,12 @@ def score_listed(
     """From mated scores ``yes`` [M] and non-mated scores ``no`` [N] of any range; ``people`` as of
     `bands.listed_band`."""
     curve = metrics.roc(yes, no)
+    drawn = _well_counted(curve, no.size)
     low, high = min(yes.min(), no.min()), max(yes.max(), no.max())
     counts, edges = np.histogram(no, _LISTED_BINS, (low, high if high > low else low + 1))
     return Scored(
-        comparisons, yes, no.size, curve, edges, counts, *listed_curve(yes, no), _with_threshold(points),
-        lambda: listed_band(yes, no, people),
+        comparisons, yes, no.size, curve, edges, counts, drawn.fmr[::-1], 1 - drawn.fnmr[::-1],
+        _with_threshold(points),        lambda: listed_band(yes, no, people),
     )  # fmt: skip
 
 
@@ -92,11 +92,9 @@ def score_all_pairs(
     )  # fmt: skip
 
 
-def listed_curve(mated: Floats, non_mated: Floats) -> tuple[Floats, Floats]:
-    """FMR and TAR of listed comparisons, as far as 30 false matches are left."""
-    curve = metrics.roc(mated, non_mated)
-    shown = curve.fmr * non_mated.size >= FEWEST_FALSE_MATCHES - 1e-9
-    return curve.fmr[shown][::-1], 1 - curve.fnmr[shown][::-1]
+def _well_counted(curve: metrics.Roc, non_mated: int) -> metrics.Roc:
+    shown = curve.fmr * non_mated >= FEWEST_FALSE_MATCHES - 1e-6
+    return metrics.Roc(curve.thresholds[shown], curve.fmr[shown], curve.fnmr[shown])
 
 
 def all_pairs_curve(pairs: AllPairs) -> tuple[Floats, Floats]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facekd.verification import metrics
 from facekd.verification.intervals import Interval, rule_of_three
 
@@ -14,6 +17,8 @@ from facekd.verification.intervals import Interval, rule_of_three
 FEWEST_FALSE_MATCHES = 30
 #: up to this FMR reaches the partial AUC
 PARTIAL_FMR = 0.01
+
+Floats = NDArray[np.float64]
 
 
 def enough(non_mated: int, fmr: float) -> bool:
@@ -28,6 +33,12 @@ class Lost:
 
     mated: int
     non_mated: int
+
+    @classmethod
+    def of(cls, scores: Floats, mated: NDArray[np.bool_]) -> Lost:
+        """Of comparisons whose ``scores`` [P] are NaN where there is none."""
+        failed = ~np.isfinite(scores)
+        return cls(int((failed & mated).sum()), int((failed & ~mated).sum()))
 
 
 @dataclass(frozen=True)

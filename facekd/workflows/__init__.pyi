@@ -25,6 +25,7 @@ from .enroll import enroll_people as enroll_people
 from .enroll import overall as overall
 from .enroll import people_in as people_in
 from .enroll import photos_at as photos_at
+from .enrollment_guard import EnrollmentGuard as EnrollmentGuard
 from .evaluate import evaluate_models as evaluate_models
 from .evaluate import evaluate_scores as evaluate_scores
 from .evaluate import find_list as find_list

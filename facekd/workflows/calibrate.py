@@ -7,8 +7,9 @@ import datetime
 import hashlib
 import importlib.util
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from facekd.card import (
 )
 from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.geometry import Pixels
-from facekd.preprocess import NAMING, AcquiredPhoto, Source, identities_in, open_source
+from facekd.preprocess import NAMING, AcquiredPhoto, identities_in, open_source
 from facekd.runtime import load_embedder
 from facekd.verification import (
     CALIBRATED_FMRS,
@@ -43,6 +44,7 @@ from facekd.verification import (
 from facekd.verification.results import Calibrated, People, Refused
 from facekd.workflows.find_photo_limits import FoundLimits, find_limits, sampled
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos, embed_photos
+from facekd.workflows.photo_copies import content_digest, copies_to_leave_out
 
 
 def calibrate_model(
@@ -143,9 +145,9 @@ def find_people(
         raise UsageError(f"{data}: {found.nobodys[0]} lies in no person's folder", NAMING)
     owners = {name: person for name, person in found.of.items() if person is not None}
     names = list(owners)
-    contents = {name: _content(source, name) for name in names}
+    contents = {name: content_digest(partial(source.read, name)) for name in names}
     listing = "".join(f"{name}\n{contents[name]}\n" for name in names)
-    left_out = _duplicates(owners, contents)
+    left_out = copies_to_leave_out(owners, contents)
     kept = [name for name in names if name not in left_out]
     people = People(
         tuple(kept),
@@ -157,29 +159,6 @@ def find_people(
     if found.note:
         tell(found.note)
     return people
-
-
-def _content(source: Source, name: str) -> str:
-    """SHA-256 of the file; empty where it cannot be read, which acquiring it will report."""
-    try:
-        return hashlib.sha256(source.read(name)).hexdigest()
-    except InputOutput:
-        return ""
-
-
-def _duplicates(owners: dict[str, str], contents: dict[str, str]) -> dict[str, str]:
-    """The photos to leave out, with the reason."""
-    same: dict[str, list[str]] = defaultdict(list)
-    for name, content in contents.items():
-        if content:
-            same[content].append(name)
-    left_out: dict[str, str] = {}
-    for copies in same.values():
-        if len({owners[name] for name in copies}) > 1:
-            left_out |= dict.fromkeys(copies, "the same file under several people")
-        else:
-            left_out |= dict.fromkeys(copies[1:], f"the same file as {copies[0]}")
-    return left_out
 
 
 def _check_people(data: Path, people: People) -> None:

@@ -24,8 +24,10 @@ from facekd.verification import (
 )
 from facekd.verification.protocols import Protocol, data_is_list, list_names, read_text
 from facekd.verification.results import (
+    AllPairsResult,
     Evaluation,
     Found,
+    GalleryResult,
     GroupRates,
     ModelResult,
     Paired,
@@ -162,7 +164,7 @@ class _Judge(Generic[Found]):
             space=model.embedder.space,
             has_card=model.embedder.has_card,
             result=result,
-            groups=None if self.groups is None else _by_group(self.protocol, rows, self.groups),
+            groups=None if self.groups is None else _by_group(self.protocol, result, rows, self.groups),
             hardest=hardest_pairs(self.protocol, result, rows, self.hardest) if self.hardest else (),
         )
 
@@ -180,9 +182,12 @@ def _check_groups(protocol: Protocol[Found], groups: Mapping[str, str]) -> None:
         )
 
 
-def _by_group(protocol: Protocol[Found], rows: Embeddings, groups: Mapping[str, str]) -> GroupRates:
+def _by_group(
+    protocol: Protocol[Found], result: Result | GalleryResult, rows: Embeddings, groups: Mapping[str, str]
+) -> GroupRates:
     people = protocol.people or ()
-    fmr, threshold = group_threshold(all_pairs(rows, people))
+    judged = result.everyone if isinstance(result, PairResult | AllPairsResult) else None
+    fmr, threshold = group_threshold(judged or all_pairs(rows, people))
     return group_rates(rows, people, [groups.get(photo) for photo in protocol.photos], threshold, fmr)
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from facekd.errors import InputOutput, UsageError
+from facekd.errors import UsageError
 from facekd.gallery import Contract, GalleryRecords, clean_name
 from facekd.runtime import Embedder, fuse, load_embedder
 from facekd.verification import judge_gallery
 from facekd.verification.results import GalleryEvaluation, Probes
-from facekd.workflows.enroll import PhotoFile, people_in
+from facekd.workflows.enroll import people_in
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, embed_photos
+from facekd.workflows.photo_copies import content_digest, copies_to_leave_out
 from facekd.workflows.verify import choose_threshold
 
 
@@ -110,34 +109,21 @@ def find_probes(data: Path, records: GalleryRecords) -> Probes:
     """
     people = people_in(data)
     owners = {photo.name: person for person, photos in people.items() for photo in photos}
-    contents = {photo.name: _content(photo) for photos in people.values() for photo in photos}
-    copies: dict[str, list[str]] = defaultdict(list)
-    for name, content in contents.items():
-        if content:
-            copies[content].append(name)
-    left_out: dict[str, str] = {}
-    for content, names in copies.items():
-        holders = records.holders(content)
-        if holders:
-            left_out |= dict.fromkeys(names, f"enrolled itself, of {holders[0]}")
-        elif len({owners[name] for name in names}) > 1:
-            left_out |= dict.fromkeys(names, "the same file under several people")
-        else:
-            left_out |= dict.fromkeys(names[1:], f"the same file as {names[0]}")
+    digests = {photo.name: content_digest(photo.read) for photos in people.values() for photo in photos}
+    holders = {digest: records.holders(digest) for digest in set(digests.values()) if digest}
+    left_out = {
+        name: f"enrolled itself, of {holders[digest][0]}"
+        for name, digest in digests.items()
+        if holders.get(digest)
+    }
+    others = {name: digest for name, digest in digests.items() if name not in left_out}
+    left_out |= copies_to_leave_out(owners, others)
     kept = [name for name in owners if name not in left_out]
     if not kept:
         raise UsageError(
             f"{data}: none of its {len(owners)} photos can be a probe", f"{next(iter(left_out.values()))}."
         )
     return Probes(tuple(kept), tuple(_person(owners[name]) for name in kept), tuple(left_out.items()))
-
-
-def _content(photo: PhotoFile) -> str:
-    """SHA-256 of the file; empty where it cannot be read, which acquiring it will report."""
-    try:
-        return hashlib.sha256(photo.read()).hexdigest()
-    except InputOutput:
-        return ""
 
 
 def _person(folder: str) -> str:

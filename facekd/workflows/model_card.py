@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from facekd.card import (
     BoxCrop,
@@ -88,7 +89,7 @@ def write_model_card(
     model = load_onnx(file)
     stored = stored_card(model, file.stem)
     if renew:
-        card = _renewed(file, stored, settings)
+        card = _renewed(model, file, stored, settings)
     elif stored is None:
         card = first_card(model, file.stem, settings, convention)
     elif convention:
@@ -102,8 +103,7 @@ def write_model_card(
     return WrittenCard(out or file, write_card(model, card, out or file), before, alike, compared)
 
 
-def _renewed(file: Path, stored: Card | None, settings: Sequence[str]) -> Card:
-    model = load_onnx(file)
+def _renewed(model: onnx.ModelProto, file: Path, stored: Card | None, settings: Sequence[str]) -> Card:
     if stored is None:
         raise UsageError(
             f"{file} has no card that could be renewed", "Make its first: facekd card FILE --set ..."

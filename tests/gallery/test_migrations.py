@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_galleries import CONTRACT, embedding
 
 from facekd.errors import FacekdError, Unreadable
 from facekd.gallery import Contract, GalleryRecords, Template, migrations
 
 STORED = Path(__file__).parent.parent / "stored" / "0.1.0" / "gallery.db"
 PEOPLE = [("Ann Lee", 2), ("Bob", 1), ("Zoë 李", 3)]
-CONTRACT = Contract("a" * 64, 64, "small", "mtcnn", "arcface-5pt/1")
 
 
 @pytest.fixture
@@ -52,11 +52,6 @@ def read_all(path: Path) -> tuple[list[np.ndarray], int]:
     except FacekdError as error:
         return found, int(error.exit_code)
     return found, 0
-
-
-def embedding(seed: int) -> np.ndarray:
-    row = np.random.default_rng(seed).normal(size=64)
-    return (row / np.linalg.norm(row)).astype(np.float32)
 
 
 def test_a_gallery_of_0_1_0_is_led_to_the_latest_schema(old: Path) -> None:

@@ -12,27 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
+from made_galleries import CONTRACT, enroll, template
 
 from facekd.errors import InputOutput
-from facekd.gallery import Contract, GalleryRecords, Template, database
+from facekd.gallery import GalleryRecords, database
 
 STORED = Path(__file__).parent.parent / "stored" / "0.1.0" / "gallery.db"
-CONTRACT = Contract("a" * 64, 64, "small", "mtcnn", "arcface-5pt/1")
 NOBODY = 65534
-
-
-def template(seed: int) -> Template:
-    row = np.random.default_rng(seed).normal(size=64)
-    return Template((row / np.linalg.norm(row)).astype(np.float32), f"{seed:064x}", 0.5)
-
-
-def enroll(path: Path, *people: tuple[str, int]) -> None:
-    with GalleryRecords(path, CONTRACT, create=True) as records:
-        for name, seed in people:
-            with records.transaction():
-                records.add(name, [template(seed)])
 
 
 def read(path: Path) -> list[tuple[str, int]]:
@@ -43,7 +30,7 @@ def read(path: Path) -> list[tuple[str, int]]:
 _KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
-from test_reading import CONTRACT, template
+from made_galleries import CONTRACT, template
 from facekd.gallery import GalleryRecords
 from pathlib import Path
 records = GalleryRecords(Path(sys.argv[1]), CONTRACT, create=True)
@@ -56,7 +43,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def enroll_and_be_killed(path: Path) -> None:
     """What was acknowledged lies in the write-ahead log."""
-    command = [sys.executable, "-c", _KILLED, str(path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", _KILLED, str(path), str(Path(__file__).parents[1])]
     assert subprocess.run(command, check=False).returncode == -9
     assert path.with_name(path.name + "-wal").stat().st_size > 0
 

@@ -36,11 +36,6 @@ class SeveralTeachers:
     def dim(self) -> int:
         return sum(member.dim for member in self.members)
 
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """The sizes of the members' embeddings, in their order."""
-        return tuple(member.dim for member in self.members)
-
     def targets(self, views: NDArray[np.uint8]) -> Targets:
         """uint8 RGB [N, 112, 112, 3] to unit rows [N, sum of D] and the members' feature maps."""
         found = [member.targets(views) for member in self.members]
@@ -57,3 +52,8 @@ class SeveralTeachers:
 def side_by_side(embeddings: Sequence[Tensor]) -> Tensor:
     """The members' unit rows [N, D] as unit rows [N, sum of D]."""
     return nn.functional.normalize(torch.cat(list(embeddings), dim=1), dim=1)
+
+
+def members_of(teacher: Teacher) -> tuple[Teacher, ...]:
+    """The teachers that ``teacher`` joins; itself alone where it is one."""
+    return teacher.members if isinstance(teacher, SeveralTeachers) else (teacher,)

@@ -86,7 +86,7 @@ def read_networks(folder: Path) -> dict[str, bytes]:
     return networks
 
 
-_EXPORT = "Write the files again, where facenet-pytorch is installed: facekd detector export DIR"
+_EXPORT = "Write the files again, where mtcnn-runtime is installed: facekd detector export DIR"
 
 
 def _any_cached() -> dict[str, bytes]:

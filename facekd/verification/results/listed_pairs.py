@@ -52,8 +52,7 @@ class PairResult:
     @property
     def lost(self) -> Lost:
         """Of the listed comparisons."""
-        failed = ~self.completed
-        return Lost(int((failed & self.mated).sum()), int((failed & ~self.mated).sum()))
+        return Lost.of(self.scores, self.mated)
 
     def curve(self) -> metrics.Roc:
         """The ROC of the completed comparisons."""

@@ -39,8 +39,7 @@ class ScoreResult:
 
     @property
     def lost(self) -> Lost:
-        failed = ~self.completed
-        return Lost(int((failed & self.mated).sum()), int((failed & ~self.mated).sum()))
+        return Lost.of(self.scores, self.mated)
 
     @property
     def points(self) -> tuple[OperatingPoint, ...]:

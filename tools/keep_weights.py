@@ -3,9 +3,9 @@
     python tools/keep_weights.py pack runs/default data/student/stable.safetensors --which stable
     python tools/keep_weights.py unpack data/student/stable.safetensors start.safetensors
 
-``unpack`` writes what a recipe's ``student.start`` takes (with ``start_by = "equal"``). Large matrices are
-kept as int8 with a scale for each output channel, the rest in float32: a quarter of the size, and what
-rounding costs is made up in the first steps of the next run.
+``unpack`` writes what a recipe's ``student.start`` takes (with ``start_by = "whole"``), projectors of the
+losses included. Large matrices are kept as int8 with a scale for each output channel, the rest in float32: a
+quarter of the size, and what rounding costs is made up in the first steps of the next run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE
-from facekd.training import RunFolder, load_weights
+from facekd.training import RunFolder, load_learned, load_weights
 
 #: tensors of fewer values are kept as they are
 SMALLEST = 4096
@@ -67,7 +67,8 @@ def pack(run: Path, out: Path, which: str) -> None:
     """Write the weights of a checkpoint of RUN to OUT."""
     folder = RunFolder.open(run)
     state = folder.state(which)
-    kept = packed(load_weights(folder.checkpoints / which))
+    checkpoint = folder.checkpoints / which
+    kept = packed({**load_weights(checkpoint), **load_learned(checkpoint)})
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(kept, out, {"images": str(state.get("images", "")), "step": str(state.get("step", ""))})
     click.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, {state.get('images', 0):,} images seen")

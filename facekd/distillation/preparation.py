@@ -24,7 +24,7 @@ from facekd.distillation.weighted_loss import WeightedLoss
 from facekd.errors import UsageError
 from facekd.models import FaceNet, Teacher, build_model, start_from
 from facekd.models.teachers import members_of
-from facekd.training import RunFolder, first_decides, load_weights, processes, rank
+from facekd.training import RunFolder, first_decides, load_learned, load_weights, processes, rank
 from facekd.training.data import CropSet, EpochOrder, Order, PeopleOrder, ViewLoader, require_usable
 
 #: the key of ``metrics.jsonl`` under which the teacher's own score on held-out people stands
@@ -82,6 +82,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
         student, losses, knowledge.batch_targets, knowledge.first_view,
         schedule.start_size, schedule.start_share, recipe.mixing, gate, peer, peer_losses,
     )  # fmt: skip
+    _go_on(recipe, task, query)
     if processes() > 1 and any(isinstance(m, nn.Embedding) and m.sparse for m in task.modules()):
         raise UsageError("a classifier that is sampled (sample below 1) learns in one process only")
     count = table.repeats if table else 0
@@ -170,3 +171,18 @@ def _started(recipe: Recipe, student: FaceNet, query: TeacherQuery) -> Mapping[s
         begin = f"of {table.start.name} are there to be pulled to, all begin afresh"
     query.say(f"{len(done.taken)} tensors {begin}")
     return done.taken
+
+
+def _go_on(recipe: Recipe, task: DistillTask, query: TeacherQuery) -> None:
+    """Where the student goes on as a whole: let its losses go on with what they had learned."""
+    table = recipe.student
+    if table.start is None or table.start_by != "whole" or table.blend < 1:
+        return
+    learned = load_learned(table.start)
+    own = {name: value for name, value in task.state_dict().items() if name.startswith("losses.")}
+    taken = [name for name, value in own.items() if name in learned and learned[name].shape == value.shape]
+    with torch.no_grad():
+        for name in taken:
+            own[name].copy_(learned[name])
+    if own:
+        query.say(f"of {len(own)} tensors that the losses learn {len(taken)} go on as in {table.start.name}")

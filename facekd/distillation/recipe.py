@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from facekd.distillation.validation import DEFAULT_STUDENT, faults_across
+from facekd.models import StartBy
 from facekd.training import Augmentation, Mixing, OptimizerName, Plan, Precision, Shape
 
 
@@ -46,14 +47,15 @@ class Data(_Table):
 
 class Student(_Table):
     """``start``: a run folder or weights file of a larger network of the same family, whose
-    weights the student begins with (``start_by``: evenly spaced channels, or all of equal shape;
+    weights the student begins with (``start_by``: evenly spaced channels, all of equal shape but the head,
+    or the whole of the same network and what the losses learned with it, to train it further;
     ``blend``: their share, the rest is random; with 0 the student begins at random, and those weights
     are only what `l2_sp` pulls it to)."""
 
     name: str = DEFAULT_STUDENT
     settings: dict[str, Any] = Field(default_factory=dict)
     start: Path | None = None
-    start_by: Literal["selection", "equal"] = "selection"
+    start_by: StartBy = "selection"
     blend: float = Field(1.0, ge=0, le=1)
 
 

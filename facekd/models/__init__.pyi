@@ -13,4 +13,5 @@ from ._base import to_planes as to_planes
 from ._base import torch_device as torch_device
 from ._saved import run_of as run_of
 from ._saved import weights_file as weights_file
+from ._start import StartBy as StartBy
 from ._start import start_from as start_from

@@ -18,6 +18,8 @@ from torch import Tensor
 from facekd.errors import Misfit, UsageError
 from facekd.models._base import FaceNet
 
+StartBy = Literal["selection", "equal", "whole"]
+
 
 @dataclass(frozen=True)
 class Started:
@@ -32,7 +34,7 @@ class Started:
 def start_from(
     student: FaceNet,
     weights: dict[str, Tensor],
-    how: Literal["selection", "equal"] = "selection",
+    how: StartBy = "selection",
     blend: float = 1.0,
 ) -> Started:
     """Fill ``student`` from the state dict ``weights``; floats become ``blend`` times those plus
@@ -40,16 +42,17 @@ def start_from(
     would have been taken is only told.
 
     With ``equal`` nothing is selected: every tensor outside the head must have its own shape
-    there. Raises `Misfit` where the networks are not of one family, naming the first layer, and
-    `UsageError` for a ``blend`` outside [0, 1].
+    there; with ``whole`` the head's must too, and comes along. Raises `Misfit` where the networks
+    are not of one family, naming the first layer, and `UsageError` for a ``blend`` outside [0, 1].
     """
     if not 0 <= blend <= 1:
         raise UsageError(f"blend = {blend:g}: at least 0 and at most 1")
     state = student.state_dict()
-    body = [name for name in state if name.partition(".")[0] not in student.head_parts]
+    afresh = () if how == "whole" else student.head_parts
+    body = [name for name in state if name.partition(".")[0] not in afresh]
     known = [name for name in body if name in weights]
     # a deeper student lacks some of its blocks there; of a stranger's names a few may agree
-    if len(known) < (len(body) if how == "equal" else len(body) / 2):
+    if len(known) < (len(body) / 2 if how == "selection" else len(body)):
         lacks = next(name for name in body if name not in weights)
         raise Misfit(
             f"the weights are another family's: they have no '{lacks}'",
@@ -72,9 +75,9 @@ def _selected(name: str, large: Tensor, shape: torch.Size, how: str) -> Tensor:
     if large.shape == shape:
         return large
     sizes = f"{name} is {list(large.shape)} there and {list(shape)} here"
-    if how == "equal":
+    if how != "selection":
         raise Misfit(
-            f"weights of unequal shape have no difference: {sizes}",
+            f"weights of unequal shape cannot be taken as they are: {sizes}",
             'Take evenly spaced channels instead: start_by = "selection".',
         )
     if large.ndim != len(shape) or any(b < s for b, s in zip(large.shape, shape, strict=True)):

@@ -20,6 +20,7 @@ from .precision import Choice as Choice
 from .precision import Precision as Precision
 from .precision import choose_precision as choose_precision
 from .run_folder import RunFolder as RunFolder
+from .run_folder import load_learned as load_learned
 from .run_folder import load_weights as load_weights
 from .run_folder import locked_run as locked_run
 from .schedule import OptimizerName as OptimizerName

@@ -22,6 +22,8 @@ from facekd.training.checkpoint import Checkpoint, Checkpoints
 from facekd.training.tensorboard_log import Board, open_board
 
 _LOCK = ".lock"
+#: how the names of what losses learn begin in a checkpoint
+_LEARNED = "losses."
 
 
 class RunFolder:
@@ -174,17 +176,34 @@ def locked_run(path: Path) -> Iterator[None]:
 def load_weights(path: Path, which: str = "best") -> dict[str, Tensor]:
     """The student's weights from a run folder (its ``best`` checkpoint, else ``last``), from a
     checkpoint folder, or from a ``.safetensors`` file."""
-    from safetensors.torch import load_file
+    found = _tensors(_weights_of(path, which))
+    return {name: tensor for name, tensor in found.items() if not name.startswith(_LEARNED)}
 
+
+def load_learned(path: Path, which: str = "best") -> dict[str, Tensor]:
+    """What the losses learned beside those weights, projectors say (``losses.0.…``); empty where nothing
+    was kept of it."""
+    file = _weights_of(path, which)
+    beside = file.parent / "task.safetensors"
+    found = _tensors(beside if file.name == "model.safetensors" and beside.is_file() else file)
+    return {name: tensor for name, tensor in found.items() if name.startswith(_LEARNED)}
+
+
+def _weights_of(path: Path, which: str) -> Path:
     if path.is_file():
-        file = path
-    elif (path / "model.safetensors").is_file():
-        file = path / "model.safetensors"
-    else:
-        run = RunFolder.open(path)
-        file = run.checkpoints / (which if run.has(which) else "last") / "model.safetensors"
+        return path
+    if (path / "model.safetensors").is_file():
+        return path / "model.safetensors"
+    run = RunFolder.open(path)
+    file = run.checkpoints / (which if run.has(which) else "last") / "model.safetensors"
     if not file.is_file():
         raise InputOutput(f"{path}: no weights there (model.safetensors)")
+    return file
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
     try:
         return load_file(file)
     except Exception as error:

@@ -14,7 +14,7 @@ from facekd.distillation import read_recipe
 from facekd.distillation import run as distill_run
 from facekd.distillation.task import DistillTask
 from facekd.errors import UsageError
-from facekd.training import Choice, RunFolder, load_weights
+from facekd.training import Choice, RunFolder, load_learned, load_weights
 from facekd.training.loop import gradient_shares
 
 
@@ -167,3 +167,20 @@ def test_a_run_in_its_fall_goes_on_falling(place: Path) -> None:
     whole = losses_of(run(place, "whole", chosen))
     run(place, "cut", chosen, stop_after=9)
     assert losses_of(run(place, "cut", chosen, resume=True)) == whole
+
+
+def test_a_run_goes_on_with_the_whole_of_another(place: Path) -> None:
+    """Head and projector come along: a rate of next to nothing leaves student and loss where they were."""
+    student = ('name = "plainres"', 'name = "plainres"\nstart = "first"\nstart_by = "whole"')
+    still = ('precision = "float32"', 'precision = "float32"\nrate = 1e-12\nwarmup = 0.0')
+    run(place, "first", recipe(place))
+    run(place, "second", recipe(place, student=student, still=still), stop_after=4)
+    kept = [load_learned(place / name, "last") for name in ("first", "second")]
+    assert any("projector" in name for name in kept[0])
+    for before, after in (kept, [load_weights(place / name, "last") for name in ("first", "second")]):
+        assert before.keys() == after.keys()
+        learned = [name for name in before if "running" not in name and "batches" not in name]
+        assert all(torch.allclose(before[name], after[name], atol=1e-7) for name in learned)
+    said = (place / "second" / "train.log").read_text()
+    assert "0 afresh" in said
+    assert "that the losses learn" in said

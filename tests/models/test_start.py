@@ -68,6 +68,16 @@ def test_equal_shapes_are_taken_whole_or_blended() -> None:
         start_from(small, large.state_dict(), blend=1.5)
 
 
+def test_the_whole_of_a_network_is_taken_head_included() -> None:
+    large, small = net([4, 4, 4, 4], [0, 0, 0, 0], 0), net([4, 4, 4, 4], [0, 0, 0, 0], 1)
+    done = start_from(small, large.state_dict(), "whole")
+    assert done.fresh == ()
+    assert all(torch.equal(value, large.state_dict()[name]) for name, value in small.state_dict().items())
+    other = net([4, 4, 4, 4], [0, 0, 0, 0], 2, dim=4)
+    with pytest.raises(Misfit, match=r"cannot be taken as they are: head.* is \[8.* there and \[4"):
+        start_from(other, large.state_dict(), "whole")
+
+
 def test_a_share_of_nothing_tells_the_weights_and_leaves_the_student() -> None:
     large, small = net([9, 5, 8, 8], [0, 1, 2, 1], 0), net([5, 3, 8, 8], [0, 1, 1, 0], 1, dim=4)
     before = {name: value.clone() for name, value in small.state_dict().items()}

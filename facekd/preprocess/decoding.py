@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 #: pixels of the largest photo that is decoded: 300 MB as RGB, and less than 1 GiB while it is decoded
 MAX_PIXELS = 100_000_000
-#: libwebp and Pillow hold 15 bytes a pixel between them, where other formats take 8
-_MAX_WEBP_PIXELS = 50_000_000
+#: libwebp and Pillow hold 15 bytes a pixel between them, and video decoders keep planes of their own, where
+#: other formats take 8
+_HEAVY = {"WEBP", "AVIF", "HEIF"}
+_MAX_HEAVY_PIXELS = 50_000_000
 #: the longer side of a photo over the shorter one: of a longer photo less than 20 pixels would be left of
 #: the shorter side where a face is looked for, and no detector finds one in that
 MAX_ASPECT = 64
@@ -47,6 +49,9 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 }
 #: the formats that are tried (JPEG with it the two-view files of some cameras, called MPO)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+#: what the files of phones call themselves (ISO/IEC 23008-12, annex B; AV1 Image File Format, section 8)
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def decode(data: bytes | str | os.PathLike[str], name: str = "") -> Photo:
@@ -77,9 +82,7 @@ def _pixels(data: bytes, name: str) -> Pixels:
         with warnings.catch_warnings():
             # Pillow warns of large images; the limit here is our own, two lines down
             warnings.simplefilter("ignore")
-            # Pillow tries the formats in this order, and each failure costs as much as a crop's decoding
-            likely = ("WEBP",) if data[:4] == b"RIFF" else FORMATS
-            image = Image.open(io.BytesIO(data), formats=likely)
+            image = Image.open(io.BytesIO(data), formats=_likely_formats(data, name))
             _check_size(image, name)
             pixels = _rgb_of_crop(data, image)
             if pixels is None:
@@ -88,7 +91,7 @@ def _pixels(data: bytes, name: str) -> Pixels:
             turn = _orientation(image)
         del image  # two thirds of the memory, and what turning takes would come on top
         return np.ascontiguousarray(_UPRIGHT[turn](pixels))
-    except TooLarge:
+    except (TooLarge, Unreadable):
         raise
     except Image.DecompressionBombError as error:
         raise TooLarge(f"{name}: refused before decoding, more than {MAX_PIXELS:,} pixels") from error
@@ -99,9 +102,35 @@ def _pixels(data: bytes, name: str) -> Pixels:
         raise Unreadable(f"{name}: {str(error) or type(error).__name__}") from error
 
 
+def _likely_formats(data: bytes, name: str) -> tuple[str, ...]:
+    """The formats to try: Pillow tries them in turn, and each failure costs as much as a crop's decoding.
+    Raises `Unreadable` where the decoder of a format is not installed."""
+    if data[:4] == b"RIFF":
+        return ("WEBP",)
+    if data[4:8] != b"ftyp":
+        return FORMATS
+    brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4]), len(data), 512), 4)}
+    if brands & _AVIF_BRANDS:
+        from PIL import features
+
+        if not features.check("avif"):
+            raise Unreadable(f"{name}: an AVIF photo, which this Pillow does not read", "Install pillow>=11.3.")
+        return ("AVIF",)
+    if brands & _HEIC_BRANDS:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            raise Unreadable(
+                f"{name}: a HEIC photo, which needs pillow-heif", "Install it with: pip install 'facekd[heic]'"
+            ) from None
+        register_heif_opener()
+        return ("HEIF",)
+    raise Unreadable(f"{name}: a video or a photo of an unknown format, not an image that can be read")
+
+
 def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
-    limit = min(MAX_PIXELS, _MAX_WEBP_PIXELS) if image.format == "WEBP" else MAX_PIXELS
+    limit = min(MAX_PIXELS, _MAX_HEAVY_PIXELS) if image.format in _HEAVY else MAX_PIXELS
     if width * height > limit:
         raise TooLarge(
             f"{name}: {width} x {height} pixels, the limit is {limit:,}",

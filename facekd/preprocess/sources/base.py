@@ -13,7 +13,9 @@ MAX_BYTES = 200_000_000
 
 
 #: what is taken for an image in a folder or pack
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif", ".heic", ".heif",
+})  # fmt: skip
 
 
 class Source(Protocol):

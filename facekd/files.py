@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -115,6 +116,18 @@ def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     if len(content) > limit:
         raise too_large(path, limit)
     return content
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a regular file, in hexadecimal. Raises `InputOutput`."""
+    found = hashlib.sha256()
+    with open_regular(path) as file:
+        try:
+            while part := file.read(_CHUNK):
+                found.update(part)
+        except OSError as error:
+            raise _cannot_read(path, error) from error
+    return found.hexdigest()
 
 
 def read_text(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> str:

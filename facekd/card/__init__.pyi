@@ -15,6 +15,7 @@ from .contract import IsotonicCurve as IsotonicCurve
 from .contract import LandmarkCrop as LandmarkCrop
 from .contract import LogisticCurve as LogisticCurve
 from .contract import Origin as Origin
+from .contract import Pack as Pack
 from .contract import PhotoLimit as PhotoLimit
 from .contract import PhotoLimits as PhotoLimits
 from .contract import Provenance as Provenance

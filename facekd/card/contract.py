@@ -87,8 +87,18 @@ class Origin(_Frozen):
     space: str
 
 
+class Pack(_Frozen):
+    """A pack or folder of crops: its file name, and what `facekd.preprocess.source_digest` gives for it."""
+
+    name: str
+    digest: str
+
+
 class Provenance(_Frozen):
+    """What a network was trained on; ``packs`` are the sources of its crops as they were then."""
+
     data: str = "unknown"
+    packs: tuple[Pack, ...] = ()
     recipe: str = ""
     seed: int | None = None
     date: str = ""

@@ -11,8 +11,10 @@ from pathlib import Path
 import click
 
 from facekd.cli.options import (
+    ANY_PATH,
     EXISTING,
     MODEL_FILE,
+    Number,
     detector_option,
     device_option,
     json_option,
@@ -26,9 +28,10 @@ from facekd.cli.output import answer, answer_json, progress, say
 @click.option("--data", type=EXISTING, required=True, help="Folder or zip with a folder per person.")
 @root_option
 @click.option(
-    "--fmr", "fmrs", multiple=True, type=click.FloatRange(0, 0.01, min_open=True),
+    "--fmr", "fmrs", multiple=True, type=Number(0, 0.01, min_open=True),
     help="False match rate to find the threshold of; repeat for several. [default: 0.01, 0.001, 0.0001]",
 )  # fmt: skip
+@click.option("--out", type=ANY_PATH, default=None, help="Write a copy with the new card here; leave MODEL.")
 @click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
 @detector_option
 @device_option
@@ -38,6 +41,7 @@ def command(
     data: Path,
     root: str | None,
     fmrs: tuple[float, ...],
+    out: Path | None,
     aligned: bool,
     detector: str,
     device: str,
@@ -45,8 +49,9 @@ def command(
 ) -> None:
     """Measure the thresholds of MODEL, an ONNX file, and write them into its card.
 
-    Its earlier thresholds are replaced. A rate that the data is too little for is refused by name,
-    and the others are written; if all are refused, the model stays as it is.
+    Its earlier thresholds are replaced (with --out those of the copy). A rate that the data is too
+    little for is refused by name, and the others are written; if all are refused, the model stays as
+    it is. So it does where the card says that the model was trained on this data.
 
     \b
     Example: facekd calibrate student.onnx --data people/ --fmr 1e-3 --fmr 1e-4
@@ -59,7 +64,8 @@ def command(
     with progress("calibrate", None) as advance:
         found = calibrate_model(
             model, data, fmrs or CALIBRATED_FMRS,
-            detector=None if aligned else detector, device=device, root=root, advance=advance,
+            detector=None if aligned else detector, device=device, root=root, out=out,
+            advance=advance,
         )  # fmt: skip
     for note in found.notes:
         say(f"note: {note}")
@@ -70,4 +76,4 @@ def command(
     else:
         for line in lines(found):
             answer(line)
-    say(f"card of {model} written; space {found.card.space[:12]} kept")
+    say(f"card of {out or model} written; space {found.card.space[:12]} kept")

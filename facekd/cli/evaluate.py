@@ -294,6 +294,8 @@ def _tell_cards(found: Evaluation[Any]) -> None:
     for model in found.models:
         if not model.has_card:
             say(f"{model.file} has no card: read by insightface's convention (RGB, ArcFace template)")
+        if model.trained_on_data:
+            say(f"note: {model.file} was trained on {found.data}: this says little of people it has not seen")
 
 
 class _Answer(Interface):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ EXISTING = click.Path(exists=True, readable=False, path_type=Path)
 MODEL_FILE = ModelFile()
 #: a path that may not exist yet
 ANY_PATH = click.Path(path_type=Path)
+
+
+class Number(click.FloatRange):
+    """A number in a range; of a decimal comma it is said how to write it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and re.fullmatch(r"[-+]?\d*,\d+(e[-+]?\d+)?", value, re.IGNORECASE):
+            self.fail(f"'{value}': write a decimal point: {value.replace(',', '.')}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def model_option(required: bool = True) -> Decorator:
@@ -122,7 +132,7 @@ any_quality_option: Decorator = click.option(
 )
 
 threshold_option: Decorator = click.option(
-    "--threshold", type=click.FloatRange(-1, 1), default=None,
+    "--threshold", type=Number(-1, 1), default=None,
     help="Score from which two faces are the same person; else the model's calibration.",
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ import click
 
 from facekd.cli.options import (
     ANY_PATH,
+    Number,
     any_quality_option,
     detector_option,
     device_option,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--claim", metavar="NAME", default=None, help="Compare PHOTO with this enrolled person.")
 @threshold_option
 @click.option(
-    "--fmr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=None,
+    "--fmr", type=Number(0, 1, min_open=True, max_open=True), default=None,
     help="Which of the card's calibrated thresholds to use; else the strictest.",
 )  # fmt: skip
 @operators_model_option

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 
-from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Provenance
+from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Origin, Pack, Provenance
 from facekd.distillation.recipe import LossTable, Recipe
 from facekd.models import FaceNet, Teacher
+from facekd.preprocess import source_digest
 from facekd.training import RunFolder
 
 
@@ -22,6 +23,10 @@ def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: R
         teacher=Origin(name=teacher.name, space=teacher.space) if teacher else None,
         provenance=Provenance(
             data=recipe.data.name,
+            packs=tuple(
+                Pack(name=path.name, digest=source_digest(path))
+                for path in (*recipe.data.labelled, *recipe.data.unlabelled)
+            ),
             recipe=", ".join(_said(table) for table in recipe.loss),
             seed=recipe.seed,
             date=datetime.date.today().isoformat(),

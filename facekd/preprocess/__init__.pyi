@@ -40,8 +40,10 @@ from .sources.base import SUFFIXES as SUFFIXES
 from .sources.base import Source as Source
 from .sources.bin_packs import image_name as image_name
 from .sources.bin_packs import read_bin as read_bin
+from .sources.folders import FolderSource as FolderSource
 from .sources.opening import open_source as open_source
 from .sources.opening import open_sources as open_sources
+from .sources.opening import source_digest as source_digest
 from .sources.recordio import Image as Image
 from .sources.recordio import write_records as write_records
 from .types import Detector as Detector

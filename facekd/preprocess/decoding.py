@@ -114,14 +114,17 @@ def _likely_formats(data: bytes, name: str) -> tuple[str, ...]:
         from PIL import features
 
         if not features.check("avif"):
-            raise Unreadable(f"{name}: an AVIF photo, which this Pillow does not read", "Install pillow>=11.3.")
+            raise Unreadable(
+                f"{name}: an AVIF photo, which this Pillow does not read", "Install pillow 11.3."
+            )
         return ("AVIF",)
     if brands & _HEIC_BRANDS:
         try:
             from pillow_heif import register_heif_opener
         except ImportError:
             raise Unreadable(
-                f"{name}: a HEIC photo, which needs pillow-heif", "Install it with: pip install 'facekd[heic]'"
+                f"{name}: a HEIC photo, which needs pillow-heif",
+                "Install it with: pip install 'facekd[heic]'",
             ) from None
         register_heif_opener()
         return ("HEIF",)

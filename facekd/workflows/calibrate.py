@@ -6,7 +6,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib.util
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -45,6 +44,7 @@ from facekd.verification.results import Calibrated, People, Refused
 from facekd.workflows.find_photo_limits import FoundLimits, find_limits, sampled
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos, embed_photos
 from facekd.workflows.photo_copies import content_digest, copies_to_leave_out
+from facekd.workflows.training_data import is_training_pack, named_in_training
 
 
 def calibrate_model(
@@ -55,10 +55,12 @@ def calibrate_model(
     detector: str | None = "mtcnn",
     device: str = "cpu",
     root: str | None = None,
+    out: Path | None = None,
     advance: Advance = lambda done: None,
 ) -> Calibrated:
     """Measure thresholds at ``fmrs``, a score map and photo limits on the people in ``data``, a folder or
-    pack with a folder per person, and write them into the card of ``model`` in place of what it had.
+    pack with a folder per person, and write them into the card of ``model`` in place of what it had; with
+    ``out`` the model stays as it is, and a copy of it gets the card.
 
     ``detector`` `None` takes the images for 112-pixel ArcFace crops. A rate that the data cannot
     show is `Refused` and the others are written. The network, and so its digest and space, stays.
@@ -66,8 +68,9 @@ def calibrate_model(
     Raises `NoCard` where the model does not say how it is fed, `UsageError` where data or call will not do
     or no rate can be shown, `InputOutput` or `Misfit` where a file will not; then nothing is written.
     """
-    _check(model, fmrs)
+    _check(model, fmrs, out)
     card, _ = read_card(model, need_card=True)
+    _refuse_trained_on(card, data)
     photos = PhotoSet(data, detector, device)
     shown = photos.detector_name()
     told: list[str] = []
@@ -92,11 +95,12 @@ def calibrate_model(
     limits, no_limits = _limits(found, conditions)
     written = _write(
         model,
+        out or model,
         card,
         {"calibration": entries, "score_map": _score_map(fitted, conditions), "photo_limits": limits},
     )
     return Calibrated(
-        file=model,
+        file=out or model,
         card=written,
         people=people,
         failures=embedded.failures,
@@ -104,17 +108,19 @@ def calibrate_model(
         fitted=fitted,
         no_map=no_map,
         no_limits=no_limits,
-        replaced=card.calibration,
+        replaced=card.calibration if out is None else (),
         notes=(*told, *_notes(card, data, people)),
     )
 
 
-def _check(model: Path, fmrs: Sequence[float]) -> None:
+def _check(model: Path, fmrs: Sequence[float], out: Path | None) -> None:
     """What is wrong with the call is told before hours go into it."""
     if model.suffix == ".toml":
         raise UsageError(
             f"{model}: an ensemble has no card to write into", "Calibrate an ONNX model, or use --threshold."
         )
+    if out is not None and out.suffix != ".onnx":
+        raise UsageError(f"{out}: a model is named .onnx")
     wrong = [fmr for fmr in fmrs if not 0 < fmr <= HIGHEST_FMR]
     if wrong or not fmrs:
         told = f"{wrong[0]:g}" if wrong else "none"
@@ -123,6 +129,15 @@ def _check(model: Path, fmrs: Sequence[float]) -> None:
         raise UsageError(
             "calibrating needs scikit-learn, which is not installed",
             "Install it with: pip install scikit-learn",
+        )
+
+
+def _refuse_trained_on(card: Card, data: Path) -> None:
+    if is_training_pack(card, data):
+        raise UsageError(
+            f"{data}: {card.name} was trained on it, so thresholds measured there would let more strangers "
+            "through than they state",
+            "Name photos of people whom it was not trained on.",
         )
 
 
@@ -253,18 +268,18 @@ def _limits(found: FoundLimits | str, conditions: Conditions) -> tuple[PhotoLimi
     ), None
 
 
-def _write(path: Path, card: Card, measured: dict[str, Any]) -> Card:
+def _write(path: Path, out: Path, card: Card, measured: dict[str, Any]) -> Card:
     # read once more: measuring takes long enough for somebody to put another model there
     model = load_onnx(path)
     if card_of(model, path.stem)[0].space != card.space:
         raise Misfit(f"{path} was changed while it was being calibrated", "Calibrate it again.")
-    return write_card(model, card.model_copy(update=measured), path)
+    return write_card(model, card.model_copy(update=measured), out)
 
 
 def _notes(card: Card, data: Path, people: People) -> tuple[str, ...]:
     """What the person at the shell should know beside the answer."""
     notes = []
-    if trained_on(card, data):
+    if named_in_training(card, data):
         notes.append(
             f"{card.name} was trained on '{card.provenance.data}': on people it was trained on it looks "
             "better than it is, and its thresholds let more strangers through than they state"
@@ -273,11 +288,3 @@ def _notes(card: Card, data: Path, people: People) -> tuple[str, ...]:
         name, why = people.left_out[0]
         notes.append(f"{len(people.left_out)} photos left out, the first is {name}: {why}")
     return tuple(notes)
-
-
-def trained_on(card: Card, data: Path) -> bool:
-    """Whether the card's provenance names ``data``, by file name or folder with or without suffix.
-    What it does not name, it may still have been trained on."""
-    told = card.provenance.data.lower()
-    names = {data.resolve().name.lower(), data.resolve().stem.lower()}
-    return bool(names & {told, *re.findall(r"[\w.-]+", told)})

@@ -10,7 +10,7 @@ from typing import Literal
 
 from facekd.errors import CannotSay, Exit, FacekdError, InputOutput, UsageError
 from facekd.gallery import GalleryRecords, Template, shown
-from facekd.preprocess import NAMING, Source, identities_in, open_source
+from facekd.preprocess import NAMING, FolderSource, Source, identities_in, identity_of, open_source
 from facekd.workflows.enrollment_guard import EnrollmentGuard, GuardThresholds
 from facekd.workflows.recognizer import Recognizer
 
@@ -116,10 +116,11 @@ def people_in(
     """The photos below ``path`` (a folder or a zip pack) by whose they are (`identities_in`, which says
     what ``root`` is); ``tell`` is given what there is to say of it.
 
-    Raises `UsageError` where an image lies in no person's folder, `InputOutput` where there are
-    none.
+    A folder in it that cannot be listed gives its person one photo that cannot be read, so that the others
+    are enrolled. Raises `UsageError` where an image lies in no person's folder, `InputOutput` where there
+    are none.
     """
-    source = open_source(path)
+    source = FolderSource(path, tolerant=True) if path.is_dir() else open_source(path)
     people: dict[str, list[PhotoFile]] = {}
     found = identities_in(source, root)
     if found.note:
@@ -128,9 +129,37 @@ def people_in(
         if person is None:
             raise UsageError(f"{path}: {name} lies in no person's folder", NAMING)
         people.setdefault(person, []).append(PhotoFile(source, name))
+    for folder, photo in _unlisted(source):
+        person = identity_of(f"{folder}/photo", found.root)
+        if person is not None:
+            people.setdefault(person, []).append(photo)
     if not people:
         raise InputOutput(f"{path}: no images")
     return people
+
+
+@dataclass(frozen=True)
+class _UnlistedFolder:
+    """Stands for the photos of a folder that cannot be listed: reading them fails, as it must."""
+
+    path: Path
+    error: InputOutput
+
+    def names(self) -> list[str]:
+        return []
+
+    def read(self, name: str) -> bytes:
+        raise self.error
+
+    def stamp(self, name: str) -> str:
+        raise self.error
+
+
+def _unlisted(source: Source) -> Iterator[tuple[str, PhotoFile]]:
+    """The folders of ``source`` that were passed over, each with what fails in the place of its photos."""
+    if isinstance(source, FolderSource):
+        for folder, error in source.unlisted.items():
+            yield folder, PhotoFile(_UnlistedFolder(source.path, error), folder)
 
 
 def enroll_people(

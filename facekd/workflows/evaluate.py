@@ -36,6 +36,7 @@ from facekd.verification.results import (
     ScoreResult,
 )
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, embed_photos
+from facekd.workflows.training_data import is_training_pack
 
 
 def find_list(protocol: str, data: Path) -> Path:
@@ -117,7 +118,7 @@ def evaluate_models(
         photos, protocol.photos, models, flip=flip, rate_quality=rate_quality, keep=keep, advance=advance
     )
     seconds = time.perf_counter() - started
-    judge = _Judge(protocol, groups, hardest)
+    judge = _Judge(protocol, data, groups, hardest)
     judged = tuple(
         judge.result(_Model(name, file, e), rows)
         for name, file, e, rows in zip(
@@ -153,6 +154,7 @@ class _Judge(Generic[Found]):
     """What is asked of each model."""
 
     protocol: Protocol[Found]
+    data: Path
     groups: Mapping[str, str] | None
     hardest: int
 
@@ -163,6 +165,7 @@ class _Judge(Generic[Found]):
             file=model.file,
             space=model.embedder.space,
             has_card=model.embedder.has_card,
+            trained_on_data=is_training_pack(model.embedder.card, self.data),
             result=result,
             groups=None if self.groups is None else _by_group(self.protocol, result, rows, self.groups),
             hardest=hardest_pairs(self.protocol, result, rows, self.hardest) if self.hardest else (),

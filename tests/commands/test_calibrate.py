@@ -136,6 +136,8 @@ def test_earlier_thresholds_are_told(facekd: Callable, crops: Path, model: Path)
         (["absent.onnx", "--data", "staff", "--aligned"], Exit.USAGE, "absent.onnx"),
         (["tiny.onnx", "--data", "absent", "--aligned"], Exit.USAGE, "absent"),
         (["tiny.onnx", "--data", "staff", "--aligned", "--fmr", "0.1"], Exit.USAGE, "--fmr"),
+        (["tiny.onnx", "--data", "staff", "--aligned", "--fmr", "0,001"], Exit.USAGE, "point: 0.001"),
+        (["tiny.onnx", "--data", "staff", "--aligned", "--out", "x.bin"], Exit.USAGE, "x.bin"),
         (["tiny.onnx", "--data", "staff", "--aligned", "--fmr", "0"], Exit.USAGE, "--fmr"),
         (["tiny.onnx", "--data", "staff", "--aligned", "--fmr", "1e-5"], Exit.USAGE, "3,000,000"),
         (["tiny.onnx", "--data", "staff/P00", "--aligned"], Exit.USAGE, "lies in no person's folder"),

@@ -14,6 +14,7 @@ from facekd.distillation import read_recipe
 from facekd.distillation import run as distill_run
 from facekd.distillation.task import DistillTask
 from facekd.errors import UsageError
+from facekd.preprocess import source_digest
 from facekd.training import Choice, RunFolder, load_learned, load_weights
 from facekd.training.loop import gradient_shares
 
@@ -39,6 +40,7 @@ def test_a_run_learns_and_leaves_what_it_should(place: Path) -> None:
     assert set(load_weights(folder)) == set(load_weights(folder / "checkpoints" / "last"))
     card = json.loads((folder / "card.json").read_text())
     assert card["teacher"]["name"] == "teacher"
+    assert card["provenance"]["packs"] == [{"name": "crops", "digest": source_digest(place / "crops")}]
     assert card["provenance"]["images_seen"] == 800
 
 

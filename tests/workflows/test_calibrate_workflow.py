@@ -14,17 +14,19 @@ import pytest
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
-from facekd.card.contract import Calibration, Card, Counts, IsotonicCurve, LogisticCurve
+from facekd.card.contract import Calibration, Card, Counts, IsotonicCurve, LogisticCurve, Pack
 from facekd.card.onnx_file import card_of, load_onnx, read_card
 from facekd.card.onnx_file import write_card as write_into
 from facekd.errors import InputOutput, Misfit, NoCard, UsageError
+from facekd.preprocess import source_digest
 from facekd.reporting import lines
 from facekd.runtime import load_embedder
 from facekd.verification import fit_map, metrics
 from facekd.workflows import calibrate as workflow
 from facekd.workflows import photo_acquisition
-from facekd.workflows.calibrate import calibrate_model, find_people, trained_on
+from facekd.workflows.calibrate import calibrate_model, find_people
 from facekd.workflows.find_photo_limits import find_limits
+from facekd.workflows.training_data import named_in_training
 
 
 @pytest.fixture(scope="module")
@@ -315,12 +317,46 @@ class TestTrainedOn:
         ],
     )
     def test_by_name(self, model: Path, tmp_path: Path, told: str, data: str, is_so: bool) -> None:
-        assert trained_on(of(read_card(model)[0], told), tmp_path / data) is is_so
+        assert named_in_training(of(read_card(model)[0], told), tmp_path / data) is is_so
 
     def test_it_is_said(self, crops: Path, model: Path) -> None:
         write_into(load_onnx(model), of(read_card(model)[0], "staff"), model)
         (note,) = calibrate_model(model, crops, [1e-2], detector=None).notes
         assert "was trained on 'staff'" in note
+
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_by_content_it_is_refused(self, crops: Path, model: Path, tmp_path: Path, packed: bool) -> None:
+        data = crops
+        if packed:
+            data = tmp_path / "staff.zip"
+            with zipfile.ZipFile(data, "w") as pack:
+                for file in sorted(crops.rglob("*.png")):
+                    pack.write(file, file.relative_to(crops))
+        card = read_card(model)[0]
+        packs = (Pack(name="renamed since", digest=source_digest(data)),)
+        provenance = card.provenance.model_copy(update={"packs": packs})
+        write_into(load_onnx(model), card.model_copy(update={"provenance": provenance}), model)
+        before = model.read_bytes()
+        with pytest.raises(UsageError, match="was trained on it"):
+            calibrate_model(model, data, [1e-2], detector=None)
+        assert model.read_bytes() == before
+        other = tmp_path / "others"
+        shutil.copytree(crops, other)
+        (other / "P00" / "1.png").rename(other / "P00" / "one.png")
+        assert calibrate_model(model, other, [1e-2], detector=None).card.calibration
+
+
+def test_a_copy_takes_the_card(crops: Path, model: Path, tmp_path: Path) -> None:
+    before = model.read_bytes()
+    found = calibrate_model(model, crops, [1e-2], detector=None, out=tmp_path / "new" / "copy.onnx")
+    assert model.read_bytes() == before
+    written = read_card(found.file)[0]
+    assert found.file == tmp_path / "new" / "copy.onnx"
+    assert written.calibration == found.card.calibration
+    assert written.calibration
+    assert (written.space, network(found.file)) == (read_card(model)[0].space, network(model))
+    with pytest.raises(UsageError, match=r"copy\.bin: a model is named \.onnx"):
+        calibrate_model(model, crops, [1e-2], detector=None, out=tmp_path / "copy.bin")
 
 
 def test_cards_of_before_are_read(model: Path) -> None:

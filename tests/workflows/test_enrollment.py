@@ -1,8 +1,10 @@
 """The guard of enrollment, and two programs that enroll at once. A photo here is a file of text
 "PERSON SEED"; its embedding is the person's direction with noise of the seed's."""
 
+import errno
 import hashlib
 import multiprocessing
+import os
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,9 @@ import pytest
 from scipy.stats import norm
 
 from facekd.card import Calibration, Card, Counts, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.errors import Exit, InputOutput
 from facekd.gallery import Contract, GalleryRecords, Template
+from facekd.preprocess import FolderSource
 from facekd.workflows.enroll import Enrolled, PhotoFile, enroll_people, people_in
 from facekd.workflows.enrollment_guard import EnrollmentGuard, threshold_at
 
@@ -285,6 +289,37 @@ class Meanwhile(MadeUp):
     def recognise(self, data: bytes, name: str, on_many: str) -> SimpleNamespace:
         self.act()
         return super().recognise(data, name, on_many)
+
+
+def test_a_folder_that_cannot_be_listed_keeps_nobody_else_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ann/1.png", "ann/2019/2.png", "bob/1.png"):
+        photo = tmp_path / "people" / name
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        photo.write_text(f"{name.partition('/')[0]} {name}")
+    closed = {tmp_path / "people" / name for name in ("bob", "ann/2019")}
+    scandir = os.scandir
+
+    def refusing(path: Path) -> object:
+        if Path(path) in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    people = people_in(tmp_path / "people")
+    with GalleryRecords(tmp_path / "g.db", CONTRACT, create=True) as records:
+        ann, bob = enroll_people(records, MadeUp(), people)
+    assert (ann.name, ann.added, [f.photo for f in ann.failures]) == (
+        "ann", 1, [str(tmp_path / "people" / "ann" / "2019")],
+    )  # fmt: skip
+    assert (bob.name, bob.templates, bob.exit_code) == ("bob", 0, Exit.IO)
+    assert [f.message for f in bob.failures] == [f"{tmp_path / 'people' / 'bob'}: Permission denied"]
+    with pytest.raises(InputOutput, match="Permission denied"):
+        FolderSource(tmp_path / "people").names()
+    closed.add(tmp_path / "people")
+    with pytest.raises(InputOutput, match="Permission denied"):
+        people_in(tmp_path / "people")
 
 
 def test_two_connections_and_one_photo(folder: Path) -> None:

@@ -9,7 +9,8 @@ from patterned_people import write_people
 from small_photos import need_mtcnn, write_photos
 from tiny_model import write_tiny_model
 
-from facekd.card import ARCFACE_CROP
+from facekd.card import ARCFACE_CROP, Pack, load_onnx, read_card, write_card
+from facekd.preprocess import source_digest
 from facekd.verification.protocols import open_protocol
 from facekd.workflows import evaluate_models
 
@@ -49,3 +50,15 @@ def test_a_crop_that_is_not_in_the_pack_is_a_failure(tmp_path: Path) -> None:
         open_protocol("pairs", tmp_path / "pairs.csv"), tmp_path / "crops", detector=None,
     )  # fmt: skip
     assert (found.missing, found.failures) == ((), (("P01/2.png", "not in the pack"),))
+
+
+def test_a_model_trained_on_the_data_is_marked(tmp_path: Path) -> None:
+    crops = write_people(tmp_path / "crops", 4, 2)
+    models = [write_tiny_model(tmp_path / name) for name in ("a.onnx", "b.onnx")]
+    card = read_card(models[1])[0]
+    packs = (Pack(name="crops", digest=source_digest(crops)),)
+    provenance = card.provenance.model_copy(update={"packs": packs})
+    write_card(load_onnx(models[1]), card.model_copy(update={"provenance": provenance}), models[1])
+    found = evaluate_models(models, open_protocol("people", crops), crops, detector=None)
+    assert [model.trained_on_data for model in found.models] == [False, True]
+    assert [model["trained_on_data"] for model in found.to_dict()["models"]] == [False, True]

@@ -14,7 +14,8 @@ MAX_BYTES = 200_000_000
 
 #: what is taken for an image in a folder or pack
 SUFFIXES = frozenset({
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif", ".heic", ".heif",
+    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif",
+    ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm",
 })  # fmt: skip
 
 

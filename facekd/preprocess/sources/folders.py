@@ -11,15 +11,23 @@ from facekd.preprocess.sources.base import is_image, read_file, stamp_of
 
 
 class FolderSource:
-    """The images below a folder. Only regular files (and links to them) are any, whatever their name."""
+    """The images below a folder. Only regular files (and links to them) are any, whatever their name.
 
-    def __init__(self, path: Path) -> None:
+    A folder in it that cannot be listed is an `InputOutput`; where ``tolerant`` it is passed over, and
+    `unlisted` then says which and why. The folder itself has to be listed.
+    """
+
+    def __init__(self, path: Path, tolerant: bool = False) -> None:
         self.path = path
+        self.tolerant = tolerant
+        #: by their names, as images have them, the folders that `names` passed over
+        self.unlisted: dict[str, InputOutput] = {}
 
     def names(self) -> list[str]:
         found = []
         seen = set()
-        for folder, below, files in os.walk(self.path, followlinks=True, onerror=_cannot_list):
+        self.unlisted = {}
+        for folder, below, files in os.walk(self.path, followlinks=True, onerror=self._cannot_list):
             place = Path(folder)
             below[:] = [name for name in below if not name.startswith(".")]
             if place.resolve() in seen:
@@ -36,6 +44,13 @@ class FolderSource:
 
     def stamp(self, name: str) -> str:
         return stamp_of(self.path / name)
+
+    def _cannot_list(self, error: OSError) -> None:
+        refused = InputOutput(f"{error.filename}: {error.strerror}")
+        folder = Path(error.filename).relative_to(self.path).as_posix()
+        if not self.tolerant or folder == ".":
+            raise refused from error
+        self.unlisted[folder] = refused
 
 
 class FilesSource:
@@ -63,7 +78,3 @@ def _is_special(file: Path) -> bool:
         return not stat.S_ISREG(file.stat().st_mode)
     except OSError:
         return False
-
-
-def _cannot_list(error: OSError) -> None:
-    raise InputOutput(f"{error.filename}: {error.strerror}") from error

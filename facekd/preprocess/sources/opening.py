@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from facekd.errors import InputOutput, UsageError
-from facekd.files import open_regular
+from facekd.files import file_digest, open_regular
 from facekd.preprocess.sources.base import Source, is_image
 from facekd.preprocess.sources.folders import FilesSource, FolderSource
 from facekd.preprocess.sources.zip_packs import ZipSource
@@ -48,3 +49,18 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     if is_image(path.name):
         return FilesSource([path])
     raise UsageError(f"{path}: neither a folder, a zip, RecordIO or bin pack nor an image")
+
+
+def source_digest(path: str | os.PathLike[str]) -> str:
+    """What tells a pack or folder from others: the SHA-256 of a file, and of a folder that of its images'
+    names and lengths. Raises `InputOutput`."""
+    path = Path(path)
+    if not path.is_dir():
+        return file_digest(path)
+    listing = hashlib.sha256()
+    for name in FolderSource(path).names():
+        try:
+            listing.update(f"{name}\n{(path / name).stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            raise InputOutput(f"{path / name}: {error.strerror}") from error
+    return listing.hexdigest()

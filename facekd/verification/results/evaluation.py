@@ -20,8 +20,9 @@ Found = TypeVar("Found", bound=Result)
 @dataclass(frozen=True)
 class ModelResult(Generic[Found]):
     """One model's part: ``name`` is unique within the evaluation, ``has_card`` false where its
-    contract was assumed. ``groups`` are its rates by group, where groups were given; ``hardest`` the
-    comparisons that it decides worst, where they were asked for."""
+    contract was assumed, ``trained_on_data`` true where its card names the data as what it was trained
+    on, so that the result says little of strangers. ``groups`` are its rates by group, where groups were
+    given; ``hardest`` the comparisons that it decides worst, where they were asked for."""
 
     name: str
     file: Path
@@ -30,6 +31,7 @@ class ModelResult(Generic[Found]):
     result: Found
     groups: GroupRates | None = None
     hardest: tuple[HardPair, ...] = ()
+    trained_on_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Evaluation(Generic[Found]):
                     "file": str(model.file),
                     "space": model.space,
                     "has_card": model.has_card,
+                    "trained_on_data": model.trained_on_data,
                     **model.result.to_dict(),
                     **({"by_group": model.groups.to_dict()} if model.groups else {}),
                 }

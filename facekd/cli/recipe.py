@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from facekd.cli.options import ANY_PATH, EXISTING_FILE, json_option
 from facekd.cli.output import answer, answer_json, say
+
+if TYPE_CHECKING:
+    from facekd.distillation import CropCopy, Recipe
 
 _FOLDER = Path(__file__).parent.parent / "recipes"
 
@@ -78,9 +83,16 @@ def copy_recipe(name: str, target: Path) -> None:
 
 @command.command("check")
 @click.argument("recipe", type=EXISTING_FILE)
+@click.option(
+    "--data", "with_data", is_flag=True,
+    help="Read the crops, too: which cannot be trained on, which are copies of held-out ones.",
+)  # fmt: skip
 @json_option
-def check_recipe(recipe: Path, as_json: bool) -> None:
-    """Check RECIPE: all its faults at once, and the files that it names and that are not there."""
+def check_recipe(recipe: Path, with_data: bool, as_json: bool) -> None:
+    """Check RECIPE: all its faults at once, and the files that it names and that are not there.
+
+    With --data, copies of held-out crops are listed as data.exclude takes them, PACK/NAME.
+    """
     from facekd.card import read_card
     from facekd.distillation import WITHOUT_CARD, read_recipe, require_files
 
@@ -89,12 +101,29 @@ def check_recipe(recipe: Path, as_json: bool) -> None:
     for model in read.teacher.models if read.teacher else ():
         if model.endswith(".onnx") and not read_card(model)[1]:
             say(f"note: {model} {WITHOUT_CARD}")
+    crops, copies = _checked_data(read) if with_data else ("", ())
     if as_json:
-        answer_json({"recipe": str(recipe), "images": read.schedule.images, "steps": read.schedule.steps})
+        found: dict[str, Any] = {
+            "recipe": str(recipe), "images": read.schedule.images, "steps": read.schedule.steps,
+        }  # fmt: skip
+        if with_data:
+            found |= {"crops": crops, "heldout_copies": [asdict(copy) for copy in copies]}
+        answer_json(found)
         return
     losses = ", ".join(f"{table.weight:g} {table.name}" for table in read.loss)
     teacher = "none"
     if read.teacher:
         teacher = ", ".join(read.teacher.models) or f"{read.teacher.network}, co-trained"
     answer(f"student {read.student.name}; teacher {teacher}; losses {losses}")
+    if with_data:
+        answer(crops)
+        answer(f"{len(copies):,} of them are copies of held-out crops{':' if copies else ''}")
+        for copy in copies:
+            answer(f"{copy.crop}  ({copy.heldout}, {copy.likeness:.3f})")
     answer(f"{read.schedule.images:,} images in {read.schedule.steps:,} steps of {read.schedule.batch}")
+
+
+def _checked_data(recipe: Recipe) -> tuple[str, tuple[CropCopy, ...]]:
+    from facekd.workflows import check_training_data
+
+    return check_training_data(recipe, lambda told: say(f"note: {told}"))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facekd.distillation.heldout_copies import copies_note, heldout_copies
 from facekd.distillation.heldout_judge import HeldOutJudge, heldout_judge
 from facekd.distillation.loss_builder import build_losses, build_teacher_losses, co_trained_teacher
 from facekd.distillation.losses import loss_class
@@ -65,6 +66,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
         first_decides(lambda: require_same(run, contract))
     judge = heldout_judge(recipe, query.device) if rank() == 0 else None
     first_decides(lambda: _check_crops(recipe, crops, judge, query))
+    first_decides(lambda: _note_copies(recipe, crops, teacher, query))
     first_decides(lambda: _judge_teacher(recipe, teacher, judge, run, query))
     peer = co_trained_teacher(recipe)
     begun = time.perf_counter()
@@ -117,6 +119,12 @@ def _check_crops(recipe: Recipe, crops: CropSet, judge: HeldOutJudge | None, que
             f"note: {len(crops):,} crops are fewer than a batch of {batch}, which shows each of them more "
             "than once: losses that compare crops of a batch learn little from that"
         )
+
+
+def _note_copies(recipe: Recipe, crops: CropSet, teacher: Teacher | None, query: TeacherQuery) -> None:
+    copies = heldout_copies(recipe, crops, teacher, query.cache)
+    if copies:
+        query.say(copies_note(copies))
 
 
 def _judge_teacher(

@@ -43,6 +43,7 @@ from .recognizer import Recognizer as Recognizer
 from .robustness import measure_robustness as measure_robustness
 from .robustness import robustness_steps as robustness_steps
 from .train import adapted as adapted
+from .train import check_training_data as check_training_data
 from .train import train_recipe as train_recipe
 from .verify import Decision as Decision
 from .verify import Threshold as Threshold

@@ -7,10 +7,22 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from facekd.distillation import Outcome, Recipe, Report, check_recipe, read_recipe, run_recipe
+from facekd.distillation import (
+    CropCopy,
+    Outcome,
+    Recipe,
+    Report,
+    check_recipe,
+    heldout_copies,
+    read_recipe,
+    run_recipe,
+    training_crops,
+)
 from facekd.files import target_folder
+from facekd.models.teachers import load_teacher
 from facekd.reporting import write_learning_curve
 from facekd.training import Progress, RunFolder, rank
+from facekd.training.data import require_usable
 
 #: opens a progress bar: title and total to a context that gives ``advance(done, note)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
@@ -31,6 +43,19 @@ def adapted(
     if seed is not None:
         changed["seed"] = seed
     return check_recipe(changed, str(path))
+
+
+def check_training_data(recipe: Recipe, say: Callable[[str], None]) -> tuple[str, tuple[CropCopy, ...]]:
+    """What ``recipe`` trains on, in a line, and the crops that are copies of held-out ones.
+
+    Raises one error that names all crops that cannot be trained on.
+    """
+    crops = training_crops(recipe, say)
+    cache = target_folder()
+    require_usable(crops, cache)
+    models = recipe.teacher.models if recipe.teacher else ()
+    teacher = load_teacher(list(models)) if models else None
+    return crops.describe(), heldout_copies(recipe, crops, teacher, cache)
 
 
 def train_recipe(

@@ -1,4 +1,6 @@
 from .crop_check import require_usable as require_usable
+from .crop_copies import SURELY as SURELY
+from .crop_copies import alike_crops as alike_crops
 from .crops import CropSet as CropSet
 from .crops import open_crops as open_crops
 from .crops import open_identities as open_identities

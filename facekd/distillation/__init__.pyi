@@ -1,5 +1,5 @@
-from .heldout_copies import CropCopy as CropCopy
-from .heldout_copies import heldout_copies as heldout_copies
+from .copied_crops import CropCopy as CropCopy
+from .copied_crops import heldout_copies as heldout_copies
 from .recipe import Recipe as Recipe
 from .recipe_crops import heldout_crops as heldout_crops
 from .recipe_crops import training_crops as training_crops

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facekd.distillation.heldout_copies import copies_note, heldout_copies
+from facekd.distillation.copied_crops import copies_note, heldout_copies
 from facekd.distillation.heldout_judge import HeldOutJudge, heldout_judge
 from facekd.distillation.loss_builder import build_losses, build_teacher_losses, co_trained_teacher
 from facekd.distillation.losses import loss_class

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.options import ANY_PATH, EXISTING_FILE, detector_option, json_option
+from facekd.cli.options import ANY_PATH, EXISTING_FILE, detector_option, json_option, root_option
 from facekd.cli.output import answer, answer_json, progress, say
 
 
 @click.command("demo")
 @click.option("--data", default=None, help="Folder or zip with a folder per person, or 'lfw'.")
+@root_option
 @click.option("--teacher", type=EXISTING_FILE, default=None, help="ONNX teacher; else one is trained.")
 @click.option(
     "--out", type=ANY_PATH, default=Path("demo"), show_default=True, help="New folder for all of it."
@@ -28,6 +29,7 @@ from facekd.cli.output import answer, answer_json, progress, say
 @json_option
 def command(
     data: str | None,
+    root: str | None,
     teacher: Path | None,
     out: Path,
     seed: int,
@@ -41,6 +43,8 @@ def command(
     Example: facekd demo
              facekd demo --data people/ --teacher teacher.onnx --out shown
     """
+    if root is not None and data is None:
+        raise click.UsageError("--root goes with --data.")
     from facekd.workflows import DemoSettings, run_demo
 
     less = (
@@ -51,7 +55,7 @@ def command(
         if quick
         else {}
     )  # fmt: skip
-    settings = DemoSettings(out, data, teacher, detector, seed, **less)
+    settings = DemoSettings(out, data, root, teacher, detector, seed, **less)
     report = run_demo(settings, say, progress)
     if as_json:
         answer_json({"report": str(report)})

@@ -22,6 +22,8 @@ class Data(_Table):
 
     #: a folder per identity
     labelled: tuple[Path, ...] = ()
+    #: the folder in each of them that holds the identities' folders; "." where they lie at the top
+    root: str | None = None
     #: folders mean nothing
     unlabelled: tuple[Path, ...] = ()
     #: CSV ``label,merge_into``: two labels of one person

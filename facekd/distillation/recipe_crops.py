@@ -17,7 +17,7 @@ def training_crops(recipe: Recipe, warn: Callable[[str], None] = lambda text: No
     """
     data = recipe.data
     crops = open_crops(
-        data.labelled, data.unlabelled, data.merge, data.exclude, data.doubts, data.heldout, warn
+        data.labelled, data.unlabelled, data.merge, data.exclude, data.doubts, data.heldout, warn, data.root
     )
     crops = crops.sampled(data.share) if data.share < 1 else crops
     if not len(crops):
@@ -31,4 +31,4 @@ def heldout_crops(recipe: Recipe, part: str) -> CropSet | None:
     if data.heldout is None:
         return None
     lines = read_list(data.heldout)[0 if part == "choose" else 1 :: 2]
-    return open_identities(data.labelled, lines, data.merge)
+    return open_identities(data.labelled, lines, data.merge, data.root)

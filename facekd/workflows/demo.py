@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facekd.errors import CannotSay, InputOutput, UsageError
-from facekd.preprocess import ALIGNER, Source, identities_in, identity_of, open_source
+from facekd.preprocess import ALIGNER, Identities, identities_in, identity_of, open_source
 from facekd.preprocess.detectors import make_detector
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ Progress = Callable[[str, int | None], AbstractContextManager[Callable[..., None
 @dataclass(frozen=True)
 class DemoSettings:
     """How much a demonstration does. ``data`` is a folder or pack with a folder per person,
-    ``"lfw"``, or `None` for drawn people; ``teacher`` an ONNX file, or `None` to train one."""
+    ``"lfw"``, or `None` for drawn people, and ``root`` the folder in it that holds the people's folders
+    (`identities_in`); ``teacher`` an ONNX file, or `None` to train one."""
 
     out: Path
     data: str | None = None
+    root: str | None = None
     teacher: Path | None = None
     detector: str = "mtcnn"
     seed: int = 0
@@ -137,14 +139,15 @@ def lfw_folder() -> Path:
 def _split(demo: Demo, data: Path) -> tuple[Path, Path]:
     """Copies of the photos of ``data``: a quarter of the people, at most a hundred, for the test."""
     source = open_source(data)
-    people = people_of(source)
+    found = identities_in(source, demo.settings.root)
+    people = people_of(found)
     several = sorted(person for person, names in people.items() if len(names) >= 3)
     if len(several) < 16:
         raise UsageError(
             f"{data}: {len(several)} people have three or more photos; a demonstration needs 16",
             "The data is a folder (or zip) with a folder of photos for each person.",
         )
-    root = identities_in(source).root
+    root = found.root
     rng = np.random.default_rng(demo.settings.seed)
     order = [several[int(k)] for k in rng.permutation(len(several))]
     held = max(4, min(demo.settings.test_people, len(order) // 4))
@@ -166,10 +169,10 @@ def _split(demo: Demo, data: Path) -> tuple[Path, Path]:
     return demo.settings.out / "photos" / "train", demo.settings.out / "photos" / "test"
 
 
-def people_of(source: Source) -> dict[str, list[str]]:
-    """The photos of each person in ``source``, by `identities_in`; those of nobody are left out."""
+def people_of(found: Identities) -> dict[str, list[str]]:
+    """The photos of each person; those of nobody are left out."""
     people: dict[str, list[str]] = {}
-    for name, person in identities_in(source).of.items():
+    for name, person in found.of.items():
         if person is not None:
             people.setdefault(person, []).append(name)
     return people
@@ -197,7 +200,9 @@ def _align(demo: Demo, photos: Path, part: str) -> Path:
 def _hold_out(crops: Path, listing: Path) -> Path:
     """A fifth of the training people, at least four, kept from training: half of them choose the
     checkpoint, half set the thresholds."""
-    several = sorted(person for person, names in people_of(open_source(crops)).items() if len(names) >= 2)
+    several = sorted(
+        person for person, names in people_of(identities_in(open_source(crops))).items() if len(names) >= 2
+    )
     chosen = several[:: max(1, len(several) // max(4, len(several) // 5))]
     listing.write_text("\n".join(chosen) + "\n", encoding="utf-8")
     return listing
@@ -301,7 +306,7 @@ def _heldout(outcome: Outcome) -> str:
 
 def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
     """As many mated as non-mated pairs of the test people, in folds that share nobody."""
-    people = people_of(open_source(crops))
+    people = people_of(identities_in(open_source(crops)))
     members = sorted(people)
     folds = max(2, min(10, len(members) // 2))
     rng = np.random.default_rng(demo.settings.seed)

@@ -100,36 +100,43 @@ def test_a_stated_root(tmp_path: Path) -> None:
             identities_in(source, "staff")
 
 
-def asked() -> dict[str, Callable[[Path], dict[str, str]]]:
-    """Everybody who asks whose photos are whose: the answers by the photos' names."""
+Asked = Callable[..., dict[str, str]]
+
+
+def asked() -> dict[str, Asked]:
+    """Everybody who asks whose photos are whose, with a root or without: the answers by the photos' names."""
     from facekd.training.data import open_crops
     from facekd.verification.protocols import open_protocol
     from facekd.workflows import people_in
     from facekd.workflows.calibrate import find_people
     from facekd.workflows.demo import people_of
 
-    def enrolled(path: Path) -> dict[str, str]:
-        return {photo.name: person for person, photos in people_in(path).items() for photo in photos}
+    def enrolled(path: Path, root: str | None = None) -> dict[str, str]:
+        return {photo.name: person for person, photos in people_in(path, root).items() for photo in photos}
 
-    def calibrated(path: Path) -> dict[str, str]:
-        people = find_people(path)
+    def calibrated(path: Path, root: str | None = None) -> dict[str, str]:
+        people = find_people(path, root)
         return dict(zip(people.photos, people.labels, strict=True))
 
-    def evaluated(path: Path) -> dict[str, str]:
-        people = open_protocol("people", path)
+    def evaluated(path: Path, root: str | None = None) -> dict[str, str]:
+        people = open_protocol("people", path, root)
         return dict(zip(people.photos, people.people or (), strict=True))
 
-    def trained(path: Path) -> dict[str, str]:
-        crops = open_crops([path])
+    def trained(path: Path, root: str | None = None) -> dict[str, str]:
+        crops = open_crops([path], root=root)
         return {n: crops.people[label] for n, label in zip(crops.names, crops.labels.tolist(), strict=True)}
 
-    def shown(path: Path) -> dict[str, str]:
-        return {photo: person for person, photos in people_of(open_source(path)).items() for photo in photos}
+    def shown(path: Path, root: str | None = None) -> dict[str, str]:
+        found = people_of(identities_in(open_source(path), root))
+        return {photo: person for person, photos in found.items() for photo in photos}
 
     return {f.__name__: f for f in (enrolled, calibrated, evaluated, trained, shown)}
 
 
-@pytest.mark.parametrize("who", ["enrolled", "calibrated", "evaluated", "trained", "shown"])
+EVERYBODY = ["enrolled", "calibrated", "evaluated", "trained", "shown"]
+
+
+@pytest.mark.parametrize("who", EVERYBODY)
 @pytest.mark.parametrize(("kind", "wrapper"), [("tree", ""), ("tree.zip", ""), ("tree.zip", "people/")])
 def test_everybody_gets_the_same_answer(tmp_path: Path, who: str, kind: str, wrapper: str) -> None:
     names = [wrapper + name for name in TREE]
@@ -137,11 +144,20 @@ def test_everybody_gets_the_same_answer(tmp_path: Path, who: str, kind: str, wra
     assert asked()[who](path) == dict(zip(names, OWNERS, strict=True))
 
 
-@pytest.mark.parametrize("who", ["enrolled", "calibrated", "evaluated", "trained", "shown"])
-def test_everybody_asks_where_it_is_not_plain(tmp_path: Path, who: str) -> None:
-    path = write_tree(tmp_path / "ann.zip", ["ann/2019/a.png", "ann/2020/b.png"])
+@pytest.mark.parametrize("who", EVERYBODY)
+def test_everybody_asks_where_it_is_not_plain_and_takes_the_answer(tmp_path: Path, who: str) -> None:
+    names = ["ann/2019/a.png", "ann/2020/b.png", "ann/2020/c.png"]
+    path = write_tree(tmp_path / "ann.zip", names)
     with pytest.raises(UsageError, match="may be a person"):
         asked()[who](path)
+    assert asked()[who](path, "ann") == dict(zip(names, ("2019", "2020", "2020"), strict=True))
+
+
+def test_a_root_says_nothing_to_a_list_of_pairs(tmp_path: Path) -> None:
+    from facekd.verification.protocols import open_protocol
+
+    with pytest.raises(UsageError, match=r"protocol pairs takes no root.*\(others: people\)"):
+        open_protocol("pairs", tmp_path / "pairs.csv", "people")
 
 
 def test_a_list_of_pairs_names_the_same_people(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def open_crops(
     doubts: Path | None = None,
     heldout: Path | None = None,
     warn: Callable[[str], None] = lambda text: None,
+    root: str | None = None,
 ) -> CropSet:
     """All crops of the given folders and packs as one set.
 
@@ -137,6 +138,7 @@ def open_crops(
     ``exclude``: text files, a line each: an identity, or a crop as ``pack/name``; left out.
     ``doubts``: CSV with columns ``pack`` and ``crop``: crops whose label is not used.
     ``heldout``: a text file, an identity a line: left out under every label that is merged with it.
+    ``root``: the folder in each of the ``labelled`` that holds the identities' folders (`identities_in`).
 
     Names of lists that match nothing are told to ``warn``; of ``heldout`` they are a `RecipeError`.
     """
@@ -158,7 +160,9 @@ def open_crops(
     listed_crops: set[str] = set()
     for number, source in enumerate(sources):
         pack = _pack(source)
-        people_of = identities_in(source).of if number < len(labelled) else dict.fromkeys(source.names())
+        people_of: dict[str, str | None] = dict.fromkeys(source.names())
+        if number < len(labelled):
+            people_of = identities_in(source, root).of
         for name, person in people_of.items():
             merged = _root(person, same) if person else None
             full = f"{pack}/{name}"
@@ -186,9 +190,11 @@ def open_crops(
     )
 
 
-def open_identities(labelled: Sequence[Path], wanted: Iterable[str], merge: Path | None = None) -> CropSet:
+def open_identities(
+    labelled: Sequence[Path], wanted: Iterable[str], merge: Path | None = None, root: str | None = None
+) -> CropSet:
     """Only the crops of the identities ``wanted``, labelled by them."""
-    crops = open_crops(labelled, merge=merge)
+    crops = open_crops(labelled, merge=merge, root=root)
     same = _merged(merge)
     names = {_root(name, same) for name in wanted}
     keep = np.array([person in names for person in crops.people])

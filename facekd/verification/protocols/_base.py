@@ -74,14 +74,15 @@ class Protocol(Interface[Found]):
 
 @dataclass(frozen=True)
 class _Entry:
-    read: Callable[[Path], Protocol[Result]]
+    read: Callable[..., Protocol[Result]]
     lists: tuple[str, ...]
     suffixes: tuple[str, ...]
     data_is_list: bool
     pairs_of_photos: bool
+    takes_root: bool
 
 
-Reader = TypeVar("Reader", bound=Callable[[Path], Protocol[Result]])
+Reader = TypeVar("Reader", bound=Callable[..., Protocol[Result]])
 
 
 _PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols", "facekd.protocols")
@@ -99,6 +100,7 @@ def register(
     suffixes: tuple[str, ...] = (),
     data_is_list: bool = False,
     pairs_of_photos: bool = False,
+    takes_root: bool = False,
 ) -> Callable[[Reader], Reader]:
     """Make a function that reads a list available as protocol ``name``, all that there is to know of it
     stated here.
@@ -107,12 +109,13 @@ def register(
     list is usually found beside the photos, ``suffixes`` (``".csv"``) those of a list that suggest this
     protocol. With ``data_is_list`` the photos themselves are the list: the function is given the folder or
     pack that holds them, and the suffixes are those of the pack. ``pairs_of_photos``: it reads a `PairList`.
+    ``takes_root``: the function takes the path and ``root``, as `facekd.preprocess.identities_in` does.
     """
     if data_is_list and lists:
         raise ValueError(f"protocol {name}: photos that are the list have no list beside them")
 
     def keep(read: Reader) -> Reader:
-        entry = _Entry(read, lists, suffixes, data_is_list, pairs_of_photos)
+        entry = _Entry(read, lists, suffixes, data_is_list, pairs_of_photos, takes_root)
         _PROTOCOLS.add(name, entry, read.__module__, note)
         return read
 
@@ -161,12 +164,20 @@ def _suggested(by_data: bool) -> list[tuple[str, str]]:
     ]
 
 
-def open_protocol(name: str, path: str | os.PathLike[str]) -> Protocol[Result]:
-    """Protocol ``name`` with its list, or what serves as its list, at ``path``.
+def open_protocol(name: str, path: str | os.PathLike[str], root: str | None = None) -> Protocol[Result]:
+    """Protocol ``name`` with its list, or what serves as its list, at ``path``; ``root`` is the folder in
+    there that holds the people's folders, for protocols whose people are folders.
 
-    Raises `UsageError` for an unknown name, `InputOutput` or `Unreadable` for the list.
+    Raises `UsageError` for an unknown name or a ``root`` that says nothing to it, `InputOutput` or
+    `Unreadable` for the list.
     """
-    return _PROTOCOLS[name].read(Path(path))
+    entry = _PROTOCOLS[name]
+    if root is None:
+        return entry.read(Path(path))
+    if not entry.takes_root:
+        takers = ", ".join(n for n, one in _PROTOCOLS.working().items() if one.takes_root)
+        raise UsageError(f"protocol {name} takes no root: its list says whose a photo is (others: {takers})")
+    return entry.read(Path(path), root)
 
 
 def without_embedding(embeddings: NDArray[np.float32], photos: Sequence[str]) -> tuple[str, ...]:

@@ -53,13 +53,14 @@ class People:
         return judge_people(self.name, self.source, rows, self.people, len(self.photos), failed)
 
 
-@register("people", "a folder per person, all with all", data_is_list=True)
-def read(path: Path) -> People:
-    """The photos in the folder or pack at ``path``, and whose they are (`identities_in`).
+@register("people", "a folder per person, all with all", data_is_list=True, takes_root=True)
+def read(path: Path, root: str | None = None) -> People:
+    """The photos in the folder or pack at ``path``, and whose they are (`identities_in`, which says what
+    ``root`` is).
 
     Raises `Unreadable` where a photo lies in no folder, or there are not two persons.
     """
-    found = identities_in(open_source(path))
+    found = identities_in(open_source(path), root)
     if found.nobodys:
         raise Unreadable(
             f"{path}: {len(found.nobodys)} photos lie in no person's folder, the first is {found.nobodys[0]}",

@@ -49,8 +49,8 @@ class Data(_Table):
 
 class Student(_Table):
     """``start``: a run folder or weights file of a larger network of the same family, whose
-    weights the student begins with (``start_by``: evenly spaced channels, all of equal shape but the head,
-    or the whole of the same network and what the losses learned with it, to train it further;
+    weights the student begins with (``start_by``: evenly spaced channels, those of the largest norms, all
+    of equal shape but the head, or the whole of the same network and what the losses learned with it;
     ``blend``: their share, the rest is random; with 0 the student begins at random, and those weights
     are only what `l2_sp` pulls it to)."""
 

@@ -4,6 +4,9 @@ Xu et al., "Initializing models with larger ones", ICLR 2024: of the layers thos
 same name (the first ones of every stage), of the channels evenly spaced ones. The same channels
 are taken wherever a width shrinks from the same size to the same size, so what one layer writes
 the next one reads. Batch-norm statistics come along; the head begins afresh.
+
+Li et al., "Pruning filters for efficient ConvNets", ICLR 2017: the channels whose filters have the
+largest absolute sums; head and all, the large network pruned to the small one's widths.
 """
 
 from __future__ import annotations
@@ -18,7 +21,12 @@ from torch import Tensor
 from facekd.errors import Misfit, UsageError
 from facekd.models._base import FaceNet
 
-StartBy = Literal["selection", "equal", "whole"]
+StartBy = Literal["selection", "norms", "equal", "whole"]
+#: which channels are kept where a width shrinks, by the two widths
+_Kept = dict[tuple[int, int], Tensor]
+
+
+_SELECTING = ("selection", "norms")
 
 
 @dataclass(frozen=True)
@@ -41,24 +49,27 @@ def start_from(
     ``1 - blend`` times what the student began with. With 0 the student is left as it is, and what
     would have been taken is only told.
 
-    With ``equal`` nothing is selected: every tensor outside the head must have its own shape
+    With ``norms`` the channels of the largest filters are taken, not evenly spaced ones, and the head
+    comes along. With ``equal`` nothing is selected: every tensor outside the head must have its own shape
     there; with ``whole`` the head's must too, and comes along. Raises `Misfit` where the networks
     are not of one family, naming the first layer, and `UsageError` for a ``blend`` outside [0, 1].
     """
     if not 0 <= blend <= 1:
         raise UsageError(f"blend = {blend:g}: at least 0 and at most 1")
     state = student.state_dict()
-    afresh = () if how == "whole" else student.head_parts
+    afresh = () if how in ("whole", "norms") else student.head_parts
     body = [name for name in state if name.partition(".")[0] not in afresh]
     known = [name for name in body if name in weights]
     # a deeper student lacks some of its blocks there; of a stranger's names a few may agree
-    if len(known) < (len(body) / 2 if how == "selection" else len(body)):
+    if len(known) < (len(body) / 2 if how in _SELECTING else len(body)):
         lacks = next(name for name in body if name not in weights)
         raise Misfit(
             f"the weights are another family's: they have no '{lacks}'",
             "Start from a network of the student's own architecture, deeper or wider.",
         )
-    taken = {name: _selected(name, weights[name], state[name].shape, how).clone() for name in known}
+    shapes = {name: state[name].shape for name in known}
+    kept = _largest(weights, shapes) if how == "norms" else {}
+    taken = {name: _selected(name, weights[name], shape, how, kept).clone() for name, shape in shapes.items()}
     if blend:
         _fill(state, taken, blend)
     return Started(taken, tuple(name for name in state if name not in taken))
@@ -71,11 +82,26 @@ def _fill(state: Mapping[str, Tensor], taken: Mapping[str, Tensor], blend: float
             mine.copy_(torch.lerp(mine, found.to(mine), blend) if mine.is_floating_point() else found)
 
 
-def _selected(name: str, large: Tensor, shape: torch.Size, how: str) -> Tensor:
+def _largest(weights: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> _Kept:
+    """For each two widths the channels with the largest filters: the absolute sums of all layers of those
+    widths, and the absolute scales of their norms, each as a share of the layer's mean."""
+    worth: _Kept = {}
+    for name, shape in shapes.items():
+        large = weights[name]
+        if not name.endswith(".weight") or large.ndim != len(shape):
+            continue
+        widths = (len(large), shape[0])
+        if widths[0] > widths[1]:
+            sums = large.float().abs().reshape(len(large), -1).sum(1)
+            worth[widths] = worth.get(widths, torch.zeros(len(large))) + sums / sums.mean().clamp(min=1e-12)
+    return {widths: found.topk(widths[1]).indices.sort().values for widths, found in worth.items()}
+
+
+def _selected(name: str, large: Tensor, shape: torch.Size, how: str, kept: _Kept) -> Tensor:
     if large.shape == shape:
         return large
     sizes = f"{name} is {list(large.shape)} there and {list(shape)} here"
-    if how != "selection":
+    if how not in _SELECTING:
         raise Misfit(
             f"weights of unequal shape cannot be taken as they are: {sizes}",
             'Take evenly spaced channels instead: start_by = "selection".',
@@ -85,5 +111,6 @@ def _selected(name: str, large: Tensor, shape: torch.Size, how: str) -> Tensor:
     if large.shape[2:] != shape[2:]:
         raise Misfit(f"kernels of different sizes are not selected from: {sizes}")
     for axis, (big, small) in enumerate(zip(large.shape, shape, strict=True)):
-        large = large.index_select(axis, torch.linspace(0, big - 1, small).round().long())
+        even = torch.linspace(0, big - 1, small).round().long()
+        large = large.index_select(axis, kept.get((big, small), even) if big > small else even)
     return large

@@ -78,6 +78,26 @@ def test_the_whole_of_a_network_is_taken_head_included() -> None:
         start_from(other, large.state_dict(), "whole")
 
 
+def test_norms_prune_to_the_channels_that_count() -> None:
+    """Where all channels but some are silent, the pruned network is the large one, head and all."""
+    large, small = net([6, 5, 4, 7], [0, 1, 0, 1], 0), net([3, 2, 2, 3], [0, 1, 0, 1], 1)
+    loud = {6: [0, 4, 5], 5: [1, 2], 4: [2, 3], 7: [1, 2, 6]}
+    with torch.no_grad():
+        for name, value in large.state_dict().items():
+            kept = loud.get(len(value) if value.ndim else 0)
+            if kept and not name.startswith(("head", "num")):
+                silent = torch.tensor([c for c in range(len(value)) if c not in kept])
+                if value.ndim == 4 or name.endswith((".weight", ".bias", "running_mean")):
+                    value.index_fill_(0, silent, 0.0)
+    done = start_from(small, large.state_dict(), "norms")
+    assert done.fresh == ()
+    for name, value in small.state_dict().items():
+        if name.startswith("stage4.0.0.weight"):
+            assert torch.equal(value, large.state_dict()[name][loud[7]][:, loud[4]])
+    planes = torch.rand(2, 3, 112, 112)
+    assert torch.allclose(small.eval()(planes), large.eval()(planes), atol=1e-4)
+
+
 def test_a_share_of_nothing_tells_the_weights_and_leaves_the_student() -> None:
     large, small = net([9, 5, 8, 8], [0, 1, 2, 1], 0), net([5, 3, 8, 8], [0, 1, 1, 0], 1, dim=4)
     before = {name: value.clone() for name, value in small.state_dict().items()}

@@ -38,12 +38,12 @@ def place(tmp_path: Path) -> Path:
 
 def test_the_pruned_network_is_that_of_the_run_it_lies_in(place: Path) -> None:
     wide = {"wide": ("widths = [8, 8, 16, 16]", "widths = [12, 10, 24, 20]")}
-    run(place, "large", recipe(place, teacher=TEACHER, **wide), stop_after=1)
+    run(place, "large", recipe(place, teacher=TEACHER, **wide))
     small = recipe(place, teacher=TEACHER)
     chosen = compare_compression.started(small, place / "large", teacher=True)
     assert (chosen.student.start, chosen.student.start_by) == (place / "large", "norms")
     assert compare_compression.started(small, place / "large", teacher=False).teacher is None
-    run(place, "small", chosen, stop_after=1)
+    run(place, "small", chosen)
     net, card = read_saved(compare_compression.pruned(small, place / "large", place / "small"))
     assert card.embedding.dim == 16
     large = load_weights(place / "large")

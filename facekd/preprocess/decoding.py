@@ -80,7 +80,8 @@ def _pixels(data: bytes, name: str) -> Pixels:
             # Pillow tries the formats in this order, and each failure costs as much as a crop's decoding
             likely = ("WEBP",) if data[:4] == b"RIFF" else FORMATS
             image = Image.open(io.BytesIO(data), formats=likely)
-            _check_size(image, name)
+            limit = min(MAX_PIXELS, _MAX_WEBP_PIXELS) if image.format == "WEBP" else MAX_PIXELS
+            check_size(image.width, image.height, name, limit)
             pixels = _rgb_of_crop(data, image)
             if pixels is None:
                 image.load()
@@ -99,18 +100,19 @@ def _pixels(data: bytes, name: str) -> Pixels:
         raise Unreadable(f"{name}: {str(error) or type(error).__name__}") from error
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
-    limit = min(MAX_PIXELS, _MAX_WEBP_PIXELS) if image.format == "WEBP" else MAX_PIXELS
+def check_size(width: int, height: int, name: str, limit: int | None = None) -> None:
+    """Raise `TooLarge` for a photo of more than ``limit`` (`MAX_PIXELS`) pixels, or one that is too long
+    for its width."""
+    limit = limit or MAX_PIXELS
     if width * height > limit:
         raise TooLarge(
             f"{name}: {width} x {height} pixels, the limit is {limit:,}",
-            "It was refused before decoding. Reduce the photo first.",
+            "Reduce the photo first.",
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise TooLarge(
             f"{name}: {width} x {height} pixels, more than {MAX_ASPECT} times as long as wide",
-            "It was refused before decoding. Cut out the part with the face.",
+            "Cut out the part with the face.",
         )
 
 

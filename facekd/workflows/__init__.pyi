@@ -40,13 +40,12 @@ from .model_card import write_model_card as write_model_card
 from .photo_acquisition import Advance as Advance
 from .recognizer import Recognised as Recognised
 from .recognizer import Recognizer as Recognizer
+from .recognizer import Verification as Verification
 from .robustness import measure_robustness as measure_robustness
 from .robustness import robustness_steps as robustness_steps
+from .thresholds import Threshold as Threshold
+from .thresholds import choose_threshold as choose_threshold
+from .thresholds import doubts as doubts
 from .train import adapted as adapted
 from .train import train_recipe as train_recipe
-from .verify import Decision as Decision
-from .verify import Threshold as Threshold
-from .verify import choose_threshold as choose_threshold
-from .verify import doubts as doubts
 from .verify import verify_claim as verify_claim
-from .verify import verify_photos as verify_photos

@@ -7,11 +7,11 @@ from tiny_model import write_tiny_model
 
 from facekd.card.contract import ARCFACE_TEMPLATE, Calibration, Counts, LogisticCurve, Sample, ScoreMap
 from facekd.card.onnx_file import read_card
-from facekd.errors import InputOutput, NoFace, SeveralFaces, Unreadable, UsageError
+from facekd.errors import InputOutput, NoCard, NoFace, SeveralFaces, Unreadable, UsageError
 from facekd.preprocess import ALIGNER, Face
 from facekd.runtime import fuse, load_embedder
-from facekd.workflows.recognizer import Recognizer
-from facekd.workflows.verify import choose_threshold, cosine, doubts
+from facekd.workflows.recognizer import Recognizer, cosine
+from facekd.workflows.thresholds import choose_threshold, doubts
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recognizer(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
     need_mtcnn()
-    return Recognizer.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+    return Recognizer(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
 
 
 class Stub:
@@ -54,7 +54,7 @@ def png(pixels: np.ndarray) -> bytes:
 def test_embeds_exactly_the_crop_that_the_card_asks_for(recognizer: Recognizer) -> None:
     """With landmarks on the template the crop is a plain cut-out, made here by slicing."""
     pixels = np.random.default_rng(0).integers(0, 256, (240, 300, 3), dtype=np.uint8)
-    found = Recognizer(recognizer.embedder, Stub((50, 40))).recognise(png(pixels), "noise")
+    found = Recognizer(recognizer.embedder, detector=Stub((50, 40))).recognise(png(pixels), "noise")
     expected = recognizer.embedder.embed(pixels[None, 40:152, 50:162])[0]
     np.testing.assert_allclose(found.embedding, expected, atol=1e-4)
     assert found.faces == 1
@@ -63,7 +63,7 @@ def test_embeds_exactly_the_crop_that_the_card_asks_for(recognizer: Recognizer) 
 
 def test_says_which_face_of_how_many(recognizer: Recognizer) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (240, 500, 3), dtype=np.uint8)
-    two = Recognizer(recognizer.embedder, Stub((10, 10), (200, 60)))
+    two = Recognizer(recognizer.embedder, detector=Stub((10, 10), (200, 60)))
     found = two.recognise(png(pixels))
     assert found.faces == 2
     assert found.face.box[0] == 200  # nearer to the centre
@@ -102,19 +102,19 @@ def test_the_contract_states_model_detector_and_aligner(recognizer: Recognizer) 
     assert contract.space == recognizer.embedder.space
     assert (contract.detector, contract.aligner) == ("mtcnn", ALIGNER)
     assert recognizer.differences(contract) == []
-    assert recognizer.assumptions() == []
-    other = Recognizer(recognizer.embedder, Stub((0, 0)))
+    other = Recognizer(recognizer.embedder, detector=Stub((0, 0)))
     assert other.differences(contract) == ["made with detector mtcnn, this is stub"]
 
 
-def test_a_model_without_a_card_is_said(recognizer: Recognizer, tmp_path: Path) -> None:
+def test_a_model_without_a_card_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
     import onnx
 
     model = onnx.load(write_tiny_model(tmp_path / "tiny.onnx"))
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
-    bare = Recognizer(load_embedder(tmp_path / "bare.onnx"), recognizer.detector)
-    assert bare.assumptions() == ["bare has no card: read by insightface's convention"]
+    for model in (tmp_path / "bare.onnx", load_embedder(tmp_path / "bare.onnx")):
+        with pytest.raises(NoCard, match="bare"):
+            Recognizer(model, detector=recognizer.detector)
 
 
 def entry(fmr: float, threshold: float) -> Calibration:
@@ -147,8 +147,9 @@ class TestThreshold:
     def test_both_are_refused_and_so_is_nan(self, card) -> None:
         with pytest.raises(UsageError):
             choose_threshold(card, threshold=0.3, fmr=1e-3)
-        with pytest.raises(UsageError):
-            choose_threshold(card, threshold=float("nan"))
+        for beyond in (float("nan"), 1.5, -2):
+            with pytest.raises(UsageError, match="no cosine"):
+                choose_threshold(card, threshold=beyond)
 
     def test_without_calibration_it_says_how_to_get_one(self, tmp_path: Path) -> None:
         card, _ = read_card(write_tiny_model(tmp_path / "tiny.onnx"))

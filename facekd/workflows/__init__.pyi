@@ -1,4 +1,5 @@
 from .align import AlignSettings as AlignSettings
+from .align import align_photo as align_photo
 from .align import align_photos as align_photos
 from .benchmark import TestData as TestData
 from .benchmark import benchmark_models as benchmark_models
@@ -31,12 +32,17 @@ from .evaluate import evaluate_scores as evaluate_scores
 from .evaluate import find_list as find_list
 from .evaluate import leave_out as leave_out
 from .evaluate import write_model_scores as write_model_scores
+from .evaluated import EvaluatedModel as EvaluatedModel
+from .evaluated import evaluate_files as evaluate_files
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
 from .hardest_faces import faces_of_hardest as faces_of_hardest
 from .model_card import WrittenCard as WrittenCard
 from .model_card import compare_readings as compare_readings
 from .model_card import count_readings as count_readings
 from .model_card import write_model_card as write_model_card
+from .people import Gallery as Gallery
+from .people import Removed as Removed
+from .people import remove_person as remove_person
 from .photo_acquisition import Advance as Advance
 from .recognizer import Recognised as Recognised
 from .recognizer import Recognizer as Recognizer
@@ -46,6 +52,8 @@ from .robustness import robustness_steps as robustness_steps
 from .thresholds import Threshold as Threshold
 from .thresholds import choose_threshold as choose_threshold
 from .thresholds import doubts as doubts
+from .train import Run as Run
 from .train import adapted as adapted
+from .train import distill_recipe as distill_recipe
 from .train import train_recipe as train_recipe
 from .verify import verify_claim as verify_claim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import numpy as np
@@ -43,7 +43,7 @@ class Recognised:
     face: Face
     faces: int
     quality: float
-    embedding: NDArray[np.float32]
+    embedding: NDArray[np.float32] = field(repr=False)  # personal data, and a log may print this
     faults: tuple[LowQuality, ...] = ()
 
 
@@ -168,8 +168,8 @@ class Recognizer:
         """
         threshold = self.threshold
         photos = (
-            self.recognise(first, _named(first, "first")),
-            self.recognise(second, _named(second, "second")),
+            self.recognise(first, _path(first) or "the first photo"),
+            self.recognise(second, _path(second) or "the second photo"),
         )
         score = cosine(photos[0].embedding, photos[1].embedding)
         return Verification(
@@ -248,11 +248,6 @@ def _embedder(model: str | os.PathLike[str] | Embedder | None, device: str) -> E
     if not model.has_card:
         raise no_card(model.name)
     return model
-
-
-def _named(photo: PhotoLike, which: str) -> str:
-    """What errors call one of two photos."""
-    return _path(photo) or f"the {which} photo"
 
 
 def _path(photo: PhotoLike) -> str:

@@ -20,6 +20,8 @@ import facekd
 from facekd.errors import CannotSay, InputOutput, Misfit, NoFace, NotFound, Unreadable, UsageError
 from facekd.preprocess import Face, as_photo
 
+STORED = Path(__file__).parent.parent / "stored" / "0.1.0"
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -165,17 +167,18 @@ def test_no_reader_of_its_own_keeps_erased_bytes(gallery, photos: Path) -> None:
     assert other.people() == []
 
 
-def test_reading_needs_no_model_and_no_write_access(gallery, photos: Path, monkeypatch) -> None:
-    gallery.enroll("Ann", photos / "a.jpg")
+def test_reading_needs_no_model_and_writes_nothing(photos: Path, tmp_path: Path, monkeypatch) -> None:
+    """A gallery of version 0.1.0, which is migrated by whoever opens it to write."""
+    old = Path(shutil.copy(STORED / "gallery.db", tmp_path / "old.db"))
+    content = old.read_bytes()
+    made_then = facekd.Recognizer(STORED / "model.onnx", threshold=-1)
     monkeypatch.setattr("facekd.workflows.people.Recognizer", None)
-    reading = facekd.Gallery(gallery.path)
-    gallery.path.chmod(0o400)
-    gallery.path.parent.chmod(0o500)
-    try:
-        assert [person.name for person in reading.people()] == ["Ann"]
-        assert gallery.verify(photos / "b.jpg", "Ann").same
-    finally:
-        gallery.path.parent.chmod(0o700)
+    names = ["Ann Lee", "Bob", "Zoë 李"]
+    assert [person.name for person in facekd.Gallery(old).people()] == names
+    claim = facekd.Gallery(old, recognizer=made_then).verify(photos / "a.jpg", "Ann Lee")
+    assert (claim.same, claim.templates) == (True, 2)
+    assert old.read_bytes() == content
+    assert facekd.Gallery(old).remove("Bob").templates > 0
 
 
 def test_another_space_is_refused(gallery, photos: Path, tmp_path: Path) -> None:

@@ -1,8 +1,46 @@
 """facekd: distil a large face recogniser into a small one, prove it, use it.
 
-Importing this package loads neither torch nor OpenCV; each package does so when it is used.
+Six names, each of which is what a command calls; docs/python.md shows them. Importing this package loads
+neither numpy nor OpenCV, ONNX Runtime or torch: a name is loaded when it is used.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 from facekd.version import __version__
 
-__all__ = ["__version__"]
+#: where each name lies, and what it is called there; the stub says the same to type checkers
+_PLACES = {
+    "load_embedder": ("facekd.runtime", "load_embedder"),
+    "align": ("facekd.workflows", "align_photo"),
+    "Recognizer": ("facekd.workflows", "Recognizer"),
+    "Gallery": ("facekd.workflows", "Gallery"),
+    "evaluate": ("facekd.workflows", "evaluate_files"),
+    "distill": ("facekd.workflows", "distill_recipe"),
+    **{
+        error: ("facekd.errors", error)
+        for error in (
+            "FacekdError", "UsageError", "NotFound", "CannotSay", "NoFace", "SeveralFaces", "Misfit",
+            "InputOutput",
+        )
+    },
+}  # fmt: skip
+
+__all__ = [*_PLACES, "__version__", "errors"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("facekd.errors")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'facekd' has no attribute '{name}'")
+    module, there = _PLACES[name]
+    found = getattr(importlib.import_module(module), there)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -149,6 +149,22 @@ def too_large(name: str | os.PathLike[str], limit: int, count: int | None = None
     return TooLarge(f"{os.fspath(name)}: {told}, the limit is {limit:,}")
 
 
+def gallery_file() -> Path:
+    """The gallery of whoever names none: ``FACEKD_GALLERY``, else one in the user's data folder."""
+    import platformdirs
+
+    named = os.environ.get("FACEKD_GALLERY")
+    return Path(named) if named else Path(platformdirs.user_data_dir("facekd")) / "gallery.db"
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make ``folder`` for its owner alone (mode 0700), where it is not there. Raises `InputOutput`."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputOutput(f"{folder}: cannot be made ({error.strerror or error})") from error
+
+
 def cache_folder() -> Path:
     """Where targets and converted networks are kept: ``FACEKD_CACHE``, else the user's cache."""
     import platformdirs

@@ -38,7 +38,11 @@ DOORS = sorted((PACKAGES - {NO_DOOR}) | INNER_DOORS)
 
 def imports_of(path: Path) -> Iterator[str]:
     """Every module of facekd that a file imports, at its top, inside functions and for types alone."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    yield from imports_of_text(path.read_text(encoding="utf-8"))
+
+
+def imports_of_text(text: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("facekd"))
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("facekd"):
@@ -75,6 +79,19 @@ def test_what_past_a_door_is() -> None:
     assert not past_a_door("facekd.verification.hardest", "facekd.verification.metrics")
     assert not past_a_door("facekd.verification.protocols.lfw", "facekd.verification.metrics")
     assert not past_a_door("facekd.workflows.verify", "facekd.verification.protocols")
+
+
+def test_nothing_inside_imports_the_public_api() -> None:
+    """It stands above everything; a name of a submodule is no name of it."""
+    inside = {name: path for name, path in MODULES.items() if name != "facekd"}
+    assert [name for name, path in inside.items() if "facekd" in imports_of(path)] == []
+    api = (ROOT / "facekd" / "__init__.py").read_text(encoding="utf-8")
+    assert list(imports_of_text(api)) == ["facekd.version"]
+
+
+def test_what_an_import_of_the_public_api_is() -> None:
+    assert list(imports_of_text("import facekd")) == ["facekd"]
+    assert list(imports_of_text("from facekd import Gallery, files")) == ["facekd", "facekd.files"]
 
 
 def test_files_import_each_other_in_one_direction() -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from other_packages import install
+from patterned_people import write_people
 from tiny_model import write_tiny_model
 
 PROTOCOL = """
@@ -88,24 +89,54 @@ middle = extra_detector
 broken = extra_nowhere
 [facekd.losses]
 huber = extra_loss
+stale = extra_old_loss
 [facekd.models]
 flat = extra_network
+vanished = extra_nowhere
+"""
+
+#: of a time when losses were registered otherwise
+OLD_LOSS = "from facekd.distillation.losses import registered_loss"
+
+RECIPE = """
+seed = 1
+[data]
+labelled = ["crops"]
+heldout = "heldout.txt"
+[student]
+name = "flat"
+settings = { dim = 16 }
+[teacher]
+models = ["teacher.onnx"]
+[[loss]]
+name = "huber"
+settings = { delta = 0.5 }
+[schedule]
+images = 96
+batch = 8
+precision = "float32"
 """
 
 
 @pytest.fixture(scope="module")
 def extra(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    modules = {"protocol": PROTOCOL, "detector": DETECTOR, "loss": LOSS, "network": NETWORK}
+    modules = {
+        "protocol": PROTOCOL, "detector": DETECTOR, "loss": LOSS, "network": NETWORK, "old_loss": OLD_LOSS,
+    }  # fmt: skip
     place = tmp_path_factory.mktemp("site") / "packages"
     return install(place, "facekd-extra", {f"extra_{name}": text for name, text in modules.items()}, POINTS)
 
 
-def python(extra: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, so that this one's registries stay as they are."""
-    path = os.pathsep.join([str(extra), *filter(None, sys.path)])
+def python(
+    extra: Path | None, *arguments: object, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, so that this one's registries stay as they are; ``extra`` `None` is an
+    installation without the package."""
+    path = os.pathsep.join([*([str(extra)] if extra else []), *filter(None, sys.path)])
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path, "FACEKD_CACHE": str((cwd or Path.cwd()) / "cache")},
     )  # fmt: skip
 
 
@@ -179,3 +210,110 @@ print(rehearse_model("flat", {"dim": 4}).network.dim, list(terms))
     ran = python(extra, "-c", program)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "4 ['huber']\n"
+
+
+class TestARun:
+    """A loss and a network of the package in a recipe, from the check to the exported file."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Path:
+        write_people(tmp_path / "crops", people=60)
+        (tmp_path / "heldout.txt").write_text("\n".join(f"P{number:02d}" for number in range(20, 60)))
+        write_tiny_model(tmp_path / "teacher.onnx", dim=16)
+        (tmp_path / "recipe.toml").write_text(RECIPE)
+        return tmp_path
+
+    @pytest.mark.long
+    def test_is_trained_exported_and_then_needs_the_package_no_more(self, extra: Path, place: Path) -> None:
+        command = ("-m", "facekd")
+        checked = python(extra, *command, "recipe", "check", "recipe.toml", cwd=place)
+        assert checked.stdout.startswith("student flat; teacher "), checked.stderr
+        assert "losses 1 huber" in checked.stdout
+        trained = python(
+            extra, *command, "distill", "recipe.toml", "--run", "run", "--workers", 0, "--json", cwd=place
+        )
+        assert trained.returncode == 0, trained.stderr
+        assert json.loads(trained.stdout)["images"] == 96
+        lines = (place / "run" / "metrics.jsonl").read_text().splitlines()
+        losses = [record for record in map(json.loads, lines) if "loss" in record]
+        assert losses
+        assert all(any("huber" in key for key in record) for record in losses)
+        bare = python(None, *command, "export", "run", "--out", "flat.onnx", cwd=place)
+        assert bare.returncode == 2
+        assert "no model is named 'flat'" in bare.stderr
+        exported = python(extra, *command, "export", "run", "--out", "flat.onnx", cwd=place)
+        assert exported.returncode == 0, exported.stderr
+        alone = python(
+            None, *command, "evaluate", "flat.onnx", "--protocol", "people", "--data", "crops", "--aligned",
+            "--json", cwd=place,
+        )  # fmt: skip
+        assert alone.returncode == 0, alone.stderr
+        assert json.loads(alone.stdout)["models"][0]["comparisons"]["failed_mated"] == 0
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {
+                "delta = 0.5": ('delta = "half"', "loss 'huber': delta = \"half\" should be a valid number"),
+                "dim = 16": ("width = 16", "model 'flat' has no setting 'width' (it has: dim)"),
+            },
+            {
+                '"huber"': (
+                    '"stale"',
+                    "the loss 'stale' of the package facekd-extra cannot be loaded: Import",
+                ),
+                '"flat"': ('"vanished"', "the model 'vanished' of the package facekd-extra cannot be loaded"),
+            },
+        ],
+    )
+    def test_its_faults_are_told_like_those_of_facekds_own(
+        self, extra: Path, place: Path, changes: dict[str, tuple[str, str]]
+    ) -> None:
+        text = RECIPE
+        for old, (new, _) in changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        (place / "recipe.toml").write_text(text)
+        checked = python(extra, "-m", "facekd", "recipe", "check", "recipe.toml", cwd=place)
+        assert (checked.returncode, checked.stdout) == (2, "")
+        told = " ".join(checked.stderr.split())
+        assert "2 fault(s)" in told
+        assert [fault for _, fault in changes.values() if fault not in told] == [], told
+        assert "Traceback" not in told
+
+    def test_without_the_package_its_names_are_unknown(self, place: Path) -> None:
+        checked = python(None, "-m", "facekd", "recipe", "check", "recipe.toml", cwd=place)
+        assert checked.returncode == 2
+        assert "no loss is named 'huber'" in checked.stderr
+        assert "no model is named 'flat'" in checked.stderr
+
+
+def test_a_detector_serves_every_call_from_python(extra: Path, photos: Path, tmp_path: Path) -> None:
+    """And the gallery says with which detector it was made."""
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    program = f"""
+import facekd
+
+one, other, stranger = {[str(photos / name) for name in ("p0/0.png", "p0/1.png", "p1/0.png")]!r}
+print(facekd.align(one, detector="middle").face.box.tolist())
+recognizer = facekd.Recognizer({str(model)!r}, detector="middle", threshold=0.5)
+print(recognizer.verify(one, other).same, recognizer.verify(one, stranger).same)
+gallery = facekd.Gallery("gallery.db", recognizer=recognizer)
+print(gallery.enroll("Ann", [one, other]).templates, gallery.verify(stranger, "Ann").same)
+for name in ("broken", "nobody"):
+    try:
+        facekd.Recognizer({str(model)!r}, detector=name)
+    except facekd.UsageError as error:
+        print(error.cause)
+"""
+    ran = python(extra, "-c", program, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    box, verified, enrolled, broken, unknown = ran.stdout.splitlines()
+    assert box == "[0.0, 0.0, 112.0, 112.0]"
+    assert (verified, enrolled) == ("True False", "2 False")
+    assert broken.startswith("the detector 'broken' of the package facekd-extra cannot be loaded")
+    assert unknown == "no detector is named 'nobody'"
+    listed = python(
+        None, "-m", "facekd", "gallery", "list", "--gallery", "gallery.db", "--json", cwd=tmp_path
+    )
+    assert json.loads(listed.stdout)["detector"] == "middle"

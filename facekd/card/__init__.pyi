@@ -26,6 +26,7 @@ from .convention import arcface_crop as arcface_crop
 from .onnx_file import MODELS_COME_FROM as MODELS_COME_FROM
 from .onnx_file import card_of as card_of
 from .onnx_file import load_onnx as load_onnx
+from .onnx_file import no_card as no_card
 from .onnx_file import read_card as read_card
 from .onnx_file import stored_card as stored_card
 from .onnx_file import write_card as write_card

@@ -95,13 +95,18 @@ def read_card(path: str | os.PathLike[str], need_card: bool = False) -> tuple[Ca
     it was not made for it finds strangers alike, so `NoCard` is raised where that would be a guess."""
     card, found = card_of(load_onnx(path), Path(path).stem)
     if need_card and not found:
-        raise NoCard(
-            f"{path} has no card: how it wants its crops (colour order, scale, template) is not known",
-            f"State it: facekd card {path} --set input.colour=rgb --set input.mean=127.5 "
-            "--set input.std=127.5 --set crop=arcface (with this network's values), or --convention "
-            "insightface.",
-        )
+        raise no_card(path)
     return card, found
+
+
+def no_card(model: str | os.PathLike[str]) -> NoCard:
+    """What to raise for a ``model`` without a card where scores decide."""
+    return NoCard(
+        f"{model} has no card: how it wants its crops (colour order, scale, template) is not known",
+        f"State it: facekd card {model} --set input.colour=rgb --set input.mean=127.5 "
+        "--set input.std=127.5 --set crop=arcface (with this network's values), or --convention "
+        "insightface.",
+    )
 
 
 def write_card(model: onnx.ModelProto, card: Card, path: str | os.PathLike[str]) -> Card:

@@ -91,11 +91,11 @@ def command(
         people = people_in(tree, root, lambda note: say(f"note: {note}"))
     else:
         people = {_checked(str(name)): photos_at(list(photos))}
-    recognizer = Recognizer.load(model, detector, device, any_quality)
+    recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
     entries: list[Enrolled] = []
     with GalleryRecords(gallery, recognizer.contract, create=True) as records:
         differences = [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
-        notes = dict.fromkeys(recognizer.assumptions() + differences)
+        notes = dict.fromkeys(differences)
         for note in notes:
             say(f"note: {note}")
         with nullcontext() if sys.stdout.isatty() or not tree else progress("enroll", len(people)) as advance:

@@ -64,6 +64,7 @@ def remove(name: str, yes: bool, gallery: Path, as_json: bool) -> None:
     Example: facekd gallery remove "Ann Lee" --yes
     """
     from facekd.gallery import GalleryRecords
+    from facekd.workflows import remove_person
 
     with GalleryRecords(gallery) as records:
         person = records.person(name)
@@ -72,12 +73,12 @@ def remove(name: str, yes: bool, gallery: Path, as_json: bool) -> None:
                 raise click.UsageError("There is no terminal to ask on; add --yes.")
             photos = "1 photo" if person.templates == 1 else f"{person.templates} photos"
             click.confirm(f"Remove {person.name} ({photos})?", abort=True, err=True)
-        with records.transaction():
-            removed = records.remove(person.name)
-        pending = records.pending
+        removed = remove_person(records, person.name)
     if as_json:
-        answer_json({"name": person.name, "templates": removed, "erasure": "pending" if pending else "done"})
+        erasure = "pending" if removed.pending else "done"
+        answer_json({"name": removed.name, "templates": removed.templates, "erasure": erasure})
     else:
-        answer(f"removed {person.name}: {removed} templates" + (", erasure pending" if pending else ""))
-    if pending:
+        pending = ", erasure pending" if removed.pending else ""
+        answer(f"removed {removed.name}: {removed.templates} templates{pending}")
+    if removed.pending:
         say("Another program is reading the gallery. The erased bytes leave the file when it has finished.")

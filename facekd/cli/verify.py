@@ -22,7 +22,7 @@ from facekd.cli.output import answer, answer_json, say
 from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
-    from facekd.workflows import Decision, Recognised, Recognizer, Threshold
+    from facekd.workflows import Recognised, Recognizer, Threshold, Verification
 
 
 @click.command("verify")
@@ -61,24 +61,25 @@ def command(
     Example: facekd verify a.jpg b.jpg --model student.onnx
              facekd verify --claim "Ann Lee" door.jpg --model student.onnx --gallery staff.db
     """
-    from facekd.workflows import Recognizer, choose_threshold, doubts
+    from facekd.workflows import Recognizer
 
     wanted = 2 if claim is None else 1
     if len(photos) != wanted:
         form = "two photos: A B" if claim is None else "one photo with --claim NAME"
         raise click.UsageError(f"Give {form} (there are {len(photos)}).")
-    recognizer = Recognizer.load(model, detector, device, any_quality)
-    card = recognizer.embedder.card
-    limit = choose_threshold(card, threshold, fmr)
-    notes = recognizer.assumptions() + doubts(limit, recognizer.detector.name, card.score_map)
+    recognizer = Recognizer(
+        model, detector=detector, threshold=threshold, fmr=fmr, any_quality=any_quality, device=device
+    )
+    limit = recognizer.threshold
     try:
-        decision = _decide(recognizer, photos, claim, gallery, limit, notes)
+        decision = _decide(recognizer, photos, claim, gallery)
     except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
-            answer_json(_no_answer(error, limit, recognizer, claim, notes))
+            answer_json(_no_answer(error, limit, recognizer, claim))
             say("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
             return error.exit_code
         raise
+    notes = [*decision.notes, *(note for photo in decision.photos for note in _of_photo(photo, limit))]
     for note in notes:
         say(f"note: {note}")
     if as_json:
@@ -89,24 +90,14 @@ def command(
 
 
 def _decide(
-    recognizer: Recognizer,
-    photos: tuple[Path, ...],
-    claim: str | None,
-    gallery: Path,
-    limit: Threshold,
-    notes: list[str],
-) -> Decision:
-    """The decision; what the person at the shell should know beside it goes into ``notes``."""
-    from facekd.workflows import verify_claim, verify_photos
+    recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Path
+) -> Verification:
+    from facekd.workflows import verify_claim
 
     if claim is None:
-        decision = verify_photos(recognizer, photos[0], photos[1], limit)
-    else:
-        with recognizer.open_gallery(gallery) as records:
-            notes += [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
-            decision = verify_claim(recognizer, records, claim, photos[0], limit)
-    notes += [note for photo in decision.photos for note in _of_photo(photo, limit)]
-    return decision
+        return recognizer.verify(photos[0], photos[1])
+    with recognizer.open_gallery(gallery) as records:
+        return verify_claim(recognizer, records, claim, photos[0], recognizer.threshold)
 
 
 def _of_photo(photo: Recognised, limit: Threshold) -> list[str]:
@@ -119,7 +110,7 @@ def _of_photo(photo: Recognised, limit: Threshold) -> list[str]:
     return told + [f"{photo.photo}: {fault.cause}{holds}" for fault in photo.faults]
 
 
-def _sentence(decision: Decision) -> str:
+def _sentence(decision: Verification) -> str:
     limit = decision.threshold
     origin = "given" if limit.source == "option" else f"FMR {limit.fmr:g} on {limit.data}"
     if decision.claim is None:
@@ -137,7 +128,7 @@ def _photos(count: int | None) -> str:
     return "1 photo" if count == 1 else f"{count} photos"
 
 
-def _chance(decision: Decision) -> str:
+def _chance(decision: Verification) -> str:
     from facekd.verification import PRIOR
 
     if decision.evidence is None:
@@ -148,7 +139,7 @@ def _chance(decision: Decision) -> str:
     return f"probability that it is one person {told} (prior {PRIOR:g})"
 
 
-def _although(decision: Decision) -> str:
+def _although(decision: Verification) -> str:
     """What to say where the threshold decides against what is likelier."""
     said = decision.evidence
     if said is None or decision.same == (said.log_likelihood_ratio >= 0):
@@ -158,7 +149,7 @@ def _although(decision: Decision) -> str:
     return "; the score lies below a strict threshold, though one person is the likelier"
 
 
-def _document(decision: Decision, recognizer: Recognizer, notes: list[str]) -> dict[str, Any]:
+def _document(decision: Verification, recognizer: Recognizer, notes: list[str]) -> dict[str, Any]:
     said = decision.evidence
     return {
         "same": decision.same,
@@ -184,11 +175,7 @@ def _document(decision: Decision, recognizer: Recognizer, notes: list[str]) -> d
 
 
 def _no_answer(
-    error: CannotSay | InputOutput | NotFound,
-    limit: Threshold,
-    recognizer: Recognizer,
-    claim: str | None,
-    notes: list[str],
+    error: CannotSay | InputOutput | NotFound, limit: Threshold, recognizer: Recognizer, claim: str | None
 ) -> dict[str, Any]:
     """The document of a comparison that was not made, with the keys of one that was."""
     return {
@@ -206,7 +193,7 @@ def _no_answer(
         "claim": claim,
         "templates": None,
         "photos": [],
-        "notes": notes,
+        "notes": recognizer.doubts(),
     }
 
 

@@ -1,4 +1,5 @@
 from .onnx_graph import export_network as export_network
 from .onnx_graph import to_onnx as to_onnx
 from .quantise import Int8Cost as Int8Cost
+from .run_export import Exported as Exported
 from .run_export import export as export

@@ -28,6 +28,9 @@ from .identities import Identities as Identities
 from .identities import identities_in as identities_in
 from .identities import identity_of as identity_of
 from .identities import wrapper_of as wrapper_of
+from .photo_input import PhotoLike as PhotoLike
+from .photo_input import as_photo as as_photo
+from .photo_input import digest_of as digest_of
 from .photo_limits import FAULTS as FAULTS
 from .photo_limits import Fault as Fault
 from .photo_limits import beyond as beyond
@@ -46,6 +49,7 @@ from .sources.opening import open_sources as open_sources
 from .sources.opening import source_digest as source_digest
 from .sources.recordio import Image as Image
 from .sources.recordio import write_records as write_records
+from .types import Crop as Crop
 from .types import Detector as Detector
 from .types import Face as Face
 from .types import Photo as Photo

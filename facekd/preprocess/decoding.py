@@ -83,7 +83,7 @@ def _pixels(data: bytes, name: str) -> Pixels:
             # Pillow warns of large images; the limit here is our own, two lines down
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=_likely_formats(data, name))
-            _check_size(image, name)
+            check_size(image.width, image.height, name, _MAX_HEAVY_PIXELS if image.format in _HEAVY else None)
             pixels = _rgb_of_crop(data, image)
             if pixels is None:
                 image.load()
@@ -131,18 +131,19 @@ def _likely_formats(data: bytes, name: str) -> tuple[str, ...]:
     raise Unreadable(f"{name}: a video or a photo of an unknown format, not an image that can be read")
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
-    limit = min(MAX_PIXELS, _MAX_HEAVY_PIXELS) if image.format in _HEAVY else MAX_PIXELS
+def check_size(width: int, height: int, name: str, limit: int | None = None) -> None:
+    """Raise `TooLarge` for a photo of more than ``limit`` (`MAX_PIXELS`) pixels, or one that is too long
+    for its width."""
+    limit = min(MAX_PIXELS, limit or MAX_PIXELS)
     if width * height > limit:
         raise TooLarge(
             f"{name}: {width} x {height} pixels, the limit is {limit:,}",
-            "It was refused before decoding. Reduce the photo first.",
+            "Reduce the photo first.",
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise TooLarge(
             f"{name}: {width} x {height} pixels, more than {MAX_ASPECT} times as long as wide",
-            "It was refused before decoding. Cut out the part with the face.",
+            "Cut out the part with the face.",
         )
 
 

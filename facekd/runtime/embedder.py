@@ -170,9 +170,9 @@ class EnsembleEmbedder:
 
 
 def load_embedder(
-    path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None, *, need_card: bool = False
+    model: str | os.PathLike[str], device: str = "cpu", threads: int | None = None, *, need_card: bool = False
 ) -> Embedder:
-    """The model at ``path``: an ONNX file, or a TOML file ``name = "..."``, ``models = [...]``
+    """The model in the file ``model``: an ONNX file, or a TOML file ``name = "..."``, ``models = [...]``
     whose models are ONNX files relative to it.
 
     A model without a card is read by insightface's convention, which ``need_card`` refuses: whoever
@@ -180,7 +180,7 @@ def load_embedder(
 
     Raises `InputOutput` or `Unreadable` for the file, `NoCard`, `DeviceError` for the device.
     """
-    path = Path(path)
+    path = Path(model)
     if path.suffix != ".toml":
         return OnnxEmbedder(path, device, threads, need_card=need_card)
     try:

@@ -22,17 +22,22 @@ from facekd.preprocess import (
     ALIGNER,
     FORMATS,
     POLICIES,
+    Crop,
+    Detector,
     Entry,
     Face,
+    PhotoLike,
     Report,
     ReportedFace,
     Settings,
     Source,
     Target,
+    as_photo,
     choose,
     cut,
     decode,
     encode,
+    find_face,
     find_faces,
     is_pack,
     is_safe,
@@ -120,6 +125,30 @@ def align_photos(
     finally:
         report.close()
     return _summary(names, report, len(names) - len(pending))
+
+
+def align_photo(
+    photo: PhotoLike,
+    *,
+    spec: CropSpec | None = None,
+    detector: str | Detector = "mtcnn",
+    on_many: str = "dominant",
+) -> Crop:
+    """The aligned face of one photo, a path, the bytes of an image file or pixels (`as_photo`).
+
+    ``spec`` says how to cut it, as `Embedder.spec` does for its model; by default the 112-pixel ArcFace
+    crop. ``detector`` is one by name, as in `make_detector`, or a `Detector`, which for many photos saves
+    loading it each time. ``on_many`` is the policy of `choose` for several faces.
+
+    Raises `NoFace`, `TooSmall` or `Turned`, and `SeveralFaces` where none of them clearly is the one that is
+    meant; `InputOutput`, `Unreadable` or `TooLarge` for the file; `UsageError` for an unknown detector or
+    policy; `TypeError` or `UsageError` for what is no photo.
+    """
+    seen = as_photo(photo)
+    finder = make_detector(detector) if isinstance(detector, str) else detector
+    face = find_face(seen, finder, on_many)
+    pixels = cut(seen.pixels, face, spec or ARCFACE_CROP)
+    return Crop(pixels, face, seen, quality(pixels, face))
 
 
 def crop_names(names: list[str], format: str, many: bool) -> dict[str, str]:

@@ -334,15 +334,15 @@ def _use(demo: Demo, student: Path, photos: Path, crops: Path) -> None:
     from facekd.gallery import GalleryRecords
     from facekd.workflows.enroll import enroll_people, people_in
     from facekd.workflows.recognizer import Recognizer
-    from facekd.workflows.verify import choose_threshold, verify_claim
+    from facekd.workflows.verify import verify_claim
 
     demo.begin("enrolling test people with the student and verifying claims")
     card, _ = read_card(student)
     if not card.calibration:
         demo.say("the student has no measured threshold (too few held-out people): nothing is verified")
         return
-    threshold = choose_threshold(card)
-    recognizer = Recognizer.load(student, demo.settings.detector)
+    recognizer = Recognizer(student, detector=demo.settings.detector)
+    threshold = recognizer.threshold
     people = {name: files for name, files in people_in(photos).items() if len(files) >= 3}
     chosen = dict(itertools.islice(people.items(), 20))
     first = {name: files[:2] for name, files in chosen.items()}

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from facekd.errors import CannotSay, Exit, FacekdError, InputOutput, UsageError
 from facekd.gallery import GalleryRecords, Template, shown
-from facekd.preprocess import NAMING, FolderSource, Source, identities_in, identity_of, open_source
+from facekd.geometry import Pixels
+from facekd.preprocess import (
+    NAMING,
+    FolderSource,
+    Source,
+    digest_of,
+    identities_in,
+    identity_of,
+    open_source,
+)
 from facekd.workflows.enrollment_guard import EnrollmentGuard, GuardThresholds
 from facekd.workflows.recognizer import Recognizer
 
@@ -29,6 +37,20 @@ class PhotoFile:
 
     def read(self) -> bytes:
         return self.source.read(self.name)
+
+
+@dataclass(frozen=True)
+class PhotoInHand:
+    """A photo that was given as the bytes of an image file, or as pixels; ``shown`` names it in messages."""
+
+    content: bytes | Pixels
+    shown: str
+
+    def read(self) -> bytes | Pixels:
+        return self.content
+
+
+AnyPhoto = PhotoFile | PhotoInHand
 
 
 @dataclass(frozen=True)
@@ -81,7 +103,7 @@ class Enrolled:
 #: a photo that the person had already
 PRESENT: Literal["present"] = "present"
 Outcome = Template | Failure | Literal["present"]
-Examined = list[tuple[PhotoFile, Outcome]]
+Examined = list[tuple[AnyPhoto, Outcome]]
 
 
 def overall(codes: list[Exit]) -> Exit:
@@ -165,7 +187,7 @@ def _unlisted(source: Source) -> Iterator[tuple[str, PhotoFile]]:
 def enroll_people(
     records: GalleryRecords,
     recognizer: Recognizer,
-    people: dict[str, list[PhotoFile]],
+    people: Mapping[str, Sequence[AnyPhoto]],
     on_many: str = "dominant",
     force: bool = False,
 ) -> Iterator[Enrolled]:
@@ -184,8 +206,8 @@ def enroll_people(
         try:
             stored = records.name_of(name)
         except UsageError as error:
-            folder = PhotoFile(photos[0].source, name)
-            yield Enrolled(folder.shown, 0, 0, 0, (_failure(folder, error, "name"),))
+            folder = _folder(name, photos)
+            yield Enrolled(folder, 0, 0, 0, (Failure(folder, "name", error.cause, error.exit_code),))
             continue
         examined = [(photo, _examine(photo, records, recognizer, stored, on_many)) for photo in photos]
         yield _enroll_person(records, guard, stored, examined, force)
@@ -267,14 +289,20 @@ def _judge(
     )
 
 
-def _unless_held(photo: PhotoFile, outcome: Outcome, records: GalleryRecords, name: str) -> Outcome:
+def _folder(name: str, photos: Sequence[AnyPhoto]) -> str:
+    """How a person is shown whose folder's name cannot be a person's."""
+    first = photos[0]
+    return PhotoFile(first.source, name).shown if isinstance(first, PhotoFile) else shown(name)
+
+
+def _unless_held(photo: AnyPhoto, outcome: Outcome, records: GalleryRecords, name: str) -> Outcome:
     """``outcome``, unless its photo is enrolled by now."""
     if not isinstance(outcome, Template):
         return outcome
     return _held(photo, outcome.photo, records, name) or outcome
 
 
-def _held(photo: PhotoFile, digest: str, records: GalleryRecords, name: str) -> Outcome | None:
+def _held(photo: AnyPhoto, digest: str, records: GalleryRecords, name: str) -> Outcome | None:
     """What a photo is whose file somebody has already; `None` where nobody has."""
     holders = records.holders(digest)
     if name in holders:
@@ -286,22 +314,22 @@ def _held(photo: PhotoFile, digest: str, records: GalleryRecords, name: str) -> 
 
 
 def _examine(
-    photo: PhotoFile, records: GalleryRecords, recognizer: Recognizer, name: str, on_many: str
+    photo: AnyPhoto, records: GalleryRecords, recognizer: Recognizer, name: str, on_many: str
 ) -> Outcome:
     """What to enroll of a photo, or why nothing."""
     try:
         data = photo.read()
     except InputOutput as error:
-        return _failure(photo, error, error.reason)
-    held = _held(photo, hashlib.sha256(data).hexdigest(), records, name)
+        return _failure(photo, error)
+    held = _held(photo, digest_of(data), records, name)
     if held is not None:
         return held
     try:
         found = recognizer.recognise(data, photo.shown, on_many)
     except (CannotSay, InputOutput) as error:
-        return _failure(photo, error, error.reason)
+        return _failure(photo, error)
     return Template(found.embedding, found.sha256, found.quality)
 
 
-def _failure(photo: PhotoFile, error: FacekdError, reason: str) -> Failure:
-    return Failure(photo.shown, reason, error.cause, error.exit_code)
+def _failure(photo: AnyPhoto, error: FacekdError) -> Failure:
+    return Failure(photo.shown, error.reason, error.cause, error.exit_code)

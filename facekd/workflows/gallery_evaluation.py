@@ -16,7 +16,7 @@ from facekd.verification.results import GalleryEvaluation, Probes
 from facekd.workflows.enroll import people_in
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, embed_photos
 from facekd.workflows.photo_copies import content_digest, copies_to_leave_out
-from facekd.workflows.verify import choose_threshold
+from facekd.workflows.thresholds import choose_threshold
 
 
 def evaluate_gallery(

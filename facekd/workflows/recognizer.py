@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import ARCFACE_CROP
-from facekd.errors import CannotSay, LowQuality
+from facekd.card import ARCFACE_CROP, MODELS_COME_FROM, no_card
+from facekd.errors import CannotSay, InputOutput, LowQuality, UsageError
 from facekd.gallery import Contract, GalleryRecords
-from facekd.preprocess import ALIGNER, Detector, Face, Photo, beyond, choose, cut, decode, find_faces, quality
+from facekd.preprocess import (
+    ALIGNER,
+    Detector,
+    Face,
+    Photo,
+    PhotoLike,
+    as_photo,
+    beyond,
+    choose,
+    cut,
+    find_faces,
+    quality,
+)
 from facekd.preprocess.detectors import make_detector
 from facekd.runtime import Embedder, load_embedder
+from facekd.weights import shipped_model
+from facekd.workflows.thresholds import Evidence, Threshold, choose_threshold, doubts, evidence
 
 
 @dataclass(frozen=True)
@@ -27,33 +43,74 @@ class Recognised:
     face: Face
     faces: int
     quality: float
-    embedding: NDArray[np.float32]
+    embedding: NDArray[np.float32] = field(repr=False)  # personal data, and a log may print this
     faults: tuple[LowQuality, ...] = ()
 
 
+@dataclass(frozen=True)
+class Verification:
+    """Whether two photos, or a photo and an enrolled person, are the ``same`` person.
+
+    ``score`` is the cosine in [-1, 1]; ``photos`` what was taken of each photo; ``evidence`` is `None`
+    where the card has no score map; for a claim, the ``claim``ed name and how many ``templates`` stand
+    behind it. ``notes`` say why the threshold or the probability may not hold here.
+
+    It is neither true nor false by itself: a score must not be taken for a decision.
+    """
+
+    same: bool
+    score: float
+    threshold: Threshold
+    photos: tuple[Recognised, ...]
+    evidence: Evidence | None = None
+    claim: str | None = None
+    templates: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a verification is neither true nor false by itself: ask for its .same")
+
+
 class Recognizer:
-    """A model with the detector that finds its faces; crops are cut as the model's card asks. Photos
-    beyond the card's limits are refused, unless ``any_quality``."""
+    """A model with the detector that finds its faces; crops are cut as the model's card asks.
 
-    def __init__(self, embedder: Embedder, detector: Detector, any_quality: bool = False) -> None:
-        self.embedder = embedder
-        self.detector = detector
-        self.any_quality = any_quality
+    ``model`` is a file, which must have a card, or an `Embedder` from `load_embedder`; by default the
+    student that ships. ``detector`` is one by name, as in `make_detector` ("mtcnn" by default), or a
+    `Detector`. Both are loaded on ``device``, an embedder and a detector that are given stay where they
+    are. Photos are the same person from ``threshold`` on, a cosine, else from the card's calibrated one at
+    ``fmr``, else from its strictest. Photos beyond the card's limits are refused, unless ``any_quality``.
 
-    @classmethod
-    def load(
-        cls,
-        model: str | os.PathLike[str],
-        detector: str = "mtcnn",
-        device: str = "cpu",
+    Threads may share it: detectors are not made for that, so one photo is looked at at a time.
+
+    Raises `NoCard`, `InputOutput`, `Unreadable` or `DeviceError` for the model, `UsageError` for an unknown
+    detector, or a threshold that cannot be.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Embedder | None = None,
+        *,
+        detector: str | Detector | None = None,
+        threshold: float | None = None,
+        fmr: float | None = None,
         any_quality: bool = False,
-    ) -> Recognizer:
-        """From a model file, which must have a card, and a detector as in `make_detector`.
+        device: str = "cpu",
+    ) -> None:
+        self.embedder = _embedder(model, device)
+        if detector is None or isinstance(detector, str):
+            detector = make_detector("mtcnn" if detector is None else detector, device)
+        self.detector: Detector = detector
+        self.any_quality = any_quality
+        self._threshold, self._fmr = threshold, fmr
+        self._looking = threading.Lock()
+        if threshold is not None or fmr is not None:
+            choose_threshold(self.embedder.card, threshold, fmr)
 
-        Raises `NoCard`, `InputOutput`, `Unreadable`, `UsageError` or `DeviceError`, as those loaders do.
-        """
-        embedder = load_embedder(model, device, need_card=True)
-        return cls(embedder, make_detector(detector, device), any_quality)
+    @property
+    def threshold(self) -> Threshold:
+        """The score from which two faces are the same person. Raises `UsageError` where none is known: no
+        threshold holds for every model."""
+        return choose_threshold(self.embedder.card, self._threshold, self._fmr)
 
     @property
     def contract(self) -> Contract:
@@ -65,12 +122,6 @@ class Recognizer:
             detector=self.detector.name,
             aligner=ALIGNER,
         )
-
-    def assumptions(self) -> list[str]:
-        """What was taken for granted about the model, for the person at the shell."""
-        if self.embedder.has_card:
-            return []
-        return [f"{self.embedder.name} has no card: read by insightface's convention"]
 
     def open_gallery(self, path: str | os.PathLike[str]) -> GalleryRecords:
         """The gallery at ``path`` to compare with, opened to be read: of this space, or one that the
@@ -99,16 +150,53 @@ class Recognizer:
             )
         return told
 
-    def recognise(
-        self, data: bytes | str | os.PathLike[str], name: str = "", on_many: str = "best"
-    ) -> Recognised:
-        """The embedding of one face in an image file, given as bytes or path; ``on_many`` is the
-        policy of `choose` for several faces, ``name`` what errors call the photo.
+    def doubts(self) -> list[str]:
+        """Why the threshold and the probability may not hold here; see `thresholds.doubts`."""
+        return doubts(self.threshold, self.detector.name, self.embedder.card.score_map)
 
-        Raises `InputOutput`, `Unreadable`, `TooLarge` for the file; `NoFace`, `TooSmall`,
-        `SeveralFaces` (under "skip") for what it shows, `TooDark`, `TooBlurred` or `TooNoisy` for how.
+    def embed(self, photo: PhotoLike) -> NDArray[np.float32]:
+        """The embedding float32 [D], of unit length, of the face in ``photo``: of several, of the largest
+        near the centre. Raises as `recognise`."""
+        return self.recognise(photo).embedding
+
+    def verify(self, first: PhotoLike, second: PhotoLike) -> Verification:
+        """Whether two photos show the same person. Of several faces in a photo the largest near its centre is
+        taken; ``photos`` of the answer say which, of how many.
+
+        Raises `UsageError` where no threshold is known, and for each photo what `recognise` raises, with the
+        photo named.
         """
-        photo = decode(data, name)
+        threshold = self.threshold
+        photos = (
+            self.recognise(first, _path(first) or "the first photo"),
+            self.recognise(second, _path(second) or "the second photo"),
+        )
+        score = cosine(photos[0].embedding, photos[1].embedding)
+        return Verification(
+            same=score >= threshold.value,
+            score=score,
+            threshold=threshold,
+            photos=photos,
+            evidence=evidence(self.embedder.card, score),
+            notes=tuple(self.doubts()),
+        )
+
+    def recognise(self, photo: PhotoLike, name: str = "", on_many: str = "best") -> Recognised:
+        """The embedding of one face in a photo, given as path, as bytes of an image file or as pixels
+        (`as_photo`), with what was taken of it; ``on_many`` is the policy of `choose` for several faces,
+        ``name`` what errors call the photo, the path by default.
+
+        Raises `InputOutput`, `Unreadable`, `TooLarge` for the file; `NoFace`, `TooSmall`, `Turned`,
+        `SeveralFaces` (under "skip" and "dominant") for what it shows, `TooDark`, `TooBlurred` or `TooNoisy`
+        for how; `TypeError` or `UsageError` for what is no photo.
+        """
+        try:
+            return self._recognise(as_photo(photo, name), on_many)
+        except (CannotSay, InputOutput) as error:
+            error.photo = name or _path(photo) or None
+            raise
+
+    def _recognise(self, photo: Photo, on_many: str) -> Recognised:
         try:
             face, faces = self._pick(photo, on_many)
             crop = cut(photo.pixels, face, self.embedder.spec)
@@ -138,5 +226,30 @@ class Recognizer:
     def _pick(self, photo: Photo, on_many: str) -> tuple[Face, int]:
         """The face to take and how many there were to choose from."""
         shape = photo.pixels.shape[:2]
-        usable = choose(find_faces(photo, self.detector), shape, "all")
+        with self._looking:
+            faces = find_faces(photo, self.detector)
+        usable = choose(faces, shape, "all")
         return choose(usable, shape, on_many)[0], len(usable)
+
+
+def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Of two unit vectors; rounding beyond 1 is cut off."""
+    return float(np.clip(np.dot(one, other), -1.0, 1.0))
+
+
+def _embedder(model: str | os.PathLike[str] | Embedder | None, device: str) -> Embedder:
+    """The model that is meant, if it has a card."""
+    if model is None:
+        model = shipped_model()
+        if model is None:
+            raise UsageError("no model is named, and no student came with this facekd", MODELS_COME_FROM)
+    if isinstance(model, str | os.PathLike):
+        return load_embedder(model, device, need_card=True)
+    if not model.has_card:
+        raise no_card(model.name)
+    return model
+
+
+def _path(photo: PhotoLike) -> str:
+    """Empty where the photo is not given as a path."""
+    return os.fsdecode(photo) if isinstance(photo, str | os.PathLike) else ""

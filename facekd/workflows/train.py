@@ -1,11 +1,15 @@
-"""Training from the shell: a recipe with what the call changes, run with progress."""
+"""Training: a recipe with what the call changes, run with progress; and what Python gets of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+import functools
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facekd.distillation import (
     CropCopy,
@@ -19,10 +23,16 @@ from facekd.distillation import (
     training_crops,
 )
 from facekd.files import target_folder
-from facekd.models.teachers import load_teacher
+from facekd.models import FaceNet
+from facekd.models.teachers import load_network, load_teacher
 from facekd.reporting import write_learning_curve
 from facekd.training import Progress, RunFolder, rank
 from facekd.training.data import require_usable
+
+if TYPE_CHECKING:
+    from facekd.export import Exported
+
+_logger = logging.getLogger("facekd.train")
 
 #: opens a progress bar: title and total to a context that gives ``advance(done, note)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
@@ -70,6 +80,67 @@ def train_recipe(
     if rank() == 0:
         write_learning_curve(RunFolder(folder).metrics(), folder / "learning_curve.png")
     return outcome
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended; ``outcome`` are its numbers. Everything is read from its folder."""
+
+    outcome: Outcome
+
+    @property
+    def folder(self) -> Path:
+        return self.outcome.folder
+
+    @functools.cached_property
+    def student(self) -> FaceNet:
+        """The trained torch network, in eval mode on the CPU, of the checkpoint that is exported: the best,
+        else the last."""
+        return load_network(self.folder)[0]
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``, in the order in which they were written."""
+        return RunFolder(self.folder).metrics()
+
+    def export(
+        self, path: str | os.PathLike[str] | None = None, *, data: Sequence[str | os.PathLike[str]] = ()
+    ) -> Exported:
+        """Write the student as one ONNX file with its card to ``path``, by default ``student.onnx`` in the
+        run's folder, as ``facekd export`` does; `facekd.export.export` says what ``data`` is, and what it
+        raises."""
+        from facekd.export import export
+
+        out = None if path is None else Path(path)
+        return export(self.folder, out, [Path(one) for one in data], _logger.info)
+
+
+def distill_recipe(
+    recipe: str | os.PathLike[str],
+    *,
+    run: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+) -> Run:
+    """Train the student of the TOML file ``recipe`` from its teacher into the folder ``run``, by default
+    ``runs/RECIPE``. ``resume`` goes on from the last checkpoint.
+
+    What the command says on the way goes to the logger "facekd.train", at level INFO, and into the run's
+    ``train.log``. Decoding and, with several processors, labelling start processes: a script must call this
+    under ``if __name__ == "__main__"``.
+
+    Raises `RecipeError` with every fault of the recipe at once, `UsageError` where the folder is taken or a
+    resumed run was begun with something else, and what `run_recipe` does.
+    """
+    file = Path(recipe)
+    folder = Path("runs") / file.stem if run is None else Path(run)
+    chosen = adapted(file, (), False, None, None)
+    outcome = train_recipe(chosen, folder, _logger.info, _no_bar, device=device, resume=resume)
+    return Run(outcome)
+
+
+def _no_bar(title: str, total: int | None) -> AbstractContextManager[Callable[..., None]]:
+    return nullcontext(lambda *_: None)
 
 
 class _Bars:

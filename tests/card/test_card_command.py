@@ -246,7 +246,7 @@ class TestWithoutACard:
             assert f"{bare} has no card" in ran.err
             assert f"facekd card {bare} --set input.colour" in ran.err
         with pytest.raises(NoCard) as error:
-            Recognizer.load(bare)
+            Recognizer(bare)
         assert error.value.reason == "no_card"
 
     def test_measuring_goes_on_and_says_so(self, facekd, tmp_path: Path, bare: Path) -> None:

@@ -26,7 +26,7 @@ def test_several_photos_of_one_person(facekd, operator: Path, photos: Path, tiny
     assert ran.code == 0
     assert ran.err.count("\n") == ran.err.count("never calibrated") == 1
     assert ran.out == "enrolled Ann Lee: 2 new, 0 already there, 0 failed, 2 in the gallery\n"
-    recognizer = Recognizer.load(tiny)
+    recognizer = Recognizer(tiny)
     with GalleryRecords(operator, recognizer.contract) as records:
         for file, template in zip(("a.jpg", "b.jpg"), records.templates("Ann Lee"), strict=True):
             assert template.photo == hashlib.sha256((photos / file).read_bytes()).hexdigest()
@@ -281,7 +281,7 @@ def test_real_people(facekd, operator: Path, faces: Path, tmp_path: Path) -> Non
         pack.extractall(tmp_path / "lfw", [name for files in chosen for name in files])
     model = by_convention(faces / "models" / "edgeface_xs.onnx", tmp_path)
     detector = f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}"
-    recognizer = Recognizer.load(model, detector)
+    recognizer = Recognizer(model, detector=detector)
     for enrolled, _ in chosen:
         ran = facekd(
             "enroll", enrolled.split("/")[0], tmp_path / "lfw" / enrolled,

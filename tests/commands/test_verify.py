@@ -210,7 +210,7 @@ def test_json_of_a_gallery_that_is_not_there(facekd, operator: Path, photos: Pat
 
 
 def test_the_threshold_decides(facekd, operator: Path, photos: Path, tiny: Path) -> None:
-    recognizer = Recognizer.load(tiny)
+    recognizer = Recognizer(tiny)
     one, other = (recognizer.recognise(photos / f).embedding for f in ("a.jpg", "mirrored.jpg"))
     score = float(one @ other)
     for threshold, code, word in ((score - 0.01, 0, "same person:"), (score + 0.01, 1, "different persons:")):
@@ -313,9 +313,9 @@ class TestCompatible:
         )
         assert ran.code in (0, 1), ran.err
         told = json.loads(ran.out)
-        filled = [Recognizer.load(tiny).recognise(photos / name).embedding for name in ("a.jpg", "b.jpg")]
+        filled = [Recognizer(tiny).recognise(photos / name).embedding for name in ("a.jpg", "b.jpg")]
         template = np.mean(filled, axis=0)
-        probe = Recognizer.load(other).recognise(photos / "c.jpg").embedding
+        probe = Recognizer(other).recognise(photos / "c.jpg").embedding
         expected = float(template @ probe / np.linalg.norm(template))
         assert told["score"] == pytest.approx(expected, abs=1e-5)
         assert told["probability"] is None
@@ -344,7 +344,7 @@ class TestClaim:
         assert ran.code == 0
         answer = json.loads(ran.out)
         assert (answer["claim"], answer["templates"], answer["same"]) == ("Ann", 2, True)
-        recognizer = Recognizer.load(tiny)
+        recognizer = Recognizer(tiny)
         a, b, c = (recognizer.recognise(photos / f"{f}.jpg").embedding for f in "abc")
         expected = float(c @ (a + b) / np.linalg.norm(a + b))
         assert answer["score"] == pytest.approx(expected, abs=1e-5)

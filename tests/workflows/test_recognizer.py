@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,11 @@ from tiny_model import write_tiny_model
 
 from facekd.card.contract import ARCFACE_TEMPLATE, Calibration, Counts, LogisticCurve, Sample, ScoreMap
 from facekd.card.onnx_file import read_card
-from facekd.errors import InputOutput, NoFace, SeveralFaces, Unreadable, UsageError
+from facekd.errors import InputOutput, NoCard, NoFace, SeveralFaces, Unreadable, UsageError
 from facekd.preprocess import ALIGNER, Face
 from facekd.runtime import fuse, load_embedder
-from facekd.workflows.recognizer import Recognizer
-from facekd.workflows.verify import choose_threshold, cosine, doubts
+from facekd.workflows.recognizer import Recognizer, cosine
+from facekd.workflows.thresholds import choose_threshold, doubts
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recognizer(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
     need_mtcnn()
-    return Recognizer.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+    return Recognizer(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
 
 
 class Stub:
@@ -54,7 +55,7 @@ def png(pixels: np.ndarray) -> bytes:
 def test_embeds_exactly_the_crop_that_the_card_asks_for(recognizer: Recognizer) -> None:
     """With landmarks on the template the crop is a plain cut-out, made here by slicing."""
     pixels = np.random.default_rng(0).integers(0, 256, (240, 300, 3), dtype=np.uint8)
-    found = Recognizer(recognizer.embedder, Stub((50, 40))).recognise(png(pixels), "noise")
+    found = Recognizer(recognizer.embedder, detector=Stub((50, 40))).recognise(png(pixels), "noise")
     expected = recognizer.embedder.embed(pixels[None, 40:152, 50:162])[0]
     np.testing.assert_allclose(found.embedding, expected, atol=1e-4)
     assert found.faces == 1
@@ -63,7 +64,7 @@ def test_embeds_exactly_the_crop_that_the_card_asks_for(recognizer: Recognizer) 
 
 def test_says_which_face_of_how_many(recognizer: Recognizer) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (240, 500, 3), dtype=np.uint8)
-    two = Recognizer(recognizer.embedder, Stub((10, 10), (200, 60)))
+    two = Recognizer(recognizer.embedder, detector=Stub((10, 10), (200, 60)))
     found = two.recognise(png(pixels))
     assert found.faces == 2
     assert found.face.box[0] == 200  # nearer to the centre
@@ -102,19 +103,19 @@ def test_the_contract_states_model_detector_and_aligner(recognizer: Recognizer) 
     assert contract.space == recognizer.embedder.space
     assert (contract.detector, contract.aligner) == ("mtcnn", ALIGNER)
     assert recognizer.differences(contract) == []
-    assert recognizer.assumptions() == []
-    other = Recognizer(recognizer.embedder, Stub((0, 0)))
+    other = Recognizer(recognizer.embedder, detector=Stub((0, 0)))
     assert other.differences(contract) == ["made with detector mtcnn, this is stub"]
 
 
-def test_a_model_without_a_card_is_said(recognizer: Recognizer, tmp_path: Path) -> None:
+def test_a_model_without_a_card_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
     import onnx
 
     model = onnx.load(write_tiny_model(tmp_path / "tiny.onnx"))
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
-    bare = Recognizer(load_embedder(tmp_path / "bare.onnx"), recognizer.detector)
-    assert bare.assumptions() == ["bare has no card: read by insightface's convention"]
+    for model in (tmp_path / "bare.onnx", load_embedder(tmp_path / "bare.onnx")):
+        with pytest.raises(NoCard, match="bare"):
+            Recognizer(model, detector=recognizer.detector)
 
 
 def entry(fmr: float, threshold: float) -> Calibration:
@@ -123,6 +124,102 @@ def entry(fmr: float, threshold: float) -> Calibration:
         fmr=fmr, threshold=threshold, low=0.5 * fmr, high=2 * fmr, data="held-out", counts=counts,
         detector="mtcnn", aligner=ALIGNER,
     )  # fmt: skip
+
+
+def test_a_photo_as_path_bytes_or_pixels(recognizer: Recognizer, photos: Path) -> None:
+    from facekd.preprocess import decode
+
+    file = photos / "a.jpg"
+    expected = recognizer.recognise(file).embedding
+    for photo in (str(file), file.read_bytes(), decode(file).pixels):
+        np.testing.assert_array_equal(recognizer.embed(photo), expected)
+    bgr = decode(file).pixels[:, :, ::-1]
+    assert cosine(recognizer.embed(bgr), expected) < 0.99
+
+
+class TestVerify:
+    def test_the_answer_is_that_of_the_command(
+        self, facekd, recognizer: Recognizer, photos: Path, tmp_path: Path
+    ) -> None:
+        model = write_tiny_model(tmp_path / "tiny.onnx")
+        for other, threshold in (("b.jpg", 0.9), ("mirrored.jpg", 0.9), ("two.jpg", -1)):
+            mine = Recognizer(model, threshold=threshold).verify(photos / "a.jpg", photos / other)
+            ran = facekd(
+                "verify", photos / "a.jpg", photos / other, "--model", model, "--threshold", threshold,
+                "--json",
+            )  # fmt: skip
+            told = json.loads(ran.out)
+            assert ran.code == int(not mine.same)
+            assert (mine.same, mine.score) == (told["same"], pytest.approx(told["score"], abs=1e-6))
+            assert [photo.faces for photo in mine.photos] == [photo["faces"] for photo in told["photos"]]
+            assert (mine.threshold.value, mine.threshold.source) == (threshold, "option")
+            assert (mine.evidence, mine.claim, mine.templates) == (None, None, None)
+
+    def test_the_score_is_the_dot_product_of_the_embeddings(
+        self, recognizer: Recognizer, photos: Path
+    ) -> None:
+        lenient = Recognizer(recognizer.embedder, detector=recognizer.detector, threshold=0)
+        one, other = photos / "a.jpg", photos / "mirrored.jpg"
+        expected = float(lenient.embed(one) @ lenient.embed(other))
+        assert lenient.verify(one, other).score == pytest.approx(expected, abs=1e-6)
+
+    def test_it_has_no_truth_value(self, recognizer: Recognizer, photos: Path) -> None:
+        answer = Recognizer(recognizer.embedder, threshold=0.5).verify(photos / "a.jpg", photos / "a.jpg")
+        assert answer.same is True
+        with pytest.raises(TypeError, match=r"ask for its \.same"):
+            bool(answer)
+
+    def test_a_log_of_it_holds_no_embedding(self, recognizer: Recognizer, photos: Path) -> None:
+        """Neither in the words of the answer nor in those of what was taken of a photo."""
+        found = recognizer.recognise(photos / "a.jpg")
+        assert "embedding" not in repr(found)
+        answer = Recognizer(recognizer.embedder, threshold=0.5).verify(photos / "a.jpg", photos / "b.jpg")
+        assert "embedding" not in repr(answer)
+
+    def test_errors_know_which_photo_it_was(self, recognizer: Recognizer, photos: Path) -> None:
+        asked = Recognizer(recognizer.embedder, detector=recognizer.detector, threshold=0.5)
+        blank, face = photos / "blank.jpg", photos / "a.jpg"
+        for pair, named in (
+            ((face, blank), str(blank)),
+            ((blank.read_bytes(), face), "the first photo"),
+            ((face, blank.read_bytes()), "the second photo"),
+        ):
+            with pytest.raises(NoFace, match=named) as caught:
+                asked.verify(*pair)
+            assert caught.value.photo == named
+
+    def test_without_a_threshold_there_is_no_answer(self, recognizer: Recognizer, photos: Path) -> None:
+        assert recognizer.embed(photos / "a.jpg").shape == (32,)
+        with pytest.raises(UsageError, match="no threshold is known"):
+            recognizer.verify(photos / "a.jpg", photos / "b.jpg")
+
+    def test_thresholds_that_cannot_be_are_refused_at_once(self, recognizer: Recognizer) -> None:
+        for settings in ({"threshold": 1.5}, {"threshold": 0.3, "fmr": 1e-3}, {"fmr": 1e-3}):
+            with pytest.raises(UsageError):
+                Recognizer(recognizer.embedder, detector=recognizer.detector, **settings)
+
+    def test_the_cards_thresholds(self, recognizer: Recognizer, photos: Path, tmp_path: Path) -> None:
+        entries = (entry(1e-2, 0.2), entry(1e-3, 0.3))
+        model = write_tiny_model(tmp_path / "calibrated.onnx", calibration=entries)
+        assert Recognizer(model).threshold.value == 0.3
+        lax = Recognizer(model, fmr=1e-2, detector=Stub((40, 40)))
+        answer = lax.verify(photos / "a.jpg", photos / "b.jpg")
+        assert (answer.threshold.fmr, answer.threshold.source) == (1e-2, "card")
+        assert answer.notes == (
+            "the threshold was calibrated with detector mtcnn; this is stub: the false match rate may differ",
+        )
+
+
+def test_without_a_model_it_is_the_student_that_ships(monkeypatch: pytest.MonkeyPatch) -> None:
+    from facekd.weights import shipped_model
+
+    monkeypatch.setenv("FACEKD_MODEL", "/absent.onnx")
+    shipped = shipped_model()
+    assert shipped is not None
+    assert Recognizer(detector=Stub()).embedder.space == load_embedder(shipped).space
+    monkeypatch.setattr("facekd.workflows.recognizer.shipped_model", lambda: None)
+    with pytest.raises(UsageError, match="no model is named"):
+        Recognizer(detector=Stub())
 
 
 class TestThreshold:
@@ -147,8 +244,9 @@ class TestThreshold:
     def test_both_are_refused_and_so_is_nan(self, card) -> None:
         with pytest.raises(UsageError):
             choose_threshold(card, threshold=0.3, fmr=1e-3)
-        with pytest.raises(UsageError):
-            choose_threshold(card, threshold=float("nan"))
+        for beyond in (float("nan"), 1.5, -2):
+            with pytest.raises(UsageError, match="no cosine"):
+                choose_threshold(card, threshold=beyond)
 
     def test_without_calibration_it_says_how_to_get_one(self, tmp_path: Path) -> None:
         card, _ = read_card(write_tiny_model(tmp_path / "tiny.onnx"))

@@ -1,0 +1,184 @@
+"""The gallery as Python uses it: enroll people, verify claims, list and remove them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+import numpy as np
+
+from facekd import errors
+from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
+from facekd.files import gallery_file, make_private_folder
+from facekd.gallery import GalleryRecords, Person, clean_name
+from facekd.preprocess import PhotoLike, as_photo
+from facekd.workflows.enroll import AnyPhoto, Enrolled, PhotoInHand, enroll_people, photos_at
+from facekd.workflows.recognizer import Recognizer, Verification
+from facekd.workflows.verify import verify_claim
+
+#: how many of the photos that were not enrolled an error names
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Who was removed, and how many ``templates`` went with them. ``pending`` says that another program was
+    still reading the gallery: the last bytes leave the file when it has finished."""
+
+    name: str
+    templates: int
+    pending: bool
+
+
+def remove_person(records: GalleryRecords, name: str) -> Removed:
+    """Remove the person ``name`` and every template of theirs, so that no trace is left in the file.
+
+    Raises `NotFound` where there is nobody of that name, `InputOutput` where the gallery fails.
+    """
+    person = records.person(name)
+    with records.transaction():
+        removed = records.remove(person.name)
+    return Removed(person.name, removed, records.pending)
+
+
+class Gallery:
+    """Who is enrolled, in one file.
+
+    ``path`` is by default ``FACEKD_GALLERY``, else ``gallery.db`` in the user's data folder; enrolling makes
+    the file, and the data folder, for their owner alone. ``recognizer`` is by default that of the student
+    that ships, which is loaded when it is needed; the gallery then belongs to its space.
+
+    Each call opens the file for itself and leaves it closed, so other programs and other threads may use it
+    meanwhile, and one `Gallery` may be shared by threads. Leaving a ``with`` block, or `close`, lets go of
+    the model that was loaded here.
+
+    Every call raises `InputOutput` or `Unreadable` where the file fails, `Misfit` where it was made in
+    another space than the recognizer's, `UsageError` once the gallery was closed.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, recognizer: Recognizer | None = None
+    ) -> None:
+        self.path = gallery_file() if path is None else Path(path)
+        self._in_data_folder = path is None and not os.environ.get("FACEKD_GALLERY")
+        self._recognizer = recognizer
+        self._loading = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Gallery:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the model; what was enrolled is in the file already."""
+        self._closed = True
+        self._recognizer = None
+
+    @property
+    def recognizer(self) -> Recognizer:
+        """What photos are recognised with. Raises as `Recognizer` does where it is loaded only now."""
+        with self._loading:
+            self._check_open()
+            if self._recognizer is None:
+                self._recognizer = Recognizer()
+            return self._recognizer
+
+    def enroll(
+        self,
+        name: str,
+        photos: PhotoLike | Iterable[PhotoLike],
+        *,
+        on_many: str = "dominant",
+        force: bool = False,
+    ) -> Enrolled:
+        """Add ``photos`` to the person ``name``, who need not be enrolled yet; they are on the disk when it
+        returns. A path may be a folder, for all images below it.
+
+        Photos that the person already has are passed over; those that cannot be used, or that the guard
+        refuses (`EnrollmentGuard`), are the ``failures`` of the answer, and keep none of the others out.
+        ``on_many`` is the policy of `choose` for several faces in a photo; ``force`` overrules the guard.
+
+        Raises, where no photo of theirs is enrolled, what is wrong with all of them (as `NoFace`), else
+        `InputOutput` or `CannotSay`; `UsageError` for a name that cannot be, or where no photo is given.
+        """
+        recognizer = self.recognizer
+        clean_name(name)
+        given = _given(photos)
+        if self._in_data_folder:
+            make_private_folder(self.path.parent)
+        with GalleryRecords(self.path, recognizer.contract, create=True) as records:
+            stored = records.name_of(name)
+            prepared = tuple(f"{self.path} was {one}" for one in recognizer.differences(records.contract))
+            (entry,) = enroll_people(records, recognizer, {stored: given}, on_many, force)
+        if not entry.templates:
+            raise _nobody(entry)
+        return replace(entry, notes=(*prepared, *entry.notes))
+
+    def verify(self, photo: PhotoLike, name: str) -> Verification:
+        """Whether ``photo`` shows the enrolled person ``name``.
+
+        Raises `NotFound` where nobody of that name is enrolled, `UsageError` where no threshold is known, and
+        what `Recognizer.recognise` does for the photo.
+        """
+        recognizer = self.recognizer
+        threshold = recognizer.threshold
+        with recognizer.open_gallery(self.path) as records:
+            return verify_claim(recognizer, records, name, photo, threshold)
+
+    def people(self) -> list[Person]:
+        """Everybody who is enrolled, by name."""
+        self._check_open()
+        with GalleryRecords(self.path, read_only=True) as records:
+            return records.people()
+
+    def remove(self, name: str) -> Removed:
+        """Remove a person and every template of theirs, without asking. Raises `NotFound`."""
+        self._check_open()
+        with GalleryRecords(self.path) as records:
+            return remove_person(records, name)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"{self.path}: this gallery was closed", "Make a new Gallery, or use it before.")
+
+
+def _given(photos: PhotoLike | Iterable[PhotoLike]) -> list[AnyPhoto]:
+    """The photos of one person, folders opened. Raises as `as_photo` and `photos_at`, and `UsageError` where
+    there are none."""
+    alone = isinstance(photos, str | os.PathLike | bytes | np.ndarray)
+    each = [photos] if alone else photos
+    given: list[AnyPhoto] = []
+    for number, photo in enumerate(cast(Iterable[PhotoLike], each), start=1):
+        if isinstance(photo, str | os.PathLike):
+            given += photos_at([Path(photo)])
+        elif isinstance(photo, bytes):
+            given.append(PhotoInHand(photo, f"photo {number}"))
+        else:
+            given.append(PhotoInHand(as_photo(photo, f"photo {number}").pixels, f"photo {number}"))
+    if not given:
+        raise UsageError("no photo was given")
+    return given
+
+
+def _nobody(entry: Enrolled) -> FacekdError:
+    """What to raise where none of a person's photos was enrolled."""
+    kind: type[FacekdError] = InputOutput if entry.exit_code == InputOutput.exit_code else CannotSay
+    reasons = {failure.reason for failure in entry.failures}
+    for known in vars(errors).values():
+        if isinstance(known, type) and issubclass(known, FacekdError) and reasons == {known.reason}:
+            kind = known
+    told = [failure.message for failure in entry.failures[:_NAMED]]
+    more = len(entry.failures) - len(told)
+    error = kind("; ".join(told) + (f"; and {more} more" if more else ""))
+    error.photo = entry.failures[0].photo if len(entry.failures) == 1 else None
+    return error

@@ -1,0 +1,91 @@
+"""What a score means: the threshold that decides, why it may not hold, and what the score map says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facekd.card import Card, ScoreMap
+from facekd.errors import UsageError
+from facekd.preprocess import ALIGNER
+from facekd.verification import log_likelihood_ratio, probability
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The score from which two faces are the same person. ``source`` is "option" or "card"; a
+    card states at which false match rate, on which data and with which detector and aligner it
+    was measured."""
+
+    value: float
+    source: str
+    fmr: float | None = None
+    data: str = ""
+    detector: str = ""
+    aligner: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a score says by the card's score map: the natural ``log_likelihood_ratio`` of one person
+    against two, and the ``probability`` of one person where both are equally likely beforehand."""
+
+    log_likelihood_ratio: float
+    probability: float
+
+
+def choose_threshold(card: Card, threshold: float | None = None, fmr: float | None = None) -> Threshold:
+    """The ``threshold`` given, else the card's calibration at ``fmr``, else its strictest one.
+
+    Raises `UsageError` where there is none: no threshold holds for every model.
+    """
+    if threshold is not None:
+        if fmr is not None:
+            raise UsageError("--threshold and --fmr say the same thing twice", "Give one of them.")
+        if not -1 <= threshold <= 1:  # nor is nan
+            raise UsageError(f"--threshold: {threshold:g} is no cosine, which lies in [-1, 1]")
+        return Threshold(threshold, "option")
+    found = card.at(fmr)
+    if found is not None:
+        return Threshold(found.threshold, "card", found.fmr, found.data, found.detector, found.aligner)
+    if card.calibration:
+        known = ", ".join(f"{entry.fmr:g}" for entry in card.calibration)
+        raise UsageError(f"{card.name} has no threshold at FMR {fmr:g}", f"It has them at: {known}.")
+    raise UsageError(
+        f"no threshold is known: {card.name} was never calibrated",
+        "Give --threshold, or measure one into its card: facekd calibrate MODEL --data PEOPLE.",
+    )
+
+
+def doubts(threshold: Threshold, detector: str, score_map: ScoreMap | None = None) -> list[str]:
+    """Why a calibrated threshold, and the probability, may not hold here, in one note or none: crops were
+    made another way when they were measured."""
+    measured: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    if threshold.source == "card":
+        then = (threshold.detector, threshold.aligner)
+        measured.setdefault(then, []).append(("the threshold was calibrated", "the false match rate"))
+    if score_map is not None:
+        then = (score_map.detector, score_map.aligner)
+        measured.setdefault(then, []).append(("the score map was fitted", "the probability"))
+    here = {"detector": detector, "aligner": ALIGNER}
+    how: list[str] = []
+    doubtful: list[str] = []
+    differing: set[str] = set()
+    for then, what in measured.items():
+        other = {part: was for part, was in zip(here, then, strict=True) if was != here[part]}
+        if other:
+            parts = " and ".join(f"{part} {was}" for part, was in other.items())
+            how.append(" and ".join(done for done, _ in what) + f" with {parts}")
+            doubtful += [value for _, value in what]
+            differing |= other.keys()
+    if not how:
+        return []
+    this = " and ".join(now for part, now in here.items() if part in differing)
+    return [f"{'; '.join(how)}; this is {this}: {' and '.join(doubtful)} may differ"]
+
+
+def evidence(card: Card, score: float) -> Evidence | None:
+    """What ``score`` says by the score map of ``card``; `None` without one."""
+    if card.score_map is None:
+        return None
+    ratio = float(log_likelihood_ratio(card.score_map.curve, score))
+    return Evidence(ratio, float(probability(ratio)))

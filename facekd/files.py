@@ -122,12 +122,19 @@ def read_text(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> str:
 
     Raises as `read_bounded` does, and `Unreadable` where it is no UTF-8.
     """
+    return _text(read_bounded(path, limit), path)
+
+
+def read_text_stream(stream: BinaryIO, name: str, limit: int = MAX_TEXT_BYTES) -> str:
+    """The UTF-8 text that comes out of ``stream``, standard input for one, which errors call ``name``; as
+    `read_text`."""
     try:
-        text = read_bounded(path, limit).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{os.fspath(path)}: not a text file ({error.reason})") from error
-    # as a file opened for text has it: every kind of line end is one
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        content = stream.read(limit + 1)
+    except OSError as error:
+        raise _cannot_read(name, error) from error
+    if len(content) > limit:
+        raise TooLarge(f"{name}: more than {limit:,} bytes, the limit")
+    return _text(content, name)
 
 
 def too_large(name: str | os.PathLike[str], limit: int, count: int | None = None) -> TooLarge:
@@ -165,6 +172,15 @@ def _mode_of(path: Path) -> int | None:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_mode
     return None
+
+
+def _text(content: bytes, name: str | os.PathLike[str]) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{os.fspath(name)}: not a text file ({error.reason})") from error
+    # as a file opened for text has it: every kind of line end is one
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _rest(file: BinaryIO, begun: bytes, limit: int) -> bytes:

@@ -21,6 +21,7 @@ from .demo import DemoSettings as DemoSettings
 from .demo import run_demo as run_demo
 from .enroll import Enrolled as Enrolled
 from .enroll import Failure as Failure
+from .enroll import PhotoFile as PhotoFile
 from .enroll import enroll_people as enroll_people
 from .enroll import overall as overall
 from .enroll import people_in as people_in
@@ -33,6 +34,10 @@ from .evaluate import leave_out as leave_out
 from .evaluate import write_model_scores as write_model_scores
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
 from .hardest_faces import faces_of_hardest as faces_of_hardest
+from .listing import STDIN as STDIN
+from .listing import Listing as Listing
+from .listing import people_listed as people_listed
+from .listing import read_listing as read_listing
 from .model_card import WrittenCard as WrittenCard
 from .model_card import compare_readings as compare_readings
 from .model_card import count_readings as count_readings

@@ -43,6 +43,7 @@ from .model_card import compare_readings as compare_readings
 from .model_card import count_readings as count_readings
 from .model_card import write_model_card as write_model_card
 from .photo_acquisition import Advance as Advance
+from .photo_notes import notes_of as notes_of
 from .recognizer import Recognised as Recognised
 from .recognizer import Recognizer as Recognizer
 from .robustness import measure_robustness as measure_robustness
@@ -55,3 +56,8 @@ from .verify import choose_threshold as choose_threshold
 from .verify import doubts as doubts
 from .verify import verify_claim as verify_claim
 from .verify import verify_photos as verify_photos
+from .verify_pairs import KEPT_PHOTOS as KEPT_PHOTOS
+from .verify_pairs import PhotoPair as PhotoPair
+from .verify_pairs import compare_pairs as compare_pairs
+from .verify_pairs import every_pair as every_pair
+from .verify_pairs import pairs_listed as pairs_listed

@@ -26,25 +26,25 @@ _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes, mode: int | None = None) -> None:
     """Write a file beside ``path``, sync it and rename it: readers see the old or the new file, and
     after a power cut there is one of the two.
 
-    A file that exists keeps its mode; of a symbolic link the file behind it is written. Raises
-    `InputOutput` where that fails, with the cause (a full disk is called one); the old file is
-    then as it was.
+    A file that exists keeps its mode, unless ``mode`` states one; of a symbolic link the file behind it is
+    written. Raises `InputOutput` where that fails, with the cause (a full disk is called one); the old
+    file is then as it was.
     """
     try:
         target = Path(os.path.realpath(path))
-        mode = _mode_of(target)
-        if mode is None:
+        before = _mode_of(target)
+        if before is None:
             target.parent.mkdir(parents=True, exist_ok=True)
-        elif not stat.S_ISREG(mode):
-            raise InputOutput(f"{path}: cannot be written ({_kind(mode)}, not a regular file)")
+        elif not stat.S_ISREG(before):
+            raise InputOutput(f"{path}: cannot be written ({_kind(before)}, not a regular file)")
         # a name of fixed length: beside the longest name that a folder can hold there is room for it
         beside = target.with_name(f".facekd-{secrets.token_hex(8)}")
         try:
-            _write_synced(beside, content, mode)
+            _write_synced(beside, content, before if mode is None else mode)
             beside.replace(target)
         except BaseException:
             beside.unlink(missing_ok=True)

@@ -45,6 +45,15 @@ def test_a_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
 
 
 @posix
+def test_a_mode_that_is_stated_holds_for_old_and_new_files(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "old").chmod(0o644)
+    for name in ("old", "new"):
+        write_atomically(tmp_path / name, b"x", mode=0o600)
+        assert mode_of(tmp_path / name) == 0o600
+
+
+@posix
 def test_a_new_file_has_the_mode_that_any_new_file_has(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

@@ -19,6 +19,11 @@ from .data import write_exclude as write_exclude
 from .data import write_people as write_people
 from .demo import DemoSettings as DemoSettings
 from .demo import run_demo as run_demo
+from .embed import EmbeddedFaces as EmbeddedFaces
+from .embed import check_embeddings_file as check_embeddings_file
+from .embed import embed_faces as embed_faces
+from .embed import photos_to_embed as photos_to_embed
+from .embed import write_embeddings as write_embeddings
 from .enroll import Enrolled as Enrolled
 from .enroll import Failure as Failure
 from .enroll import PhotoFile as PhotoFile

@@ -19,6 +19,8 @@ from .data import write_exclude as write_exclude
 from .data import write_people as write_people
 from .demo import DemoSettings as DemoSettings
 from .demo import run_demo as run_demo
+from .doctor import check_up as check_up
+from .doctor_look import DoctorSettings as DoctorSettings
 from .embed import EmbeddedFaces as EmbeddedFaces
 from .embed import check_embeddings_file as check_embeddings_file
 from .embed import embed_faces as embed_faces

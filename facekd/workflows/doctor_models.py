@@ -113,11 +113,13 @@ def _look_at_thresholds(path: Path, card: Card) -> Check:
             f"Calibrate it: {_calibrate(path)}", values={"calibrated": False},
         )  # fmt: skip
     points = ", ".join(f"{entry.threshold:.4f} at FMR {entry.fmr:g}" for entry in card.calibration)
+    detectors = " and ".join(sorted({entry.detector for entry in card.calibration}))
     measured = {"score map": card.score_map, "photo limits": card.photo_limits}
     lacks = "".join(f"; no {what}" for what, there in measured.items() if there is None)
     return Check(
-        "models", path.name, Status.OK, f"thresholds {points}{lacks}",
-        values={"calibrated": True, "detector": card.calibration[0].detector},
+        "models", path.name, Status.OK,
+        f"thresholds {points}, measured with {detectors}{lacks}",
+        values={"calibrated": True, "detector": detectors},
     )  # fmt: skip
 
 

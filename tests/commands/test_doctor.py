@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_model import write_tiny_model
 
 import facekd as package
-from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, write_card
+from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, read_card, write_card
 from facekd.weights import shipped_model
 from facekd.workflows import doctor_installation, doctor_look
 
@@ -76,6 +76,8 @@ class TestWhole:
         model = of(document, "models")[0]
         assert model["name"] == shipped.name
         assert model["values"]["digest"]
+        thresholds = of(document, "models")[1]
+        assert f"measured with {read_card(shipped)[0].calibration[0].detector}" in thresholds["message"]
         assert of(document, "detectors")[0]["values"]["weights"]
         assert not list(place.iterdir())
 

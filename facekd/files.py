@@ -27,25 +27,25 @@ _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes, mode: int | None = None) -> None:
     """Write a file beside ``path``, sync it and rename it: readers see the old or the new file, and
     after a power cut there is one of the two.
 
-    A file that exists keeps its mode; of a symbolic link the file behind it is written. Raises
-    `InputOutput` where that fails, with the cause (a full disk is called one); the old file is
-    then as it was.
+    A file that exists keeps its mode, unless ``mode`` states one; of a symbolic link the file behind it is
+    written. Raises `InputOutput` where that fails, with the cause (a full disk is called one); the old
+    file is then as it was.
     """
     try:
         target = Path(os.path.realpath(path))
-        mode = _mode_of(target)
-        if mode is None:
+        before = _mode_of(target)
+        if before is None:
             target.parent.mkdir(parents=True, exist_ok=True)
-        elif not stat.S_ISREG(mode):
-            raise InputOutput(f"{path}: cannot be written ({_kind(mode)}, not a regular file)")
+        elif not stat.S_ISREG(before):
+            raise InputOutput(f"{path}: cannot be written ({_kind(before)}, not a regular file)")
         # a name of fixed length: beside the longest name that a folder can hold there is room for it
         beside = target.with_name(f".facekd-{secrets.token_hex(8)}")
         try:
-            _write_synced(beside, content, mode)
+            _write_synced(beside, content, before if mode is None else mode)
             beside.replace(target)
         except BaseException:
             beside.unlink(missing_ok=True)
@@ -135,12 +135,19 @@ def read_text(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> str:
 
     Raises as `read_bounded` does, and `Unreadable` where it is no UTF-8.
     """
+    return _text(read_bounded(path, limit), path)
+
+
+def read_text_stream(stream: BinaryIO, name: str, limit: int = MAX_TEXT_BYTES) -> str:
+    """The UTF-8 text that comes out of ``stream``, standard input for one, which errors call ``name``; as
+    `read_text`."""
     try:
-        text = read_bounded(path, limit).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{os.fspath(path)}: not a text file ({error.reason})") from error
-    # as a file opened for text has it: every kind of line end is one
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        content = stream.read(limit + 1)
+    except OSError as error:
+        raise _cannot_read(name, error) from error
+    if len(content) > limit:
+        raise TooLarge(f"{name}: more than {limit:,} bytes, the limit")
+    return _text(content, name)
 
 
 def too_large(name: str | os.PathLike[str], limit: int, count: int | None = None) -> TooLarge:
@@ -194,6 +201,15 @@ def _mode_of(path: Path) -> int | None:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_mode
     return None
+
+
+def _text(content: bytes, name: str | os.PathLike[str]) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{os.fspath(name)}: not a text file ({error.reason})") from error
+    # as a file opened for text has it: every kind of line end is one
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _rest(file: BinaryIO, begun: bytes, limit: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import socket
 import stat
@@ -13,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from facekd.errors import Exit, InputOutput, TooLarge, Unreadable
-from facekd.files import cache_folder, open_regular, read_bounded, read_text, target_folder, write_atomically
+from facekd.files import (
+    cache_folder,
+    open_regular,
+    read_bounded,
+    read_text,
+    read_text_stream,
+    target_folder,
+    write_atomically,
+)
 
 posix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files on this system")
 
@@ -33,6 +42,15 @@ def test_a_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
     file.chmod(mode)
     write_atomically(file, b"new")
     assert (file.read_bytes(), mode_of(file)) == (b"new", mode)
+
+
+@posix
+def test_a_mode_that_is_stated_holds_for_old_and_new_files(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "old").chmod(0o644)
+    for name in ("old", "new"):
+        write_atomically(tmp_path / name, b"x", mode=0o600)
+        assert mode_of(tmp_path / name) == 0o600
 
 
 @posix
@@ -226,6 +244,14 @@ def test_text_is_utf8_with_any_line_end(tmp_path: Path) -> None:
         read_text(file)
     with pytest.raises(TooLarge):
         read_text(file, limit=2)
+
+
+def test_a_stream_of_text_is_read_as_a_file_of_it() -> None:
+    assert read_text_stream(io.BytesIO("\ufeffÄnn\r\nBob".encode()), "standard input") == "Änn\nBob"
+    with pytest.raises(Unreadable, match="standard input: not a text file"):
+        read_text_stream(io.BytesIO(b"\xff\xfe"), "standard input")
+    with pytest.raises(TooLarge, match="standard input: more than 2 bytes"):
+        read_text_stream(io.BytesIO(b"abc"), "standard input", limit=2)
 
 
 def test_the_cache_lies_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@ from .counts import WHAT_IS_COUNTED as WHAT_IS_COUNTED
 from .counts import ModelCounts as ModelCounts
 from .counts import count_model as count_model
 from .counts import model_files as model_files
+from .machine import Hardware as Hardware
 from .machine import Machine as Machine
+from .machine import this_hardware as this_hardware
 from .machine import this_machine as this_machine
 from .measurements import MEASUREMENTS as MEASUREMENTS
 from .measurements import MeasuredRow as MeasuredRow

@@ -18,6 +18,18 @@ _TELLING = (
 
 
 @dataclass(frozen=True)
+class Hardware:
+    """``cores`` are the processors this process may use, ``instructions`` those of their instruction sets
+    that decide how fast a network runs."""
+
+    processor: str
+    cores: int
+    instructions: tuple[str, ...]
+    memory_bytes: int | None
+    system: str
+
+
+@dataclass(frozen=True)
 class Machine:
     """``cores`` are the processors this process may use; ``load`` is the mean number of running
     processes in the minute before (`None` where the system does not say)."""
@@ -34,19 +46,31 @@ class Machine:
     load: float | None
 
 
-def this_machine() -> Machine:
-    """Describe the machine, without its host name and without paths."""
-    import numpy as np
-    import onnxruntime
-
+def this_hardware() -> Hardware:
+    """Describe the machine as far as no library is needed for it, without its host name."""
     info = _cpuinfo()
     flags = set((info.get("flags") or info.get("Features") or "").split())
-    return Machine(
+    return Hardware(
         processor=info.get("model name") or platform.processor() or platform.machine(),
         cores=threads_available(),
         instructions=tuple(name for name in _TELLING if name in flags),
         memory_bytes=_memory_bytes(),
         system=_system(),
+    )
+
+
+def this_machine() -> Machine:
+    """Describe the machine, without its host name and without paths."""
+    import numpy as np
+    import onnxruntime
+
+    hardware = this_hardware()
+    return Machine(
+        processor=hardware.processor,
+        cores=hardware.cores,
+        instructions=hardware.instructions,
+        memory_bytes=hardware.memory_bytes,
+        system=hardware.system,
         python=platform.python_version(),
         onnxruntime=onnxruntime.__version__,
         numpy=np.__version__,

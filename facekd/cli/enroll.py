@@ -29,13 +29,16 @@ from facekd.cli.output import answer, answer_json, progress, say
 from facekd.errors import UsageError
 
 if TYPE_CHECKING:
-    from facekd.workflows import Enrolled, Failure
+    from facekd.workflows import Enrolled, Failure, PhotoFile
 
 
 @click.command("enroll")
 @click.argument("name", required=False)
 @click.argument("photos", nargs=-1, type=ANY_PATH, metavar="PHOTO...")
-@click.option("--from", "tree", type=ANY_PATH, metavar="DIR", help="Enroll everybody: a folder per person.")
+@click.option(
+    "--from", "everybody", type=ANY_PATH, metavar="DIR|CSV",
+    help="Enroll everybody: a folder per person, or a list name,photo (- for standard input).",
+)  # fmt: skip
 @root_option
 @click.option(
     "--on-many", type=click.Choice(["dominant", "best", "largest", "central", "skip"]),
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
 def command(
     name: str | None,
     photos: tuple[Path, ...],
-    tree: Path | None,
+    everybody: Path | None,
     root: str | None,
     on_many: str,
     force: bool,
@@ -66,31 +69,33 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Enroll NAME from one or more photos, or everybody from a folder with --from.
+    """Enroll NAME from one or more photos, or everybody from a folder or a list with --from.
 
     PHOTO may be a folder. Photos that cannot be used are reported and the others enrolled; photos
     that the person already has are passed over, so that a run that was cut short is continued by
     repeating it. Photos that do not look like the person's others, or that look like somebody else who
     is enrolled, are refused by the thresholds in the model's card. With --from, --json prints one line
-    per person.
+    per person. A list begins with the line name,photo; its paths start from the folder that it lies in.
 
     \b
     Example: facekd enroll "Ann Lee" ann1.jpg ann2.jpg --model student.onnx
              facekd enroll --from people/ --model student.onnx --gallery staff.db
+             facekd enroll --from people.csv --gallery staff.db
     """
     from facekd.gallery import GalleryRecords
-    from facekd.workflows import Recognizer, enroll_people, overall, people_in, photos_at
+    from facekd.workflows import Recognizer, enroll_people, overall, photos_at
 
-    if tree is not None and name is not None:
-        raise click.UsageError("--from takes the names from the folders: give no NAME and PHOTO.")
-    if tree is None and (name is None or not photos):
-        raise click.UsageError("Say whom and from what: NAME PHOTO..., or --from DIR.")
-    if root is not None and tree is None:
+    if everybody is not None and name is not None:
+        raise click.UsageError("--from takes the names from the folders or the list: give no NAME and PHOTO.")
+    if everybody is None and (name is None or not photos):
+        raise click.UsageError("Say whom and from what: NAME PHOTO..., or --from DIR or CSV.")
+    if root is not None and everybody is None:
         raise click.UsageError("--root goes with --from.")
-    if tree:
-        people = people_in(tree, root, lambda note: say(f"note: {note}"))
-    else:
+    list_name = None
+    if everybody is None:
         people = {_checked(str(name)): photos_at(list(photos))}
+    else:
+        people, list_name = _everybody(everybody, root)
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
     entries: list[Enrolled] = []
     with GalleryRecords(gallery, recognizer.contract, create=True) as records:
@@ -98,20 +103,33 @@ def command(
         notes = dict.fromkeys(differences)
         for note in notes:
             say(f"note: {note}")
-        with nullcontext() if sys.stdout.isatty() or not tree else progress("enroll", len(people)) as advance:
-            for entry in enroll_people(records, recognizer, people, on_many, force):
+        quiet = sys.stdout.isatty() or everybody is None
+        with nullcontext() if quiet else progress("enroll", len(people)) as advance:
+            for entry in enroll_people(records, recognizer, people, on_many, force, list_name):
                 for note in entry.notes:
                     if note not in notes:
                         say(f"note: {note}")
                     notes[note] = None
-                _report(entry, as_json, indent=None if tree else 2)
+                _report(entry, as_json, indent=2 if everybody is None else None)
                 entries.append(entry)
                 if advance is not None:
                     advance()
-    if tree:
+    if everybody is not None:
         _summarise(entries)
     _hint(entries)
     return overall([entry.exit_code for entry in entries])
+
+
+def _everybody(place: Path, root: str | None) -> tuple[dict[str, list[PhotoFile]], str | None]:
+    """Everybody in a folder, a pack or a list, and what the list is called."""
+    from facekd.workflows import STDIN, people_in, people_listed, read_listing
+
+    if place == STDIN or (place.suffix.lower() == ".csv" and not place.is_dir()):
+        if root is not None:
+            raise click.UsageError("--root goes with a folder, and a list states the names.")
+        listing = read_listing(place)
+        return people_listed(listing), listing.name
+    return people_in(place, root, lambda note: say(f"note: {note}")), None
 
 
 def _checked(name: str) -> str:

@@ -17,8 +17,8 @@ from facekd.version import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-#: modules in this folder that are not commands
-_NOT_COMMANDS = {"__init__", "main", "options", "output"}
+#: modules in this folder that are not commands; nor are those whose name begins with an underscore
+_NOT_COMMANDS = {"main", "options", "output"}
 
 
 #: what other tools call what a command here does
@@ -38,7 +38,8 @@ class LazyGroup(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in _NOT_COMMANDS)
+        stems = (path.stem for path in Path(__file__).parent.glob("*.py"))
+        return sorted(stem for stem in stems if not stem.startswith("_") and stem not in _NOT_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):

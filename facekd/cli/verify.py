@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facekd.cli._verify_many import verify_many
 from facekd.cli.options import (
     ANY_PATH,
     Number,
@@ -22,12 +23,24 @@ from facekd.cli.output import answer, answer_json, say
 from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
-    from facekd.workflows import Recognised, Recognizer, Threshold, Verification
+    from facekd.workflows import PhotoPair, Recognizer, Threshold, Verification
 
 
 @click.command("verify")
 @click.argument("photos", nargs=-1, type=ANY_PATH, metavar="A B | PHOTO")
 @click.option("--claim", metavar="NAME", default=None, help="Compare PHOTO with this enrolled person.")
+@click.option(
+    "--pairs", type=ANY_PATH, metavar="FILE",
+    help="Compare the photos in each line a,b of a CSV, or {\"a\": ..., \"b\": ...} of JSON lines "
+    "(- for standard input).",
+)  # fmt: skip
+@click.option(
+    "--all", "folder", type=ANY_PATH, metavar="DIR", help="Compare every photo in a folder with every other."
+)
+@click.option(
+    "--max-pairs", type=click.IntRange(1), default=100_000, show_default=True,
+    help="How many pairs --all may come to.",
+)  # fmt: skip
 @threshold_option
 @click.option(
     "--fmr", type=Number(0, 1, min_open=True, max_open=True), default=None,
@@ -42,6 +55,9 @@ if TYPE_CHECKING:
 def command(
     photos: tuple[Path, ...],
     claim: str | None,
+    pairs: Path | None,
+    folder: Path | None,
+    max_pairs: int,
     threshold: float | None,
     fmr: float | None,
     model: Path,
@@ -51,26 +67,38 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Compare photos A and B, or one PHOTO with an enrolled person (--claim NAME).
+    """Compare photos A and B, one PHOTO with an enrolled person (--claim NAME), or many pairs of photos.
 
     Exit code 0: the same person; 1: different persons; 2: nobody of that name, or no threshold; 3: a
     photo shows no usable face, or one too dark, blurred or noisy for the model. Where a photo shows
     several faces, the largest near its centre is taken and the tool says so.
 
+    With --pairs or --all there is a line for each pair, of CSV or with --json of JSON. The exit code is 0 if
+    every pair got an answer, whichever, else that of the gravest failure; paths in a list start from its
+    folder.
+
     \b
     Example: facekd verify a.jpg b.jpg --model student.onnx
              facekd verify --claim "Ann Lee" door.jpg --model student.onnx --gallery staff.db
+             facekd verify --pairs pairs.csv > answers.csv
+             facekd verify --all photos/ --json
     """
-    from facekd.workflows import Recognizer
+    from facekd.workflows import Recognizer, notes_of
 
+    many = pairs is not None or folder is not None
+    if many and (photos or claim is not None or (pairs is not None and folder is not None)):
+        raise click.UsageError("Give one of A B, --claim NAME PHOTO, --pairs FILE and --all DIR.")
     wanted = 2 if claim is None else 1
-    if len(photos) != wanted:
+    if not many and len(photos) != wanted:
         form = "two photos: A B" if claim is None else "one photo with --claim NAME"
         raise click.UsageError(f"Give {form} (there are {len(photos)}).")
+    wanted_pairs = _listed(pairs, folder, max_pairs) if many else []
     recognizer = Recognizer(
         model, detector=detector, threshold=threshold, fmr=fmr, any_quality=any_quality, device=device
     )
     limit = recognizer.threshold
+    if many:
+        return verify_many(recognizer, wanted_pairs, as_json, keep_all=folder is not None)
     try:
         decision = _decide(recognizer, photos, claim, gallery)
     except (CannotSay, InputOutput, NotFound) as error:
@@ -79,7 +107,7 @@ def command(
             say("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
             return error.exit_code
         raise
-    notes = [*decision.notes, *(note for photo in decision.photos for note in _of_photo(photo, limit))]
+    notes = [*decision.notes, *(note for photo in decision.photos for note in notes_of(photo, limit.fmr))]
     for note in notes:
         say(f"note: {note}")
     if as_json:
@@ -87,6 +115,16 @@ def command(
     else:
         answer(_sentence(decision))
     return Exit.DONE if decision.same else Exit.DIFFERENT
+
+
+def _listed(pairs: Path | None, folder: Path | None, most: int) -> list[PhotoPair]:
+    """The pairs to compare: of a list or of a folder."""
+    from facekd.workflows import every_pair, pairs_listed, read_listing
+
+    if pairs is not None:
+        return pairs_listed(read_listing(pairs))
+    assert folder is not None
+    return every_pair(folder, most)
 
 
 def _decide(
@@ -98,16 +136,6 @@ def _decide(
         return recognizer.verify(photos[0], photos[1])
     with recognizer.open_gallery(gallery) as records:
         return verify_claim(recognizer, records, claim, photos[0], recognizer.threshold)
-
-
-def _of_photo(photo: Recognised, limit: Threshold) -> list[str]:
-    """What should be known of a photo: which face was taken, what it lacks."""
-    told = []
-    if photo.faces > 1:
-        left, top, right, bottom = (round(float(v)) for v in photo.face.box)
-        told.append(f"{photo.photo}: {photo.faces} faces, took the one at {left},{top} to {right},{bottom}")
-    holds = f"; FMR {limit.fmr:g} does not hold" if limit.fmr else ""
-    return told + [f"{photo.photo}: {fault.cause}{holds}" for fault in photo.faults]
 
 
 def _sentence(decision: Verification) -> str:

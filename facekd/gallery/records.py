@@ -14,7 +14,7 @@ from typing import Any
 
 from facekd.errors import Misfit, NotFound, UsageError
 from facekd.gallery import creation, database
-from facekd.gallery.migrations import CHECKSUMS_SINCE, schema_of
+from facekd.gallery.migrations import CHECKSUMS_SINCE, latest, schema_of
 from facekd.gallery.names import clean_name, fold, shown
 from facekd.gallery.reading import Reader, finish_log
 from facekd.gallery.template import Template, checksum, is_unit, now, pack, unpack
@@ -207,6 +207,11 @@ class GalleryRecords:
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""
         return int(self._rows("PRAGMA data_version")[0][0])
+
+    def schema(self) -> tuple[int, int]:
+        """The schema of the file, and the one that this facekd leads it to when it changes it."""
+        with database.explained(self.path):
+            return schema_of(self._db), latest()
 
     def note_forced(self, name: str, templates: int) -> None:
         """Write into the audit that ``templates`` of a person were taken although the guard of enrollment

@@ -4,6 +4,8 @@ from .benchmark_page import write_benchmark_page as write_benchmark_page
 from .benchmark_sections import BENCHMARK_SECTIONS as BENCHMARK_SECTIONS
 from .benchmark_table import side_by_side as side_by_side
 from .benchmark_words import headlines as headlines
+from .checkup_text import checkup_lines as checkup_lines
+from .checkup_text import checkup_summary as checkup_summary
 from .csv_file import write_numbers as write_numbers
 from .drawing import Drawing as Drawing
 from .figures import figure as figure
@@ -12,6 +14,7 @@ from .gallery_page import write_gallery_page as write_gallery_page
 from .gallery_sections import GALLERY_SECTIONS as GALLERY_SECTIONS
 from .hardest_faces import hardest_figure as hardest_figure
 from .learning_curve import write_learning_curve as write_learning_curve
+from .number_words import amount as amount
 from .output_files import check_file as check_file
 from .output_files import check_page as check_page
 from .output_files import check_picture as check_picture
@@ -22,6 +25,10 @@ from .page import Picture as Picture
 from .page import Section as Section
 from .page import Table as Table
 from .page import write_page as write_page
+from .pair_text import PAIR_COLUMNS as PAIR_COLUMNS
+from .pair_text import csv_line as csv_line
+from .pair_text import pair_row as pair_row
+from .pair_text import pair_summary as pair_summary
 from .result_figures import RESULT_FIGURES as RESULT_FIGURES
 from .result_figures import ComparedResults as ComparedResults
 from .result_figures import drawings as drawings

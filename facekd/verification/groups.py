@@ -7,8 +7,6 @@ everybody, and a group's own FMR is that of the non-mated comparisons within it.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import Unreadable, UsageError
+from facekd.csv_rows import CsvRows
+from facekd.errors import UsageError
 from facekd.files import read_text
 from facekd.verification.kept_scores import KeptScores
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
@@ -124,23 +123,14 @@ def read_groups(path: Path) -> Mapping[str, str]:
     Raises `InputOutput` where it cannot be read, `Unreadable` with the line where its form is broken
     or a photo has a second group.
     """
-    rows = csv.reader(io.StringIO(read_text(path)))
-    head = [column.strip().lower() for column in next(rows, [])]
-    if head != ["photo", "group"]:
-        raise Unreadable(
-            f"{path}: its first line is '{','.join(head)[:60]}'", "It begins with the line photo,group."
-        )
+    rows = CsvRows(read_text(path), path)
+    if rows.head != ["photo", "group"]:
+        raise rows.wrong_head("It begins with the line photo,group.")
     found: dict[str, str] = {}
-    try:
-        for row in rows:
-            fields = [field.strip() for field in row]
-            if row and (len(fields) != 2 or not all(fields)):
-                raise Unreadable(f"{path}, line {rows.line_num}: expected a photo and its group")
-            if (
-                row
-                and found.setdefault(fields[0].replace("\\", "/").removeprefix("./"), fields[1]) != fields[1]
-            ):
-                raise Unreadable(f"{path}, line {rows.line_num}: {fields[0]} has another group further up")
-    except csv.Error as error:
-        raise Unreadable(f"{path}, line {rows.line_num}: {error}") from error
+    for line, fields in rows:
+        if len(fields) != 2 or not all(fields):
+            raise rows.fault(line, "expected a photo and its group")
+        photo = fields[0].replace("\\", "/").removeprefix("./")
+        if found.setdefault(photo, fields[1]) != fields[1]:
+            raise rows.fault(line, f"{fields[0]} has another group further up")
     return found

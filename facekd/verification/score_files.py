@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import Unreadable, UsageError
+from facekd.csv_rows import CsvRows
+from facekd.errors import UsageError
 from facekd.files import read_text, write_atomically
 from facekd.verification.results import Floats
 
@@ -23,36 +24,29 @@ def read_scores(path: Path) -> tuple[Floats, NDArray[np.bool_]]:
 
     Raises `InputOutput` where it cannot be read, `Unreadable` with the line where its form is broken.
     """
-    rows = csv.reader(io.StringIO(read_text(path)))
-    head = [column.strip().lower() for column in next(rows, [])]
-    if "score" not in head or "label" not in head:
-        raise Unreadable(
-            f"{path}: its first line is '{','.join(head)[:60]}'",
-            "A score file begins with the line score,label; further columns are left alone.",
+    rows = CsvRows(read_text(path), path)
+    if "score" not in rows.head or "label" not in rows.head:
+        raise rows.wrong_head(
+            "A score file begins with the line score,label; further columns are left alone."
         )
-    places = head.index("score"), head.index("label")
-    try:
-        found = [_score(path, rows.line_num, row, places, len(head)) for row in rows if row]
-    except csv.Error as error:
-        raise Unreadable(f"{path}, line {rows.line_num}: {error}") from error
+    places = rows.head.index("score"), rows.head.index("label")
+    found = [_score(rows, line, fields, places) for line, fields in rows]
     scores = np.array([score for score, _ in found], np.float64)
     return scores, np.array([mated for _, mated in found], bool)
 
 
-def _score(
-    path: Path, line: int, row: list[str], places: tuple[int, int], columns: int
-) -> tuple[float, bool]:
-    if len(row) != columns:
-        raise Unreadable(f"{path}, line {line}: {columns} columns expected, {len(row)} are there")
-    score, label = (row[place].strip() for place in places)
+def _score(rows: CsvRows, line: int, fields: list[str], places: tuple[int, int]) -> tuple[float, bool]:
+    if len(fields) != len(rows.head):
+        raise rows.fault(line, f"{len(rows.head)} columns expected, {len(fields)} are there")
+    score, label = (fields[place] for place in places)
     if label.lower() not in _LABELS:
-        raise Unreadable(f"{path}, line {line}: label '{label}' is neither 1 (one person) nor 0")
+        raise rows.fault(line, f"label '{label}' is neither 1 (one person) nor 0")
     try:
         value = float(score) if score else np.nan
     except ValueError as error:
-        raise Unreadable(f"{path}, line {line}: score '{score[:40]}' is no number") from error
+        raise rows.fault(line, f"score '{score[:40]}' is no number") from error
     if score and not np.isfinite(value):
-        raise Unreadable(f"{path}, line {line}: score '{score[:40]}' is not finite")
+        raise rows.fault(line, f"score '{score[:40]}' is not finite")
     return value, _LABELS[label.lower()]
 
 

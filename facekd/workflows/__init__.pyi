@@ -20,8 +20,16 @@ from .data import write_exclude as write_exclude
 from .data import write_people as write_people
 from .demo import DemoSettings as DemoSettings
 from .demo import run_demo as run_demo
+from .doctor import check_up as check_up
+from .doctor_look import DoctorSettings as DoctorSettings
+from .embed import EmbeddedFaces as EmbeddedFaces
+from .embed import check_embeddings_file as check_embeddings_file
+from .embed import embed_faces as embed_faces
+from .embed import photos_to_embed as photos_to_embed
+from .embed import write_embeddings as write_embeddings
 from .enroll import Enrolled as Enrolled
 from .enroll import Failure as Failure
+from .enroll import PhotoFile as PhotoFile
 from .enroll import enroll_people as enroll_people
 from .enroll import overall as overall
 from .enroll import people_in as people_in
@@ -36,6 +44,10 @@ from .evaluated import EvaluatedModel as EvaluatedModel
 from .evaluated import evaluate_files as evaluate_files
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
 from .hardest_faces import faces_of_hardest as faces_of_hardest
+from .listing import STDIN as STDIN
+from .listing import Listing as Listing
+from .listing import people_listed as people_listed
+from .listing import read_listing as read_listing
 from .model_card import WrittenCard as WrittenCard
 from .model_card import compare_readings as compare_readings
 from .model_card import count_readings as count_readings
@@ -44,6 +56,7 @@ from .people import Gallery as Gallery
 from .people import Removed as Removed
 from .people import remove_person as remove_person
 from .photo_acquisition import Advance as Advance
+from .photo_notes import notes_of as notes_of
 from .recognizer import Recognised as Recognised
 from .recognizer import Recognizer as Recognizer
 from .recognizer import Verification as Verification
@@ -58,3 +71,8 @@ from .train import check_training_data as check_training_data
 from .train import distill_recipe as distill_recipe
 from .train import train_recipe as train_recipe
 from .verify import verify_claim as verify_claim
+from .verify_pairs import KEPT_PHOTOS as KEPT_PHOTOS
+from .verify_pairs import PhotoPair as PhotoPair
+from .verify_pairs import compare_pairs as compare_pairs
+from .verify_pairs import every_pair as every_pair
+from .verify_pairs import pairs_listed as pairs_listed

@@ -190,6 +190,7 @@ def enroll_people(
     people: Mapping[str, Sequence[AnyPhoto]],
     on_many: str = "dominant",
     force: bool = False,
+    listed_in: str | None = None,
 ) -> Iterator[Enrolled]:
     """Enroll one person after the other, each in one transaction; each is in the gallery when it is
     yielded, and what is reported as added survives a crash.
@@ -197,7 +198,8 @@ def enroll_people(
     Photos that a person already has are not looked at again, so an enrollment that was cut short is
     continued by repeating it. A photo that cannot be used, that is enrolled under another name, or that
     the guard refuses (`EnrollmentGuard`), is a `Failure` and keeps none of the others out. ``force``
-    overrules the guard, which the audit notes. A folder whose name cannot be a person's is a `Failure`.
+    overrules the guard, which the audit notes. A name that cannot be a person's is a `Failure` of its folder,
+    or of the list that it is ``listed_in``.
 
     Raises `InputOutput` where the gallery fails.
     """
@@ -206,8 +208,8 @@ def enroll_people(
         try:
             stored = records.name_of(name)
         except UsageError as error:
-            folder = _folder(name, photos)
-            yield Enrolled(folder, 0, 0, 0, (Failure(folder, "name", error.cause, error.exit_code),))
+            where = f"{listed_in}: {name}" if listed_in else _folder(name, photos)
+            yield Enrolled(where, 0, 0, 0, (Failure(where, "name", error.cause, error.exit_code),))
             continue
         examined = [(photo, _examine(photo, records, recognizer, stored, on_many)) for photo in photos]
         yield _enroll_person(records, guard, stored, examined, force)

@@ -13,7 +13,10 @@ from carded import by_convention
 from tiny_model import write_tiny_model
 
 ABSENT = ("torch", "torchvision", "facenet_pytorch", "sklearn", "lightning_fabric", "timm", "onnxscript")
-COMMANDS = ("align", "benchmark", "calibrate", "card", "degrade", "enroll", "evaluate", "gallery", "verify")
+COMMANDS = (
+    "align", "benchmark", "calibrate", "card", "degrade", "doctor", "embed", "enroll", "evaluate", "gallery",
+    "verify",
+)  # fmt: skip
 
 # Python runs this file in every process before anything else, so in the processes that a command
 # starts as well. The packages are not blocked but hidden, as if they had never been installed.
@@ -77,6 +80,8 @@ def test_enroll_verify_and_remove(run, photos: Path, tiny: Path) -> None:
         (("verify", "--claim", "Ann", photos / "c.jpg", "--threshold", "0.9", *common), 0, "same person"),
         (("verify", photos / "a.jpg", photos / "b.jpg", "--threshold", "0.9", *common), 0, "same person"),
         (("verify", photos / "a.jpg", photos / "blank.jpg", "--threshold", "0.9", *common), 3, ""),
+        (("embed", photos / "a.jpg", "--out", "a.npz", "--yes", "--model", tiny), 0, "a.npz"),
+        (("doctor", "--model", tiny, "--gallery", "gallery.db"), 0, "torchvision not installed"),
         (("gallery", "list", "--gallery", "gallery.db"), 0, "Ann"),
         (("gallery", "remove", "Ann", "--yes", "--gallery", "gallery.db"), 0, "removed Ann: 2"),
         (("card", tiny), 0, "embedding     32"),

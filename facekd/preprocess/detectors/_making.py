@@ -20,6 +20,8 @@ Maker = Callable[[Path | None, str, int | None], Detector]
 _DETECTORS: Registry[Maker] = Registry("detector", "facekd.preprocess.detectors", "facekd.detectors")
 register = _DETECTORS.register
 detector_names = _DETECTORS.names
+#: what makes the detector of a name; raises `UsageError` where it is unknown or its package cannot be loaded
+detector_maker = _DETECTORS.__getitem__
 
 
 def detector_help() -> str:
@@ -36,6 +38,14 @@ def make_detector(spec: str = "mtcnn", device: str = "cpu", threads: int | None 
     """
     name, _, file = spec.partition(":")
     return _DETECTORS[name](Path(file).expanduser() if file else None, device, threads)
+
+
+def mtcnn_weights() -> str:
+    """Where MTCNN's weights come from, in words. Raises `UsageError` where there are none, `Unreadable` where
+    they are others than they should be."""
+    from facekd.preprocess.detectors._mtcnn_files import mtcnn_origin
+
+    return mtcnn_origin()
 
 
 def export_mtcnn(folder: Path) -> None:

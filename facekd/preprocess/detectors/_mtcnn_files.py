@@ -46,7 +46,7 @@ def mtcnn_networks() -> dict[str, bytes]:
     """
     source = _installed()
     if source is None:
-        return _any_cached()
+        return _any_cached()[1]
     folder = cache_folder() / f"mtcnn-{source.digest[:16]}"
     try:
         return read_networks(folder)
@@ -58,6 +58,15 @@ def mtcnn_networks() -> dict[str, bytes]:
             # a cache that cannot be written costs a conversion at each start, nothing else
             return networks
         return networks
+
+
+def mtcnn_origin() -> str:
+    """Where `mtcnn_networks` takes the weights from, in words, and how they are known to be right. Raises as
+    that does."""
+    source = _installed()
+    return (
+        f"converted files in {_any_cached()[0]}, of the stated SHA-256" if source is None else source.origin
+    )
 
 
 def write_networks(networks: dict[str, bytes], folder: Path) -> None:
@@ -89,10 +98,11 @@ def read_networks(folder: Path) -> dict[str, bytes]:
 _EXPORT = "Write the files again, where mtcnn-runtime is installed: facekd detector export DIR"
 
 
-def _any_cached() -> dict[str, bytes]:
+def _any_cached() -> tuple[Path, dict[str, bytes]]:
+    """A folder of converted files in the cache, and what is in it."""
     for folder in sorted(cache_folder().glob("mtcnn-*")):
         try:
-            return read_networks(folder)
+            return folder, read_networks(folder)
         except (InputOutput, Unreadable):
             continue
     raise UsageError(
@@ -104,8 +114,9 @@ def _any_cached() -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Weight files by network, and how the weights in one are read."""
+    """Weight files by network, where they come from, and how the weights in one are read."""
 
+    origin: str
     files: dict[str, bytes]
     weights_in: Callable[[bytes, str], Mapping[str, Floats]]
 
@@ -124,7 +135,7 @@ def _installed() -> _Source | None:
     """The weights of mtcnn-runtime, else of facenet-pytorch, found without importing either."""
     wheel = wheel_files()
     if wheel is not None:
-        return _Source(wheel, weights_in)
+        return _Source("the package mtcnn-runtime, of the known SHA-256", wheel, weights_in)
     spec = importlib.util.find_spec("facenet_pytorch")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -133,7 +144,7 @@ def _installed() -> _Source | None:
         files = {name: (folder / f"{name}.pt").read_bytes() for name in NETWORKS}
     except OSError:
         return None
-    return _Source(files, read_state_dict)
+    return _Source("the package facenet-pytorch, whose files are taken as they are", files, read_state_dict)
 
 
 #: sides of the pools that follow the first convolutions (stride 2, rounded up)

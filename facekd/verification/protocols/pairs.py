@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
-from facekd.errors import Unreadable
+from facekd.csv_rows import CsvRows
 from facekd.verification.protocols._base import register
 from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, read_text
 
@@ -19,28 +17,17 @@ def read(path: Path) -> PairList:
 
     Raises `Unreadable` with the line where the form is broken.
     """
-    rows = csv.reader(io.StringIO(read_text(path)))
-    head = [column.strip().lower() for column in next(rows, [])]
-    if head not in (["path1", "path2", "label"], ["path1", "path2", "label", "fold"]):
-        raise Unreadable(
-            f"{path}: its first line is '{','.join(head)[:60]}'",
-            "A pair list begins with the line path1,path2,label or path1,path2,label,fold.",
-        )
-    pairs = []
-    try:
-        for row in rows:
-            if row:
-                pairs.append(_pair(path, rows.line_num, row, len(head)))
-    except csv.Error as error:
-        raise Unreadable(f"{path}, line {rows.line_num}: {error}") from error
-    return pair_list("pairs", path, pairs)
+    rows = CsvRows(read_text(path), path)
+    if rows.head not in (["path1", "path2", "label"], ["path1", "path2", "label", "fold"]):
+        raise rows.wrong_head("A pair list begins with the line path1,path2,label or path1,path2,label,fold.")
+    return pair_list("pairs", path, [_pair(rows, line, fields) for line, fields in rows])
 
 
-def _pair(path: Path, line: int, row: list[str], columns: int) -> Pair:
-    fields = [field.strip() for field in row]
+def _pair(rows: CsvRows, line: int, fields: list[str]) -> Pair:
+    columns = len(rows.head)
     if len(fields) != columns or not all(fields):
-        raise Unreadable(f"{path}, line {line}: {columns} columns expected, all of them filled")
+        raise rows.fault(line, f"{columns} columns expected, all of them filled")
     if fields[2].lower() not in _LABELS:
-        raise Unreadable(f"{path}, line {line}: label '{fields[2]}' is neither 1 (one person) nor 0")
+        raise rows.fault(line, f"label '{fields[2]}' is neither 1 (one person) nor 0")
     first, second = (field.replace("\\", "/").removeprefix("./") for field in fields[:2])
     return Pair(first, second, _LABELS[fields[2].lower()], fields[3] if columns == 4 else None)

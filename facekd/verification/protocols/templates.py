@@ -10,8 +10,6 @@ without that file every template is compared with every other.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.csv_rows import CsvRows
 from facekd.errors import Unreadable
 from facekd.verification.exclusion import nobody_known
 from facekd.verification.known_people import judge_people
@@ -157,17 +156,11 @@ def _templates(path: Path) -> tuple[MediaTemplate, ...]:
 
 def _lines(path: Path, heads: Sequence[list[str]]) -> Iterator[tuple[int, list[str]]]:
     """The filled lines below one of ``heads``, with their numbers; only a fourth field may be empty."""
-    rows = csv.reader(io.StringIO(read_text(path)))
-    head = [column.strip().lower() for column in next(rows, [])]
-    if head not in heads:
+    rows = CsvRows(read_text(path), path)
+    if rows.head not in heads:
         forms = " or ".join(",".join(columns) for columns in heads)
-        raise Unreadable(f"{path}: its first line is '{','.join(head)[:60]}'", f"It begins with {forms}.")
-    try:
-        for row in rows:
-            fields = [field.strip() for field in row]
-            if row and (len(fields) != len(head) or not all(fields[:3])):
-                raise Unreadable(f"{path}, line {rows.line_num}: {len(head)} columns expected, all filled")
-            if row:
-                yield rows.line_num, fields
-    except csv.Error as error:
-        raise Unreadable(f"{path}, line {rows.line_num}: {error}") from error
+        raise rows.wrong_head(f"It begins with {forms}.")
+    for line, fields in rows:
+        if len(fields) != len(rows.head) or not all(fields[:3]):
+            raise rows.fault(line, f"{len(rows.head)} columns expected, all filled")
+        yield line, fields

@@ -2,6 +2,12 @@ from .base import Result as Result
 from .calibration import Calibrated as Calibrated
 from .calibration import People as People
 from .calibration import Refused as Refused
+from .checkup import Check as Check
+from .checkup import Checkup as Checkup
+from .checkup import Status as Status
+from .compared_pairs import ComparedPair as ComparedPair
+from .compared_pairs import PairFailure as PairFailure
+from .compared_pairs import PairSetting as PairSetting
 from .compatibility import COMPATIBLE_FMR as COMPATIBLE_FMR
 from .compatibility import OWN_THRESHOLDS as OWN_THRESHOLDS
 from .compatibility import Compatibility as Compatibility

@@ -1,0 +1,58 @@
+"""Look at this installation and try it once: libraries, detectors, models, folders, gallery."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import ANY_PATH, detector_option, device_option, gallery_option, json_option
+from facekd.cli.output import answer, answer_json, say
+
+
+@click.command("doctor")
+@click.option(
+    "--model", "given", type=ANY_PATH, multiple=True,
+    help="Look at this model; repeatable. FACEKD_MODEL and the student that ships are looked at in any case.",
+)  # fmt: skip
+@gallery_option
+@detector_option
+@device_option
+@json_option
+def command(given: tuple[Path, ...], gallery: Path, detector: str, device: str, as_json: bool) -> int:
+    """Say what this installation consists of, what is wrong with it and what to do.
+
+    Each line is ok, a note (worth knowing) or a fault (a command will fail because of it). It ends by finding
+    and comparing the faces of people who do not exist. No model and no gallery is changed. The exit code is 0
+    if nothing is at fault, else that of the gravest fault, with which the commands that it breaks would end.
+
+    \b
+    Example: facekd doctor
+             facekd doctor --model student.onnx --gallery staff.db --json
+    """
+    from facekd.reporting import checkup_lines, checkup_summary
+    from facekd.workflows import DoctorSettings, check_up
+
+    settings = DoctorSettings(_models(given), gallery, detector, device)
+    found = check_up(settings)
+    if as_json:
+        answer_json(found.to_dict())
+    else:
+        for line in checkup_lines(found):
+            answer(line)
+    say(checkup_summary(found))
+    return found.exit_code
+
+
+def _models(given: tuple[Path, ...]) -> tuple[tuple[str, Path], ...]:
+    """The models to look at, the one in use first, with who named each."""
+    from facekd.weights import shipped_model
+
+    named = [("--model", path) for path in given]
+    environment, shipped = os.environ.get("FACEKD_MODEL"), shipped_model()
+    if environment:
+        named.append(("FACEKD_MODEL", Path(environment)))
+    if shipped is not None:
+        named.append(("ships with facekd", shipped))
+    return tuple({path.absolute(): (origin, path) for origin, path in reversed(named)}.values())[::-1]

@@ -1,0 +1,47 @@
+"""CSV lists as people write them: a line of column names, then one line for each entry."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from facekd.errors import Unreadable
+
+#: characters of a wrong first line that an error repeats
+_SHOWN = 60
+
+
+class CsvRows:
+    """The lines of the CSV ``text``, which errors call ``name``: `head`, the names of the columns in small
+    letters, then whoever iterates gets every line below with its number.
+
+    Fields come without the white space around them, and lines without any are passed over. How many columns
+    there are and which must be filled is for the reader of the list to say: `wrong_head` and `fault` make
+    its errors. Raises `Unreadable` where the text is no CSV.
+    """
+
+    def __init__(self, text: str, name: object) -> None:
+        self._name = name
+        self._rows = csv.reader(io.StringIO(text))
+        first = next(self._lines(), [])
+        self.head = [column.strip().lower() for column in first]
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        for row in self._lines():
+            if row:
+                yield self._rows.line_num, [field.strip() for field in row]
+
+    def wrong_head(self, fix: str) -> Unreadable:
+        """What to raise where `head` is none that the list may have."""
+        return Unreadable(f"{self._name}: its first line is '{','.join(self.head)[:_SHOWN]}'", fix)
+
+    def fault(self, line: int, what: str) -> Unreadable:
+        """What to raise for a line that is not as it must be."""
+        return Unreadable(f"{self._name}, line {line}: {what}")
+
+    def _lines(self) -> Iterator[list[str]]:
+        try:
+            yield from self._rows
+        except csv.Error as error:
+            raise self.fault(self._rows.line_num, str(error)) from error

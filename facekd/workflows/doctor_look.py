@@ -1,0 +1,61 @@
+"""What every look of `facekd doctor` has in common: its settings, and what becomes of an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from facekd.errors import Exit, FacekdError
+from facekd.verification.results import Check, Status
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True)
+class DoctorSettings:
+    """What to look at beside the installation: the ``models`` with where each was named, the first of which
+    is in use, a gallery, a detector by name, a device."""
+
+    models: tuple[tuple[str, Path], ...]
+    gallery: Path
+    detector: str = "mtcnn"
+    device: str = "cpu"
+
+    @property
+    def model(self) -> Path | None:
+        """The one in use."""
+        return self.models[0][1] if self.models else None
+
+
+#: A look needs nothing that may be missing until it runs.
+Look = Callable[[DoctorSettings], Iterator[Check]]
+
+
+def taken(section: str, name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """What ``look`` finds, to where it cannot go on; an error is a line, called ``name``."""
+    try:
+        yield from look()
+    except Exception as error:
+        yield _failed(section, name, error)
+
+
+def if_loaded(load: Callable[[], Thing]) -> Thing | None:
+    """What ``load`` gives; `None` where it fails, for whoever knows that a line says so already."""
+    try:
+        return load()
+    except (FacekdError, ImportError):
+        return None
+
+
+def _failed(section: str, name: str, error: Exception) -> Check:
+    if isinstance(error, FacekdError):
+        return Check(section, name, Status.FAULT, error.cause, error.fix, error.exit_code)
+    if isinstance(error, ImportError):
+        # which is a line of its own among the libraries
+        return Check(section, name, Status.NOTE, f"not looked at: {error.name or error} cannot be imported")
+    if isinstance(error, OSError):
+        return Check(section, name, Status.FAULT, str(error), exit_code=Exit.IO)
+    told = f"internal error ({type(error).__name__}: {error})"
+    return Check(section, name, Status.FAULT, told, "Please report it.", Exit.INTERNAL)

@@ -1,0 +1,225 @@
+"""Looks at what faces are found and recognised with: detectors, models, the gallery."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facekd.errors import Exit, UsageError
+from facekd.reporting import amount
+from facekd.verification.results import Check, Status
+from facekd.workflows.doctor_look import DoctorSettings, if_loaded, taken
+
+if TYPE_CHECKING:
+    from facekd.card import Card
+    from facekd.gallery import GalleryRecords
+
+_OWNERS = 0o600
+
+
+def look_at_detectors(settings: DoctorSettings) -> Iterator[Check]:
+    """Where MTCNN's weights come from, whether the detector in use can be loaded, which others are known."""
+    in_use = settings.detector.partition(":")[0]
+    if in_use == settings.detector == "mtcnn":
+        yield from taken("detectors", "mtcnn", _look_at_mtcnn)
+    else:
+        yield from _look_at_spare_mtcnn()
+    yield from taken("detectors", in_use, lambda: _load_detector(settings))
+    yield from taken("detectors", "others", _look_at_other_detectors)
+
+
+def _look_at_mtcnn() -> Iterator[Check]:
+    from facekd.preprocess.detectors import mtcnn_weights
+
+    origin = mtcnn_weights()
+    yield Check("detectors", "mtcnn", Status.OK, f"weights of {origin}", values={"weights": origin})
+
+
+def _look_at_spare_mtcnn() -> Iterator[Check]:
+    """Of a detector that is not in use nothing is a fault."""
+    for check in taken("detectors", "mtcnn", _look_at_mtcnn):
+        worse = check.status is Status.FAULT
+        yield replace(check, status=Status.NOTE, exit_code=Exit.DONE) if worse else check
+
+
+def _load_detector(settings: DoctorSettings) -> Iterator[Check]:
+    from facekd.preprocess.detectors import make_detector, mtcnn_weights
+
+    if settings.detector == "mtcnn" and if_loaded(mtcnn_weights) is None:
+        return
+    found = make_detector(settings.detector, settings.device, 1)
+    yield Check(
+        "detectors", settings.detector, Status.OK, f"in use; cards call it {found.name}",
+        values={"detector": settings.detector, "name": found.name},
+    )  # fmt: skip
+
+
+def _look_at_other_detectors() -> Iterator[Check]:
+    from facekd.preprocess.detectors import detector_help, detector_maker, detector_names
+
+    for name in detector_names():
+        try:
+            detector_maker(name)
+        except UsageError as error:
+            yield Check("detectors", name, Status.NOTE, error.cause, error.fix)
+    yield Check("detectors", "known", Status.OK, f"--detector takes {detector_help()}")
+
+
+def look_at_models(settings: DoctorSettings) -> Iterator[Check]:
+    """The card of every model: does it belong to the network, what was measured, and with which detector."""
+    for origin, path in settings.models:
+        yield from taken("models", path.name, partial(_look_at_model, origin, path, settings))
+    if not settings.models:
+        yield Check(
+            "models", "shipped", Status.NOTE, "no model ships with this installation",
+            "Name one with --model or FACEKD_MODEL.",
+        )  # fmt: skip
+
+
+def _look_at_model(origin: str, path: Path, settings: DoctorSettings) -> Iterator[Check]:
+    from facekd.card import MODELS_COME_FROM
+    from facekd.runtime import load_embedder
+
+    if not path.exists():
+        told = f"{path} does not exist ({origin})"
+        yield Check("models", path.name, Status.FAULT, told, MODELS_COME_FROM, Exit.USAGE)
+        return
+    # a card that is not that of its network is refused while it is read
+    card = load_embedder(path, threads=1, need_card=True).card
+    size = path.stat().st_size
+    yield Check(
+        "models", path.name, Status.OK,
+        f"{origin}: {path}, {amount(size, 'B')}, embeddings of {card.embedding.dim}, "
+        f"space {card.space[:12]}; card and network belong together",
+        values={
+            "path": str(path), "bytes": size, "name": card.name, "space": card.space, "digest": card.digest,
+            "dim": card.embedding.dim, "licence": card.licence,
+        },
+    )  # fmt: skip
+    yield _look_at_thresholds(path, card)
+    yield from taken("models", path.name, lambda: _look_at_doubts(path, card, settings))
+
+
+def _look_at_thresholds(path: Path, card: Card) -> Check:
+    if not card.calibration:
+        return Check(
+            "models", path.name, Status.NOTE,
+            "never calibrated: verify needs --threshold, and enroll compares new photos with nobody",
+            f"Calibrate it: {_calibrate(path)}", values={"calibrated": False},
+        )  # fmt: skip
+    points = ", ".join(f"{entry.threshold:.4f} at FMR {entry.fmr:g}" for entry in card.calibration)
+    detectors = " and ".join(sorted({entry.detector for entry in card.calibration}))
+    measured = {"score map": card.score_map, "photo limits": card.photo_limits}
+    lacks = "".join(f"; no {what}" for what, there in measured.items() if there is None)
+    return Check(
+        "models", path.name, Status.OK,
+        f"thresholds {points}, measured with {detectors}{lacks}",
+        values={"calibrated": True, "detector": detectors},
+    )  # fmt: skip
+
+
+def _calibrate(path: Path) -> str:
+    return f"facekd calibrate {shlex.quote(str(path))} --data PEOPLE"
+
+
+def _look_at_doubts(path: Path, card: Card, settings: DoctorSettings) -> Iterator[Check]:
+    from facekd.preprocess.detectors import make_detector
+    from facekd.workflows.thresholds import choose_threshold, doubts
+
+    if not card.calibration:
+        return
+    detector = if_loaded(partial(make_detector, settings.detector, settings.device, 1))
+    if detector is None:
+        return
+    for doubt in doubts(choose_threshold(card), detector.name, card.score_map):
+        fix = f"Use that detector (--detector), or calibrate for this one: {_calibrate(path)}"
+        yield Check("models", path.name, Status.NOTE, doubt, fix)
+
+
+def look_at_gallery(settings: DoctorSettings) -> Iterator[Check]:
+    """Whether the gallery can be read to its last template, and whether it is of the model in use."""
+    path = settings.gallery
+    if not path.exists():
+        yield Check("gallery", str(path), Status.OK, "none there yet", values={"people": None})
+        return
+    from facekd.gallery import GalleryRecords
+
+    with GalleryRecords(path, read_only=True) as records:
+        yield _look_at_content(path, records)
+        yield _look_at_schema(path, records)
+        yield from taken("gallery", str(path), lambda: _look_at_fit(path, records, settings.model))
+    yield _look_at_mode(path)
+
+
+def _look_at_content(path: Path, records: GalleryRecords) -> Check:
+    people = records.people()
+    # every template is held against its checksum while it is read
+    templates = sum(len(records.templates(person.name)) for person in people)
+    return Check(
+        "gallery", str(path), Status.OK, f"{len(people)} people, {templates} templates, all of them whole",
+        values={"people": len(people), "templates": templates},
+    )  # fmt: skip
+
+
+def _look_at_schema(path: Path, records: GalleryRecords) -> Check:
+    schema, latest = records.schema()
+    told = f"schema {schema}" + ("" if schema == latest else f", led to {latest} by the next change")
+    return Check(
+        "gallery", str(path), Status.OK if schema == latest else Status.NOTE, told, values={"schema": schema}
+    )
+
+
+def _look_at_fit(path: Path, records: GalleryRecords, model: Path | None) -> Iterator[Check]:
+    from facekd.runtime import load_embedder
+
+    contract = records.contract
+    values = {"model": contract.model, "space": contract.space, "detector": contract.detector}
+    if model is None:
+        yield Check(
+            "gallery", str(path), Status.NOTE, f"made with {contract.model}; no model to compare with",
+            "Name one with --model or FACEKD_MODEL.", values=values,
+        )  # fmt: skip
+        return
+    embedder = if_loaded(partial(load_embedder, model, threads=1, need_card=True))
+    if embedder is None:
+        told = f"made with {contract.model}; the model in use cannot be loaded"
+        yield Check("gallery", str(path), Status.NOTE, told, values=values)
+        return
+    card = embedder.card
+    if card.space == contract.space:
+        yield Check("gallery", str(path), Status.OK, f"of the space of {card.name}", values=values)
+    elif contract.space in card.compatible_with:
+        yield Check(
+            "gallery", str(path), Status.NOTE,
+            f"made with {contract.model}, which the card of {card.name} calls compatible: people can be "
+            "verified, not enrolled", values=values,
+        )  # fmt: skip
+    else:
+        yield Check(
+            "gallery", str(path), Status.FAULT,
+            f"made with {contract.model} (space {contract.space[:12]}), which does not compare with "
+            f"{card.name} (space {card.space[:12]})",
+            "Name the model that it was made with by --model or FACEKD_MODEL, or another gallery.",
+            Exit.MISFIT, values,
+        )  # fmt: skip
+
+
+def _look_at_mode(path: Path) -> Check:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & ~_OWNERS & 0o777:
+        return Check(
+            "gallery", str(path), Status.NOTE, f"others may read or change it (mode {mode:04o})",
+            f"chmod 600 {shlex.quote(str(path))}", values={"mode": f"{mode:04o}"},
+        )  # fmt: skip
+    return Check(
+        "gallery",
+        str(path),
+        Status.OK,
+        f"for its owner alone (mode {mode:04o})",
+        values={"mode": f"{mode:04o}"},
+    )

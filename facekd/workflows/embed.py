@@ -1,0 +1,181 @@
+"""Embed photos into a file, for whoever searches or groups them by a program of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import CannotSay, InputOutput, UsageError
+from facekd.files import write_atomically
+from facekd.gallery import Contract
+from facekd.preprocess import open_source
+from facekd.workflows.enroll import Failure, PhotoFile
+from facekd.workflows.photo_notes import notes_of
+from facekd.workflows.recognizer import Recognizer
+
+#: what stands in a file of embeddings; keys are added, not renamed
+SCHEMA = "embeddings/1"
+#: a template is personal data: nobody but its owner reads it
+_OWNERS = 0o600
+
+
+@dataclass(frozen=True)
+class EmbeddedFaces:
+    """``embeddings`` float32 [N, D] of unit length of the photos ``names`` [N], with the ``quality`` [N] of
+    each crop in [0, 1]; ``contract`` says what they were made with. ``failures`` are of photos that gave
+    none, ``notes`` of photos that did all the same."""
+
+    names: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    contract: Contract
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NamedPhoto:
+    """A photo and what it is called in the file."""
+
+    name: str
+    photo: PhotoFile
+
+
+def photos_to_embed(paths: Sequence[Path]) -> list[NamedPhoto]:
+    """The photos that ``paths`` name: files as they are written, and all images of folders and packs by
+    their path in there.
+
+    A file need not be there: that shows when it is read. Raises `InputOutput` where a folder has no images,
+    `UsageError` where two photos would have one name.
+    """
+    found = [named for path in paths for named in _photos_at(path)]
+    places: dict[str, PhotoFile] = {}
+    for named in found:
+        first = places.setdefault(named.name, named.photo)
+        if first is not named.photo:
+            raise UsageError(
+                f"two photos are called {named.name}: {first.shown} and {named.photo.shown}",
+                "Give the folder that holds both, or each photo once.",
+            )
+    return found
+
+
+def _photos_at(path: Path) -> Iterator[NamedPhoto]:
+    if path.is_dir() or path.suffix.lower() in _PACKS:
+        source = open_source(path)
+        names = source.names()
+        if not names:
+            raise InputOutput(f"{path}: no image in there")
+        yield from (NamedPhoto(_text(name), PhotoFile(source, name)) for name in names)
+    else:
+        yield NamedPhoto(_text(str(path)), PhotoFile(open_source(Path()), str(path)))
+
+
+def _text(name: str) -> str:
+    """``name`` with what is no text replaced: a file's name may hold bytes that are not UTF-8."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def embed_faces(
+    recognizer: Recognizer,
+    photos: Sequence[NamedPhoto],
+    on_many: str = "best",
+    advance: Callable[[int], object] = lambda done: None,
+) -> EmbeddedFaces:
+    """Embed one face of every photo; ``on_many`` is the policy of `choose` for several. A photo that cannot
+    be used is a `Failure` and keeps none of the others out."""
+    names: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    quality: list[float] = []
+    failures: list[Failure] = []
+    notes: list[str] = []
+    for named in photos:
+        shown = named.photo.shown
+        try:
+            found = recognizer.recognise(named.photo.read(), shown, on_many)
+        except (CannotSay, InputOutput) as error:
+            failures.append(Failure(named.name, error.reason, error.cause, error.exit_code))
+        else:
+            names.append(named.name)
+            rows.append(found.embedding)
+            quality.append(found.quality)
+            notes += notes_of(found, None)
+        advance(1)
+    contract = recognizer.contract
+    embeddings = np.stack(rows) if rows else np.zeros((0, contract.dim), np.float32)
+    return EmbeddedFaces(
+        tuple(names), embeddings, np.array(quality, np.float32), contract, tuple(failures), tuple(notes)
+    )
+
+
+def check_embeddings_file(path: Path, force: bool) -> None:
+    """Raise `UsageError` where embeddings cannot or must not be written to ``path``, before they are made."""
+    if path.suffix.lower() not in _WRITERS:
+        raise UsageError(f"{path}: embeddings are written as {' or '.join(_WRITERS)}")
+    if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise UsageError(
+            f"{path}: Parquet needs pyarrow, which is not installed",
+            "Install it with: pip install 'facekd[parquet]'; or name a file that ends in .npz.",
+        )
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder")
+    if not path.resolve().parent.is_dir():
+        raise UsageError(f"{path}: its folder does not exist")
+    if path.exists() and not force:
+        raise UsageError(f"{path} is already there", "--force replaces it.")
+
+
+def write_embeddings(found: EmbeddedFaces, path: Path) -> None:
+    """Write ``found`` to ``path``, whose suffix says in which form, for its owner alone to read (mode 0600).
+
+    Raises `InputOutput` where it cannot be written.
+    """
+    write_atomically(path, _WRITERS[path.suffix.lower()](found), mode=_OWNERS)
+
+
+def _npz(found: EmbeddedFaces) -> bytes:
+    content = io.BytesIO()
+    # arrays of text, not of objects: numpy.load needs no unpickling for them
+    arrays: dict[str, Any] = {
+        "names": np.array(found.names, np.str_),
+        "embeddings": found.embeddings,
+        "quality": found.quality,
+        **{key: np.array(value) for key, value in _made_with(found.contract).items()},
+    }
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
+def _parquet(found: EmbeddedFaces) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(found.embeddings.ravel()), found.contract.dim)
+    columns = [pa.array(found.names, pa.string()), rows, pa.array(found.quality)]
+    table = pa.Table.from_arrays(columns, ["name", "embedding", "quality"])
+    told = {f"facekd.{key}": value for key, value in _made_with(found.contract).items()}
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(table.replace_schema_metadata(told), content)
+    return content.getvalue()
+
+
+def _made_with(contract: Contract) -> dict[str, str]:
+    return {
+        "schema": SCHEMA,
+        "model": contract.model,
+        "space": contract.space,
+        "detector": contract.detector,
+        "aligner": contract.aligner,
+    }
+
+
+_WRITERS: dict[str, Callable[[EmbeddedFaces], bytes]] = {".npz": _npz, ".parquet": _parquet}
+#: the endings of files that hold many images
+_PACKS = (".zip", ".rec", ".bin")

@@ -12,8 +12,9 @@ from pathlib import Path
 import click
 
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
-from facekd.cli.output import answer, answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say, say_without_card
 from facekd.errors import Exit
+from facekd.preprocess import POLICIES
 
 
 @click.command("align")
@@ -21,8 +22,7 @@ from facekd.errors import Exit
 @click.argument("target", metavar="DST", type=ANY_PATH)
 @detector_option
 @click.option(
-    "--on-many", type=click.Choice(["best", "largest", "central", "dominant", "all", "skip"]),
-    default="best", show_default=True,
+    "--on-many", type=click.Choice(POLICIES), default="best", show_default=True,
     help="Whom to take of several faces; best weighs size against distance to the centre, dominant refuses "
     "photos where none is clearly the largest and nearest to it.",
 )  # fmt: skip
@@ -66,7 +66,7 @@ def command(
     if spec is not None:
         model = load_embedder(spec, threads=1)
         if not model.has_card:
-            say(f"{spec} has no card: read by insightface's convention (RGB, ArcFace template)")
+            say_without_card(spec)
         settings = replace(settings, crop=model.spec)
     done = align_photos(list(sources), target, settings, jobs, force, progress)
     if as_json:

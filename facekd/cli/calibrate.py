@@ -13,6 +13,7 @@ import click
 from facekd.cli.options import (
     EXISTING,
     MODEL_FILE,
+    aligned_option,
     detector_option,
     device_option,
     json_option,
@@ -29,7 +30,7 @@ from facekd.cli.output import answer, answer_json, progress, say
     "--fmr", "fmrs", multiple=True, type=click.FloatRange(0, 0.01, min_open=True),
     help="False match rate to find the threshold of; repeat for several. [default: 0.01, 0.001, 0.0001]",
 )  # fmt: skip
-@click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
+@aligned_option
 @detector_option
 @device_option
 @json_option
@@ -54,9 +55,9 @@ def command(
     """
     from facekd.reporting import lines
     from facekd.verification import CALIBRATED_FMRS
-    from facekd.workflows import calibrate_model
+    from facekd.workflows import calibrate_model, count_images
 
-    with progress("calibrate", None) as advance:
+    with progress("calibrate", count_images(data)) as advance:
         found = calibrate_model(
             model, data, fmrs or CALIBRATED_FMRS,
             detector=None if aligned else detector, device=device, root=root, advance=advance,

@@ -17,7 +17,7 @@ from facekd.cli.options import (
     operators_model_option,
     threshold_option,
 )
-from facekd.cli.output import answer, answer_json, say
+from facekd.cli.output import answer, answer_json, say, say_failure
 from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def command(
     except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
             answer_json(_no_answer(error, limit, recognizer, claim, notes))
-            say("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
+            say_failure("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
             return error.exit_code
         raise
     for note in notes:

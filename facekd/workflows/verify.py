@@ -137,7 +137,7 @@ def verify_claim(
         raise UsageError(
             f"no threshold is known between {recognizer.embedder.name} and {records.contract.model}, which "
             f"{records.path} was made with",
-            "Give --threshold: facekd evaluate MODEL OTHER --cross measures it.",
+            "Give --threshold: facekd compatibility MODEL OTHER measures it.",
         )
     templates = records.templates(name)
     found = _recognise(recognizer, photo)

@@ -120,8 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
         return int(outcome) if isinstance(outcome, int) else Exit.DONE
     except click.exceptions.Exit as stop:
         return Exit.DONE if stop.exit_code == 0 else Exit.USAGE
-    except (BrokenPipeError, SystemExit):
-        # click ends with 1 where the reader went away, which would say "different person"
+    except SystemExit as stop:
+        # 0: click answered the shell, which completes a line; 1: the reader went away, which would otherwise
+        # say "different person"
+        return _nobody_reads() if stop.code else Exit.DONE
+    except BrokenPipeError:
         return _nobody_reads()
     except BaseException as error:
         failed = _failed(error)

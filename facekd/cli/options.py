@@ -46,9 +46,10 @@ MODEL_FILE = ModelFile()
 ANY_PATH = click.Path(path_type=Path)
 
 
-def _or_shipped(context: click.Context, option: click.Parameter, model: Path | None) -> Path:
-    """``model``, or where none is named the student that ships, which is then said."""
-    if model is not None:
+def _or_shipped(context: click.Context, option: click.Parameter, model: Path | None) -> Path | None:
+    """``model``, or where none is named the student that ships, which is then said; while a shell completes
+    a line nothing is."""
+    if model is not None or context.resilient_parsing:
         return model
     from facekd.weights import shipped_model
 

@@ -18,7 +18,7 @@ from facekd.preprocess import POLICIES
 
 
 @click.command("align")
-@click.argument("sources", metavar="SRC...", type=EXISTING, nargs=-1, required=True)
+@click.argument("sources", metavar="SRC...", type=EXISTING, nargs=-1)
 @click.argument("target", metavar="DST", type=ANY_PATH)
 @detector_option
 @click.option(
@@ -62,6 +62,8 @@ def command(
     from facekd.runtime import load_embedder
     from facekd.workflows import AlignSettings, align_photos
 
+    if not sources:
+        raise click.UsageError(f"{target} is all there is: give SRC... and DST, where the crops are to go.")
     settings = AlignSettings(detector, on_many, format, device)
     if spec is not None:
         model = load_embedder(spec, threads=1)

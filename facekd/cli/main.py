@@ -27,8 +27,7 @@ _OTHER_WORDS = {
     "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll",
     "delete": "gallery remove", "remove": "gallery remove", "list": "gallery list", "test": "evaluate",
     "detect": "align", "crop": "align", "quantize": "export --int8", "quantise": "export --int8",
-    "robustness": "degrade", "cross": "compatibility", "compatible": "compatibility", "roc": "evaluate",
-    "identify": "verify --claim", "identification": "evaluate --protocol identification",
+    "robustness": "degrade", "cross": "compatibility", "compatible": "compatibility",
 }  # fmt: skip
 
 
@@ -146,7 +145,8 @@ class _Failed:
 
     def tell(self, as_json: bool) -> None:
         """On stderr, and with ``as_json`` as a document on stdout, where an answer was awaited."""
-        say_failure(f"facekd: {self.message}")
+        # a group that is called alone answers with its help
+        say_failure(self.message if self.message.startswith("Usage:") else f"facekd: {self.message}")
         if self.fix:
             say_failure(self.fix)
         if as_json and not has_answered():
@@ -198,13 +198,13 @@ def _failed(error: BaseException) -> _Failed:
 def _way_out(error: click.UsageError) -> str | None:
     """What to try after a call that was not understood."""
     context = error.ctx
-    if context is None:
+    if context is None or error.format_message().startswith("Usage:"):
         return None
     fix = f"Try '{context.command_path} --help' for help."
     if isinstance(error, click.NoSuchOption) and error.option_name in ("-m", "--model"):
         places = [p.make_metavar(context) for p in context.command.params if isinstance(p, click.Argument)]
         if "MODEL" in "".join(places):
-            return f"Name the model without it: {context.command_path} {' '.join(places)}. {fix}"
+            return f"The model is an argument here: {context.command_path} {' '.join(places)}\n{fix}"
     return fix
 
 

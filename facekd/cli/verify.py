@@ -65,7 +65,9 @@ def command(
     wanted = 2 if claim is None else 1
     if len(photos) != wanted:
         form = "two photos: A B" if claim is None else "one photo with --claim NAME"
-        raise click.UsageError(f"Give {form} (there are {len(photos)}).")
+        model_too = any(photo.suffix == ".onnx" for photo in photos)
+        hint = "; a model is named with --model" if model_too else ""
+        raise click.UsageError(f"Give {form} (there are {len(photos)}{hint}).")
     recognizer = Recognizer.load(model, detector, device, any_quality)
     card = recognizer.embedder.card
     limit = choose_threshold(card, threshold, fmr)

@@ -215,7 +215,11 @@ def test_broken_photos_are_failures_and_absent_ones_are_missing(
         (["student.onnx", "--data", "crops", "--plot", "roc.doc"], Exit.USAGE, "a picture ends with"),
         (["student.onnx", "--data", "crops", "--plot", "absent/roc.png"], Exit.USAGE, "does not exist"),
         (["student.onnx", "--data", "crops", "--scores", "absent/s.csv"], Exit.USAGE, "does not exist"),
-        (["--model", "student.onnx", "--data", "crops"], Exit.USAGE, "without it: facekd evaluate MODEL..."),
+        (
+            ["--model", "student.onnx", "--data", "crops"],
+            Exit.USAGE,
+            "an argument here: facekd evaluate MODEL...",
+        ),
     ],
 )
 def test_wrong_calls(

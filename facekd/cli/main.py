@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(f"facekd.cli.{_module(cmd_name)}").command
-        _complete(command)
+        _equip(command)
         return command
 
     def resolve_command(
@@ -80,7 +80,7 @@ def _first_sentence(text: str) -> str:
     return paragraph.partition(". ")[0].removesuffix(".") + "."
 
 
-def _complete(command: click.Command) -> None:
+def _equip(command: click.Command) -> None:
     """Give ``command``, and those in it, what every command has."""
     add_quiet(command)
     if command.help:
@@ -88,7 +88,7 @@ def _complete(command: click.Command) -> None:
         command.short_help = _first_sentence(command.help)
     if isinstance(command, click.Group):
         for inner in command.commands.values():
-            _complete(inner)
+            _equip(inner)
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)

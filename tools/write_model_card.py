@@ -1,7 +1,7 @@
 """Write MODEL_CARD.md of the student that ships, from its card and from what commands measured.
 
 facekd evaluate STUDENT TEACHER ... --data lfw.zip --pairs pairs.txt --json > lfw.json
-facekd benchmark --teacher TEACHER --student STUDENT --json > speed.json
+facekd benchmark TEACHER STUDENT --json > speed.json
 python tools/write_model_card.py STUDENT lfw.json speed.json facekd/weights/MODEL_CARD.md
 """
 

@@ -271,4 +271,7 @@ def canonical_json(value: Any) -> bytes:
 
 def first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
-    return f"{'.'.join(str(p) for p in fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+    key = ".".join(str(p) for p in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: no such key"
+    return f"{key}: {fault['msg'].removeprefix('Value error, ')}"

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from facekd.cli.output import answer, answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say, say_failure
 from facekd.errors import Exit
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def verify_many(recognizer: Recognizer, pairs: list[PhotoPair], as_json: bool, k
         for pair in compare_pairs(recognizer, pairs, None if keep_all else KEPT_PHOTOS):
             for told in _told(pair):
                 if told not in said:
-                    say(told)
+                    (say if told.startswith("note: ") else say_failure)(told)
                 said.add(told)
             if as_json:
                 answer_json(pair.to_dict(), indent=None)

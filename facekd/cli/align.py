@@ -12,17 +12,17 @@ from pathlib import Path
 import click
 
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE, detector_option, device_option, json_option
-from facekd.cli.output import answer, answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say, say_without_card
 from facekd.errors import Exit
+from facekd.preprocess import POLICIES
 
 
 @click.command("align")
-@click.argument("sources", metavar="SRC...", type=EXISTING, nargs=-1, required=True)
+@click.argument("sources", metavar="SRC...", type=EXISTING, nargs=-1)
 @click.argument("target", metavar="DST", type=ANY_PATH)
 @detector_option
 @click.option(
-    "--on-many", type=click.Choice(["best", "largest", "central", "dominant", "all", "skip"]),
-    default="best", show_default=True,
+    "--on-many", type=click.Choice(POLICIES), default="best", show_default=True,
     help="Whom to take of several faces; best weighs size against distance to the centre, dominant refuses "
     "photos where none is clearly the largest and nearest to it.",
 )  # fmt: skip
@@ -62,11 +62,13 @@ def command(
     from facekd.runtime import load_embedder
     from facekd.workflows import AlignSettings, align_photos
 
+    if not sources:
+        raise click.UsageError(f"{target} is all there is: give SRC... and DST, where the crops are to go.")
     settings = AlignSettings(detector, on_many, format, device)
     if spec is not None:
         model = load_embedder(spec, threads=1)
         if not model.has_card:
-            say(f"{spec} has no card: read by insightface's convention (RGB, ArcFace template)")
+            say_without_card(spec)
         settings = replace(settings, crop=model.spec)
     done = align_photos(list(sources), target, settings, jobs, force, progress)
     if as_json:

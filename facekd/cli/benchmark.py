@@ -10,34 +10,34 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facekd.cli._evaluation import read_protocol
+from facekd.cli._old_spellings import OldSpellings
 from facekd.cli.options import (
     EXISTING,
-    EXISTING_FILE,
     MODEL_FILE,
+    aligned_option,
     detector_option,
     device_option,
     json_option,
+    pairs_option,
     protocol_option,
+    report_option,
 )
-from facekd.cli.output import answer_json, progress, say
+from facekd.cli.output import answer_json, progress, say, say_without_card
 
 if TYPE_CHECKING:
     from facekd.benchmark import Benchmark
     from facekd.workflows import TestData
 
 
-@click.command("benchmark")
-@click.option("--teacher", type=MODEL_FILE, required=True, help="ONNX model, or a TOML list of several.")
-@click.option(
-    "--student", "students", type=MODEL_FILE, required=True, multiple=True, help="The same; repeatable."
-)
-@click.option("--data", type=EXISTING, default=None, help="Folder or zip of photos (or of aligned crops).")
+@click.command("benchmark", cls=OldSpellings)
+@click.argument("teacher", type=MODEL_FILE)
+@click.argument("students", nargs=-1, required=True, type=MODEL_FILE, metavar="STUDENT...")
+@click.option("--data", type=EXISTING, default=None, help="Folder or pack of photos (or of aligned crops).")
 @protocol_option(pairs_of_photos=True)
-@click.option("--pairs", type=EXISTING_FILE, default=None, help="The protocol's list of pairs.")
-@click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the page here."
-)
+@pairs_option
+@aligned_option
+@report_option
 @click.option("--faces", is_flag=True, help="Put the faces of the hardest pairs on the page.")
 @detector_option
 @device_option
@@ -49,56 +49,54 @@ def command(
     protocol: str | None,
     pairs: Path | None,
     aligned: bool,
-    out: Path | None,
+    report: Path | None,
     faces: bool,
     detector: str,
     device: str,
     as_json: bool,
 ) -> None:
-    """Measure each --student beside the --teacher.
+    """Measure each STUDENT beside the TEACHER, all of them ONNX models or TOML files that list several.
 
     Without --data there is no accuracy. The page is one file that loads nothing from anywhere; it
     shows faces only with --faces.
 
     \b
-    Example: facekd benchmark --teacher teacher.onnx --student student.onnx --out report.html
-             facekd benchmark --teacher t.onnx --student s.onnx --data lfw.zip --pairs pairs.txt
+    Example: facekd benchmark teacher.onnx student.onnx --report report.html
+             facekd benchmark teacher.onnx student.onnx baseline.onnx --data lfw.zip --pairs pairs.txt
     """
-    from facekd.reporting import write_benchmark_page
+    from facekd.reporting import check_page, write_benchmark_page
     from facekd.workflows import benchmark_models
 
     if data is None and (pairs or protocol or aligned or faces):
         raise click.UsageError("--pairs, --protocol, --aligned and --faces need --data.")
-    if faces and out is None:
-        raise click.UsageError("--faces puts faces on the page: say where with --out.")
+    if faces and report is None:
+        raise click.UsageError("--faces puts faces on the page: say where with --report.")
+    if report:
+        check_page(report)
     test = _test_data(data, protocol, pairs, None if aligned else detector, faces) if data else None
     with progress("evaluate", len(test.protocol.photos) if test else 0) as advance:
         found = benchmark_models(teacher, students, test, device=device, tell=say, advance=advance)
     for model in found.models:
         if not model.has_card:
-            say(f"{model.name} has no card: read by insightface's convention (RGB, ArcFace template)")
+            say_without_card(model.name)
     if as_json:
         answer_json(found.to_dict())
     else:
         _print(found)
-    if out:
-        write_benchmark_page(out, found)
-        say(f"page written to {out}")
+    if report:
+        write_benchmark_page(report, found)
+        say(f"page written to {report}")
 
 
 def _test_data(
     data: Path, protocol: str | None, pairs: Path | None, detector: str | None, faces: bool
 ) -> TestData:
-    from facekd.verification.protocols import PairList, open_protocol, suggest_protocol
-    from facekd.workflows import TestData, find_list
+    from facekd.verification.protocols import PairList
+    from facekd.workflows import TestData
 
-    name = protocol or suggest_protocol(pairs, data)
-    listed = pairs or find_list(name, data)
-    if pairs is None and listed != data:
-        say(f"list of pairs: {listed}")
-    chosen = open_protocol(name, listed)
+    chosen = read_protocol(protocol, pairs, data)
     if not isinstance(chosen, PairList):
-        raise click.UsageError(f"--protocol {name} does not list pairs of photos.")
+        raise click.UsageError(f"--protocol {chosen.name} does not list pairs of photos.")
     return TestData(data, chosen, detector, faces)
 
 

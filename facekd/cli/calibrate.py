@@ -15,6 +15,7 @@ from facekd.cli.options import (
     EXISTING,
     MODEL_FILE,
     Number,
+    aligned_option,
     detector_option,
     device_option,
     json_option,
@@ -32,7 +33,7 @@ from facekd.cli.output import answer, answer_json, progress, say
     help="False match rate to find the threshold of; repeat for several. [default: 0.01, 0.001, 0.0001]",
 )  # fmt: skip
 @click.option("--out", type=ANY_PATH, default=None, help="Write a copy with the new card here; leave MODEL.")
-@click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
+@aligned_option
 @detector_option
 @device_option
 @json_option
@@ -59,9 +60,9 @@ def command(
     """
     from facekd.reporting import lines
     from facekd.verification import CALIBRATED_FMRS
-    from facekd.workflows import calibrate_model
+    from facekd.workflows import calibrate_model, count_images
 
-    with progress("calibrate", None) as advance:
+    with progress("calibrate", count_images(data)) as advance:
         found = calibrate_model(
             model, data, fmrs or CALIBRATED_FMRS,
             detector=None if aligned else detector, device=device, root=root, out=out,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from facekd.cli.options import EXISTING, MODEL_FILE, detector_option, json_option
-from facekd.cli.output import answer, answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say, say_without_card
 
 if TYPE_CHECKING:
     from facekd.card import Card, Sample
@@ -76,7 +76,7 @@ def command(
     else:
         card, found = card_of(load_onnx(file), file.stem)
         if not found:
-            say(f"{file} has no card: read by insightface's convention (RGB, ArcFace template)")
+            say_without_card(file)
         compared = _compare(file, card, check_on, detector) if check_on else None
     if as_json:
         told = card.model_dump(mode="json")

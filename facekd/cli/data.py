@@ -12,6 +12,7 @@ from facekd.cli.options import (
     ANY_PATH,
     EXISTING,
     EXISTING_FILE,
+    MODEL_FILE,
     detector_option,
     device_option,
     json_option,
@@ -60,8 +61,9 @@ def convert_data(source: Path, target: Path, unlabelled: bool, root: str | None,
 @click.option("--recipe", type=EXISTING_FILE, default=None, help="Just the crops that this recipe trains on.")
 @click.option("--against", type=EXISTING, required=True, help="The test's photos, a folder or pack.")
 @click.option(
+    "-m",
     "--model",
-    type=EXISTING_FILE,
+    type=MODEL_FILE,
     default=None,
     help="The best recogniser at hand [default: the recipe's first teacher].",
 )

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import click
 
+from facekd.cli._evaluation import print_answer, read_protocol
 from facekd.cli.options import (
-    ANY_PATH,
-    EXISTING,
     MODEL_FILE,
+    aligned_option,
     detector_option,
     device_option,
     json_option,
+    pairs_option,
+    photos_option,
+    plot_option,
     protocol_option,
 )
 from facekd.cli.output import progress, say
@@ -24,14 +27,14 @@ from facekd.cli.output import progress, say
 @click.command("degrade")
 @click.argument("models", nargs=-1, required=True, type=MODEL_FILE, metavar="MODEL...")
 @protocol_option(pairs_of_photos=True)
-@click.option("--data", type=EXISTING, required=True, help="Folder or pack of photos (or of aligned crops).")
-@click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")
-@click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
+@photos_option
+@pairs_option
+@aligned_option
 @click.option("--one-side", is_flag=True, help="Degrade the second photo of each pair only, not both.")
 @detector_option
 @device_option
 @json_option
-@click.option("--plot", type=ANY_PATH, default=None, help="Draw it into this picture (.png, .svg, .pdf).")
+@plot_option
 def command(
     models: tuple[Path, ...],
     protocol: str | None,
@@ -53,7 +56,6 @@ def command(
     Example: facekd degrade student.onnx teacher.onnx --protocol lfw --data lfw.zip --pairs pairs.txt
              facekd degrade student.onnx --data crops.zip --aligned --one-side --plot worse.png
     """
-    from facekd.cli.evaluate import print_answer, read_protocol
     from facekd.reporting import check_picture, draw, figure
     from facekd.workflows import measure_robustness, robustness_steps
 

@@ -20,7 +20,7 @@ from facekd.cli.options import (
     json_option,
     operators_model_option,
 )
-from facekd.cli.output import answer, answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say, say_failure
 
 if TYPE_CHECKING:
     from facekd.workflows import EmbeddedFaces
@@ -89,7 +89,7 @@ def command(
     for note in found.notes:
         say(f"note: {note}")
     for failure in found.failures:
-        say(f"not embedded ({failure.reason}): {failure.message}")
+        say_failure(f"not embedded ({failure.reason}): {failure.message}")
     if found.names:
         write_embeddings(found, out)
     if as_json:

@@ -25,8 +25,9 @@ from facekd.cli.options import (
     operators_model_option,
     root_option,
 )
-from facekd.cli.output import answer, answer_json, progress, say
+from facekd.cli.output import answer, answer_json, progress, say, say_failure
 from facekd.errors import UsageError
+from facekd.preprocess import POLICIES
 
 if TYPE_CHECKING:
     from facekd.workflows import Enrolled, Failure, PhotoFile
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @root_option
 @click.option(
-    "--on-many", type=click.Choice(["dominant", "best", "largest", "central", "skip"]),
+    "--on-many", type=click.Choice([policy for policy in POLICIES if policy != "all"]),
     default="dominant", show_default=True,
     help="Which face to keep when several are detected: dominant refuses where none clearly is.",
 )  # fmt: skip
@@ -147,9 +148,9 @@ def _checked(name: str) -> str:
 
 def _report(entry: Enrolled, as_json: bool, indent: int | None) -> None:
     for failure in entry.failures:
-        say(f"not enrolled ({failure.reason}): {failure.message}")
+        say_failure(f"not enrolled ({failure.reason}): {failure.message}")
     for warning in entry.warnings:
-        say(f"enrolled all the same ({warning.reason}): {warning.message}")
+        say_failure(f"enrolled all the same ({warning.reason}): {warning.message}")
     if as_json:
         answer_json(_document(entry), indent)
     elif entry.templates:

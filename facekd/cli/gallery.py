@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from facekd.cli._gallery_evaluate import evaluate_people
 from facekd.cli.options import gallery_option, json_option
 from facekd.cli.output import answer, answer_json, say
 
@@ -82,3 +83,6 @@ def remove(name: str, yes: bool, gallery: Path, as_json: bool) -> None:
         answer(f"removed {removed.name}: {removed.templates} templates{pending}")
     if removed.pending:
         say("Another program is reading the gallery. The erased bytes leave the file when it has finished.")
+
+
+command.add_command(evaluate_people)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.output import answer_json, begin_answers, has_answered, say
+from facekd.cli.options import add_quiet, quiet_option
+from facekd.cli.output import answer_json, begin_call, has_answered, say_failure
 from facekd.errors import Exit, FacekdError, Terminated
 from facekd.version import __version__
 
@@ -26,25 +27,29 @@ _OTHER_WORDS = {
     "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll",
     "delete": "gallery remove", "remove": "gallery remove", "list": "gallery list", "test": "evaluate",
     "detect": "align", "crop": "align", "quantize": "export --int8", "quantise": "export --int8",
-    "robustness": "degrade",
+    "robustness": "degrade", "check": "doctor", "diagnose": "doctor",
+    "cross": "compatibility", "compatible": "compatibility",
 }  # fmt: skip
 
 
 class LazyGroup(click.Group):
     """A group whose commands are the files of this folder, imported when they are run.
 
-    ``align.py`` holds ``command``. The one-line help is the first line of the file's doc string,
-    so that ``--help`` imports no command.
+    ``align.py`` holds ``command``, and ``evaluate_scores.py`` that of ``evaluate-scores``. The help beside a
+    name is the first sentence of the file's doc string, so that ``--help`` imports no command.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         stems = (path.stem for path in Path(__file__).parent.glob("*.py"))
-        return sorted(stem for stem in stems if not stem.startswith("_") and stem not in _NOT_COMMANDS)
+        return sorted(
+            stem.replace("_", "-") for stem in stems if not stem.startswith("_") and stem not in _NOT_COMMANDS
+        )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(f"facekd.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"facekd.cli.{_module(cmd_name)}").command
+        _equip(command)
         return command
 
     def resolve_command(
@@ -62,21 +67,41 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, _headline(name)) for name in self.list_commands(ctx)])
 
 
+def _module(command: str) -> str:
+    return command.replace("-", "_")
+
+
 def _headline(name: str) -> str:
-    source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-    return source.split('"""', 2)[1].strip().splitlines()[0].rstrip(".")
+    source = Path(__file__).with_name(f"{_module(name)}.py").read_text(encoding="utf-8")
+    return _first_sentence(source.split('"""', 2)[1])
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = " ".join(text.strip().split("\n\n")[0].split())
+    return paragraph.partition(". ")[0].removesuffix(".") + "."
+
+
+def _equip(command: click.Command) -> None:
+    """Give ``command``, and those in it, what every command has."""
+    add_quiet(command)
+    if command.help:
+        # whole, where click would cut it off
+        command.short_help = _first_sentence(command.help)
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _equip(inner)
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="facekd")
+@quiet_option
 def group() -> None:
     """Distil a large face recogniser into a small one, prove how good it is, put it to work.
 
     \b
     Exit codes: 0 done or same person, 1 different person, 2 usage (also: no threshold known,
     nobody of that name), 3 cannot say (no face, several faces, quality), 4 model and gallery
-    do not fit, 5 input or output failed, 70 internal error, 130 interrupted, 143
-    terminated.
+    do not fit, 5 input or output failed, 70 internal error, 130 interrupted, 143 terminated.
     """
 
 
@@ -87,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     left to their defaults: a command returns its own code (`None` is 0), everything else is
     caught and named.
     """
-    begin_answers()
+    begin_call()
     _open_closed_streams()
     try:
         outcome = group.main(args=arguments, prog_name="facekd", standalone_mode=False)
@@ -95,8 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
         return int(outcome) if isinstance(outcome, int) else Exit.DONE
     except click.exceptions.Exit as stop:
         return Exit.DONE if stop.exit_code == 0 else Exit.USAGE
-    except (BrokenPipeError, SystemExit):
-        # click ends with 1 where the reader went away, which would say "different person"
+    except SystemExit as stop:
+        # 0: click answered the shell, which completes a line; 1: the reader went away, which would otherwise
+        # say "different person"
+        return _nobody_reads() if stop.code else Exit.DONE
+    except BrokenPipeError:
         return _nobody_reads()
     except BaseException as error:
         failed = _failed(error)
@@ -118,9 +146,10 @@ class _Failed:
 
     def tell(self, as_json: bool) -> None:
         """On stderr, and with ``as_json`` as a document on stdout, where an answer was awaited."""
-        say(f"facekd: {self.message}")
+        # a group that is called alone answers with its help
+        say_failure(self.message if self.message.startswith("Usage:") else f"facekd: {self.message}")
         if self.fix:
-            say(self.fix)
+            say_failure(self.fix)
         if as_json and not has_answered():
             failure = {"reason": self.reason, "message": self.message, "fix": self.fix}
             answer_json({"schema": "failure/1", "failure": failure}, indent=None)
@@ -145,9 +174,7 @@ def _failed(error: BaseException) -> _Failed:
         case click.FileError():
             return _Failed(Exit.IO, "io", error.format_message())
         case click.UsageError():
-            context = error.ctx
-            fix = f"Try '{context.command_path} --help' for help." if context else None
-            return _Failed(Exit.USAGE, "usage", error.format_message(), fix)
+            return _Failed(Exit.USAGE, "usage", error.format_message(), _way_out(error))
         case click.ClickException():
             return _Failed(Exit.USAGE, "usage", error.format_message())
         case Terminated():
@@ -167,6 +194,19 @@ def _failed(error: BaseException) -> _Failed:
         case Exception():
             return _internal(error)
     raise error
+
+
+def _way_out(error: click.UsageError) -> str | None:
+    """What to try after a call that was not understood."""
+    context = error.ctx
+    if context is None or error.format_message().startswith("Usage:"):
+        return None
+    fix = f"Try '{context.command_path} --help' for help."
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("-m", "--model"):
+        places = [p.make_metavar(context) for p in context.command.params if isinstance(p, click.Argument)]
+        if "MODEL" in "".join(places):
+            return f"The model is an argument here: {context.command_path} {' '.join(places)}\n{fix}"
+    return fix
 
 
 def _missing_module(error: ModuleNotFoundError) -> _Failed:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from facekd.cli.output import say
+from facekd.cli.output import be_quiet, say
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -55,16 +56,10 @@ class Number(click.FloatRange):
         return super().convert(value, param, ctx)
 
 
-def model_option(required: bool = True) -> Decorator:
-    return click.option(
-        "--model", type=MODEL_FILE, required=required, envvar="FACEKD_MODEL", show_envvar=True,
-        help="ONNX model (or a TOML file that lists several).",
-    )  # fmt: skip
-
-
-def _or_shipped(context: click.Context, option: click.Parameter, model: Path | None) -> Path:
-    """``model``, or where none is named the student that ships, which is then said."""
-    if model is not None:
+def _or_shipped(context: click.Context, option: click.Parameter, model: Path | None) -> Path | None:
+    """``model``, or where none is named the student that ships, which is then said; while a shell completes
+    a line nothing is."""
+    if model is not None or context.resilient_parsing:
         return model
     from facekd.weights import shipped_model
 
@@ -77,13 +72,13 @@ def _or_shipped(context: click.Context, option: click.Parameter, model: Path | N
 
 #: of commands that recognise people: none need be named where one comes along
 operators_model_option: Decorator = click.option(
-    "--model", type=MODEL_FILE, envvar="FACEKD_MODEL", show_envvar=True, callback=_or_shipped,
+    "-m", "--model", type=MODEL_FILE, envvar="FACEKD_MODEL", show_envvar=True, callback=_or_shipped,
     help="ONNX model, or a TOML file that lists several [default: the student that ships].",
 )  # fmt: skip
 
 
 gallery_option: Decorator = click.option(
-    "--gallery", type=ANY_PATH, default=Path("gallery.db"), envvar="FACEKD_GALLERY",
+    "-g", "--gallery", type=ANY_PATH, default=Path("gallery.db"), envvar="FACEKD_GALLERY",
     show_default=True, show_envvar=True, help="Gallery file.",
 )  # fmt: skip
 
@@ -101,10 +96,30 @@ class RegistryOption(click.Option):
         return super().get_help_record(ctx)
 
 
+class RegisteredName(click.ParamType):
+    """A name that a registry knows, which the shell completes; whoever looks it up refuses another."""
+
+    name = "name"
+
+    def __init__(self, names: Callable[[], Sequence[str]]) -> None:
+        self._names = names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+
+
 def _detectors() -> str:
     from facekd.preprocess.detectors import detector_help
 
     return f"{detector_help()}."
+
+
+def _detector_names() -> list[str]:
+    from facekd.preprocess.detectors import detector_names
+
+    return detector_names()
 
 
 def _protocols(pairs_of_photos: bool) -> str:
@@ -113,19 +128,55 @@ def _protocols(pairs_of_photos: bool) -> str:
     return protocol_help(pairs_of_photos)
 
 
+def _protocol_names(pairs_of_photos: bool) -> list[str]:
+    from facekd.verification.protocols import protocol_names
+
+    return protocol_names(pairs_of_photos)
+
+
 detector_option: Decorator = click.option(
-    "--detector", default="mtcnn", envvar="FACEKD_DETECTOR", show_default=True, show_envvar=True,
-    metavar="NAME[:FILE]", cls=RegistryOption, told=_detectors,
+    "-d", "--detector", type=RegisteredName(_detector_names), default="mtcnn", envvar="FACEKD_DETECTOR",
+    show_default=True, show_envvar=True, metavar="NAME[:FILE]", cls=RegistryOption, told=_detectors,
 )  # fmt: skip
 
 
 def protocol_option(pairs_of_photos: bool = False) -> Decorator:
     """``--protocol``; ``pairs_of_photos`` for commands that take no other kind."""
     return click.option(
-        "--protocol", default=None, metavar="NAME", cls=RegistryOption,
-        told=lambda: _protocols(pairs_of_photos),
+        "--protocol", type=RegisteredName(lambda: _protocol_names(pairs_of_photos)), default=None,
+        metavar="NAME", cls=RegistryOption, told=lambda: _protocols(pairs_of_photos),
     )  # fmt: skip
 
+
+photos_option: Decorator = click.option(
+    "--data", type=EXISTING, required=True, help="Folder or pack of photos (or of aligned crops)."
+)
+
+pairs_option: Decorator = click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")
+
+aligned_option: Decorator = click.option(
+    "--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops."
+)
+
+flip_option: Decorator = click.option(
+    "--flip", is_flag=True, help="Add the embedding of each crop's mirror image to the crop's."
+)
+
+without_option: Decorator = click.option(
+    "--without", type=EXISTING_FILE, default=None, help="Leave out the persons in this file, one a line."
+)
+
+plot_option: Decorator = click.option(
+    "--plot", type=ANY_PATH, default=None, help="Draw the result into this picture (.png, .svg, .pdf)."
+)
+
+report_option: Decorator = click.option(
+    "--report", type=ANY_PATH, default=None, help="Write a page of all of it here (.html)."
+)
+
+csv_option: Decorator = click.option(
+    "--csv", "table", type=ANY_PATH, default=None, help="Write every number: model,measure,value."
+)
 
 any_quality_option: Decorator = click.option(
     "--any-quality", is_flag=True, help="Take photos beyond the limits in the model's card, too."
@@ -173,3 +224,22 @@ device_option: Decorator = click.option(
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )
+
+
+def _hush(context: click.Context, option: click.Parameter, quiet: bool) -> None:
+    if quiet:
+        be_quiet()
+
+
+_QUIET: dict[str, Any] = {
+    "is_flag": True, "is_eager": True, "expose_value": False, "callback": _hush,
+    "help": "Leave out progress and notes.",
+}  # fmt: skip
+
+quiet_option: Decorator = click.option("-q", "--quiet", **_QUIET)
+
+
+def add_quiet(command: click.Command) -> None:
+    """Let ``command`` take ``--quiet``, which all do."""
+    if not any("--quiet" in option.opts for option in command.params):
+        command.params.append(click.Option(["-q", "--quiet"], **_QUIET))

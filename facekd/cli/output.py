@@ -5,32 +5,55 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import click
 
-
-class _Answers:
-    """Whether the command that runs has given its one document."""
-
-    given = False
+#: seconds between two lines of progress where there is no terminal to draw a bar on
+_LINE_EVERY = 60.0
 
 
-def begin_answers() -> None:
-    """A command begins: nothing is answered yet."""
-    _Answers.given = False
+class _Call:
+    """What is known of the command that runs."""
+
+    #: whether it has given its one document
+    answered = False
+    #: whether progress and notes are left out
+    quiet = False
+
+
+def begin_call() -> None:
+    """A command begins: nothing is answered yet, and notes are said."""
+    _Call.answered = _Call.quiet = False
 
 
 def has_answered() -> bool:
     """Whether stdout holds a whole document: a second one would make both unreadable."""
-    return _Answers.given
+    return _Call.answered
+
+
+def be_quiet() -> None:
+    """From here on leave out progress and notes."""
+    _Call.quiet = True
 
 
 def say(text: str) -> None:
-    """Tell the person at the shell something that is not the answer."""
+    """Tell the person at the shell a note, something that is neither the answer nor a failure."""
+    if not _Call.quiet:
+        say_failure(text)
+
+
+def say_failure(text: str) -> None:
+    """Tell the person at the shell what went wrong, be it quiet or not."""
     click.echo(printable(text), err=True)
+
+
+def say_without_card(model: object) -> None:
+    """Tell how a ``model`` without a card is fed."""
+    say(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
 
 
 def answer(text: str) -> None:
@@ -54,7 +77,7 @@ def answer_json(document: Any, indent: int | None = 2) -> None:
     Its ``schema`` names the command and the version of its keys, to which others may be added. With
     ``indent`` `None` it is a line of a stream.
     """
-    _Answers.given = indent is not None
+    _Call.answered = indent is not None
     found = _finite(document)
     if isinstance(found, dict):
         found = {"schema": schema_name()} | found
@@ -87,28 +110,100 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def progress(title: str, total: int | None) -> Iterator[Any]:
-    """A progress bar on stderr, drawn only on a terminal; yields ``advance(done=1, **fields)``."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """Show on stderr how far long work is; yields ``advance(done=1, note=None)``.
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    console = Console(file=sys.stderr)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(title, total=total, note="")
+    A terminal gets a bar with the time left, everything else a line a minute, and whoever asked for quiet
+    nothing. Work that is interrupted says how far it came.
+    """
+    if _Call.quiet:
+        yield lambda done=1, note=None: None
+        return
+    shown = _Bar(title, total) if sys.stderr.isatty() else _Lines(title, total)
+    try:
+        with shown:
+            yield shown.advance
+    except KeyboardInterrupt:
+        say(f"{title}: stopped after {_out_of(shown.done, total)}")
+        raise
 
-        def advance(done: int = 1, note: str | None = None) -> None:
-            fields: dict[str, Any] = {} if note is None else {"note": note}
-            bar.update(task, advance=done, **fields)
 
-        yield advance
+class _Bar:
+    """A bar on a terminal."""
+
+    def __init__(self, title: str, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        self._bar = Progress(*columns, console=Console(file=sys.stderr))
+        self._task = self._bar.add_task(title, total=total, note="")
+        self.done = 0
+
+    def advance(self, done: int = 1, note: str | None = None) -> None:
+        self.done += done
+        fields: dict[str, Any] = {} if note is None else {"note": note}
+        self._bar.update(self._task, advance=done, **fields)
+
+    def __enter__(self) -> None:
+        self._bar.start()
+
+    def __exit__(self, *raised: object) -> None:
+        self._bar.stop()
+
+
+class _Lines:
+    """A line a minute, for a log."""
+
+    def __init__(self, title: str, total: int | None) -> None:
+        self._title, self._total = title, total
+        self.done = 0
+        self._said_at: float | None = None
+        self._said_done = 0
+
+    def advance(self, done: int = 1, note: str | None = None) -> None:
+        self.done += done
+        now = monotonic()
+        if self._said_at is None:
+            # what an earlier run left is done at once, and the networks are loaded by now: neither tells
+            # how long the rest will take
+            self._said_at, self._said_done = now, self.done
+        elif now - self._said_at >= _LINE_EVERY:
+            left = self._left(now - self._said_at)
+            say(", ".join(filter(None, (f"{self._title}: {_out_of(self.done, self._total)}", left, note))))
+            self._said_at, self._said_done = now, self.done
+
+    def _left(self, seconds: float) -> str | None:
+        """The time left, by what the last ``seconds`` brought."""
+        since = self.done - self._said_done
+        if self._total is None or not since or self.done > self._total:
+            return None
+        return time_left(seconds * (self._total - self.done) / since)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *raised: object) -> None: ...
+
+
+def _out_of(done: int, total: int | None) -> str:
+    return f"{done:,}" if total is None else f"{done:,} of {total:,}"
+
+
+def time_left(seconds: float) -> str:
+    """``seconds`` in words, as exact as such a forecast is."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute left"
+    if minutes < 60:
+        return f"about {minutes} min left"
+    return f"about {minutes // 60} h {minutes % 60:02} min left"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facekd.cli.options import ANY_PATH, EXISTING_FILE, json_option
+from facekd.cli.options import ANY_PATH, EXISTING_FILE, RegisteredName, json_option
 from facekd.cli.output import answer, answer_json, say
 
 if TYPE_CHECKING:
@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent.parent / "recipes"
 
 
+def _names() -> list[str]:
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+_name_argument = click.argument("name", type=RegisteredName(_names))
+
+
 def _shipped(name: str) -> Path:
     file = _FOLDER / f"{name.removesuffix('.toml')}.toml"
     if not file.is_file():
-        known = [path.stem for path in sorted(_FOLDER.glob("*.toml"))]
+        known = _names()
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(known)}."
         raise click.UsageError(f"No recipe '{name}'. {hint}")
@@ -59,14 +66,14 @@ def _about(path: Path) -> str:
 
 
 @command.command("show")
-@click.argument("name")
+@_name_argument
 def show_recipe(name: str) -> None:
     """Print the recipe NAME."""
     answer((_shipped(name).read_text(encoding="utf-8")).rstrip("\n"))
 
 
 @command.command("copy")
-@click.argument("name")
+@_name_argument
 @click.argument("target", type=ANY_PATH)
 def copy_recipe(name: str, target: Path) -> None:
     """Copy the recipe NAME to TARGET, where its paths are yours to change."""

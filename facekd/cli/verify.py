@@ -19,7 +19,7 @@ from facekd.cli.options import (
     operators_model_option,
     threshold_option,
 )
-from facekd.cli.output import answer, answer_json, say
+from facekd.cli.output import answer, answer_json, say, say_failure
 from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def command(
     wanted = 2 if claim is None else 1
     if not many and len(photos) != wanted:
         form = "two photos: A B" if claim is None else "one photo with --claim NAME"
-        raise click.UsageError(f"Give {form} (there are {len(photos)}).")
+        model_too = any(photo.suffix == ".onnx" for photo in photos)
+        hint = "; a model is named with --model" if model_too else ""
+        raise click.UsageError(f"Give {form} (there are {len(photos)}{hint}).")
     wanted_pairs = _listed(pairs, folder, max_pairs) if many else []
     recognizer = Recognizer(
         model, detector=detector, threshold=threshold, fmr=fmr, any_quality=any_quality, device=device
@@ -104,7 +106,7 @@ def command(
     except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
             answer_json(_no_answer(error, limit, recognizer, claim))
-            say("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
+            say_failure("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
             return error.exit_code
         raise
     notes = [*decision.notes, *(note for photo in decision.photos for note in notes_of(photo, limit.fmr))]

@@ -78,6 +78,7 @@ def calibrate_model(
     # no photo that fails adds comparisons: what is too little here is so after hours, too
     check_enough(people.non_mated, max(fmrs))
     tried = [people.photos[place] for place in sampled(people.labels)]
+    advance(len(people.left_out))
     embedded = embed_photos(photos, people.photos, [model], keep=tried, advance=advance)
     rows = embedded.embeddings[0]
     pairs = all_pairs(rows, people.labels)

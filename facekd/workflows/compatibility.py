@@ -46,7 +46,7 @@ def evaluate_compatibility(
 def _listed(protocol: Protocol[Result]) -> PairList:
     if not isinstance(protocol, PairList):
         raise UsageError(
-            f"protocol {protocol.name} lists no pairs of photos, which --cross needs",
+            f"protocol {protocol.name} lists no pairs of photos",
             "Two models together are judged by lfw, pairs and lists like them.",
         )
     return protocol
@@ -55,7 +55,7 @@ def _listed(protocol: Protocol[Result]) -> PairList:
 def check_comparable(models: Sequence[Path], protocol: Protocol[Result], device: str = "cpu") -> None:
     """Raise what is wrong with the call before hours go into it, as `evaluate_compatibility` does."""
     if len(models) != 2:
-        raise UsageError(f"--cross compares two models with each other, not {len(models)}")
+        raise UsageError(f"two models are compared with each other, not {len(models)}")
     _listed(protocol)
     one, other = (load_embedder(model, device, 1) for model in models)
     dims = one.card.embedding.dim, other.card.embedding.dim

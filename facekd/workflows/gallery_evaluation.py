@@ -49,6 +49,7 @@ def evaluate_gallery(
         enrolled, templates = _templates(records)
         probes = find_probes(data, records)
     started = time.perf_counter()
+    advance(len(probes.left_out))
     embedded = embed_photos(photos, probes.photos, [model], advance=advance)
     seconds = time.perf_counter() - started
     threshold, origin = _operating(embedder) if shared else (None, "")

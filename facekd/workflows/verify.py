@@ -21,7 +21,7 @@ def verify_claim(
         raise UsageError(
             f"no threshold is known between {recognizer.embedder.name} and {records.contract.model}, which "
             f"{records.path} was made with",
-            "Give --threshold: facekd evaluate MODEL OTHER --cross measures it.",
+            "Give --threshold: facekd compatibility MODEL OTHER measures it.",
         )
     card = recognizer.embedder.card
     templates = records.templates(name)

@@ -162,7 +162,7 @@ def test_a_model_that_is_not_there_says_where_one_comes_from(
         ("verify", "a", "b", "--model", "absent.onnx"),
         ("verify", "a", "b"),
         ("evaluate", "absent.onnx", "--data", tmp_path),
-        ("benchmark", "--teacher", "absent.onnx", "--student", "absent.onnx"),
+        ("benchmark", "absent.onnx", "absent.onnx"),
         ("calibrate", "absent.onnx", "--data", tmp_path),
     ):
         ran = facekd(*command)

@@ -53,9 +53,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_at_once(facekd: Callable, models: Path, crops: Path, tmp_path: Path) -> None:
     ran = facekd(
-        "benchmark", "--teacher", models / "teacher.onnx", "--student", models / "student.onnx",
+        "benchmark", models / "teacher.onnx", models / "student.onnx",
         "--data", crops, "--pairs", crops / "pairs.csv", "--aligned",
-        "--json", "--out", tmp_path / "report.html", "--faces",
+        "--json", "--report", tmp_path / "report.html", "--faces",
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
     document = json.loads(ran.out)
@@ -83,8 +83,8 @@ def test_everything_at_once(facekd: Callable, models: Path, crops: Path, tmp_pat
 
 def test_without_photos_there_is_a_table_and_no_accuracy(facekd: Callable, models: Path) -> None:
     ran = facekd(
-        "benchmark", "--teacher", models / "teacher.onnx", "--student", models / "student.onnx",
-        "--student", models / "student.onnx",
+        "benchmark", models / "teacher.onnx", models / "student.onnx",
+        models / "student.onnx",
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
     assert "accuracy was not measured" in ran.out
@@ -108,7 +108,7 @@ def test_the_difference_is_the_one_that_evaluate_states(
     data = ("--data", people, "--pairs", tmp_path / "pairs.csv", "--aligned", "--json")
     teacher, student = models / "teacher.onnx", models / "student.onnx"
     stated = json.loads(facekd("evaluate", teacher, student, *data).out)["paired"][0]
-    ran = facekd("benchmark", "--teacher", teacher, "--student", student, *data)
+    ran = facekd("benchmark", teacher, student, *data)
     assert ran.code == Exit.DONE, ran.err
     document = json.loads(ran.out)
     (found,) = [compared["accuracy"] for compared in document["comparisons"]]
@@ -125,7 +125,7 @@ def test_the_difference_is_the_one_that_evaluate_states(
 
 
 def test_a_missing_model_and_a_missing_option(facekd: Callable, models: Path) -> None:
-    ran = facekd("benchmark", "--teacher", "none.onnx", "--student", models / "student.onnx")
+    ran = facekd("benchmark", "none.onnx", models / "student.onnx")
     assert (ran.code, ran.out) == (Exit.USAGE, "")
     assert "none.onnx" in ran.err
     assert facekd("benchmark", "--teacher", models / "teacher.onnx").code == Exit.USAGE
@@ -133,7 +133,7 @@ def test_a_missing_model_and_a_missing_option(facekd: Callable, models: Path) ->
 
 def test_a_file_that_is_no_model(facekd: Callable, models: Path, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("not a model")
-    ran = facekd("benchmark", "--teacher", models / "teacher.onnx", "--student", tmp_path / "text.onnx")
+    ran = facekd("benchmark", models / "teacher.onnx", tmp_path / "text.onnx")
     assert (ran.code, ran.out) == (Exit.IO, "")
     assert "not a usable ONNX model" in ran.err
     assert "Traceback" not in ran.err
@@ -141,20 +141,18 @@ def test_a_file_that_is_no_model(facekd: Callable, models: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("option", [("--aligned",), ("--faces",), ("--protocol", "lfw")])
 def test_options_about_data_need_data(facekd: Callable, models: Path, option: tuple[str, ...]) -> None:
-    ran = facekd(
-        "benchmark", "--teacher", models / "teacher.onnx", "--student", models / "student.onnx", *option
-    )
+    ran = facekd("benchmark", models / "teacher.onnx", models / "student.onnx", *option)
     assert ran.code == Exit.USAGE
     assert "need --data" in ran.err
 
 
 def test_faces_need_a_page(facekd: Callable, models: Path, crops: Path) -> None:
     ran = facekd(
-        "benchmark", "--teacher", models / "teacher.onnx", "--student", models / "student.onnx",
+        "benchmark", models / "teacher.onnx", models / "student.onnx",
         "--data", crops, "--faces",
     )  # fmt: skip
     assert ran.code == Exit.USAGE
-    assert "--out" in ran.err
+    assert "--report" in ran.err
 
 
 def test_photos_given_as_crops(facekd: Callable, models: Path, tmp_path: Path) -> None:
@@ -165,7 +163,7 @@ def test_photos_given_as_crops(facekd: Callable, models: Path, tmp_path: Path) -
     rows = "a.png,a.png,1\na.png,b.png,0\n"
     (tmp_path / "pairs.csv").write_text("path1,path2,label\n" + rows * 2)
     ran = facekd(
-        "benchmark", "--teacher", models / "teacher.onnx", "--student", models / "student.onnx",
+        "benchmark", models / "teacher.onnx", models / "student.onnx",
         "--data", tmp_path, "--pairs", tmp_path / "pairs.csv", "--aligned",
     )  # fmt: skip
     assert ran.code == Exit.MISFIT
@@ -174,7 +172,7 @@ def test_photos_given_as_crops(facekd: Callable, models: Path, tmp_path: Path) -
 
 def test_no_such_device(facekd: Callable, models: Path) -> None:
     ran = facekd(
-        "benchmark", "--teacher", models / "teacher.onnx", "--student", models / "student.onnx",
+        "benchmark", models / "teacher.onnx", models / "student.onnx",
         "--device", "tpu",
     )  # fmt: skip
     assert ran.code == Exit.USAGE

@@ -117,7 +117,8 @@ def test_view_1_is_printed_from_its_list(facekd: Callable, drawn: Path, tmp_path
 def test_two_models_as_text_with_a_picture(facekd: Callable, drawn: Path, tmp_path: Path) -> None:
     ran = facekd(
         "evaluate", drawn / "teacher.onnx", drawn / "student.onnx", "--protocol", "lfw",
-        "--data", drawn / "crops", "--pairs", drawn / "pairs.txt", "--aligned", "--roc", tmp_path / "roc.svg",
+        "--data", drawn / "crops", "--pairs", drawn / "pairs.txt", "--aligned",
+        "--plot", tmp_path / "roc.svg",
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
     for word in ("teacher", "student", "insufficient data", "2 folds as listed", "Detector: none"):
@@ -211,8 +212,14 @@ def test_broken_photos_are_failures_and_absent_ones_are_missing(
         (["student.onnx", "--data", "crops", "--protocol", "pairs"], Exit.USAGE, "Give it with --pairs"),
         (["student.onnx", "--data", "crops/P0", "--aligned"], Exit.USAGE, "no pairs.txt or lfw_pairs.txt"),
         (["student.onnx", "--data", "crops", "--detector", "dlib"], Exit.USAGE, "no detector is named"),
-        (["student.onnx", "--data", "crops", "--roc", "roc.doc"], Exit.USAGE, "a picture ends with"),
-        (["student.onnx", "--data", "crops", "--roc", "absent/roc.png"], Exit.USAGE, "does not exist"),
+        (["student.onnx", "--data", "crops", "--plot", "roc.doc"], Exit.USAGE, "a picture ends with"),
+        (["student.onnx", "--data", "crops", "--plot", "absent/roc.png"], Exit.USAGE, "does not exist"),
+        (["student.onnx", "--data", "crops", "--scores", "absent/s.csv"], Exit.USAGE, "does not exist"),
+        (
+            ["--model", "student.onnx", "--data", "crops"],
+            Exit.USAGE,
+            "an argument here: facekd evaluate MODEL...",
+        ),
     ],
 )
 def test_wrong_calls(

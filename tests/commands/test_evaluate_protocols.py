@@ -118,7 +118,7 @@ def test_scores_out_and_in_agree(facekd: Callable, tiny: Path, people: Path, tmp
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
     (model,) = json.loads(ran.out)["models"]
-    again = facekd("evaluate", "--from-scores", tmp_path / "s.csv", "--json", "--roc", tmp_path / "r.svg")
+    again = facekd("evaluate-scores", tmp_path / "s.csv", "--json", "--plot", tmp_path / "r.svg")
     assert again.code == Exit.DONE, again.err
     told = json.loads(again.out)
     assert told["auc"]["value"] == pytest.approx(model["auc"]["value"], abs=1e-12)
@@ -126,7 +126,7 @@ def test_scores_out_and_in_agree(facekd: Callable, tiny: Path, people: Path, tmp
     assert told["operating_points"][0]["tar"] == model["operating_points"][0]["tar"]
     assert told["comparisons"] == model["comparisons"]
     assert "<svg" in (tmp_path / "r.svg").read_text()
-    text = facekd("evaluate", "--from-scores", tmp_path / "s.csv")
+    text = facekd("evaluate-scores", tmp_path / "s.csv")
     assert "no folds, so no accuracy" in " ".join(text.out.split())
 
 
@@ -135,7 +135,7 @@ def test_people_with_groups(facekd: Callable, tiny: Path, people: Path, tmp_path
     lines += [f"P{p:02d}/{n}.png,{'odd' if p % 2 else 'even'}" for p in range(PEOPLE) for n in range(PHOTOS)]
     (tmp_path / "groups.csv").write_text("\n".join(lines[:-1]))
     arguments = ["--protocol", "people", "--data", people, "--aligned", "--groups", tmp_path / "groups.csv"]
-    ran = facekd("evaluate", tiny, *arguments, "--json", "--roc", tmp_path / "r.png")
+    ran = facekd("evaluate", tiny, *arguments, "--json", "--plot", tmp_path / "r.png")
     assert ran.code == Exit.DONE, ran.err
     (model,) = json.loads(ran.out)["models"]
     photos = PEOPLE * PHOTOS
@@ -167,7 +167,7 @@ def test_identification(facekd: Callable, tiny: Path, tmp_path: Path) -> None:
             _put(tmp_path / "set" / "unknown" / f"U{person}" / f"{photo}.png", 100 + person, photo)
     (tmp_path / "set" / "probe" / "P3" / "2.png").write_bytes(b"broken")
     arguments = ["evaluate", tiny, "--protocol", "identification", "--data", tmp_path / "set", "--aligned"]
-    ran = facekd(*arguments, "--json", "--roc", tmp_path / "cmc.svg")
+    ran = facekd(*arguments, "--json", "--plot", tmp_path / "cmc.svg")
     assert ran.code == Exit.DONE, ran.err
     told = json.loads(ran.out)
     (model,) = told["models"]
@@ -267,8 +267,6 @@ def test_cfp_and_calfw_find_their_lists(facekd: Callable, tiny: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--from-scores", "s.csv", "--data", "."], "give it alone"),
-        (["m.onnx", "--from-scores", "s.csv"], "give it alone"),
         (["m.onnx", "m.onnx", "--data", ".", "--scores", "o.csv"], "give one MODEL"),
         (["m.onnx", "--data", ".", "--scores", "absent/o.csv"], "its folder does not exist"),
         (["m.onnx", "--data", "p", "--protocol", "people", "--scores", "o.csv"], "keeps no score"),
@@ -285,7 +283,6 @@ def test_wrong_calls(
     arguments: list[str],
     told: str,
 ) -> None:
-    (tmp_path / "s.csv").write_text("score,label\n0.5,1\n0.1,0\n")
     (tmp_path / "g.csv").write_text("photo,group\nx.jpg,a\n")
     (tmp_path / "m.onnx").write_bytes(tiny.read_bytes())
     for name in ("p/A/1.png", "p/A/2.png", "p/B/1.png", "s/gallery/A/1.png", "s/probe/A/2.png"):

@@ -1,4 +1,4 @@
-"""``facekd evaluate --report``: the page of every kind of evaluation, read as a browser would."""
+"""``--report`` of what measures: the page of every kind of evaluation, read as a browser would."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_the_hardest_are_shown(facekd: Callable, model: Path, people: Path, tmp_
 def test_two_models_together(facekd: Callable, model: Path, people: Path, tmp_path: Path) -> None:
     other = write_tiny_model(tmp_path / "other.onnx", seed=1)
     ran = facekd(
-        "evaluate", model, other, "--cross", "--data", people, "--aligned", "--pairs",
+        "compatibility", model, other, "--data", people, "--aligned", "--pairs",
         _pairs(tmp_path / "pairs.csv"), "--report", tmp_path / "r.html",
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
@@ -195,8 +195,8 @@ def test_a_gallery(facekd: Callable, model: Path, tmp_path: Path) -> None:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
             records.add(folder.name, [Template(row, digest, 1.0)])
     ran = facekd(
-        "evaluate", "--gallery", tmp_path / "staff.db", "--probes", people, "--model", model, "--aligned",
-        "--report", tmp_path / "r.html",
+        "gallery", "evaluate", "--gallery", tmp_path / "staff.db", "--probes", people, "--model", model,
+        "--aligned", "--report", tmp_path / "r.html",
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
     page = Page(tmp_path / "r.html")
@@ -290,7 +290,7 @@ def test_scores_alone(facekd: Callable, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     lines = [f"{random.normal(30 * (n % 2), 10):.3f},{n % 2}" for n in range(8000)]
     (tmp_path / "s.csv").write_text("\n".join(["score,label", *lines]))
-    ran = facekd("evaluate", "--from-scores", tmp_path / "s.csv", "--report", tmp_path / "r.html")
+    ran = facekd("evaluate-scores", tmp_path / "s.csv", "--report", tmp_path / "r.html")
     assert ran.code == Exit.DONE, ran.err
     page = Page(tmp_path / "r.html")
     _check_alone(page)

@@ -46,8 +46,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def numbers(facekd: Callable, place: Path) -> Callable[..., dict]:
     """What ``evaluate --json`` says, without the files' names and the time that it took."""
 
-    def run(*arguments: object) -> dict:
-        ran = facekd("evaluate", place / "one.onnx", *arguments, "--aligned", "--json")
+    def run(command: str, *arguments: object) -> dict:
+        ran = facekd(command, place / "one.onnx", *arguments, "--aligned", "--json")
         assert ran.code == Exit.DONE, ran.err
         told = json.loads(ran.out)
         for table in (told, *told["models"], *told.get("cross", [])):
@@ -58,14 +58,17 @@ def numbers(facekd: Callable, place: Path) -> Callable[..., dict]:
     return run
 
 
-@pytest.mark.parametrize("protocol", [["--protocol", "people"], ["--pairs"], ["--cross", "--pairs"]])
+@pytest.mark.parametrize(
+    ("command", "protocol"),
+    [("evaluate", ["--protocol", "people"]), ("evaluate", ["--pairs"]), ("compatibility", ["--pairs"])],
+)
 def test_it_is_as_if_they_had_been_taken_by_hand(
-    numbers: Callable[..., dict], place: Path, protocol: list[str]
+    numbers: Callable[..., dict], place: Path, command: str, protocol: list[str]
 ) -> None:
     lists = [place / "pairs.csv"] if "--pairs" in protocol else [], [place / "rest.csv"]
     models = [place / "two.onnx"]
-    whole = [*models, "--data", place / "all", *protocol, *lists[0]]
-    by_hand = numbers(*models, "--data", place / "rest", *protocol, *(lists[1] if lists[0] else []))
+    whole = [command, *models, "--data", place / "all", *protocol, *lists[0]]
+    by_hand = numbers(command, *models, "--data", place / "rest", *protocol, *(lists[1] if lists[0] else []))
     told = numbers(*whole, "--without", place / "gone.txt")
     gone = told.pop("left_out")
     assert told == by_hand
@@ -136,8 +139,6 @@ def test_people_found_by_data_check_are_left_out(facekd: Callable, place: Path, 
             ["--data", "set", "--protocol", "identification"],
             "does not compare photos of known persons",
         ),
-        ("P00\n", ["--from-scores", "s.csv"], "give it alone"),
-        ("P00\n", ["--gallery", "g.db", "--probes", "all"], "--gallery goes with"),
     ],
 )
 def test_wrong_calls(
@@ -153,14 +154,12 @@ def test_wrong_calls(
     for name in ("all", "pairs.csv"):
         Path(name).symlink_to(place / name)
     Path("wrong.csv").write_text("path1,path2,label\n" + "P00/1.png,P01/1.png,1\nP00/1.png,P00/2.png,0\n" * 2)
-    Path("s.csv").write_text("score,label\n0.5,1\n0.1,0\n")
     for name in ("set/gallery/A/1.png", "set/probe/A/2.png"):
         Path(name).parent.mkdir(parents=True)
         shutil.copy(place / "rest" / "P00" / "1.png", name)
     if named is not None:
         Path("gone.txt").write_text(named)
-    model = [] if "--from-scores" in arguments or "--gallery" in arguments else [place / "one.onnx"]
-    ran = facekd("evaluate", *model, *arguments, "--without", "gone.txt")
+    ran = facekd("evaluate", place / "one.onnx", *arguments, "--without", "gone.txt")
     assert ran.code == Exit.USAGE, ran.err
     assert told in ran.err
     assert ran.out == ""

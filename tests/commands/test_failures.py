@@ -40,10 +40,15 @@ CASES = (
     (["gallery", "remove", "Ann", "--yes", "--gallery", "{x}"], 5, "io"),
     (["evaluate", "{model}", "--data", "{folder}"], 2, "usage"),
     (["evaluate", "{model}"], 2, "usage"),
-    (["evaluate", "--from-scores", "{text}"], 5, "unreadable"),
+    (["evaluate-scores", "{text}"], 5, "unreadable"),
+    (["evaluate-scores", "{x}"], 2, "usage"),
+    (["compatibility", "{model}", "{model}", "--data", "{folder}"], 2, "usage"),
+    (["compatibility", "{model}", "{text}", "--data", "{folder}", "--pairs", "{x}"], 2, "usage"),
+    (["gallery", "evaluate", "--probes", "{folder}", "--gallery", "{x}", "--model", "{model}"], 5, "io"),
+    (["gallery", "evaluate", "--model", "{model}"], 2, "usage"),
     (["calibrate", "{model}", "--data", "{folder}"], 5, "io"),
     (["calibrate", "{model}", "--data", "{x}"], 2, "usage"),
-    (["benchmark", "--teacher", "{model}", "--student", "{text}"], 5, "unreadable"),
+    (["benchmark", "{model}", "{text}"], 5, "unreadable"),
     (["degrade", "{text}", "--data", "{folder}"], 2, "usage"),
     (["card", "{text}"], 5, "unreadable"),
     (["align", "{folder}", "{x}"], 5, "io"),
@@ -138,3 +143,33 @@ def test_a_command_by_another_name_is_pointed_to(facekd: Callable, word: str, co
     ran = facekd(word, "a.jpg")
     assert ran.code == 2
     assert f"Did you mean '{command}'?" in ran.err
+
+
+@pytest.mark.parametrize("words", [(), ("gallery",), ("data",)])
+def test_a_group_alone_shows_its_help(facekd: Callable, words: tuple[str, ...]) -> None:
+    ran = facekd(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(" ".join(("Usage: facekd", *words)))
+    assert "Try '" not in ran.err
+    assert facekd(*words, "--help").out.strip() == ran.err.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("verify", "{model}", "a.jpg", "b.jpg"), "a model is named with --model"),
+        (("evaluate", "-m", "{model}", "--data", "{folder}"), "an argument here: facekd evaluate MODEL..."),
+        (("calibrate", "--model", "{model}", "--data", "{folder}"), "here: facekd calibrate MODEL"),
+        (("align", "{folder}"), "give SRC... and DST"),
+        (("compatibility", "{model}"), "Missing argument 'OTHER'"),
+        (("card", "{model}", "--set", "colour=rgb"), "colour: no such key"),
+        (("evaluate_scores", "{text}"), "Did you mean 'evaluate-scores'?"),
+        (("gallery", "evaluat"), "Did you mean 'evaluate'?"),
+    ],
+)
+def test_what_a_newcomer_types_is_led_on(
+    facekd: Callable, things: dict[str, str], arguments: tuple[str, ...], told: str
+) -> None:
+    ran = facekd(*(argument.format(**things) for argument in arguments))
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert told in ran.err

@@ -106,7 +106,7 @@ class TestOf010:
         shutil.copy(photos / "a.jpg", tmp_path / "probes" / "Bob")
         shutil.copy(photos / "b.jpg", tmp_path / "probes" / "stranger")
         ran = facekd(
-            "evaluate", "--gallery", old, "--probes", tmp_path / "probes",
+            "gallery", "evaluate", "--gallery", old, "--probes", tmp_path / "probes",
             "--model", STORED / "model.onnx", "--json",
         )  # fmt: skip
         assert ran.code == 0, ran.err

@@ -14,8 +14,8 @@ from tiny_model import write_tiny_model
 
 ABSENT = ("torch", "torchvision", "facenet_pytorch", "sklearn", "lightning_fabric", "timm", "onnxscript")
 COMMANDS = (
-    "align", "benchmark", "calibrate", "card", "degrade", "doctor", "embed", "enroll", "evaluate", "gallery",
-    "verify",
+    "align", "benchmark", "calibrate", "card", "compatibility", "degrade", "doctor", "embed", "enroll",
+    "evaluate", "evaluate-scores", "gallery", "verify",
 )  # fmt: skip
 
 # Python runs this file in every process before anything else, so in the processes that a command
@@ -42,7 +42,8 @@ def hidden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which the packages of ABSENT do not exist."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "sitecustomize.py").write_text(_HIDE)
-    return {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -113,11 +114,11 @@ def test_evaluate_and_benchmark(run, photos: Path, tiny: Path, tmp_path: Path) -
         rows += [f"{one}.jpg,{two}.jpg,1", f"{one}.jpg,mirrored.jpg,0"]
     (tmp_path / "pairs.csv").write_text("\n".join(rows))
     data = ("--data", photos, "--pairs", "pairs.csv")
-    ran = run("evaluate", tiny, other, *data, "--roc", "roc.png", "--json")
+    ran = run("evaluate", tiny, other, *data, "--plot", "roc.png", "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)
     assert (tmp_path / "roc.png").stat().st_size > 1000
-    ran = run("benchmark", "--teacher", tiny, "--student", other, *data, "--out", "report.html", "--json")
+    ran = run("benchmark", tiny, other, *data, "--report", "report.html", "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)
     assert "<html" in (tmp_path / "report.html").read_text()

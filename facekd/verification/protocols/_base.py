@@ -86,7 +86,6 @@ Reader = TypeVar("Reader", bound=Callable[..., Protocol[Result]])
 
 
 _PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols", "facekd.protocols")
-protocol_names = _PROTOCOLS.names
 
 #: what is meant where no file's name suggests another
 _USUAL = "lfw"
@@ -139,11 +138,16 @@ def suggest_protocol(listed: Path | None, data: Path) -> str:
     return next((name for s, name in _suggested(listed is None) if s == suffix), _USUAL)
 
 
+def protocol_names(pairs_of_photos: bool = False) -> list[str]:
+    """The names of all protocols, or of those that list pairs of photos."""
+    entries = _PROTOCOLS.working()
+    return [name for name, entry in entries.items() if entry.pairs_of_photos or not pairs_of_photos]
+
+
 def protocol_help(pairs_of_photos: bool = False) -> str:
     """What there is to choose from, all protocols or those that list pairs of photos, and what is taken
     where none is named."""
-    entries = _PROTOCOLS.working()
-    chosen = [name for name, entry in entries.items() if entry.pairs_of_photos or not pairs_of_photos]
+    chosen = protocol_names(pairs_of_photos)
     notes = _PROTOCOLS.notes()
     rules = [
         f"{name} for a {option} FILE{suffix}"

@@ -1,4 +1,4 @@
-"""``facekd evaluate --cross``: two tiny models that nearly agree, and two that do not."""
+"""``facekd compatibility``: two tiny models that nearly agree, and two that do not."""
 
 from __future__ import annotations
 
@@ -61,14 +61,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _run(facekd: Callable, crops: Path, *arguments: object):
     return facekd(
-        "evaluate",
-        *arguments,
-        "--cross",
-        "--data",
-        crops / "crops",
-        "--pairs",
-        crops / "pairs.csv",
-        "--aligned",
+        "compatibility", *arguments, "--data", crops / "crops", "--pairs", crops / "pairs.csv", "--aligned"
     )
 
 
@@ -103,7 +96,7 @@ def test_against_scores_of_its_own(facekd: Callable, crops: Path, models: Path) 
 
 
 def test_as_text_with_a_picture(facekd: Callable, crops: Path, models: Path) -> None:
-    ran = _run(facekd, crops, models / "one.onnx", models / "near.onnx", "--roc", models / "roc.svg")
+    ran = _run(facekd, crops, models / "one.onnx", models / "near.onnx", "--plot", models / "roc.svg")
     assert ran.code == Exit.DONE, ran.err
     for words in (
         "one to near",
@@ -119,7 +112,7 @@ def test_as_text_with_a_picture(facekd: Callable, crops: Path, models: Path) -> 
 def test_cards_of_models_that_agree(facekd: Callable, crops: Path, models: Path) -> None:
     before = {name: read_card(models / f"{name}.onnx")[0] for name in ("one", "near")}
     for _ in range(2):
-        ran = _run(facekd, crops, models / "one.onnx", models / "near.onnx", "--write-compatible", "--json")
+        ran = _run(facekd, crops, models / "one.onnx", models / "near.onnx", "--write", "--json")
         assert ran.code == Exit.DONE, ran.err
         assert "card of" in ran.err
         for name, other in (("one", "near"), ("near", "one")):
@@ -131,7 +124,7 @@ def test_cards_of_models_that_agree(facekd: Callable, crops: Path, models: Path)
 def test_cards_of_models_that_do_not(facekd: Callable, crops: Path, models: Path) -> None:
     files = [models / "one.onnx", models / "far.onnx"]
     before = [file.read_bytes() for file in files]
-    ran = _run(facekd, crops, *files, "--write-compatible", "--json")
+    ran = _run(facekd, crops, *files, "--write", "--json")
     assert ran.code == Exit.MISFIT
     assert json.loads(ran.out)["compatibility"]["compatible"] is False
     assert "no card was written" in ran.err
@@ -142,7 +135,7 @@ def test_too_few_comparisons_to_say(facekd: Callable, crops: Path, models: Path,
     lines = (crops / "pairs.csv").read_text().splitlines()
     (tmp_path / "few.csv").write_text("\n".join(lines[:61]))
     ran = facekd(
-        "evaluate", models / "one.onnx", models / "near.onnx", "--cross", "--write-compatible", "--aligned",
+        "compatibility", models / "one.onnx", models / "near.onnx", "--write", "--aligned",
         "--data", crops / "crops", "--pairs", tmp_path / "few.csv",
     )  # fmt: skip
     assert ran.code == Exit.USAGE
@@ -163,14 +156,15 @@ def test_wrong_calls(facekd: Callable, crops: Path, models: Path) -> None:
     (models / "both.toml").write_text('models = ["one.onnx", "near.onnx"]')
     listed = ("--pairs", crops / "pairs.csv")
     cases = [
-        ((one, "--cross", *data, *listed), "two models with each other, not 1"),
-        ((one, near, "--cross", "--protocol", "people", *data), "lists no pairs of photos"),
-        ((one, near, "--write-compatible", *data, *listed), "--cross goes with"),
-        ((one, near, "--cross", "--scores", models / "s.csv", *data, *listed), "--scores writes"),
-        ((one, models / "both.toml", "--cross", "--write-compatible", *data, *listed), "no card to write"),
+        ((one, *data, *listed), "Missing argument 'OTHER'"),
+        ((one, near, near, *data, *listed), "unexpected extra argument"),
+        ((one, near, "--protocol", "people", *data), "lists no pairs of photos"),
+        ((one, near, "--scores", models / "s.csv", *data, *listed), "No such option"),
+        ((one, near, *listed), "Missing option '--data'"),
+        ((one, models / "both.toml", "--write", *data, *listed), "no card to write"),
     ]
     for arguments, told in cases:
-        ran = facekd("evaluate", *arguments)
+        ran = facekd("compatibility", *arguments)
         assert (ran.code, ran.out) == (Exit.USAGE, ""), ran.err
         assert told in ran.err
 

@@ -1,4 +1,4 @@
-"""``facekd evaluate --gallery``: crops of patterned people with a tiny model, and photos."""
+"""``facekd gallery evaluate``: crops of patterned people with a tiny model, and photos."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def staff(tmp_path: Path) -> Path:
 
 def _run(facekd: Callable, staff: Path, *more: object):
     return facekd(
-        "evaluate", "--gallery", staff / "staff.db", "--probes", staff / "probes",
+        "gallery", "evaluate", "--gallery", staff / "staff.db", "--probes", staff / "probes",
         "--model", staff / "tiny.onnx", "--aligned", *more,
     )  # fmt: skip
 
@@ -70,8 +70,8 @@ def test_a_gallery_of_a_compatible_model(facekd: Callable, staff: Path) -> None:
     )  # fmt: skip
     other = write_tiny_model(staff / "other.onnx", seed=1, calibration=(entry,))
     call = (
-        "evaluate", "--gallery", staff / "staff.db", "--probes", staff / "probes", "--model", other,
-        "--aligned", "--json",
+        "gallery", "evaluate", "--gallery", staff / "staff.db", "--probes", staff / "probes",
+        "--model", other, "--aligned", "--json",
     )  # fmt: skip
     assert facekd(*call).code == Exit.MISFIT
     network, space = load_onnx(other), read_card(staff / "tiny.onnx")[0].space
@@ -142,7 +142,7 @@ def test_the_cards_threshold_is_the_operating_one(facekd: Callable, staff: Path)
 
 
 def test_a_picture(facekd: Callable, staff: Path) -> None:
-    ran = _run(facekd, staff, "--roc", staff / "roc.svg")
+    ran = _run(facekd, staff, "--plot", staff / "roc.svg")
     assert ran.code == Exit.DONE, ran.err
     assert "<svg" in (staff / "roc.svg").read_text()
 
@@ -174,21 +174,19 @@ def test_a_gallery_of_another_model(facekd: Callable, staff: Path) -> None:
 def test_nobody_enrolled_and_no_gallery(facekd: Callable, staff: Path) -> None:
     _enroll(staff / "empty.db", staff / "tiny.onnx", {})
     rest = ("--probes", staff / "probes", "--model", staff / "tiny.onnx", "--aligned")
-    ran = facekd("evaluate", "--gallery", staff / "empty.db", *rest)
+    ran = facekd("gallery", "evaluate", "--gallery", staff / "empty.db", *rest)
     assert (ran.code, "nobody is enrolled" in ran.err) == (Exit.USAGE, True)
-    ran = facekd("evaluate", "--gallery", staff / "absent.db", *rest)
+    ran = facekd("gallery", "evaluate", "--gallery", staff / "absent.db", *rest)
     assert (ran.code, "no such gallery" in ran.err) == (Exit.IO, True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--gallery", "staff.db", "--probes", "probes"], "--model MODEL"),
-        (["--gallery", "staff.db", "--model", "tiny.onnx"], "--probes DIR"),
-        (["--probes", "probes", "--model", "tiny.onnx"], "--gallery FILE"),
-        (["tiny.onnx", "--gallery", "staff.db", "--probes", "probes"], "--gallery goes with"),
-        (["--gallery", "staff.db", "--probes", "probes", "--model", "tiny.onnx", "--flip"], "goes with"),
-        (["--model", "tiny.onnx", "--data", "probes"], "--model goes with --gallery"),
+        (["--gallery", "staff.db", "--model", "tiny.onnx"], "Missing option '--probes'"),
+        (["--gallery", "staff.db", "--model", "tiny.onnx", "--probes", "absent"], "'absent' does not exist"),
+        (["tiny.onnx", "--gallery", "staff.db", "--probes", "probes"], "unexpected extra argument"),
+        (["--gallery", "staff.db", "--probes", "probes", "--model", "tiny.onnx", "--flip"], "No such option"),
     ],
 )
 def test_wrong_calls(
@@ -196,7 +194,7 @@ def test_wrong_calls(
 ) -> None:
     monkeypatch.chdir(staff)
     monkeypatch.delenv("FACEKD_MODEL", raising=False)
-    ran = facekd("evaluate", *arguments)
+    ran = facekd("gallery", "evaluate", *arguments)
     assert (ran.code, ran.out) == (Exit.USAGE, "")
     assert told in ran.err
 
@@ -213,7 +211,7 @@ def test_from_photos_after_enrolling(facekd: Callable, operator: Path, photos: P
     ):
         (tmp_path / "doors" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "doors" / name).write_bytes((photos / f"{file}.jpg").read_bytes())
-    ran = facekd("evaluate", "--gallery", operator, "--probes", tmp_path / "doors", "--json")
+    ran = facekd("gallery", "evaluate", "--gallery", operator, "--probes", tmp_path / "doors", "--json")
     assert ran.code == Exit.DONE, ran.err
     told = json.loads(ran.out)
     assert told["comparisons"] == {"mated": 1, "non_mated": 1, "failed_mated": 1, "failed_non_mated": 0}

@@ -171,7 +171,7 @@ def _failed(error: BaseException) -> _Failed:
 def _missing_module(error: ModuleNotFoundError) -> _Failed:
     needs_training = {"torch", "torchvision", "facenet_pytorch", "lightning_fabric", "onnxscript"}
     root = (error.name or "").partition(".")[0]
-    if root in needs_training | {"sklearn", "timm", "safetensors", "tomli_w", "filelock"}:
+    if root in needs_training | {"timm", "safetensors", "tomli_w", "filelock"}:
         extra = "teachers" if root == "timm" else "train"
         fix = f"Install it with: pip install 'facekd[{extra}]'"
         return _Failed(Exit.USAGE, "not_installed", f"this needs {root}, which is not installed", fix)

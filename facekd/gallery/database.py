@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -78,6 +79,8 @@ def is_busy(error: sqlite3.OperationalError) -> bool:
 def is_disk_full(path: Path) -> bool:
     """Whether the disk has no room for what SQLite keeps beside a gallery."""
     try:
+        if not hasattr(os, "statvfs"):  # on Windows, where files are not counted beforehand
+            return shutil.disk_usage(path.parent).free < _ROOM
         disk = os.statvfs(path.parent)
     except OSError:
         return False

@@ -13,6 +13,7 @@ from carded import by_convention
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
+ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "torchvision", "facenet_pytorch", "lightning_fabric", "timm", "onnxscript", "safetensors")
 COMMANDS = ("align", "benchmark", "calibrate", "card", "degrade", "enroll", "evaluate", "gallery", "verify")
 
@@ -40,7 +41,8 @@ def hidden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which the packages of ABSENT do not exist."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "sitecustomize.py").write_text(_HIDE)
-    return {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture

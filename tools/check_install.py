@@ -107,7 +107,7 @@ def installed_in(python: Path) -> dict[str, str]:
         "import importlib.metadata as m, json\n"
         "print(json.dumps({d.name.lower().replace('_', '-'): d.version for d in m.distributions()}))"
     )
-    return dict(json.loads(_output([str(python), "-c", program])))
+    return dict(json.loads(_output([str(python), "-I", "-c", program])))
 
 
 def faults_of_installed(python: Path) -> list[str]:
@@ -117,14 +117,23 @@ def faults_of_installed(python: Path) -> list[str]:
     faults = [f"{name} is installed" for name in ABSENT if name in there]
     modules = list(ABSENT.values())
     program = f"import importlib.util as u; print([n for n in {modules!r} if u.find_spec(n)])"
-    found = _output([str(python), "-c", program]).strip()
+    found = _output([str(python), "-I", "-c", program]).strip()
     faults += [f"{found} can be imported"] if found != "[]" else []
-    # from elsewhere: beside a checkout Python would take facekd from there
-    with tempfile.TemporaryDirectory() as elsewhere:
-        ran = subprocess.run(
-            [str(python), "-W", "error", "-c", "import facekd"], cwd=elsewhere, capture_output=True, text=True
-        )
+    # -I: beside a checkout Python would take facekd from there
+    quiet = [str(python), "-I", "-W", "error", "-c", "import facekd"]
+    ran = subprocess.run(quiet, capture_output=True, text=True)
     return faults + ([f"import facekd warns: {ran.stderr}"] if ran.returncode or ran.stderr else [])
+
+
+def faults_of_pip(pip: list[str]) -> list[str]:
+    """What ``pip check`` says against the environment."""
+    ran = subprocess.run([*pip, "check"], capture_output=True, text=True, env=without_path())
+    return [f"pip check: {ran.stdout}{ran.stderr}"] if ran.returncode else []
+
+
+def without_path() -> dict[str, str]:
+    """This process's environment, but no other folders to find modules in."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def walk_through(sandbox: Sandbox, photos: Photos, report: Report) -> None:
@@ -206,7 +215,7 @@ def _median(times: Iterable[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _output(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=without_path()).stdout
 
 
 @contextmanager
@@ -235,8 +244,7 @@ def check(folder: Path, faces: Path | None) -> Report:
     started = time.perf_counter()
     _output([pip, "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), str(wheel)])
     report.seconds["pip install"] = time.perf_counter() - started
-    checked = subprocess.run([pip, "check"], capture_output=True, text=True)
-    report.faults += [f"pip check: {checked.stdout}"] if checked.returncode else []
+    report.faults += faults_of_pip([pip])
     report.installed = installed_in(python)
     report.faults += faults_of_installed(python)
     (site_packages,) = place.glob("lib/python*/site-packages")

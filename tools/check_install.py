@@ -12,6 +12,7 @@ anything was not as it should be. Linux only.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import statistics
@@ -25,10 +26,13 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from email.parser import Parser
 from pathlib import Path
 
 import click
 from operators_steps import Photos, copy_shipped, drawn_photos, real_photos, steps, take, write_pairs
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from sandbox import Sandbox, faults_of_watch, make_sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +42,8 @@ ABSENT = {
     "safetensors": "safetensors", "lightning-fabric": "lightning_fabric", "onnxscript": "onnxscript",
     "tensorboard": "tensorboard", "filelock": "filelock", "tomli-w": "tomli_w",
 }  # fmt: skip
+#: of what they add the size is told, as they are installed where this runs
+EXTRAS = ("train", "teachers", "board")
 #: of a wheel, beside the modules
 CARRIED = ("py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE")
 #: times that are measured so often and told by their median
@@ -54,6 +60,7 @@ class Report:
     installed: dict[str, str] = field(default_factory=dict)
     bytes_of: dict[str, int] = field(default_factory=dict)
     site_packages_bytes: int = 0
+    bytes_added_by: dict[str, int | None] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     shut_off: str = ""
@@ -99,6 +106,40 @@ def faults_of_wheel(wheel: Path) -> list[str]:
     if "License-Expression: Apache-2.0" not in stated:
         faults.append("the wheel does not state its licence")
     return faults
+
+
+def required(wheel: Path, extra: str = "") -> dict[str, importlib.metadata.Distribution]:
+    """The distributions that the wheel needs, with ``extra`` or without, by name, as they are installed where
+    this runs. Raises `PackageNotFoundError` where one is not."""
+    with zipfile.ZipFile(wheel) as packed:
+        name = next(name for name in packed.namelist() if name.endswith(".dist-info/METADATA"))
+        stated = Parser().parsestr(packed.read(name).decode("utf-8"))
+    found: dict[str, importlib.metadata.Distribution] = {}
+    asked = [(text, extra) for text in stated.get_all("Requires-Dist", [])]
+    while asked:
+        text, within = asked.pop()
+        wanted = Requirement(text)
+        if wanted.marker and not wanted.marker.evaluate({"extra": within}):
+            continue
+        name = canonicalize_name(wanted.name)
+        new = name not in found
+        found[name] = importlib.metadata.distribution(name)
+        asked += [(text, one) for one in wanted.extras for text in found[name].requires or []]
+        asked += [(text, "") for text in found[name].requires or []] if new else []
+    return found
+
+
+def added_by(wheel: Path, extra: str) -> int | None:
+    """Bytes of what ``extra`` adds to an installation, as it is installed here; `None` where it is not."""
+    try:
+        more = required(wheel, extra)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    core = required(wheel)
+    files = [
+        more[name].locate_file(file) for name in more if name not in core for file in more[name].files or []
+    ]
+    return sum(Path(str(file)).stat().st_size for file in files if Path(str(file)).is_file())
 
 
 def installed_in(python: Path) -> dict[str, str]:
@@ -250,6 +291,7 @@ def check(folder: Path, faces: Path | None) -> Report:
     (site_packages,) = place.glob("lib/python*/site-packages")
     report.bytes_of = sizes(site_packages)
     report.site_packages_bytes = sum(report.bytes_of.values())
+    report.bytes_added_by = {extra: added_by(wheel, extra) for extra in EXTRAS}
 
     photos = real_photos(folder / "photos", faces) if faces else drawn_photos(folder / "photos")
     measure_times(python, site_packages, photos, folder, report)
@@ -266,6 +308,8 @@ def show(report: Report) -> Iterator[str]:
     largest = sorted(report.bytes_of.items(), key=lambda item: -item[1])[:8]
     yield f"| site-packages | {_mb(report.site_packages_bytes)}, pip among it |"
     yield f"| the largest | {', '.join(f'{name} {_mb(size)}' for name, size in largest)} |"
+    for extra, size in report.bytes_added_by.items():
+        yield f"| the extra {extra} adds | {'not installed here' if size is None else _mb(size)} |"
     for name, value in report.seconds.items():
         yield f"| {name} | {value:.2f} s |"
     for name, value in report.cpu_seconds.items():

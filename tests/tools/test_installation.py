@@ -12,12 +12,9 @@ import subprocess
 import sys
 import venv
 import zipfile
-from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 from check_install import (
@@ -27,6 +24,7 @@ from check_install import (
     faults_of_pip,
     faults_of_wheel,
     installed_in,
+    required,
     walk_through,
     without_path,
 )
@@ -34,28 +32,6 @@ from operators_steps import drawn_photos, real_photos
 from sandbox import faults_of_watch, make_sandbox
 
 pytest.importorskip("hatchling", reason="hatchling builds the wheel (it is in the extra 'test')")
-
-
-def required(wheel: Path) -> dict[str, importlib.metadata.Distribution]:
-    """The distributions that the wheel needs without extras, by name; they are installed here."""
-    with zipfile.ZipFile(wheel) as packed:
-        name = next(name for name in packed.namelist() if name.endswith(".dist-info/METADATA"))
-        stated = Parser().parsestr(packed.read(name).decode("utf-8"))
-    found: dict[str, importlib.metadata.Distribution] = {}
-    asked = [(text, "") for text in stated.get_all("Requires-Dist", [])]
-    while asked:
-        text, extra = asked.pop()
-        wanted = Requirement(text)
-        if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
-            continue
-        name = canonicalize_name(wanted.name)
-        there = importlib.metadata.distribution(name)
-        assert there.version in wanted.specifier, f"{name} {there.version} is not {wanted.specifier}"
-        new = name not in found
-        found[name] = there
-        asked += [(text, extra) for extra in wanted.extras for text in there.requires or []]
-        asked += [(text, "") for text in there.requires or []] if new else []
-    return found
 
 
 def link(distribution: importlib.metadata.Distribution, site_packages: Path) -> None:
@@ -111,6 +87,13 @@ def test_no_extra_is_there(core: Path, wheel: Path) -> None:
     assert faults_of_installed(core) == []
     assert faults_of_pip(pip_of(core)) == []
     assert set(installed_in(core)) == {"facekd", *required(wheel)}
+
+
+def test_what_an_extra_adds(wheel: Path) -> None:
+    core, train = required(wheel), required(wheel, "train")
+    assert {"torch", "torchvision", "filelock"} <= train.keys() - core.keys()
+    assert core.keys() <= train.keys()
+    assert "timm" not in train
 
 
 def test_the_sandbox_sees_what_it_must(core: Path, tmp_path: Path) -> None:

@@ -102,6 +102,25 @@ def test_every_module_that_does_not_train_is_imported(windows: dict[str, str], t
     assert (most_resident, knows_statvfs) == ("None", "False")
 
 
+def test_a_name_that_stdout_has_no_letters_for(
+    windows: dict[str, str], photos: Path, tiny: Path, tmp_path: Path
+):
+    name, common = "Žofie Łuk", ["--gallery", "gallery.db"]
+    commands = [
+        ["enroll", name, str(photos / "a.jpg"), "--model", str(tiny), *common],
+        ["gallery", "list", *common],
+        ["gallery", "list", *common, "--json"],
+    ]
+    # what Python takes in western Europe where its output is no console
+    western = {**windows, "PYTHONIOENCODING": "cp1252"}
+    (tmp_path / "program.py").write_text(_RUN_ALL)
+    command = [sys.executable, "program.py", json.dumps(commands)]
+    ran = subprocess.run(command, capture_output=True, env=western, cwd=tmp_path)
+    assert b"codes [0, 0, 0]" in ran.stdout, ran.stderr
+    assert "Žofie ".encode("cp1252") + b"\\u0141uk" in ran.stdout
+    assert f'"name": "{name}"'.encode() in ran.stdout
+
+
 def test_align_enroll_verify_and_remove(
     windows: dict[str, str], photos: Path, tiny: Path, tmp_path: Path
 ) -> None:

@@ -7,9 +7,14 @@ neither numpy nor OpenCV, ONNX Runtime or torch: a name is loaded when it is use
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from facekd.version import __version__
+
+# ONNX Runtime's own builds report to Microsoft how they are used, unless this is set before they are first
+# imported (its Privacy.md); whoever wants that sets the variable to 0
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 #: where each name lies, and what it is called there; the stub says the same to type checkers
 _PLACES = {

@@ -20,9 +20,10 @@ _PROBE_TIMEOUT = 300
 @dataclass(frozen=True)
 class Footprint:
     """``peak_bytes`` is what a process that has ONNX Runtime loaded grows by, at most, until the
-    first embedding is out; ``load_seconds`` is how long that takes. Medians of fresh processes."""
+    first embedding is out, `None` where the system does not tell (Windows); ``load_seconds`` is how long
+    that takes. Medians of fresh processes."""
 
-    peak_bytes: int
+    peak_bytes: int | None
     load_seconds: float
 
 
@@ -37,11 +38,16 @@ def footprints(
             found[name].append(_probe(files, device))
     return {
         name: Footprint(
-            peak_bytes=int(np.median([f.peak_bytes for f in several])),
+            peak_bytes=_median([f.peak_bytes for f in several]),
             load_seconds=float(np.median([f.load_seconds for f in several])),
         )
         for name, several in found.items()
     }
+
+
+def _median(peaks: Sequence[int | None]) -> int | None:
+    known = [peak for peak in peaks if peak is not None]
+    return int(np.median(known)) if known else None
 
 
 def _probe(files: Sequence[tuple[Path, int]], device: str) -> Footprint:

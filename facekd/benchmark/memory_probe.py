@@ -1,13 +1,13 @@
 """What one model costs a fresh process. Run by `facekd.benchmark.memory`, one process a model.
 
-Reads a JSON list of [file, input size] on stdin; prints ``peak_bytes`` and ``load_seconds``.
+Reads a JSON list of [file, input size] on stdin; prints ``peak_bytes`` (null where the system
+does not tell) and ``load_seconds``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import resource
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -30,7 +30,9 @@ def main(device: str) -> None:
         batch = feed.shape[0] if isinstance(feed.shape[0], int) else 1
         session.run(None, {feed.name: np.zeros((batch, 3, size, size), np.float32)})
     seconds = perf_counter() - begun
-    print(json.dumps({"peak_bytes": max(_peak() - baseline, 0), "load_seconds": seconds}))
+    peak = _peak()
+    grown = None if baseline is None or peak is None else max(peak - baseline, 0)
+    print(json.dumps({"peak_bytes": grown, "load_seconds": seconds}))
 
 
 def _forget_peak() -> None:
@@ -41,16 +43,22 @@ def _forget_peak() -> None:
         return
 
 
-def _resident() -> int:
+def _resident() -> int | None:
     return _status("VmRSS") or _peak()
 
 
-def _peak() -> int:
+def _peak() -> int | None:
     # not ru_maxrss where it can be helped: on Linux it begins with the size of the parent process
-    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+    return _status("VmHWM") or _most_resident()
 
 
-_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+def _most_resident() -> int | None:
+    """Bytes that this process held at most; `None` on Windows, which has no such module."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _status(key: str) -> int | None:

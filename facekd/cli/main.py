@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     caught and named.
     """
     begin_call()
-    _open_closed_streams()
+    _prepare_streams()
     try:
         outcome = group.main(args=arguments, prog_name="facekd", standalone_mode=False)
         sys.stdout.flush()
@@ -161,11 +162,14 @@ def _nobody_reads() -> Exit:
     return Exit.IO
 
 
-def _open_closed_streams() -> None:
-    """Whoever closed stdout or stderr (``>&-``) wants the exit code alone."""
+def _prepare_streams() -> None:
+    """Whoever closed stdout or stderr (``>&-``) wants the exit code alone; and a name that the encoding of
+    stdout has no letters for is escaped, not the end of the command."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _failed(error: BaseException) -> _Failed:
@@ -212,7 +216,7 @@ def _way_out(error: click.UsageError) -> str | None:
 def _missing_module(error: ModuleNotFoundError) -> _Failed:
     needs_training = {"torch", "torchvision", "facenet_pytorch", "lightning_fabric", "onnxscript"}
     root = (error.name or "").partition(".")[0]
-    if root in needs_training | {"sklearn", "timm", "safetensors", "tomli_w", "filelock"}:
+    if root in needs_training | {"timm", "safetensors", "tomli_w", "filelock"}:
         extra = "teachers" if root == "timm" else "train"
         fix = f"Install it with: pip install 'facekd[{extra}]'"
         return _Failed(Exit.USAGE, "not_installed", f"this needs {root}, which is not installed", fix)

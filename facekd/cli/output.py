@@ -83,7 +83,9 @@ def answer_json(document: Any, indent: int | None = 2) -> None:
         found = {"schema": schema_name()} | found
     text = json.dumps(found, indent=indent, ensure_ascii=False)
     # a lone surrogate stands for a byte of a file's name that is no UTF-8
-    click.echo("".join(char if unicodedata.category(char) != "Cs" else _escaped(char) for char in text))
+    whole = "".join(char if unicodedata.category(char) != "Cs" else _escaped(char) for char in text)
+    # bytes: the encoding of stdout is another on Windows, and wherever the locale says so
+    click.echo(whole.encode("utf-8"))
 
 
 def _escaped(char: str) -> str:

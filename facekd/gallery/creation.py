@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from facekd.errors import InputOutput
+from facekd.files import sync_folder
 from facekd.gallery import database
 
 Fill = Callable[[sqlite3.Connection], None]
@@ -64,8 +65,4 @@ def _give_name(unfinished: Path, path: Path) -> None:
         if os.path.lexists(path):
             return
         unfinished.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -78,6 +79,8 @@ def is_busy(error: sqlite3.OperationalError) -> bool:
 def is_disk_full(path: Path) -> bool:
     """Whether the disk has no room for what SQLite keeps beside a gallery."""
     try:
+        if not hasattr(os, "statvfs"):  # on Windows, where files are not counted beforehand
+            return shutil.disk_usage(path.parent).free < _ROOM
         disk = os.statvfs(path.parent)
     except OSError:
         return False
@@ -128,6 +131,8 @@ def make_durable(db: sqlite3.Connection, path: Path) -> None:
             f"{path}: this file system cannot keep a write-ahead log", "Put it on a local disk."
         )
     db.execute("PRAGMA synchronous = FULL")
+    # on macOS, a sync leaves it in the cache of the disk otherwise; elsewhere this does nothing
+    db.execute("PRAGMA fullfsync = ON")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = ON")
     # VACUUM would otherwise write all templates to a temporary file elsewhere on the disk

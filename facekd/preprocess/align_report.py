@@ -9,6 +9,7 @@ line cut short by a kill is dropped.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from facekd.card import CropSpec
 from facekd.errors import InputOutput, Unreadable, UsageError
+
+#: msvcrt counts bytes in 32 bits with a sign
+_LOCKED_BYTE = 2**31 - 2
 
 
 class _Frozen(BaseModel):
@@ -115,10 +119,24 @@ def report_path(target: Path) -> Path:
 
 def _lock(handle: int, path: Path) -> None:
     try:
-        import fcntl
-    except ImportError:
-        return  # no such lock on this system
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(handle)
     except OSError as error:
         raise UsageError(f"{path}: another run is writing there", "Wait for it to end.") from error
+
+
+def _take(handle: int) -> None:
+    """Lock the open file until it is closed; raises `OSError` where another process has."""
+    try:
+        import fcntl
+    except ImportError:
+        _take_on_windows(handle)
+        return
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _take_on_windows(handle: int) -> None:
+    import msvcrt
+
+    # what is locked there others cannot even read: so a byte that no report is long enough to have
+    os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
+    msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]

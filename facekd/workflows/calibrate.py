@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -126,11 +125,6 @@ def _check(model: Path, fmrs: Sequence[float], out: Path | None) -> None:
     if wrong or not fmrs:
         told = f"{wrong[0]:g}" if wrong else "none"
         raise UsageError(f"a calibrated FMR lies above 0 and is at most {HIGHEST_FMR:g}, not {told}")
-    if importlib.util.find_spec("sklearn") is None:
-        raise UsageError(
-            "calibrating needs scikit-learn, which is not installed",
-            "Install it with: pip install scikit-learn",
-        )
 
 
 def _refuse_trained_on(card: Card, data: Path) -> None:

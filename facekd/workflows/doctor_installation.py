@@ -45,6 +45,7 @@ LIBRARIES = (
     ),
     Library("pillow", "PIL", "10"),
     Library("scipy", "scipy", "1.12"),
+    Library("scikit-learn", "sklearn", "1.4"),
     Library("pydantic", "pydantic", "2.7"),
     Library("click", "click", "8.1"),
     Library("rich", "rich", "13"),
@@ -67,11 +68,11 @@ class Extra:
 #: what pyproject.toml offers beside
 EXTRAS = (
     Extra(
-        "train", "distil, train, export; score maps of calibrate",
+        "train", "distil, train, export",
         {
             "facenet-pytorch": "facenet_pytorch", "filelock": "filelock",
             "lightning-fabric": "lightning_fabric", "onnxscript": "onnxscript",
-            "safetensors": "safetensors", "scikit-learn": "sklearn", "tomli-w": "tomli_w",
+            "safetensors": "safetensors", "tomli-w": "tomli_w",
             "torch": "torch", "torchvision": "torchvision",
         },
     ),

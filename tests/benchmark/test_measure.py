@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_model import write_tiny_model
 
-from facekd.benchmark.memory import footprints
+from facekd.benchmark import memory
+from facekd.benchmark.memory import Footprint, footprints
 from facekd.benchmark.timing import (
     BATCH,
     LEAST_REPEATS,
@@ -127,6 +128,11 @@ def test_memory_is_that_of_the_model_in_a_process_of_its_own(tmp_path: Path) -> 
     assert found["tiny"].peak_bytes < 60_000_000
     assert found["heavy"].peak_bytes - found["tiny"].peak_bytes > 90_000_000
     assert found["heavy"].load_seconds > 0
+
+
+def test_memory_that_the_system_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_probe", lambda files, device: Footprint(None, 0.5))
+    assert footprints({"one": []}) == {"one": Footprint(None, 0.5)}
 
 
 def test_a_model_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) -> None:

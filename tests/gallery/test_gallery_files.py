@@ -1,13 +1,17 @@
 """What is no gallery, or a damaged one, is said and left as it is."""
 
+import os
+import shutil
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_galleries import CONTRACT, embedding, enroll
 
 from facekd.errors import InputOutput, Unreadable
 from facekd.gallery import GalleryRecords
+from facekd.gallery.database import is_disk_full
 
 
 @pytest.fixture
@@ -80,3 +84,12 @@ class TestFilesThatAreNotGalleries:
         path.write_bytes(bytes(content))
         with GalleryRecords(path) as records, pytest.raises(Unreadable, match="template"):
             records.templates("p7")
+
+
+@pytest.mark.parametrize(("free", "full"), [(1000, True), (1_000_000, False)])
+def test_where_files_are_not_counted_a_full_disk_is_known_by_its_bytes(
+    path: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool
+) -> None:
+    monkeypatch.delattr(os, "statvfs")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    assert is_disk_full(path) is full

@@ -237,13 +237,6 @@ class TestCalibrate:
         card = load_embedder(tmp_path / "both.toml").card
         assert (card.calibration, card.score_map, card.photo_limits) == ((), None, None)
 
-    def test_without_scikit_learn_it_says_so_at_once(
-        self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(workflow.importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(UsageError, match="scikit-learn"):
-            calibrate_model(model, crops, [1e-2], detector=None)
-
 
 class TestLimits:
     def test_they_are_those_of_the_crops_themselves(

@@ -1,0 +1,349 @@
+"""Build facekd, install the wheel without extras in a new environment, and take an operator's first steps
+there with an empty home and without a network.
+
+    python tools/check_install.py
+    python tools/check_install.py --faces lfw.zip --json
+
+pip needs its index for the installation; facekd itself runs shut off from the network, and where the system
+allows (`unshare`) with everything but its home and its working folder read-only. Prints what is installed,
+how large it is, how soon the first answer comes, and of each step whether it was right. Exit code 1 where
+anything was not as it should be. Linux only.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import venv
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from email.parser import Parser
+from pathlib import Path
+
+import click
+from operators_steps import Photos, copy_shipped, drawn_photos, real_photos, steps, take, write_pairs
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from sandbox import Sandbox, faults_of_watch, make_sandbox
+
+ROOT = Path(__file__).resolve().parents[1]
+#: what an installation without extras must not hold: as distributions, and as modules
+ABSENT = {
+    "torch": "torch", "torchvision": "torchvision", "facenet-pytorch": "facenet_pytorch", "timm": "timm",
+    "safetensors": "safetensors", "lightning-fabric": "lightning_fabric", "onnxscript": "onnxscript",
+    "tensorboard": "tensorboard", "filelock": "filelock", "tomli-w": "tomli_w",
+}  # fmt: skip
+#: of what they add the size is told, as they are installed where this runs
+EXTRAS = ("train", "teachers", "board")
+#: of a wheel, beside the modules
+CARRIED = ("py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE")
+#: times that are measured so often and told by their median
+REPEATS = 5
+
+
+@dataclass
+class Report:
+    """What was found. ``seconds`` are of the wall clock, ``cpu_seconds`` of user time, which other work on
+    the machine does not lengthen; ``faults`` say what is wrong."""
+
+    wheel_bytes: int = 0
+    sdist_bytes: int = 0
+    installed: dict[str, str] = field(default_factory=dict)
+    bytes_of: dict[str, int] = field(default_factory=dict)
+    site_packages_bytes: int = 0
+    bytes_added_by: dict[str, int | None] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    shut_off: str = ""
+    steps: dict[str, float] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def build(python: Path | str, target: Path) -> tuple[Path, Path]:
+    """The source distribution of this checkout and the wheel that is built from it, by hatchling in
+    ``python``."""
+    hatch = [str(python), "-m", "hatchling", "build", "-d", str(target), "-t"]
+    subprocess.run([*hatch, "sdist"], cwd=ROOT, check=True, capture_output=True)
+    (sdist,) = target.glob("*.tar.gz")
+    with tarfile.open(sdist) as packed:
+        packed.extractall(target / "source", filter="data")
+    (source,) = (target / "source").iterdir()
+    subprocess.run([*hatch, "wheel"], cwd=source, check=True, capture_output=True)
+    (wheel,) = target.glob("*.whl")
+    return sdist, wheel
+
+
+def faults_of_wheel(wheel: Path) -> list[str]:
+    """What the wheel lacks or should not hold, beside the folder it was built of."""
+    with zipfile.ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+        metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        folder = metadata.partition("/")[0]
+        stated = packed.read(metadata).decode("utf-8")
+    source = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "facekd").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    inside = {name for name in names if not name.startswith(f"{folder}/")}
+    faults = [f"the wheel lacks {name}" for name in sorted(source - inside)]
+    faults += [f"the wheel holds {name}" for name in sorted(inside - source)]
+    wanted = [f"facekd/{name}" for name in CARRIED]
+    wanted += [f"{folder}/licenses/{name}" for name in ("LICENSE", "facekd/weights/LICENSE")]
+    faults += [f"the wheel lacks {name}" for name in wanted if name not in names]
+    if not any(name.startswith("facekd/weights/") and name.endswith(".onnx") for name in names):
+        faults.append("the wheel carries no student")
+    if "License-Expression: Apache-2.0" not in stated:
+        faults.append("the wheel does not state its licence")
+    return faults
+
+
+def required(wheel: Path, extra: str = "") -> dict[str, importlib.metadata.Distribution]:
+    """The distributions that the wheel needs, with ``extra`` or without, by name, as they are installed where
+    this runs. Raises `PackageNotFoundError` where one is not."""
+    with zipfile.ZipFile(wheel) as packed:
+        name = next(name for name in packed.namelist() if name.endswith(".dist-info/METADATA"))
+        stated = Parser().parsestr(packed.read(name).decode("utf-8"))
+    found: dict[str, importlib.metadata.Distribution] = {}
+    asked = [(text, extra) for text in stated.get_all("Requires-Dist", [])]
+    while asked:
+        text, within = asked.pop()
+        wanted = Requirement(text)
+        if wanted.marker and not wanted.marker.evaluate({"extra": within}):
+            continue
+        name = canonicalize_name(wanted.name)
+        new = name not in found
+        found[name] = importlib.metadata.distribution(name)
+        asked += [(text, one) for one in wanted.extras for text in found[name].requires or []]
+        asked += [(text, "") for text in found[name].requires or []] if new else []
+    return found
+
+
+def added_by(wheel: Path, extra: str) -> int | None:
+    """Bytes of what ``extra`` adds to an installation, as it is installed here; `None` where it is not."""
+    try:
+        more = required(wheel, extra)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    core = required(wheel)
+    files = [
+        more[name].locate_file(file) for name in more if name not in core for file in more[name].files or []
+    ]
+    return sum(Path(str(file)).stat().st_size for file in files if Path(str(file)).is_file())
+
+
+def installed_in(python: Path) -> dict[str, str]:
+    """The distributions that ``python`` finds, with their versions."""
+    program = (
+        "import importlib.metadata as m, json\n"
+        "print(json.dumps({d.name.lower().replace('_', '-'): d.version for d in m.distributions()}))"
+    )
+    return dict(json.loads(_output([str(python), "-I", "-c", program])))
+
+
+def faults_of_installed(python: Path) -> list[str]:
+    """What is installed and should not be, what can be imported and should not be, and what `python -W error`
+    says of importing facekd."""
+    there = installed_in(python)
+    faults = [f"{name} is installed" for name in ABSENT if name in there]
+    modules = list(ABSENT.values())
+    program = f"import importlib.util as u; print([n for n in {modules!r} if u.find_spec(n)])"
+    found = _output([str(python), "-I", "-c", program]).strip()
+    faults += [f"{found} can be imported"] if found != "[]" else []
+    # -I: beside a checkout Python would take facekd from there
+    quiet = [str(python), "-I", "-W", "error", "-c", "import facekd"]
+    ran = subprocess.run(quiet, capture_output=True, text=True)
+    return faults + ([f"import facekd warns: {ran.stderr}"] if ran.returncode or ran.stderr else [])
+
+
+def faults_of_pip(pip: list[str]) -> list[str]:
+    """What ``pip check`` says against the environment."""
+    ran = subprocess.run([*pip, "check"], capture_output=True, text=True, env=without_path())
+    return [f"pip check: {ran.stdout}{ran.stderr}"] if ran.returncode else []
+
+
+def without_path() -> dict[str, str]:
+    """This process's environment, but no other folders to find modules in."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def walk_through(sandbox: Sandbox, photos: Photos, report: Report) -> None:
+    """Take the steps in ``sandbox``, into ``report``."""
+    report.shut_off = sandbox.shut_off
+    report.faults += faults_of_watch(sandbox)
+    write_pairs(photos.people, sandbox.work / "pairs.csv")
+    for step in steps(photos, copy_shipped(sandbox)):
+        started = time.perf_counter()
+        fault = take(step, sandbox)
+        report.steps[step.title] = time.perf_counter() - started
+        if fault:
+            report.faults.append(f"{step.title}: {fault}")
+    network, places = sandbox.noted()
+    report.faults += [f"tried on the network: {what}" for what in network]
+    report.faults += [f"written elsewhere: {place}" for place in places]
+    home = sandbox.home
+    report.written = sorted(str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
+    own = (".cache/facekd/", ".cache/matplotlib/", ".config/matplotlib/")
+    strange = [name for name in report.written if not name.startswith(own)]
+    report.faults += [f"left in the home folder: {name}" for name in strange]
+
+
+def sizes(site_packages: Path) -> dict[str, int]:
+    """Bytes of each entry of ``site_packages``, what was compiled among them."""
+    return {
+        entry.name: sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
+        if entry.is_dir()
+        else entry.stat().st_size
+        for entry in site_packages.iterdir()
+    }
+
+
+def measure_times(python: Path, site_packages: Path, photos: Photos, folder: Path, report: Report) -> None:
+    """The first answer with cold files and an empty home, later ones, and what help costs."""
+    home = folder / "timed"
+    home.mkdir()
+    one, two, _ = photos.own
+    facekd = [str(python), "-m", "facekd"]
+    for file in site_packages.rglob("*"):
+        if file.is_file():
+            _drop_from_memory(file)
+    first = _timed([*facekd, "verify", str(one), str(two)], home)
+    later = _median(_timed([*facekd, "verify", str(one), str(two)], home) for _ in range(REPEATS))
+    for name, (wall, user) in (("first answer, cold", first), ("later answer, warm", later)):
+        report.seconds[name], report.cpu_seconds[name] = wall, user
+    _, bare = _median(_timed([str(python), "-c", "pass"], home) for _ in range(REPEATS))
+    report.cpu_seconds["Python alone"] = bare
+    for words in (["--help"], ["verify", "--help"]):
+        _, user = _median(_timed([*facekd, *words], home) for _ in range(REPEATS))
+        report.cpu_seconds[f"facekd {' '.join(words)}, beyond Python alone"] = user - bare
+
+
+def _drop_from_memory(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(handle)
+
+
+def _timed(command: list[str], home: Path) -> tuple[float, float]:
+    """Seconds by the wall clock and of user time that ``command`` takes with ``home`` as its home."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+    silent = subprocess.DEVNULL
+    started = time.perf_counter()
+    with subprocess.Popen(command, cwd=home, env=environment, stdout=silent, stderr=silent) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return time.perf_counter() - started, usage.ru_utime
+
+
+def _median(times: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    walls, users = zip(*times, strict=True)
+    return statistics.median(walls), statistics.median(users)
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=without_path()).stdout
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    if kept:
+        kept.mkdir(parents=True)
+        yield kept.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="facekd-install-") as folder:
+        yield Path(folder).resolve()
+
+
+def check(folder: Path, faces: Path | None) -> Report:
+    """Build, install and run everything below ``folder``."""
+    report = Report()
+    builder = folder / "builder"
+    venv.create(builder, with_pip=True)
+    _output([str(builder / "bin" / "pip"), "install", "--quiet", "hatchling"])
+    sdist, wheel = build(builder / "bin" / "python", folder / "dist")
+    report.sdist_bytes, report.wheel_bytes = sdist.stat().st_size, wheel.stat().st_size
+    report.faults += faults_of_wheel(wheel)
+
+    place = folder / "installed"
+    python, pip = place / "bin" / "python", str(place / "bin" / "pip")
+    venv.create(place, with_pip=True)
+    started = time.perf_counter()
+    _output([pip, "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), str(wheel)])
+    report.seconds["pip install"] = time.perf_counter() - started
+    report.faults += faults_of_pip([pip])
+    report.installed = installed_in(python)
+    report.faults += faults_of_installed(python)
+    (site_packages,) = place.glob("lib/python*/site-packages")
+    report.bytes_of = sizes(site_packages)
+    report.site_packages_bytes = sum(report.bytes_of.values())
+    report.bytes_added_by = {extra: added_by(wheel, extra) for extra in EXTRAS}
+
+    photos = real_photos(folder / "photos", faces) if faces else drawn_photos(folder / "photos")
+    measure_times(python, site_packages, photos, folder, report)
+    walk_through(make_sandbox(python, folder / "sandbox"), photos, report)
+    return report
+
+
+def show(report: Report) -> Iterator[str]:
+    """The lines of the table."""
+    own = {name: version for name, version in report.installed.items() if name not in ("pip", "setuptools")}
+    yield "| what | found |\n| --- | --- |"
+    yield f"| source distribution, wheel | {_mb(report.sdist_bytes)}, {_mb(report.wheel_bytes)} |"
+    yield f"| installed | {len(own)}: {', '.join(f'{name} {own[name]}' for name in sorted(own))} |"
+    largest = sorted(report.bytes_of.items(), key=lambda item: -item[1])[:8]
+    yield f"| site-packages | {_mb(report.site_packages_bytes)}, pip among it |"
+    yield f"| the largest | {', '.join(f'{name} {_mb(size)}' for name, size in largest)} |"
+    for extra, size in report.bytes_added_by.items():
+        yield f"| the extra {extra} adds | {'not installed here' if size is None else _mb(size)} |"
+    for name, value in report.seconds.items():
+        yield f"| {name} | {value:.2f} s |"
+    for name, value in report.cpu_seconds.items():
+        yield f"| {name}, user time | {value:.3f} s |"
+    yield f"| shut off | {report.shut_off} |"
+    yield f"| left in the home folder | {', '.join(report.written)} |"
+    for title, value in report.steps.items():
+        wrong = any(fault.startswith(f"{title}: ") for fault in report.faults)
+        yield f"| {title} | {'WRONG' if wrong else 'right'}, {value:.1f} s |"
+    yield from (f"\nwrong: {fault}" for fault in report.faults)
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+@click.command()
+@click.option(
+    "--faces", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
+    help="A zip with a folder per person, lfw.zip say [default: a portrait and drawn people].",
+)  # fmt: skip
+@click.option("--keep", type=click.Path(path_type=Path), default=None, help="Keep all of it in this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def main(faces: Path | None, keep: Path | None, as_json: bool) -> None:
+    """Check an installation of this checkout without extras."""
+    with _folder(keep) as folder:
+        report = check(folder, faces)
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=2))
+    else:
+        for line in show(report):
+            click.echo(line)
+    sys.exit(1 if report.faults else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,11 @@
-# Two commands: `make demo` shows the whole chain, `make test` checks it. Both make what they need.
+# `make demo` shows the whole chain, `make test` checks it, `make docs` builds the site. Each makes what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo
 DEMO_ARGS ?=
 
-.PHONY: demo test lint slow clean
+.PHONY: demo test lint slow docs serve-docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/facekd demo --out $(DEMO_OUT) $(DEMO_ARGS)
@@ -22,6 +22,13 @@ lint: $(VENV)/.tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# links, anchors and the navigation are checked: a warning is an error
+docs: $(VENV)/.documented
+	$(BIN)/mkdocs build
+
+serve-docs: $(VENV)/.documented
+	$(BIN)/mkdocs serve
+
 # facenet-pytorch's networks are used, not its old pins; constraints.txt names versions that fit
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,8 +36,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,teachers,test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,teachers,test,docs]'
+	touch $@
+
+$(VENV)/.documented: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

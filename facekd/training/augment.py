@@ -23,31 +23,41 @@ Always = Field(1.0, ge=0, le=1)
 
 
 class Augmentation(BaseModel):
-    """What may happen to a crop. Lengths are pixels of a 112-pixel crop, angles degrees;
-    ``shift``, ``rotate`` and ``scale`` bound uniform draws; names in ``p_`` are probabilities."""
+    """What may happen to a crop. Lengths are pixels of a 112-pixel crop, angles degrees."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: the largest shift in either direction, in pixels
     shift: float = Field(0.0, ge=0, le=20)
+    #: the largest rotation, in degrees
     rotate: float = Field(0.0, ge=0, le=45)
+    #: the largest change of size, as a share
     scale: float = Field(0.0, ge=0, lt=0.5)
-    #: of the three at once: a view is warped or it is not
+    #: the probability of shift, rotation and change of size, the three at once
     p_move: float = Always
-    #: brightness, contrast and saturation factors are drawn from 1 - colour to 1 + colour
+    #: brightness, contrast and saturation are multiplied by factors from ``1 - colour`` to ``1 + colour``
     colour: float = Field(0.0, ge=0, lt=1)
+    #: the probability of the change of brightness, contrast and saturation
     p_colour: float = Always
+    #: the probability of a view without colour
     p_grey: float = Probability
+    #: the probability of a view that is reduced and enlarged again
     p_low_resolution: float = Probability
-    #: the side that a low-resolution view is reduced to, at least
+    #: the smallest side that such a view is reduced to, in pixels
     low_resolution: int = Field(28, ge=8, le=112)
+    #: the probability of a Gaussian blur with a sigma of 0.5 to 2 pixels
     p_blur: float = Probability
+    #: the probability of JPEG compression at quality 25 to 85
     p_jpeg: float = Probability
+    #: the probability of a rectangle in one colour over 0.15 to 0.4 of either side
     p_erase: float = Probability
-    #: less light: values times a factor between 1 and ``dark``, even on a log scale
+    #: the probability of less light: values times a factor between 1 and ``dark``, uniform on a log scale
     p_dark: float = Probability
+    #: the smallest such factor
     dark: float = Field(0.1, gt=0, lt=1)
-    #: normal noise of up to ``noise`` grey levels, in each value on its own
+    #: the probability of normal noise, independent in each value
     p_noise: float = Probability
+    #: the largest standard deviation of the noise, in grey levels
     noise: float = Field(30.0, gt=0, le=128)
 
     def view(self, crop: Pixels, key: Sequence[int]) -> Pixels:

@@ -21,18 +21,21 @@ class Mixing(BaseModel):
     at another place. l is drawn from Beta(``alpha``, ``alpha``); 1 is uniform, as in Beyer et al.,
     "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022.
 
-    On aligned crops cut-mix puts a mouth where the mouth was; cut-paste puts it anywhere. (Li et al.,
-    "CutPaste", CVPR 2021, take a small patch of the same image, to have defects to find.)
+    On aligned crops CutMix replaces a mouth by a mouth; cut-paste puts the patch anywhere. (CutPaste, Li et
+    al., CVPR 2021, takes a small patch of the same image, as a defect to detect.)
 
-    Mixed samples are unlabelled: their label becomes -1. Only a teacher that is asked online can say
-    what it sees in one.
+    Mixed samples are unlabelled: their label becomes -1. Only a teacher that runs online can embed them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: the probability of blending a view with another view of the batch
     p_mixup: float = Field(0.0, ge=0, le=1)
+    #: the probability of replacing a rectangle of a view by the same place of another
     p_cutmix: float = Field(0.0, ge=0, le=1)
+    #: the probability of replacing a rectangle of a view by a patch from another place of another
     p_cutpaste: float = Field(0.0, ge=0, le=1)
+    #: the share of the other view is drawn from Beta(``alpha``, ``alpha``); 1 is uniform
     alpha: float = Field(1.0, gt=0)
 
     @model_validator(mode="after")

@@ -13,7 +13,6 @@ import pytest
 from shown_commands import ROOT, blocks_in, commands_in, words_of
 from small_photos import need_mtcnn, write_photos
 
-import facekd as package
 from facekd.weights import shipped_model
 
 README = ROOT / "README.md"
@@ -62,8 +61,6 @@ def test_the_targets_of_make_are_there() -> None:
 
 
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not hasattr(package, "Recognizer"):
-        pytest.skip("the public API is not there yet")
     need_mtcnn()
     if shipped_model() is None:
         pytest.skip("no student ships with this clone")

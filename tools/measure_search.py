@@ -4,14 +4,15 @@
     python tools/measure_search.py --people 1000000 --rounds 2 --without int8 --without float16
 
 People are synthetic and have one template of 512 each: drawn from a normal distribution whose standard
-deviation falls along the axes as 1 / rank^0.32, so that two of them have a cosine of 0 +- 0.076,
-which is about what two photos of different people have by the student that ships (0.075); probes are noisy
-copies of some of them. Every way is run in turn in each round, with one thread, and the least processor
-time that it took counts, so that other programs disturb little. "float16"
-and "int8" hold the templates so and bring a block at a time to float32, since numpy multiplies nothing
-smaller fast; with the margin that their rounding needs, they would then be compared again as `SearchIndex`
-does. "read" sums the templates once: what reading them from memory takes at least. faiss is measured where
-it is installed.
+deviation falls along the axes as 1 / rank^0.32, so that two of them have a cosine of 0 +- 0.076, which is
+about what two photos of different people have by the student that ships (0.075); probes are noisy copies of
+some of them. Every way is run in turn in each round, with one thread, and the least processor time that it
+took counts, so that other programs disturb little.
+
+"float32", "float16" and "int8" hold the templates so and bring a block at a time to float32, since numpy
+multiplies nothing smaller fast. They do not compare again, as `SearchIndex` does and as they would have to
+within the margin that their rounding needs. "read" sums the templates once: what reading them from memory
+takes at least. faiss is measured where it is installed.
 """
 
 from __future__ import annotations
@@ -87,12 +88,19 @@ def converted(kept: NDArray[np.generic]) -> Callable[[Floats], object]:
     def search(probes: Floats) -> object:
         highest = np.full((len(probes), _TOP), -np.inf, np.float32)
         for start in range(0, len(kept), _BLOCK):
-            scores = probes @ kept[start : start + _BLOCK].astype(np.float32).T
+            scores = probes @ kept[start : start + _BLOCK].astype(np.float32, copy=False).T
             best = np.partition(scores, scores.shape[1] - _TOP, axis=1)[:, -_TOP:]
             highest = np.partition(np.hstack([highest, best]), _TOP, axis=1)[:, _TOP:]
         return highest
 
     return search
+
+
+def eighth(rows: Floats) -> NDArray[np.int8]:
+    """``rows`` as int8, on one scale, made by the block to save memory."""
+    steps = 127 / max(rows.max(), -rows.min())
+    parts = (rows[start : start + _BLOCK] * steps for start in range(0, len(rows), _BLOCK))
+    return np.concatenate([np.rint(part).astype(np.int8) for part in parts])
 
 
 def ways(rows: Floats, without: tuple[str, ...]) -> dict[str, Callable[[Floats], object]]:
@@ -101,10 +109,11 @@ def ways(rows: Floats, without: tuple[str, ...]) -> dict[str, Callable[[Floats],
     index = SearchIndex(InMemory(rows), "max")
     index.refresh()
     found: dict[str, Callable[[Floats], object]] = {"SearchIndex": lambda probes: index.search(probes, _TOP)}
+    found["float32"] = converted(rows)
     if "float16" not in without:
         found["float16"] = converted(rows.astype(np.float16))
     if "int8" not in without:
-        found["int8"] = converted(np.rint(rows * (127 / np.abs(rows).max())).astype(np.int8))
+        found["int8"] = converted(eighth(rows))
     if "faiss" not in without and importlib.util.find_spec("faiss"):
         import faiss
 

@@ -18,6 +18,7 @@ from facekd.errors import InputOutput, Unreadable
 from facekd.gallery import (
     RULES,
     Everybody,
+    FusedTemplates,
     GalleryRecords,
     SearchIndex,
     Template,
@@ -201,6 +202,19 @@ def test_everybody_is_who_each_person_is(path: Path) -> None:
         with records.transaction():
             records.add("Cy", [template(5)])
             assert records.everybody().names == ("Ann", "Bo", "Cy")  # inside, what is not committed yet
+
+
+def test_reading_everybody_takes_as_many_queries_for_many_as_for_few(path: Path) -> None:
+    asked: dict[int, int] = {}
+    for people in (3, 60):
+        enroll(path, *((f"p{seed}", seed) for seed in range(people)))
+        with GalleryRecords(path) as records:
+            statements: list[str] = []
+            records._db.set_trace_callback(statements.append)
+            SearchIndex.of(records).refresh()
+            FusedTemplates(records).refresh()
+            asked[people] = len(statements)
+    assert asked[3] == asked[60] < 25
 
 
 @pytest.mark.parametrize(

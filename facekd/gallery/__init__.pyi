@@ -1,3 +1,4 @@
+from .everybody import Everybody as Everybody
 from .fused_templates import FusedTemplates as FusedTemplates
 from .names import NAME_LIMIT as NAME_LIMIT
 from .names import clean_name as clean_name
@@ -5,4 +6,10 @@ from .names import shown as shown
 from .records import Contract as Contract
 from .records import GalleryRecords as GalleryRecords
 from .records import Person as Person
+from .search import RULES as RULES
+from .search import Matches as Matches
+from .search import PeopleSearch as PeopleSearch
+from .search import Rule as Rule
+from .search import SearchableRecords as SearchableRecords
+from .search import SearchIndex as SearchIndex
 from .template import Template as Template

@@ -33,11 +33,11 @@ class FusedTemplates:
         version = self._records.version()
         if version == self._read_at:
             return
-        people = self._records.people()
-        self._place = {}
-        self._rows = np.empty((max(len(people), 16), self._records.contract.dim), np.float32)
-        for person in people:
-            self.update(person.name)
+        everybody = self._records.everybody()
+        self._place = {name: place for place, name in enumerate(everybody.names)}
+        self._rows = np.empty((max(len(self._place), 16), self._records.contract.dim), np.float32)
+        for place, own in enumerate(everybody.of_each()):
+            self._rows[place] = fuse(list(own))
         self._read_at = version
 
     def update(self, name: str) -> None:

@@ -77,12 +77,29 @@ _audit_actions = statements(
     "DROP TABLE audit_before",
 )
 
+
+def _track_state(db: sqlite3.Connection) -> None:
+    """A random word that is another one after every change of who is enrolled, whoever makes it: what was
+    made of the records before, by it, is known to be old. A counter would not do: a gallery that was restored
+    from a copy counts to the same numbers again."""
+    db.execute("CREATE TABLE state (word TEXT NOT NULL) STRICT")
+    db.execute("INSERT INTO state (word) VALUES (lower(hex(randomblob(16))))")
+    for table in ("people", "templates"):
+        for change in ("insert", "update", "delete"):
+            db.execute(
+                f"CREATE TRIGGER state_after_{change}_of_{table} AFTER {change} ON {table}"
+                " BEGIN UPDATE state SET word = lower(hex(randomblob(16))); END"
+            )
+
+
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
 #: ``statements("INSERT INTO audit_actions (action) VALUES ('rename')")``.
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _add_checksums, _audit_actions)
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _add_checksums, _audit_actions, _track_state)
 
 #: the schema from which templates carry a checksum
 CHECKSUMS_SINCE = 2
+#: the schema from which a gallery has a state
+STATE_SINCE = MIGRATIONS.index(_track_state) + 1
 
 
 def latest() -> int:

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any
 
 from facekd.errors import Misfit, NotFound, UsageError
-from facekd.gallery import creation, database
-from facekd.gallery.migrations import CHECKSUMS_SINCE, latest, schema_of
+from facekd.gallery import creation, database, everybody, search_file
+from facekd.gallery.everybody import Everybody
+from facekd.gallery.migrations import CHECKSUMS_SINCE, STATE_SINCE, latest, schema_of
 from facekd.gallery.names import clean_name, fold, shown
 from facekd.gallery.reading import Reader, finish_log
 from facekd.gallery.template import Template, checksum, is_unit, now, pack, unpack
@@ -111,8 +112,10 @@ class GalleryRecords:
     def transaction(self) -> Iterator[None]:
         """All changes made inside happen together when the block is left, or not at all.
 
-        Where a person was removed the file is then rewritten without them. `pending` says
-        afterwards whether somebody who is still reading kept the old bytes in the file.
+        What was kept of the templates to search them faster is deleted before that, so that no removal
+        is acknowledged while a copy lies about (`search_file`). Where a person was removed the gallery's
+        file is then rewritten without them. `pending` says afterwards whether somebody who is still
+        reading kept the old bytes in the file.
         """
         if self._changing or self._reader is not None:
             raise RuntimeError("transactions do not nest, and a gallery opened to be read has none")
@@ -121,6 +124,7 @@ class GalleryRecords:
                 with database.write_transaction(self._db):
                     self._changing, self._removed = True, False
                     yield
+                    search_file.forget(self.path)
             finally:
                 self._changing = False
             if self._removed:
@@ -166,6 +170,10 @@ class GalleryRecords:
         )
         return [Person(*row) for row in self._typed(rows, str, int, str, str)]
 
+    def names(self) -> list[str]:
+        """Everybody's, rising."""
+        return [name for (name,) in self._typed(self._rows("SELECT name FROM people ORDER BY name"), str)]
+
     def person(self, name: str) -> Person:
         """One entry. Raises `NotFound`."""
         key, stored = self._found(name)
@@ -196,6 +204,17 @@ class GalleryRecords:
             raise database.damaged(self.path, f"'{shown(stored)}' has no template")
         return [self._template(stored, *row) for row in rows]
 
+    def everybody(self) -> Everybody:
+        """All people and all templates, of one moment. Raises `Unreadable` where a stored template is not
+        what was written."""
+        with database.explained(self.path):
+            found = everybody.read(
+                self._db, self.path, self.contract.space, self.contract.dim, self._checksum_column()
+            )
+        if self._reader is not None:
+            self._reader.check_unchanged()
+        return found
+
     def holders(self, photo: str) -> list[str]:
         """Under whose names the photo with this SHA-256 is enrolled."""
         rows = self._rows(
@@ -212,6 +231,16 @@ class GalleryRecords:
         """The schema of the file, and the one that this facekd leads it to when it changes it."""
         with database.explained(self.path):
             return schema_of(self._db), latest()
+
+    def state(self) -> str | None:
+        """A word that is another one after every change of who is enrolled; `None` for a gallery of an
+        older schema that is only read."""
+        if schema_of(self._db) < STATE_SINCE:
+            return None
+        rows = self._rows("SELECT word FROM state")
+        if len(rows) != 1:
+            raise database.damaged(self.path, "its state is missing")
+        return str(self._typed(rows, str)[0][0])
 
     def note_forced(self, name: str, templates: int) -> None:
         """Write into the audit that ``templates`` of a person were taken although the guard of enrollment

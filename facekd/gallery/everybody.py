@@ -1,0 +1,93 @@
+"""All templates of a gallery at once: one query for as many rows as there are, each still checked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.gallery import database
+from facekd.gallery.names import shown
+from facekd.gallery.template import checksum, unpack
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Everybody:
+    """The people ``names`` [P], rising, and their ``embeddings`` [T, D], those of one person together in the
+    order of enrolment, ``counts`` [P] of each."""
+
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+    embeddings: Floats
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each person's templates begin, and where all end [P + 1]."""
+        return np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
+
+    def of_each(self) -> Iterator[Floats]:
+        """Each person's embeddings."""
+        for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
+            yield self.embeddings[start:end]
+
+
+def read(db: sqlite3.Connection, path: Path, space: str, dim: int, checksums: str) -> Everybody:
+    """Everybody in the gallery at ``path``, whose rows hold their checksum as ``checksums``.
+
+    Rows are read in the order in which they lie in the file: by person, each would be looked for. Raises
+    `Unreadable` where a template is not what was written, or somebody has none.
+    """
+    with _one_moment(db):
+        people = db.execute("SELECT id, name FROM people ORDER BY name").fetchall()
+        sizes = dict(db.execute("SELECT person, count(*) FROM templates GROUP BY person").fetchall())
+        names = [_name(path, name) for _, name in people]
+        for number, name in people:
+            if number not in sizes:
+                raise database.damaged(path, f"'{shown(name)}' has no template")
+        counts = np.array([sizes.pop(number) for number, _ in people], np.int64)
+        if sizes:
+            raise database.damaged(path, "a template is nobody's")
+        found = Everybody(tuple(names), counts, np.empty((int(counts.sum()), dim), np.float32))
+        place = {number: at for at, (number, _) in enumerate(people)}
+        following = found.starts[:-1].tolist()
+        rows = db.execute(f"SELECT person, embedding, photo, {checksums} FROM templates ORDER BY id")
+        for number, blob, photo, seal in rows:
+            person = place[number]
+            embedding = unpack(blob, dim)
+            if embedding is None or not _sealed(space, dim, photo, blob, seal):
+                raise database.damaged(path, f"a template of '{shown(names[person])}' cannot be read")
+            found.embeddings[following[person]] = embedding
+            following[person] += 1
+    return found
+
+
+@contextmanager
+def _one_moment(db: sqlite3.Connection) -> Iterator[None]:
+    """Nobody's changes show in between."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+
+
+def _sealed(space: str, dim: int, photo: Any, blob: bytes, seal: Any) -> bool:
+    return isinstance(photo, str) and (seal is None or seal == checksum(space, dim, photo, blob))
+
+
+def _name(path: Path, name: Any) -> str:
+    if not isinstance(name, str):
+        raise database.damaged(path, "an entry cannot be read")
+    return name

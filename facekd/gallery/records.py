@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from facekd.errors import Misfit, NotFound, UsageError
-from facekd.gallery import creation, database
+from facekd.gallery import creation, database, tombstones
 from facekd.gallery.migrations import CHECKSUMS_SINCE, schema_of
 from facekd.gallery.names import clean_name, fold, shown
 from facekd.gallery.reading import Reader, finish_log
@@ -83,6 +83,7 @@ class GalleryRecords:
                 if not read_only:
                     database.make_durable(self._db, self.path)
                     database.migrate(self._db)
+                    self._finish_erasure()
                 self.contract = self._read_contract()
                 self._fits = contract is not None and contract.space == self.contract.space
                 if contract is not None and not self._fits and self.contract.space not in compatible:
@@ -151,11 +152,9 @@ class GalleryRecords:
         """Remove a person; return how many templates went with them. Raises `NotFound`."""
         self._must_change()
         person, _ = self._found(name)
-        self._unfolded = None
-        count = self._db.execute("DELETE FROM templates WHERE person = ?", (person,)).rowcount
-        self._db.execute("DELETE FROM people WHERE id = ?", (person,))
+        tombstones.bury(self._db, person)
+        count = self._delete(person)
         self._note("remove", person, count)
-        self._removed = True
         return count
 
     def people(self) -> list[Person]:
@@ -241,14 +240,45 @@ class GalleryRecords:
         with the first checkpoint after the reader has gone.
         """
         self.pending = False
+        owed = self._erasure_owed()
         try:
             self._db.execute("VACUUM")
+            # those of other programs that came meanwhile are theirs to do
+            self._db.execute("DELETE FROM erasures WHERE id <= ?", (owed,))
         except sqlite3.OperationalError as error:
             if not database.is_busy(error):
                 raise
             self.pending = True
         blocked = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         self.pending = self.pending or bool(blocked)
+
+    def _owe_erasure(self) -> None:
+        """Have the file rewritten after this transaction; by the next writer, should this one be killed."""
+        if not self._removed:
+            self._db.execute("INSERT INTO erasures DEFAULT VALUES")
+        self._removed = True
+
+    def _erasure_owed(self) -> int:
+        """The last removal after which the file was not rewritten; 0 where there is none."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM erasures").fetchone()[0])
+
+    def _finish_erasure(self) -> None:
+        """Rewrite the file for a removal that was killed before it did, unless somebody else is writing or
+        there is no room: then it stays for the next."""
+        if not self._erasure_owed():
+            return
+        self._db.execute("PRAGMA busy_timeout = 0")
+        with suppress(sqlite3.OperationalError):
+            self._erase()
+        self._db.execute(f"PRAGMA busy_timeout = {int(1000 * database.BUSY_SECONDS)}")
+
+    def _delete(self, person: int) -> int:
+        """Delete a person; return how many templates went with them."""
+        self._unfolded = None
+        self._owe_erasure()
+        count = self._db.execute("DELETE FROM templates WHERE person = ?", (person,)).rowcount
+        self._db.execute("DELETE FROM people WHERE id = ?", (person,))
+        return count
 
     def _note(self, action: str, person: int, templates: int) -> None:
         self._db.execute(

@@ -269,7 +269,7 @@ class TestFullDisk:
         assert read(folder / "gallery.db") == [("Ann", 1)]
 
     def test_one_that_fills_up_while_people_are_enrolled(self, disk: Callable[..., Path]) -> None:
-        folder = disk("size=512k")
+        folder = disk("size=640k")
         acknowledged: list[tuple[str, int]] = []
         with pytest.raises(InputOutput, match="the disk is full"):
             enroll_until_it_fails(folder / "gallery.db", acknowledged)

@@ -1,7 +1,11 @@
+from .audit import AuditEntry as AuditEntry
+from .audit import moment as moment
 from .fused_templates import FusedTemplates as FusedTemplates
 from .names import NAME_LIMIT as NAME_LIMIT
 from .names import clean_name as clean_name
 from .names import shown as shown
+from .photo_ids import EnrolledPhoto as EnrolledPhoto
 from .records import Contract as Contract
 from .records import GalleryRecords as GalleryRecords
+from .records import Merged as Merged
 from .template import Template as Template

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,11 @@ from types import TracebackType
 from typing import Any
 
 from facekd.errors import Misfit, NotFound, UsageError
-from facekd.gallery import creation, database, tombstones
+from facekd.gallery import audit, creation, database, tombstones
+from facekd.gallery.audit import AuditEntry
 from facekd.gallery.migrations import CHECKSUMS_SINCE, schema_of
 from facekd.gallery.names import clean_name, fold, shown
+from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.reading import Reader, finish_log
 from facekd.gallery.template import Template, checksum, is_unit, now, pack, unpack
 
@@ -40,6 +43,16 @@ class Person:
     templates: int
     first: str
     last: str
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How many templates of ``other`` went to the person ``name``, and how many that person had already."""
+
+    name: str
+    other: str
+    moved: int
+    present: int
 
 
 class GalleryRecords:
@@ -157,6 +170,64 @@ class GalleryRecords:
         self._note("remove", person, count)
         return count
 
+    def remove_photo(self, name: str, photo_id: str) -> EnrolledPhoto:
+        """Remove one photo of a person, by its id or the beginning of it; return which.
+
+        Raises `NotFound`, and `UsageError` where several ids begin so or it is the person's last.
+        """
+        self._must_change()
+        person, stored = self._found(name)
+        photos = {photo.photo: photo for photo in self.photos(stored)}
+        digest = photo_with(photo_id, list(photos))
+        if len(photos) == 1:
+            raise UsageError(
+                f"this is the only photo of '{shown(stored)}', and nobody is enrolled without one",
+                "Remove the person instead: facekd gallery remove NAME",
+            )
+        tombstones.bury_photo(self._db, person, digest)
+        self._owe_erasure()
+        self._db.execute("DELETE FROM templates WHERE person = ? AND photo = ?", (person, digest))
+        self._note("remove_photo", person, 1)
+        return photos[digest]
+
+    def rename(self, name: str, new: str) -> str:
+        """Give a person another name; return how it is written.
+
+        Raises `NotFound`, and `UsageError` for the new name, or where somebody else has it.
+        """
+        self._must_change()
+        person, stored = self._found(name)
+        cleaned = clean_name(new)
+        other = self._find(cleaned)
+        if other is not None and other[0] != person:
+            raise UsageError(
+                f"somebody named '{shown(other[1])}' is enrolled already",
+                "If they are one person: facekd gallery merge "
+                + shlex.join((shown(other[1]), shown(stored))),
+            )
+        if cleaned != stored:
+            self._unfolded = None
+            self._owe_erasure()
+            self._db.execute("UPDATE people SET name = ? WHERE id = ?", (cleaned, person))
+            self._note("rename", person, self.person(cleaned).templates)
+        return cleaned
+
+    def merge(self, name: str, other: str) -> Merged:
+        """Give the photos of ``other``, who then is no longer enrolled, to the person ``name``. A photo that
+        both have is kept once. Raises `NotFound`, and `UsageError` where both are one person."""
+        self._must_change()
+        (person, stored), (gone, theirs) = self._found(name), self._found(other)
+        if person == gone:
+            raise UsageError(f"'{shown(stored)}' and '{shown(other)}' are one person already")
+        tombstones.bury_merged(self._db, gone, person)
+        moved = self._db.execute(
+            "UPDATE OR IGNORE templates SET person = ? WHERE person = ?", (person, gone)
+        ).rowcount
+        present = self._delete(gone)
+        self._note("merge", person, moved)
+        self._note("merged", gone, moved + present)
+        return Merged(stored, theirs, moved, present)
+
     def people(self) -> list[Person]:
         """Everybody, by name."""
         rows = self._rows(
@@ -174,6 +245,21 @@ class GalleryRecords:
             key,
         )
         return Person(stored, *self._typed(rows, int, str, str)[0])
+
+    def number_of(self, name: str) -> int:
+        """The number by which the audit knows a person. Raises `NotFound`."""
+        return self._found(name)[0]
+
+    def photos(self, name: str) -> list[EnrolledPhoto]:
+        """What is known of a person's photos, in the order of enrolment, whether or not their embeddings
+        can be read. Raises `NotFound`."""
+        key, _ = self._found(name)
+        rows = self._typed(
+            self._rows("SELECT photo, quality, enrolled FROM templates WHERE person = ? ORDER BY id", key),
+            str, float, str,
+        )  # fmt: skip
+        ids = short_ids([photo for photo, _, _ in rows])
+        return [EnrolledPhoto(id, *row) for id, row in zip(ids, rows, strict=True)]
 
     def name_of(self, name: str) -> str:
         """How the person ``name`` is or would be written in the gallery. Raises `UsageError` where nobody
@@ -207,6 +293,17 @@ class GalleryRecords:
         """A number that is another one after another program has changed the gallery."""
         return int(self._rows("PRAGMA data_version")[0][0])
 
+    def audit_entries(self, since: str = "") -> Iterator[AuditEntry]:
+        """What was done from a moment on (as `audit.moment` writes it), the oldest first."""
+        query = "SELECT date, action, person, templates FROM audit WHERE date >= ? ORDER BY id"
+        for row in self._stream(query, since):
+            yield AuditEntry(*self._typed([row], str, str, int, int)[0])
+
+    def prune_audit(self, before: str) -> int:
+        """Delete what the audit holds from before a moment; return how many entries. That is audited, too."""
+        self._must_change()
+        return audit.prune(self._db, before)
+
     def note_forced(self, name: str, templates: int) -> None:
         """Write into the audit that ``templates`` of a person were taken although the guard of enrollment
         had refused them. Raises `NotFound`."""
@@ -219,6 +316,13 @@ class GalleryRecords:
         if self._reader is not None:
             self._reader.check_unchanged()
         return rows
+
+    def _stream(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """As `_rows`, without holding all of them."""
+        with database.explained(self.path):
+            yield from self._db.execute(query, values)
+        if self._reader is not None:
+            self._reader.check_unchanged()
 
     def _typed(self, rows: list[tuple[Any, ...]], *types: type) -> list[tuple[Any, ...]]:
         """``rows``, whose values damage may have turned into anything."""
@@ -281,10 +385,7 @@ class GalleryRecords:
         return count
 
     def _note(self, action: str, person: int, templates: int) -> None:
-        self._db.execute(
-            "INSERT INTO audit (date, action, person, templates) VALUES (?, ?, ?, ?)",
-            (now(), action, person, templates),
-        )
+        audit.note(self._db, action, person, templates)
 
     def _new_person(self, name: str) -> int:
         number = self._db.execute("INSERT INTO people (name) VALUES (?)", (name,)).lastrowid

@@ -32,6 +32,9 @@ from .evaluate import find_list as find_list
 from .evaluate import leave_out as leave_out
 from .evaluate import write_model_scores as write_model_scores
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
+from .gallery_merge import merge_people as merge_people
+from .gallery_merge import open_to_merge as open_to_merge
+from .gallery_merge import resemblance as resemblance
 from .hardest_faces import faces_of_hardest as faces_of_hardest
 from .model_card import WrittenCard as WrittenCard
 from .model_card import compare_readings as compare_readings

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from facekd.cli import gallery_care
 from facekd.cli.options import gallery_option, json_option, model_option
 from facekd.cli.output import answer, answer_json, confirm, say
 
@@ -18,6 +19,10 @@ def command() -> None:
     Example: facekd gallery list --gallery staff.db
              facekd gallery remove "Ann Lee" --gallery staff.db
     """
+
+
+for subcommand in (gallery_care.audit, gallery_care.check, gallery_care.stats, gallery_care.backup):
+    command.add_command(subcommand)
 
 
 @command.command("list")
@@ -53,10 +58,11 @@ def list_people(gallery: Path, as_json: bool) -> None:
 @gallery_option
 @json_option
 def show(name: str, gallery: Path, as_json: bool) -> None:
-    """Show the photos of NAME: id, date of enrolment, quality.
+    """Show the photos of NAME.
 
-    The id is the beginning of the SHA-256 of the photo's file (sha256sum); "gallery remove --photo" takes
-    it. The number is that by which the audit knows the person.
+    Each line has the id, the date of enrolment and the quality. The id is the beginning of the SHA-256 of
+    the photo's file (sha256sum); "gallery remove --photo" takes it. The number is that by which the audit
+    knows the person.
 
     \b
     Example: facekd gallery show "Ann Lee"
@@ -85,7 +91,9 @@ def show(name: str, gallery: Path, as_json: bool) -> None:
 @gallery_option
 @json_option
 def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
-    """Rename the person OLD to NEW; the old name leaves the file.
+    """Rename the person OLD to NEW.
+
+    The old name leaves the file.
 
     \b
     Example: facekd gallery rename "Ann Lee" "Ann Smith"
@@ -115,12 +123,13 @@ def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
 def merge(
     name: str, other: str, force: bool, yes: bool, model: Path | None, gallery: Path, as_json: bool
 ) -> None:
-    """Merge OTHER into NAME: one person who was enrolled under two names.
+    """Merge OTHER into NAME.
 
-    NAME gets the photos of OTHER, who then is no longer enrolled; a photo that both have is kept once. The
-    templates of the two are compared first: below the threshold at which "enroll" refuses photos as
-    somebody else's they are not merged. The threshold comes from the card of --model, or of the student
-    that ships where the gallery is its own; without one the score is shown and not judged.
+    For one person who was enrolled under two names: NAME gets the photos of OTHER, who then is no longer
+    enrolled; a photo that both have is kept once. The templates of the two are compared first: below the
+    threshold at which "enroll" refuses photos as somebody else's they are not merged. The threshold comes
+    from the card of --model, or of the student that ships where the gallery is its own; without one the
+    score is shown and not judged.
 
     \b
     Example: facekd gallery merge "Ann Lee" "Anne Lee" --model student.onnx

@@ -1,5 +1,8 @@
 from .audit import AuditEntry as AuditEntry
 from .audit import moment as moment
+from .backup import back_up as back_up
+from .checking import Fault as Fault
+from .checking import GalleryCheck as GalleryCheck
 from .fused_templates import FusedTemplates as FusedTemplates
 from .names import NAME_LIMIT as NAME_LIMIT
 from .names import clean_name as clean_name
@@ -8,4 +11,5 @@ from .photo_ids import EnrolledPhoto as EnrolledPhoto
 from .records import Contract as Contract
 from .records import GalleryRecords as GalleryRecords
 from .records import Merged as Merged
+from .statistics import Statistics as Statistics
 from .template import Template as Template

@@ -14,12 +14,13 @@ from types import TracebackType
 from typing import Any
 
 from facekd.errors import Misfit, NotFound, UsageError
-from facekd.gallery import audit, creation, database, tombstones
+from facekd.gallery import audit, creation, database, statistics, tombstones
 from facekd.gallery.audit import AuditEntry
-from facekd.gallery.migrations import CHECKSUMS_SINCE, schema_of
+from facekd.gallery.migrations import CHECKSUMS_SINCE, UIDS_SINCE, schema_of
 from facekd.gallery.names import clean_name, fold, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.reading import Reader, finish_log
+from facekd.gallery.statistics import Statistics
 from facekd.gallery.template import Template, checksum, is_unit, now, pack, unpack
 
 
@@ -298,6 +299,14 @@ class GalleryRecords:
         query = "SELECT date, action, person, templates FROM audit WHERE date >= ? ORDER BY id"
         for row in self._stream(query, since):
             yield AuditEntry(*self._typed([row], str, str, int, int)[0])
+
+    def statistics(self) -> Statistics:
+        """How large the gallery is, and of what."""
+        with database.explained(self.path):
+            found = statistics.measure(self._db, self.path, schema_of(self._db) >= UIDS_SINCE)
+        if self._reader is not None:
+            self._reader.check_unchanged()
+        return found
 
     def prune_audit(self, before: str) -> int:
         """Delete what the audit holds from before a moment; return how many entries. That is audited, too."""

@@ -1,0 +1,93 @@
+"""A copy of a gallery that is in use, whole as of one moment."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from facekd.errors import InputOutput, UsageError
+from facekd.files import cannot_write, sync_folder
+from facekd.gallery import database
+from facekd.gallery.migrations import UIDS_SINCE, schema_of
+from facekd.gallery.reading import Reader
+
+
+def back_up(path: Path, copy: Path, replace: bool = False) -> int:
+    """Copy the gallery at ``path`` to ``copy`` (mode 0600), which gets its name when it is whole and on the
+    disk; return its size in bytes. Others may read and write the gallery meanwhile.
+
+    Raises `UsageError` where there is such a file and ``replace`` is not given, or it is the gallery itself;
+    `Unreadable` where the copy turns out damaged, as the gallery then is.
+    """
+    target = Path(os.path.realpath(copy))
+    _check_target(path, target, copy, replace)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".facekd-", suffix=".db", dir=target.parent)
+        os.close(handle)
+        try:
+            _copy(path, Path(name), copy)
+            size = Path(name).stat().st_size
+            _give_name(Path(name), target, copy, replace)
+        finally:
+            for ending in ("", "-wal", "-shm", "-journal"):
+                Path(name + ending).unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(copy, error) from error
+    return size
+
+
+def _check_target(path: Path, target: Path, copy: Path, replace: bool) -> None:
+    if target.exists() and path.exists() and target.samefile(path):
+        raise UsageError(f"{copy} is the gallery itself", "Name another file.")
+    if target.exists() and not target.is_file():
+        raise InputOutput(f"{copy}: not a regular file")
+    if target.exists() and not replace:
+        raise _exists(copy)
+    for ending in ("-wal", "-journal"):
+        beside = Path(f"{target}{ending}")
+        if beside.exists():  # SQLite would take it for the copy's own
+            raise UsageError(
+                f"{beside} lies there: {copy} is in use, or was not closed", "Name another file."
+            )
+
+
+def _exists(copy: Path) -> UsageError:
+    return UsageError(f"{copy} exists", "Name another file; --force replaces it.")
+
+
+def _copy(path: Path, unfinished: Path, copy: Path) -> None:
+    with database.explained(path), closing(Reader(path)) as reader:
+        database.check_schema(reader.db, path)
+        with database.explained(copy), closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
+            reader.db.backup(db)
+        reader.check_unchanged()
+    with database.explained(copy), closing(database.connect(unfinished)) as db:
+        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise database.damaged(path, found)
+        database.make_durable(db, copy)
+        if schema_of(db) >= UIDS_SINCE and db.execute("SELECT count(*) FROM erasures").fetchone()[0]:
+            # a removal was not finished yet: the copy is without its last bytes all the same
+            db.execute("VACUUM")
+            db.execute("DELETE FROM erasures")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _give_name(unfinished: Path, target: Path, copy: Path, replace: bool) -> None:
+    if replace:
+        unfinished.replace(target)
+    else:
+        try:
+            target.hardlink_to(unfinished)
+        except FileExistsError:
+            raise _exists(copy) from None
+        except OSError:  # a file system without links
+            if target.exists():
+                raise _exists(copy) from None
+            unfinished.rename(target)
+    sync_folder(target.parent)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from facekd.cli import gallery_care
+from facekd.cli import gallery_archive, gallery_care
 from facekd.cli.options import gallery_option, json_option, model_option
 from facekd.cli.output import answer, answer_json, confirm, say
 
@@ -21,7 +21,10 @@ def command() -> None:
     """
 
 
-for subcommand in (gallery_care.audit, gallery_care.check, gallery_care.stats, gallery_care.backup):
+for subcommand in (
+    gallery_care.audit, gallery_care.check, gallery_care.stats, gallery_care.backup,
+    gallery_archive.export_, gallery_archive.import_,
+):  # fmt: skip
     command.add_command(subcommand)
 
 

@@ -53,8 +53,9 @@ def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path,
         else:
             answer(f"pruned {pruned} entries from before {before}")
         return
+    first = moment(since) if since is not None else ""
     with GalleryRecords(gallery, read_only=True) as records:
-        for entry in records.audit_entries(moment(since) if since is not None else ""):
+        for entry in records.audit_entries(first):
             if as_json:
                 answer_json(vars(entry), indent=None)
             else:

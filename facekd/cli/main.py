@@ -18,7 +18,7 @@ from facekd.version import __version__
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 #: modules in this folder that are not commands
-_NOT_COMMANDS = {"__init__", "gallery_care", "main", "options", "output"}
+_NOT_COMMANDS = {"__init__", "gallery_archive", "gallery_care", "main", "options", "output"}
 
 
 #: what other tools call what a command here does

@@ -1,3 +1,9 @@
+from .archive import ArchivedPhotoRemoval as ArchivedPhotoRemoval
+from .archive import ArchivedRemoval as ArchivedRemoval
+from .archive import ArchivedTemplates as ArchivedTemplates
+from .archive import ArchiveHeader as ArchiveHeader
+from .archive import ArchiveReader as ArchiveReader
+from .archive import ArchiveWriter as ArchiveWriter
 from .audit import AuditEntry as AuditEntry
 from .audit import moment as moment
 from .backup import back_up as back_up
@@ -7,9 +13,11 @@ from .fused_templates import FusedTemplates as FusedTemplates
 from .names import NAME_LIMIT as NAME_LIMIT
 from .names import clean_name as clean_name
 from .names import shown as shown
+from .new_file import open_new as open_new
 from .photo_ids import EnrolledPhoto as EnrolledPhoto
 from .records import Contract as Contract
 from .records import GalleryRecords as GalleryRecords
 from .records import Merged as Merged
+from .records import TakenIn as TakenIn
 from .statistics import Statistics as Statistics
 from .template import Template as Template

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from facekd.errors import InputOutput, UsageError
-from facekd.files import cannot_write, sync_folder
+from facekd.errors import UsageError
 from facekd.gallery import database
 from facekd.gallery.migrations import UIDS_SINCE, schema_of
+from facekd.gallery.new_file import open_new
 from facekd.gallery.reading import Reader
 
 
@@ -23,39 +22,21 @@ def back_up(path: Path, copy: Path, replace: bool = False) -> int:
     `Unreadable` where the copy turns out damaged, as the gallery then is.
     """
     target = Path(os.path.realpath(copy))
-    _check_target(path, target, copy, replace)
-    try:
-        handle, name = tempfile.mkstemp(prefix=".facekd-", suffix=".db", dir=target.parent)
-        os.close(handle)
-        try:
-            _copy(path, Path(name), copy)
-            size = Path(name).stat().st_size
-            _give_name(Path(name), target, copy, replace)
-        finally:
-            for ending in ("", "-wal", "-shm", "-journal"):
-                Path(name + ending).unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(copy, error) from error
-    return size
+    _check_target(path, target, copy)
+    with open_new(copy, replace) as unfinished:
+        _copy(path, unfinished, copy)
+        return unfinished.stat().st_size
 
 
-def _check_target(path: Path, target: Path, copy: Path, replace: bool) -> None:
+def _check_target(path: Path, target: Path, copy: Path) -> None:
     if target.exists() and path.exists() and target.samefile(path):
         raise UsageError(f"{copy} is the gallery itself", "Name another file.")
-    if target.exists() and not target.is_file():
-        raise InputOutput(f"{copy}: not a regular file")
-    if target.exists() and not replace:
-        raise _exists(copy)
     for ending in ("-wal", "-journal"):
         beside = Path(f"{target}{ending}")
         if beside.exists():  # SQLite would take it for the copy's own
             raise UsageError(
                 f"{beside} lies there: {copy} is in use, or was not closed", "Name another file."
             )
-
-
-def _exists(copy: Path) -> UsageError:
-    return UsageError(f"{copy} exists", "Name another file; --force replaces it.")
 
 
 def _copy(path: Path, unfinished: Path, copy: Path) -> None:
@@ -74,20 +55,3 @@ def _copy(path: Path, unfinished: Path, copy: Path) -> None:
             db.execute("VACUUM")
             db.execute("DELETE FROM erasures")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _give_name(unfinished: Path, target: Path, copy: Path, replace: bool) -> None:
-    if replace:
-        unfinished.replace(target)
-    else:
-        try:
-            target.hardlink_to(unfinished)
-        except FileExistsError:
-            raise _exists(copy) from None
-        except OSError:  # a file system without links
-            if target.exists():
-                raise _exists(copy) from None
-            unfinished.rename(target)
-    sync_folder(target.parent)

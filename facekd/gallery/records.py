@@ -56,6 +56,17 @@ class Merged:
     present: int
 
 
+@dataclass(frozen=True)
+class TakenIn:
+    """How many templates of an archive were ``added``, and how many ``withheld`` since they were removed
+    here, as the person was where ``is_removed``; ``is_new`` if the person was not here before."""
+
+    added: int
+    withheld: int
+    is_removed: bool = False
+    is_new: bool = False
+
+
 class GalleryRecords:
     """A gallery in an SQLite file.
 
@@ -154,13 +165,46 @@ class GalleryRecords:
             raise ValueError("nobody is enrolled without a template")
         found = self._find(name)
         person = found[0] if found else self._new_person(clean_name(name))
-        added = self._db.executemany(
-            "INSERT INTO templates (person, space, photo, embedding, quality, enrolled, checksum)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, photo) DO NOTHING",
-            [self._row(person, template) for template in templates],
-        ).rowcount
+        added = self._insert(person, templates)
         self._note("add", person, added)
         return added
+
+    def take_in(self, uid: str, name: str, templates: Sequence[Template], restore: bool) -> TakenIn:
+        """Add ``templates`` of the person with ``uid`` from an archive; somebody who is not there yet gets
+        ``name``. Nothing is taken of whoever was removed, nor removed photos, unless ``restore``.
+
+        Raises `UsageError` where somebody else has the name, or a photo.
+        """
+        self._must_change()
+        if not self._fits:
+            raise RuntimeError("a gallery opened without a contract, or in another space, takes no templates")
+        there = tombstones.look_up(self._db, uid)
+        if there.removed and not restore:
+            return TakenIn(0, len(templates), is_removed=True)
+        wanted = [t for t in templates if restore or not tombstones.is_photo_removed(self._db, uid, t.photo)]
+        if not wanted:
+            return TakenIn(0, len(templates))
+        person = self._new_one(name, uid) if there.person is None else there.person
+        if there.removed:
+            tombstones.restore(self._db, uid)
+            self._note("restore", person, 0)
+        for template in wanted:
+            self._check_holders(person, template.photo)
+            tombstones.restore_photo(self._db, uid, template.photo)
+        added = self._insert(person, wanted)
+        if added:
+            self._note("import", person, added)
+        return TakenIn(added, len(templates) - len(wanted), is_new=there.person is None)
+
+    def learn_removal(self, uid: str, date: str, merged_into: str | None) -> None:
+        """Know from an archive that somebody was removed who is not here."""
+        self._must_change()
+        tombstones.learn(self._db, uid, date, merged_into)
+
+    def learn_photo_removal(self, seal: str, uid: str, date: str) -> None:
+        """Know from an archive that a photo of somebody who is here was removed."""
+        self._must_change()
+        tombstones.learn_photo(self._db, seal, uid, date)
 
     def remove(self, name: str) -> int:
         """Remove a person; return how many templates went with them. Raises `NotFound`."""
@@ -247,6 +291,33 @@ class GalleryRecords:
         )
         return Person(stored, *self._typed(rows, int, str, str)[0])
 
+    @property
+    def has_uids(self) -> bool:
+        """Whether people have uids: a gallery of an older schema that is only read has none."""
+        return schema_of(self._db) >= UIDS_SINCE
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever others write meanwhile."""
+        with database.explained(self.path):
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
+    def uid_of(self, name: str) -> str:
+        """The random number by which archives know a person. Raises `NotFound`."""
+        return tombstones.uid_of(self._db, self._found(name)[0])
+
+    def removals(self) -> Iterator[tuple[str, str, str | None]]:
+        """Whoever was removed: uid, date, and the uid of the person that they were merged into."""
+        yield from self._stream("SELECT uid, date, merged_into FROM removed_people ORDER BY uid")
+
+    def photo_removals(self) -> Iterator[tuple[str, str, str]]:
+        """Photos that were removed from people who are here: seal, the person's uid, date."""
+        yield from self._stream("SELECT seal, person, date FROM removed_photos ORDER BY seal")
+
     def number_of(self, name: str) -> int:
         """The number by which the audit knows a person. Raises `NotFound`."""
         return self._found(name)[0]
@@ -303,7 +374,7 @@ class GalleryRecords:
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""
         with database.explained(self.path):
-            found = statistics.measure(self._db, self.path, schema_of(self._db) >= UIDS_SINCE)
+            found = statistics.measure(self._db, self.path, self.has_uids)
         if self._reader is not None:
             self._reader.check_unchanged()
         return found
@@ -396,10 +467,42 @@ class GalleryRecords:
     def _note(self, action: str, person: int, templates: int) -> None:
         audit.note(self._db, action, person, templates)
 
-    def _new_person(self, name: str) -> int:
-        number = self._db.execute("INSERT INTO people (name) VALUES (?)", (name,)).lastrowid
+    def _new_person(self, name: str, uid: str = "") -> int:
+        """Add a person; without ``uid`` the database makes one."""
+        number = self._db.execute("INSERT INTO people (name, uid) VALUES (?, ?)", (name, uid)).lastrowid
         assert number is not None  # of an INSERT
         return number
+
+    def _new_one(self, name: str, uid: str) -> int:
+        """Add a person whose name nobody may have. Raises `UsageError` where somebody has it."""
+        other = self._find(name)
+        if other is not None:
+            raise UsageError(
+                f"somebody else named '{shown(other[1])}' is enrolled already",
+                "Rename the one in the gallery: facekd gallery rename OLD NEW",
+            )
+        return self._new_person(name, uid)
+
+    def _insert(self, person: int, templates: Sequence[Template]) -> int:
+        return self._db.executemany(
+            "INSERT INTO templates (person, space, photo, embedding, quality, enrolled, checksum)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, photo) DO NOTHING",
+            [self._row(person, template) for template in templates],
+        ).rowcount
+
+    def _check_holders(self, person: int, photo: str) -> None:
+        """Raise `UsageError` where the photo is enrolled of somebody else."""
+        others = self._rows(
+            "SELECT name FROM people JOIN templates ON person = people.id WHERE photo = ? AND person != ?",
+            photo,
+            person,
+        )
+        if others:
+            raise UsageError(
+                f"photo {photo[:12]} is that of another person in the archive than in the gallery, "
+                f"'{shown(others[0][0])}'",
+                "Remove it where it does not belong: facekd gallery remove NAME --photo ID",
+            )
 
     def _must_change(self) -> None:
         if not self._changing:

@@ -75,6 +75,22 @@ def restore_photo(db: sqlite3.Connection, uid: str, photo: str) -> None:
     db.execute("DELETE FROM removed_photos WHERE seal = ?", (_seal(uid, photo),))
 
 
+def learn(db: sqlite3.Connection, uid: str, date: str, merged_into: str | None) -> None:
+    """Note what an archive says: that somebody was removed, unless they are here or that is known."""
+    if look_up(db, uid) == Whereabouts():
+        into = look_up(db, merged_into).person if merged_into else None
+        row = (uid, date, None if into is None else uid_of(db, into))
+        db.execute("INSERT INTO removed_people (uid, date, merged_into) VALUES (?, ?, ?)", row)
+
+
+def learn_photo(db: sqlite3.Connection, seal: str, uid: str, date: str) -> None:
+    """Note what an archive says: that a photo was removed, if the person is here."""
+    person = look_up(db, uid).person
+    if person is not None:
+        row = (seal, uid_of(db, person), date)
+        db.execute("INSERT OR IGNORE INTO removed_photos (seal, person, date) VALUES (?, ?, ?)", row)
+
+
 def uid_of(db: sqlite3.Connection, person: int) -> str:
     return str(db.execute("SELECT uid FROM people WHERE id = ?", (person,)).fetchone()[0])
 

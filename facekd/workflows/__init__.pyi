@@ -31,6 +31,9 @@ from .evaluate import evaluate_scores as evaluate_scores
 from .evaluate import find_list as find_list
 from .evaluate import leave_out as leave_out
 from .evaluate import write_model_scores as write_model_scores
+from .gallery_archive import check_archive as check_archive
+from .gallery_archive import export_gallery as export_gallery
+from .gallery_archive import import_archive as import_archive
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
 from .gallery_merge import merge_people as merge_people
 from .gallery_merge import open_to_merge as open_to_merge

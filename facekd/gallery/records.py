@@ -190,7 +190,6 @@ class GalleryRecords:
             self._note("restore", person, 0)
         for template in wanted:
             self._check_holders(person, template.photo)
-            tombstones.restore_photo(self._db, uid, template.photo)
         added = self._insert(person, wanted)
         if added:
             self._note("import", person, added)
@@ -484,6 +483,7 @@ class GalleryRecords:
         return self._new_person(name, uid)
 
     def _insert(self, person: int, templates: Sequence[Template]) -> int:
+        tombstones.restore_photos(self._db, person, [template.photo for template in templates])
         return self._db.executemany(
             "INSERT INTO templates (person, space, photo, embedding, quality, enrolled, checksum)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, photo) DO NOTHING",

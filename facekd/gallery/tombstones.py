@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from facekd.gallery.template import now
@@ -53,8 +54,7 @@ def bury_merged(db: sqlite3.Connection, person: int, into: int) -> None:
 def bury_photo(db: sqlite3.Connection, person: int, photo: str) -> None:
     """Note that ``photo`` (its SHA-256) is removed from ``person``, under whichever uid an archive has it."""
     uid = uid_of(db, person)
-    merged = db.execute("SELECT uid FROM removed_people WHERE merged_into = ?", (uid,))
-    for one in (uid, *(row[0] for row in merged.fetchall())):
+    for one in _uids_of(db, person):
         row = (_seal(one, photo), uid, now())
         db.execute("INSERT OR IGNORE INTO removed_photos (seal, person, date) VALUES (?, ?, ?)", row)
 
@@ -70,9 +70,11 @@ def restore(db: sqlite3.Connection, uid: str) -> None:
     db.execute("DELETE FROM removed_people WHERE uid = ? AND merged_into IS NULL", (uid,))
 
 
-def restore_photo(db: sqlite3.Connection, uid: str, photo: str) -> None:
-    """Forget that ``photo`` was removed from the person with ``uid``."""
-    db.execute("DELETE FROM removed_photos WHERE seal = ?", (_seal(uid, photo),))
+def restore_photos(db: sqlite3.Connection, person: int, photos: Iterable[str]) -> None:
+    """Forget that ``photos`` were removed from ``person``: they have them again."""
+    uids = _uids_of(db, person)
+    seals = [(_seal(uid, photo),) for photo in photos for uid in uids]
+    db.executemany("DELETE FROM removed_photos WHERE seal = ?", seals)
 
 
 def learn(db: sqlite3.Connection, uid: str, date: str, merged_into: str | None) -> None:
@@ -93,6 +95,13 @@ def learn_photo(db: sqlite3.Connection, seal: str, uid: str, date: str) -> None:
 
 def uid_of(db: sqlite3.Connection, person: int) -> str:
     return str(db.execute("SELECT uid FROM people WHERE id = ?", (person,)).fetchone()[0])
+
+
+def _uids_of(db: sqlite3.Connection, person: int) -> list[str]:
+    """Of a person and of all who were merged into them."""
+    uid = uid_of(db, person)
+    merged = db.execute("SELECT uid FROM removed_people WHERE merged_into = ?", (uid,))
+    return [uid, *(row[0] for row in merged.fetchall())]
 
 
 def _dig(db: sqlite3.Connection, uid: str, into: str | None) -> None:

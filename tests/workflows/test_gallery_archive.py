@@ -226,6 +226,16 @@ class TestRemoved:
         assert len(content(gallery)["Ann"]) == 3
         assert rows(gallery, "SELECT * FROM removed_photos") == []
 
+    def test_a_photo_that_was_enrolled_again_is_no_longer_removed(self, gallery: Path, archive: Path) -> None:
+        with GalleryRecords(gallery, CONTRACT) as records:
+            with records.transaction():
+                records.remove_photo("Ann", records.photos("Ann")[1].id)
+            with records.transaction():
+                records.add("Ann", [template(4)])
+        assert rows(gallery, "SELECT * FROM removed_photos") == []
+        done = import_archive(archive, gallery)
+        assert (done.present, done.removed_photos) == (5, 0)
+
     def test_somebody_who_was_merged_stays_merged(self, gallery: Path, archive: Path) -> None:
         change(gallery, lambda records: records.merge("Ann", "Bo Lee"))
         done = import_archive(archive, gallery)

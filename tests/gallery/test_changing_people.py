@@ -1,4 +1,7 @@
-"""Renaming and merging people, removing one photo: what is left, and what no byte of is."""
+"""Renaming and merging people, removing one photo: what is left, and what no byte of is.
+
+Names that are searched for end in a dot: the uid follows them in a row, and its digits would go on a number.
+"""
 
 import shutil
 import sqlite3
@@ -18,11 +21,11 @@ def path(tmp_path: Path) -> Path:
     with GalleryRecords(path, CONTRACT, create=True) as records:
         for seed in range(300):
             with records.transaction():
-                records.add(f"person number {seed}", [template(seed)])
+                records.add(f"person number {seed}.", [template(seed)])
         with records.transaction():
-            records.add("person number 0", [template(1000), template(1001)])
-            records.add("person number 1", [template(1002)])
-            records.add("person number 2", [Template(embedding(1003), f"{1002:064x}", 0.5)])
+            records.add("person number 0.", [template(1000), template(1001)])
+            records.add("person number 1.", [template(1002)])
+            records.add("person number 2.", [Template(embedding(1003), f"{1002:064x}", 0.5)])
     return path
 
 
@@ -45,23 +48,23 @@ def audit(path: Path) -> list[tuple]:
 
 class TestRename:
     def test_the_old_name_leaves_the_file(self, path: Path) -> None:
-        assert b"person number 140" in content(path)
+        assert b"person number 140." in content(path)
         with GalleryRecords(path) as records:
             with records.transaction():
-                assert records.rename("person number 140", " Zoe\u0308  Lee") == "Zo\u00eb Lee"
+                assert records.rename("person number 140.", " Zoe\u0308  Lee") == "Zo\u00eb Lee"
             assert records.pending is False
-            assert b"person number 140" not in content(path)
+            assert b"person number 140." not in content(path)
             assert records.templates("Zo\u00eb Lee")[0].photo == f"{140:064x}"
             with pytest.raises(NotFound):
-                records.person("person number 140")
+                records.person("person number 140.")
         assert audit(path) == [("rename", 141, 1)]
 
     def test_a_name_that_somebody_has_is_refused(self, path: Path) -> None:
         with GalleryRecords(path) as records:
             with pytest.raises(UsageError, match="enrolled already") as caught, records.transaction():
-                records.rename("person number 5", "person  number 6")
+                records.rename("person number 5.", "person  number 6.")
             assert caught.value.fix is not None
-            assert "gallery merge 'person number 6' 'person number 5'" in caught.value.fix
+            assert "gallery merge 'person number 6.' 'person number 5.'" in caught.value.fix
             assert len(records.people()) == 300
         assert audit(path) == []
 
@@ -69,22 +72,22 @@ class TestRename:
     def test_what_cannot_be_a_name_is_refused(self, path: Path, name: str) -> None:
         with GalleryRecords(path) as records:
             with pytest.raises(UsageError, match="name"), records.transaction():
-                records.rename("person number 5", name)
-            assert records.person("person number 5").templates == 1
+                records.rename("person number 5.", name)
+            assert records.person("person number 5.").templates == 1
 
     def test_a_name_of_0_1_0_is_written_anew(self, path: Path) -> None:
         db = sqlite3.connect(path)
-        db.execute("UPDATE people SET name = 'person  number\u00a07' WHERE name = 'person number 7'")
+        db.execute("UPDATE people SET name = 'person  number\u00a07.' WHERE name = 'person number 7.'")
         db.commit()
         db.close()
         with GalleryRecords(path) as records:
             with records.transaction():
-                assert records.rename("person number 7", "person number 7") == "person number 7"
-            assert records.person("person number 7").name == "person number 7"
+                assert records.rename("person number 7.", "person number 7.") == "person number 7."
+            assert records.person("person number 7.").name == "person number 7."
 
     def test_to_the_same_name_changes_nothing(self, path: Path) -> None:
         with GalleryRecords(path) as records, records.transaction():
-            assert records.rename("person number 5", "person number 5") == "person number 5"
+            assert records.rename("person number 5.", "person number 5.") == "person number 5."
         assert audit(path) == []
 
 
@@ -94,15 +97,15 @@ class TestRemovePhoto:
             before = content(path)
             assert embedding(1000).tobytes() in before
             assert f"{1000:064x}".encode() in before
-            photos = records.photos("person number 0")
+            photos = records.photos("person number 0.")
             with records.transaction():
-                assert records.remove_photo("person number 0", photos[1].id) == photos[1]
+                assert records.remove_photo("person number 0.", photos[1].id) == photos[1]
             after = content(path)
             assert embedding(1000).tobytes() not in after
             assert embedding(1000).tobytes()[16:80] not in after
             assert f"{1000:064x}".encode() not in after
             assert embedding(1001).tobytes() in after
-            assert [t.photo for t in records.templates("person number 0")] == [f"{0:064x}", f"{1001:064x}"]
+            assert [t.photo for t in records.templates("person number 0.")] == [f"{0:064x}", f"{1001:064x}"]
         assert audit(path) == [("remove_photo", 1, 1)]
 
     def test_a_damaged_one_can_be_removed(self, path: Path) -> None:
@@ -112,33 +115,33 @@ class TestRemovePhoto:
         db.close()
         with GalleryRecords(path) as records:
             with records.transaction():
-                records.remove_photo("person number 0", records.photos("person number 0")[1].id)
-            assert len(records.templates("person number 0")) == 2
+                records.remove_photo("person number 0.", records.photos("person number 0.")[1].id)
+            assert len(records.templates("person number 0.")) == 2
 
     def test_the_last_one_is_refused(self, path: Path) -> None:
         with GalleryRecords(path) as records:
-            (photo,) = records.photos("person number 9")
+            (photo,) = records.photos("person number 9.")
             with pytest.raises(UsageError, match="only photo") as caught, records.transaction():
-                records.remove_photo("person number 9", photo.id)
+                records.remove_photo("person number 9.", photo.id)
             assert "gallery remove NAME" in str(caught.value.fix)
-            assert records.person("person number 9").templates == 1
+            assert records.person("person number 9.").templates == 1
 
     @pytest.mark.parametrize("wrong", ["", "abc", "x" * 12, "%", "____", "' OR 1=1 --", "0" * 65])
     def test_what_is_no_id(self, path: Path, wrong: str) -> None:
         with GalleryRecords(path) as records:
             with pytest.raises(UsageError, match="no photo's id"), records.transaction():
-                records.remove_photo("person number 0", wrong)
+                records.remove_photo("person number 0.", wrong)
             with pytest.raises(NotFound, match="abcd"), records.transaction():
-                records.remove_photo("person number 0", "abcd")
-            assert records.person("person number 0").templates == 3
+                records.remove_photo("person number 0.", "abcd")
+            assert records.person("person number 0.").templates == 3
 
     def test_ids_tell_a_persons_photos_apart(self, path: Path) -> None:
         """Those of the made gallery differ in their last digits only."""
         with GalleryRecords(path) as records:
-            ids = [photo.id for photo in records.photos("person number 0")]
+            ids = [photo.id for photo in records.photos("person number 0.")]
             assert len(set(ids)) == 3
             with pytest.raises(UsageError, match="3 photos have ids"), records.transaction():
-                records.remove_photo("person number 0", "0000")
+                records.remove_photo("person number 0.", "0000")
         with GalleryRecords(path, CONTRACT) as records:
             with records.transaction():
                 records.add("Cy", [Template(embedding(i), f"{i:x}" * 64, 0.5) for i in range(3)])
@@ -150,31 +153,31 @@ class TestMerge:
         """Of the photo that both have, each with an embedding of its own, the first person's is kept."""
         with GalleryRecords(path) as records:
             with records.transaction():
-                merged = records.merge("person number 1", "person number 2")
+                merged = records.merge("person number 1.", "person number 2.")
             assert (merged.moved, merged.present) == (1, 1)
             after = content(path)
             assert embedding(1003).tobytes() not in after
             assert embedding(1002).tobytes() in after
-            found = records.templates("person number 1")
+            found = records.templates("person number 1.")
             assert [t.photo for t in found] == [f"{seed:064x}" for seed in (1, 2, 1002)]
             with pytest.raises(NotFound):
-                records.person("person number 2")
-        assert rows(path, "SELECT count(*) FROM people WHERE name = 'person number 2'") == [(0,)]
+                records.person("person number 2.")
+        assert rows(path, "SELECT count(*) FROM people WHERE name = 'person number 2.'") == [(0,)]
         assert rows(path, "PRAGMA foreign_key_check") == []
         assert audit(path) == [("merge", 2, 1), ("merged", 3, 2)]
 
     def test_the_name_leaves_the_bytes(self, path: Path) -> None:
         with GalleryRecords(path) as records, records.transaction():
-            records.merge("person number 1", "person number 140")
-        assert b"person number 140" not in content(path)
+            records.merge("person number 1.", "person number 140.")
+        assert b"person number 140." not in content(path)
         assert embedding(140).tobytes() in content(path)
 
     def test_with_oneself_is_refused(self, path: Path) -> None:
         with GalleryRecords(path) as records:
             with pytest.raises(UsageError, match="one person already"), records.transaction():
-                records.merge("person number 1", "person  number 1")
+                records.merge("person number 1.", "person  number 1.")
             with pytest.raises(NotFound), records.transaction():
-                records.merge("person number 1", "Nobody")
+                records.merge("person number 1.", "Nobody")
             assert len(records.people()) == 300
 
 
@@ -227,8 +230,8 @@ def test_changes_need_a_transaction(path: Path) -> None:
     with GalleryRecords(path) as records:
         for change in (
             lambda: records.rename("Ann", "Bo"),
-            lambda: records.merge("Ann", "person number 1"),
-            lambda: records.remove_photo("person number 0", "0000"),
+            lambda: records.merge("Ann", "person number 1."),
+            lambda: records.remove_photo("person number 0.", "0000"),
             lambda: records.prune_audit("2024"),
         ):
             with pytest.raises(RuntimeError):

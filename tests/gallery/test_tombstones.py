@@ -45,12 +45,12 @@ import os, signal, sys
 from facekd.gallery import GalleryRecords
 GalleryRecords._erase = lambda self: os.kill(os.getpid(), signal.SIGKILL)
 with GalleryRecords(sys.argv[1]) as records, records.transaction():
-    records.remove("person number 140")
+    records.remove("person number 140.")
 """
 
 
 def test_an_erasure_that_was_killed_is_finished_by_the_next_writer(path: Path) -> None:
-    enroll(path, *((f"person number {seed}", seed) for seed in range(300)))
+    enroll(path, *((f"person number {seed}.", seed) for seed in range(300)))
     command = [sys.executable, "-c", _KILLED_BEFORE_THE_REWRITE, str(path)]
     assert subprocess.run(command, check=False, env=os.environ).returncode == -signal.SIGKILL
     assert rows(path, "SELECT count(*) FROM erasures") == [(1,)]
@@ -59,7 +59,7 @@ def test_an_erasure_that_was_killed_is_finished_by_the_next_writer(path: Path) -
     assert rows(path, "PRAGMA freelist_count") == [(0,)]
     content = path.read_bytes()
     assert embedding(140).tobytes() not in content
-    assert b"person number 140" not in content
+    assert b"person number 140." not in content
     assert embedding(141).tobytes() in content
 
 

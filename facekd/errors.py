@@ -94,6 +94,12 @@ class NoFace(CannotSay):
     reason = "no_face"
 
 
+class NotThisPerson(CannotSay):
+    """Photos that are to be one person's do not look like it."""
+
+    reason = "not_this_person"
+
+
 class TooSmall(CannotSay):
     reason = "too_small"
 

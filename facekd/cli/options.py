@@ -70,11 +70,17 @@ def _or_shipped(context: click.Context, option: click.Parameter, model: Path | N
     return shipped
 
 
+def _operators_model(**settings: Any) -> Decorator:
+    return click.option(
+        "-m", "--model", type=MODEL_FILE, envvar="FACEKD_MODEL", show_envvar=True,
+        help="ONNX model, or a TOML file that lists several [default: the student that ships].", **settings,
+    )  # fmt: skip
+
+
 #: of commands that recognise people: none need be named where one comes along
-operators_model_option: Decorator = click.option(
-    "-m", "--model", type=MODEL_FILE, envvar="FACEKD_MODEL", show_envvar=True, callback=_or_shipped,
-    help="ONNX model, or a TOML file that lists several [default: the student that ships].",
-)  # fmt: skip
+operators_model_option: Decorator = _operators_model(callback=_or_shipped)
+#: where the student that ships is a default only for galleries of its own
+galleries_model_option: Decorator = _operators_model(default=None)
 
 
 gallery_option: Decorator = click.option(

@@ -61,6 +61,13 @@ def answer(text: str) -> None:
     click.echo(printable(text))
 
 
+def confirm(question: str) -> None:
+    """Ask on the terminal, and abort unless the answer is yes. Raises a usage error where there is none."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on; add --yes.")
+    click.confirm(printable(question), abort=True, err=True)
+
+
 def printable(text: str) -> str:
     """``text`` with control characters, which a file's name may hold, written as escapes: a terminal would
     obey them. Line breaks and tabs stay; what is no text in UTF-8 is escaped too."""

@@ -77,6 +77,26 @@ _audit_actions = statements(
     "DROP TABLE audit_before",
 )
 
+# A person's ``uid`` is random and goes along into archives: by it, and by no name, a gallery knows whom it
+# removed. A column that is added takes no random default, so a trigger gives it.
+# ``removed_photos``: ``seal`` is what `tombstones` makes of a photo, ``person`` the uid of whoever had it.
+# ``erasures``: removals after which the file was not rewritten yet.
+_lasting_removals = statements(
+    "ALTER TABLE people ADD COLUMN uid TEXT NOT NULL DEFAULT ''",
+    "UPDATE people SET uid = lower(hex(randomblob(16)))",
+    "CREATE UNIQUE INDEX people_by_uid ON people (uid)",
+    """CREATE TRIGGER give_uid AFTER INSERT ON people WHEN new.uid = ''
+        BEGIN UPDATE people SET uid = lower(hex(randomblob(16))) WHERE id = new.id; END""",
+    "CREATE TABLE removed_people (uid TEXT PRIMARY KEY, date TEXT NOT NULL, merged_into TEXT)"
+    " STRICT, WITHOUT ROWID",
+    "CREATE TABLE removed_photos (seal TEXT PRIMARY KEY, person TEXT NOT NULL, date TEXT NOT NULL)"
+    " STRICT, WITHOUT ROWID",
+    "CREATE TABLE erasures (id INTEGER PRIMARY KEY AUTOINCREMENT) STRICT",
+    # "merged": who went, beside "merge", who received; "prune": lines of this table
+    "INSERT INTO audit_actions (action) VALUES"
+    " ('rename'), ('remove_photo'), ('merge'), ('merged'), ('import'), ('restore'), ('prune')",
+)
+
 
 def _track_state(db: sqlite3.Connection) -> None:
     """A random word that is another one after every change of who is enrolled, whoever makes it: what was
@@ -93,13 +113,21 @@ def _track_state(db: sqlite3.Connection) -> None:
 
 
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
-#: ``statements("INSERT INTO audit_actions (action) VALUES ('rename')")``.
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _add_checksums, _audit_actions, _track_state)
+#: ``statements("INSERT INTO audit_actions (action) VALUES ('export')")``.
+MIGRATIONS: tuple[Migration, ...] = (
+    _first_tables,
+    _add_checksums,
+    _audit_actions,
+    _lasting_removals,
+    _track_state,
+)
 
 #: the schema from which templates carry a checksum
 CHECKSUMS_SINCE = 2
+#: the schema from which people carry a uid and removals leave a tombstone
+UIDS_SINCE = 4
 #: the schema from which a gallery has a state
-STATE_SINCE = MIGRATIONS.index(_track_state) + 1
+STATE_SINCE = 5
 
 
 def latest() -> int:

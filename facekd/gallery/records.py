@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,14 @@ from types import TracebackType
 from typing import Any
 
 from facekd.errors import Misfit, NotFound, UsageError
-from facekd.gallery import creation, database, everybody, search_file
+from facekd.gallery import audit, creation, database, everybody, search_file, statistics, tombstones
+from facekd.gallery.audit import AuditEntry
 from facekd.gallery.everybody import Everybody
-from facekd.gallery.migrations import CHECKSUMS_SINCE, STATE_SINCE, latest, schema_of
+from facekd.gallery.migrations import CHECKSUMS_SINCE, STATE_SINCE, UIDS_SINCE, latest, schema_of
 from facekd.gallery.names import clean_name, fold, shown
+from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.reading import Reader, finish_log
+from facekd.gallery.statistics import Statistics
 from facekd.gallery.template import Template, checksum, is_unit, now, pack, unpack
 
 
@@ -41,6 +45,27 @@ class Person:
     templates: int
     first: str
     last: str
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How many templates of ``other`` went to the person ``name``, and how many that person had already."""
+
+    name: str
+    other: str
+    moved: int
+    present: int
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """How many templates of an archive were ``added``, and how many ``withheld`` since they were removed
+    here, as the person was where ``is_removed``; ``is_new`` if the person was not here before."""
+
+    added: int
+    withheld: int
+    is_removed: bool = False
+    is_new: bool = False
 
 
 class GalleryRecords:
@@ -84,6 +109,7 @@ class GalleryRecords:
                 if not read_only:
                     database.make_durable(self._db, self.path)
                     database.migrate(self._db)
+                    self._finish_erasure()
                 self.contract = self._read_contract()
                 self._fits = contract is not None and contract.space == self.contract.space
                 if contract is not None and not self._fits and self.contract.space not in compatible:
@@ -143,24 +169,112 @@ class GalleryRecords:
             raise ValueError("nobody is enrolled without a template")
         found = self._find(name)
         person = found[0] if found else self._new_person(clean_name(name))
-        added = self._db.executemany(
-            "INSERT INTO templates (person, space, photo, embedding, quality, enrolled, checksum)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, photo) DO NOTHING",
-            [self._row(person, template) for template in templates],
-        ).rowcount
+        added = self._insert(person, templates)
         self._note("add", person, added)
         return added
+
+    def take_in(self, uid: str, name: str, templates: Sequence[Template], restore: bool) -> TakenIn:
+        """Add ``templates`` of the person with ``uid`` from an archive; somebody who is not there yet gets
+        ``name``. Nothing is taken of whoever was removed, nor removed photos, unless ``restore``.
+
+        Raises `UsageError` where somebody else has the name, or a photo.
+        """
+        self._must_change()
+        if not self._fits:
+            raise RuntimeError("a gallery opened without a contract, or in another space, takes no templates")
+        there = tombstones.look_up(self._db, uid)
+        if there.removed and not restore:
+            return TakenIn(0, len(templates), is_removed=True)
+        wanted = [t for t in templates if restore or not tombstones.is_photo_removed(self._db, uid, t.photo)]
+        if not wanted:
+            return TakenIn(0, len(templates))
+        person = self._new_one(name, uid) if there.person is None else there.person
+        if there.removed:
+            tombstones.restore(self._db, uid)
+            self._note("restore", person, 0)
+        for template in wanted:
+            self._check_holders(person, template.photo)
+        added = self._insert(person, wanted)
+        if added:
+            self._note("import", person, added)
+        return TakenIn(added, len(templates) - len(wanted), is_new=there.person is None)
+
+    def learn_removal(self, uid: str, date: str, merged_into: str | None) -> None:
+        """Know from an archive that somebody was removed who is not here."""
+        self._must_change()
+        tombstones.learn(self._db, uid, date, merged_into)
+
+    def learn_photo_removal(self, seal: str, uid: str, date: str) -> None:
+        """Know from an archive that a photo of somebody who is here was removed."""
+        self._must_change()
+        tombstones.learn_photo(self._db, seal, uid, date)
 
     def remove(self, name: str) -> int:
         """Remove a person; return how many templates went with them. Raises `NotFound`."""
         self._must_change()
         person, _ = self._found(name)
-        self._unfolded = None
-        count = self._db.execute("DELETE FROM templates WHERE person = ?", (person,)).rowcount
-        self._db.execute("DELETE FROM people WHERE id = ?", (person,))
+        tombstones.bury(self._db, person)
+        count = self._delete(person)
         self._note("remove", person, count)
-        self._removed = True
         return count
+
+    def remove_photo(self, name: str, photo_id: str) -> EnrolledPhoto:
+        """Remove one photo of a person, by its id or the beginning of it; return which.
+
+        Raises `NotFound`, and `UsageError` where several ids begin so or it is the person's last.
+        """
+        self._must_change()
+        person, stored = self._found(name)
+        photos = {photo.photo: photo for photo in self.photos(stored)}
+        digest = photo_with(photo_id, list(photos))
+        if len(photos) == 1:
+            raise UsageError(
+                f"this is the only photo of '{shown(stored)}', and nobody is enrolled without one",
+                "Remove the person instead: facekd gallery remove NAME",
+            )
+        tombstones.bury_photo(self._db, person, digest)
+        self._owe_erasure()
+        self._db.execute("DELETE FROM templates WHERE person = ? AND photo = ?", (person, digest))
+        self._note("remove_photo", person, 1)
+        return photos[digest]
+
+    def rename(self, name: str, new: str) -> str:
+        """Give a person another name; return how it is written.
+
+        Raises `NotFound`, and `UsageError` for the new name, or where somebody else has it.
+        """
+        self._must_change()
+        person, stored = self._found(name)
+        cleaned = clean_name(new)
+        other = self._find(cleaned)
+        if other is not None and other[0] != person:
+            raise UsageError(
+                f"somebody named '{shown(other[1])}' is enrolled already",
+                "If they are one person: facekd gallery merge "
+                + shlex.join((shown(other[1]), shown(stored))),
+            )
+        if cleaned != stored:
+            self._unfolded = None
+            self._owe_erasure()
+            self._db.execute("UPDATE people SET name = ? WHERE id = ?", (cleaned, person))
+            self._note("rename", person, self.person(cleaned).templates)
+        return cleaned
+
+    def merge(self, name: str, other: str) -> Merged:
+        """Give the photos of ``other``, who then is no longer enrolled, to the person ``name``. A photo that
+        both have is kept once. Raises `NotFound`, and `UsageError` where both are one person."""
+        self._must_change()
+        (person, stored), (gone, theirs) = self._found(name), self._found(other)
+        if person == gone:
+            raise UsageError(f"'{shown(stored)}' and '{shown(other)}' are one person already")
+        tombstones.bury_merged(self._db, gone, person)
+        moved = self._db.execute(
+            "UPDATE OR IGNORE templates SET person = ? WHERE person = ?", (person, gone)
+        ).rowcount
+        present = self._delete(gone)
+        self._note("merge", person, moved)
+        self._note("merged", gone, moved + present)
+        return Merged(stored, theirs, moved, present)
 
     def people(self) -> list[Person]:
         """Everybody, by name."""
@@ -183,6 +297,48 @@ class GalleryRecords:
             key,
         )
         return Person(stored, *self._typed(rows, int, str, str)[0])
+
+    @property
+    def has_uids(self) -> bool:
+        """Whether people have uids: a gallery of an older schema that is only read has none."""
+        return schema_of(self._db) >= UIDS_SINCE
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever others write meanwhile."""
+        with database.explained(self.path):
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
+    def uid_of(self, name: str) -> str:
+        """The random number by which archives know a person. Raises `NotFound`."""
+        return tombstones.uid_of(self._db, self._found(name)[0])
+
+    def removals(self) -> Iterator[tuple[str, str, str | None]]:
+        """Whoever was removed: uid, date, and the uid of the person that they were merged into."""
+        yield from self._stream("SELECT uid, date, merged_into FROM removed_people ORDER BY uid")
+
+    def photo_removals(self) -> Iterator[tuple[str, str, str]]:
+        """Photos that were removed from people who are here: seal, the person's uid, date."""
+        yield from self._stream("SELECT seal, person, date FROM removed_photos ORDER BY seal")
+
+    def number_of(self, name: str) -> int:
+        """The number by which the audit knows a person. Raises `NotFound`."""
+        return self._found(name)[0]
+
+    def photos(self, name: str) -> list[EnrolledPhoto]:
+        """What is known of a person's photos, in the order of enrolment, whether or not their embeddings
+        can be read. Raises `NotFound`."""
+        key, _ = self._found(name)
+        rows = self._typed(
+            self._rows("SELECT photo, quality, enrolled FROM templates WHERE person = ? ORDER BY id", key),
+            str, float, str,
+        )  # fmt: skip
+        ids = short_ids([photo for photo, _, _ in rows])
+        return [EnrolledPhoto(id, *row) for id, row in zip(ids, rows, strict=True)]
 
     def name_of(self, name: str) -> str:
         """How the person ``name`` is or would be written in the gallery. Raises `UsageError` where nobody
@@ -242,6 +398,25 @@ class GalleryRecords:
             raise database.damaged(self.path, "its state is missing")
         return str(self._typed(rows, str)[0][0])
 
+    def audit_entries(self, since: str = "") -> Iterator[AuditEntry]:
+        """What was done from a moment on (as `audit.moment` writes it), the oldest first."""
+        query = "SELECT date, action, person, templates FROM audit WHERE date >= ? ORDER BY id"
+        for row in self._stream(query, since):
+            yield AuditEntry(*self._typed([row], str, str, int, int)[0])
+
+    def statistics(self) -> Statistics:
+        """How large the gallery is, and of what."""
+        with database.explained(self.path):
+            found = statistics.measure(self._db, self.path, self.has_uids)
+        if self._reader is not None:
+            self._reader.check_unchanged()
+        return found
+
+    def prune_audit(self, before: str) -> int:
+        """Delete what the audit holds from before a moment; return how many entries. That is audited, too."""
+        self._must_change()
+        return audit.prune(self._db, before)
+
     def note_forced(self, name: str, templates: int) -> None:
         """Write into the audit that ``templates`` of a person were taken although the guard of enrollment
         had refused them. Raises `NotFound`."""
@@ -254,6 +429,13 @@ class GalleryRecords:
         if self._reader is not None:
             self._reader.check_unchanged()
         return rows
+
+    def _stream(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """As `_rows`, without holding all of them."""
+        with database.explained(self.path):
+            yield from self._db.execute(query, values)
+        if self._reader is not None:
+            self._reader.check_unchanged()
 
     def _typed(self, rows: list[tuple[Any, ...]], *types: type) -> list[tuple[Any, ...]]:
         """``rows``, whose values damage may have turned into anything."""
@@ -275,8 +457,11 @@ class GalleryRecords:
         with the first checkpoint after the reader has gone.
         """
         self.pending = False
+        owed = self._erasure_owed()
         try:
             self._db.execute("VACUUM")
+            # those of other programs that came meanwhile are theirs to do
+            self._db.execute("DELETE FROM erasures WHERE id <= ?", (owed,))
         except sqlite3.OperationalError as error:
             if not database.is_busy(error):
                 raise
@@ -284,16 +469,74 @@ class GalleryRecords:
         blocked = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         self.pending = self.pending or bool(blocked)
 
-    def _note(self, action: str, person: int, templates: int) -> None:
-        self._db.execute(
-            "INSERT INTO audit (date, action, person, templates) VALUES (?, ?, ?, ?)",
-            (now(), action, person, templates),
-        )
+    def _owe_erasure(self) -> None:
+        """Have the file rewritten after this transaction; by the next writer, should this one be killed."""
+        if not self._removed:
+            self._db.execute("INSERT INTO erasures DEFAULT VALUES")
+        self._removed = True
 
-    def _new_person(self, name: str) -> int:
-        number = self._db.execute("INSERT INTO people (name) VALUES (?)", (name,)).lastrowid
+    def _erasure_owed(self) -> int:
+        """The last removal after which the file was not rewritten; 0 where there is none."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM erasures").fetchone()[0])
+
+    def _finish_erasure(self) -> None:
+        """Rewrite the file for a removal that was killed before it did, unless somebody else is writing or
+        there is no room: then it stays for the next."""
+        if not self._erasure_owed():
+            return
+        self._db.execute("PRAGMA busy_timeout = 0")
+        with suppress(sqlite3.OperationalError):
+            self._erase()
+        self._db.execute(f"PRAGMA busy_timeout = {int(1000 * database.BUSY_SECONDS)}")
+
+    def _delete(self, person: int) -> int:
+        """Delete a person; return how many templates went with them."""
+        self._unfolded = None
+        self._owe_erasure()
+        count = self._db.execute("DELETE FROM templates WHERE person = ?", (person,)).rowcount
+        self._db.execute("DELETE FROM people WHERE id = ?", (person,))
+        return count
+
+    def _note(self, action: str, person: int, templates: int) -> None:
+        audit.note(self._db, action, person, templates)
+
+    def _new_person(self, name: str, uid: str = "") -> int:
+        """Add a person; without ``uid`` the database makes one."""
+        number = self._db.execute("INSERT INTO people (name, uid) VALUES (?, ?)", (name, uid)).lastrowid
         assert number is not None  # of an INSERT
         return number
+
+    def _new_one(self, name: str, uid: str) -> int:
+        """Add a person whose name nobody may have. Raises `UsageError` where somebody has it."""
+        other = self._find(name)
+        if other is not None:
+            raise UsageError(
+                f"somebody else named '{shown(other[1])}' is enrolled already",
+                "Rename the one in the gallery: facekd gallery rename OLD NEW",
+            )
+        return self._new_person(name, uid)
+
+    def _insert(self, person: int, templates: Sequence[Template]) -> int:
+        tombstones.restore_photos(self._db, person, [template.photo for template in templates])
+        return self._db.executemany(
+            "INSERT INTO templates (person, space, photo, embedding, quality, enrolled, checksum)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, photo) DO NOTHING",
+            [self._row(person, template) for template in templates],
+        ).rowcount
+
+    def _check_holders(self, person: int, photo: str) -> None:
+        """Raise `UsageError` where the photo is enrolled of somebody else."""
+        others = self._rows(
+            "SELECT name FROM people JOIN templates ON person = people.id WHERE photo = ? AND person != ?",
+            photo,
+            person,
+        )
+        if others:
+            raise UsageError(
+                f"photo {photo[:12]} is that of another person in the archive than in the gallery, "
+                f"'{shown(others[0][0])}'",
+                "Remove it where it does not belong: facekd gallery remove NAME --photo ID",
+            )
 
     def _must_change(self) -> None:
         if not self._changing:

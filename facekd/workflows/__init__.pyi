@@ -42,7 +42,13 @@ from .evaluate import leave_out as leave_out
 from .evaluate import write_model_scores as write_model_scores
 from .evaluated import EvaluatedModel as EvaluatedModel
 from .evaluated import evaluate_files as evaluate_files
+from .gallery_archive import check_archive as check_archive
+from .gallery_archive import export_gallery as export_gallery
+from .gallery_archive import import_archive as import_archive
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
+from .gallery_merge import merge_people as merge_people
+from .gallery_merge import open_to_merge as open_to_merge
+from .gallery_merge import resemblance as resemblance
 from .hardest_faces import faces_of_hardest as faces_of_hardest
 from .listing import STDIN as STDIN
 from .listing import Listing as Listing

@@ -1,0 +1,71 @@
+"""Write a gallery into an archive, and take an archive into a gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import ANY_PATH, gallery_option, json_option
+from facekd.cli.output import answer, answer_json, confirm, say
+
+
+@click.command("export")
+@click.argument("file", type=ANY_PATH)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Replace FILE.")
+@gallery_option
+@json_option
+def export_(file: Path, yes: bool, force: bool, gallery: Path, as_json: bool) -> None:
+    """Write a gallery to FILE, an archive.
+
+    The archive is text, one JSON document a line, readable by its owner only. It holds everybody's
+    templates: biometric data, unencrypted. So it asks first; where there is no terminal to ask on, --yes
+    is needed.
+
+    \b
+    Example: facekd gallery export staff.jsonl --gallery staff.db
+    """
+    from facekd.workflows import export_gallery
+
+    if not yes:
+        confirm(f"Write all templates of {gallery}, biometric data, to {file} unencrypted?")
+    header = export_gallery(gallery, file, force)
+    if as_json:
+        answer_json({
+            "gallery": str(gallery), "file": str(file), "people": header.people,
+            "templates": header.templates, "bytes": file.stat().st_size,
+        })  # fmt: skip
+    else:
+        answer(f"exported {header.people} people, {header.templates} templates from {gallery} to {file}")
+
+
+@click.command("import")
+@click.argument("file", type=ANY_PATH)
+@click.option("--restore-removed", is_flag=True, help="Take people and photos, too, that were removed here.")
+@gallery_option
+@json_option
+def import_(file: Path, restore_removed: bool, gallery: Path, as_json: bool) -> None:
+    """Take the people of the archive FILE into a gallery.
+
+    All of them or, where anything is wrong, none. People who are enrolled get the photos that they lack;
+    whoever was removed from the gallery stays away. A gallery that is not there is made.
+
+    \b
+    Example: facekd gallery import staff.jsonl --gallery staff.db
+    """
+    from facekd.workflows import import_archive
+
+    done = import_archive(file, gallery, restore_removed)
+    if as_json:
+        answer_json(vars(done))
+    else:
+        answer(
+            f"imported {done.people} people from {file}: {done.new} new; {done.added} templates new, "
+            f"{done.present} already there"
+        )
+    if done.removed_people or done.removed_photos:
+        say(
+            f"not taken, since they were removed here: {done.removed_people} people, "
+            f"{done.removed_photos} single photos (--restore-removed takes them)"
+        )

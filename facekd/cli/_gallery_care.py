@@ -1,0 +1,167 @@
+"""Look after a gallery's file: audit, check, statistics, backup."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facekd.cli.options import ANY_PATH, gallery_option, json_option
+from facekd.cli.output import answer, answer_json, confirm, say
+from facekd.errors import Exit
+
+if TYPE_CHECKING:
+    from facekd.gallery import Fault, Statistics
+
+#: faults that one JSON document names
+MOST_FAULTS = 1000
+
+
+@click.command("audit")
+@click.option("--since", metavar="DATE", help="Only from this date on, or this time in UTC.")
+@click.option("--prune-before", metavar="DATE", help="Delete what is older, and note that.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting.")
+@gallery_option
+@json_option
+def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path, as_json: bool) -> None:
+    """Show what was done, and when.
+
+    Each line has the date, the action, the number of the person and the count of templates. The audit
+    holds no names; "gallery show NAME" says which number a person has, and numbers are never used twice.
+    "force" counts templates that were taken against the guard, "prune" deleted lines of the audit. With
+    --json, one document a line.
+
+    \b
+    Example: facekd gallery audit --since 2026-01-01
+             facekd gallery audit --prune-before 2024-01-01
+    """
+    from facekd.gallery import GalleryRecords, moment
+
+    if prune_before is not None:
+        if since is not None:
+            raise click.UsageError("--since and --prune-before do not go together.")
+        before = moment(prune_before)
+        with GalleryRecords(gallery) as records:
+            if not yes:
+                confirm(f"Delete the audit of {gallery} from before {before}?")
+            with records.transaction():
+                pruned = records.prune_audit(before)
+        if as_json:
+            answer_json({"pruned": pruned, "before": before})
+        else:
+            answer(f"pruned {pruned} entries from before {before}")
+        return
+    first = moment(since) if since is not None else ""
+    with GalleryRecords(gallery, read_only=True) as records:
+        for entry in records.audit_entries(first):
+            if as_json:
+                answer_json(vars(entry), indent=None)
+            else:
+                answer(f"{entry.date}  {entry.action:12}  {entry.person:>6}  {entry.templates:>6}")
+
+
+@click.command("check")
+@gallery_option
+@json_option
+def check(gallery: Path, as_json: bool) -> int:
+    """Check that a gallery is whole.
+
+    Reads every template and compares its checksum; checks the database, its tables and references, names,
+    and that nobody is without a template or the other way round. Changes nothing. Says what to do about
+    each fault; exit code 5 where there is one.
+
+    \b
+    Example: facekd gallery check --gallery staff.db
+    """
+    from facekd.gallery import GalleryCheck
+
+    checked = GalleryCheck(gallery)
+    faults = checked.faults()
+    kept: list[Fault] = []
+    count = 0
+    if as_json:
+        kept = list(islice(faults, MOST_FAULTS))
+        count = len(kept)
+    for fault in faults:
+        count += 1
+        if not as_json:
+            answer(f"{fault.kind}: {fault.message}\n    {fault.fix}")
+    if as_json:
+        answer_json({
+            "gallery": str(gallery), "schema_version": checked.schema,
+            "people": checked.people, "templates": checked.templates,
+            "whole": not count, "fault_count": count, "faults": [vars(fault) for fault in kept],
+        })  # fmt: skip
+    found = "no fault" if not count else "1 fault" if count == 1 else f"{count} faults"
+    say(f"{gallery}: {checked.people} people, {checked.templates} templates, {found}")
+    return Exit.IO if count else Exit.DONE
+
+
+@click.command("stats")
+@gallery_option
+@json_option
+def stats(gallery: Path, as_json: bool) -> None:
+    """Show how large a gallery is.
+
+    People, photos of each, dates of enrolment, quality of photos, size of the file.
+
+    \b
+    Example: facekd gallery stats --gallery staff.db
+    """
+    from facekd.gallery import GalleryRecords
+
+    with GalleryRecords(gallery, read_only=True) as records:
+        found, contract = records.statistics(), records.contract
+    if as_json:
+        answer_json(_document(found) | {"gallery": str(gallery), "model": contract.model})
+        return
+    dates = f", enrolled {found.first[:10]} to {found.last[:10]}" if found.templates else ""
+    answer(f"people       {found.people}")
+    answer(f"templates    {found.templates}{dates}")
+    answer(f"removed      {found.removed_people} people, {found.removed_photos} single photos")
+    answer(f"size         {found.bytes:,} bytes")
+    answer(f"model        {contract.model} (space {contract.space[:12]}, {contract.dim} values)")
+    answer("photos of a person, and how many people have so many")
+    for photos, people in found.photos_each.items():
+        answer(f"{photos:>8}  {people:>8}")
+    answer("quality of photos, and how many have it")
+    for place, count in enumerate(found.quality):
+        answer(f"{place / 10:>4.1f}-{(place + 1) / 10:.1f}  {count:>7}")
+
+
+def _document(found: Statistics) -> dict[str, Any]:
+    return {
+        "people": found.people, "templates": found.templates, "first": found.first, "last": found.last,
+        "photos_each": [{"photos": photos, "people": n} for photos, n in found.photos_each.items()],
+        "quality": [
+            {"from": place / 10, "to": (place + 1) / 10, "templates": n}
+            for place, n in enumerate(found.quality)
+        ],
+        "removed_people": found.removed_people, "removed_photos": found.removed_photos,
+        "bytes": found.bytes,
+    }  # fmt: skip
+
+
+@click.command("backup")
+@click.argument("file", type=ANY_PATH)
+@click.option("--force", is_flag=True, help="Replace FILE.")
+@gallery_option
+@json_option
+def backup(file: Path, force: bool, gallery: Path, as_json: bool) -> None:
+    """Copy a gallery to FILE while it is in use.
+
+    The copy is a gallery itself, readable by its owner only, whole as of one moment. It holds personal
+    data: whoever is removed later is still in it.
+
+    \b
+    Example: facekd gallery backup /backup/staff.db --gallery staff.db
+    """
+    from facekd.gallery import back_up
+
+    size = back_up(gallery, file, force)
+    if as_json:
+        answer_json({"gallery": str(gallery), "file": str(file), "bytes": size})
+    else:
+        answer(f"backed up {gallery} to {file}: {size:,} bytes")

@@ -1,0 +1,57 @@
+"""A copy of a gallery that is in use, whole as of one moment."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from facekd.errors import UsageError
+from facekd.gallery import database
+from facekd.gallery.migrations import UIDS_SINCE, schema_of
+from facekd.gallery.new_file import open_new
+from facekd.gallery.reading import Reader
+
+
+def back_up(path: Path, copy: Path, replace: bool = False) -> int:
+    """Copy the gallery at ``path`` to ``copy`` (mode 0600), which gets its name when it is whole and on the
+    disk; return its size in bytes. Others may read and write the gallery meanwhile.
+
+    Raises `UsageError` where there is such a file and ``replace`` is not given, or it is the gallery itself;
+    `Unreadable` where the copy turns out damaged, as the gallery then is.
+    """
+    target = Path(os.path.realpath(copy))
+    _check_target(path, target, copy)
+    with open_new(copy, replace) as unfinished:
+        _copy(path, unfinished, copy)
+        return unfinished.stat().st_size
+
+
+def _check_target(path: Path, target: Path, copy: Path) -> None:
+    if target.exists() and path.exists() and target.samefile(path):
+        raise UsageError(f"{copy} is the gallery itself", "Name another file.")
+    for ending in ("-wal", "-journal"):
+        beside = Path(f"{target}{ending}")
+        if beside.exists():  # SQLite would take it for the copy's own
+            raise UsageError(
+                f"{beside} lies there: {copy} is in use, or was not closed", "Name another file."
+            )
+
+
+def _copy(path: Path, unfinished: Path, copy: Path) -> None:
+    with database.explained(path), closing(Reader(path)) as reader:
+        database.check_schema(reader.db, path)
+        with database.explained(copy), closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
+            reader.db.backup(db)
+        reader.check_unchanged()
+    with database.explained(copy), closing(database.connect(unfinished)) as db:
+        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise database.damaged(path, found)
+        database.make_durable(db, copy)
+        if schema_of(db) >= UIDS_SINCE and db.execute("SELECT count(*) FROM erasures").fetchone()[0]:
+            # a removal was not finished yet: the copy is without its last bytes all the same
+            db.execute("VACUUM")
+            db.execute("DELETE FROM erasures")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

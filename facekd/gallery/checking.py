@@ -1,0 +1,210 @@
+"""Is a gallery's file what was written? Every row is read once, none is kept, nothing is changed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from facekd.errors import Unreadable, UsageError
+from facekd.gallery import database
+from facekd.gallery.migrations import CHECKSUMS_SINCE, MIGRATIONS, UIDS_SINCE, schema_of
+from facekd.gallery.names import clean_name, shown
+from facekd.gallery.reading import Reader
+from facekd.gallery.template import checksum, unpack
+
+RESTORE = "Restore the gallery from a backup."
+#: leaves out what belongs to nobody
+MAKE_ANEW = (
+    "Restore the gallery from a backup; or take over the people that are whole: facekd gallery export, then "
+    "facekd gallery import into a new gallery."
+)
+#: lines that SQLite's own check may give
+_LINES = 100
+_HEXADECIMAL_64 = re.compile("[0-9a-f]{64}")
+_HEXADECIMAL_32 = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is not as it was written: ``kind`` is a word for machines, ``fix`` says what to do."""
+
+    kind: str
+    message: str
+    fix: str
+
+
+class GalleryCheck:
+    """Looks for faults in the gallery at ``path``, which may be in use: all of it as it is at one moment.
+
+    Raises `InputOutput` where it cannot be read at all, `Unreadable` where it is no gallery.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.people = 0
+        self.templates = 0
+        with database.explained(path):
+            self._reader = Reader(path)
+            try:
+                database.check_schema(self._reader.db, path)
+                self.schema = schema_of(self._reader.db)
+            except BaseException:
+                self._reader.close()
+                raise
+        self._db = self._reader.db
+        # text that is not UTF-8 must not end the check
+        self._db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+
+    def faults(self) -> Iterator[Fault]:
+        """All faults, as they are found. Closes the file in the end."""
+        with closing(self._reader):
+            with database.explained(self.path):
+                self._db.execute("BEGIN")
+            looks: tuple[Callable[[], Iterator[Fault]], ...] = (
+                self._pages, self._tables, self._references, self._contract, self._people,
+                self._templates, self._photos, self._tombstones,
+            )  # fmt: skip
+            for look in looks:
+                try:
+                    with database.explained(self.path):
+                        yield from look()
+                except Unreadable as error:
+                    yield Fault("database", error.cause, RESTORE)
+            self._reader.check_unchanged()
+
+    def _pages(self) -> Iterator[Fault]:
+        for (line,) in self._db.execute(f"PRAGMA integrity_check({_LINES})"):
+            if line != "ok":
+                yield Fault("database", f"SQLite: {line}", RESTORE)
+
+    def _tables(self) -> Iterator[Fault]:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+            for migration in MIGRATIONS[: self.schema]:
+                migration(model)
+            wanted, found = _layout(model), _layout(self._db)
+        for name in sorted(wanted.keys() | found.keys()):
+            if name not in found:
+                yield Fault("schema", f"{name} is missing", RESTORE)
+            elif name not in wanted:
+                yield Fault("schema", f"{shown(name)} does not belong in a gallery", MAKE_ANEW)
+            elif wanted[name] != found[name]:
+                yield Fault("schema", f"{name} is not as schema {self.schema} has it", RESTORE)
+
+    def _references(self) -> Iterator[Fault]:
+        for table, row, parent, _ in self._db.execute("PRAGMA foreign_key_check"):
+            if (table, parent) == ("templates", "people"):
+                yield Fault("orphan", f"template {row} belongs to nobody", MAKE_ANEW)
+            else:
+                message = f"row {row} of {table} refers to a row of {parent} that is not there"
+                yield Fault("reference", message, RESTORE)
+
+    def _contract(self) -> Iterator[Fault]:
+        rows = self._db.execute("SELECT space, dim FROM contract LIMIT 2").fetchall()
+        if len(rows) != 1:
+            yield Fault("contract", "the contract is missing", RESTORE)
+        elif not isinstance(rows[0][0], str) or not isinstance(rows[0][1], int) or rows[0][1] < 1:
+            yield Fault("contract", "the contract cannot be read", RESTORE)
+
+    def _people(self) -> Iterator[Fault]:
+        column = "uid" if self.schema >= UIDS_SINCE else "NULL"
+        held = "(SELECT count(*) FROM templates WHERE person = people.id)"
+        for name, uid, photos in self._db.execute(f"SELECT name, {column}, {held} FROM people"):
+            self.people += 1
+            who = shlex.quote(shown(str(name)))
+            if not photos:
+                message = f"'{shown(str(name))}' is enrolled without a template"
+                yield Fault("no_template", message, f"Remove them: facekd gallery remove {who}")
+            if uid is not None and not _HEXADECIMAL_32.fullmatch(str(uid)):
+                yield Fault("uid", f"'{shown(str(name))}' has no usable uid", RESTORE)
+            if not _is_clean(name):
+                message = f"'{shown(str(name))}' is not written as names are: others may be spelled alike"
+                yield Fault("name", message, f"Rename them: facekd gallery rename {who} NEW")
+
+    def _templates(self) -> Iterator[Fault]:
+        contract = self._db.execute("SELECT space, dim FROM contract LIMIT 1").fetchone()
+        seal = "checksum" if self.schema >= CHECKSUMS_SINCE else "NULL"
+        for name, photo, *row in self._db.execute(
+            f"SELECT name, photo, embedding, quality, enrolled, space, {seal} FROM templates"
+            " LEFT JOIN people ON people.id = person"
+        ):
+            self.templates += 1
+            wrong = _wrong_with(photo, *row, *(contract or ("", 0)))
+            if wrong and name is not None:  # orphans are reported as such
+                yield _template_fault(str(name), str(photo), wrong)
+
+    def _photos(self) -> Iterator[Fault]:
+        for photo, people in self._db.execute(
+            "SELECT photo, count(DISTINCT person) FROM templates GROUP BY photo HAVING count(*) > 1"
+        ):
+            yield Fault(
+                "photo_twice",
+                f"the photo {shown(str(photo))[:12]} is enrolled of {people} people",
+                "If they are one person: facekd gallery merge; else remove it from those whose it is not: "
+                "facekd gallery remove NAME --photo ID",
+            )
+
+    def _tombstones(self) -> Iterator[Fault]:
+        if self.schema < UIDS_SINCE:
+            return
+        for (name,) in self._db.execute("SELECT name FROM people JOIN removed_people USING (uid)"):
+            yield Fault("tombstone", f"'{shown(str(name))}' is enrolled and removed at once", RESTORE)
+
+
+def _layout(db: sqlite3.Connection) -> dict[str, tuple]:
+    """Tables with their columns, indexes and triggers by name, without SQLite's own."""
+    found = {}
+    for kind, name, table in db.execute("SELECT type, name, tbl_name FROM sqlite_schema").fetchall():
+        if not name.startswith("sqlite_"):
+            columns = db.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (name,))
+            found[f"{kind} {name}"] = (table, *columns.fetchall())
+    return found
+
+
+def _is_clean(name: object) -> bool:
+    try:
+        return isinstance(name, str) and clean_name(name) == name
+    except UsageError:
+        return False
+
+
+def _wrong_with(
+    photo: object, blob: object, quality: object, enrolled: object, space: object, seal: object,
+    of_space: str, dim: int,
+) -> str:  # fmt: skip
+    """What is wrong with a template; empty where nothing is."""
+    if not isinstance(photo, str) or not _HEXADECIMAL_64.fullmatch(photo):
+        return "the digest of its photo cannot be read"
+    if not isinstance(blob, bytes) or len(blob) != 4 * dim:
+        return f"its embedding is not one of {dim} values"
+    if unpack(blob, dim) is None:
+        return "its embedding is not of unit length"
+    if space != of_space:
+        return "it is of another space than the gallery"
+    if seal is not None and seal != checksum(of_space, dim, photo, blob):
+        return "its checksum is not that of what is stored"
+    if not isinstance(quality, float) or not 0 <= quality <= 1:
+        return "its quality does not lie between 0 and 1"
+    return "" if _is_date(enrolled) else "its date cannot be read"
+
+
+def _is_date(text: object) -> bool:
+    try:
+        return isinstance(text, str) and bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _template_fault(name: str, photo: str, wrong: str) -> Fault:
+    who, id = shlex.quote(shown(name)), shown(photo)[:12]
+    return Fault(
+        "template",
+        f"a template of '{shown(name)}' (photo {id}) is damaged: {wrong}",
+        f"Remove it (facekd gallery remove {who} --photo {id}; the person, if it is their last) and enroll "
+        "the photo again, or restore the gallery from a backup.",
+    )

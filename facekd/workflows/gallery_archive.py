@@ -1,0 +1,158 @@
+"""Write a gallery into an archive, and take an archive into a gallery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from facekd.errors import Misfit, Unreadable, UsageError
+from facekd.gallery import (
+    ArchivedPhotoRemoval,
+    ArchivedRemoval,
+    ArchivedTemplates,
+    ArchiveHeader,
+    ArchiveReader,
+    ArchiveWriter,
+    GalleryRecords,
+    TakenIn,
+    clean_name,
+    open_new,
+    shown,
+)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of an archive's people and templates: ``new`` people were not in the gallery before,
+    ``present`` templates were; ``removed_people`` and ``removed_photos`` were not taken, since they had been
+    removed from the gallery."""
+
+    people: int = 0
+    new: int = 0
+    added: int = 0
+    present: int = 0
+    removed_people: int = 0
+    removed_photos: int = 0
+
+
+def export_gallery(gallery: Path, archive: Path, replace: bool = False) -> ArchiveHeader:
+    """Write everybody in ``gallery`` and all that it knows of removals to ``archive`` (mode 0600), as of one
+    moment; it is read back before it gets its name.
+
+    A gallery of a schema without uids is migrated. Raises `UsageError` where a name must be changed first or
+    there is such a file, `Unreadable` where something is damaged, `InputOutput` where writing fails.
+    """
+    with GalleryRecords(gallery, read_only=True) as records:
+        has_uids = records.has_uids
+    with GalleryRecords(gallery, read_only=has_uids) as records, open_new(archive, replace) as unfinished:
+        header = _write(records, unfinished)
+    return header
+
+
+def _write(records: GalleryRecords, unfinished: Path) -> ArchiveHeader:
+    with records.snapshot():
+        names = _names(records)
+        people = records.people()
+        header = ArchiveHeader(records.contract, len(people), sum(person.templates for person in people))
+        with unfinished.open("wb") as file:
+            writer = ArchiveWriter(file, header)
+            for stored, name in names.items():
+                writer.person(records.uid_of(stored), name, records.templates(stored))
+            for removed in records.removals():
+                writer.removal(ArchivedRemoval(*removed))
+            for photo in records.photo_removals():
+                writer.photo_removal(ArchivedPhotoRemoval(*photo))
+            writer.end()
+    try:
+        check_archive(unfinished)
+    except Unreadable as error:
+        what = error.cause.partition(": ")[2]
+        raise Unreadable(
+            f"{records.path}: it holds what an archive cannot ({what})", "'facekd gallery check' says what."
+        ) from error
+    return header
+
+
+def _names(records: GalleryRecords) -> dict[str, str]:
+    """How everybody's name is written in an archive, by how it is in the gallery. Raises `UsageError` where
+    a name of version 0.1.0 cannot be."""
+    found: dict[str, str] = {}
+    for person in records.people():
+        advice = "Rename them first: facekd gallery rename OLD NEW"
+        try:
+            name = clean_name(person.name)
+        except UsageError as error:
+            raise UsageError(f"a name cannot go into an archive: {error.cause}", advice) from error
+        if name in found.values():
+            raise UsageError(f"two people are called '{shown(name)}' but for white space", advice)
+        found[person.name] = name
+    return found
+
+
+def check_archive(archive: Path) -> ArchiveHeader:
+    """Read all of an archive. Raises `Unreadable` or `TooLarge` where it is not one that can be taken."""
+    with ArchiveReader(archive) as reader:
+        for _ in reader.entries():
+            pass
+        return reader.header
+
+
+def import_archive(archive: Path, gallery: Path, restore_removed: bool = False) -> Imported:
+    """Take everybody in ``archive`` into ``gallery``, in one transaction; a gallery that is not there is
+    made. People are known by their uid: whoever is enrolled gets the photos that they lack, under the name
+    that they have now. Whoever was removed stays away, and so do single photos, unless ``restore_removed``.
+
+    Raises `Misfit` where they are of two spaces, `UsageError` where somebody else has a name or photo of
+    the archive's people, `Unreadable` or `TooLarge` where it is no archive that can be taken.
+    """
+    header = check_archive(archive)
+    if gallery.exists():
+        return _take(archive, header, gallery, restore_removed)
+    with open_new(gallery, replace=False) as unfinished:
+        return _take(archive, header, unfinished, restore_removed)
+
+
+def _take(archive: Path, header: ArchiveHeader, gallery: Path, restore_removed: bool) -> Imported:
+    try:
+        records = GalleryRecords(gallery, header.contract, create=True)
+    except Misfit as error:
+        raise Misfit(
+            f"{archive} does not fit: {error.cause}",
+            "Import it into another gallery, or enroll the photos again with this gallery's model.",
+        ) from error
+    counts = _Counts()
+    # the archive is checked once more: it may have become another one since
+    with records, ArchiveReader(archive) as reader:
+        if reader.header != header:
+            raise Unreadable(f"{archive}: it was changed while it was read", "Try again.")
+        with records.transaction():
+            for entry in reader.entries():
+                match entry:
+                    case ArchivedTemplates():
+                        taken = records.take_in(entry.uid, entry.name, entry.templates, restore_removed)
+                        counts.add(entry, taken)
+                    case ArchivedRemoval():
+                        records.learn_removal(entry.uid, entry.date, entry.merged_into)
+                    case ArchivedPhotoRemoval():
+                        records.learn_photo_removal(entry.seal, entry.uid, entry.date)
+    return counts.imported(header)
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self._new = self._added = self._present = self._removed_photos = 0
+        self._removed: set[str] = set()
+
+    def add(self, entry: ArchivedTemplates, taken: TakenIn) -> None:
+        self._new += taken.is_new
+        self._added += taken.added
+        self._present += len(entry.templates) - taken.added - taken.withheld
+        if taken.is_removed:
+            self._removed.add(entry.uid)
+        else:
+            self._removed_photos += taken.withheld
+
+    def imported(self, header: ArchiveHeader) -> Imported:
+        return Imported(
+            header.people, self._new, self._added, self._present, len(self._removed), self._removed_photos
+        )

@@ -13,7 +13,7 @@ from facekd.cli.output import answer, answer_json, say
 
 @click.command("doctor")
 @click.option(
-    "--model", "given", type=ANY_PATH, multiple=True,
+    "-m", "--model", "given", type=ANY_PATH, multiple=True,
     help="Look at this model; repeatable. FACEKD_MODEL and the student that ships are looked at in any case.",
 )  # fmt: skip
 @gallery_option

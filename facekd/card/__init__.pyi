@@ -21,6 +21,7 @@ from .contract import PhotoLimits as PhotoLimits
 from .contract import Provenance as Provenance
 from .contract import Sample as Sample
 from .contract import ScoreMap as ScoreMap
+from .contract import TailThreshold as TailThreshold
 from .contract import canonical_json as canonical_json
 from .convention import arcface_crop as arcface_crop
 from .onnx_file import MODELS_COME_FROM as MODELS_COME_FROM

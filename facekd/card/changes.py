@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: what a first card must be told: nothing in the network says it, and a wrong guess misleads
 _STATED = ("input.colour", "input.mean", "input.std", "crop")
 #: what was measured in a space, and holds in no other
-_MEASURED = {"calibration": (), "score_map": None, "photo_limits": None}
+_MEASURED = {"calibration": (), "upper_tail": (), "score_map": None, "photo_limits": None}
 
 
 def change_card(card: Card, settings: Sequence[str]) -> Card:

@@ -226,6 +226,16 @@ class PhotoLimits(_Frozen):
         return ", ".join(told) or "none needed"
 
 
+class TailThreshold(_Frozen):
+    """A threshold for searches, which compare a photo with many people: ``low`` and ``high`` hold the FMR
+    there with 95 %. Measured with the strictest entry of ``calibration``, on the same comparisons."""
+
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=-1, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
 class Card(_Frozen):
     """The contract of a model. ``digest`` and ``space`` are written by `write_card`."""
 
@@ -242,6 +252,8 @@ class Card(_Frozen):
     licence: str = "unknown"
     metrics: dict[str, float] = Field(default_factory=dict)
     calibration: tuple[Calibration, ...] = ()
+    #: below the rates of ``calibration``, as far as its comparisons go
+    upper_tail: tuple[TailThreshold, ...] = ()
     score_map: ScoreMap | None = None
     photo_limits: PhotoLimits | None = None
 

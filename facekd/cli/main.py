@@ -28,7 +28,9 @@ _OTHER_WORDS = {
     "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll",
     "delete": "gallery remove", "remove": "gallery remove", "list": "gallery list", "test": "evaluate",
     "detect": "align", "crop": "align", "quantize": "export --int8", "quantise": "export --int8",
-    "robustness": "degrade", "check": "doctor", "diagnose": "doctor",
+    "robustness": "degrade", "search": "identify", "find": "identify", "recognise": "identify",
+    "recognize": "identify",
+    "check": "doctor", "diagnose": "doctor",
     "cross": "compatibility", "compatible": "compatibility",
 }  # fmt: skip
 

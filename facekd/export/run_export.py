@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facekd.card import BoxCrop, Calibration, Card, write_card
+from facekd.card import BoxCrop, Card, write_card
 from facekd.errors import UsageError
 from facekd.export.measured_crops import Measured, measured_crops, some_of
 from facekd.export.onnx_graph import PARITY_CROPS, check_parity, fitted, to_onnx
@@ -71,8 +72,8 @@ def export(
         model, cost = _quantised(model, card, measured)
         card = card.model_copy(update={"metrics": {**card.metrics, **cost.metrics()}})
     tell(f"measuring the threshold on {measured.name}")
-    entries, reason = _calibration(model, card, measured)
-    written = write_card(model, card.model_copy(update={"calibration": entries}), place)
+    thresholds, reason = _calibration(model, card, measured)
+    written = write_card(model, card.model_copy(update=thresholds), place)
     return Exported(place, written, reason, cost)
 
 
@@ -106,27 +107,27 @@ def _run_folder(spec: str | os.PathLike[str]) -> Path | None:
     return run_of(weights_file(path)) if path.exists() else None
 
 
-def _calibration(
-    model: onnx.ModelProto, card: Card, measured: Measured
-) -> tuple[tuple[Calibration, ...], str | None]:
-    from facekd.verification import calibration_entries
+def _calibration(model: onnx.ModelProto, card: Card, measured: Measured) -> tuple[dict[str, Any], str | None]:
+    """The card's thresholds, and why it has none, if so."""
+    from facekd.verification import all_pairs, calibration_entries, upper_tail
 
+    none: dict[str, Any] = {"calibration": (), "upper_tail": ()}
     if isinstance(card.crop, BoxCrop):
-        return (), "its box crops cannot be cut from aligned crops; its threshold must be measured on photos"
+        why = "its box crops cannot be cut from aligned crops; its threshold must be measured on photos"
+        return none, why
     if measured.labelled is None:
-        return (), "no labelled people were held out to measure a threshold on"
+        return none, "no labelled people were held out to measure a threshold on"
     rows = _embed(model, card, measured.labelled)
+    labels = measured.labelled.labels
     try:
         entries = calibration_entries(
-            rows,
-            measured.labelled.labels,
-            data=measured.name,
-            detector=measured.detector,
-            aligner=measured.aligner,
+            rows, labels, data=measured.name, detector=measured.detector, aligner=measured.aligner
         )
     except UsageError as error:
-        return (), error.cause
-    return entries, None if entries else f"too few comparisons in {measured.name}"
+        return none, error.cause
+    if not entries:
+        return none, f"too few comparisons in {measured.name}"
+    return {"calibration": entries, "upper_tail": upper_tail(all_pairs(rows, labels))}, None
 
 
 def _embed(model: onnx.ModelProto, card: Card, crops: CropSet) -> NDArray[np.float32]:

@@ -147,6 +147,7 @@ class EnsembleEmbedder:
                 "digest": joined,
                 "embedding": EmbeddingSpec(dim=sum(m.card.embedding.dim for m in members)),
                 "calibration": (),
+                "upper_tail": (),
                 "score_map": None,
                 "photo_limits": None,
                 "compatible_with": (),

@@ -12,6 +12,7 @@ from .calibration import calibrate_threshold as calibrate_threshold
 from .calibration import calibration_at as calibration_at
 from .calibration import calibration_entries as calibration_entries
 from .calibration import check_enough as check_enough
+from .calibration import upper_tail as upper_tail
 from .curves import Scored as Scored
 from .curves import curves_of as curves_of
 from .det import DET_RATES as DET_RATES

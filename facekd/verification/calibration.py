@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from facekd.card import Calibration, Counts, Sample
+from facekd.card import Calibration, Counts, Sample, TailThreshold
 from facekd.errors import UsageError
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
 from facekd.verification.photo_scores import AllPairs, all_pairs
 
 #: the false match rates a calibration is sought at, the strictest that the data allows
 CALIBRATED_FMRS = (1e-2, 1e-3, 1e-4)
+#: lower rates, for searches: each person of a gallery adds one comparison
+SEARCH_FMRS = (5e-5, 2e-5, 1e-5, 5e-6, 2e-6, 1e-6)
 
 
 @dataclass(frozen=True)
@@ -107,3 +109,15 @@ def calibration_entries(
     conditions = Conditions(data, detector, aligner, failures)
     shown = [fmr for fmr in CALIBRATED_FMRS if enough(pairs.non_mated, fmr)]
     return tuple(calibration_at(pairs, fmr, conditions) for fmr in shown)
+
+
+def upper_tail(pairs: AllPairs) -> tuple[TailThreshold, ...]:
+    """A threshold for each of `SEARCH_FMRS` that ``pairs`` can show (30 false matches expected), for the
+    ``upper_tail`` of a card."""
+    found = []
+    for fmr in SEARCH_FMRS:
+        threshold = pairs.threshold_at(fmr) if enough(pairs.non_mated, fmr) else 2.0
+        if threshold <= 1:
+            interval = pairs.fmr_interval(threshold)
+            found.append(TailThreshold(fmr=fmr, threshold=threshold, low=interval.low, high=interval.high))
+    return tuple(found)

@@ -23,6 +23,7 @@ from .demo import run_demo as run_demo
 from .doctor import check_up as check_up
 from .doctor_look import DoctorSettings as DoctorSettings
 from .embed import EmbeddedFaces as EmbeddedFaces
+from .embed import NamedPhoto as NamedPhoto
 from .embed import check_embeddings_file as check_embeddings_file
 from .embed import embed_faces as embed_faces
 from .embed import photos_to_embed as photos_to_embed
@@ -49,7 +50,16 @@ from .gallery_evaluation import evaluate_gallery as evaluate_gallery
 from .gallery_merge import merge_people as merge_people
 from .gallery_merge import open_to_merge as open_to_merge
 from .gallery_merge import resemblance as resemblance
+from .gallery_thresholds import calibrate_gallery as calibrate_gallery
+from .gallery_thresholds import own_scores as own_scores
+from .gallery_thresholds import scores_file as scores_file
+from .gallery_thresholds import search_threshold as search_threshold
 from .hardest_faces import faces_of_hardest as faces_of_hardest
+from .identify import FPIR as FPIR
+from .identify import Search as Search
+from .identify import identify_or_say_why as identify_or_say_why
+from .identify import identify_photo as identify_photo
+from .identify import open_search as open_search
 from .listing import STDIN as STDIN
 from .listing import Listing as Listing
 from .listing import people_listed as people_listed

@@ -38,6 +38,7 @@ from facekd.verification import (
     calibration_at,
     check_enough,
     fit_map,
+    upper_tail,
 )
 from facekd.verification.results import Calibrated, People, Refused
 from facekd.workflows.find_photo_limits import FoundLimits, find_limits, sampled
@@ -97,7 +98,12 @@ def calibrate_model(
         model,
         out or model,
         card,
-        {"calibration": entries, "score_map": _score_map(fitted, conditions), "photo_limits": limits},
+        {
+            "calibration": entries,
+            "upper_tail": upper_tail(pairs),
+            "score_map": _score_map(fitted, conditions),
+            "photo_limits": limits,
+        },
     )
     return Calibrated(
         file=out or model,

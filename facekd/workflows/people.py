@@ -17,7 +17,9 @@ from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
 from facekd.files import gallery_file, make_private_folder
 from facekd.gallery import GalleryRecords, Person, clean_name
 from facekd.preprocess import PhotoLike, as_photo
+from facekd.verification.results import IdentifiedPhoto
 from facekd.workflows.enroll import AnyPhoto, Enrolled, PhotoInHand, enroll_people, photos_at
+from facekd.workflows.identify import FPIR, identify_photo, open_search
 from facekd.workflows.recognizer import Recognizer, Verification
 from facekd.workflows.verify import verify_claim
 
@@ -134,6 +136,20 @@ class Gallery:
         threshold = recognizer.threshold
         with recognizer.open_gallery(self.path) as records:
             return verify_claim(recognizer, records, name, photo, threshold)
+
+    def identify(
+        self, photo: PhotoLike, top: int = 5, *, fpir: float = FPIR, all_faces: bool = False
+    ) -> IdentifiedPhoto:
+        """Who of everybody enrolled ``photo`` shows: the ``top`` candidates, and a decision that keeps the
+        false positive identification rate ``fpir`` in this gallery. A threshold that was given to the
+        recognizer decides instead.
+
+        Raises what `Recognizer.recognise` does for the photo, `UsageError` for a rate that cannot be.
+        """
+        recognizer = self.recognizer
+        with recognizer.open_gallery(self.path) as records:
+            search = open_search(recognizer, records, fpir, recognizer.given_threshold)
+            return identify_photo(search, photo, top=top, all_faces=all_faces)
 
     def people(self) -> list[Person]:
         """Everybody who is enrolled, by name."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from facekd.workflows.recognizer import Recognised
 
 
-def notes_of(photo: Recognised, fmr: float | None) -> list[str]:
-    """Which face was taken of several, and what the photo lacks for the ``fmr`` of the threshold to hold."""
+def notes_of(photo: Recognised, rate: float | None, of: str = "FMR") -> list[str]:
+    """Which face was taken of several, and what the photo lacks for the ``rate`` of the threshold to hold."""
     told = []
     if photo.faces > 1:
         left, top, right, bottom = (round(float(v)) for v in photo.face.box)
         told.append(f"{photo.photo}: {photo.faces} faces, took the one at {left},{top} to {right},{bottom}")
-    holds = f"; FMR {fmr:g} does not hold" if fmr else ""
+    holds = f"; {of} {rate:g} does not hold" if rate else ""
     return told + [f"{photo.photo}: {fault.cause}{holds}" for fault in photo.faults]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -107,6 +109,11 @@ class Recognizer:
             choose_threshold(self.embedder.card, threshold, fmr)
 
     @property
+    def given_threshold(self) -> float | None:
+        """The one that this recognizer was made with, if any."""
+        return self._threshold
+
+    @property
     def threshold(self) -> Threshold:
         """The score from which two faces are the same person. Raises `UsageError` where none is known: no
         threshold holds for every model."""
@@ -196,13 +203,27 @@ class Recognizer:
             error.photo = name or _path(photo) or None
             raise
 
-    def _recognise(self, photo: Photo, on_many: str) -> Recognised:
+    def recognise_all(self, photo: PhotoLike, name: str = "") -> tuple[Recognised, ...]:
+        """Every usable face in a photo, from left to right. Raises as `recognise`."""
         try:
-            face, faces = self._pick(photo, on_many)
+            found = as_photo(photo, name)
+            faces = sorted(self._usable(found), key=lambda face: float(face.box[0]))
+            return tuple(self._embedded(found, face, len(faces)) for face in faces)
+        except (CannotSay, InputOutput) as error:
+            error.photo = name or _path(photo) or None
+            raise
+
+    def _recognise(self, photo: Photo, on_many: str) -> Recognised:
+        usable = self._usable(photo)
+        with _named(photo):
+            face = choose(usable, photo.pixels.shape[:2], on_many)[0]
+        return self._embedded(photo, face, len(usable))
+
+    def _embedded(self, photo: Photo, face: Face, faces: int) -> Recognised:
+        """``face``, one of the usable ``faces`` of ``photo``, as it is recognised."""
+        with _named(photo):
             crop = cut(photo.pixels, face, self.embedder.spec)
             faults = self._faults(photo, face)
-        except CannotSay as error:
-            raise type(error)(f"{photo.path}: {error.cause}", error.fix) from None
         return Recognised(
             photo=photo.path,
             sha256=photo.sha256,
@@ -223,13 +244,21 @@ class Recognizer:
             raise found[0]
         return tuple(found)
 
-    def _pick(self, photo: Photo, on_many: str) -> tuple[Face, int]:
-        """The face to take and how many there were to choose from."""
-        shape = photo.pixels.shape[:2]
-        with self._looking:
-            faces = find_faces(photo, self.detector)
-        usable = choose(faces, shape, "all")
-        return choose(usable, shape, on_many)[0], len(usable)
+    def _usable(self, photo: Photo) -> list[Face]:
+        """The faces that there are to choose from."""
+        with _named(photo):
+            with self._looking:
+                faces = find_faces(photo, self.detector)
+            return choose(faces, photo.pixels.shape[:2], "all")
+
+
+@contextmanager
+def _named(photo: Photo) -> Iterator[None]:
+    """Name the photo in what cannot be said of it."""
+    try:
+        yield
+    except CannotSay as error:
+        raise type(error)(f"{photo.path}: {error.cause}", error.fix) from None
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -12,9 +12,9 @@ from facekd.verification import log_likelihood_ratio, probability
 
 @dataclass(frozen=True)
 class Threshold:
-    """The score from which two faces are the same person. ``source`` is "option" or "card"; a
-    card states at which false match rate, on which data and with which detector and aligner it
-    was measured."""
+    """The score from which two faces are the same person. ``source`` is "option", "card" or
+    "gallery" (the scores between the people of a gallery); the last two state at which false match rate, on
+    which data and with which detector and aligner it was measured."""
 
     value: float
     source: str

@@ -6,6 +6,7 @@ from facekd.errors import UsageError
 from facekd.gallery import GalleryRecords
 from facekd.preprocess import PhotoLike
 from facekd.runtime import fuse
+from facekd.workflows.gallery_thresholds import own_scores, threshold_for_claims
 from facekd.workflows.recognizer import Recognizer, Verification, cosine
 from facekd.workflows.thresholds import Threshold, doubts, evidence
 
@@ -13,9 +14,12 @@ from facekd.workflows.thresholds import Threshold, doubts, evidence
 def verify_claim(
     recognizer: Recognizer, records: GalleryRecords, name: str, photo: PhotoLike, threshold: Threshold
 ) -> Verification:
-    """Compare a photo with an enrolled person. Raises `NotFound` for the name, `UsageError` where the
-    ``threshold`` is the card's and the gallery was made in another space, for which it says nothing, and
-    what `Recognizer.recognise` does for the photo."""
+    """Compare a photo with an enrolled person. In place of the card's ``threshold`` the gallery's own at
+    the same false match rate is taken where its people are enough to tell it (`gallery_thresholds`).
+
+    Raises `NotFound` for the name, `UsageError` where the ``threshold`` is the card's and the gallery was
+    made in another space, for which it says nothing, and what `Recognizer.recognise` does for the photo.
+    """
     shared = recognizer.shares_space(records.contract)
     if not shared and threshold.source == "card":
         raise UsageError(
@@ -24,6 +28,10 @@ def verify_claim(
             "Give --threshold: facekd compatibility MODEL OTHER measures it.",
         )
     card = recognizer.embedder.card
+    if threshold.source == "card" and threshold.fmr is not None:
+        own = own_scores(records)
+        fitting = threshold_for_claims(own, threshold.fmr, recognizer.detector.name) if own else None
+        threshold = fitting or threshold
     templates = records.templates(name)
     found = recognizer.recognise(photo)
     score = cosine(fuse([template.embedding for template in templates]), found.embedding)

@@ -228,7 +228,7 @@ def test_killed_at_any_moment_of_a_migration(old: Path, tmp_path: Path) -> None:
         with GalleryRecords(copy) as records:
             assert len(records.templates("Ann Lee")) == 10_002
         assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
-    assert reached <= set(range(1, latest() + 1))
+    assert reached <= set(range(1, migrations.latest() + 1))
 
 
 class TestDamage:

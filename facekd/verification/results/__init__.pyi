@@ -34,6 +34,12 @@ from .identification import OpenPoint as OpenPoint
 from .identification import RankPoint as RankPoint
 from .identification import Searches as Searches
 from .identification import cmc as cmc
+from .identified import Candidate as Candidate
+from .identified import Decision as Decision
+from .identified import IdentifiedFace as IdentifiedFace
+from .identified import IdentifiedPhoto as IdentifiedPhoto
+from .identified import SearchFailure as SearchFailure
+from .identified import SearchThreshold as SearchThreshold
 from .known_people import AllPairsResult as AllPairsResult
 from .listed_pairs import PairResult as PairResult
 from .pair_rates import Measure as Measure

@@ -1,0 +1,122 @@
+"""Who is in a photo, by a search of everybody enrolled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from facekd.errors import Exit
+
+#: "insufficient": nobody knows a threshold that keeps the rate that was asked for
+Decision = Literal["found", "nobody", "insufficient"]
+
+
+@dataclass(frozen=True)
+class SearchThreshold:
+    """From which score on a search has found somebody. ``source``: "option", "gallery" (its own scores),
+    "card", or "none", where ``shortfall`` says what would be enough; ``fpir`` is the false positive
+    identification rate that it keeps in a gallery of ``people``, ``low`` and ``high`` its 95 % interval."""
+
+    source: str
+    people: int
+    value: float | None = None
+    fpir: float | None = None
+    low: float | None = None
+    high: float | None = None
+    data: str = ""
+    shortfall: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "value": self.value,
+            "fpir": self.fpir,
+            "people": self.people,
+            "low": self.low,
+            "high": self.high,
+            "data": self.data,
+            "insufficient": self.shortfall,
+        }
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Somebody enrolled, and the ``score``, a cosine, of a face with them."""
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True)
+class IdentifiedFace:
+    """A face at ``box`` (left, top, right, bottom in pixels of the photo) with its ``candidates``, the likest
+    first, and the ``decision``."""
+
+    box: tuple[float, float, float, float]
+    quality: float
+    candidates: tuple[Candidate, ...]
+    decision: Decision
+
+    @property
+    def name(self) -> str | None:
+        """Who was found."""
+        return self.candidates[0].name if self.decision == "found" else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "decision": self.decision,
+            "name": self.name,
+            "candidates": [{"name": one.name, "score": one.score} for one in self.candidates],
+            "box": list(self.box),
+            "quality": self.quality,
+        }
+
+
+@dataclass(frozen=True)
+class SearchFailure:
+    """Why a photo was not searched with: one word for machines, and a sentence."""
+
+    reason: str
+    message: str
+    fix: str | None
+    exit_code: Exit
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"reason": self.reason, "message": self.message, "fix": self.fix}
+
+
+@dataclass(frozen=True)
+class IdentifiedPhoto:
+    """What a search found of a ``photo``: its ``faces``, one unless all were asked for, or why there is no
+    answer, the ``failure``."""
+
+    photo: str
+    threshold: SearchThreshold
+    faces: tuple[IdentifiedFace, ...] = ()
+    failure: SearchFailure | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> Exit:
+        """Of a photo by itself: `DONE` where somebody was found, `DIFFERENT` where nobody was."""
+        if self.failure:
+            return self.failure.exit_code
+        decisions = {face.decision for face in self.faces}
+        if "insufficient" in decisions:
+            return Exit.USAGE
+        return Exit.DONE if "found" in decisions else Exit.DIFFERENT
+
+    def to_dict(self) -> dict[str, Any]:
+        """The first face's answer, then all of them."""
+        first = self.faces[0].to_dict() if self.faces else {"decision": None, "name": None, "candidates": []}
+        return {
+            "photo": self.photo,
+            **{key: first[key] for key in ("decision", "name", "candidates")},
+            "threshold": self.threshold.value,
+            "fpir": self.threshold.fpir,
+            "people": self.threshold.people,
+            "rule": self.threshold.to_dict(),
+            "faces": [face.to_dict() for face in self.faces],
+            "failure": self.failure.to_dict() if self.failure else None,
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,218 @@
+"""Thresholds that fit a gallery: from the scores between the people who are enrolled in it, kept beside it.
+
+What is kept (``GALLERY-scores``, for its owner alone) is the upper tail of these scores and between which two
+people, by number, each was; no embedding and no name. It is made anew where the gallery has changed and is
+small enough for that to take a second; of a larger one the last is used until `calibrate_gallery` is
+called, as long as about as many people are enrolled.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facekd.card import Calibration, Card, TailThreshold
+from facekd.errors import InputOutput, UsageError
+from facekd.files import read_bounded, write_atomically
+from facekd.gallery import GalleryRecords
+from facekd.preprocess import ALIGNER
+from facekd.runtime import fuse
+from facekd.verification import GalleryTail, fewest_people, tail_of_gallery
+from facekd.verification.results import SearchThreshold
+from facekd.workflows.thresholds import Threshold
+
+#: people whose scores are computed without being asked: 9 million comparisons, about a second
+AT_ONCE = 3_000
+#: by how much the number of people may have changed since the kept scores were made
+_CHANGED = 0.1
+_MOST_BYTES = 200_000_000
+_SCHEMA = "gallery-scores/1"
+
+
+@dataclass(frozen=True)
+class OwnScores:
+    """The scores between the ``people`` of a gallery; ``note`` says what is to be known of them."""
+
+    tail: GalleryTail
+    people: int
+    note: str | None = None
+
+
+def scores_file(gallery: Path) -> Path:
+    """Where the scores of a gallery are kept."""
+    file = gallery.resolve()
+    return file.with_name(file.name + "-scores")
+
+
+def own_scores(records: GalleryRecords) -> OwnScores | None:
+    """The scores between the people of a gallery, as they are or nearly; `None` where there are fewer than
+    two people, or so many that `calibrate_gallery` has to be called."""
+    people = len(records.names())
+    if people < 2:
+        return None
+    state = records.state()
+    kept = _read(records)
+    if kept is not None and state is not None and kept.state == state:
+        return OwnScores(kept.tail, people)
+    if people <= AT_ONCE:
+        return OwnScores(calibrate_gallery(records), people)
+    if kept is None or abs(people - len(kept.tail.names)) > _CHANGED * people:
+        return None
+    note = (
+        f"the thresholds are those of {len(kept.tail.names):,} people, from before the gallery was last "
+        "changed; 'facekd gallery calibrate' measures them again"
+    )
+    return OwnScores(kept.tail, people, note)
+
+
+def calibrate_gallery(records: GalleryRecords) -> GalleryTail:
+    """Compare all people of a gallery with each other and keep the upper tail beside it, if that can be
+    written. Raises `UsageError` for fewer than two people, `Unreadable` where a template is damaged."""
+    state = records.state()
+    everybody = records.everybody()
+    if len(everybody.names) < 2:
+        raise UsageError(f"{records.path}: nobody to compare, {len(everybody.names)} people are enrolled")
+    fused = np.stack([fuse(list(own)) for own in everybody.of_each()])
+    # newcomers bring one photo: two templates of several photos each would score further from zero
+    single = bool((everybody.counts == 1).all())
+    probes = None if single else everybody.embeddings[everybody.starts[:-1]]
+    tail = tail_of_gallery(everybody.names, fused, probes)
+    if state is not None and records.state() == state:
+        with suppress(InputOutput):  # of a gallery that can only be read
+            write_atomically(scores_file(records.path), _packed(tail, state, records), mode=0o600)
+    return tail
+
+
+def threshold_for_claims(own: OwnScores, fmr: float, detector: str) -> Threshold | None:
+    """The gallery's own threshold at ``fmr``; `None` where its people are too few to tell."""
+    try:
+        found = own.tail.threshold_at_fmr(fmr)
+    except UsageError:
+        return None
+    if found.threshold is None:
+        return None
+    return Threshold(found.threshold, "gallery", fmr, _people(found.enrolled), detector, ALIGNER)
+
+
+def search_threshold(
+    card: Card, own: OwnScores | None, people: int, fpir: float, threshold: float | None = None
+) -> SearchThreshold:
+    """The ``threshold`` that was given, else the one that keeps ``fpir`` in a gallery of ``people``: by its
+    own scores where they are enough, else by the card's lowest false match rates.
+
+    A search finds somebody by mistake where any of its comparisons does, so of the card a false match rate of
+    1 - (1 - FPIR)^(1/N) is needed, comparisons taken to be independent.
+    """
+    if threshold is not None:
+        return SearchThreshold("option", people, threshold)
+    if not 0 < fpir < 1:
+        raise UsageError(f"a false positive identification rate lies between 0 and 1, not {fpir:g}")
+    if people < 1:
+        return SearchThreshold("none", people, shortfall="nobody is enrolled")
+    by_gallery = _of_gallery(own, people, fpir)
+    return by_gallery or _of_card(card, people, fpir) or _insufficient(card, people, fpir)
+
+
+def _of_gallery(own: OwnScores | None, people: int, fpir: float) -> SearchThreshold | None:
+    if own is None:
+        return None
+    try:
+        found = own.tail.threshold_at_fpir(fpir)
+    except UsageError:
+        return None
+    if found.threshold is None or found.interval is None:
+        return None
+    return SearchThreshold(
+        "gallery",
+        people,
+        found.threshold,
+        fpir,
+        found.interval.low,
+        found.interval.high,
+        _people(found.enrolled),
+    )
+
+
+def _of_card(card: Card, people: int, fpir: float) -> SearchThreshold | None:
+    """By the highest rate in the card that is low enough; never by one between or beyond those measured."""
+    needed = float(-np.expm1(np.log1p(-fpir) / people)) * (1 + 1e-9)
+    kept = max((e for e in _measured(card) if e.fmr <= needed), key=lambda e: e.fmr, default=None)
+    if kept is None:
+        return None
+    low, high = (float(-np.expm1(people * np.log1p(-min(end, 1 - 1e-9)))) for end in (kept.low, kept.high))
+    strictest = card.at()
+    return SearchThreshold(
+        "card", people, kept.threshold, fpir, low, high,
+        f"FMR {kept.fmr:g} on {strictest.data if strictest else 'unknown data'}",
+    )  # fmt: skip
+
+
+def _measured(card: Card) -> list[Calibration | TailThreshold]:
+    return [*card.calibration, *card.upper_tail]
+
+
+def _insufficient(card: Card, people: int, fpir: float) -> SearchThreshold:
+    entries = _measured(card)
+    told = [f"{fewest_people(fpir, None):,} people in the gallery would be enough for its own scores to tell"]
+    if entries:
+        lowest = min(entry.fmr for entry in entries)
+        reach = int(np.log1p(-fpir) / np.log1p(-lowest))
+        told.append(f"the card of {card.name} reaches to FMR {lowest:g}, enough for {reach:,} people")
+    else:
+        told.append(f"{card.name} was never calibrated")
+    lax = _lowest_kept(people)
+    if lax is not None and lax > fpir:
+        told.append(f"these {people:,} people are enough for --fpir {lax:g}")
+    return SearchThreshold(
+        "none", people, fpir=fpir,
+        shortfall=f"FPIR {fpir:g} with {people:,} people: insufficient data; {'; '.join(told)}",
+    )  # fmt: skip
+
+
+def _lowest_kept(people: int) -> float | None:
+    """The lowest of a few round rates that a gallery of ``people`` can keep by its own scores."""
+    return next((r for r in (0.02, 0.05, 0.1, 0.2, 0.3) if fewest_people(r, None) <= people), None)
+
+
+def _people(count: int) -> str:
+    return f"the gallery's own {count:,} people"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    tail: GalleryTail
+    state: str
+
+
+def _packed(tail: GalleryTail, state: str, records: GalleryRecords) -> bytes:
+    told = {
+        "schema": _SCHEMA, "state": state, "space": records.contract.space, "people": len(tail.names),
+        "floor": tail.floor if np.isfinite(tail.floor) else None,
+    }  # fmt: skip
+    content = io.BytesIO()
+    np.savez(content, told=np.array(json.dumps(told)), scores=tail.scores, people=tail.people)
+    return content.getvalue()
+
+
+def _read(records: GalleryRecords) -> _Kept | None:
+    """What is kept of this gallery; `None` where nothing is, or what is there is damaged or another's."""
+    file = scores_file(records.path)
+    if not file.is_file():
+        return None
+    try:
+        with np.load(io.BytesIO(read_bounded(file, _MOST_BYTES)), allow_pickle=False) as found:
+            told = json.loads(str(found["told"]))
+            if told["schema"] != _SCHEMA or told["space"] != records.contract.space:
+                return None
+            saved = {
+                "people": [str(number) for number in range(int(told["people"]))], "floor": told["floor"],
+                "scores": found["scores"], "compared": found["people"],
+            }  # fmt: skip
+            return _Kept(GalleryTail.from_dict(saved), str(told["state"]))
+    except Exception:  # zipfile and numpy raise anything for damaged files
+        return None

@@ -1,0 +1,106 @@
+"""Identify: who of everybody enrolled is in a photo, if anybody is?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facekd.errors import CannotSay, InputOutput, UsageError
+from facekd.gallery import GalleryRecords, SearchIndex
+from facekd.preprocess import PhotoLike
+from facekd.verification.results import (
+    Candidate,
+    Decision,
+    IdentifiedFace,
+    IdentifiedPhoto,
+    SearchFailure,
+    SearchThreshold,
+)
+from facekd.workflows.embed import NamedPhoto
+from facekd.workflows.gallery_thresholds import own_scores, search_threshold
+from facekd.workflows.photo_notes import notes_of
+from facekd.workflows.recognizer import Recognised, Recognizer
+
+#: false positive identification rate of a search where none is asked for
+FPIR = 1e-2
+
+
+@dataclass(frozen=True)
+class Search:
+    """A gallery that is open to be searched: by whom, from which threshold on, and what is to be known."""
+
+    recognizer: Recognizer
+    index: SearchIndex
+    threshold: SearchThreshold
+    notes: tuple[str, ...] = ()
+
+
+def open_search(
+    recognizer: Recognizer, records: GalleryRecords, fpir: float = FPIR, threshold: float | None = None
+) -> Search:
+    """Prepare to search ``records``, opened by `Recognizer.open_gallery`.
+
+    Raises `UsageError` for a rate outside (0, 1) or a ``threshold`` that is no cosine, and where none is
+    given and the gallery was made in another space, for which none is known; `Unreadable` where a template
+    is damaged.
+    """
+    if threshold is not None and not -1 <= threshold <= 1:
+        raise UsageError(f"--threshold: {threshold:g} is no cosine, which lies in [-1, 1]")
+    if threshold is None and not recognizer.shares_space(records.contract):
+        raise UsageError(
+            f"no threshold is known between {recognizer.embedder.name} and {records.contract.model}, which "
+            f"{records.path} was made with",
+            "Give --threshold: facekd compatibility MODEL OTHER measures it.",
+        )
+    index = SearchIndex.of(records)
+    index.refresh()
+    people = len(index.names)
+    own = own_scores(records) if threshold is None else None
+    chosen = search_threshold(recognizer.embedder.card, own, people, fpir, threshold)
+    notes = [f"{records.path} was {one}" for one in recognizer.differences(records.contract)]
+    if own is not None and own.note and chosen.source == "gallery":
+        notes.append(own.note)
+    if chosen.source == "card":
+        notes += recognizer.doubts()
+    return Search(recognizer, index, chosen, tuple(notes))
+
+
+def identify_photo(
+    search: Search, photo: PhotoLike, *, top: int = 5, all_faces: bool = False, name: str = ""
+) -> IdentifiedPhoto:
+    """Search for the face in ``photo`` (of several the largest near the centre), or for all of them; ``top``
+    candidates of each are listed. ``name`` is what the photo is called, its path by default.
+
+    Raises what `Recognizer.recognise` does.
+    """
+    recognizer = search.recognizer
+    faces = recognizer.recognise_all(photo, name) if all_faces else (recognizer.recognise(photo, name),)
+    fmr = search.threshold.fpir if search.threshold.source != "option" else None
+    told = () if all_faces else tuple(notes_of(faces[0], fmr, "FPIR"))
+    found = tuple(_searched(search, face, top) for face in faces)
+    return IdentifiedPhoto(name or faces[0].photo, search.threshold, found, notes=(*search.notes, *told))
+
+
+def identify_or_say_why(
+    search: Search, named: NamedPhoto, *, top: int = 5, all_faces: bool = False
+) -> IdentifiedPhoto:
+    """`identify_photo`, for one of many photos: that one cannot be used is an answer, too."""
+    try:
+        content = named.photo.read()
+        return identify_photo(search, content, top=top, all_faces=all_faces, name=named.name)
+    except (CannotSay, InputOutput) as error:
+        failure = SearchFailure(error.reason, error.cause, error.fix, error.exit_code)
+        return IdentifiedPhoto(named.name, search.threshold, failure=failure)
+
+
+def _searched(search: Search, face: Recognised, top: int) -> IdentifiedFace:
+    matches = search.index.search(face.embedding[None], top)
+    pairs = zip(matches.names[0], matches.scores[0].tolist(), strict=True)
+    candidates = tuple(Candidate(name, score) for name, score in pairs)
+    left, upper, right, lower = (float(value) for value in face.face.box)
+    limit = search.threshold.value
+    decision: Decision = "nobody"
+    if candidates and limit is None:
+        decision = "insufficient"
+    elif candidates and limit is not None and candidates[0].score >= limit:
+        decision = "found"
+    return IdentifiedFace((left, upper, right, lower), face.quality, candidates, decision)

@@ -76,7 +76,7 @@ def calibrate_gallery(records: GalleryRecords) -> GalleryTail:
     state = records.state()
     everybody = records.everybody()
     if len(everybody.names) < 2:
-        raise UsageError(f"{records.path}: nobody to compare, {len(everybody.names)} people are enrolled")
+        raise UsageError(f"{records.path}: nobody to compare, {_counted(len(everybody.names))} enrolled")
     fused = np.stack([fuse(list(own)) for own in everybody.of_each()])
     # newcomers bring one photo: two templates of several photos each would score further from zero
     single = bool((everybody.counts == 1).all())
@@ -177,6 +177,10 @@ def _insufficient(card: Card, people: int, fpir: float) -> SearchThreshold:
 def _lowest_kept(people: int) -> float | None:
     """The lowest of a few round rates that a gallery of ``people`` can keep by its own scores."""
     return next((r for r in (0.02, 0.05, 0.1, 0.2, 0.3) if fewest_people(r, None) <= people), None)
+
+
+def _counted(people: int) -> str:
+    return "1 person is" if people == 1 else f"{people} people are"
 
 
 def _people(count: int) -> str:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "torchvision", "facenet_pytorch", "lightning_fabric", "timm", "onnxscript", "safetensors")
 COMMANDS = (
     "align", "benchmark", "calibrate", "card", "compatibility", "degrade", "doctor", "embed", "enroll",
-    "evaluate", "evaluate-scores", "gallery", "verify",
+    "evaluate", "evaluate-scores", "gallery", "identify", "verify",
 )  # fmt: skip
 
 # Python runs this file in every process before anything else, so in the processes that a command

@@ -99,6 +99,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mated = [f"{person}\t1\t2" for person in tested]
     others = [f"{tested[n]}\t1\t{tested[(n + 1) % 4]}\t2" for n in range(4)]
     (tmp_path / "pairs.txt").write_text("\n".join(["2\t2", *mated[:2], *others[:2], *mated[2:], *others[2:]]))
+    (tmp_path / "pairs.csv").write_text("a,b\nann1.jpg,ann2.jpg\nann1.jpg,door.jpg\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FACEKD_MODEL", raising=False)
     monkeypatch.setenv("FACEKD_GALLERY", str(tmp_path / "gallery.db"))

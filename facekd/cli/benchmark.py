@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 @click.option("--pairs", type=EXISTING_FILE, default=None, help="The protocol's list of pairs.")
 @click.option("--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops.")
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the page here."
+    "--out",
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
+    default=None,
+    help="Write the page here.",
 )
 @click.option("--faces", is_flag=True, help="Put the faces of the hardest pairs on the page.")
 @detector_option

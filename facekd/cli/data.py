@@ -12,6 +12,7 @@ from facekd.cli.options import (
     ANY_PATH,
     EXISTING,
     EXISTING_FILE,
+    CommandsGroup,
     detector_option,
     device_option,
     json_option,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from facekd.workflows import Advance, Embedded
 
 
-@click.group("data")
+@click.group("data", cls=CommandsGroup)
 def command() -> None:
     """Look after training data.
 

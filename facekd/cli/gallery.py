@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.options import gallery_option, json_option
+from facekd.cli.options import CommandsGroup, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, say
 
 
-@click.group("gallery")
+@click.group("gallery", cls=CommandsGroup)
 def command() -> None:
     """Look after a gallery.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -130,3 +131,25 @@ def test_a_command_by_another_name_is_pointed_to(facekd: Callable, word: str, co
     ran = facekd(word, "a.jpg")
     assert ran.code == 2
     assert f"Did you mean '{command}'?" in ran.err
+
+
+def test_a_file_that_may_not_be_read_is_no_mistake_in_the_call(
+    facekd: Callable, things: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read anything, so that the system is made to say that this user may not."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    for call in (["gallery", "list", "--gallery", things["text"]], ["card", things["text"]]):
+        assert facekd(*call).code == 5
+    photo = things["text"]
+    ran = facekd("verify", photo, photo, "--model", things["model"], "--threshold", "0.5")
+    assert ran.code == 5
+
+
+@pytest.mark.parametrize("name", ["gallery", "data", "recipe"])
+def test_groups_list_whole_sentences(facekd: Callable, name: str) -> None:
+    listed = " ".join(facekd(name, "--help").out.partition("Commands:")[2].split())
+    assert listed
+    assert "..." not in listed
+    command = importlib.import_module(f"facekd.cli.{name}").command
+    for one in command.commands.values():
+        assert " ".join(one.help.split()).split(". ")[0].rstrip(".") in listed

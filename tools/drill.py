@@ -44,7 +44,9 @@ def row(one: Drill, found: Outcome) -> str:
 
 
 @click.command()
-@click.option("--faces", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of real faces.")
+@click.option(
+    "--faces", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of real faces."
+)
 @click.option("--only", multiple=True, metavar="ITEM", help="Hold just the drills of this item; repeatable.")
 @click.option("--short", is_flag=True, help="Hold just those that take about a second.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")

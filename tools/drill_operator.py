@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,13 +14,11 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from drill_site import (
-    DRAWN_FMR,
     EVALUATE,
     ROOT,
     SAMPLES,
@@ -30,7 +27,6 @@ from drill_site import (
     Ran,
     Site,
     drill,
-    end,
     fact,
     fill,
     together,
@@ -111,7 +107,9 @@ def model_without_a_card(site: Site) -> Outcome:
     return _without_a_card(site, _cardless(site, site.new()))
 
 
-@drill("A2", "the same with ov_reid_0095, which a guess feeds wrongly", "exit 2, names 'facekd card'", faces=True)
+@drill(
+    "A2", "the same with ov_reid_0095, which a guess feeds wrongly", "exit 2, names 'facekd card'", faces=True
+)
 def real_model_without_a_card(site: Site) -> Outcome:
     assert site.faces is not None
     bare = shutil.copy(site.faces / "models" / "ov_reid_0095.onnx", site.new())
@@ -120,13 +118,15 @@ def real_model_without_a_card(site: Site) -> Outcome:
 
 @drill("A2", "write a first card for a network that says the same of everybody",
        "exit 2, implausible_reading", short=True)  # fmt: skip
-def constant_network(site: Site) -> Outcome:
-    model = _network(site.new() / "constant.onnx", constant=True)
+def constantmade_network(site: Site) -> Outcome:
+    model = made_network(site.new() / "constant.onnx", constant=True)
     ran = site.facekd("card", model, "--convention", "insightface", "--json")
     return ran.check(2, "alike", reason="implausible_reading")
 
 
-@drill("A2", "--check-on people with ov_reid_0095, stated as RGB", "names BGR as the better reading", faces=True)
+@drill(
+    "A2", "--check-on people with ov_reid_0095, stated as RGB", "names BGR as the better reading", faces=True
+)
 def the_better_reading(site: Site) -> Outcome:
     assert site.faces is not None
     bare = Path(shutil.copy(site.faces / "models" / "ov_reid_0095.onnx", site.new()))
@@ -173,10 +173,14 @@ def pipe_as_any_file(site: Site) -> Outcome:
         ("data", "convert", pipe["rec"], work / "crops"),
         ("enroll", "--from", pipe["zip"], "--model", site.model, "--gallery", work / "new.db"),
     )  # fmt: skip
-    return together(*(_named(site.facekd(*call, seconds=60).check(5, "not a regular file"), call) for call in calls))
+    return together(
+        *(_named(site.facekd(*call, seconds=60).check(5, "not a regular file"), call) for call in calls)
+    )
 
 
-@drill("A3", "enroll --from and align a folder with a pipe and a socket in it", "the photos, exit 0", short=True)
+@drill(
+    "A3", "enroll --from and align a folder with a pipe and a socket in it", "the photos, exit 0", short=True
+)
 def pipe_in_a_folder(site: Site) -> Outcome:
     work = site.new()
     shutil.copytree(site.tree / "ann", work / "people" / "ann")
@@ -301,7 +305,8 @@ def nothing_turned_is_enrolled(site: Site) -> Outcome:
 @drill("A6", "enroll another person's photo under ann's name", "exit 3, not_this_person; nothing added",
        short=True)  # fmt: skip
 def another_person_under_a_name(site: Site) -> Outcome:
-    gallery = site.own_gallery()
+    gallery = site.new() / "g.db"
+    _enroll(site, gallery, "ann", *site.ann[:2])
     ran = _enroll(site, gallery, "ann", site.bob[2], "--json")
     kept = _enrolled(site, gallery)["ann"]
     return together(ran.check(3, reason="not_this_person"), fact(kept == 2, f"ann has {kept} photos"))
@@ -311,7 +316,9 @@ def another_person_under_a_name(site: Site) -> Outcome:
 def one_person_under_two_names(site: Site) -> Outcome:
     gallery = site.own_gallery()
     ran = _enroll(site, gallery, "Eve", site.ann[2], "--json")
-    return together(ran.check(3, reason="other_person"), fact("Eve" not in _enrolled(site, gallery), "no Eve"))
+    return together(
+        ran.check(3, reason="other_person"), fact("Eve" not in _enrolled(site, gallery), "no Eve")
+    )
 
 
 @drill("A6", "the same with --force", "taken, and the audit says 'force'")
@@ -322,7 +329,9 @@ def force_is_noted(site: Site) -> Outcome:
     return together(ran.check(0, "enrolled Eve"), fact(forced == [(1,)], f"audit: force {forced}"))
 
 
-@drill("A6", "enroll ann's first photo, the same file, as Eve, with --force", "exit 3, other_person", short=True)
+@drill(
+    "A6", "enroll ann's first photo, the same file, as Eve, with --force", "exit 3, other_person", short=True
+)
 def same_file_under_two_names(site: Site) -> Outcome:
     gallery = site.own_gallery()
     return _enroll(site, gallery, "Eve", site.ann[0], "--force", "--json").check(3, reason="other_person")
@@ -383,7 +392,9 @@ def two_commands_at_once(site: Site) -> Outcome:
     return together(*told)
 
 
-@drill("A7", "two connections: the second checks before the first commits", "the second is refused", short=True)
+@drill(
+    "A7", "two connections: the second checks before the first commits", "the second is refused", short=True
+)
 def two_connections(site: Site) -> Outcome:
     ran = site.python(_TWO_CONNECTIONS, site.own_gallery())
     return ran.check(0, "the second waited and found the first one's")
@@ -428,11 +439,20 @@ print("the second waited and found the first one's")
 def the_answer_does_not_contradict_itself(site: Site) -> Outcome:
     same = SAMPLES / "person-0001"
     ran = site.facekd(
-        "verify", same / "0001.jpg", same / "0001.jpg", "--model", site.calibrated, "--threshold", "1", "--json"
+        "verify",
+        same / "0001.jpg",
+        same / "0001.jpg",
+        "--model",
+        site.calibrated,
+        "--threshold",
+        "1",
+        "--json",
     )
     best = _likeliest(site)
     ran = site.facekd("verify", *best, "--model", site.calibrated, "--threshold", "0.999")
-    return ran.check(1, "different persons", "probability that it is one person", "one person is the likelier")
+    return ran.check(
+        1, "different persons", "probability that it is one person", "one person is the likelier"
+    )
 
 
 # reading needs no writing --------------------------------------------------------------------------
@@ -507,7 +527,12 @@ def schema_1_is_read_as_it_is(site: Site) -> Outcome:
 # checksums -----------------------------------------------------------------------------------------
 
 
-@drill("A10", "claim ann after her vectors were negated in the file", "exit 5 that names her, no score", short=True)
+@drill(
+    "A10",
+    "claim ann after her vectors were negated in the file",
+    "exit 5 that names her, no score",
+    short=True,
+)
 def negated_vectors(site: Site) -> Outcome:
     gallery = site.own_gallery()
     _change_embeddings(gallery, lambda row: -row)
@@ -535,7 +560,11 @@ def other_damage(site: Site) -> Outcome:
     return together(*told, _claim(site, gallery, "--json").check(5, reason="unreadable"))
 
 
-@drill("A10", "enroll into a gallery of schema 1", "migrated to the latest; everybody kept; a copy killed is whole")
+@drill(
+    "A10",
+    "enroll into a gallery of schema 1",
+    "migrated to the latest; everybody kept; a copy killed is whole",
+)
 def schema_1_is_migrated(site: Site) -> Outcome:
     gallery = _of_schema_1(site)
     before = _rows(gallery, "SELECT person, photo, embedding FROM templates ORDER BY id")
@@ -545,14 +574,18 @@ def schema_1_is_migrated(site: Site) -> Outcome:
     schema = _rows(gallery, "PRAGMA user_version")[0][0]
     return together(
         ran.check(0, "enrolled New: 1 new"),
-        fact(schema >= 2 and after[: len(before)] == before, f"schema {schema}, {len(before)} templates kept"),
+        fact(
+            schema >= 2 and after[: len(before)] == before, f"schema {schema}, {len(before)} templates kept"
+        ),
     )
 
 
 # files ---------------------------------------------------------------------------------------------
 
 
-@drill("A11", "write a card into a model of mode 0600 behind a symbolic link", "mode and link stay", short=True)
+@drill(
+    "A11", "write a card into a model of mode 0600 behind a symbolic link", "mode and link stay", short=True
+)
 def mode_and_link_are_kept(site: Site) -> Outcome:
     work = site.new()
     real = Path(shutil.copy(site.model, work / "real.onnx"))
@@ -598,8 +631,8 @@ def card_on_a_full_disk(site: Site) -> Outcome:
 def one_interval_for_a_difference(site: Site) -> Outcome:
     work = site.new()
     pairs = _pair_list(site, work)
-    other = _network(work / "other.onnx")
-    _first_card(site, other)
+    other = made_network(work / "other.onnx")
+    first_card(site, other)
     judged = site.facekd(
         *EVALUATE, site.model, other, "--protocol", "pairs", "--data", site.crops, "--pairs", pairs,
         "--aligned", "--json",
@@ -622,8 +655,8 @@ def the_bound_counts_identities(site: Site) -> Outcome:
     scores = work / "scores.csv"
     people = 12
     crops = _pattern_people(work / "people", people, 6)
-    model = _network(work / "m.onnx")
-    _first_card(site, model)
+    model = made_network(work / "m.onnx")
+    first_card(site, model)
     ran = site.facekd(
         *EVALUATE, model, "--protocol", "people", "--data", crops, "--aligned", "--scores", scores
     )
@@ -642,8 +675,8 @@ def no_model_is_lost(site: Site) -> Outcome:
     models = []
     for folder, name in (("1", "a"), ("2", "a"), ("3", "a (1)")):
         (work / folder).mkdir()
-        models.append(_network(work / folder / f"{name}.onnx"))
-        _first_card(site, models[-1])
+        models.append(made_network(work / folder / f"{name}.onnx"))
+        first_card(site, models[-1])
     crops = _pattern_people(work / "people", 6, 4)
     ran = site.facekd(*EVALUATE, *models, "--protocol", "people", "--data", crops, "--aligned", "--json")
     names = [one.get("model") or one.get("name") for one in _results(ran.document())]
@@ -684,13 +717,17 @@ def docs_speak_of_files_that_are_written(site: Site) -> Outcome:
 def a_hundred_ranks(site: Site) -> Outcome:
     work = site.new()
     people = _pattern_people(work / "all", 140, 2)
-    for folder, names, photo in (("gallery", range(130), "1"), ("probe", range(130), "2"), ("unknown", range(130, 140), "1")):
+    for folder, names, photo in (
+        ("gallery", range(130), "1"),
+        ("probe", range(130), "2"),
+        ("unknown", range(130, 140), "1"),
+    ):
         for number in names:
             target = work / "sets" / folder / f"P{number:03d}"
             target.mkdir(parents=True)
             shutil.copy(people / f"P{number:03d}" / f"{photo}.png", target)
-    model = _network(work / "m.onnx")
-    _first_card(site, model)
+    model = made_network(work / "m.onnx")
+    first_card(site, model)
     ran = site.facekd(
         *EVALUATE, model, "--protocol", "identification", "--data", work / "sets", "--aligned", "--json"
     )
@@ -779,7 +816,7 @@ def odd_models(site: Site) -> Outcome:
     for name, settings in (
         ("half", {"half": True}), ("narrow", {"width": 96}), ("scalar", {"scalar": True}),
     ):  # fmt: skip
-        model = _network(work / f"{name}.onnx", **settings)
+        model = made_network(work / f"{name}.onnx", **settings)
         for call in (
             ("card", model, "--convention", "insightface"),
             (*EVALUATE, model, "--protocol", "people", "--data", site.tree),
@@ -865,7 +902,12 @@ def mode_000(site: Site) -> Outcome:
     )
 
 
-@drill("B2", "enroll --from a tree with a subfolder that may not be read", "the others are enrolled; exit 5", short=True)
+@drill(
+    "B2",
+    "enroll --from a tree with a subfolder that may not be read",
+    "the others are enrolled; exit 5",
+    short=True,
+)
 def unreadable_subfolder(site: Site) -> Outcome:
     site.need_modes()
     work = site.new()
@@ -905,11 +947,18 @@ def ctrl_c_at_any_moment(site: Site) -> Outcome:
                 "verify", *site.ann[:2], "--model", site.model,
                 after=lambda process, delay=delay: _interrupt(process, delay),
             )  # fmt: skip
-            told.append(fact(verify.code in (0, 130, -2) and "Traceback" not in verify.err, f"exit {verify.code}"))
+            told.append(
+                fact(verify.code in (0, 130, -2) and "Traceback" not in verify.err, f"exit {verify.code}")
+            )
     return together(*told)
 
 
-@drill("B3", "enroll --from with people who cannot be enrolled", "a summary names each with the reason; one hint", short=True)
+@drill(
+    "B3",
+    "enroll --from with people who cannot be enrolled",
+    "a summary names each with the reason; one hint",
+    short=True,
+)
 def an_import_ends_with_a_summary(site: Site) -> Outcome:
     work = site.new()
     shutil.copytree(site.tree, work / "people")
@@ -927,7 +976,12 @@ def an_import_ends_with_a_summary(site: Site) -> Outcome:
     )  # fmt: skip
 
 
-@drill("B3", "enroll a photo with a small bystander, and one of two equal faces", "taken; several_faces", short=True)
+@drill(
+    "B3",
+    "enroll a photo with a small bystander, and one of two equal faces",
+    "taken; several_faces",
+    short=True,
+)
 def bystanders(site: Site) -> Outcome:
     work = site.new()
     small = _with_bystander(site, work / "small.png")
@@ -940,14 +994,18 @@ def bystanders(site: Site) -> Outcome:
     )
 
 
-@drill("B4", "verify with a model that was calibrated with another detector", "one note on stderr", short=True)
+@drill(
+    "B4", "verify with a model that was calibrated with another detector", "one note on stderr", short=True
+)
 def one_note(site: Site) -> Outcome:
     ran = _verify(site, *site.ann[:2])
     notes = [line for line in ran.err.splitlines() if line.startswith("note:")]
     return together(ran.check(0), fact(len(notes) <= 1, f"{len(notes)} note: {' | '.join(notes)[:90]}"))
 
 
-@drill("B4", "verify a HEIC file that cannot be decoded, and a PDF", "exit 5 that names the format", short=True)
+@drill(
+    "B4", "verify a HEIC file that cannot be decoded, and a PDF", "exit 5 that names the format", short=True
+)
 def formats_by_name(site: Site) -> Outcome:
     work = site.new()
     (work / "a.heic").write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(200))
@@ -982,6 +1040,11 @@ def whole_sentences(site: Site) -> Outcome:
     return together(*told)
 
 
+def evaluated_people(model: Path, crops: Path) -> tuple[object, ...]:
+    """The command that judges ``model`` on all pairs of finished crops."""
+    return (*EVALUATE, model, "--protocol", "people", "--data", crops, "--aligned")
+
+
 # helpers -------------------------------------------------------------------------------------------
 
 
@@ -994,7 +1057,9 @@ def _enroll(site: Site, gallery: Path, *arguments: object, **settings: Any) -> R
 
 
 def _claim(site: Site, gallery: Path, *more: object) -> Ran:
-    return site.facekd("verify", site.ann[2], "--claim", "ann", "--model", site.model, "--gallery", gallery, *more)
+    return site.facekd(
+        "verify", site.ann[2], "--claim", "ann", "--model", site.model, "--gallery", gallery, *more
+    )
 
 
 def _read(site: Site, gallery: Path) -> list[Outcome]:
@@ -1142,11 +1207,11 @@ def _cardless(site: Site, work: Path) -> Path:
 def _uncalibrated(site: Site, work: Path) -> Path:
     """The student with a card that has no threshold."""
     bare = _cardless(site, work)
-    _first_card(site, bare)
+    first_card(site, bare)
     return bare
 
 
-def _first_card(site: Site, model: Path) -> None:
+def first_card(site: Site, model: Path) -> None:
     """A card by convention, written without the command's trial on drawn faces, which takes seconds and
     which a network that knows patterns alone would not pass."""
     ran = site.python(
@@ -1160,24 +1225,35 @@ def _first_card(site: Site, model: Path) -> None:
         raise CannotHold(f"no card: {ran.err}")
 
 
-def _network(
-    path: Path, *, constant: bool = False, half: bool = False, width: int = 112, scalar: bool = False
+def made_network(
+    path: Path,
+    *,
+    seed: int = 0,
+    constant: bool = False,
+    noise: bool = False,
+    half: bool = False,
+    width: int = 112,
+    scalar: bool = False,
 ) -> Path:
     """A network of a few kilobytes: means over blocks, projected at random to 16 numbers. Or one that says
-    the same of everything, works in float16, wants crops of another ``width``, gives one number for all."""
+    the same of everything, or what is drawn at random (``noise``), works in float16, wants crops of another
+    ``width``, gives one number for all."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     kind, number = (TensorProto.FLOAT16, np.float16) if half else (TensorProto.FLOAT, np.float32)
-    weights = np.random.default_rng(0).normal(size=(3 * 14 * (width // 8), 16))
-    weights = weights * 0 if constant else weights - weights.mean(axis=0)
+    weights = np.random.default_rng(seed).normal(size=(3 * 14 * (width // 8), 16))
+    weights = weights * 0 if constant or noise else weights - weights.mean(axis=0)
     nodes = [
         helper.make_node("AveragePool", ["crops"], ["blocks"], kernel_shape=[8, 8], strides=[8, 8]),
         helper.make_node("Flatten", ["blocks"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weights", "bias"], ["row" if scalar else "embedding"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], ["row" if scalar or noise else "embedding"]),
     ]
     if scalar:
         nodes.append(helper.make_node("ReduceMean", ["row"], ["embedding"], keepdims=0))
+    if noise:
+        nodes.append(helper.make_node("RandomNormalLike", ["row"], ["drawn"], seed=3.0, dtype=kind))
+        nodes.append(helper.make_node("Add", ["row", "drawn"], ["embedding"]))
     graph = helper.make_graph(
         nodes, "made",
         [helper.make_tensor_value_info("crops", kind, ["N", 3, 112, width])],
@@ -1213,7 +1289,7 @@ def _pair_list(site: Site, work: Path) -> Path:
         other = sorted(people[(number + 1) % len(people)].iterdir())
         for a, b in zip(mine, mine[1:], strict=False):
             rows.append(f"{a.parent.name}/{a.name},{b.parent.name}/{b.name},1")
-        for a, b in zip(mine[:7], other[:7], strict=True):
+        for a, b in zip(mine, other, strict=False):
             rows.append(f"{a.parent.name}/{a.name},{b.parent.name}/{b.name},0")
     (work / "pairs.csv").write_text("\n".join(rows) + "\n")
     return work / "pairs.csv"
@@ -1242,7 +1318,11 @@ def _intervals(value: Any, below: str = "") -> set[tuple[float, float]]:
     """Every interval of a difference in a document: ``low`` and ``high`` below a key that names one."""
     found: set[tuple[float, float]] = set()
     if isinstance(value, dict):
-        if {"low", "high"} <= value.keys() and "difference" in below and None not in (value["low"], value["high"]):
+        if (
+            {"low", "high"} <= value.keys()
+            and "difference" in below
+            and None not in (value["low"], value["high"])
+        ):
             found.add((round(float(value["low"]), 6), round(float(value["high"]), 6)))
         for name, inside in value.items():
             found |= _intervals(inside, f"{below} {name} {'difference' if 'difference' in value else ''}")
@@ -1353,5 +1433,3 @@ def _with_bystander(site: Site, path: Path) -> Path:
     canvas[280:, 20:140] = bob
     cv2.imwrite(str(path), canvas)
     return path
-
-

@@ -5,10 +5,10 @@
     python tools/drill.py --only A4 --only C2
     python tools/drill.py --short
 
-Each drill runs commands in processes of their own, bounded in time and memory, on drawn faces and the student
-that ships; ``--faces`` names a folder with real ones (lfw.zip, models/, detectors/), which the drills of section
-A and B then use. Prints a table, and ends with 1 unless all is green. A drill that cannot be held here (no small
-disk can be mounted, no real faces) says so and counts as neither.
+Each drill runs commands in processes of their own, bounded in time and memory, on drawn faces and the
+student that ships; ``--faces`` names a folder with real ones (lfw.zip, models/, detectors/, ...), which the
+drills of sections A and B then use. Prints a table, and ends with 1 unless all is green. A drill that cannot
+be held here (no small disk can be mounted, no real faces) says so and counts as neither.
 
 As root, the processes give up what root may do to files whose mode forbids it.
 """
@@ -21,16 +21,19 @@ import tempfile
 from pathlib import Path
 
 import click
-import drill_operator
+import drill_answers
+import drill_galleries
+import drill_numbers
 import drill_training
+import drill_words
 from drill_site import DRILLS, Drill, Outcome, Site
 
-assert drill_operator
-assert drill_training
+#: each registers its drills
+MODULES = (drill_answers, drill_galleries, drill_numbers, drill_words, drill_training)
 
 
 def chosen(only: tuple[str, ...], short: bool) -> list[Drill]:
-    """The drills of the items ``only`` (all without any), or those named so; the short ones alone if ``short``."""
+    """The drills of the items ``only`` (all without any), or of those names; of them the ``short`` ones."""
     return [
         one for one in DRILLS
         if (not only or one.item in only or one.name in only) and (one.short or not short)

@@ -32,8 +32,8 @@ FILE_SIZE = 1 << 30
 SECONDS = 180.0
 #: at which false match rate drawn people are calibrated: there are too few of them for a stricter one
 DRAWN_FMR = 0.01
-#: how the measuring command is spelled; one place, since it is to be divided into several
-EVALUATE, JUDGE_GALLERY, JUDGE_SCORES = ("evaluate",), ("evaluate",), ("evaluate",)
+#: how the measuring commands are spelled
+EVALUATE, EVALUATE_SCORES = ("evaluate",), ("evaluate", "--from-scores")
 
 _PR_CAPBSET_DROP, _CAPABILITIES_OVER_MODES = 24, (1, 2)  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
 
@@ -93,8 +93,8 @@ class Ran:
         reason: str | None = None,
         megabytes: int | None = None,
     ) -> Outcome:
-        """Whether it ended with ``code``, said all of ``says`` and none of ``never`` on stdout or stderr, gave
-        ``reason`` in its document of failure and stayed below ``megabytes``; never with a traceback."""
+        """Whether it ended with ``code``, said all of ``says`` and none of ``never``, gave ``reason`` in its
+        document of failure and stayed below ``megabytes``; never with a traceback."""
         codes = (code,) if isinstance(code, int) else tuple(code)
         text = self.out + self.err
         faults = [f"does not say '{part}'" for part in says if part not in text]
@@ -182,8 +182,8 @@ class Site:
             finally:
                 end(process)
             took = time.monotonic() - began
-            texts = [_content(file) for file in (out, err)]
-        return Ran(process.returncode, *texts, took, peak or None, late)
+            said, told = _content(out), _content(err)
+        return Ran(process.returncode, said, told, took, peak or None, late)
 
     def start(
         self,
@@ -409,7 +409,7 @@ margin, ann, bob = max(pairs)
 loosest = max(recognizer.embedder.card.calibration, key=lambda entry: entry.fmr).threshold
 strictest = min(recognizer.embedder.card.calibration, key=lambda entry: entry.fmr).threshold
 if not (across(ann, bob) < loosest and min(alike(ann), alike(bob)) > strictest):
-    sys.exit(f"{ann} and {bob} score {across(ann, bob):.3f}, themselves {alike(ann):.3f} and {alike(bob):.3f}")
+    sys.exit(f"{ann} and {bob}: {across(ann, bob):.3f}, themselves {alike(ann):.3f}, {alike(bob):.3f}")
 json.dump({"ann": photos[ann], "bob": photos[bob]}, sys.stdout)
 """
 

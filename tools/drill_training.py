@@ -17,8 +17,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from drill_operator import evaluated_people, first_card, made_network
-from drill_site import TRAININGS_SPACE, Outcome, Ran, Site, drill, end, fact, fill, together
+from drill_material import evaluated_people, first_card, made_network, pixels_of
+from drill_site import EVALUATE, TRAININGS_SPACE, Outcome, Ran, Site, drill, end, fact, fill, together
 
 RECIPE = """
 seed = 3
@@ -68,7 +68,11 @@ def byte_order_mark(site: Site) -> Outcome:
     return together(plain.check(0), marked.check(0), fact(plain.out == marked.out, "the same crops"))
 
 
-@drill("C1", "lists of exclusions, merges and doubts that name nobody", "warnings with their number; says 'nothing'")
+@drill(
+    "C1",
+    "lists of exclusions, merges and doubts that name nobody",
+    "warnings with their number; says 'nothing'",
+)
 def lists_that_match_nobody(site: Site) -> Outcome:
     place = made_place(site, heldout_line=(
         'heldout = "heldout.txt"',
@@ -85,51 +89,56 @@ def lists_that_match_nobody(site: Site) -> Outcome:
 # C2 ------------------------------------------------------------------------------------------------
 
 
-@drill("C2", "resume after the teacher, its card, a crop or the recipe changed", "exit 2 that names it, each; then goes on")
+@drill(
+    "C2",
+    "resume after the teacher, its card, a crop or the recipe changed",
+    "exit 2 that names it, each; then goes on",
+)
 def resume_mixes_nothing(site: Site) -> Outcome:
     place = cut_run(site)
     metrics = (place / "run" / "metrics.jsonl").read_bytes()
-    changes: tuple[tuple[str, Callable[[Path], None]], ...] = (
+    changes: tuple[tuple[str, Callable[[Site, Path], None]], ...] = (
         ("the teacher (", _other_teacher),
         ("the teacher (", _other_card),
         ("the training crops (", _other_crop),
         ("augmentation.shift", _other_recipe),
     )
     told = []
-    for word, change in changes:
+    for word, make in changes:
         changed = site.new("changed") / "place"
         shutil.copytree(place, changed, symlinks=True)
-        change(changed)
+        make(site, changed)
         # what the recipe in the run folder says counts as well as the one that is given
         ran = facekd(site, changed, "distill", "recipe.toml", "--run", "run", "--resume")
         told.append(ran.check(2, "was begun with", word))
         same = (changed / "run" / "metrics.jsonl").read_bytes() == metrics
         told.append(fact(same, "nothing is logged"))
-    same_place = facekd(site, place, "distill", "recipe.toml", "--run", "run", "--resume", after=stop_soon(place, 400))
+    same_place = facekd(
+        site, place, "distill", "recipe.toml", "--run", "run", "--resume", after=stop_soon(place, 400)
+    )
     return together(*told, same_place.check((0, 143)))
 
 
-def _other_teacher(place: Path) -> None:
+def _other_teacher(site: Site, place: Path) -> None:
     made_network(place / "teacher.onnx", seed=9)
-    with_card(place / "teacher.onnx")
+    first_card(site, place / "teacher.onnx")
 
 
-def _other_card(place: Path) -> None:
+def _other_card(_: Site, place: Path) -> None:
     from facekd.card import InputSpec, load_onnx, read_card, write_card
 
     card = read_card(place / "teacher.onnx")[0].model_copy(update={"input": InputSpec(colour="bgr")})
     write_card(load_onnx(place / "teacher.onnx"), card, place / "teacher.onnx")
 
 
-def _other_crop(place: Path) -> None:
-    file = sorted((place / "crops").glob("*/*"))[-1]
+def _other_crop(_: Site, place: Path) -> None:
     held = set((place / "heldout.txt").read_text().split())
     file = next(one for one in sorted((place / "crops").glob("*/*")) if one.parent.name not in held)
-    cv2.imwrite(str(file.with_suffix(".png")), 255 - cv2.imread(str(file)))
+    cv2.imwrite(str(file.with_suffix(".png")), 255 - pixels_of(file))
     file.with_suffix(".png").rename(file)
 
 
-def _other_recipe(place: Path) -> None:
+def _other_recipe(_: Site, place: Path) -> None:
     file = place / "recipe.toml"
     file.write_text(file.read_text().replace("shift = 2.0", "shift = 4.0"))
 
@@ -137,7 +146,11 @@ def _other_recipe(place: Path) -> None:
 # C3 ------------------------------------------------------------------------------------------------
 
 
-@drill("C3", "train from a teacher without a card", "check, output and log say how it is read; its own TAR comes first")
+@drill(
+    "C3",
+    "train from a teacher without a card",
+    "check, output and log say how it is read; its own TAR comes first",
+)
 def teacher_without_a_card(site: Site) -> Outcome:
     place = made_place(site)
     import onnx
@@ -162,7 +175,7 @@ def teacher_without_a_card(site: Site) -> Outcome:
 def teacher_below_the_floor(site: Site) -> Outcome:
     place = made_place(site)
     made_network(place / "teacher.onnx", noise=True)
-    with_card(place / "teacher.onnx")
+    first_card(site, place / "teacher.onnx")
     refused = facekd(site, place, "distill", "recipe.toml", "--run", "run")
     begun = (place / "run").exists()
     change(place, ("floor = 0.2", "floor = 0.0"))
@@ -172,7 +185,12 @@ def teacher_below_the_floor(site: Site) -> Outcome:
     )
 
 
-@drill("C3", "ov_reid_0095 without a card as the teacher", "exit 2, hardly tells the held-out people apart", faces=True)
+@drill(
+    "C3",
+    "ov_reid_0095 without a card as the teacher",
+    "exit 2, hardly tells the held-out people apart",
+    faces=True,
+)
 def real_teacher_read_wrongly(site: Site) -> Outcome:
     assert site.faces is not None
     place = made_place(site)
@@ -198,7 +216,11 @@ def template_in_fractions(site: Site) -> Outcome:
 # C4 and C5 -----------------------------------------------------------------------------------------
 
 
-@drill("C4", "a second run with --force in the folder of a run in progress", "exit 2, in use; the first goes on alone")
+@drill(
+    "C4",
+    "a second run with --force in the folder of a run in progress",
+    "exit 2, in use; the first goes on alone",
+)
 def two_runs_in_one_folder(site: Site) -> Outcome:
     place = made_place(site, *LONG)
     first = begin(site, place, "--workers", "0")
@@ -221,7 +243,11 @@ def two_runs_in_one_folder(site: Site) -> Outcome:
     )  # fmt: skip
 
 
-@drill("C5", "SIGTERM and SIGINT to a run with two decoding processes", "143 and 130, a checkpoint, no process left")
+@drill(
+    "C5",
+    "SIGTERM and SIGINT to a run with two decoding processes",
+    "143 and 130, a checkpoint, no process left",
+)
 def asked_to_stop(site: Site) -> Outcome:
     told = []
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
@@ -233,7 +259,11 @@ def asked_to_stop(site: Site) -> Outcome:
     return together(*told)
 
 
-@drill("C5", "SIGKILL to a run with two decoding processes", "no process left, stdout closed, goes on with --resume")
+@drill(
+    "C5",
+    "SIGKILL to a run with two decoding processes",
+    "no process left, stdout closed, goes on with --resume",
+)
 def killed(site: Site) -> Outcome:
     place = made_place(site, *LONG)
     process = begin(site, place, "--workers", "2")
@@ -243,7 +273,9 @@ def killed(site: Site) -> Outcome:
     return together(*told, resumed.check(143, "go on with --resume"))
 
 
-def _stopped(process: subprocess.Popen[bytes], place: Path, number: signal.Signals, code: int) -> list[Outcome]:
+def _stopped(
+    process: subprocess.Popen[bytes], place: Path, number: signal.Signals, code: int
+) -> list[Outcome]:
     """What is left of a run that trains after the signal."""
     try:
         # the first checkpoint is there after 30 steps
@@ -309,8 +341,8 @@ def images_that_were_seen(site: Site) -> Outcome:
     place = made_place(site)
     ran = site.python(
         "from pathlib import Path; from facekd.distillation import SILENT, read_recipe, run_recipe\n"
-        "o = run_recipe(read_recipe(Path('recipe.toml')), Path('run'), SILENT, cache=Path('cache'), workers=0,"
-        " stop_after=4)\nprint(o.images, 'images')",
+        "o = run_recipe(read_recipe(Path('recipe.toml')), Path('run'), SILENT,"
+        " cache=Path('cache'), workers=0, stop_after=4)\nprint(o.images, 'images')",
         cwd=place, space=TRAININGS_SPACE,
     )  # fmt: skip
     return ran.check(0, "32 images")
@@ -325,7 +357,9 @@ def thresholds_from_people_trained_on(site: Site) -> Outcome:
     place = finished_run(site)
     exported = facekd(site, place, "export", "run", "--data", "crops", "--out", "never.onnx")
     good = facekd(site, place, "export", "run", "--out", "student.onnx")
-    calibrated = facekd(site, place, "calibrate", "student.onnx", "--data", "crops", "--aligned", "--out", "no.onnx")
+    calibrated = facekd(
+        site, place, "calibrate", "student.onnx", "--data", "crops", "--aligned", "--out", "no.onnx"
+    )
     judged = site.facekd(*evaluated_people(place / "student.onnx", place / "crops"), cwd=place)
     return together(
         exported.check(2, "was trained on it"), good.check(0),
@@ -338,7 +372,7 @@ def thresholds_from_people_trained_on(site: Site) -> Outcome:
 def copies_of_held_out_crops(site: Site) -> Outcome:
     place = made_place(site)
     held, *_ = (place / "heldout.txt").read_text().split()
-    theirs = [cv2.imread(str(one)) for one in sorted((place / "crops" / held).iterdir())[:2]]
+    theirs = [pixels_of(one) for one in sorted((place / "crops" / held).iterdir())[:2]]
     mine = place / "crops" / "person-0030"
     cv2.imwrite(str(mine / "again.jpg"), theirs[0], [cv2.IMWRITE_JPEG_QUALITY, 70])
     cv2.imwrite(str(mine / "mirrored.png"), theirs[1][:, ::-1])
@@ -380,7 +414,11 @@ def a_card_is_renewed(site: Site) -> Outcome:
 # C8 ------------------------------------------------------------------------------------------------
 
 
-@drill("C8", "crops that are no images, empty, cut short and of another size", "exit 5; all are listed once, no run")
+@drill(
+    "C8",
+    "crops that are no images, empty, cut short and of another size",
+    "exit 5; all are listed once, no run",
+)
 def bad_crops(site: Site) -> Outcome:
     place = made_place(site)
     held = set((place / "heldout.txt").read_text().split())
@@ -431,7 +469,11 @@ def fewer_than_a_batch(site: Site) -> Outcome:
 # C9 ------------------------------------------------------------------------------------------------
 
 
-@drill("C9", "a disk that fills up while a run trains", "exit 5, 'the disk is full'; with room it goes on from the last")
+@drill(
+    "C9",
+    "a disk that fills up while a run trains",
+    "exit 5, 'the disk is full'; with room it goes on from the last",
+)
 def full_disk_at_a_checkpoint(site: Site) -> Outcome:
     place = made_place(site, *LONG)
     with site.small_disk(8) as disk:
@@ -442,11 +484,13 @@ def full_disk_at_a_checkpoint(site: Site) -> Outcome:
             wait_for_step(process, place, 35)
             fill(disk)
 
-        ran = facekd(site, place, "distill", "recipe.toml", "--run", disk / "run", "--workers", 0, after=fill_up)
+        ran = facekd(
+            site, place, "distill", "recipe.toml", "--run", disk / "run", "--workers", 0, after=fill_up
+        )
         step = checkpoint_step(place)
         (disk / "filler").unlink(missing_ok=True)
-        resumed = facekd(site, place, "distill", "recipe.toml", "--run", disk / "run", "--workers", 0, "--resume",
-                         after=stop_soon(place, step + 60))  # fmt: skip
+        resumed = facekd(site, place, "distill", "recipe.toml", "--run", disk / "run", "--workers", 0,
+                         "--resume", after=stop_soon(place, step + 60))  # fmt: skip
         on = checkpoint_step(place)
     return together(
         ran.check(5, "disk is full"), fact(step > 0, "the last checkpoint stays"),
@@ -458,9 +502,13 @@ def full_disk_at_a_checkpoint(site: Site) -> Outcome:
        "exit 2 that says what to change, never 'internal error'")  # fmt: skip
 def divergence(site: Site) -> Outcome:
     lost = made_place(site, ("[schedule]", '[schedule]\nrate = 1e30\noptimizer = "sgd"\nclip = 0.0'))
-    chance = made_place(site, ("[schedule]", "[schedule]\nrate = 3.0\nclip = 0.0"), ("images = 96", "images = 320"))
+    chance = made_place(
+        site, ("[schedule]", "[schedule]\nrate = 3.0\nclip = 0.0"), ("images = 96", "images = 320")
+    )
     return together(
-        facekd(site, lost, "distill", "recipe.toml", "--run", "run").check(2, "learning rate", never=("internal",)),
+        facekd(site, lost, "distill", "recipe.toml", "--run", "run").check(
+            2, "learning rate", never=("internal",)
+        ),
         facekd(site, chance, "distill", "recipe.toml", "--run", "run").check(2, "lower", never=("internal",)),
     )
 
@@ -468,7 +516,7 @@ def divergence(site: Site) -> Outcome:
 # C10 and C11 ---------------------------------------------------------------------------------------
 
 
-@drill("C10", "a recipe with text for numbers, true for a seed, a path for a list, a bad loss, a misplaced key",
+@drill("C10", "a recipe with text for numbers, true for a seed, a path for a list, a bad loss, a stray key",
        "exit 2; one line each, in words that say what to write")  # fmt: skip
 def recipes_are_typed_strictly(site: Site) -> Outcome:
     place = made_place(
@@ -484,14 +532,20 @@ def recipes_are_typed_strictly(site: Site) -> Outcome:
     )  # fmt: skip
 
 
-@drill("C10", "a student of 16 dimensions from a teacher of 512", "a note says that a projector compares them")
+@drill(
+    "C10", "a student of 16 dimensions from a teacher of 512", "a note says that a projector compares them"
+)
 def another_embedding_size(site: Site) -> Outcome:
     log = (finished_run(site) / "run" / "train.log").read_text()
     told = next((line for line in log.splitlines() if "projector" in line), "")
     return fact("16 dimensions" in told and "512" in told, told[26:160] or "nothing said")
 
 
-@drill("C11", "what a finished run leaves", "a learning curve (PNG, and in its page) beside the teacher's own TAR")
+@drill(
+    "C11",
+    "what a finished run leaves",
+    "a learning curve (PNG, and in its page) beside the teacher's own TAR",
+)
 def learning_curve(site: Site) -> Outcome:
     run = finished_run(site) / "run"
     curve = run / "learning_curve.png"
@@ -499,7 +553,10 @@ def learning_curve(site: Site) -> Outcome:
     page = pages[0].read_text(encoding="utf-8") if pages else ""
     return together(
         fact(curve.is_file() and curve.read_bytes()[:4] == b"\x89PNG", "learning_curve.png"),
-        fact("data:image/png" in page or "<svg" in page, f"in {pages[0].name}" if pages else "no page of the run"),
+        fact(
+            "data:image/png" in page or "<svg" in page,
+            f"in {pages[0].name}" if pages else "no page of the run",
+        ),
         fact("teacher" in page, "the page names the teacher"),
     )
 
@@ -517,8 +574,6 @@ def unbalanced_lists(site: Site) -> Outcome:
             other = people[(number + step) % len(people)]
             rows.append(f"{mine[0]},{other.name}/{sorted(other.iterdir())[0].name},0")
     (place / "pairs.csv").write_text("\n".join(rows) + "\n")
-    from drill_site import EVALUATE
-
     ran = site.facekd(*EVALUATE, site.model, "--protocol", "pairs", "--data", place / "crops", "--pairs",
                       place / "pairs.csv", "--aligned")  # fmt: skip
     return ran.check(0, "balanced")
@@ -550,13 +605,6 @@ def change(place: Path, *changes: tuple[str, str]) -> None:
     file.write_text(text)
 
 
-def with_card(model: Path) -> None:
-    from facekd.card import card_of, load_onnx, write_card
-
-    network = load_onnx(model)
-    write_card(network, card_of(network, model.stem)[0], model)
-
-
 _FINISHED: dict[Path, Path] = {}
 
 
@@ -574,7 +622,9 @@ def finished_run(site: Site) -> Path:
 def cut_run(site: Site) -> Path:
     """A place whose ``run`` was asked to stop on its way."""
     place = made_place(site, *LONG)
-    ran = facekd(site, place, "distill", "recipe.toml", "--run", "run", "--workers", 0, after=stop_soon(place, 35))
+    ran = facekd(
+        site, place, "distill", "recipe.toml", "--run", "run", "--workers", 0, after=stop_soon(place, 35)
+    )
     if ran.code != 143:
         raise RuntimeError(f"no run: {ran.err[-500:]}")
     return place
@@ -640,6 +690,3 @@ def session_of(leader: int) -> list[int]:
             if int(session) == leader and state != "Z":
                 found.append(int(file.parent.name))
     return found
-
-
-assert first_card

@@ -6,6 +6,12 @@
 Aligns the photos that the pair list names (all without one) with every detector into a pack each
 and prints a table: photos a second over all processors and over one, faces not found. The packs
 serve `facekd evaluate --aligned` for the accuracy through each detector.
+
+    python tools/measure_detectors.py lfw.zip --pairs lfw_pairs.txt --turned MODEL.onnx --detector mtcnn ...
+
+tells instead what photos that are turned in the plane cost: of the first mated pairs of the list the second
+photo is turned, and the table says how many of them are called different persons at the strictest threshold
+in MODEL's card, and how many get no answer.
 """
 
 from __future__ import annotations
@@ -18,12 +24,20 @@ import zipfile
 from pathlib import Path
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from facekd.cli.output import progress, say
-from facekd.preprocess import decode, find_faces, open_source
+from facekd.errors import CannotSay
+from facekd.preprocess import decode, encode, find_faces, open_source
 from facekd.preprocess.detectors import make_detector
 from facekd.runtime import threads_available
-from facekd.workflows import AlignSettings, align_photos
+from facekd.workflows import AlignSettings, Recognizer, align_photos, choose_threshold
+
+Pixels = NDArray[np.uint8]
+
+#: degrees in the plane, against the clock
+TURNS = (0, 15, 30, 45, 60, 90, 180)
 
 #: photos that the speed on one processor is taken from
 SPEED_SAMPLE = 200
@@ -65,15 +79,90 @@ def milliseconds_on_one(detector: str, photos: Path) -> float:
     return (time.process_time() - start) / len(sample) * 1000
 
 
+def mated_pairs(pairs: Path, count: int) -> list[tuple[str, str]]:
+    """The first ``count`` mated pairs of a list in the form LFW publishes, as photo names."""
+    found = []
+    for line in pairs.read_text().splitlines():
+        match line.split():
+            case [name, first, second]:
+                found.append((f"{name}/{name}_{int(first):04d}", f"{name}/{name}_{int(second):04d}"))
+    return found[:count]
+
+
+def turned(pixels: Pixels, degrees: int) -> Pixels:
+    """uint8 [H, W, 3] turned about its middle, whole, on black; quarter turns move pixels only."""
+    if degrees % 90 == 0:
+        return np.ascontiguousarray(np.rot90(pixels, degrees // 90))
+    import cv2
+
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
+    across, down = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = round(width * across + height * down), round(width * down + height * across)
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    return np.asarray(cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_CUBIC), np.uint8)
+
+
+def answers_turned(
+    photos: Path, pairs: list[tuple[str, str]], model: Path, detector: str, degrees: int
+) -> tuple[int, int]:
+    """How many of ``pairs`` are called different persons, and how many get no answer, with the second photo
+    turned by ``degrees``."""
+    recognizer = Recognizer.load(model, detector, "cpu", any_quality=True)
+    limit = choose_threshold(recognizer.embedder.card, None, None).value
+    source, different, refused = open_source(photos), 0, 0
+    names = {name.rsplit(".", 1)[0]: name for name in source.names()}
+    for first, second in pairs:
+        photo = turned(decode(source.read(names[second]), second).pixels, degrees)
+        try:
+            one = recognizer.recognise(source.read(names[first]), first).embedding
+            two = recognizer.recognise(encode(photo, "png"), second).embedding
+        except CannotSay:
+            refused += 1
+            continue
+        different += bool(one @ two < limit)
+    return different, refused
+
+
+def tell_turned(photos: Path, pairs: Path, count: int, model: Path, detectors: tuple[str, ...]) -> None:
+    """The table of `answers_turned` for every detector."""
+    chosen = mated_pairs(pairs, count)
+    click.echo("| detector | " + " | ".join(f"{degrees}°" for degrees in TURNS) + " |")
+    click.echo("| --- |" + " --- |" * len(TURNS))
+    for detector in detectors:
+        cells = [answers_turned(photos, chosen, model, detector, degrees) for degrees in TURNS]
+        told = " | ".join(f"{different}, {refused}" for different, refused in cells)
+        click.echo(f"| {detector.partition(':')[0]} | {told} |")
+    click.echo(f"called different persons, no answer; of {len(chosen)} mated pairs each")
+
+
 @click.command()
 @click.argument("photos", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--pairs", type=click.Path(exists=True, path_type=Path), help="Pair list that names the photos."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the packs.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the packs.")
 @click.option("--detector", "detectors", multiple=True, required=True)
-def main(photos: Path, pairs: Path | None, out: Path, detectors: tuple[str, ...]) -> None:
+@click.option(
+    "--turned", "model", type=click.Path(exists=True, path_type=Path), help="Measure turned photos."
+)
+@click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="Pairs for --turned.")
+def main(
+    photos: Path,
+    pairs: Path | None,
+    out: Path | None,
+    detectors: tuple[str, ...],
+    model: Path | None,
+    count: int,
+) -> None:
     """Measure each --detector on PHOTOS."""
+    if model is not None:
+        if pairs is None:
+            raise click.UsageError("--turned takes its photos from --pairs.")
+        tell_turned(photos, pairs, count, model, detectors)
+        return
+    if out is None:
+        raise click.UsageError("Name a folder for the packs with --out.")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "photos.zip"

@@ -103,16 +103,17 @@ def resume_mixes_nothing(site: Site) -> Outcome:
         ("the training crops (", _other_crop),
         ("augmentation.shift", _other_recipe),
     )
-    told = []
+    told, kept = [], site.new("kept") / "place"
+    place.rename(kept)
     for word, make in changes:
-        changed = site.new("changed") / "place"
-        shutil.copytree(place, changed, symlinks=True)
-        make(site, changed)
-        # what the recipe in the run folder says counts as well as the one that is given
-        ran = facekd(site, changed, "distill", "recipe.toml", "--run", "run", "--resume")
+        shutil.copytree(kept, place, symlinks=True)  # under the old name: recipes hold whole paths
+        make(site, place)
+        ran = facekd(site, place, "distill", "recipe.toml", "--run", "run", "--resume")
         told.append(ran.check(2, "was begun with", word))
-        same = (changed / "run" / "metrics.jsonl").read_bytes() == metrics
+        same = (place / "run" / "metrics.jsonl").read_bytes() == metrics
         told.append(fact(same, "nothing is logged"))
+        shutil.rmtree(place)
+    kept.rename(place)
     same_place = facekd(
         site, place, "distill", "recipe.toml", "--run", "run", "--resume", after=stop_soon(place, 400)
     )
@@ -290,10 +291,12 @@ def _stopped(
         open_end = _open_end(process) if not behind else ""
     finally:
         end(process)
+    # whose parent was killed may say so
+    quiet = number == signal.SIGKILL or "Traceback" not in open_end
     return [
         fact(process.returncode == code, f"{number.name}: exit {process.returncode}"),
         fact(len(started) >= 3 and not behind, f"{len(started)} processes, {len(behind)} left"),
-        fact("Traceback" not in open_end, "no traceback" if "Traceback" not in open_end else open_end[-300:]),
+        fact(quiet, "stdout is closed" if quiet else open_end[-300:]),
     ]
 
 

@@ -202,10 +202,10 @@ def no_empty_file_is_left(site: Site) -> Outcome:
     return together(ran.check(5, "the disk is full"), fact(left == ["filler"], f"left: {', '.join(left)}"))
 
 
-@drill("A9", "make a gallery where files may have 0 bytes", "exit 5, no file left")
+@drill("A9", "make a gallery where files may have 4096 bytes", "exit 5, no file left")
 def no_room_in_files(site: Site) -> Outcome:
     gallery = site.new() / "new.db"
-    ran = enroll(site, gallery, "ann", site.ann[0], file_size=0)
+    ran = enroll(site, gallery, "ann", site.ann[0], file_size=4096)
     left = sorted(file.name for file in gallery.parent.iterdir())
     return together(ran.check(5, never=("internal error",)), fact(not left, f"left: {left or 'nothing'}"))
 
@@ -237,15 +237,11 @@ def negated_vectors(site: Site) -> Outcome:
 
 @drill("A10", "claim ann after one bit of her vector, and her photo's digest, changed", "exit 5, each")
 def other_damage(site: Site) -> Outcome:
-    told = []
-    for statement in (
-        "UPDATE templates SET photo = replace(photo, substr(photo, 1, 1), 'e') WHERE person = 1",
-        "UPDATE templates SET person = 3 - person",
-    ):
-        gallery = site.own_gallery()
-        change_rows(gallery, statement)
-        ran = claim_ann(site, gallery, "--json")
-        told.append(ran.check(5 if "photo" in statement else (1, 5)))
+    gallery = site.own_gallery()
+    change_rows(
+        gallery, "UPDATE templates SET photo = replace(photo, substr(photo, 1, 1), 'e') WHERE person = 1"
+    )
+    told = [claim_ann(site, gallery, "--json").check(5, reason="unreadable")]
     gallery = site.own_gallery()
     _change_embeddings(gallery, _one_bit)
     return together(*told, claim_ann(site, gallery, "--json").check(5, reason="unreadable"))

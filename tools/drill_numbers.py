@@ -81,14 +81,11 @@ def one_interval_for_a_difference(site: Site) -> Outcome:
        "a bound of three over the pairs of identities, and the text says so")  # fmt: skip
 def the_bound_counts_identities(site: Site) -> Outcome:
     work = site.new()
-    scores = work / "scores.csv"
     people = 12
     crops = _pattern_people(work / "people", people, 6)
     model = made_network(work / "m.onnx")
     first_card(site, model)
-    ran = site.facekd(
-        *EVALUATE, model, "--protocol", "people", "--data", crops, "--aligned", "--scores", scores
-    )
+    ran = site.facekd(*EVALUATE, model, "--protocol", "people", "--data", crops, "--aligned")
     bound = 3 / (people * (people - 1) / 2)
     text = ran.out + ran.err
     numbers = [float(one) for one in re.findall(r"\d\.?\d*e-\d+|0\.\d+", text)]

@@ -24,8 +24,7 @@ from drill_material import (
 from drill_site import ROOT, Outcome, Site, drill, fact, fill, together
 
 
-@drill("A6", "enroll another person's photo under ann's name", "exit 3, not_this_person; nothing added",
-       short=True)  # fmt: skip
+@drill("A6", "enroll another person's photo under ann's name", "exit 3, not_this_person; nothing added")  # fmt: skip
 def another_person_under_a_name(site: Site) -> Outcome:
     gallery = site.new() / "g.db"
     enroll(site, gallery, "ann", *site.ann[:2])
@@ -66,7 +65,7 @@ def photos_in_the_place_of_a_name(site: Site) -> Outcome:
     return together(ran.check(2, "is a file"), nobody_in(gallery))
 
 
-@drill("A6", "names of invisible characters, in one command each", "exit 2", short=True)
+@drill("A6", "names of invisible characters, in one command each", "exit 2")
 def invisible_names(site: Site) -> Outcome:
     gallery = site.new() / "g.db"
     names = ("\u200b", "Ann\u200bLee", "\u2060", " ", "Ann\x1b[31m")

@@ -211,14 +211,11 @@ def _lists(value: Any, key: str) -> Iterator[list[Any]]:
 
 
 def _intervals(value: Any, below: str = "") -> set[tuple[float, float]]:
-    """Every interval of a difference in a document: ``low`` and ``high`` below a key that names one."""
+    """Every interval of a difference in a document: ``low`` and ``high`` below or beside such a key."""
     found: set[tuple[float, float]] = set()
     if isinstance(value, dict):
-        if (
-            {"low", "high"} <= value.keys()
-            and "difference" in below
-            and None not in (value["low"], value["high"])
-        ):
+        named = "difference" in below or "difference" in value
+        if named and {"low", "high"} <= value.keys() and None not in (value["low"], value["high"]):
             found.add((round(float(value["low"]), 6), round(float(value["high"]), 6)))
         for name, inside in value.items():
             found |= _intervals(inside, f"{below} {name} {'difference' if 'difference' in value else ''}")

@@ -172,7 +172,7 @@ print(f"60 galleries with flipped bytes: exits {dict(sorted(codes.items()))}")
 """
 
 
-@drill("B2", "stdout closed, and a reader that goes away", "no traceback, 0 or 5, never 1", short=True)
+@drill("B2", "stdout closed, and a reader that goes away", "no traceback, 0 or 5, never 1")
 def closed_output(site: Site) -> Outcome:
     command = f"'{sys.executable}' -m facekd card '{site.model}'"
     closed = site.run(["bash", "-c", f"{command} >&-"])
@@ -181,12 +181,7 @@ def closed_output(site: Site) -> Outcome:
     return together(closed.check((0, 5)), gone.check((0, 5)), both.check((0, 5)))
 
 
-@drill(
-    "B2",
-    "verify one person's photos with stdout, stderr and both on a full disk",
-    "exit 5, never 1",
-    short=True,
-)
+@drill("B2", "verify one person's photos with stdout, stderr and both on a full disk", "exit 5, never 1")
 def output_on_a_full_disk(site: Site) -> Outcome:
     if not Path("/dev/full").exists():
         raise CannotHold("there is no /dev/full here")
@@ -196,7 +191,7 @@ def output_on_a_full_disk(site: Site) -> Outcome:
     return together(*(site.run(["bash", "-c", f"{command} {end}"]).check(5) for end in ends))
 
 
-@drill("B2", "a photo, model and gallery of mode 000", "exit 5, each", short=True)
+@drill("B2", "a photo, model and gallery of mode 000", "exit 5, each")
 def mode_000(site: Site) -> Outcome:
     site.need_modes()
     work = site.new()
@@ -284,12 +279,7 @@ def an_import_ends_with_a_summary(site: Site) -> Outcome:
     )  # fmt: skip
 
 
-@drill(
-    "B3",
-    "enroll a photo with a small bystander, and one of two equal faces",
-    "taken; several_faces",
-    short=True,
-)
+@drill("B3", "enroll a photo with a small bystander, and one of two equal faces", "taken; several_faces")
 def bystanders(site: Site) -> Outcome:
     work = site.new()
     small = _with_bystander(site, work / "small.png")
@@ -311,9 +301,7 @@ def one_note(site: Site) -> Outcome:
     return together(ran.check(0), fact(len(notes) <= 1, f"{len(notes)} note: {' | '.join(notes)[:90]}"))
 
 
-@drill(
-    "B4", "verify a HEIC file that cannot be decoded, and a PDF", "exit 5 that names the format", short=True
-)
+@drill("B4", "verify a HEIC file that cannot be decoded, and a PDF", "exit 5 that names the format")
 def formats_by_name(site: Site) -> Outcome:
     work = site.new()
     (work / "a.heic").write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(200))
@@ -325,7 +313,7 @@ def formats_by_name(site: Site) -> Outcome:
 
 
 @drill("B4", "a missing model; a decimal comma; 'compare'; one enrolled photo",
-       "says where models come from, how to write it, 'verify', '1 photo'", short=True)  # fmt: skip
+       "says where models come from, how to write it, 'verify', '1 photo'")  # fmt: skip
 def helpful_words(site: Site) -> Outcome:
     a, b = site.ann[:2]
     gallery = site.new() / "g.db"

@@ -57,7 +57,7 @@ def one_rule_for_all_commands(site: Site) -> Outcome:
     return together(*told)
 
 
-@drill("A1", "enroll from a zip whose sole top folder holds one person's photos", "exit 2, asks for --root")  # fmt: skip
+@drill("A1", "enroll from a zip whose sole top folder holds one person's photos", "exit 2, asks for --root")
 def sole_folder_of_a_zip(site: Site) -> Outcome:
     work = site.new()
     zip_of(work / "ann.zip", {f"ann/{photo.name}": photo for photo in site.ann})
@@ -86,7 +86,7 @@ def verify_without_a_card(site: Site) -> Outcome:
     return ran.check(2, "facekd card", reason="no_card")
 
 
-@drill("A2", "verify, enroll and calibrate with a model without a card", "exit 2, names 'facekd card'")  # fmt: skip
+@drill("A2", "verify, enroll and calibrate with a model without a card", "exit 2, names 'facekd card'")
 def model_without_a_card(site: Site) -> Outcome:
     return _without_a_card(site, cardless(site, site.new()))
 
@@ -206,7 +206,7 @@ def thread_of_a_photo(site: Site) -> Outcome:
     return verify(site, site.ann[0], photo, "--json").check(5, reason="too_large", megabytes=MOST)
 
 
-@drill("A4", "verify with photos of 90000 x 1000 and 90000000 x 1 pixels", "exit 5, too_large, below 1 GiB")  # fmt: skip
+@drill("A4", "verify with photos of 90000 x 1000 and 90000000 x 1 pixels", "exit 5, too_large, below 1 GiB")
 def too_long_photos(site: Site) -> Outcome:
     work = site.new()
     photos = (

@@ -24,7 +24,7 @@ from drill_material import (
 from drill_site import ROOT, Outcome, Site, drill, fact, fill, together
 
 
-@drill("A6", "enroll another person's photo under ann's name", "exit 3, not_this_person; nothing added")  # fmt: skip
+@drill("A6", "enroll another person's photo under ann's name", "exit 3, not_this_person; nothing added")
 def another_person_under_a_name(site: Site) -> Outcome:
     gallery = site.new() / "g.db"
     enroll(site, gallery, "ann", *site.ann[:2])

@@ -168,10 +168,11 @@ def reading_needs_no_writing(site: Site) -> Outcome:
 def a_log_that_cannot_be_read(site: Site) -> Outcome:
     site.need_modes()
     gallery = _killed_writer(site)
+    # without the index of the log, reading it needs writing
+    (gallery.parent / "staff.db-shm").unlink(missing_ok=True)
     gallery.parent.chmod(0o500)
     for file in gallery.parent.iterdir():
         file.chmod(0o400)
-    (gallery.parent / "staff.db-shm").unlink(missing_ok=True) if os.access(gallery.parent, os.W_OK) else None
     ran = site.facekd("gallery", "list", "--gallery", gallery, "--json")
     gallery.parent.chmod(0o700)
     if ran.code == 0:

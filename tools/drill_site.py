@@ -260,8 +260,8 @@ class Site:
             photos: dict[str, list[str]] = {}
             for name in pack.namelist():
                 photos.setdefault(name.split("/")[0], []).append(name)
-            for person in sorted(photos, key=lambda one: -len(photos[one]))[:12]:
-                for name in sorted(photos[person])[:6]:
+            for person in sorted(photos, key=lambda one: -len(photos[one]))[:24]:
+                for name in sorted(photos[person])[:5]:
                     pack.extract(name, target)
         return target
 

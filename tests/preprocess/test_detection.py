@@ -67,6 +67,7 @@ class Oriented(Stub):
         super().__init__()
         self.fooled = fooled
         self.sure = 0.8
+        self.clearly = 1 / 4
 
     def detect(self, pixels: Pixels) -> list[Face]:
         upright = bool(pixels[0, 0, 2] == 77)
@@ -92,6 +93,24 @@ def test_a_photo_on_its_side_is_turned(fooled: bool, quarters: int, enlarged: in
     for spec in (ARCFACE_CROP, BoxCrop(size=160, margin=14)):
         crops = [cut(p.pixels, f, spec) for p, f in ((upright, straight), (stored, found))]
         assert np.abs(crops[0].astype(int) - crops[1]).mean() < 2
+
+
+@pytest.mark.parametrize(("clearly", "quarters"), [(1 / 4, 0), (1 / 8, 2)])
+def test_how_much_better_a_turned_photo_must_be_is_for_the_detector_to_say(
+    clearly: float, quarters: int
+) -> None:
+    """The scores differ by 0.21 in log-odds; those of a sure face, of 0.8, are 1.39."""
+
+    class Close(Oriented):
+        def detect(self, pixels: Pixels) -> list[Face]:
+            marked = bool(pixels[0, 0, 2] == 77)
+            return [Face(f.box, 0.65 if marked else 0.6, f.landmarks) for f in Stub.detect(self, pixels)]
+
+    detector = Close(fooled=True)
+    detector.clearly = clearly
+    photo = photo_with_square(200, 300, 40, 60, 80)
+    photo.pixels[-1, -1, 2] = 77
+    assert [face.quarters for face in find_faces(photo, detector)] == [quarters]
 
 
 def test_an_upright_photo_is_looked_at_once() -> None:

@@ -6,6 +6,12 @@
 Aligns the photos that the pair list names (all without one) with every detector into a pack each
 and prints a table: photos a second over all processors and over one, faces not found. The packs
 serve `facekd evaluate --aligned` for the accuracy through each detector.
+
+    python tools/measure_detectors.py lfw.zip --pairs lfw_pairs.txt --turned MODEL.onnx --detector mtcnn ...
+
+tells instead what photos that are turned in the plane cost: of the first mated pairs of the list the second
+photo is turned, and the table says how many of them are called different persons, even by the loosest
+threshold in MODEL's card, and how many get no answer.
 """
 
 from __future__ import annotations
@@ -18,12 +24,20 @@ import zipfile
 from pathlib import Path
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from facekd.cli.output import progress, say
-from facekd.preprocess import decode, find_faces, open_source
+from facekd.errors import CannotSay
+from facekd.preprocess import decode, encode, find_faces, open_source
 from facekd.preprocess.detectors import make_detector
 from facekd.runtime import threads_available
-from facekd.workflows import AlignSettings, align_photos
+from facekd.workflows import AlignSettings, Recognizer, align_photos
+
+Pixels = NDArray[np.uint8]
+
+#: degrees in the plane, against the clock
+TURNS = (0, 15, 30, 45, 60, 90, 180)
 
 #: photos that the speed on one processor is taken from
 SPEED_SAMPLE = 200
@@ -65,15 +79,89 @@ def milliseconds_on_one(detector: str, photos: Path) -> float:
     return (time.process_time() - start) / len(sample) * 1000
 
 
+def mated_pairs(pairs: Path, count: int) -> list[tuple[str, str]]:
+    """The first ``count`` mated pairs of a list in the form LFW publishes, as photo names."""
+    found = []
+    for line in pairs.read_text().splitlines():
+        match line.split():
+            case [name, first, second]:
+                found.append((f"{name}/{name}_{int(first):04d}", f"{name}/{name}_{int(second):04d}"))
+    return found[:count]
+
+
+def turned(pixels: Pixels, degrees: int) -> Pixels:
+    """uint8 [H, W, 3] turned about its middle, whole, on black; quarter turns move pixels only."""
+    if degrees % 90 == 0:
+        return np.ascontiguousarray(np.rot90(pixels, degrees // 90))
+    import cv2
+
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
+    across, down = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = round(width * across + height * down), round(width * down + height * across)
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    return np.asarray(cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_CUBIC), np.uint8)
+
+
+def embedding_of(recognizer: Recognizer, pixels: Pixels, name: str) -> NDArray[np.float32] | None:
+    """Of the face in a photo; `None` where there is no answer."""
+    try:
+        return recognizer.recognise(encode(pixels, "png"), name).embedding
+    except CannotSay:
+        return None
+
+
+def tell_turned(photos: Path, pairs: Path, count: int, model: Path, detectors: tuple[str, ...]) -> None:
+    """The table of pairs called different persons, and of those without an answer, for every detector."""
+    chosen, source = mated_pairs(pairs, count), open_source(photos)
+    names = {name.rsplit(".", 1)[0]: name for name in source.names()}
+    both = [[decode(source.read(names[one]), one).pixels for one in pair] for pair in chosen]
+    click.echo("| detector | " + " | ".join(f"{degrees}°" for degrees in TURNS) + " |")
+    click.echo("| --- |" + " --- |" * len(TURNS))
+    for detector in detectors:
+        recognizer = Recognizer(model, detector=detector, any_quality=True)
+        limit = min(entry.threshold for entry in recognizer.embedder.card.calibration)
+        upright = [embedding_of(recognizer, first, "first") for first, _ in both]
+        cells = []
+        for degrees in TURNS:
+            found = [embedding_of(recognizer, turned(second, degrees), "second") for _, second in both]
+            scores = [
+                float(one @ two)
+                for one, two in zip(upright, found, strict=True)
+                if one is not None and two is not None
+            ]
+            cells.append(f"{sum(score < limit for score in scores)}, {len(both) - len(scores)}")
+        click.echo(f"| {detector.partition(':')[0]} | {' | '.join(cells)} |")
+    click.echo(f"called different persons, no answer; of {len(both)} mated pairs, threshold {limit:.3f}")
+
+
 @click.command()
 @click.argument("photos", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--pairs", type=click.Path(exists=True, path_type=Path), help="Pair list that names the photos."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the packs.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the packs.")
 @click.option("--detector", "detectors", multiple=True, required=True)
-def main(photos: Path, pairs: Path | None, out: Path, detectors: tuple[str, ...]) -> None:
+@click.option(
+    "--turned", "model", type=click.Path(exists=True, path_type=Path), help="Measure turned photos."
+)
+@click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="Pairs for --turned.")
+def main(
+    photos: Path,
+    pairs: Path | None,
+    out: Path | None,
+    detectors: tuple[str, ...],
+    model: Path | None,
+    count: int,
+) -> None:
     """Measure each --detector on PHOTOS."""
+    if model is not None:
+        if pairs is None:
+            raise click.UsageError("--turned takes its photos from --pairs.")
+        tell_turned(photos, pairs, count, model, detectors)
+        return
+    if out is None:
+        raise click.UsageError("Name a folder for the packs with --out.")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "photos.zip"

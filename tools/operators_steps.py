@@ -140,7 +140,7 @@ def steps(photos: Photos, model: Path) -> list[Step]:
         Step(
             "evaluate",
             ["evaluate", model, "--data", photos.people, "--pairs", "pairs.csv", "--report", "page.html",
-             "--roc", "roc.png", "--csv", "numbers.csv"],
+             "--plot", "roc.png", "--csv", "numbers.csv"],
             0, lambda told: _is_judged(told["models"][0]),
             {"page.html": b"<!doctype html>", "roc.png": b"\x89PNG", "numbers.csv": b"model,measure,value"},
         ),

@@ -67,7 +67,11 @@ def _rates(result: PairResult) -> Iterator[Rate]:
     done = int(result.completed.sum())
     lost = result.scores.size - done
     basis = f"{done:,} pairs, {len(result.folds)} folds, standard deviation {result.accuracy.std * 100:.2f}"
-    yield _rate("Accuracy", result.accuracy.mean, result.accuracy.interval, basis)
+    told = basis if result.is_balanced else f"{basis}; the list is not balanced"
+    yield _rate("Accuracy", result.accuracy.mean, result.accuracy.interval, told)
+    if not result.is_balanced:
+        told = "the mean of the shares of mated and of non-mated pairs decided rightly"
+        yield _rate("Balanced accuracy", result.balanced_accuracy, None, told)
     if lost:
         every = result.accuracy_with_failures
         told = f"{result.scores.size:,} pairs, {lost:,} of them failed and counted as errors"

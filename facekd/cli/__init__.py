@@ -1,5 +1,16 @@
 """The command line: one file per command; each parses, calls a workflow and prints."""
 
-from facekd.cli.main import main
+import signal
+import threading
+
+# Ctrl-C before `main` can name it: the system ends the process at once, which is 130 to a shell, where
+# Python would show a traceback
+_mine = threading.current_thread() is threading.main_thread()
+_usual = signal.signal(signal.SIGINT, signal.SIG_DFL) if _mine else None
+try:
+    from facekd.cli.main import main
+finally:
+    if _mine:
+        signal.signal(signal.SIGINT, _usual)
 
 __all__ = ["main"]

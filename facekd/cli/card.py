@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facekd.cli.options import EXISTING, MODEL_FILE, detector_option, json_option
+from facekd.cli.options import ANY_PATH, EXISTING, MODEL_FILE, detector_option, json_option
 from facekd.cli.output import answer, answer_json, progress, say, say_without_card
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "--check-on", type=EXISTING, default=None, metavar="PEOPLE",
     help="Folder or zip with a folder of photos per person: which way of feeding FILE is best on them?",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write here instead of over FILE.")
+@click.option("--out", type=ANY_PATH, default=None, help="Write here instead of over FILE.")
 @detector_option
 @json_option
 def command(

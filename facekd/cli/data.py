@@ -13,6 +13,7 @@ from facekd.cli.options import (
     EXISTING,
     EXISTING_FILE,
     MODEL_FILE,
+    CommandsGroup,
     detector_option,
     device_option,
     json_option,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from facekd.workflows import Advance, Embedded
 
 
-@click.group("data")
+@click.group("data", cls=CommandsGroup)
 def command() -> None:
     """Look after training data.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facekd.cli.options import EXISTING, json_option
+from facekd.cli.options import ANY_PATH, EXISTING, json_option
 from facekd.cli.output import answer, answer_json, say
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("export")
 @click.argument("source", metavar="RUN")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=None, metavar="FILE.onnx",
+    "--out", type=ANY_PATH, default=None, metavar="FILE.onnx",
     help="Write here [default: RUN/student.onnx].",
 )  # fmt: skip
 @click.option(

@@ -8,11 +8,11 @@ import click
 
 from facekd.cli import _gallery_archive, _gallery_care, _gallery_scores
 from facekd.cli._gallery_evaluate import evaluate_people
-from facekd.cli.options import galleries_model_option, gallery_option, json_option
+from facekd.cli.options import CommandsGroup, galleries_model_option, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, confirm, say
 
 
-@click.group("gallery")
+@click.group("gallery", cls=CommandsGroup)
 def command() -> None:
     """Look after a gallery.
 

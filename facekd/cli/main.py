@@ -135,6 +135,10 @@ def main(arguments: list[str] | None = None) -> int:
         failed.tell(as_json="--json" in (sys.argv[1:] if arguments is None else arguments))
     except BrokenPipeError:
         return _nobody_reads()
+    except (
+        OSError
+    ):  # stdout or stderr lies on a full disk, say: Python would end with 1, or with 120 at the end
+        _discard_output()
     return failed.exit_code
 
 
@@ -160,8 +164,15 @@ class _Failed:
 
 def _nobody_reads() -> Exit:
     """The reader of our output went away: not a decision, and not worth a traceback."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _discard_output()
     return Exit.IO
+
+
+def _discard_output() -> None:
+    """What is still to be written, by Python's own end too, goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
 
 
 def _prepare_streams() -> None:

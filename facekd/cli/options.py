@@ -44,7 +44,21 @@ EXISTING = click.Path(exists=True, readable=False, path_type=Path)
 #: an ONNX file, or a TOML file that lists several, that must exist
 MODEL_FILE = ModelFile()
 #: a path that may not exist yet
-ANY_PATH = click.Path(path_type=Path)
+ANY_PATH = click.Path(readable=False, path_type=Path)
+
+
+class CommandsGroup(click.Group):
+    """A group that lists its commands by their whole first sentences, which click would cut short."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_sentence(command)) for name, command in commands.items()])
+
+
+def _first_sentence(command: click.Command | None) -> str:
+    paragraph = (command.help if command and command.help else "").split("\n\n")[0]
+    return re.split(r"\.(?:\s|$)", " ".join(paragraph.split()), maxsplit=1)[0]
 
 
 class Number(click.FloatRange):

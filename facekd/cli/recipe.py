@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facekd.cli.options import ANY_PATH, EXISTING_FILE, RegisteredName, json_option
+from facekd.cli.options import ANY_PATH, EXISTING_FILE, CommandsGroup, RegisteredName, json_option
 from facekd.cli.output import answer, answer_json, say
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _shipped(name: str) -> Path:
     return file
 
 
-@click.group("recipe")
+@click.group("recipe", cls=CommandsGroup)
 def command() -> None:
     """Look at recipes, the files that state a training run.
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facekd.errors import InputOutput, Unreadable
+from facekd.files import open_regular
 from facekd.gallery.migrations import latest, migrate_one, schema_of
 
 #: "fkdG", in the header of the file (PRAGMA application_id)
@@ -93,6 +94,8 @@ def connect(path: Path, options: str = "mode=rw") -> sqlite3.Connection:
         raise InputOutput(f"{path}: a folder, not a gallery file")
     if not path.exists():
         raise InputOutput(f"{path}: no such gallery", "'facekd enroll' makes one; --gallery names it.")
+    # SQLite would wait at a pipe for a writer
+    open_regular(path).close()
     # never mode=rwc: SQLite must not create the file, it would get the mode of the umask
     address = f"{path.absolute().as_uri()}?{options}"
     db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)

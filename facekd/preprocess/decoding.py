@@ -52,6 +52,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 #: what the files of phones call themselves (ISO/IEC 23008-12, annex B; AV1 Image File Format, section 8)
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _AVIF_BRANDS = {b"avif", b"avis"}
+#: what people call a format that Pillow calls otherwise
+_SPOKEN = {"HEIF": "HEIC", "WEBP": "WebP"}
 
 
 def decode(data: bytes | str | os.PathLike[str], name: str = "") -> Photo:
@@ -82,7 +84,8 @@ def _pixels(data: bytes, name: str) -> Pixels:
         with warnings.catch_warnings():
             # Pillow warns of large images; the limit here is our own, two lines down
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=_likely_formats(data, name))
+            formats = _likely_formats(data, name)
+            image = Image.open(io.BytesIO(data), formats=formats)
             check_size(image.width, image.height, name, _MAX_HEAVY_PIXELS if image.format in _HEAVY else None)
             pixels = _rgb_of_crop(data, image)
             if pixels is None:
@@ -96,6 +99,8 @@ def _pixels(data: bytes, name: str) -> Pixels:
     except Image.DecompressionBombError as error:
         raise TooLarge(f"{name}: refused before decoding, more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
+        if len(formats) == 1:
+            raise Unreadable(f"{name}: a damaged {_SPOKEN.get(formats[0], formats[0])} photo") from error
         raise Unreadable(f"{name}: not an image, or of an unknown format") from error
     except Exception as error:
         # decoders of hostile files raise anything: OSError, SyntaxError, ValueError, struct.error

@@ -24,8 +24,8 @@ PADDING = 0.4
 #: face of none is turned by more than 44
 MOST_TURNED = 50.0
 #: by how much the log-odds of the best score must be higher in the turned photo for it to be believed, as a
-#: part of those at which the detector is sure: their scales differ widely
-_BETTER = 1 / 4
+#: part of those at which the detector is sure: their scales differ widely. Of a detector that does not say
+_CLEARLY = 1 / 4
 
 
 def find_faces(photo: Photo, detector: Detector) -> list[Face]:
@@ -77,7 +77,8 @@ def _look_turned(pixels: Pixels, detector: Detector, upright: list[Face]) -> lis
     copy, scale = _reduced(pixels, LOOK_AT)
     best, odds = upright, -math.inf
     if upright and not is_turned(_largest(upright)):
-        odds = _log_odds(_best_score(upright)) + _BETTER * abs(_log_odds(_sure(detector)))
+        clearly = float(getattr(detector, "clearly", _CLEARLY))
+        odds = _log_odds(_best_score(upright)) + clearly * abs(_log_odds(_sure(detector)))
     for quarters in (1, 2, 3):
         found = detector.detect(np.ascontiguousarray(np.rot90(copy, quarters)))
         if found and not is_turned(_largest(found)) and _log_odds(_best_score(found)) > odds:

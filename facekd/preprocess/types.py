@@ -64,7 +64,8 @@ class Detector(Protocol):
     """Finds faces. ``name`` is what cards and reports state.
 
     A detector that finds faces upside down, too, and gives them the landmarks of upright ones, has a
-    number ``sure``: the score below which a face may be such a one.
+    number ``sure``: the score below which a face may be such a one. By ``clearly`` it says how much better a
+    turned photo must score, as a part of the log-odds of ``sure``.
     """
 
     @property

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 #: of a line of metrics what is no part of the loss
 _NO_PARTS = {"step", "images", "loss", "rate", "images_per_second", "gradient_norm", "seconds"}
-_SCORE, _TEACHER = "heldout_tar_1e-3", "teacher_heldout_tar_1e-3"
+#: the keys of the metrics: the student's score, and the teacher's own
+SCORE, TEACHER_SCORE = "heldout_tar_1e-3", "teacher_heldout_tar_1e-3"
 
 
 def learning_curve(metrics: Sequence[Mapping[str, Any]]) -> Figure | None:
@@ -24,7 +25,7 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]]) -> Figure | None:
     from matplotlib.figure import Figure
 
     logged = [record for record in metrics if "loss" in record]
-    judged = [record for record in metrics if _SCORE in record]
+    judged = [record for record in metrics if SCORE in record]
     if len(logged) < 2:
         return None
     figure = Figure(figsize=(WIDTH, 2.6 * (2 if judged else 1)), dpi=150, layout="constrained")
@@ -38,11 +39,13 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]]) -> Figure | None:
         panels[0].set_yscale("log")
     panels[0].legend(frameon=False, fontsize="small")
     if judged:
-        points = [(record["images"], record[_SCORE]) for record in judged]
+        points = [(record["images"], record[SCORE]) for record in judged]
         panels[1].plot(*zip(*points, strict=True), "o-", color=LIGHT.colour(0), label="student")
         for record in metrics:
-            if _TEACHER in record:
-                panels[1].axhline(record[_TEACHER], color=LIGHT.colour(1), linestyle="--", label="teacher")
+            if TEACHER_SCORE in record:
+                panels[1].axhline(
+                    record[TEACHER_SCORE], color=LIGHT.colour(1), linestyle="--", label="teacher"
+                )
         panels[1].set_ylabel("held-out TAR at FMR 1e-3")
         panels[1].set_ylim(0, 1)
         panels[1].legend(frameon=False, fontsize="small")

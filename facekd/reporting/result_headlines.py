@@ -36,9 +36,11 @@ def _headline(result: Result) -> str | None:
         low, high = percent(accuracy.interval.low), percent(accuracy.interval.high)
         lost = f", not counting {failed:,} that failed" if failed else ""
         matched = _matched(result.everyone_points)
+        balanced = percent(result.balanced_accuracy)
+        unlike = "" if result.is_balanced else f"; the list is not balanced, balanced accuracy {balanced}"
         return (
             f"decides {percent(accuracy.mean)} % of {result.scores.size:,} pairs rightly (95 % interval "
-            f"{low} to {high}{lost}){f', and it {matched}' if matched else ''}."
+            f"{low} to {high}{lost}{unlike}){f', and it {matched}' if matched else ''}."
         )
     if isinstance(result, AllPairsResult | ScoreResult):
         matched = _matched(result.points)

@@ -10,6 +10,7 @@ from facekd.reporting.cells import (
     failures_row,
     fnir_cell,
     measure,
+    percent,
     shortfalls,
     tar,
 )
@@ -41,8 +42,11 @@ def _(result: PairResult) -> list[tuple[str, str]]:
     attempts = attempt_rows(result.rates.points, result.lost, ", listed pairs")
     if result.everyone is not None:
         attempts += attempt_rows(result.everyone_points, result.everyone.lost, ", all pairs")
+    unbalanced = "" if result.is_balanced else " (list not balanced)"
+    balanced = [] if result.is_balanced else [("balanced accuracy", percent(result.balanced_accuracy))]
     return [
-        (f"accuracy, {len(result.folds)} folds, ± std", accuracy_cell(result.accuracy)),
+        (f"accuracy{unbalanced}, {len(result.folds)} folds, ± std", accuracy_cell(result.accuracy)),
+        *balanced,
         ("the same, failures as errors", accuracy_cell(result.accuracy_with_failures)),
         ("AUC", measure(result.rates.auc.value, result.rates.auc.interval, 3)),
         ("EER", measure(result.rates.eer.value, result.rates.eer.interval)),

@@ -25,7 +25,7 @@ from facekd.distillation import (
 from facekd.files import target_folder
 from facekd.models import FaceNet
 from facekd.models.teachers import load_network, load_teacher
-from facekd.reporting import write_learning_curve
+from facekd.reporting import write_learning_curve, write_run_page
 from facekd.training import Progress, RunFolder, rank
 from facekd.training.data import require_usable
 
@@ -72,13 +72,15 @@ def train_recipe(
     recipe: Recipe, folder: Path, say: Callable[[str], None], progress: OpenBar, **settings: Any
 ) -> Outcome:
     """`run_recipe` with a bar for views that are kept, one for the teacher's labels and, when they are
-    there, one for training; at its end the learning curve is drawn into the run folder."""
+    there, one for training; at its end the learning curve and the run's page are put into the run folder."""
     with ExitStack() as stack:
         bars = _Bars(progress, stack, recipe.schedule.images)
         report = Report(say, bars.labelled, bars.trained, bars.kept)
         outcome = run_recipe(recipe, folder, report, cache=target_folder(), **settings)
     if rank() == 0:
-        write_learning_curve(RunFolder(folder).metrics(), folder / "learning_curve.png")
+        metrics = RunFolder(folder).metrics()
+        write_learning_curve(metrics, folder / "learning_curve.png")
+        write_run_page(metrics, folder.name, folder / "run.html")
     return outcome
 
 

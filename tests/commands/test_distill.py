@@ -47,6 +47,7 @@ def test_distil_resume_and_baseline(facekd, place: Path) -> None:
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["images"] == 48
     assert (place / "run" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "the teacher itself" in (place / "run" / "run.html").read_text()
     assert "12 crops: 12 of 4 identities" in ran.err
     assert "teacher labels 12 views" in ran.err
     assert "on cpu" in ran.err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -191,3 +193,62 @@ def test_what_a_newcomer_types_is_led_on(
     ran = facekd(*(argument.format(**things) for argument in arguments))
     assert (ran.code, ran.out) == (2, ""), ran.err
     assert told in ran.err
+
+
+def test_a_file_that_may_not_be_read_is_no_mistake_in_the_call(
+    facekd: Callable, things: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read anything, so that the system is made to say that this user may not."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    for call in (["gallery", "list", "--gallery", things["text"]], ["card", things["text"]]):
+        assert facekd(*call).code == 5
+    photo = things["text"]
+    ran = facekd("verify", photo, photo, "--model", things["model"], "--threshold", "0.5")
+    assert ran.code == 5
+
+
+@pytest.mark.parametrize("name", ["gallery", "data", "recipe"])
+def test_groups_list_whole_sentences(facekd: Callable, name: str) -> None:
+    listed = " ".join(facekd(name, "--help").out.partition("Commands:")[2].split())
+    assert listed
+    assert "..." not in listed
+    command = importlib.import_module(f"facekd.cli.{name}").command
+    for one in command.commands.values():
+        assert " ".join(one.help.split()).split(". ")[0].rstrip(".") in listed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device on this system")
+@pytest.mark.parametrize("full", ["2>/dev/full", ">/dev/full", ">/dev/full 2>/dev/full"])
+def test_a_full_disk_behind_the_output_is_no_decision(things: dict[str, str], full: str) -> None:
+    command = f'"{sys.executable}" -m facekd gallery list --json --gallery "{things["x"]}" {full}'
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert ran.returncode == 5, ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files on this system")
+def test_a_pipe_for_a_gallery_is_not_waited_for(
+    facekd: Callable, things: dict[str, str], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.db")
+    ran = facekd("gallery", "list", "--gallery", tmp_path / "pipe.db")
+    assert (ran.code, "a pipe, not a regular file" in ran.err) == (5, True)
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_shows_no_traceback() -> None:
+    """The signal comes from within the import of click, the first thing that takes time."""
+    code = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "import facekd.cli\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (-signal.SIGINT, "")
+
+
+def test_loading_the_command_line_leaves_ctrl_c_as_it_was() -> None:
+    code = "import signal; b = signal.getsignal(2); import facekd.cli; assert signal.getsignal(2) is b"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -82,7 +82,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shipped = shipped_model()
     if shipped is None:
         pytest.skip("no student ships with this clone")
-    for name in ("student.onnx", "teacher.onnx"):
+    for name in ("student.onnx", "teacher.onnx", "model.onnx"):
         shutil.copy(shipped, tmp_path / name)
     made = write_photos(tmp_path)
     for name, source in (("ann1", "a"), ("ann2", "b"), ("door", "c")):

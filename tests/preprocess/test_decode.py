@@ -318,3 +318,10 @@ def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytes
         decode(file)
     with pytest.raises(TooLarge, match="2,002 bytes"):
         decode(file.read_bytes())
+
+
+@pytest.mark.parametrize(("brand", "word"), [(b"heic", "HEIC"), (b"avif", "AVIF")])
+def test_a_damaged_photo_of_a_phone_is_named_as_one(brand: bytes, word: str) -> None:
+    head = b"\x00\x00\x00\x18ftyp" + brand + b"\x00\x00\x00\x00mif1" + brand
+    with pytest.raises(Unreadable, match=f"a damaged {word} photo"):
+        decode(head + bytes(200))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_photos import need_mtcnn
 from stub_detector import TEMPLATE, Stub, photo_with_square
 
 from facekd.card import ARCFACE_CROP, BoxCrop
@@ -15,6 +17,8 @@ from facekd.preprocess import Face, Photo, cut, decode, find_face, find_faces, o
 from facekd.preprocess.detection import LOOK_AT, angle_of, is_turned
 from facekd.preprocess.detectors import make_detector
 from facekd.runtime import load_embedder
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 
 def test_small_photos_are_looked_at_as_they_are() -> None:
@@ -63,6 +67,7 @@ class Oriented(Stub):
         super().__init__()
         self.fooled = fooled
         self.sure = 0.8
+        self.clearly = 1 / 4
 
     def detect(self, pixels: Pixels) -> list[Face]:
         upright = bool(pixels[0, 0, 2] == 77)
@@ -88,6 +93,24 @@ def test_a_photo_on_its_side_is_turned(fooled: bool, quarters: int, enlarged: in
     for spec in (ARCFACE_CROP, BoxCrop(size=160, margin=14)):
         crops = [cut(p.pixels, f, spec) for p, f in ((upright, straight), (stored, found))]
         assert np.abs(crops[0].astype(int) - crops[1]).mean() < 2
+
+
+@pytest.mark.parametrize(("clearly", "quarters"), [(1 / 4, 0), (1 / 8, 2)])
+def test_how_much_better_a_turned_photo_must_be_is_for_the_detector_to_say(
+    clearly: float, quarters: int
+) -> None:
+    """The scores differ by 0.21 in log-odds; those of a sure face, of 0.8, are 1.39."""
+
+    class Close(Oriented):
+        def detect(self, pixels: Pixels) -> list[Face]:
+            marked = bool(pixels[0, 0, 2] == 77)
+            return [Face(f.box, 0.65 if marked else 0.6, f.landmarks) for f in Stub.detect(self, pixels)]
+
+    detector = Close(fooled=True)
+    detector.clearly = clearly
+    photo = photo_with_square(200, 300, 40, 60, 80)
+    photo.pixels[-1, -1, 2] = 77
+    assert [face.quarters for face in find_faces(photo, detector)] == [quarters]
 
 
 def test_an_upright_photo_is_looked_at_once() -> None:
@@ -151,3 +174,14 @@ def test_an_upright_photo_whose_face_fills_a_corner_is_left_as_it_is(faces: Path
     face = find_face(decode(source.read(name)), make_detector("mtcnn", threads=1))
     assert face.quarters == 0
     assert not is_turned(face)
+
+
+def test_drawn_faces_that_mtcnn_takes_for_upright_ones_upside_down_are_righted() -> None:
+    """Upside down these score 0.997 to 0.999, where other faces do upright."""
+    need_mtcnn()
+    detector = make_detector("mtcnn", threads=1)
+    for name in ("person-0006/0001", "person-0021/0002", "person-0025/0001"):
+        photo = decode(SAMPLES / f"{name}.jpg")
+        down = replace(photo, pixels=np.ascontiguousarray(photo.pixels[::-1, ::-1]))
+        assert [face.quarters for face in find_faces(photo, detector)] == [0]
+        assert [face.quarters for face in find_faces(down, detector)] == [2]

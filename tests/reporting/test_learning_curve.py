@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 
-from facekd.reporting import write_learning_curve
+from facekd.reporting import write_learning_curve, write_run_page
 from facekd.reporting.learning_curve import learning_curve
 
 METRICS = [
@@ -46,3 +46,15 @@ def test_a_loss_alone_is_drawn_once_and_nothing_is_nothing(tmp_path: Path) -> No
     assert not write_learning_curve([], tmp_path / "curve.png")
     assert write_learning_curve(METRICS, tmp_path / "curve.png")
     assert cv2.imread(str(tmp_path / "curve.png")).std() > 1
+
+
+def test_the_page_shows_the_teacher_beside_the_student(tmp_path: Path) -> None:
+    page = write_run_page(METRICS, "a<b", tmp_path / "run.html").read_text()
+    assert "a&lt;b" in page
+    assert "The student saw 320 images." in page
+    assert "it finds 80.00 % of the mated pairs of the held-out people; its teacher finds 95.00 %" in page
+    assert page.index("95.00 %") < page.index("after 160 images") < page.index("after 320 images")
+    assert "data:image/png" in page
+    alone = write_run_page(METRICS[1:3], "run", tmp_path / "alone.html").read_text()
+    assert "not measured" in alone
+    assert "data:image/png" not in alone

@@ -50,6 +50,22 @@ class PairResult:
         return np.isfinite(self.scores)
 
     @property
+    def is_balanced(self) -> bool:
+        """Whether neither kind of comparison is more than a tenth more numerous: accuracy is otherwise mostly
+        about the more numerous."""
+        mated = int(self.mated.sum())
+        fewer, more = sorted((mated, self.mated.size - mated))
+        return more <= 1.1 * fewer
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the shares of mated and of non-mated comparisons that were decided rightly, of those
+        completed; NaN where there is none of a kind."""
+        shares = [self.right[kind & self.completed].mean() if (kind & self.completed).any() else np.nan
+                  for kind in (self.mated, ~self.mated)]  # fmt: skip
+        return float(np.mean(shares))
+
+    @property
     def lost(self) -> Lost:
         """Of the listed comparisons."""
         return Lost.of(self.scores, self.mated)
@@ -74,6 +90,8 @@ class PairResult:
             "failures_to_acquire": failures_dict(len(self.failed), self.photos),
             "accuracy": self.accuracy.to_dict(),
             "accuracy_with_failures": self.accuracy_with_failures.to_dict(),
+            "balanced": self.is_balanced,
+            "balanced_accuracy": self.balanced_accuracy,
             "folds": [fold.to_dict() for fold in self.folds],
             **self.rates.to_dict(),
             "operating_points": [point.to_dict() for point in self.rates.points],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.reporting import table_rows
 from facekd.verification import metrics
 from facekd.verification.protocols import (
     data_is_list,
@@ -217,6 +218,28 @@ def test_accuracy_by_hand(tmp_path: Path) -> None:
     assert result.rates.auc.value == pytest.approx(metrics.auc(score[mated], score[~mated]))
     assert result.rates.eer.value == pytest.approx(metrics.eer(score[mated], score[~mated]))
     assert result.rates.auc.interval.low < result.rates.auc.value < result.rates.auc.interval.high
+
+
+def test_a_list_that_is_not_balanced_is_called_so(tmp_path: Path) -> None:
+    rows = ["path1,path2,label"]
+    for person in range(20):
+        rows.append(f"P{person}/1.png,P{person}/2.png,1")
+        rows += [f"P{person}/1.png,P{(person + step) % 20}/2.png,0" for step in range(1, 6)]
+    result = open_protocol("pairs", _write(tmp_path / "pairs.csv", "\n".join(rows))).evaluate(
+        _embedder(noise=1.1)
+    )
+    mated = result.right[result.mated].mean()
+    non_mated = result.right[~result.mated].mean()
+    assert not result.is_balanced
+    assert mated != non_mated
+    assert result.balanced_accuracy == pytest.approx((mated + non_mated) / 2)
+    table = dict(table_rows(result))
+    assert table["balanced accuracy"] == f"{50 * (mated + non_mated):.2f}"
+    assert any(row.startswith("accuracy (list not balanced), ") for row in table)
+    assert result.to_dict()["balanced"] is False
+    even = open_protocol("lfw", _drawn_list(tmp_path)).evaluate(_embedder())
+    assert even.is_balanced
+    assert "balanced accuracy" not in dict(table_rows(even))
 
 
 def test_failures_count_as_errors_and_are_never_dropped(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.reading import Reader, finish_log
 from facekd.gallery.statistics import Statistics
 from facekd.gallery.template import Template, checksum, is_unit, now, pack, unpack
+from facekd.version import EARLIER_STUDENTS
 
 
 @dataclass(frozen=True)
@@ -615,8 +616,10 @@ def _fill(db: sqlite3.Connection, contract: Contract) -> None:
 
 
 def _misfit(path: Path, gallery: Contract, model: Contract) -> Misfit:
+    came_with = EARLIER_STUDENTS.get(gallery.model)
+    shipped = f", an earlier student of facekd ({came_with})" if came_with else ""
     return Misfit(
-        f"{path} was made with {gallery.model} (space {gallery.space[:12]}), "
+        f"{path} was made with {gallery.model} (space {gallery.space[:12]}){shipped}, "
         f"which does not compare with {model.model} (space {model.space[:12]})",
         f"Use --model with {gallery.model}, or another --gallery and enroll the people again.",
     )

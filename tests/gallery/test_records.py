@@ -1,3 +1,4 @@
+import dataclasses
 import multiprocessing
 import os
 import sqlite3
@@ -11,6 +12,7 @@ from made_galleries import CONTRACT, DIM, embedding, enroll, template
 
 from facekd.errors import InputOutput, Misfit, NotFound
 from facekd.gallery import Contract, GalleryRecords, Template, database
+from facekd.version import EARLIER_STUDENTS
 
 
 @pytest.fixture
@@ -278,3 +280,15 @@ def test_a_writer_that_does_not_end_is_an_error_not_a_hang(path: Path, monkeypat
             records.add("Bo", [template(2)])
         assert len(records.people()) == 2
     writer.close()
+
+
+def test_a_gallery_of_an_earlier_student_says_which_facekd_it_came_with(tmp_path: Path) -> None:
+    (earlier, came_with) = next(iter(EARLIER_STUDENTS.items()))
+    old = dataclasses.replace(CONTRACT, model=earlier)
+    with GalleryRecords(tmp_path / "g.db", old, create=True):
+        pass
+    new = dataclasses.replace(CONTRACT, space="b" * 64, model="facekd-student-new")
+    with pytest.raises(Misfit) as refused:
+        GalleryRecords(tmp_path / "g.db", new)
+    assert f"an earlier student of facekd ({came_with})" in str(refused.value)
+    assert earlier in (refused.value.fix or "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facekd.cli.options import ANY_PATH, detector_option, device_option, gallery_option, json_option
+from facekd.cli.options import ANY_PATH, detector_option, device_option, examined_gallery_option, json_option
 from facekd.cli.output import answer, answer_json, say
 
 
@@ -16,7 +16,7 @@ from facekd.cli.output import answer, answer_json, say
     "-m", "--model", "given", type=ANY_PATH, multiple=True,
     help="Look at this model; repeatable. FACEKD_MODEL and the student that ships are looked at in any case.",
 )  # fmt: skip
-@gallery_option
+@examined_gallery_option
 @detector_option
 @device_option
 @json_option
@@ -37,7 +37,7 @@ def command(given: tuple[Path, ...], gallery: Path, detector: str, device: str, 
     settings = DoctorSettings(_models(given), gallery, detector, device)
     found = check_up(settings)
     if as_json:
-        answer_json(found.to_dict())
+        answer_json(found.to_dict() | {"gallery": str(gallery)})
     else:
         for line in checkup_lines(found):
             answer(line)

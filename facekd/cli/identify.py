@@ -88,24 +88,26 @@ def command(
         if search.threshold.shortfall:
             say_failure(f"no decision: {search.threshold.shortfall}")
         if len(photos) == 1 and not all_faces and wanted[0].name == str(photos[0]):
-            return _one(search, photos[0], top, as_json)
-        return _many(search, wanted, top, all_faces, as_json)
+            return _one(search, photos[0], top, gallery, as_json)
+        return _many(search, wanted, top, all_faces, gallery, as_json)
 
 
-def _one(search: Search, photo: Path, top: int, as_json: bool) -> Exit:
+def _one(search: Search, photo: Path, top: int, gallery: Path, as_json: bool) -> Exit:
     from facekd.workflows import identify_photo
 
     found = identify_photo(search, photo, top=top)
     for note in found.notes:
         say(f"note: {note}")
     if as_json:
-        answer_json(found.to_dict())
+        answer_json(found.to_dict() | {"gallery": str(gallery)})
     else:
         _print(found)
     return found.exit_code
 
 
-def _many(search: Search, wanted: Sequence[NamedPhoto], top: int, all_faces: bool, as_json: bool) -> Exit:
+def _many(
+    search: Search, wanted: Sequence[NamedPhoto], top: int, all_faces: bool, gallery: Path, as_json: bool
+) -> Exit:
     from facekd.workflows import identify_or_say_why
 
     answers: Counter[str] = Counter()
@@ -120,7 +122,7 @@ def _many(search: Search, wanted: Sequence[NamedPhoto], top: int, all_faces: boo
             if found.failure:
                 say_failure(f"no answer ({found.failure.reason}): {found.failure.message}")
             if as_json:
-                answer_json(found.to_dict(), indent=None)
+                answer_json(found.to_dict() | {"gallery": str(gallery)}, indent=None)
             else:
                 _print(found)
             answers.update([found.failure.reason] if found.failure else [f.decision for f in found.faces])

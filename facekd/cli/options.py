@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from facekd.cli._defaults import gallery_of_claim, gallery_or_default, gallery_to_look_at
 from facekd.cli.output import be_quiet, say
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -97,10 +98,18 @@ operators_model_option: Decorator = _operators_model(callback=_or_shipped)
 galleries_model_option: Decorator = _operators_model(default=None)
 
 
-gallery_option: Decorator = click.option(
-    "-g", "--gallery", type=ANY_PATH, default=Path("gallery.db"), envvar="FACEKD_GALLERY",
-    show_default=True, show_envvar=True, help="Gallery file.",
-)  # fmt: skip
+def _gallery(callback: Callable[[click.Context, click.Parameter, Path | None], Path | None]) -> Decorator:
+    return click.option(
+        "-g", "--gallery", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY", show_envvar=True,
+        help="Gallery file [default: gallery.db in the user's data folder].", callback=callback,
+    )  # fmt: skip
+
+
+gallery_option: Decorator = _gallery(gallery_or_default)
+#: of `doctor`
+examined_gallery_option: Decorator = _gallery(gallery_to_look_at)
+#: of a command that needs a gallery for --claim only
+claims_gallery_option: Decorator = _gallery(gallery_of_claim)
 
 
 class RegistryOption(click.Option):

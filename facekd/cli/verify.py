@@ -12,9 +12,9 @@ from facekd.cli.options import (
     ANY_PATH,
     Number,
     any_quality_option,
+    claims_gallery_option,
     detector_option,
     device_option,
-    gallery_option,
     json_option,
     operators_model_option,
     threshold_option,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     help="Which of the card's calibrated thresholds to use; else the strictest.",
 )  # fmt: skip
 @operators_model_option
-@gallery_option
+@claims_gallery_option
 @any_quality_option
 @detector_option
 @device_option
@@ -61,7 +61,7 @@ def command(
     threshold: float | None,
     fmr: float | None,
     model: Path,
-    gallery: Path,
+    gallery: Path | None,
     any_quality: bool,
     detector: str,
     device: str,
@@ -105,7 +105,7 @@ def command(
         decision = _decide(recognizer, photos, claim, gallery)
     except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
-            answer_json(_no_answer(error, limit, recognizer, claim))
+            answer_json(_no_answer(error, limit, recognizer, claim, gallery))
             say_failure("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
             return error.exit_code
         raise
@@ -113,7 +113,7 @@ def command(
     for note in notes:
         say(f"note: {note}")
     if as_json:
-        answer_json(_document(decision, recognizer, notes))
+        answer_json(_document(decision, recognizer, notes, gallery))
     else:
         answer(_sentence(decision))
     return Exit.DONE if decision.same else Exit.DIFFERENT
@@ -130,11 +130,11 @@ def _listed(pairs: Path | None, folder: Path | None, most: int) -> list[PhotoPai
 
 
 def _decide(
-    recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Path
+    recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Path | None
 ) -> Verification:
     from facekd.workflows import verify_claim
 
-    if claim is None:
+    if claim is None or gallery is None:
         return recognizer.verify(photos[0], photos[1])
     with recognizer.open_gallery(gallery) as records:
         return verify_claim(recognizer, records, claim, photos[0], recognizer.threshold)
@@ -179,7 +179,9 @@ def _although(decision: Verification) -> str:
     return "; the score lies below a strict threshold, though one person is the likelier"
 
 
-def _document(decision: Verification, recognizer: Recognizer, notes: list[str]) -> dict[str, Any]:
+def _document(
+    decision: Verification, recognizer: Recognizer, notes: list[str], gallery: Path | None
+) -> dict[str, Any]:
     said = decision.evidence
     return {
         "same": decision.same,
@@ -188,7 +190,7 @@ def _document(decision: Verification, recognizer: Recognizer, notes: list[str]) 
         "log_likelihood_ratio": said.log_likelihood_ratio if said else None,
         "failure": None,
         **_setting(decision.threshold, recognizer),
-        "claim": decision.claim,
+        **_claimed(decision.claim, gallery),
         "templates": decision.templates,
         "photos": [
             {
@@ -205,7 +207,11 @@ def _document(decision: Verification, recognizer: Recognizer, notes: list[str]) 
 
 
 def _no_answer(
-    error: CannotSay | InputOutput | NotFound, limit: Threshold, recognizer: Recognizer, claim: str | None
+    error: CannotSay | InputOutput | NotFound,
+    limit: Threshold,
+    recognizer: Recognizer,
+    claim: str | None,
+    gallery: Path | None,
 ) -> dict[str, Any]:
     """The document of a comparison that was not made, with the keys of one that was."""
     return {
@@ -220,11 +226,15 @@ def _no_answer(
             "fix": error.fix,
         },
         **_setting(limit, recognizer),
-        "claim": claim,
+        **_claimed(claim, gallery),
         "templates": None,
         "photos": [],
         "notes": recognizer.doubts(),
     }
+
+
+def _claimed(claim: str | None, gallery: Path | None) -> dict[str, Any]:
+    return {"claim": claim, "gallery": None if claim is None else str(gallery)}
 
 
 def _setting(limit: Threshold, recognizer: Recognizer) -> dict[str, Any]:

@@ -163,8 +163,8 @@ def gallery_file() -> Path:
 
 
 def settings_file() -> Path | None:
-    """The ``facekd.toml`` in use: the file that ``FACEKD_CONFIG`` names, which need not be there; else that in
-    the current folder; else that in the user's folder of settings. `None` where there is none."""
+    """The ``facekd.toml`` in use: the file that ``FACEKD_CONFIG`` names, which need not be there; else that
+    in the current folder; else that in the user's folder of settings. `None` where there is none."""
     named = os.environ.get("FACEKD_CONFIG")
     if named:
         return Path(named)

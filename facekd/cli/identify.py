@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facekd.cli._defaults import or_setting
 from facekd.cli.options import (
     ANY_PATH,
     Number,
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
 @click.argument("photos", nargs=-1, required=True, type=ANY_PATH, metavar="PHOTO|FOLDER...")
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Candidates to list.")
 @click.option("--all-faces", is_flag=True, help="Search for every face, not for the largest near the centre.")
-@threshold_option
+@threshold_option("fpir")
 @click.option(
     "--fpir", type=Number(0, 1, min_open=True, max_open=True), default=None,
+    callback=or_setting("fpir", "threshold"),
     help="False positive identification rate to keep in this gallery. [default: 0.01]",
 )  # fmt: skip
 @operators_model_option

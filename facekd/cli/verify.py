@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facekd.cli._defaults import or_setting
 from facekd.cli._verify_many import verify_many
 from facekd.cli.options import (
     ANY_PATH,
@@ -41,9 +42,10 @@ if TYPE_CHECKING:
     "--max-pairs", type=click.IntRange(1), default=100_000, show_default=True,
     help="How many pairs --all may come to.",
 )  # fmt: skip
-@threshold_option
+@threshold_option("fmr")
 @click.option(
     "--fmr", type=Number(0, 1, min_open=True, max_open=True), default=None,
+    callback=or_setting("fmr", "threshold"),
     help="Which of the card's calibrated thresholds to use; else the strictest.",
 )  # fmt: skip
 @operators_model_option

@@ -18,6 +18,8 @@ from .data import embedded_set as embedded_set
 from .data import first_teacher as first_teacher
 from .data import write_exclude as write_exclude
 from .data import write_people as write_people
+from .defaults import Defaults as Defaults
+from .defaults import read_defaults as read_defaults
 from .demo import DemoSettings as DemoSettings
 from .demo import run_demo as run_demo
 from .doctor import check_up as check_up

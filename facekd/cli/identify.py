@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import click
 
 from facekd.cli._defaults import or_setting
+from facekd.cli._search_pictures import SearchPictures
 from facekd.cli.options import (
     ANY_PATH,
     Number,
+    annotate_option,
     any_quality_option,
     detector_option,
     device_option,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @operators_model_option
 @gallery_option
+@annotate_option
 @any_quality_option
 @detector_option
 @device_option
@@ -59,6 +62,7 @@ def command(
     fpir: float | None,
     model: Path,
     gallery: Path,
+    annotate: Path | None,
     any_quality: bool,
     detector: str,
     device: str,
@@ -84,22 +88,26 @@ def command(
     if threshold is not None and fpir is not None:
         raise click.UsageError("--threshold and --fpir say the same thing twice: give one of them.")
     wanted = photos_to_embed(photos)
+    pictures = SearchPictures(annotate, photos, len(wanted))
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
     with recognizer.open_gallery(gallery) as records:
         search = open_search(recognizer, records, FPIR if fpir is None else fpir, threshold)
         if search.threshold.shortfall:
             say_failure(f"no decision: {search.threshold.shortfall}")
         if len(photos) == 1 and not all_faces and wanted[0].name == str(photos[0]):
-            return _one(search, photos[0], top, gallery, as_json)
-        return _many(search, wanted, top, all_faces, gallery, as_json)
+            return _one(search, photos[0], top, gallery, as_json, pictures)
+        return _many(search, wanted, top, all_faces, gallery, as_json, pictures)
 
 
-def _one(search: Search, photo: Path, top: int, gallery: Path, as_json: bool) -> Exit:
+def _one(
+    search: Search, photo: Path, top: int, gallery: Path, as_json: bool, pictures: SearchPictures
+) -> Exit:
     from facekd.workflows import identify_photo
 
     found = identify_photo(search, photo, top=top)
     for note in found.notes:
         say(f"note: {note}")
+    pictures.draw(search.recognizer, found, photo, _rule(search.threshold))
     if as_json:
         answer_json(found.to_dict() | {"gallery": str(gallery)})
     else:
@@ -108,7 +116,13 @@ def _one(search: Search, photo: Path, top: int, gallery: Path, as_json: bool) ->
 
 
 def _many(
-    search: Search, wanted: Sequence[NamedPhoto], top: int, all_faces: bool, gallery: Path, as_json: bool
+    search: Search,
+    wanted: Sequence[NamedPhoto],
+    top: int,
+    all_faces: bool,
+    gallery: Path,
+    as_json: bool,
+    pictures: SearchPictures,
 ) -> Exit:
     from facekd.workflows import identify_or_say_why
 
@@ -123,6 +137,8 @@ def _many(
                 said.add(note)
             if found.failure:
                 say_failure(f"no answer ({found.failure.reason}): {found.failure.message}")
+            if pictures.wanted and not found.failure:
+                pictures.draw(search.recognizer, found, named.photo.read(), _rule(search.threshold))
             if as_json:
                 answer_json(found.to_dict() | {"gallery": str(gallery)}, indent=None)
             else:

@@ -198,6 +198,11 @@ csv_option: Decorator = click.option(
     "--csv", "table", type=ANY_PATH, default=None, help="Write every number: model,measure,value."
 )
 
+annotate_option: Decorator = click.option(
+    "--annotate", type=ANY_PATH, default=None, metavar="FILE",
+    help="Draw the photos with boxes, landmarks, crops and the answer into this picture (.jpg, .png, .webp).",
+)  # fmt: skip
+
 any_quality_option: Decorator = click.option(
     "--any-quality", is_flag=True, help="Take photos beyond the limits in the model's card, too."
 )

@@ -12,6 +12,7 @@ from facekd.cli._verify_many import verify_many
 from facekd.cli.options import (
     ANY_PATH,
     Number,
+    annotate_option,
     any_quality_option,
     claims_gallery_option,
     detector_option,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @operators_model_option
 @claims_gallery_option
+@annotate_option
 @any_quality_option
 @detector_option
 @device_option
@@ -64,6 +66,7 @@ def command(
     fmr: float | None,
     model: Path,
     gallery: Path | None,
+    annotate: Path | None,
     any_quality: bool,
     detector: str,
     device: str,
@@ -96,6 +99,8 @@ def command(
         model_too = any(photo.suffix == ".onnx" for photo in photos)
         hint = "; a model is named with --model" if model_too else ""
         raise click.UsageError(f"Give {form} (there are {len(photos)}{hint}).")
+    if annotate is not None:
+        _check_annotation(annotate, photos, many)
     wanted_pairs = _listed(pairs, folder, max_pairs) if many else []
     recognizer = Recognizer(
         model, detector=detector, threshold=threshold, fmr=fmr, any_quality=any_quality, device=device
@@ -114,6 +119,8 @@ def command(
     notes = [*decision.notes, *(note for photo in decision.photos for note in notes_of(photo, limit.fmr))]
     for note in notes:
         say(f"note: {note}")
+    if annotate is not None:
+        _annotate(recognizer, decision, photos, notes, annotate)
     if as_json:
         answer_json(_document(decision, recognizer, notes, gallery))
     else:
@@ -131,6 +138,24 @@ def _listed(pairs: Path | None, folder: Path | None, most: int) -> list[PhotoPai
     return every_pair(folder, most)
 
 
+def _check_annotation(annotate: Path, photos: tuple[Path, ...], many: bool) -> None:
+    from facekd.reporting import check_annotation
+
+    if many:
+        raise click.UsageError("--annotate draws one comparison: it goes with A B or --claim NAME PHOTO.")
+    check_annotation(annotate, photos)
+
+
+def _annotate(
+    recognizer: Recognizer, decision: Verification, photos: tuple[Path, ...], notes: list[str], to: Path
+) -> None:
+    from facekd.reporting import write_annotation
+    from facekd.workflows import annotate_verification
+
+    lines = [_reasons(decision), *(f"note: {note}" for note in notes)]
+    write_annotation(annotate_verification(recognizer, decision, photos, _verdict(decision), lines), to)
+
+
 def _decide(
     recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Path | None
 ) -> Verification:
@@ -143,15 +168,21 @@ def _decide(
 
 
 def _sentence(decision: Verification) -> str:
+    return f"{_verdict(decision)}: {_reasons(decision)}"
+
+
+def _verdict(decision: Verification) -> str:
+    if decision.claim is None:
+        return "same person" if decision.same else "different persons"
+    verdict = "same person as" if decision.same else "different person from"
+    return f"{verdict} {decision.claim} ({_photos(decision.templates)})"
+
+
+def _reasons(decision: Verification) -> str:
     limit = decision.threshold
     origin = "given" if limit.source == "option" else f"FMR {limit.fmr:g} on {limit.data}"
-    if decision.claim is None:
-        verdict = "same person" if decision.same else "different persons"
-    else:
-        verdict = "same person as" if decision.same else "different person from"
-        verdict += f" {decision.claim} ({_photos(decision.templates)})"
     return (
-        f"{verdict}: score {decision.score:.4f}, threshold {limit.value:.4f} ({origin}), "
+        f"score {decision.score:.4f}, threshold {limit.value:.4f} ({origin}), "
         f"{_chance(decision)}{_although(decision)}"
     )
 

@@ -1,6 +1,8 @@
 from .align import AlignSettings as AlignSettings
 from .align import align_photo as align_photo
 from .align import align_photos as align_photos
+from .annotate import annotate_search as annotate_search
+from .annotate import annotate_verification as annotate_verification
 from .benchmark import TestData as TestData
 from .benchmark import benchmark_models as benchmark_models
 from .calibrate import calibrate_model as calibrate_model

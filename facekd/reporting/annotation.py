@@ -35,6 +35,8 @@ _CROP, _MARGIN, _LETTERS, _SMALL = 168, 16, 20, 16
 _LONGEST_LABEL = 40
 #: bytes of a file's name without its end
 _LONGEST_STEM = 200
+#: categories of characters that nobody sees
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ def _has_glyph(char: str) -> bool:
     from matplotlib.ft2font import FT2Font
     from PIL import features
 
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+    # joiners change how Persian letters beside them are written, and are not seen themselves
+    if char not in "\u200c\u200d" and unicodedata.category(char) in _UNSEEN:
         return False
     if unicodedata.bidirectional(char) in ("R", "AL") and not features.check("raqm"):
         return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import stat
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facekd.errors import Unreadable, UsageError
-from facekd.files import read_text, settings_file
+from facekd.files import read_text, settings_file, settings_places
 
 #: bytes of the largest file that is read
 _MOST_BYTES = 100_000
+_TRUST = "If you trust it, name it by FACEKD_CONFIG."
 #: what a fault of pydantic's means to whoever wrote the file
 _WANTED = {
     "string_type": "should be a text",
@@ -66,12 +69,15 @@ class Defaults:
 def read_defaults() -> Defaults | None:
     """The settings of the file in use (`settings_file`); `None` where there is no such file.
 
-    Raises `UsageError` for what it must not say, all faults at once, and where ``FACEKD_CONFIG`` names no
-    file; `InputOutput` where it cannot be read.
+    Raises `UsageError` for what it must not say, all faults at once, where ``FACEKD_CONFIG`` names no file,
+    and for one in the current folder that another user may have written; `InputOutput` where it cannot be
+    read.
     """
     path = settings_file()
     if path is None:
         return None
+    if path == settings_places()[0]:
+        _check_own(path)
     raw = _parsed(path)
     try:
         written = _Written.model_validate(raw)
@@ -90,6 +96,18 @@ def read_defaults() -> Defaults | None:
         written.fmr,
         written.fpir,
     )
+
+
+def _check_own(path: Path) -> None:
+    """Raise `UsageError` for a file that merely lies in the current folder, where somebody else may have
+    put it: it would choose the model and the threshold."""
+    if not hasattr(os, "getuid"):
+        return
+    found = path.stat()
+    if found.st_uid not in (os.getuid(), 0):
+        raise UsageError(f"{path}: it belongs to another user", _TRUST)
+    if found.st_mode & stat.S_IWOTH:
+        raise UsageError(f"{path}: everybody may change it", _TRUST)
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,25 @@ class TestWhere:
         monkeypatch.setenv("FACEKD_CONFIG", str(tmp_path / "absent.toml"))
         ran = facekd("gallery", "list")
         assert (ran.code, "absent.toml does not exist" in ran.err) == (2, True)
+
+    def test_anothers_in_the_current_folder_is_not_obeyed(
+        self, facekd: Callable, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        enroll(here / "staff.db", ("Ann", 1))
+        file = here / "facekd.toml"
+        file.write_text('gallery = "staff.db"')
+        file.chmod(0o666)
+        ran = facekd("gallery", "list")
+        assert (ran.code, "everybody may change it" in ran.err) == (2, True)
+        file.chmod(0o644)
+        if os.getuid() == 0:
+            os.chown(file, 4242, -1)
+        else:
+            monkeypatch.setattr(os, "getuid", lambda: 4242)
+        ran = facekd("gallery", "list")
+        assert (ran.code, "belongs to another user" in ran.err) == (2, True)
+        monkeypatch.setenv("FACEKD_CONFIG", str(file))
+        assert names(facekd("gallery", "list", "--json")) == ["Ann"]
 
     def test_options_and_environment_win(
         self, facekd: Callable, here: Path, monkeypatch: pytest.MonkeyPatch

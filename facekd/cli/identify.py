@@ -77,7 +77,8 @@ def command(
 
     Exit code 0: found; 1: nobody; 2: no threshold is known for this rate (the message says what would be
     enough); 3: the photo shows no usable face. With several photos or --all-faces: 0 if every photo got an
-    answer, whichever, else that of the gravest failure; --json then prints one line per photo.
+    answer, whichever, else that of the gravest failure; --json then prints one line per photo, and --annotate
+    needs a folder.
 
     \b
     Example: facekd identify door.jpg --gallery staff.db

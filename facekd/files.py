@@ -158,10 +158,38 @@ def too_large(name: str | os.PathLike[str], limit: int, count: int | None = None
 
 def gallery_file() -> Path:
     """The gallery of whoever names none: ``FACEKD_GALLERY``, else one in the user's data folder."""
+    named = os.environ.get("FACEKD_GALLERY")
+    return Path(named) if named else users_gallery()
+
+
+def settings_file() -> Path | None:
+    """The ``facekd.toml`` in use: the file that ``FACEKD_CONFIG`` names, which need not be there; else that
+    in the current folder; else that in the user's folder of settings. `None` where there is none."""
+    named = os.environ.get("FACEKD_CONFIG")
+    if named:
+        return Path(named)
+    return next((path for path in settings_places() if path.is_file()), None)
+
+
+def settings_places() -> tuple[Path, ...]:
+    """Where a ``facekd.toml`` is looked for, in order."""
     import platformdirs
 
-    named = os.environ.get("FACEKD_GALLERY")
-    return Path(named) if named else Path(platformdirs.user_data_dir("facekd")) / "gallery.db"
+    return Path("facekd.toml"), Path(platformdirs.user_config_dir("facekd")) / "facekd.toml"
+
+
+def users_gallery() -> Path:
+    """The gallery in the user's data folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("facekd")) / "gallery.db"
+
+
+def make_gallery_folder(gallery: Path) -> None:
+    """Make the user's data folder where ``gallery`` is to lie in it; any other folder is for whoever named it
+    to make. Raises `InputOutput`."""
+    if gallery == users_gallery():
+        make_private_folder(gallery.parent)
 
 
 def make_private_folder(folder: Path) -> None:

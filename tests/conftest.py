@@ -46,6 +46,16 @@ class Ran:
     err: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders for the user's data and settings that are nobody's: no test meets a real gallery."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder / "data"))
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        yield folder
+
+
 @pytest.fixture
 def facekd(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Run the command line in this process: ``facekd("verify", a, b) -> Ran(code, out, err)``."""

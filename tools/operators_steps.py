@@ -94,6 +94,8 @@ def steps(photos: Photos, model: Path) -> list[Step]:
     """The steps in their order; ``model`` is a file with a card, which is calibrated."""
     one, two, three = photos.own
     all_photos = PEOPLE * PHOTOS
+    # what is left in the home folder is a fault
+    gallery = ("--gallery", "gallery.db")
 
     def decides(same: bool) -> Callable[[dict[str, Any]], bool]:
         def is_right(told: dict[str, Any]) -> bool:
@@ -116,15 +118,16 @@ def steps(photos: Photos, model: Path) -> list[Step]:
             lambda told: told["same"] is None and told["failure"]["reason"] == "no_face",
         ),
         Step(
-            "enroll", ["enroll", NAME, one, two], 0, lambda told: told["added"] == told["templates"] == 2,
+            "enroll", ["enroll", NAME, one, two, *gallery], 0,
+            lambda told: told["added"] == told["templates"] == 2,
             {"gallery.db": b"SQLite format 3"},
         ),
         Step(
-            "gallery list", ["gallery", "list"], 0,
+            "gallery list", ["gallery", "list", *gallery], 0,
             lambda told: [(who["name"], who["templates"]) for who in told["people"]] == [(NAME, 2)],
         ),
-        Step("verify a claim", ["verify", "--claim", NAME, three], 0, decides(True)),
-        Step("verify a false claim", ["verify", "--claim", NAME, photos.other], 1, decides(False)),
+        Step("verify a claim", ["verify", "--claim", NAME, three, *gallery], 0, decides(True)),
+        Step("verify a false claim", ["verify", "--claim", NAME, photos.other, *gallery], 1, decides(False)),
         Step(
             "calibrate", ["calibrate", model, "--data", photos.people], 0,
             lambda told: (
@@ -145,7 +148,7 @@ def steps(photos: Photos, model: Path) -> list[Step]:
             {"page.html": b"<!doctype html>", "roc.png": b"\x89PNG", "numbers.csv": b"model,measure,value"},
         ),
         Step(
-            "gallery remove", ["gallery", "remove", NAME, "--yes"], 0,
+            "gallery remove", ["gallery", "remove", NAME, "--yes", *gallery], 0,
             lambda told: (told["templates"], told["erasure"]) == (2, "done"),
         ),
     ]  # fmt: skip

@@ -54,11 +54,13 @@ def import_(file: Path, restore_removed: bool, gallery: Path, as_json: bool) -> 
     \b
     Example: facekd gallery import staff.jsonl --gallery staff.db
     """
+    from facekd.files import make_gallery_folder
     from facekd.workflows import import_archive
 
+    make_gallery_folder(gallery)
     done = import_archive(file, gallery, restore_removed)
     if as_json:
-        answer_json(vars(done))
+        answer_json({"gallery": str(gallery)} | vars(done))
     else:
         answer(
             f"imported {done.people} people from {file}: {done.new} new; {done.added} templates new, "

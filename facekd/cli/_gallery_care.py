@@ -49,7 +49,7 @@ def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path,
             with records.transaction():
                 pruned = records.prune_audit(before)
         if as_json:
-            answer_json({"pruned": pruned, "before": before})
+            answer_json({"gallery": str(gallery), "pruned": pruned, "before": before})
         else:
             answer(f"pruned {pruned} entries from before {before}")
         return
@@ -57,7 +57,7 @@ def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path,
     with GalleryRecords(gallery, read_only=True) as records:
         for entry in records.audit_entries(first):
             if as_json:
-                answer_json(vars(entry), indent=None)
+                answer_json({"gallery": str(gallery)} | vars(entry), indent=None)
             else:
                 answer(f"{entry.date}  {entry.action:12}  {entry.person:>6}  {entry.templates:>6}")
 

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from facekd.cli._defaults import EXAMINES, defaults_of
 from facekd.cli.options import ANY_PATH, detector_option, device_option, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, say
 
+if TYPE_CHECKING:
+    from facekd.workflows import Defaults
 
-@click.command("doctor")
+
+@click.command("doctor", context_settings={"obj": EXAMINES})
 @click.option(
     "-m", "--model", "given", type=ANY_PATH, multiple=True,
-    help="Look at this model; repeatable. FACEKD_MODEL and the student that ships are looked at in any case.",
+    help="Look at this model; repeatable. FACEKD_MODEL, the model in facekd.toml and the student that ships "
+    "are looked at in any case.",
 )  # fmt: skip
 @gallery_option
 @detector_option
 @device_option
 @json_option
-def command(given: tuple[Path, ...], gallery: Path, detector: str, device: str, as_json: bool) -> int:
+@click.pass_context
+def command(
+    context: click.Context, given: tuple[Path, ...], gallery: Path, detector: str, device: str, as_json: bool
+) -> int:
     """Say what this installation consists of, what is wrong with it and what to do.
 
     Each line is ok, a note (worth knowing) or a fault (a command will fail because of it). It ends by finding
@@ -34,10 +43,10 @@ def command(given: tuple[Path, ...], gallery: Path, detector: str, device: str, 
     from facekd.reporting import checkup_lines, checkup_summary
     from facekd.workflows import DoctorSettings, check_up
 
-    settings = DoctorSettings(_models(given), gallery, detector, device)
+    settings = DoctorSettings(_models(given, defaults_of(context)), gallery, detector, device)
     found = check_up(settings)
     if as_json:
-        answer_json(found.to_dict())
+        answer_json(found.to_dict() | {"gallery": str(gallery)})
     else:
         for line in checkup_lines(found):
             answer(line)
@@ -45,7 +54,7 @@ def command(given: tuple[Path, ...], gallery: Path, detector: str, device: str, 
     return found.exit_code
 
 
-def _models(given: tuple[Path, ...]) -> tuple[tuple[str, Path], ...]:
+def _models(given: tuple[Path, ...], defaults: Defaults | None) -> tuple[tuple[str, Path], ...]:
     """The models to look at, the one in use first, with who named each."""
     from facekd.weights import shipped_model
 
@@ -53,6 +62,8 @@ def _models(given: tuple[Path, ...]) -> tuple[tuple[str, Path], ...]:
     environment, shipped = os.environ.get("FACEKD_MODEL"), shipped_model()
     if environment:
         named.append(("FACEKD_MODEL", Path(environment)))
+    if defaults is not None and defaults.model is not None:
+        named.append((str(defaults.path), defaults.model))
     if shipped is not None:
         named.append(("ships with facekd", shipped))
     return tuple({path.absolute(): (origin, path) for origin, path in reversed(named)}.values())[::-1]

@@ -83,6 +83,7 @@ def command(
              facekd enroll --from people/ --model student.onnx --gallery staff.db
              facekd enroll --from people.csv --gallery staff.db
     """
+    from facekd.files import make_gallery_folder
     from facekd.gallery import GalleryRecords
     from facekd.workflows import Recognizer, enroll_people, overall, photos_at
 
@@ -99,6 +100,7 @@ def command(
         people, list_name = _everybody(everybody, root)
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
     entries: list[Enrolled] = []
+    make_gallery_folder(gallery)
     with GalleryRecords(gallery, recognizer.contract, create=True) as records:
         differences = [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
         notes = dict.fromkeys(differences)
@@ -111,7 +113,7 @@ def command(
                     if note not in notes:
                         say(f"note: {note}")
                     notes[note] = None
-                _report(entry, as_json, indent=2 if everybody is None else None)
+                _report(entry, gallery, as_json, indent=2 if everybody is None else None)
                 entries.append(entry)
                 if advance is not None:
                     advance()
@@ -146,13 +148,13 @@ def _checked(name: str) -> str:
     return name
 
 
-def _report(entry: Enrolled, as_json: bool, indent: int | None) -> None:
+def _report(entry: Enrolled, gallery: Path, as_json: bool, indent: int | None) -> None:
     for failure in entry.failures:
         say_failure(f"not enrolled ({failure.reason}): {failure.message}")
     for warning in entry.warnings:
         say_failure(f"enrolled all the same ({warning.reason}): {warning.message}")
     if as_json:
-        answer_json(_document(entry), indent)
+        answer_json(_document(entry, gallery), indent)
     elif entry.templates:
         answer(
             f"enrolled {entry.name}: {entry.added} new, {entry.present} already there, "
@@ -191,8 +193,9 @@ def _hint(entries: list[Enrolled]) -> None:
         say("--force takes photos that look like another person's, but never a file that another person has.")
 
 
-def _document(entry: Enrolled) -> dict[str, Any]:
+def _document(entry: Enrolled, gallery: Path) -> dict[str, Any]:
     return {
+        "gallery": str(gallery),
         "name": entry.name,
         "added": entry.added,
         "present": entry.present,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -79,7 +80,7 @@ def show(name: str, gallery: Path, as_json: bool) -> None:
         number, photos = records.number_of(person.name), records.photos(person.name)
     if as_json:
         answer_json({
-            "name": person.name, "number": number,
+            "gallery": str(gallery), "name": person.name, "number": number,
             "photos": [
                 {"id": p.id, "sha256": p.photo, "enrolled": p.enrolled, "quality": p.quality} for p in photos
             ],
@@ -111,7 +112,9 @@ def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
             after = records.rename(before, new)
         pending = records.pending
     if as_json:
-        answer_json({"name": after, "renamed_from": before, "erasure": _erasure(pending)})
+        answer_json({
+            "gallery": str(gallery), "name": after, "renamed_from": before, "erasure": _erasure(pending),
+        })  # fmt: skip
     else:
         answer(f"renamed {shown(before)}: now {shown(after)}" + (", erasure pending" if pending else ""))
     _explain_pending(pending)
@@ -153,8 +156,8 @@ def merge(
         say("note: no threshold is known for this gallery: nobody checked that the two look alike (--model)")
     if as_json:
         answer_json({
-            "name": merged.name, "other": merged.other, "moved": merged.moved, "present": merged.present,
-            "templates": total, "score": alike.score, "threshold": alike.threshold,
+            "gallery": str(gallery), "name": merged.name, "other": merged.other, "moved": merged.moved,
+            "present": merged.present, "templates": total, "score": alike.score, "threshold": alike.threshold,
             "forced": alike.refused, "erasure": _erasure(pending),
         })  # fmt: skip
     else:
@@ -197,7 +200,9 @@ def remove(name: str, photo: str | None, yes: bool, gallery: Path, as_json: bool
                 removed, which = 1, f"photo {records.remove_photo(person.name, photo).id}"
         pending = records.pending
     if as_json:
-        document = {"name": person.name, "templates": removed, "erasure": _erasure(pending)}
+        document: dict[str, Any] = {
+            "gallery": str(gallery), "name": person.name, "templates": removed, "erasure": _erasure(pending),
+        }  # fmt: skip
         answer_json(document if photo is None else document | {"photo": which.removeprefix("photo ")})
     else:
         what = f"{removed} templates" if photo is None else which

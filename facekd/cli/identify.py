@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facekd.cli._defaults import or_setting
+from facekd.cli._search_pictures import SearchPictures
 from facekd.cli.options import (
     ANY_PATH,
     Number,
+    annotate_option,
     any_quality_option,
     detector_option,
     device_option,
@@ -38,13 +41,15 @@ if TYPE_CHECKING:
 @click.argument("photos", nargs=-1, required=True, type=ANY_PATH, metavar="PHOTO|FOLDER...")
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Candidates to list.")
 @click.option("--all-faces", is_flag=True, help="Search for every face, not for the largest near the centre.")
-@threshold_option
+@threshold_option("fpir")
 @click.option(
     "--fpir", type=Number(0, 1, min_open=True, max_open=True), default=None,
+    callback=or_setting("fpir", "threshold"),
     help="False positive identification rate to keep in this gallery. [default: 0.01]",
 )  # fmt: skip
 @operators_model_option
 @gallery_option
+@annotate_option
 @any_quality_option
 @detector_option
 @device_option
@@ -57,6 +62,7 @@ def command(
     fpir: float | None,
     model: Path,
     gallery: Path,
+    annotate: Path | None,
     any_quality: bool,
     detector: str,
     device: str,
@@ -71,7 +77,8 @@ def command(
 
     Exit code 0: found; 1: nobody; 2: no threshold is known for this rate (the message says what would be
     enough); 3: the photo shows no usable face. With several photos or --all-faces: 0 if every photo got an
-    answer, whichever, else that of the gravest failure; --json then prints one line per photo.
+    answer, whichever, else that of the gravest failure; --json then prints one line per photo, and --annotate
+    needs a folder.
 
     \b
     Example: facekd identify door.jpg --gallery staff.db
@@ -82,30 +89,42 @@ def command(
     if threshold is not None and fpir is not None:
         raise click.UsageError("--threshold and --fpir say the same thing twice: give one of them.")
     wanted = photos_to_embed(photos)
+    pictures = SearchPictures(annotate, photos, len(wanted))
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
     with recognizer.open_gallery(gallery) as records:
         search = open_search(recognizer, records, FPIR if fpir is None else fpir, threshold)
         if search.threshold.shortfall:
             say_failure(f"no decision: {search.threshold.shortfall}")
         if len(photos) == 1 and not all_faces and wanted[0].name == str(photos[0]):
-            return _one(search, photos[0], top, as_json)
-        return _many(search, wanted, top, all_faces, as_json)
+            return _one(search, photos[0], top, gallery, as_json, pictures)
+        return _many(search, wanted, top, all_faces, gallery, as_json, pictures)
 
 
-def _one(search: Search, photo: Path, top: int, as_json: bool) -> Exit:
+def _one(
+    search: Search, photo: Path, top: int, gallery: Path, as_json: bool, pictures: SearchPictures
+) -> Exit:
     from facekd.workflows import identify_photo
 
     found = identify_photo(search, photo, top=top)
     for note in found.notes:
         say(f"note: {note}")
+    pictures.draw(search.recognizer, found, photo, _rule(search.threshold))
     if as_json:
-        answer_json(found.to_dict())
+        answer_json(found.to_dict() | {"gallery": str(gallery)})
     else:
         _print(found)
     return found.exit_code
 
 
-def _many(search: Search, wanted: Sequence[NamedPhoto], top: int, all_faces: bool, as_json: bool) -> Exit:
+def _many(
+    search: Search,
+    wanted: Sequence[NamedPhoto],
+    top: int,
+    all_faces: bool,
+    gallery: Path,
+    as_json: bool,
+    pictures: SearchPictures,
+) -> Exit:
     from facekd.workflows import identify_or_say_why
 
     answers: Counter[str] = Counter()
@@ -119,8 +138,10 @@ def _many(search: Search, wanted: Sequence[NamedPhoto], top: int, all_faces: boo
                 said.add(note)
             if found.failure:
                 say_failure(f"no answer ({found.failure.reason}): {found.failure.message}")
+            if pictures.wanted and not found.failure:
+                pictures.draw(search.recognizer, found, named.photo.read(), _rule(search.threshold))
             if as_json:
-                answer_json(found.to_dict(), indent=None)
+                answer_json(found.to_dict() | {"gallery": str(gallery)}, indent=None)
             else:
                 _print(found)
             answers.update([found.failure.reason] if found.failure else [f.decision for f in found.faces])

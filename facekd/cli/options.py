@@ -10,7 +10,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from facekd.cli.output import be_quiet, say
+from facekd.cli._defaults import (
+    gallery_of_claim,
+    gallery_or_default,
+    model_or_setting,
+    model_or_shipped,
+    or_setting,
+)
+from facekd.cli.output import be_quiet
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -70,20 +77,6 @@ class Number(click.FloatRange):
         return super().convert(value, param, ctx)
 
 
-def _or_shipped(context: click.Context, option: click.Parameter, model: Path | None) -> Path | None:
-    """``model``, or where none is named the student that ships, which is then said; while a shell completes
-    a line nothing is."""
-    if model is not None or context.resilient_parsing:
-        return model
-    from facekd.weights import shipped_model
-
-    shipped = shipped_model()
-    if shipped is None:
-        raise click.MissingParameter(ctx=context, param=option)
-    say(f"model: {shipped.stem}")
-    return shipped
-
-
 def _operators_model(**settings: Any) -> Decorator:
     return click.option(
         "-m", "--model", type=MODEL_FILE, envvar="FACEKD_MODEL", show_envvar=True,
@@ -92,15 +85,21 @@ def _operators_model(**settings: Any) -> Decorator:
 
 
 #: of commands that recognise people: none need be named where one comes along
-operators_model_option: Decorator = _operators_model(callback=_or_shipped)
+operators_model_option: Decorator = _operators_model(callback=model_or_shipped)
 #: where the student that ships is a default only for galleries of its own
-galleries_model_option: Decorator = _operators_model(default=None)
+galleries_model_option: Decorator = _operators_model(callback=model_or_setting)
 
 
-gallery_option: Decorator = click.option(
-    "-g", "--gallery", type=ANY_PATH, default=Path("gallery.db"), envvar="FACEKD_GALLERY",
-    show_default=True, show_envvar=True, help="Gallery file.",
-)  # fmt: skip
+def _gallery(callback: Callable[[click.Context, click.Parameter, Path | None], Path | None]) -> Decorator:
+    return click.option(
+        "-g", "--gallery", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY", show_envvar=True,
+        help="Gallery file [default: gallery.db in the user's data folder].", callback=callback,
+    )  # fmt: skip
+
+
+gallery_option: Decorator = _gallery(gallery_or_default)
+#: of a command that needs a gallery for --claim only
+claims_gallery_option: Decorator = _gallery(gallery_of_claim)
 
 
 class RegistryOption(click.Option):
@@ -157,6 +156,7 @@ def _protocol_names(pairs_of_photos: bool) -> list[str]:
 detector_option: Decorator = click.option(
     "-d", "--detector", type=RegisteredName(_detector_names), default="mtcnn", envvar="FACEKD_DETECTOR",
     show_default=True, show_envvar=True, metavar="NAME[:FILE]", cls=RegistryOption, told=_detectors,
+    callback=or_setting("detector"),
 )  # fmt: skip
 
 
@@ -198,14 +198,23 @@ csv_option: Decorator = click.option(
     "--csv", "table", type=ANY_PATH, default=None, help="Write every number: model,measure,value."
 )
 
+annotate_option: Decorator = click.option(
+    "--annotate", type=ANY_PATH, default=None, metavar="FILE",
+    help="Draw the photos with boxes, landmarks, crops and the answer into this picture (.jpg, .png, .webp).",
+)  # fmt: skip
+
 any_quality_option: Decorator = click.option(
     "--any-quality", is_flag=True, help="Take photos beyond the limits in the model's card, too."
 )
 
-threshold_option: Decorator = click.option(
-    "--threshold", type=Number(-1, 1), default=None,
-    help="Score from which two faces are the same person; else the model's calibration.",
-)  # fmt: skip
+
+def threshold_option(rival: str) -> Decorator:
+    """``--threshold``; ``rival`` is the command's other option that sets it, by a rate."""
+    return click.option(
+        "--threshold", type=Number(-1, 1), default=None, callback=or_setting("threshold", rival),
+        help="Score from which two faces are the same person; else the model's calibration.",
+    )  # fmt: skip
+
 
 _RUN_OPTIONS = (
     click.option("--run", "folder", type=ANY_PATH, default=None, help="Run folder [default: runs/RECIPE]."),

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facekd.cli._defaults import or_setting
 from facekd.cli._verify_many import verify_many
 from facekd.cli.options import (
     ANY_PATH,
     Number,
+    annotate_option,
     any_quality_option,
+    claims_gallery_option,
     detector_option,
     device_option,
-    gallery_option,
     json_option,
     operators_model_option,
     threshold_option,
@@ -41,13 +43,15 @@ if TYPE_CHECKING:
     "--max-pairs", type=click.IntRange(1), default=100_000, show_default=True,
     help="How many pairs --all may come to.",
 )  # fmt: skip
-@threshold_option
+@threshold_option("fmr")
 @click.option(
     "--fmr", type=Number(0, 1, min_open=True, max_open=True), default=None,
+    callback=or_setting("fmr", "threshold"),
     help="Which of the card's calibrated thresholds to use; else the strictest.",
 )  # fmt: skip
 @operators_model_option
-@gallery_option
+@claims_gallery_option
+@annotate_option
 @any_quality_option
 @detector_option
 @device_option
@@ -61,7 +65,8 @@ def command(
     threshold: float | None,
     fmr: float | None,
     model: Path,
-    gallery: Path,
+    gallery: Path | None,
+    annotate: Path | None,
     any_quality: bool,
     detector: str,
     device: str,
@@ -94,6 +99,8 @@ def command(
         model_too = any(photo.suffix == ".onnx" for photo in photos)
         hint = "; a model is named with --model" if model_too else ""
         raise click.UsageError(f"Give {form} (there are {len(photos)}{hint}).")
+    if annotate is not None:
+        _check_annotation(annotate, photos, many)
     wanted_pairs = _listed(pairs, folder, max_pairs) if many else []
     recognizer = Recognizer(
         model, detector=detector, threshold=threshold, fmr=fmr, any_quality=any_quality, device=device
@@ -105,15 +112,17 @@ def command(
         decision = _decide(recognizer, photos, claim, gallery)
     except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
-            answer_json(_no_answer(error, limit, recognizer, claim))
+            answer_json(_no_answer(error, limit, recognizer, claim, gallery))
             say_failure("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
             return error.exit_code
         raise
     notes = [*decision.notes, *(note for photo in decision.photos for note in notes_of(photo, limit.fmr))]
     for note in notes:
         say(f"note: {note}")
+    if annotate is not None:
+        _annotate(recognizer, decision, photos, notes, annotate)
     if as_json:
-        answer_json(_document(decision, recognizer, notes))
+        answer_json(_document(decision, recognizer, notes, gallery))
     else:
         answer(_sentence(decision))
     return Exit.DONE if decision.same else Exit.DIFFERENT
@@ -129,27 +138,51 @@ def _listed(pairs: Path | None, folder: Path | None, most: int) -> list[PhotoPai
     return every_pair(folder, most)
 
 
+def _check_annotation(annotate: Path, photos: tuple[Path, ...], many: bool) -> None:
+    from facekd.reporting import check_annotation
+
+    if many:
+        raise click.UsageError("--annotate draws one comparison: it goes with A B or --claim NAME PHOTO.")
+    check_annotation(annotate, photos)
+
+
+def _annotate(
+    recognizer: Recognizer, decision: Verification, photos: tuple[Path, ...], notes: list[str], to: Path
+) -> None:
+    from facekd.reporting import write_annotation
+    from facekd.workflows import annotate_verification
+
+    lines = [_reasons(decision), *(f"note: {note}" for note in notes)]
+    write_annotation(annotate_verification(recognizer, decision, photos, _verdict(decision), lines), to)
+
+
 def _decide(
-    recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Path
+    recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Path | None
 ) -> Verification:
     from facekd.workflows import verify_claim
 
-    if claim is None:
+    if claim is None or gallery is None:
         return recognizer.verify(photos[0], photos[1])
     with recognizer.open_gallery(gallery) as records:
         return verify_claim(recognizer, records, claim, photos[0], recognizer.threshold)
 
 
 def _sentence(decision: Verification) -> str:
+    return f"{_verdict(decision)}: {_reasons(decision)}"
+
+
+def _verdict(decision: Verification) -> str:
+    if decision.claim is None:
+        return "same person" if decision.same else "different persons"
+    verdict = "same person as" if decision.same else "different person from"
+    return f"{verdict} {decision.claim} ({_photos(decision.templates)})"
+
+
+def _reasons(decision: Verification) -> str:
     limit = decision.threshold
     origin = "given" if limit.source == "option" else f"FMR {limit.fmr:g} on {limit.data}"
-    if decision.claim is None:
-        verdict = "same person" if decision.same else "different persons"
-    else:
-        verdict = "same person as" if decision.same else "different person from"
-        verdict += f" {decision.claim} ({_photos(decision.templates)})"
     return (
-        f"{verdict}: score {decision.score:.4f}, threshold {limit.value:.4f} ({origin}), "
+        f"score {decision.score:.4f}, threshold {limit.value:.4f} ({origin}), "
         f"{_chance(decision)}{_although(decision)}"
     )
 
@@ -179,7 +212,9 @@ def _although(decision: Verification) -> str:
     return "; the score lies below a strict threshold, though one person is the likelier"
 
 
-def _document(decision: Verification, recognizer: Recognizer, notes: list[str]) -> dict[str, Any]:
+def _document(
+    decision: Verification, recognizer: Recognizer, notes: list[str], gallery: Path | None
+) -> dict[str, Any]:
     said = decision.evidence
     return {
         "same": decision.same,
@@ -188,7 +223,7 @@ def _document(decision: Verification, recognizer: Recognizer, notes: list[str]) 
         "log_likelihood_ratio": said.log_likelihood_ratio if said else None,
         "failure": None,
         **_setting(decision.threshold, recognizer),
-        "claim": decision.claim,
+        **_claimed(decision.claim, gallery),
         "templates": decision.templates,
         "photos": [
             {
@@ -205,7 +240,11 @@ def _document(decision: Verification, recognizer: Recognizer, notes: list[str]) 
 
 
 def _no_answer(
-    error: CannotSay | InputOutput | NotFound, limit: Threshold, recognizer: Recognizer, claim: str | None
+    error: CannotSay | InputOutput | NotFound,
+    limit: Threshold,
+    recognizer: Recognizer,
+    claim: str | None,
+    gallery: Path | None,
 ) -> dict[str, Any]:
     """The document of a comparison that was not made, with the keys of one that was."""
     return {
@@ -220,11 +259,15 @@ def _no_answer(
             "fix": error.fix,
         },
         **_setting(limit, recognizer),
-        "claim": claim,
+        **_claimed(claim, gallery),
         "templates": None,
         "photos": [],
         "notes": recognizer.doubts(),
     }
+
+
+def _claimed(claim: str | None, gallery: Path | None) -> dict[str, Any]:
+    return {"claim": claim, "gallery": None if claim is None else str(gallery)}
 
 
 def _setting(limit: Threshold, recognizer: Recognizer) -> dict[str, Any]:

@@ -1,3 +1,11 @@
+from .annotation import Annotation as Annotation
+from .annotation import MarkedFace as MarkedFace
+from .annotation import MarkedPhoto as MarkedPhoto
+from .annotation import check_annotation as check_annotation
+from .annotation import check_annotation_folder as check_annotation_folder
+from .annotation import draw_annotation as draw_annotation
+from .annotation import file_in as file_in
+from .annotation import write_annotation as write_annotation
 from .benchmark_figures import ACCURACY_FIGURES as ACCURACY_FIGURES
 from .benchmark_figures import SPEED_FIGURES as SPEED_FIGURES
 from .benchmark_page import write_benchmark_page as write_benchmark_page

@@ -1,6 +1,8 @@
 from .align import AlignSettings as AlignSettings
 from .align import align_photo as align_photo
 from .align import align_photos as align_photos
+from .annotate import annotate_search as annotate_search
+from .annotate import annotate_verification as annotate_verification
 from .benchmark import TestData as TestData
 from .benchmark import benchmark_models as benchmark_models
 from .calibrate import calibrate_model as calibrate_model
@@ -18,6 +20,8 @@ from .data import embedded_set as embedded_set
 from .data import first_teacher as first_teacher
 from .data import write_exclude as write_exclude
 from .data import write_people as write_people
+from .defaults import Defaults as Defaults
+from .defaults import read_defaults as read_defaults
 from .demo import DemoSettings as DemoSettings
 from .demo import run_demo as run_demo
 from .doctor import check_up as check_up

@@ -19,10 +19,12 @@ from facekd.workflows.doctor_installation import (
 from facekd.workflows.doctor_look import DoctorSettings, Look, taken
 from facekd.workflows.doctor_models import look_at_detectors, look_at_gallery, look_at_models
 from facekd.workflows.doctor_self_test import look_at_drawn_people
+from facekd.workflows.doctor_settings import look_at_settings
 
 #: the sections of the answer in order
 _LOOKS: tuple[tuple[str, Look], ...] = (
     ("libraries", look_at_libraries),
+    ("settings", look_at_settings),
     ("devices", look_at_devices),
     ("detectors", look_at_detectors),
     ("models", look_at_models),

@@ -103,4 +103,4 @@ def _searched(search: Search, face: Recognised, top: int) -> IdentifiedFace:
         decision = "insufficient"
     elif candidates and limit is not None and candidates[0].score >= limit:
         decision = "found"
-    return IdentifiedFace((left, upper, right, lower), face.quality, candidates, decision)
+    return IdentifiedFace((left, upper, right, lower), face.quality, candidates, decision, face.face)

@@ -14,7 +14,7 @@ import numpy as np
 
 from facekd import errors
 from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
-from facekd.files import gallery_file, make_private_folder
+from facekd.files import gallery_file, make_gallery_folder
 from facekd.gallery import GalleryRecords, Person, clean_name
 from facekd.preprocess import PhotoLike, as_photo
 from facekd.verification.results import IdentifiedPhoto
@@ -67,7 +67,6 @@ class Gallery:
         self, path: str | os.PathLike[str] | None = None, *, recognizer: Recognizer | None = None
     ) -> None:
         self.path = gallery_file() if path is None else Path(path)
-        self._in_data_folder = path is None and not os.environ.get("FACEKD_GALLERY")
         self._recognizer = recognizer
         self._loading = threading.Lock()
         self._closed = False
@@ -116,8 +115,7 @@ class Gallery:
         recognizer = self.recognizer
         clean_name(name)
         given = _given(photos)
-        if self._in_data_folder:
-            make_private_folder(self.path.parent)
+        make_gallery_folder(self.path)
         with GalleryRecords(self.path, recognizer.contract, create=True) as records:
             stored = records.name_of(name)
             prepared = tuple(f"{self.path} was {one}" for one in recognizer.differences(records.contract))

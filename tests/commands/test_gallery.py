@@ -53,6 +53,7 @@ def test_remove(facekd, gallery: Path) -> None:
     assert ran.code == 0
     assert json.loads(ran.out) == {
         "schema": "gallery-remove/1",
+        "gallery": str(gallery),
         "name": "Ann Lee",
         "templates": 1,
         "erasure": "done",

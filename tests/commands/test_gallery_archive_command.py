@@ -29,7 +29,7 @@ def test_export_and_import(facekd, gallery: Path, tmp_path: Path) -> None:
     assert facekd("gallery", "export", archive, "--yes", "--force").code == 0
     ran = facekd("gallery", "import", archive, "--gallery", new, "--json")
     assert json.loads(ran.out) == {
-        "schema": "gallery-import/1", "people": 2, "new": 2, "added": 2, "present": 0,
+        "schema": "gallery-import/1", "gallery": str(new), "people": 2, "new": 2, "added": 2, "present": 0,
         "removed_people": 0, "removed_photos": 0,
     }  # fmt: skip
     listed = [facekd("gallery", "list", "--gallery", one).out for one in (gallery, new)]

@@ -76,7 +76,7 @@ class TestShow:
         assert ran.out.splitlines() == [f"{'a' * 12}  2024-05-06  0.50", f"{'b' * 12}  2024-05-06  0.50"]
         assert "Ann, number 1: 2 photos" in ran.err
         assert json.loads(facekd("gallery", "show", "Ann", "--json").out) == {
-            "schema": "gallery-show/1", "name": "Ann", "number": 1,
+            "schema": "gallery-show/1", "gallery": str(gallery), "name": "Ann", "number": 1,
             "photos": [
                 {"id": one * 12, "sha256": one * 64, "enrolled": DATE, "quality": 0.5} for one in "ab"
             ],
@@ -91,7 +91,8 @@ class TestRename:
     def test_it_is_done(self, facekd, gallery: Path) -> None:
         ran = facekd("gallery", "rename", "Bo", "Bo Smith", "--json")
         assert json.loads(ran.out) == {
-            "schema": "gallery-rename/1", "name": "Bo Smith", "renamed_from": "Bo", "erasure": "done"
+            "schema": "gallery-rename/1", "gallery": str(gallery), "name": "Bo Smith",
+            "renamed_from": "Bo", "erasure": "done",
         }  # fmt: skip
         assert names(facekd) == ["Ann", "Anne", "Bo Smith"]
 
@@ -170,7 +171,8 @@ class TestRemovePhoto:
     def test_one(self, facekd, gallery: Path) -> None:
         ran = facekd("gallery", "remove", "Ann", "--photo", "bbbbb", "--yes", "--json")
         assert json.loads(ran.out) == {
-            "schema": "gallery-remove/1", "name": "Ann", "templates": 1, "erasure": "done", "photo": "b" * 12
+            "schema": "gallery-remove/1", "gallery": str(gallery), "name": "Ann", "templates": 1,
+            "erasure": "done", "photo": "b" * 12,
         }  # fmt: skip
         assert [
             photo["id"] for photo in json.loads(facekd("gallery", "show", "Ann", "--json").out)["photos"]

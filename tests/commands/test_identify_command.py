@@ -18,6 +18,7 @@ def place(tmp_path: Path, facekd: Callable, monkeypatch: pytest.MonkeyPatch) -> 
     """A gallery of one person, photo a, beside b (the same face) and blank."""
     need_mtcnn()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACEKD_GALLERY", "gallery.db")
     photos = write_photos(tmp_path)
     write_tiny_model(tmp_path / "tiny.onnx")
     ran = facekd("enroll", "Ann Lee", photos / "a.jpg", "-m", "tiny.onnx")

@@ -16,7 +16,7 @@ from tiny_model import write_tiny_model
 
 from facekd.card import Calibration, Counts
 from facekd.preprocess import ALIGNER, open_source
-from facekd.workflows import PhotoFile, PhotoPair, Recognizer, Threshold, compare_pairs
+from facekd.workflows import PhotoFile, PhotoPair, Recognizer, compare_pairs
 
 PAIRS = "a,b\na.jpg,b.jpg\na.jpg,mirrored.jpg\na.jpg,blank.jpg\ncut.jpg,blank.jpg\nabsent.jpg,a.jpg\n"
 
@@ -203,10 +203,10 @@ def test_a_photo_is_looked_at_once_while_it_is_kept(photos: Path, tiny: Path) ->
         PhotoPair(a, b, (PhotoFile(source, a), PhotoFile(source, b)))
         for a, b in [*combinations(names, 2), *combinations(names, 2)]
     ]
-    recognizer = Counting(tiny)
-    answers = list(compare_pairs(recognizer, pairs, Threshold(0.9, "option")))
+    recognizer = Counting(tiny, threshold=0.9)
+    answers = list(compare_pairs(recognizer, pairs))
     assert recognizer.looked == names
     assert [answer.same for answer in answers] == [None, True, None] * 2
-    bounded = Counting(tiny)
-    assert list(compare_pairs(bounded, pairs, Threshold(0.9, "option"), kept=1)) == answers
+    bounded = Counting(tiny, threshold=0.9)
+    assert list(compare_pairs(bounded, pairs, kept=1)) == answers
     assert len(bounded.looked) > len(names)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from facekd.errors import Exit
+from facekd.preprocess import Face
 
 #: "insufficient": nobody knows a threshold that keeps the rate that was asked for
 Decision = Literal["found", "nobody", "insufficient"]
@@ -56,6 +57,8 @@ class IdentifiedFace:
     quality: float
     candidates: tuple[Candidate, ...]
     decision: Decision
+    #: the detection that it is
+    detected: Face | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str | None:

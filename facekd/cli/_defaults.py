@@ -1,0 +1,139 @@
+"""What holds where a call does not say: of ``facekd.toml``, else of facekd itself.
+
+An option on the command line wins, then the environment, then the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from facekd.cli.output import say
+from facekd.errors import FacekdError, UsageError
+from facekd.files import settings_file, users_gallery
+
+if TYPE_CHECKING:
+    from facekd.workflows import Defaults
+
+#: where version 0.1 kept the gallery of whoever named none
+_OLD_GALLERY = Path("gallery.db")
+_READ = "facekd.defaults"
+#: the context's object of a command that works with broken settings and without a library, too, since it says
+#: what is wrong
+EXAMINES = "examines"
+
+Callback = Callable[[click.Context, click.Parameter, Any], Any]
+
+
+def defaults_of(context: click.Context) -> Defaults | None:
+    """The settings of the ``facekd.toml`` in use, read once a call. Raises as `read_defaults`."""
+    if _READ not in context.meta:
+        context.meta[_READ] = _read(context)
+    found: Defaults | None = context.meta[_READ]
+    return found
+
+
+def _read(context: click.Context) -> Defaults | None:
+    try:
+        if settings_file() is None:
+            return None
+        from facekd.workflows import read_defaults
+
+        return read_defaults()
+    except (FacekdError, ImportError):
+        if context.obj == EXAMINES:
+            return None
+        raise
+
+
+def or_setting(name: str, rival: str | None = None) -> Callback:
+    """An option's callback: what the file says of ``name`` where the call says nothing, which is then told;
+    neither where the call states the ``rival``, an option that means the same. While a shell completes a line
+    nothing is read."""
+
+    def callback(context: click.Context, option: click.Parameter, given: Any) -> Any:
+        if context.resilient_parsing or _named(context, option):
+            return given
+        # what a call states is processed before what it leaves out
+        if rival is not None and context.params.get(rival) is not None:
+            return given
+        found = defaults_of(context)
+        value = getattr(found, name) if found else None
+        if found is None or value is None:
+            return given
+        _tell(context, f"{name}: {value} ({found.path})")
+        return value
+
+    return callback
+
+
+def _named(context: click.Context, option: click.Parameter) -> bool:
+    """Whether the command line or the environment says it."""
+    return context.get_parameter_source(str(option.name)) is not ParameterSource.DEFAULT
+
+
+def _tell(context: click.Context, note: str) -> None:
+    """Say where a value comes from, unless it stands in the command's answer."""
+    if context.obj != EXAMINES:
+        say(note)
+
+
+def model_or_setting(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
+    """As `or_setting`, of a model, which must be there."""
+    model: Path | None = or_setting("model")(context, option, given)
+    if model is not None and model != given and not model.exists():
+        from facekd.card import MODELS_COME_FROM
+
+        found = defaults_of(context)
+        where = found.path if found else ""
+        raise UsageError(
+            f"{where}: model: {model} does not exist", f"A model is an ONNX file: {MODELS_COME_FROM}"
+        )
+    return model
+
+
+def model_or_shipped(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
+    """As `model_or_setting`, else the student that ships, which is then said."""
+    model = model_or_setting(context, option, given)
+    if model is not None or context.resilient_parsing:
+        return model
+    from facekd.weights import shipped_model
+
+    shipped = shipped_model()
+    if shipped is None:
+        raise click.MissingParameter(ctx=context, param=option)
+    say(f"model: {shipped.stem}")
+    return shipped
+
+
+def gallery_or_default(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
+    """As `or_setting`, else the gallery of the user, which is then said."""
+    gallery: Path | None = or_setting("gallery")(context, option, given)
+    if gallery is not None or context.resilient_parsing:
+        return gallery
+    try:
+        own = users_gallery()
+    except ImportError:
+        if context.obj == EXAMINES:
+            return _OLD_GALLERY
+        raise
+    if not _OLD_GALLERY.exists():
+        _tell(context, f"gallery: {own}")
+        return own
+    _tell(
+        context,
+        "note: gallery.db in the current folder is used, for this version only: from the next on the gallery "
+        f"of a call that names none is {own}. Name this one by --gallery gallery.db, FACEKD_GALLERY or "
+        "facekd.toml.",
+    )
+    return _OLD_GALLERY
+
+
+def gallery_of_claim(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
+    """As `gallery_or_default`, of a command that opens a gallery for ``--claim`` only: without it there is
+    nothing to be said."""
+    return given if context.params.get("claim") is None else gallery_or_default(context, option, given)

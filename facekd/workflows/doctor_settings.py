@@ -1,0 +1,45 @@
+"""The look at ``facekd.toml``: which file is in use, and what it sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from facekd.files import settings_places
+from facekd.verification.results import Check, Status
+from facekd.workflows.doctor_look import DoctorSettings
+
+if TYPE_CHECKING:
+    from facekd.workflows.defaults import Defaults
+
+#: what wins over the file
+_VARIABLES = {"model": "FACEKD_MODEL", "gallery": "FACEKD_GALLERY", "detector": "FACEKD_DETECTOR"}
+
+
+def look_at_settings(settings: DoctorSettings) -> Iterator[Check]:
+    """The file in use and its settings; where there is none, where one is looked for."""
+    from facekd.workflows.defaults import read_defaults
+
+    found = read_defaults()
+    if found is None:
+        places = " and ".join(str(place) for place in settings_places())
+        yield Check("settings", "facekd.toml", Status.OK, f"none; looked for {places}", values={"path": None})
+    else:
+        yield _told(found)
+
+
+def _told(found: Defaults) -> Check:
+    stated = found.stated()
+    told = ", ".join(f"{name} {value}" for name, value in stated.items()) or "nothing"
+    beaten = "".join(
+        f"; {variable} wins over its {name}"
+        for name, variable in _VARIABLES.items()
+        if name in stated and os.environ.get(variable)
+    )
+    values: dict[str, str | float] = {"path": str(found.path)}
+    values |= {name: value if isinstance(value, float) else str(value) for name, value in stated.items()}
+    return Check(
+        "settings", "facekd.toml", Status.OK, f"{found.path} sets {told}{beaten}",
+        values=values,
+    )  # fmt: skip

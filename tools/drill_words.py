@@ -274,7 +274,7 @@ def an_import_ends_with_a_summary(site: Site) -> Outcome:
     hints = ran.err.count("--on-many best takes")
     return together(
         ran.check(5, "2 of 5 people enrolled", "not enrolled: carl (1 several_faces)", "not enrolled: dora",
-                  "not enrolled: emil (1 unreadable)", "photos that were not enrolled: 2 several_faces"),
+                  "not enrolled: emil (1 unreadable)", "photos not enrolled: 2 several_faces"),
         fact(hints == 1, f"{hints} hint"),
     )  # fmt: skip
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """What is written beside the answer, each where it was asked for."""
+    """The files to write besides the answer, where requested."""
 
     plot: Path | None
     report: Path | None
     table: Path | None
 
     def check(self) -> None:
-        """Refuse what cannot be written, before hours go into its content."""
+        """Refuse files that cannot be written, before hours are spent on their contents."""
         from facekd.reporting import check_file, check_page, check_picture
 
         if self.plot:
@@ -47,7 +47,7 @@ class OutputFiles:
 
         if self.plot:
             draw(figure(), self.plot)
-            say(f"drawn into {self.plot}")
+            say(f"plot written to {self.plot}")
         if self.report:
             page(self.report)
             say(f"page written to {self.report}")
@@ -59,8 +59,8 @@ class OutputFiles:
 def read_protocol(
     name: str | None, pairs: Path | None, data: Path, without: Path | None = None, root: str | None = None
 ) -> Protocol[Result]:
-    """The protocol that was named or that the files' names suggest, with its list, and ``without`` the
-    persons in that file; tells which list it found by itself, and which of the persons are not there."""
+    """The protocol that is named or that the file names suggest, with its list, and ``without`` the people
+    in that file; prints which list it found by itself, and which of those people have no photo."""
     from facekd.verification.protocols import open_protocol, suggest_protocol
     from facekd.workflows import find_list, leave_out
 
@@ -75,21 +75,21 @@ def read_protocol(
     if rest.left_out and rest.left_out.unknown:
         unknown = rest.left_out.unknown
         more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
-        say(f"{without}: no photo is of {len(unknown):,} of its persons: {', '.join(unknown[:5])}{more}")
+        say(f"{without}: {len(unknown):,} of these people have no photo: {', '.join(unknown[:5])}{more}")
     return rest
 
 
 def tell_cards(found: Evaluation[Any]) -> None:
-    """Say which models were read by convention, and which were trained on the data."""
+    """Print which models were read by convention, and which were trained on the data."""
     for model in found.models:
         if not model.has_card:
             say_without_card(model.file)
         if model.trained_on_data:
-            say(f"note: {model.file} was trained on {found.data}: this says little of people it has not seen")
+            say(f"note: {model.file} was trained on {found.data}: which says little about unseen people")
 
 
 class Answer(Interface):
-    """What serialises, and of which `reporting` makes tables."""
+    """A result that can be serialised and that `reporting` makes tables of."""
 
     def to_dict(self) -> dict[str, Any]: ...
 

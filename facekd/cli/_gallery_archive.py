@@ -1,4 +1,4 @@
-"""Write a gallery into an archive, and take an archive into a gallery."""
+"""Export a gallery to an archive, and import an archive into a gallery."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from facekd.cli.output import answer, answer_json, confirm, say
 
 @click.command("export")
 @click.argument("file", type=ANY_PATH)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @gallery_option
 @json_option
 def export_(file: Path, yes: bool, force: bool, gallery: Path, as_json: bool) -> None:
-    """Write a gallery to FILE, an archive.
+    """Export a gallery to FILE, an archive.
 
-    The archive is text, one JSON document a line, readable by its owner only. It holds everybody's
-    templates: biometric data, unencrypted. So it asks first; where there is no terminal to ask on, --yes
-    is needed.
+    The archive is text, one JSON document per line, readable by its owner only. It holds everybody's
+    templates: unencrypted biometric data. The command therefore asks for confirmation; without a
+    terminal, --yes is required.
 
     \b
     Example: facekd gallery export staff.jsonl --gallery staff.db
@@ -29,7 +29,7 @@ def export_(file: Path, yes: bool, force: bool, gallery: Path, as_json: bool) ->
     from facekd.workflows import export_gallery
 
     if not yes:
-        confirm(f"Write all templates of {gallery}, biometric data, to {file} unencrypted?")
+        confirm(f"Write all templates of {gallery} (biometric data) to {file} unencrypted?")
     header = export_gallery(gallery, file, force)
     if as_json:
         answer_json({
@@ -42,14 +42,18 @@ def export_(file: Path, yes: bool, force: bool, gallery: Path, as_json: bool) ->
 
 @click.command("import")
 @click.argument("file", type=ANY_PATH)
-@click.option("--restore-removed", is_flag=True, help="Take people and photos, too, that were removed here.")
+@click.option(
+    "--restore-removed",
+    is_flag=True,
+    help="Also import people and photos that were removed from this gallery.",
+)
 @gallery_option
 @json_option
 def import_(file: Path, restore_removed: bool, gallery: Path, as_json: bool) -> None:
-    """Take the people of the archive FILE into a gallery.
+    """Import the people of the archive FILE into a gallery.
 
-    All of them or, where anything is wrong, none. People who are enrolled get the photos that they lack;
-    whoever was removed from the gallery stays away. A gallery that is not there is made.
+    Imports everybody or, if anything is wrong, nobody. People already enrolled get the photos that they
+    lack; people removed from the gallery stay removed. The gallery is created if it does not exist.
 
     \b
     Example: facekd gallery import staff.jsonl --gallery staff.db
@@ -68,6 +72,6 @@ def import_(file: Path, restore_removed: bool, gallery: Path, as_json: bool) -> 
         )
     if done.removed_people or done.removed_photos:
         say(
-            f"not taken, since they were removed here: {done.removed_people} people, "
-            f"{done.removed_photos} single photos (--restore-removed takes them)"
+            f"not imported, because removed from this gallery: {done.removed_people} people, "
+            f"{done.removed_photos} single photos (--restore-removed imports them)"
         )

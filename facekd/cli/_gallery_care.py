@@ -1,4 +1,4 @@
-"""Look after a gallery's file: audit, check, statistics, backup."""
+"""Maintain a gallery's file: audit, check, statistics, backup."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from facekd.errors import Exit
 if TYPE_CHECKING:
     from facekd.gallery import Fault, Statistics
 
-#: faults that one JSON document names
+#: faults listed in one JSON document
 MOST_FAULTS = 1000
 
 
 @click.command("audit")
-@click.option("--since", metavar="DATE", help="Only from this date on, or this time in UTC.")
-@click.option("--prune-before", metavar="DATE", help="Delete what is older, and note that.")
-@click.option("--yes", is_flag=True, help="Do not ask before deleting.")
+@click.option("--since", metavar="DATE", help="Only entries from this date, or time in UTC, onwards.")
+@click.option("--prune-before", metavar="DATE", help="Delete older entries, and record that in the audit.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @gallery_option
 @json_option
 def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path, as_json: bool) -> None:
-    """Show what was done, and when.
+    """Show the audit: what was done, and when.
 
-    Each line has the date, the action, the number of the person and the count of templates. The audit
-    holds no names; "gallery show NAME" says which number a person has, and numbers are never used twice.
-    "force" counts templates that were taken against the guard, "prune" deleted lines of the audit. With
-    --json, one document a line.
+    Each line has the date, the action, the person's number and the number of templates. The audit holds
+    no names; "gallery show NAME" shows a person's number, and numbers are never reused. "force" counts
+    templates enrolled despite a warning, "prune" deleted audit entries. With --json, one document per
+    line.
 
     \b
     Example: facekd gallery audit --since 2026-01-01
@@ -41,11 +41,11 @@ def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path,
 
     if prune_before is not None:
         if since is not None:
-            raise click.UsageError("--since and --prune-before do not go together.")
+            raise click.UsageError("--since and --prune-before cannot be combined.")
         before = moment(prune_before)
         with GalleryRecords(gallery) as records:
             if not yes:
-                confirm(f"Delete the audit of {gallery} from before {before}?")
+                confirm(f"Delete the audit entries of {gallery} from before {before}?")
             with records.transaction():
                 pruned = records.prune_audit(before)
         if as_json:
@@ -66,11 +66,11 @@ def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path,
 @gallery_option
 @json_option
 def check(gallery: Path, as_json: bool) -> int:
-    """Check that a gallery is whole.
+    """Check a gallery for damage.
 
-    Reads every template and compares its checksum; checks the database, its tables and references, names,
-    and that nobody is without a template or the other way round. Changes nothing. Says what to do about
-    each fault; exit code 5 where there is one.
+    Verifies the checksum of every template, the database, its tables and references, names, and that
+    every person has a template and every template a person. Changes nothing. Each fault is listed with
+    what to do about it, and the exit code is then 5.
 
     \b
     Example: facekd gallery check --gallery staff.db
@@ -103,9 +103,9 @@ def check(gallery: Path, as_json: bool) -> int:
 @gallery_option
 @json_option
 def stats(gallery: Path, as_json: bool) -> None:
-    """Show how large a gallery is.
+    """Show the size of a gallery and what is in it.
 
-    People, photos of each, dates of enrolment, quality of photos, size of the file.
+    People, photos per person, dates of enrolment, quality of the photos, file size.
 
     \b
     Example: facekd gallery stats --gallery staff.db
@@ -123,10 +123,10 @@ def stats(gallery: Path, as_json: bool) -> None:
     answer(f"removed      {found.removed_people} people, {found.removed_photos} single photos")
     answer(f"size         {found.bytes:,} bytes")
     answer(f"model        {contract.model} (space {contract.space[:12]}, {contract.dim} values)")
-    answer("photos of a person, and how many people have so many")
+    answer("photos per person, and number of people")
     for photos, people in found.photos_each.items():
         answer(f"{photos:>8}  {people:>8}")
-    answer("quality of photos, and how many have it")
+    answer("quality, and number of photos")
     for place, count in enumerate(found.quality):
         answer(f"{place / 10:>4.1f}-{(place + 1) / 10:.1f}  {count:>7}")
 
@@ -152,8 +152,8 @@ def _document(found: Statistics) -> dict[str, Any]:
 def backup(file: Path, force: bool, gallery: Path, as_json: bool) -> None:
     """Copy a gallery to FILE while it is in use.
 
-    The copy is a gallery itself, readable by its owner only, whole as of one moment. It holds personal
-    data: whoever is removed later is still in it.
+    The copy is a gallery itself: a consistent snapshot, readable by its owner only. It holds personal
+    data, including that of people who are later removed from the gallery.
 
     \b
     Example: facekd gallery backup /backup/staff.db --gallery staff.db

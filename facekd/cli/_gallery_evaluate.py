@@ -1,4 +1,4 @@
-"""``facekd gallery evaluate``: how well enrolled people are told from each other and from strangers."""
+"""``facekd gallery evaluate``: how well enrolled people are told apart from each other and from strangers."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def evaluate_people(
     report: Path | None,
     table: Path | None,
 ) -> None:
-    """Measure how well the people of a gallery are told apart, by photos of them and of strangers.
+    """Measure how well a gallery tells its people apart, on photos of them and of strangers.
 
-    A folder of --probes that has an enrolled person's name holds their photos, every other folder
-    photos of somebody who is not enrolled. The page of --report names people and shows no faces.
+    A folder in --probes that is named after an enrolled person holds their photos; every other folder
+    holds photos of somebody who is not enrolled. The --report page shows names but no faces.
 
     \b
     Example: facekd gallery evaluate --probes people/ --gallery staff.db --model student.onnx

@@ -1,4 +1,4 @@
-"""What the scores between the people of a gallery say: its own thresholds, and who may be enrolled twice."""
+"""What the scores between the people of a gallery show: its own thresholds, and who may be enrolled twice."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FMRS, FPIRS = (1e-2, 1e-3, 1e-4, 1e-5), (0.1, 0.01)
 def calibrate(gallery: Path, as_json: bool) -> None:
     """Measure the gallery's own thresholds from the scores between its people.
 
-    "verify --claim" and "identify" use them in place of the card's wherever the people are enough for the
-    rate. A gallery of up to 3,000 people is measured whenever it is needed; call this for a larger one after
-    it has changed. The scores are kept beside the gallery, without names and embeddings.
+    "verify --claim" and "identify" use them instead of the card's if there are enough people for the rate.
+    A gallery of up to 3,000 people is measured automatically when needed; run this command after a larger
+    one has changed. The scores are saved beside the gallery, without names or embeddings.
 
     \b
     Example: facekd gallery calibrate --gallery staff.db
@@ -42,14 +42,14 @@ def calibrate(gallery: Path, as_json: bool) -> None:
             "suspected_doubles": len(tail.doubles), "thresholds": [one.to_dict() for one in found],
         })  # fmt: skip
         return
-    doubles = f", {len(tail.doubles)} suspected doubles" if tail.doubles else ""
+    doubles = f", {len(tail.doubles)} suspected duplicates" if tail.doubles else ""
     answer(f"{len(tail.names):,} people{doubles}")
     for one in found:
         answer(_line(one))
     if tail.doubles:
-        say("'facekd gallery dedupe' lists who may be enrolled twice.")
+        say("'facekd gallery dedupe' lists people who may be enrolled twice.")
     if not scores_file(gallery).is_file():
-        say("note: the scores could not be kept beside the gallery, which is measured again each time")
+        say("note: the scores could not be saved beside the gallery; it will be measured again each time")
 
 
 def _line(one: GalleryThreshold) -> str:
@@ -64,11 +64,11 @@ def _line(one: GalleryThreshold) -> str:
 @gallery_option
 @json_option
 def dedupe(gallery: Path, as_json: bool) -> None:
-    """List who may be enrolled twice, the likeliest first.
+    """List people who may be enrolled twice, the most likely first.
 
-    These are pairs of people whose score no two different people of this gallery come to by chance: one
-    person under two names, twins, or a photo in the wrong folder. Look at the photos: "gallery merge" makes
-    one person of two, "gallery remove" takes one out. Not every double is found.
+    Each is a pair whose score is too high for two different people of this gallery by chance: one
+    person under two names, twins, or a photo in the wrong folder. Look at the photos: "gallery merge"
+    combines two into one, "gallery remove" removes one. Not every duplicate is found.
 
     \b
     Example: facekd gallery dedupe --gallery staff.db
@@ -86,4 +86,4 @@ def dedupe(gallery: Path, as_json: bool) -> None:
         return
     for double in tail.doubles:
         answer(f"{double.score:7.4f}  {shown(double.one)}  |  {shown(double.other)}")
-    say(f"{len(tail.doubles)} suspected doubles among {len(tail.names):,} people")
+    say(f"{len(tail.doubles)} suspected duplicates among {len(tail.names):,} people")

@@ -1,7 +1,7 @@
-"""What version 0.1.0 called things: it works for one more version, with a note of what to write instead.
+"""The spellings of version 0.1.0, which work for one more version, with a note of what to write instead.
 
-Arguments are rewritten before they are read, so that no command knows what it was called. A call by an old
-spelling gets the document that it always got, whose ``schema`` names the command as it was called.
+Arguments are rewritten before they are parsed, so that no command knows the old spellings. A call by an old
+spelling gets the same document as before, whose ``schema`` names the command as it was called.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class _Call:
     """Arguments of a command, to be rewritten in place."""
 
     arguments: list[str]
-    #: the command that they are for now, a word each level; none where it is the one that was called
+    #: the command that they now belong to, one word per level; empty if it is the one that was called
     command: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
@@ -32,13 +32,13 @@ class _Call:
                 new + argument.removeprefix(old) if _name(argument) == old else argument
                 for argument in self.arguments
             ]
-            self.notes.append(f"{old} is called {new} now")
+            self.notes.append(f"{old} is now called {new}")
 
     def drop(self, flag: str) -> None:
         self.arguments = [argument for argument in self.arguments if argument != flag]
 
     def take(self, option: str) -> list[str]:
-        """Take ``option`` out, as often as it is there, and return its values."""
+        """Remove every occurrence of ``option`` and return its values."""
         values, rest, coming = [], [], iter(self.arguments)
         for argument in coming:
             if _name(argument) != option:
@@ -52,7 +52,7 @@ class _Call:
 
     def move(self, old: str, new: str, *command: str) -> None:
         self.command = command
-        self.notes.append(f"'facekd {old}' is 'facekd {new}' now")
+        self.notes.append(f"'facekd {old}' is now 'facekd {new}'")
 
 
 def _name(argument: str) -> str:
@@ -84,7 +84,7 @@ _REWRITE = {"evaluate": _evaluate, "benchmark": _benchmark}
 
 
 class OldSpellings(click.Command):
-    """A command that understands what it was told in 0.1.0, too."""
+    """A command that also accepts its 0.1.0 spelling."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -100,4 +100,4 @@ class OldSpellings(click.Command):
         finally:
             # only now is it known whether the call asks for quiet
             for note in call.notes:
-                say(f"note: {note}; the old spelling goes with the next version")
+                say(f"note: {note}; the old spelling will be removed in the next version")

@@ -1,4 +1,4 @@
-"""The answers of `verify` to many pairs of photos, a line for each."""
+"""The answers of `verify` to many pairs of photos, one line per pair."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def verify_many(recognizer: Recognizer, pairs: list[PhotoPair], as_json: bool, keep_all: bool) -> Exit:
     """Compare and print every one of ``pairs`` as soon as it is compared; a note or a failure of a photo is
-    said once, however many pairs it is in. ``keep_all`` is for pairs of few photos that come back until the
-    end. The exit code is that of the gravest failure."""
+    printed once, however many pairs it is in. ``keep_all`` keeps all photos in memory, for pairs of few
+    photos that recur to the end. The exit code is that of the most serious failure."""
     from facekd.reporting import PAIR_COLUMNS, csv_line, pair_row, pair_summary
     from facekd.workflows import KEPT_PHOTOS, compare_pairs
 

@@ -1,7 +1,7 @@
 """Find the faces in photos and cut them out, aligned.
 
-SRC is a folder, a zip pack or image files; DST a folder, or a zip pack where it ends in .zip. The
-tree is kept. A report beside DST names every photo with its faces, or why there is none.
+SRC is a folder, a zip pack or image files; DST a folder, or a zip pack if it ends in .zip. The
+folder tree is kept. A report beside DST lists every photo with its faces, or why there are none.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from facekd.preprocess import POLICIES
 @detector_option
 @click.option(
     "--on-many", type=click.Choice(POLICIES), default="best", show_default=True,
-    help="Whom to take of several faces; best weighs size against distance to the centre, dominant refuses "
-    "photos where none is clearly the largest and nearest to it.",
+    help="Which face to keep when several are detected; best weighs size against distance to the centre, "
+    "dominant refuses photos where none is clearly the largest and most central.",
 )  # fmt: skip
 @click.option(
-    "--spec", type=EXISTING_FILE, metavar="MODEL", help="Cut the crop that this model wants."
+    "--spec", type=EXISTING_FILE, metavar="MODEL", help="Cut the crop that this model expects."
 )  # fmt: skip
 @click.option(
     "--format", type=click.Choice(["webp", "png", "jpg"]), default="webp", show_default=True,
-    help="webp and png lose nothing; jpg (quality 95) takes half the space.",
+    help="webp and png are lossless; jpg (quality 95) takes half the space.",
 )  # fmt: skip
-@click.option("--force", is_flag=True, help="Begin anew instead of going on where the last run stopped.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes side by side; all processors by default.")
+@click.option("--force", is_flag=True, help="Start over instead of continuing the last run.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Parallel processes [default: one per processor].")
 @device_option
 @json_option
 def command(
@@ -51,8 +51,8 @@ def command(
 ) -> int:
     """Cut the faces in SRC (a folder, a zip pack or image files) into DST (a folder or a .zip).
 
-    Run again, it goes on where it stopped. Ends with 3 when no photo gave a face, else with 0:
-    the report beside DST says which photos gave none, and why.
+    Repeat an interrupted run to continue it. The exit code is 3 if no photo shows a face, otherwise 0;
+    the report beside DST lists the photos without a face, and why.
 
     \b
     Example: facekd align photos crops
@@ -63,7 +63,7 @@ def command(
     from facekd.workflows import AlignSettings, align_photos
 
     if not sources:
-        raise click.UsageError(f"{target} is all there is: give SRC... and DST, where the crops are to go.")
+        raise click.UsageError(f"Only {target} is given: give SRC... and DST, the target of the crops.")
     settings = AlignSettings(detector, on_many, format, device)
     if spec is not None:
         model = load_embedder(spec, threads=1)
@@ -77,8 +77,8 @@ def command(
         failed = "".join(f", {count} {reason}" for reason, count in done.reasons.items())
         answer(f"{done.photos} photos: {done.with_face} with a face ({done.crops} crops){failed}")
         if done.several:
-            say(f"{done.several} photos show several faces: whom to take was decided by --on-many {on_many}")
+            say(f"{done.several} photos show several faces: the face was chosen by --on-many {on_many}")
         if done.resumed:
-            say(f"{done.resumed} of them were done by an earlier run (--force makes them anew)")
+            say(f"{done.resumed} of them were done by an earlier run (--force repeats them)")
         say(f"report: {done.report}")
     return Exit.DONE if done.with_face else Exit.CANNOT_SAY

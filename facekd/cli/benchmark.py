@@ -1,6 +1,6 @@
 """Compare students with their teacher: size, speed, memory, accuracy, on one page.
 
-The models take turns while they are timed, so what slows the machine slows all of them alike.
+The models take turns while they are timed, so anything that slows the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @pairs_option
 @aligned_option
 @report_option
-@click.option("--faces", is_flag=True, help="Put the faces of the hardest pairs on the page.")
+@click.option("--faces", is_flag=True, help="Show the faces of the hardest pairs on the page.")
 @detector_option
 @device_option
 @json_option
@@ -55,10 +55,10 @@ def command(
     device: str,
     as_json: bool,
 ) -> None:
-    """Measure each STUDENT beside the TEACHER, all of them ONNX models or TOML files that list several.
+    """Measure each STUDENT against the TEACHER; each is an ONNX model or a TOML file that lists several.
 
-    Without --data there is no accuracy. The page is one file that loads nothing from anywhere; it
-    shows faces only with --faces.
+    Accuracy is measured only with --data. The page is one self-contained file; it shows faces only with
+    --faces.
 
     \b
     Example: facekd benchmark teacher.onnx student.onnx --report report.html
@@ -70,7 +70,7 @@ def command(
     if data is None and (pairs or protocol or aligned or faces):
         raise click.UsageError("--pairs, --protocol, --aligned and --faces need --data.")
     if faces and report is None:
-        raise click.UsageError("--faces puts faces on the page: say where with --report.")
+        raise click.UsageError("--faces needs --report: it shows faces on the page.")
     if report:
         check_page(report)
     test = _test_data(data, protocol, pairs, None if aligned else detector, faces) if data else None

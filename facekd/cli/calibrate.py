@@ -1,7 +1,7 @@
-"""Measure thresholds and what a score says, on your own people, into the model's card.
+"""Measure thresholds and a score's probability on your own people, and write them into the model's card.
 
 All photos of all people are compared. The people must not be those that the model was trained on,
-nor those that it is judged on afterwards.
+nor those that it is evaluated on afterwards.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from facekd.cli.output import answer, answer_json, progress, say
 @root_option
 @click.option(
     "--fmr", "fmrs", multiple=True, type=Number(0, 0.01, min_open=True),
-    help="False match rate to find the threshold of; repeat for several. [default: 0.01, 0.001, 0.0001]",
+    help="False match rate to measure the threshold for; repeatable. [default: 0.01, 0.001, 0.0001]",
 )  # fmt: skip
-@click.option("--out", type=ANY_PATH, default=None, help="Write a copy with the new card here; leave MODEL.")
+@click.option(
+    "--out", type=ANY_PATH, default=None, help="Write a copy with the new card here and keep MODEL."
+)
 @aligned_option
 @detector_option
 @device_option
@@ -50,9 +52,9 @@ def command(
 ) -> None:
     """Measure the thresholds of MODEL, an ONNX file, and write them into its card.
 
-    Its earlier thresholds are replaced (with --out those of the copy). A rate that the data is too
-    little for is refused by name, and the others are written; if all are refused, the model stays as
-    it is. So it does where the card says that the model was trained on this data.
+    Earlier thresholds are replaced (with --out, only in the copy). Rates for which there is too little
+    data are reported, and the others written. If there is too little data for all of them, or if the
+    card says that the model was trained on this data, nothing is written.
 
     \b
     Example: facekd calibrate student.onnx --data people/ --fmr 1e-3 --fmr 1e-4

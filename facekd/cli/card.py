@@ -1,7 +1,7 @@
 """Show a model's card, or write one.
 
-The card says what the model wants (size, colour order, scaling, crop), what it gives, where it
-comes from and which thresholds were measured. Changing the input, the crop or the embedding
+The card states the model's input (size, colour order, scaling, crop), its output, its origin
+and the thresholds that were measured. Changing the input, the crop or the embedding
 changes the model's space, and with it which galleries it fits.
 """
 
@@ -23,18 +23,24 @@ if TYPE_CHECKING:
 
 @click.command("card")
 @click.argument("file", type=MODEL_FILE)
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="State a value; dotted keys.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a value; keys are dotted, as input.colour.",
+)
 @click.option(
     "--convention", type=click.Choice(["insightface"]), default=None,
-    help="State colour, scale and crop of a first card at once, as insightface's models want them.",
+    help="Set colour, scale and crop of a first card at once, as insightface's models expect them.",
 )  # fmt: skip
 @click.option(
     "--renew", is_flag=True,
-    help="Write the card anew for a network that changed under it, without what was measured before.",
+    help="Rewrite the card for a network that has changed, without what was measured before.",
 )  # fmt: skip
 @click.option(
     "--check-on", type=EXISTING, default=None, metavar="PEOPLE",
-    help="Folder or zip with a folder of photos per person: which way of feeding FILE is best on them?",
+    help="Folder or zip with a folder of photos per person, to compare possible input settings on.",
 )  # fmt: skip
 @click.option("--out", type=ANY_PATH, default=None, help="Write here instead of over FILE.")
 @detector_option
@@ -51,9 +57,9 @@ def command(
 ) -> None:
     """Show the card of FILE, an ONNX model, or write one into it with --set.
 
-    A first card states colour order, scale and crop: nothing in a network says them, and a wrong guess makes
-    strangers alike. A card of a new space is tried on drawn faces before it is written, which shows a wrong
-    scale; a wrong colour order or template shows only on photos of people, with --check-on.
+    A first card must state colour order, scale and crop: a network does not record them, and a wrong guess
+    makes different people match. A card with a new space is tried on synthetic faces before it is written,
+    which reveals a wrong scale; a wrong colour order or template shows only on photos of people (--check-on).
 
     \b
     Example: facekd card model.onnx
@@ -95,27 +101,27 @@ def _compare(file: Path, card: Card, people: Path, detector: str) -> ComparedRea
 
 
 def _tell(written: WrittenCard) -> None:
-    """What was written, and what drawn faces said of it."""
+    """Print what was written, and the result on synthetic faces."""
     before, space = written.before, written.card.space
     kept = (
         "its first card" if before is None else "kept" if space == before else f"changed: was {before[:12]}"
     )
     say(f"card written to {written.file}; space {space[:12]} ({kept})")
     if written.alike is not None:
-        say(f"tried on drawn faces: different people have a median cosine of {written.alike:.2f}")
+        say(f"tried on synthetic faces: different people have a median cosine of {written.alike:.2f}")
     compared = written.compared
     if compared and compared.readings[0].as_good and not compared.stated.as_good:
         best = compared.readings[0]
         say(
-            f"note: on {compared.data} another reading is better than the one written "
+            f"note: on {compared.data} other input settings are better than those written "
             f"({compared.stated.words}): {best.words}"
         )
 
 
 def _print_readings(compared: ComparedReadings) -> None:
-    """The readings, the best first."""
+    """Print the readings, the best first."""
     answer(
-        f"readings on {compared.data}: {compared.photos:,} photos of {compared.people:,} people, "
+        f"input settings on {compared.data}: {compared.photos:,} photos of {compared.people:,} people, "
         f"{compared.mated:,} mated and {compared.non_mated:,} non-mated comparisons; FNMR at FMR "
         f"{compared.fmr:g} (95 %)"
     )
@@ -156,7 +162,7 @@ def _print_card(card: Card) -> None:
             f"{_sample(score_map.sample, score_map.date)})"
         )
     else:
-        answer("score map     none fitted: no probability is known")
+        answer("score map     none fitted: probabilities are unknown")
     limits = card.photo_limits
     if limits:
         answer(
@@ -164,11 +170,11 @@ def _print_card(card: Card) -> None:
             f"{_sample(limits.sample, limits.date)})"
         )
     else:
-        answer("photo limits  none measured: poor photos are answered like good ones")
+        answer("photo limits  none measured: poor photos are treated like good ones")
 
 
 def _sample(sample: Sample | None, date: str) -> str:
-    """What is known of a calibration's photos, to follow their name."""
+    """What is known about a calibration's photos, to be appended to their name."""
     if sample is None:
         return ""
     return f"; {sample.people:,} people, {sample.photos:,} photos, SHA-256 {sample.digest[:12]}, {date}"

@@ -1,6 +1,6 @@
 """Measure whether the embeddings of two models can be compared with each other.
 
-A gallery that one model filled can then be searched with the other, by a threshold of its own.
+A gallery enrolled with one model can then be searched with the other, at a threshold for that pair.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from facekd.cli.output import progress, say
 @aligned_option
 @flip_option
 @without_option
-@click.option("--write", is_flag=True, help="Note in the cards of both that they fit, if they do.")
+@click.option(
+    "--write", is_flag=True, help="Record in both cards that the models are compatible, if they are."
+)
 @detector_option
 @device_option
 @json_option
@@ -64,9 +66,9 @@ def command(
     report: Path | None,
     table: Path | None,
 ) -> None:
-    """Compare photos embedded by MODEL with photos embedded by OTHER, each pair both ways round.
+    """Compare photos embedded by MODEL with photos embedded by OTHER, each pair in both directions.
 
-    With --write the command ends with 4 where the two do not fit, and writes no card.
+    With --write, the exit code is 4 if the models are incompatible, and no card is written.
 
     \b
     Example: facekd compatibility student.onnx teacher.onnx --data lfw.zip --pairs pairs.txt

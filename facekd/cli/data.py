@@ -1,4 +1,4 @@
-"""Convert training data between folders, zip and RecordIO packs, or check it against a test."""
+"""Convert training data between folders, zip and RecordIO packs, or check it against a test set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group("data", cls=CommandsGroup)
 def command() -> None:
-    """Look after training data.
+    """Convert and check training data.
 
     \b
     Example: facekd data convert train.rec train.zip
@@ -38,13 +38,13 @@ def command() -> None:
 @command.command("convert")
 @click.argument("source", type=EXISTING)
 @click.argument("target", type=ANY_PATH)
-@click.option("--unlabelled", is_flag=True, help="The folders of SOURCE are no identities (for a .rec).")
+@click.option("--unlabelled", is_flag=True, help="The folders of SOURCE are not identities (for a .rec).")
 @root_option
 @click.option("--force", is_flag=True, help="Replace TARGET if it is a file.")
 def convert_data(source: Path, target: Path, unlabelled: bool, root: str | None, force: bool) -> None:
     """Copy the images of SOURCE into TARGET, a .zip, a .rec, or else a folder.
 
-    Images are not encoded again. A .rec is insightface's RecordIO pack, with its .idx beside it.
+    Images are not re-encoded. A .rec is insightface's RecordIO pack, with its .idx beside it.
 
     \b
     Example: facekd data convert faces_webface/train.rec webface.zip
@@ -59,28 +59,30 @@ def convert_data(source: Path, target: Path, unlabelled: bool, root: str | None,
 
 @command.command("check")
 @click.argument("training", nargs=-1, type=EXISTING, metavar="[CROPS...]")
-@click.option("--recipe", type=EXISTING_FILE, default=None, help="Just the crops that this recipe trains on.")
-@click.option("--against", type=EXISTING, required=True, help="The test's photos, a folder or pack.")
+@click.option(
+    "--recipe", type=EXISTING_FILE, default=None, help="Check only the crops that this recipe trains on."
+)
+@click.option("--against", type=EXISTING, required=True, help="The test set's photos: a folder or pack.")
 @click.option(
     "-m",
     "--model",
     type=MODEL_FILE,
     default=None,
-    help="The best recogniser at hand [default: the recipe's first teacher].",
+    help="The best model available [default: the recipe's first teacher].",
 )
-@click.option("--aligned", is_flag=True, help="The test's photos are finished 112-pixel ArcFace crops.")
+@click.option("--aligned", is_flag=True, help="The test set is already aligned: 112-pixel ArcFace crops.")
 @click.option(
     "--list",
     "listing",
     type=ANY_PATH,
     default=None,
-    help="Write the near ones as an exclude list for a recipe.",
+    help="Write the listed crops as an exclude list for a recipe.",
 )
 @click.option(
     "--people",
     type=ANY_PATH,
     default=None,
-    help="Write the people of the test whom they resemble, for evaluate --without.",
+    help="Write the people of the test set that they resemble, for evaluate --without.",
 )
 @detector_option
 @device_option
@@ -97,10 +99,10 @@ def check_data(
     device: str,
     as_json: bool,
 ) -> None:
-    """Look for people of a test among training CROPS, or those of a recipe, by their embeddings.
+    """Search training CROPS, or those of a recipe, for people of a test set, by their embeddings.
 
-    Lists the crops with a cosine of 0.5 or more to a photo of the test; 0.9 or more is the same
-    person, and the command then ends with 4.
+    Lists the crops with a cosine of 0.5 or more to a photo of the test set. 0.9 or more counts as the
+    same person, and the exit code is then 4.
 
     \b
     Example: facekd data check train-1.zip train-2.zip --against lfw.zip --model edgeface.onnx
@@ -120,7 +122,7 @@ def check_data(
         write_exclude(found, listing)
         say(f"{len(found.near)} near crops in {listing}")
     if people:
-        say(f"{write_people(found, people)} people of the test in {people}")
+        say(f"{write_people(found, people)} people of the test set in {people}")
     if as_json:
         answer_json({
             "crops": found.crops, "photos": found.photos, "failures": found.failures, "same": found.same,
@@ -132,7 +134,7 @@ def check_data(
             answer(f"{near.cosine:.3f}  {near.crop}  {near.photo}")
         if len(found.near) > 20:
             answer(f"... and {len(found.near) - 20} more")
-        alike = "" if found.people is None else f", like {len(found.people)} people of the test"
+        alike = "" if found.people is None else f", like {len(found.people)} people of the test set"
         answer(
             f"{found.crops:,} crops against {found.photos:,} photos: {len(found.near)} at 0.5 or more{alike}"
             f", {found.same} at 0.9 or more; {found.failures} without an embedding"
@@ -149,11 +151,11 @@ class _Compared(NamedTuple):
 
 
 def _compared(training: tuple[Path, ...], recipe: Path | None, model: Path | None) -> _Compared:
-    """What the call names."""
+    """The crops and the model that the call names."""
     from facekd.workflows import all_crops, embedded_packs, embedded_set, first_teacher
 
     if bool(training) == bool(recipe):
-        raise click.UsageError("give CROPS... or --recipe, one of the two.")
+        raise click.UsageError("Give either CROPS... or --recipe.")
     if recipe:
         from facekd.distillation import read_recipe, training_crops
 

@@ -1,6 +1,6 @@
-"""Measure what worse photos cost: small, blurred, noisy, dark, covered or turned faces.
+"""Measure the accuracy lost on poor photos: small, blurred, noisy, dark, covered or turned faces.
 
-One protocol is judged again and again, its crops made worse in one way at a time.
+One protocol is evaluated repeatedly, with its crops degraded in one way at a time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def command(
     as_json: bool,
     plot: Path | None,
 ) -> None:
-    """Measure each MODEL on crops made worse, a table for each.
+    """Measure each MODEL on degraded crops, with a table for each.
 
     Both photos of a pair are degraded, or with --one-side the second only: a poor probe against a good
     enrolled photo.
@@ -70,5 +70,5 @@ def command(
         )  # fmt: skip
     if plot:
         draw(figure(found), plot)
-        say(f"drawn into {plot}")
+        say(f"plot written to {plot}")
     print_answer(found, as_json, columns=120)

@@ -1,7 +1,7 @@
-"""Show the whole chain on a folder of faces, ending in a report.
+"""Run the whole chain on a folder of faces, from photos to a report.
 
-Aligns, trains a teacher (or takes one), distils a student and its baseline, evaluates, enrols,
-verifies and benchmarks; without data it draws people who do not exist.
+Aligns, trains a teacher (or takes one), distils a student and its baseline, evaluates, enrolls,
+verifies and benchmarks; without --data, on synthetic faces.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from facekd.cli.output import answer, answer_json, progress, say
 @click.command("demo")
 @click.option("--data", default=None, help="Folder or zip with a folder per person, or 'lfw'.")
 @root_option
-@click.option("--teacher", type=EXISTING_FILE, default=None, help="ONNX teacher; else one is trained.")
+@click.option("--teacher", type=EXISTING_FILE, default=None, help="ONNX teacher [default: train one].")
 @click.option(
-    "--out", type=ANY_PATH, default=Path("demo"), show_default=True, help="New folder for all of it."
+    "--out", type=ANY_PATH, default=Path("demo"), show_default=True, help="New folder for the results."
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything drawn."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all random choices."
 )
-@click.option("--quick", is_flag=True, help="A tenth of the work: shows the steps, proves nothing.")
+@click.option(
+    "--quick", is_flag=True, help="Do a tenth of the work: shows the steps, but the figures mean nothing."
+)
 @detector_option
 @json_option
 def command(
@@ -37,14 +39,14 @@ def command(
     detector: str,
     as_json: bool,
 ) -> None:
-    """Run the chain from photos to a report.
+    """Run the whole chain from photos to a report, on synthetic faces unless --data is given.
 
     \b
     Example: facekd demo
              facekd demo --data people/ --teacher teacher.onnx --out shown
     """
     if root is not None and data is None:
-        raise click.UsageError("--root goes with --data.")
+        raise click.UsageError("--root needs --data.")
     from facekd.workflows import DemoSettings, run_demo
 
     less = (

@@ -20,8 +20,8 @@ def command() -> None:
 def export(folder: Path) -> None:
     """Write MTCNN's three networks to DIR as ONNX files, for --detector mtcnn:DIR.
 
-    They are converted from the installed facenet-pytorch; the machine that gets them needs
-    neither it nor torch.
+    They are converted from the installed facenet-pytorch; the machine that uses the files
+    needs neither it nor torch.
 
     \b
     Example: facekd detector export mtcnn

@@ -1,7 +1,7 @@
-"""Train a student by a recipe, from a teacher.
+"""Train a student from a teacher, as a recipe states.
 
 A recipe is a TOML file that states data, student, teacher, losses and schedule. The run is kept
-in a folder: recipe, metrics, checkpoints, card. It goes on after a kill with --resume.
+in a folder: recipe, metrics, checkpoints, card. Continue an interrupted run with --resume.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from facekd.cli.options import EXISTING_FILE, device_option, json_option, run_op
 @click.option(
     "--teacher", multiple=True, help="Use this teacher instead of the recipe's; repeat for several."
 )
-@click.option("--no-teacher", is_flag=True, help="The baseline: same student and schedule, from the labels.")
+@click.option(
+    "--no-teacher", is_flag=True, help="Train the baseline: same student and schedule, from labels alone."
+)
 @run_options
 @device_option
 @json_option
@@ -44,7 +46,7 @@ def command(
              facekd distill recipe.toml --no-teacher --run runs/baseline
     """
     if teacher and no_teacher:
-        raise click.UsageError("--teacher and --no-teacher exclude each other.")
+        raise click.UsageError("--teacher and --no-teacher cannot be combined.")
     from facekd.cli.train import run_and_print
     from facekd.workflows import adapted
 

@@ -1,4 +1,4 @@
-"""Look at this installation and try it once: libraries, detectors, models, folders, gallery."""
+"""Check this installation: libraries, detectors, models, folders, gallery, and one comparison."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.command("doctor", context_settings={"obj": EXAMINES})
 @click.option(
     "-m", "--model", "given", type=ANY_PATH, multiple=True,
-    help="Look at this model; repeatable. FACEKD_MODEL, the model in facekd.toml and the student that ships "
-    "are looked at in any case.",
+    help="Check this model; repeatable. FACEKD_MODEL, the model in facekd.toml and the shipped student are "
+    "always checked.",
 )  # fmt: skip
 @gallery_option
 @detector_option
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 def command(
     context: click.Context, given: tuple[Path, ...], gallery: Path, detector: str, device: str, as_json: bool
 ) -> int:
-    """Say what this installation consists of, what is wrong with it and what to do.
+    """Report what this installation contains, what is wrong with it and how to fix it.
 
-    Each line is ok, a note (worth knowing) or a fault (a command will fail because of it). It ends by finding
-    and comparing the faces of people who do not exist. No model and no gallery is changed. The exit code is 0
-    if nothing is at fault, else that of the gravest fault, with which the commands that it breaks would end.
+    Each line is ok, a note (worth knowing) or a fault (a command will fail because of it). The last check
+    detects and compares synthetic faces. No model or gallery is changed. The exit code is 0 if there is no
+    fault, otherwise that of the most serious one: the code with which the affected commands would fail.
 
     \b
     Example: facekd doctor
@@ -55,7 +55,7 @@ def command(
 
 
 def _models(given: tuple[Path, ...], defaults: Defaults | None) -> tuple[tuple[str, Path], ...]:
-    """The models to look at, the one in use first, with who named each."""
+    """The models to check, the one in use first, with the origin of each."""
     from facekd.weights import shipped_model
 
     named = [("--model", path) for path in given]

@@ -1,6 +1,6 @@
-"""Write the embeddings of photos to a file, for a program of your own.
+"""Write the embeddings of photos to a file, for use in other programs.
 
-The file holds biometric templates: only its owner may read it, and you are asked before it is written.
+The file holds biometric data: only its owner may read it, and it is written only after confirmation.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 @click.option(
     "--on-many", type=click.Choice(["best", "largest", "central", "dominant", "skip"]),
     default="best", show_default=True,
-    help="Whom to take of several faces; dominant refuses photos where none clearly is, skip all of them.",
+    help="Which face to keep when several are detected; dominant refuses photos where none clearly is, skip "
+    "refuses them all.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @operators_model_option
 @any_quality_option
 @detector_option
@@ -61,10 +62,10 @@ def command(
 ) -> int:
     """Embed one face of every PHOTO, or of every image in a FOLDER or zip, and write them to a file.
 
-    The file holds names, embeddings, the quality of each crop, the model and its space. An embedding is
-    biometric data like a template in a gallery: asks before it writes any; where there is no terminal to
-    ask on, --yes is needed. Photos that cannot be used are named with the reason; the exit code is then
-    3, or 5 where a file cannot be read.
+    The file holds names, embeddings, the quality of each crop, the model and its space. Embeddings are
+    biometric data, like the templates of a gallery: the command asks for confirmation before writing
+    them; without a terminal, --yes is required. Photos that cannot be used are listed with the reason;
+    the exit code is then 3, or 5 if a file cannot be read.
 
     \b
     Example: facekd embed photos/ --out photos.npz
@@ -103,7 +104,7 @@ def command(
 def _ask(count: int, out: Path) -> None:
     if not sys.stdin or not sys.stdin.isatty():
         raise click.UsageError(
-            "Embeddings are biometric data, and there is no terminal to ask on before writing any; add --yes."
+            "Embeddings are biometric data, and there is no terminal to ask for confirmation on: add --yes."
         )
     photos = "1 photo" if count == 1 else f"{count:,} photos"
     click.confirm(

@@ -1,6 +1,6 @@
 """Enroll people in a gallery from their photos.
 
-All photos of a person are stored in one transaction; a line on stdout says that it is committed.
+All photos of a person are stored in one transaction; a line on stdout confirms that it is committed.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 @click.argument("photos", nargs=-1, type=ANY_PATH, metavar="PHOTO...")
 @click.option(
     "--from", "everybody", type=ANY_PATH, metavar="DIR|CSV",
-    help="Enroll everybody: a folder per person, or a list name,photo (- for standard input).",
+    help="Enroll everybody: a folder per person, or a CSV name,photo (- for standard input).",
 )  # fmt: skip
 @root_option
 @click.option(
     "--on-many", type=click.Choice([policy for policy in POLICIES if policy != "all"]),
     default="dominant", show_default=True,
-    help="Which face to keep when several are detected: dominant refuses where none clearly is.",
+    help="Which face to keep when several are detected; dominant refuses photos where none clearly is.",
 )  # fmt: skip
 @click.option(
     "--force", is_flag=True,
-    help="Take photos that look like another person's, or unlike the person's own; the audit notes it.",
+    help="Enroll photos that look like another person, or unlike the person's others; the audit records it.",
 )  # fmt: skip
 @operators_model_option
 @gallery_option
@@ -72,11 +72,11 @@ def command(
 ) -> int:
     """Enroll NAME from one or more photos, or everybody from a folder or a list with --from.
 
-    PHOTO may be a folder. Photos that cannot be used are reported and the others enrolled; photos
-    that the person already has are passed over, so that a run that was cut short is continued by
-    repeating it. Photos that do not look like the person's others, or that look like somebody else who
-    is enrolled, are refused by the thresholds in the model's card. With --from, --json prints one line
-    per person. A list begins with the line name,photo; its paths start from the folder that it lies in.
+    PHOTO may be a folder. Photos that cannot be used are reported and the others enrolled. Photos that
+    are enrolled already are skipped, so that an interrupted run can simply be repeated. Photos that do
+    not look like the person's others, or that look like another enrolled person, are refused by the
+    thresholds in the model's card. With --from, --json prints one line per person. A list begins with
+    the line name,photo; its paths are relative to its folder.
 
     \b
     Example: facekd enroll "Ann Lee" ann1.jpg ann2.jpg --model student.onnx
@@ -88,11 +88,13 @@ def command(
     from facekd.workflows import Recognizer, enroll_people, overall, photos_at
 
     if everybody is not None and name is not None:
-        raise click.UsageError("--from takes the names from the folders or the list: give no NAME and PHOTO.")
+        raise click.UsageError(
+            "--from takes the names from the folders or the list: do not give NAME or PHOTO."
+        )
     if everybody is None and (name is None or not photos):
-        raise click.UsageError("Say whom and from what: NAME PHOTO..., or --from DIR or CSV.")
+        raise click.UsageError("Give NAME PHOTO..., or --from DIR or CSV.")
     if root is not None and everybody is None:
-        raise click.UsageError("--root goes with --from.")
+        raise click.UsageError("--root needs --from.")
     list_name = None
     if everybody is None:
         people = {_checked(str(name)): photos_at(list(photos))}
@@ -124,19 +126,19 @@ def command(
 
 
 def _everybody(place: Path, root: str | None) -> tuple[dict[str, list[PhotoFile]], str | None]:
-    """Everybody in a folder, a pack or a list, and what the list is called."""
+    """Everybody in a folder, a pack or a list, and the name of the list."""
     from facekd.workflows import STDIN, people_in, people_listed, read_listing
 
     if place == STDIN or (place.suffix.lower() == ".csv" and not place.is_dir()):
         if root is not None:
-            raise click.UsageError("--root goes with a folder, and a list states the names.")
+            raise click.UsageError("--root applies to a folder, not to a list.")
         listing = read_listing(place)
         return people_listed(listing), listing.name
     return people_in(place, root, lambda note: say(f"note: {note}")), None
 
 
 def _checked(name: str) -> str:
-    """``name``, if it can be a person's and was not meant to be a photo."""
+    """``name``, if it is a valid name and not a photo's path given by mistake."""
     from facekd.gallery import clean_name
 
     clean_name(name)
@@ -152,7 +154,7 @@ def _report(entry: Enrolled, gallery: Path, as_json: bool, indent: int | None) -
     for failure in entry.failures:
         say_failure(f"not enrolled ({failure.reason}): {failure.message}")
     for warning in entry.warnings:
-        say_failure(f"enrolled all the same ({warning.reason}): {warning.message}")
+        say_failure(f"enrolled anyway ({warning.reason}): {warning.message}")
     if as_json:
         answer_json(_document(entry, gallery), indent)
     elif entry.templates:
@@ -176,7 +178,7 @@ def _summarise(entries: list[Enrolled]) -> None:
         say(f"not enrolled: {shown(entry.name)} ({_reasons(entry.failures)})")
     failures = [failure for entry in entries for failure in entry.failures]
     if failures:
-        say(f"photos that were not enrolled: {_reasons(failures)}")
+        say(f"photos not enrolled: {_reasons(failures)}")
 
 
 def _reasons(failures: Sequence[Failure]) -> str:
@@ -185,12 +187,12 @@ def _reasons(failures: Sequence[Failure]) -> str:
 
 
 def _hint(entries: list[Enrolled]) -> None:
-    """What to do about the commonest failures; once, however many there are."""
+    """Advice on the most common failures, printed once however many there are."""
     reasons = {failure.reason for entry in entries for failure in entry.failures}
     if "several_faces" in reasons:
-        say("--on-many best takes the largest face near the centre of a photo of several.")
+        say("--on-many best takes the largest face near the centre of a photo with several.")
     if "not_this_person" in reasons or "other_person" in reasons:
-        say("--force takes photos that look like another person's, but never a file that another person has.")
+        say("--force enrolls photos that look like another person, but never a file that another has.")
 
 
 def _document(entry: Enrolled, gallery: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Measure how well models tell people apart, on a published protocol or your own pairs.
 
-Photos are aligned on the way; photos without a face count as failures to acquire and are
-reported. Several models stand side by side, the others compared with the first.
+Photos are aligned first; photos without a face count as failures to acquire and are
+reported. Several models are shown side by side, each compared with the first.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ from facekd.cli.output import progress, say
 @root_option
 @aligned_option
 @flip_option
-@click.option("--groups", type=EXISTING_FILE, default=None, help="CSV photo,group: error rates by group.")
+@click.option(
+    "--groups", type=EXISTING_FILE, default=None, help="CSV photo,group, to report error rates by group."
+)
 @without_option
 @detector_option
 @device_option
@@ -49,7 +51,7 @@ from facekd.cli.output import progress, say
 @plot_option
 @report_option
 @csv_option
-@click.option("--scores", type=ANY_PATH, default=None, help="Write score,label of each pair into this CSV.")
+@click.option("--scores", type=ANY_PATH, default=None, help="Write score,label of each pair to this CSV.")
 def command(
     models: tuple[Path, ...],
     protocol: str | None,
@@ -70,8 +72,8 @@ def command(
 ) -> None:
     """Measure the accuracy of each MODEL, an ONNX file or a TOML file that lists several.
 
-    The page of --report shows the faces of the hardest comparisons. Finished scores are judged by
-    'facekd evaluate-scores', two models together by 'facekd compatibility', a gallery by
+    The --report page shows the faces of the hardest comparisons. For existing scores, use
+    'facekd evaluate-scores'; for two models together, 'facekd compatibility'; for a gallery,
     'facekd gallery evaluate'.
 
     \b
@@ -92,7 +94,9 @@ def command(
             raise click.UsageError("--scores writes the scores of one model: give one MODEL.")
     chosen = read_protocol(protocol, pairs, data, without, root)
     if scores and chosen.compared is None:
-        raise click.UsageError(f"--scores: protocol {chosen.name} keeps no score for each comparison.")
+        raise click.UsageError(
+            f"--scores: protocol {chosen.name} does not keep the score of each comparison."
+        )
     finder = None if aligned else detector
     with progress("evaluate", len(chosen.photos)) as advance:
         found = evaluate_models(

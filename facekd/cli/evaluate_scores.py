@@ -1,6 +1,6 @@
-"""Judge finished scores, of whatever origin, without a model.
+"""Evaluate existing scores, from any source, without a model.
 
-The scores are a CSV with the columns score and label, as 'facekd evaluate --scores' writes it.
+The scores are a CSV with the columns score and label, as 'facekd evaluate --scores' writes them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from facekd.cli.options import EXISTING_FILE, csv_option, json_option, plot_opti
 @report_option
 @csv_option
 def command(scores: Path, as_json: bool, plot: Path | None, report: Path | None, table: Path | None) -> None:
-    """Judge the scores in CSV, whose first line names the columns score and label.
+    """Evaluate the scores in CSV, whose header names the columns score and label.
 
-    Label is 1 for one person and 0 for two; a comparison that failed has an empty score.
+    The label is 1 for the same person and 0 for different people; a failed comparison has an empty score.
 
     \b
     Example: facekd evaluate-scores scores.csv

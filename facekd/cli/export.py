@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 @click.option(
     "--data", type=EXISTING, multiple=True, metavar="CROPS",
     help="Measure on these crops instead of the recipe's held-out people: a folder or pack with a "
-    "folder per person, nobody trained on; or a recipe. Repeat for several.",
+    "folder per person, none of them used in training; or a recipe. Repeatable.",
 )  # fmt: skip
 @click.option(
     "--int8", is_flag=True, help="Quantise to int8: a quarter of the size, about three times as fast."
 )
 @json_option
 def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, as_json: bool) -> None:
-    """Export RUN: a run folder, one of its checkpoints, or a teacher as recipes name it.
+    """Export RUN: a run folder, one of its checkpoints, or a teacher, named as in recipes.
 
     \b
     Example: facekd export runs/first
@@ -45,7 +45,7 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, a
     from facekd.export import export
 
     done = export(source, out, data, tell=say, int8=int8)
-    say(f"written: {done.path} (equal to the torch network on 64 crops)")
+    say(f"written: {done.path} (checked against the torch network on 64 crops)")
     if done.int8:
         say(_cost_told(done.int8))
     if done.uncalibrated:
@@ -64,7 +64,7 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, a
 
 
 def _cost_told(cost: Int8Cost) -> str:
-    """What int8 costs, in a sentence."""
+    """The accuracy lost by int8, in one line."""
     told = f"int8: mean cosine {cost.cosine:.4f} to the float32 network"
     for fmr, tar in cost.tar.items():
         told += f"; TAR at FMR {fmr:g} {100 * cost.tar_int8[fmr]:.2f} %, {100 * tar:.2f} % in float32"

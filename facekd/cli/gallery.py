@@ -1,4 +1,4 @@
-"""List, rename, merge and remove the people of a gallery, and look after its file."""
+"""Manage the gallery: list, rename, merge and remove people, check and back up the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facekd.cli.output import answer, answer_json, confirm, say
 
 @click.group("gallery", cls=CommandsGroup)
 def command() -> None:
-    """Look after a gallery.
+    """Manage the gallery.
 
     \b
     Example: facekd gallery list --gallery staff.db
@@ -66,9 +66,9 @@ def list_people(gallery: Path, as_json: bool) -> None:
 def show(name: str, gallery: Path, as_json: bool) -> None:
     """Show the photos of NAME.
 
-    Each line has the id, the date of enrolment and the quality. The id is the beginning of the SHA-256 of
-    the photo's file (sha256sum); "gallery remove --photo" takes it. The number is that by which the audit
-    knows the person.
+    Each line has the id, the date of enrolment and the quality. The id is the beginning of the photo
+    file's SHA-256 (sha256sum), as "gallery remove --photo" expects it. The number identifies the person
+    in the audit.
 
     \b
     Example: facekd gallery show "Ann Lee"
@@ -99,7 +99,7 @@ def show(name: str, gallery: Path, as_json: bool) -> None:
 def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
     """Rename the person OLD to NEW.
 
-    The old name leaves the file.
+    The old name is erased from the file.
 
     \b
     Example: facekd gallery rename "Ann Lee" "Ann Smith"
@@ -123,8 +123,8 @@ def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
 @command.command("merge")
 @click.argument("name")
 @click.argument("other")
-@click.option("--force", is_flag=True, help="Merge people who do not look alike; the audit notes it.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Merge people who do not look alike; the audit records it.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @galleries_model_option
 @gallery_option
 @json_option
@@ -133,11 +133,11 @@ def merge(
 ) -> None:
     """Merge OTHER into NAME.
 
-    For one person who was enrolled under two names: NAME gets the photos of OTHER, who then is no longer
-    enrolled; a photo that both have is kept once. The templates of the two are compared first: below the
-    threshold at which "enroll" refuses photos as somebody else's they are not merged. The threshold comes
-    from the card of --model, or of the student that ships where the gallery is its own; without one the
-    score is shown and not judged.
+    For a person who was enrolled under two names: NAME gets OTHER's photos, and OTHER is no longer
+    enrolled; a photo that both have is kept once. The templates of the two are compared first, and the
+    merge is refused below the threshold at which "enroll" refuses photos of another person. The
+    threshold comes from the card of --model, or of the shipped student if the gallery was enrolled with
+    it; without a threshold, the score is shown but not judged.
 
     \b
     Example: facekd gallery merge "Ann Lee" "Anne Lee" --model student.onnx
@@ -153,7 +153,7 @@ def merge(
         merged, alike = merge_people(records, name, other, card, force)
         total, pending = records.person(merged.name).templates, records.pending
     if alike.threshold is None:
-        say("note: no threshold is known for this gallery: nobody checked that the two look alike (--model)")
+        say("note: no threshold is known for this gallery (--model): their resemblance was not checked")
     if as_json:
         answer_json({
             "gallery": str(gallery), "name": merged.name, "other": merged.other, "moved": merged.moved,
@@ -171,15 +171,15 @@ def merge(
 @command.command("remove")
 @click.argument("name")
 @click.option("--photo", metavar="ID", help='Remove one photo only, by its id from "gallery show".')
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @gallery_option
 @json_option
 def remove(name: str, photo: str | None, yes: bool, gallery: Path, as_json: bool) -> None:
-    """Remove NAME and every template of theirs, so that no trace is left in the file.
+    """Remove NAME and all their templates, leaving no trace in the file.
 
-    With --photo, only one of their photos, which may not be the last. Asks before it does so; where there
-    is no terminal to ask on, --yes is needed. "pending" means that another program is still reading the
-    gallery: the last bytes go when it has finished.
+    With --photo, remove only that photo, which must not be their last. The command asks for confirmation;
+    without a terminal, --yes is required. "pending" means that another program is still reading the
+    gallery: the last bytes are erased when it has finished.
 
     \b
     Example: facekd gallery remove "Ann Lee" --yes
@@ -220,4 +220,4 @@ def _erasure(pending: bool) -> str:
 
 def _explain_pending(pending: bool) -> None:
     if pending:
-        say("Another program is reading the gallery. The erased bytes leave the file when it has finished.")
+        say("Another program is reading the gallery. The last bytes are erased when it has finished.")

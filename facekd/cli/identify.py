@@ -1,7 +1,7 @@
-"""Find out who is in a photo, by searching everybody enrolled.
+"""Find out who is in a photo, by searching the gallery.
 
-A search of N people makes N comparisons, so the threshold of a claim is too low for it: the one that is used
-keeps a stated false positive identification rate (FPIR) in this gallery.
+A search of N people makes N comparisons, so a threshold for verification is too low for it: the one that is
+used keeps a stated false positive identification rate (FPIR) in this gallery.
 """
 
 from __future__ import annotations
@@ -39,8 +39,12 @@ if TYPE_CHECKING:
 
 @click.command("identify")
 @click.argument("photos", nargs=-1, required=True, type=ANY_PATH, metavar="PHOTO|FOLDER...")
-@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Candidates to list.")
-@click.option("--all-faces", is_flag=True, help="Search for every face, not for the largest near the centre.")
+@click.option(
+    "--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Candidates to list per face."
+)
+@click.option(
+    "--all-faces", is_flag=True, help="Search for every face, not only the largest near the centre."
+)
 @threshold_option("fpir")
 @click.option(
     "--fpir", type=Number(0, 1, min_open=True, max_open=True), default=None,
@@ -70,15 +74,15 @@ def command(
 ) -> int:
     """Search the gallery for the person in each PHOTO, or in every image of a FOLDER or zip.
 
-    The threshold keeps the false positive identification rate (--fpir) in this gallery: somebody who is
-    not enrolled is taken for anybody enrolled in that share of searches. It comes from the scores between
-    the gallery's own people, if they are enough, otherwise from the model's card. If neither can tell, the
-    candidates are listed without a decision.
+    The threshold keeps a false positive identification rate (--fpir) in this gallery: the share of
+    searches for people who are not enrolled that find somebody. It comes from the scores between the
+    gallery's own people, if there are enough of them, otherwise from the model's card. If neither is
+    sufficient, the candidates are listed without a decision.
 
-    Exit code 0: found; 1: nobody; 2: no threshold is known for this rate (the message says what would be
-    enough); 3: the photo shows no usable face. With several photos or --all-faces: 0 if every photo got an
-    answer, whichever, else that of the gravest failure; --json then prints one line per photo, and --annotate
-    needs a folder.
+    Exit code 0: found; 1: nobody found; 2: no threshold is known for this rate (the message says what would
+    be enough); 3: the photo shows no usable face. With several photos or --all-faces: 0 if every photo was
+    decided, either way, otherwise that of the most serious failure; --json then prints one line per photo,
+    and --annotate needs a folder.
 
     \b
     Example: facekd identify door.jpg --gallery staff.db
@@ -87,7 +91,7 @@ def command(
     from facekd.workflows import FPIR, Recognizer, open_search, photos_to_embed
 
     if threshold is not None and fpir is not None:
-        raise click.UsageError("--threshold and --fpir say the same thing twice: give one of them.")
+        raise click.UsageError("Give either --threshold or --fpir, not both.")
     wanted = photos_to_embed(photos)
     pictures = SearchPictures(annotate, photos, len(wanted))
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)

@@ -1,4 +1,4 @@
-"""The entry point: finds commands by their file, and turns every ending into its exit code."""
+"""The entry point: finds commands by their file, and maps every outcome to its exit code."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from facekd.version import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-#: modules in this folder that are not commands; nor are those whose name begins with an underscore
+#: modules in this folder that are not commands, besides those whose names begin with an underscore
 _NOT_COMMANDS = {"main", "options", "output"}
 
 
-#: what other tools call what a command here does
+#: what other tools call the commands
 _OTHER_WORDS = {
     "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll",
     "delete": "gallery remove", "remove": "gallery remove", "list": "gallery list", "test": "evaluate",
@@ -99,12 +99,12 @@ def _equip(command: click.Command) -> None:
 @click.version_option(__version__, prog_name="facekd")
 @quiet_option
 def group() -> None:
-    """Distil a large face recogniser into a small one, prove how good it is, put it to work.
+    """Distil a large face recogniser into a small one, prove how good it is, and put it to work.
 
     \b
-    Exit codes: 0 done or same person, 1 different person, 2 usage (also: no threshold known,
-    nobody of that name), 3 cannot say (no face, several faces, quality), 4 model and gallery
-    do not fit, 5 input or output failed, 70 internal error, 130 interrupted, 143 terminated.
+    Exit codes: 0 done or same person, 1 different person or nobody found, 2 usage error (also: no
+    threshold, name not enrolled), 3 no answer possible (no face, several faces, poor quality),
+    4 model and gallery incompatible, 5 I/O error, 70 internal error, 130 interrupted, 143 terminated.
     """
 
 
@@ -112,8 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     click and Python both end with 1 on a failure; 1 means "different person" here, so nothing is
-    left to their defaults: a command returns its own code (`None` is 0), everything else is
-    caught and named.
+    left to their defaults: a command returns its own code (`None` is 0), and every exception is
+    caught and mapped to one.
     """
     begin_call()
     _prepare_streams()
@@ -137,14 +137,14 @@ def main(arguments: list[str] | None = None) -> int:
         return _nobody_reads()
     except (
         OSError
-    ):  # stdout or stderr lies on a full disk, say: Python would end with 1, or with 120 at the end
+    ):  # stdout or stderr is on a full disk, say: Python would end with 1, or with 120 at the end
         _discard_output()
     return failed.exit_code
 
 
 @dataclass(frozen=True)
 class _Failed:
-    """How a command ended that gave no answer."""
+    """How a command ended without an answer."""
 
     exit_code: Exit
     reason: str
@@ -152,8 +152,8 @@ class _Failed:
     fix: str | None = None
 
     def tell(self, as_json: bool) -> None:
-        """On stderr, and with ``as_json`` as a document on stdout, where an answer was awaited."""
-        # a group that is called alone answers with its help
+        """Print it on stderr and, with ``as_json``, as a document on stdout unless that holds one."""
+        # a group that is called without a command prints its help
         say_failure(self.message if self.message.startswith("Usage:") else f"facekd: {self.message}")
         if self.fix:
             say_failure(self.fix)
@@ -169,15 +169,15 @@ def _nobody_reads() -> Exit:
 
 
 def _discard_output() -> None:
-    """What is still to be written, by Python's own end too, goes nowhere."""
+    """Send everything still to be written, also as Python exits, to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
 
 
 def _prepare_streams() -> None:
-    """Whoever closed stdout or stderr (``>&-``) wants the exit code alone; and a name that the encoding of
-    stdout has no letters for is escaped, not the end of the command."""
+    """Replace streams that the caller closed (``>&-``) by the null device, and escape characters that the
+    encoding of stdout lacks instead of failing."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
@@ -186,7 +186,7 @@ def _prepare_streams() -> None:
 
 
 def _failed(error: BaseException) -> _Failed:
-    """What an exception that ended a command means to whoever called it."""
+    """The exit code, reason and message of an exception that ended a command."""
     match error:
         case click.FileError():
             return _Failed(Exit.IO, "io", error.format_message())
@@ -205,7 +205,7 @@ def _failed(error: BaseException) -> _Failed:
         case ModuleNotFoundError():
             return _missing_module(error)
         case MemoryError():
-            return _Failed(Exit.IO, "out_of_memory", "there is not enough memory for this")
+            return _Failed(Exit.IO, "out_of_memory", "there is not enough memory to do this")
         case OSError():
             return _Failed(Exit.IO, "io", str(error))
         case Exception():
@@ -214,7 +214,7 @@ def _failed(error: BaseException) -> _Failed:
 
 
 def _way_out(error: click.UsageError) -> str | None:
-    """What to try after a call that was not understood."""
+    """What to try after a usage error."""
     context = error.ctx
     if context is None or error.format_message().startswith("Usage:"):
         return None
@@ -237,7 +237,7 @@ def _missing_module(error: ModuleNotFoundError) -> _Failed:
 
 
 def _internal(error: Exception) -> _Failed:
-    fix = "Set FACEKD_TRACEBACK=1 and run it again to see where; please report it."
+    fix = "Run it again with FACEKD_TRACEBACK=1 for a traceback, and please report it."
     if os.environ.get("FACEKD_TRACEBACK"):
         import traceback
 

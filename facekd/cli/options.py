@@ -23,7 +23,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class ModelFile(click.Path):
-    """A model's file that must exist; of a missing one it is said where models come from."""
+    """A model file that must exist; the error for a missing one says where models come from."""
 
     def __init__(self) -> None:
         super().__init__(exists=True, dir_okay=False, readable=False, path_type=Path)
@@ -43,8 +43,8 @@ def _models_come_from() -> str:
     return f"A model is an ONNX file: {MODELS_COME_FROM}"
 
 
-#: a file that must exist; a missing one is a usage error that names it. Whether it can be read is for whoever
-#: reads it to say: that is no mistake in the call
+#: a file that must exist; a missing one is a usage error that names it. Whether it can be read is checked
+#: where it is read: failing to read it is not a usage error
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
 #: a file or folder that must exist
 EXISTING = click.Path(exists=True, readable=False, path_type=Path)
@@ -55,7 +55,7 @@ ANY_PATH = click.Path(readable=False, path_type=Path)
 
 
 class CommandsGroup(click.Group):
-    """A group that lists its commands by their whole first sentences, which click would cut short."""
+    """A group that lists its commands by their complete first sentences, which click would truncate."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
@@ -69,7 +69,7 @@ def _first_sentence(command: click.Command | None) -> str:
 
 
 class Number(click.FloatRange):
-    """A number in a range; of a decimal comma it is said how to write it."""
+    """A number in a range; the error for a decimal comma shows how to write it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and re.fullmatch(r"[-+]?\d*,\d+(e[-+]?\d+)?", value, re.IGNORECASE):
@@ -80,13 +80,13 @@ class Number(click.FloatRange):
 def _operators_model(**settings: Any) -> Decorator:
     return click.option(
         "-m", "--model", type=MODEL_FILE, envvar="FACEKD_MODEL", show_envvar=True,
-        help="ONNX model, or a TOML file that lists several [default: the student that ships].", **settings,
+        help="ONNX model, or a TOML file that lists several [default: the shipped student].", **settings,
     )  # fmt: skip
 
 
-#: of commands that recognise people: none need be named where one comes along
+#: of commands that recognise people: the shipped student is the default
 operators_model_option: Decorator = _operators_model(callback=model_or_shipped)
-#: where the student that ships is a default only for galleries of its own
+#: where the shipped student is the default only for galleries enrolled with it
 galleries_model_option: Decorator = _operators_model(callback=model_or_setting)
 
 
@@ -103,8 +103,8 @@ claims_gallery_option: Decorator = _gallery(gallery_of_claim)
 
 
 class RegistryOption(click.Option):
-    """An option whose help a registry gives when help is asked for: its folder is listed then, and not
-    whenever a command is loaded."""
+    """An option whose help text comes from a registry, which lists its folder only when help is requested
+    and not whenever a command is loaded."""
 
     def __init__(self, *names: Any, told: Callable[[], str], **settings: Any) -> None:
         super().__init__(*names, **settings)
@@ -116,7 +116,7 @@ class RegistryOption(click.Option):
 
 
 class RegisteredName(click.ParamType):
-    """A name that a registry knows, which the shell completes; whoever looks it up refuses another."""
+    """A name from a registry, which the shell completes; the look-up refuses unknown names."""
 
     name = "name"
 
@@ -161,7 +161,7 @@ detector_option: Decorator = click.option(
 
 
 def protocol_option(pairs_of_photos: bool = False) -> Decorator:
-    """``--protocol``; ``pairs_of_photos`` for commands that take no other kind."""
+    """``--protocol``; ``pairs_of_photos`` for commands that accept only protocols of that kind."""
     return click.option(
         "--protocol", type=RegisteredName(lambda: _protocol_names(pairs_of_photos)), default=None,
         metavar="NAME", cls=RegistryOption, told=lambda: _protocols(pairs_of_photos),
@@ -172,30 +172,35 @@ photos_option: Decorator = click.option(
     "--data", type=EXISTING, required=True, help="Folder or pack of photos (or of aligned crops)."
 )
 
-pairs_option: Decorator = click.option("--pairs", type=EXISTING, default=None, help="The protocol's list.")
+pairs_option: Decorator = click.option(
+    "--pairs", type=EXISTING, default=None, help="The protocol's list file."
+)
 
 aligned_option: Decorator = click.option(
-    "--aligned", is_flag=True, help="The data holds finished 112-pixel ArcFace crops."
+    "--aligned", is_flag=True, help="The data is already aligned: 112-pixel ArcFace crops."
 )
 
 flip_option: Decorator = click.option(
-    "--flip", is_flag=True, help="Add the embedding of each crop's mirror image to the crop's."
+    "--flip", is_flag=True, help="Add the embedding of each crop's mirror image to its own."
 )
 
 without_option: Decorator = click.option(
-    "--without", type=EXISTING_FILE, default=None, help="Leave out the persons in this file, one a line."
+    "--without",
+    type=EXISTING_FILE,
+    default=None,
+    help="Leave out the people named in this file, one per line.",
 )
 
 plot_option: Decorator = click.option(
-    "--plot", type=ANY_PATH, default=None, help="Draw the result into this picture (.png, .svg, .pdf)."
+    "--plot", type=ANY_PATH, default=None, help="Write a plot of the result to this file (.png, .svg, .pdf)."
 )
 
 report_option: Decorator = click.option(
-    "--report", type=ANY_PATH, default=None, help="Write a page of all of it here (.html)."
+    "--report", type=ANY_PATH, default=None, help="Write a report page to this file (.html)."
 )
 
 csv_option: Decorator = click.option(
-    "--csv", "table", type=ANY_PATH, default=None, help="Write every number: model,measure,value."
+    "--csv", "table", type=ANY_PATH, default=None, help="Write every number to this CSV: model,measure,value."
 )
 
 annotate_option: Decorator = click.option(
@@ -204,7 +209,7 @@ annotate_option: Decorator = click.option(
 )  # fmt: skip
 
 any_quality_option: Decorator = click.option(
-    "--any-quality", is_flag=True, help="Take photos beyond the limits in the model's card, too."
+    "--any-quality", is_flag=True, help="Accept photos outside the limits in the model's card."
 )
 
 
@@ -212,24 +217,24 @@ def threshold_option(rival: str) -> Decorator:
     """``--threshold``; ``rival`` is the command's other option that sets it, by a rate."""
     return click.option(
         "--threshold", type=Number(-1, 1), default=None, callback=or_setting("threshold", rival),
-        help="Score from which two faces are the same person; else the model's calibration.",
+        help="Lowest score that counts as the same person, instead of a calibrated threshold.",
     )  # fmt: skip
 
 
 _RUN_OPTIONS = (
     click.option("--run", "folder", type=ANY_PATH, default=None, help="Run folder [default: runs/RECIPE]."),
     click.option(
-        "--images", type=click.IntRange(1), default=None, help="Images to see, instead of the recipe's."
+        "--images", type=click.IntRange(1), default=None, help="Images to train on, instead of the recipe's."
     ),
     click.option("--seed", type=click.IntRange(0), default=None, help="Seed, instead of the recipe's."),
-    click.option("--resume", is_flag=True, help="Go on from the last checkpoint."),
+    click.option("--resume", is_flag=True, help="Resume from the last checkpoint."),
     click.option("--force", is_flag=True, help="Replace a run of the same name."),
     click.option("--threads", type=click.IntRange(1), default=None, help="Threads for the network."),
     click.option(
         "--workers",
         type=click.IntRange(0),
         default=None,
-        help="Processes that decode [default: a quarter of four or more processors].",
+        help="Processes that decode images [default: a quarter of the processors; 0 with fewer than 4].",
     ),
 )
 
@@ -243,11 +248,11 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 root_option: Decorator = click.option(
     "--root", metavar="FOLDER", default=None,
-    help="Folder in there that holds the people's folders; . where they lie at the top.",
+    help="Subfolder that holds the people's folders; . if they are at the top level.",
 )  # fmt: skip
 
 device_option: Decorator = click.option(
-    "--device", default="cpu", show_default=True, help="cpu or cuda; cuda fails if there is none."
+    "--device", default="cpu", show_default=True, help="cpu or cuda; cuda fails if there is no GPU."
 )
 
 json_option: Decorator = click.option(
@@ -262,13 +267,13 @@ def _hush(context: click.Context, option: click.Parameter, quiet: bool) -> None:
 
 _QUIET: dict[str, Any] = {
     "is_flag": True, "is_eager": True, "expose_value": False, "callback": _hush,
-    "help": "Leave out progress and notes.",
+    "help": "Suppress progress and notes.",
 }  # fmt: skip
 
 quiet_option: Decorator = click.option("-q", "--quiet", **_QUIET)
 
 
 def add_quiet(command: click.Command) -> None:
-    """Let ``command`` take ``--quiet``, which all do."""
+    """Add ``--quiet`` to ``command``; every command has it."""
     if not any("--quiet" in option.opts for option in command.params):
         command.params.append(click.Option(["-q", "--quiet"], **_QUIET))

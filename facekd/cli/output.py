@@ -17,16 +17,16 @@ _LINE_EVERY = 60.0
 
 
 class _Call:
-    """What is known of the command that runs."""
+    """The state of the running command."""
 
-    #: whether it has given its one document
+    #: whether its JSON document was printed
     answered = False
-    #: whether progress and notes are left out
+    #: whether progress and notes are suppressed
     quiet = False
 
 
 def begin_call() -> None:
-    """A command begins: nothing is answered yet, and notes are said."""
+    """Reset the state at the start of a command: no answer yet, notes are printed."""
     _Call.answered = _Call.quiet = False
 
 
@@ -36,23 +36,23 @@ def has_answered() -> bool:
 
 
 def be_quiet() -> None:
-    """From here on leave out progress and notes."""
+    """Suppress progress and notes from now on."""
     _Call.quiet = True
 
 
 def say(text: str) -> None:
-    """Tell the person at the shell a note, something that is neither the answer nor a failure."""
+    """Print a note on stderr: something that is neither the answer nor a failure."""
     if not _Call.quiet:
         say_failure(text)
 
 
 def say_failure(text: str) -> None:
-    """Tell the person at the shell what went wrong, be it quiet or not."""
+    """Print on stderr what went wrong, even with ``--quiet``."""
     click.echo(printable(text), err=True)
 
 
 def say_without_card(model: object) -> None:
-    """Tell how a ``model`` without a card is fed."""
+    """Print how a ``model`` without a card is read."""
     say(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
 
 
@@ -62,15 +62,15 @@ def answer(text: str) -> None:
 
 
 def confirm(question: str) -> None:
-    """Ask on the terminal, and abort unless the answer is yes. Raises a usage error where there is none."""
+    """Ask on the terminal, and abort unless the answer is yes. Without a terminal, raise a usage error."""
     if not sys.stdin.isatty():
-        raise click.UsageError("There is no terminal to ask on; add --yes.")
+        raise click.UsageError("There is no terminal to ask for confirmation on: add --yes.")
     click.confirm(printable(question), abort=True, err=True)
 
 
 def printable(text: str) -> str:
     """``text`` with control characters, which a file's name may hold, written as escapes: a terminal would
-    obey them. Line breaks and tabs stay; what is no text in UTF-8 is escaped too."""
+    interpret them. Line breaks and tabs stay; bytes that are not valid UTF-8 are escaped too."""
     return "".join(char if _harmless(char) else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -82,16 +82,16 @@ def answer_json(document: Any, indent: int | None = 2) -> None:
     """Print one JSON document on stdout, always valid UTF-8; NaN and infinity become null.
 
     Its ``schema`` names the command and the version of its keys, to which others may be added. With
-    ``indent`` `None` it is a line of a stream.
+    ``indent`` `None` it is one line of a stream.
     """
     _Call.answered = indent is not None
     found = _finite(document)
     if isinstance(found, dict):
         found = {"schema": schema_name()} | found
     text = json.dumps(found, indent=indent, ensure_ascii=False)
-    # a lone surrogate stands for a byte of a file's name that is no UTF-8
+    # a lone surrogate represents a byte of a file name that is not valid UTF-8
     whole = "".join(char if unicodedata.category(char) != "Cs" else _escaped(char) for char in text)
-    # bytes: the encoding of stdout is another on Windows, and wherever the locale says so
+    # bytes: stdout may have another encoding, as on Windows or by the locale
     click.echo(whole.encode("utf-8"))
 
 
@@ -100,7 +100,7 @@ def _escaped(char: str) -> str:
 
 
 def schema_name() -> str:
-    """The command that runs, as ``verify/1`` or ``gallery-list/1``."""
+    """The schema of the running command, as ``verify/1`` or ``gallery-list/1``."""
     context = click.get_current_context(silent=True)
     words = context.command_path.split()[1:] if context else []
     return f"{'-'.join(words) or 'facekd'}/1"
@@ -120,10 +120,10 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Show on stderr how far long work is; yields ``advance(done=1, note=None)``.
+    """Show the progress of long work on stderr; yields ``advance(done=1, note=None)``.
 
-    A terminal gets a bar with the time left, everything else a line a minute, and whoever asked for quiet
-    nothing. Work that is interrupted says how far it came.
+    A terminal gets a bar with the time left, anything else one line a minute, and ``--quiet`` nothing.
+    Interrupted work reports how far it got.
     """
     if _Call.quiet:
         yield lambda done=1, note=None: None
@@ -184,8 +184,8 @@ class _Lines:
         self.done += done
         now = monotonic()
         if self._said_at is None:
-            # what an earlier run left is done at once, and the networks are loaded by now: neither tells
-            # how long the rest will take
+            # work left from an earlier run completes at once, and loading the networks takes a while: neither
+            # predicts how long the rest will take
             self._said_at, self._said_done = now, self.done
         elif now - self._said_at >= _LINE_EVERY:
             left = self._left(now - self._said_at)
@@ -193,7 +193,7 @@ class _Lines:
             self._said_at, self._said_done = now, self.done
 
     def _left(self, seconds: float) -> str | None:
-        """The time left, by what the last ``seconds`` brought."""
+        """The time left, at the rate of the last ``seconds``."""
         since = self.done - self._said_done
         if self._total is None or not since or self.done > self._total:
             return None
@@ -209,7 +209,7 @@ def _out_of(done: int, total: int | None) -> str:
 
 
 def time_left(seconds: float) -> str:
-    """``seconds`` in words, as exact as such a forecast is."""
+    """``seconds`` in words, rounded as an estimate should be."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "less than a minute left"

@@ -37,7 +37,7 @@ def _shipped(name: str) -> Path:
 
 @click.group("recipe", cls=CommandsGroup)
 def command() -> None:
-    """Look at recipes, the files that state a training run.
+    """List, show, copy and check recipes, the files that describe a training run.
 
     \b
     Example: facekd recipe list
@@ -49,7 +49,7 @@ def command() -> None:
 @command.command("list")
 @json_option
 def list_recipes(as_json: bool) -> None:
-    """Name the recipes that come with facekd, with a line on each."""
+    """List the recipes that come with facekd, one per line."""
     found = {path.stem: _about(path) for path in sorted(_FOLDER.glob("*.toml"))}
     if as_json:
         answer_json(found)
@@ -76,7 +76,7 @@ def show_recipe(name: str) -> None:
 @_name_argument
 @click.argument("target", type=ANY_PATH)
 def copy_recipe(name: str, target: Path) -> None:
-    """Copy the recipe NAME to TARGET, where its paths are yours to change."""
+    """Copy the recipe NAME to TARGET, for you to edit."""
     text = _shipped(name).read_text(encoding="utf-8")
     if target.is_dir():
         target = target / f"{name.removesuffix('.toml')}.toml"
@@ -85,20 +85,20 @@ def copy_recipe(name: str, target: Path) -> None:
             file.write(text)
     except FileExistsError as error:
         raise click.UsageError(f"{target} exists already.") from error
-    say(f"{target}: set its paths, then facekd recipe check {target}")
+    say(f"{target}: edit its paths, then run facekd recipe check {target}")
 
 
 @command.command("check")
 @click.argument("recipe", type=EXISTING_FILE)
 @click.option(
     "--data", "with_data", is_flag=True,
-    help="Read the crops, too: which cannot be trained on, which are copies of held-out ones.",
+    help="Also read the crops: report unusable ones and copies of held-out ones.",
 )  # fmt: skip
 @json_option
 def check_recipe(recipe: Path, with_data: bool, as_json: bool) -> None:
-    """Check RECIPE: all its faults at once, and the files that it names and that are not there.
+    """Check RECIPE and report all its faults at once, including missing files.
 
-    With --data, copies of held-out crops are listed as data.exclude takes them, PACK/NAME.
+    With --data, copies of held-out crops are listed as PACK/NAME, the format of data.exclude.
     """
     from facekd.card import read_card
     from facekd.distillation import WITHOUT_CARD, read_recipe, require_files

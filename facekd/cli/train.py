@@ -1,6 +1,6 @@
 """Train a network from labels, without a teacher (ArcFace, CosFace).
 
-For teachers of one's own and for baselines: the recipe has no [teacher].
+For your own teachers and for baselines: the recipe has no [teacher].
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def command(
 
     chosen = adapted(recipe, (), False, images, seed)
     if chosen.teacher is not None:
-        raise click.UsageError("this recipe has a [teacher]: use 'facekd distill'.")
+        raise click.UsageError("This recipe has a [teacher]: use 'facekd distill'.")
     run_and_print(
         chosen, folder or Path("runs") / recipe.stem, device, threads, workers, force, resume, as_json
     )
@@ -56,7 +56,7 @@ def run_and_print(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Run a recipe with progress bars and print what came of it."""
+    """Run a recipe with progress bars and print the outcome."""
     from facekd.training import rank
     from facekd.workflows import train_recipe
 
@@ -75,11 +75,11 @@ def run_and_print(
     answer(f"training       {outcome.train_seconds:.0f} s")
     if outcome.heldout_tar is not None:
         held = outcome.heldout_interval
-        told = "no interval: too few people, or judged before the run was resumed"
+        told = "no interval: too few people, or evaluated before the run was resumed"
         if held:
             told = f"95 % interval {held[0]:.2%} to {held[1]:.2%}"
         answer(f"held-out TAR   {outcome.heldout_tar:.2%} at FMR 1e-3 (all pairs, choosing part)")
         answer(f"               {told}")
         if outcome.teacher_heldout_tar is not None:
-            answer(f"teacher's own  {outcome.teacher_heldout_tar:.2%}")
+            answer(f"teacher        {outcome.teacher_heldout_tar:.2%}")
     answer(f"next           facekd export {outcome.folder}")

@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-pairs", type=click.IntRange(1), default=100_000, show_default=True,
-    help="How many pairs --all may come to.",
+    help="Most pairs that --all may compare.",
 )  # fmt: skip
 @threshold_option("fmr")
 @click.option(
     "--fmr", type=Number(0, 1, min_open=True, max_open=True), default=None,
     callback=or_setting("fmr", "threshold"),
-    help="Which of the card's calibrated thresholds to use; else the strictest.",
+    help="Use the card's threshold for this false match rate [default: the strictest].",
 )  # fmt: skip
 @operators_model_option
 @claims_gallery_option
@@ -74,13 +74,13 @@ def command(
 ) -> int:
     """Compare photos A and B, one PHOTO with an enrolled person (--claim NAME), or many pairs of photos.
 
-    Exit code 0: the same person; 1: different persons; 2: nobody of that name, or no threshold; 3: a
-    photo shows no usable face, or one too dark, blurred or noisy for the model. Where a photo shows
-    several faces, the largest near its centre is taken and the tool says so.
+    Exit code 0: same person; 1: different people; 2: name not enrolled, or no threshold; 3: a
+    photo shows no usable face, or one too dark, blurred or noisy for the model. If a photo shows
+    several faces, the largest near the centre is used and a note says so.
 
-    With --pairs or --all there is a line for each pair, of CSV or with --json of JSON. The exit code is 0 if
-    every pair got an answer, whichever, else that of the gravest failure; paths in a list start from its
-    folder.
+    With --pairs or --all, each pair gets one line, of CSV or with --json of JSON. The exit code is 0 if
+    every pair was decided, either way, otherwise that of the most serious failure. Paths in a list are
+    relative to its folder.
 
     \b
     Example: facekd verify a.jpg b.jpg --model student.onnx
@@ -92,12 +92,12 @@ def command(
 
     many = pairs is not None or folder is not None
     if many and (photos or claim is not None or (pairs is not None and folder is not None)):
-        raise click.UsageError("Give one of A B, --claim NAME PHOTO, --pairs FILE and --all DIR.")
+        raise click.UsageError("Give exactly one of A B, --claim NAME PHOTO, --pairs FILE or --all DIR.")
     wanted = 2 if claim is None else 1
     if not many and len(photos) != wanted:
         form = "two photos: A B" if claim is None else "one photo with --claim NAME"
         model_too = any(photo.suffix == ".onnx" for photo in photos)
-        hint = "; a model is named with --model" if model_too else ""
+        hint = "; give the model with --model" if model_too else ""
         raise click.UsageError(f"Give {form} (there are {len(photos)}{hint}).")
     if annotate is not None:
         _check_annotation(annotate, photos, many)
@@ -173,7 +173,7 @@ def _sentence(decision: Verification) -> str:
 
 def _verdict(decision: Verification) -> str:
     if decision.claim is None:
-        return "same person" if decision.same else "different persons"
+        return "same person" if decision.same else "different people"
     verdict = "same person as" if decision.same else "different person from"
     return f"{verdict} {decision.claim} ({_photos(decision.templates)})"
 
@@ -195,21 +195,21 @@ def _chance(decision: Verification) -> str:
     from facekd.verification import PRIOR
 
     if decision.evidence is None:
-        return "probability not known"
+        return "probability unknown"
     # four digits would turn a rare error into a certainty
     p = decision.evidence.probability
     told = "above 0.9999" if p > 0.9999 else "below 0.0001" if p < 0.0001 else f"{p:.4f}"
-    return f"probability that it is one person {told} (prior {PRIOR:g})"
+    return f"probability of the same person {told} (prior {PRIOR:g})"
 
 
 def _although(decision: Verification) -> str:
-    """What to say where the threshold decides against what is likelier."""
+    """A remark for when the threshold decides against what is more likely."""
     said = decision.evidence
     if said is None or decision.same == (said.log_likelihood_ratio >= 0):
         return ""
     if decision.same:
-        return "; the score reaches a lax threshold, though two persons are the likelier"
-    return "; the score lies below a strict threshold, though one person is the likelier"
+        return "; the score reaches a lax threshold, although different people are more likely"
+    return "; the score is below a strict threshold, although the same person is more likely"
 
 
 def _document(
@@ -246,7 +246,7 @@ def _no_answer(
     claim: str | None,
     gallery: Path | None,
 ) -> dict[str, Any]:
-    """The document of a comparison that was not made, with the keys of one that was."""
+    """The document of a failed comparison, with the same keys as that of a successful one."""
     return {
         "same": None,
         "score": None,

@@ -76,8 +76,7 @@ def hardest_section(page: BenchmarkPage) -> Iterator[Section]:
     if not tested:
         return
     told = (
-        "Same person with the lowest scores, different persons with the highest. "
-        "Wrong labels end up here too."
+        "Same person with the lowest scores, different people with the highest. Wrong labels end up here too."
     )
     pairs = tuple(
         FacePair(*shown.faces, _told(model.name, shown.pair))
@@ -100,7 +99,7 @@ def _hardest_table(name: str, hardest: Sequence[ShownPair]) -> Table:
 
 
 def _kind(pair: HardPair) -> str:
-    return "same person" if pair.mated else "different persons"
+    return "same person" if pair.mated else "different people"
 
 
 @BENCHMARK_SECTIONS.register(50)

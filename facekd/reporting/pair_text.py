@@ -27,7 +27,7 @@ def csv_line(fields: Sequence[str]) -> str:
 
 
 def pair_summary(answers: Counter[str], threshold: float, fmr: float | None) -> Iterator[str]:
-    """What to say of many comparisons. ``answers`` counts them by what they came to: "same", "different" or
+    """Sentences that summarise many comparisons. ``answers`` counts them by outcome: "same", "different" or
     the reason of a failure."""
     same, different = answers["same"], answers["different"]
     reasons = {word: count for word, count in answers.most_common() if word not in ("same", "different")}
@@ -41,5 +41,5 @@ def pair_summary(answers: Counter[str], threshold: float, fmr: float | None) -> 
     if fmr is not None and fmr * (same + different) >= 1:
         yield (
             f"at FMR {fmr:g}, about {fmr * (same + different):,.0f} of {same + different:,} comparisons of "
-            "different persons come out as same"
+            "different people match"
         )

@@ -8,7 +8,7 @@ from facekd.reporting.page import Section, Table
 
 #: told to the reader as far as the table has them
 _WORDS = (
-    ("FMR", "False match rate: the share of comparisons of two different persons that match."),
+    ("FMR", "False match rate: the share of comparisons of two different people that match."),
     (
         "TAR@FMR",
         "The share of comparisons of one person that match, at the threshold that lets at most that share "

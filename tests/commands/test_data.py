@@ -186,8 +186,8 @@ def test_the_people_of_the_test_are_counted_and_named(check: Check, tmp_path: Pa
     code, out, err = check(tested, "--people", str(named))
     assert code == 4
     assert named.read_text() == "Ann\nBo\n"
-    assert "2 people of the test in" in err
-    assert "2 at 0.5 or more, like 2 people of the test, 2 at 0.9 or more" in out
+    assert "2 people of the test set in" in err
+    assert "2 at 0.5 or more, like 2 people of the test set, 2 at 0.9 or more" in out
 
 
 def test_people_need_folders(check: Check, tmp_path: Path) -> None:
@@ -288,7 +288,10 @@ def test_a_recipe_names_the_model_or_the_option_does(
     assert "first teacher is no ONNX file (net.safetensors)" in told
     assert "--model FILE.onnx" in told
     assert main([*given, "--model", str(model)]) == 0
-    assert "10 crops against 1 photos: 0 at 0.5 or more, like 0 people of the test" in capsys.readouterr().out
+    assert (
+        "10 crops against 1 photos: 0 at 0.5 or more, like 0 people of the test set"
+        in capsys.readouterr().out
+    )
     stated.write_text(stated.read_text().replace("net.safetensors", "absent.onnx"))
     assert main(given) == 5
     assert "absent.onnx" in capsys.readouterr().err
@@ -303,7 +306,7 @@ def test_crops_or_a_recipe(
     given = ["data", "check", "--against", str(crops), "--aligned"]
     for arguments in ([], [str(crops), "--recipe", str(stated)]):
         assert main([*given, "--model", str(model), *arguments]) == 2
-        assert "give CROPS... or --recipe, one of the two" in capsys.readouterr().err
+        assert "Give either CROPS... or --recipe" in capsys.readouterr().err
     assert main([*given, str(crops)]) == 2
     assert "Missing option '--model'" in capsys.readouterr().err
     assert main([*given, "--recipe", str(crops / "absent.toml")]) == 2

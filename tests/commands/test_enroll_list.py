@@ -69,7 +69,7 @@ def test_what_cannot_be_enrolled_is_told_as_of_a_folder(facekd, operator: Path, 
         "not enrolled: Di (1 io)",
         f"not enrolled: {listed}: G\\u200by (1 name)",
         "not enrolled: Eve (1 other_person)",
-        "photos that were not enrolled: 2 io, 1 no_face, 1 name, 1 other_person",
+        "photos not enrolled: 2 io, 1 no_face, 1 name, 1 other_person",
     ]
     assert f"{listed.parent}/nowhere/d.jpg: No such file" in ran.err
     assert people(operator) == {"Ann": 1}

@@ -269,7 +269,7 @@ def test_cfp_and_calfw_find_their_lists(facekd: Callable, tiny: Path, tmp_path: 
     [
         (["m.onnx", "m.onnx", "--data", ".", "--scores", "o.csv"], "give one MODEL"),
         (["m.onnx", "--data", ".", "--scores", "absent/o.csv"], "its folder does not exist"),
-        (["m.onnx", "--data", "p", "--protocol", "people", "--scores", "o.csv"], "keeps no score"),
+        (["m.onnx", "--data", "p", "--protocol", "people", "--scores", "o.csv"], "does not keep the score"),
         (["m.onnx", "--data", "p", "--protocol", "people", "--groups", "g.csv", "--aligned"], "has a group"),
         (["m.onnx", "--data", "s", "--protocol", "identification", "--groups", "g.csv"], "no rates by group"),
         (["m.onnx", "--data", "p", "--protocol", "cfp-fp"], "no Protocol/Pair_list_F.txt"),

@@ -91,7 +91,7 @@ def test_it_is_said_below_the_table_on_the_page_and_on_stderr(
         "--without", named, "--report", tmp_path / "page.html", "--scores", tmp_path / "scores.csv",
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
-    assert "no photo is of 7 of its persons: Q1, Q2, Q3, Q4, Q5 and 2 more" in ran.err
+    assert "7 of these people have no photo: Q1, Q2, Q3, Q4, Q5 and 2 more" in ran.err
     out = " ".join(ran.out.split())
     assert "Left out: 3 persons, 9 mated and 24 non-mated comparisons; with them 9 photos." in out
     assert "8 folds as listed; left of them are 8 of 24 to 35 pairs." in out

@@ -177,7 +177,7 @@ def test_a_group_alone_shows_its_help(facekd: Callable, words: tuple[str, ...]) 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("verify", "{model}", "a.jpg", "b.jpg"), "a model is named with --model"),
+        (("verify", "{model}", "a.jpg", "b.jpg"), "give the model with --model"),
         (("evaluate", "-m", "{model}", "--data", "{folder}"), "an argument here: facekd evaluate MODEL..."),
         (("calibrate", "--model", "{model}", "--data", "{folder}"), "here: facekd calibrate MODEL"),
         (("align", "{folder}"), "give SRC... and DST"),

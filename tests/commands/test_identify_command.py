@@ -85,4 +85,4 @@ def test_the_gallery_measures_its_own_thresholds_and_lists_doubles(facekd: Calla
     assert (place / "gallery.db-scores").stat().st_mode & 0o777 == 0o600
     listed = facekd("gallery", "dedupe")
     assert (listed.code, listed.out) == (0, "")
-    assert "0 suspected doubles among 2 people" in listed.err
+    assert "0 suspected duplicates among 2 people" in listed.err

@@ -17,7 +17,7 @@ from facekd.errors import Exit
 from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.runtime import load_embedder
 
-GOES = "; the old spelling goes with the next version"
+GOES = "; the old spelling will be removed in the next version"
 
 
 @pytest.fixture
@@ -61,30 +61,30 @@ PROBES = ("--gallery", "staff.db", "--probes", "people", "--model", "one.onnx", 
         (
             ("evaluate", "one.onnx", *LISTED, "--roc", "a.svg"),
             ("evaluate", "one.onnx", *LISTED, "--plot", "b.svg"),
-            ["--roc is called --plot now"],
+            ["--roc is now called --plot"],
         ),
         (
             ("evaluate", "--from-scores", "scores.csv", "--json", "--roc=a.svg"),
             ("evaluate-scores", "scores.csv", "--json", "--plot=b.svg"),
             [
-                "--roc is called --plot now",
-                "'facekd evaluate --from-scores CSV' is 'facekd evaluate-scores CSV' now",
+                "--roc is now called --plot",
+                "'facekd evaluate --from-scores CSV' is now 'facekd evaluate-scores CSV'",
             ],
         ),
         (
             ("evaluate", "--json", "--from-scores=scores.csv"),
             ("evaluate-scores", "scores.csv", "--json"),
-            ["'facekd evaluate --from-scores CSV' is 'facekd evaluate-scores CSV' now"],
+            ["'facekd evaluate --from-scores CSV' is now 'facekd evaluate-scores CSV'"],
         ),
         (
             ("evaluate", "one.onnx", "two.onnx", "--cross", *LISTED),
             ("compatibility", "one.onnx", "two.onnx", *LISTED),
-            ["'facekd evaluate A B --cross' is 'facekd compatibility A B' now"],
+            ["'facekd evaluate A B --cross' is now 'facekd compatibility A B'"],
         ),
         (
             ("evaluate", *PROBES),
             ("gallery", "evaluate", *PROBES),
-            ["'facekd evaluate --gallery' is 'facekd gallery evaluate' now"],
+            ["'facekd evaluate --gallery' is now 'facekd gallery evaluate'"],
         ),
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, tuple) else "",
@@ -113,7 +113,7 @@ def test_write_compatible_is_write(facekd: Callable, place: Path) -> None:
     # 24 comparisons are too few to say whether they fit
     assert ran.code == Exit.USAGE
     assert "cannot be said: insufficient data" in ran.err
-    assert f"note: --write-compatible is called --write now{GOES}" in ran.err
+    assert f"note: --write-compatible is now called --write{GOES}" in ran.err
 
 
 def test_an_old_benchmark(facekd: Callable, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +131,8 @@ def test_an_old_benchmark(facekd: Callable, place: Path, monkeypatch: pytest.Mon
         "benchmark", "--student", "two.onnx", "--teacher=one.onnx", "--out", "r.html", "--student", "one.onnx"
     )
     assert asked == [(Path("one.onnx"), (Path("two.onnx"), Path("one.onnx")))]
-    form = "'facekd benchmark --teacher TEACHER --student STUDENT' is 'facekd benchmark TEACHER STUDENT' now"
-    for note in ("--out is called --report now", form):
+    form = "'facekd benchmark --teacher TEACHER --student STUDENT' is now 'facekd benchmark TEACHER STUDENT'"
+    for note in ("--out is now called --report", form):
         assert f"note: {note}{GOES}" in ran.err
 
 

@@ -121,7 +121,7 @@ class TestProbability:
         assert answer["log_likelihood_ratio"] == pytest.approx(ratio, abs=1e-9)
         assert answer["probability"] == pytest.approx(1 / (1 + np.exp(-ratio)), abs=1e-12)
         assert (answer["prior"], answer["failure"], answer["notes"]) == (0.5, None, [])
-        told = f"probability that it is one person {answer['probability']:.4f} (prior 0.5)"
+        told = f"probability of the same person {answer['probability']:.4f} (prior 0.5)"
         assert told in facekd("verify", *pair).out
 
     def test_isotonic(self, facekd, operator: Path, photos: Path, model: Path) -> None:
@@ -136,13 +136,13 @@ class TestProbability:
     ) -> None:
         with_map(model, LogisticCurve(slope=1, offset=slope))
         ran = facekd("verify", photos / "a.jpg", photos / "b.jpg", "--model", model)
-        assert f"probability that it is one person {told} (prior 0.5)" in ran.out
+        assert f"probability of the same person {told} (prior 0.5)" in ran.out
 
     @pytest.mark.parametrize(
         ("offset", "threshold", "told"),
         [
-            (-4, 0.9999, "the score lies below a strict threshold, though one person is the likelier"),
-            (-40, 0.1, "the score reaches a lax threshold, though two persons are the likelier"),
+            (-4, 0.9999, "the score is below a strict threshold, although the same person is more likely"),
+            (-40, 0.1, "the score reaches a lax threshold, although different people are more likely"),
             (-4, 0.1, None),
             (-40, 0.9999, None),
         ],
@@ -154,7 +154,7 @@ class TestProbability:
         pair = (photos / "a.jpg", photos / "mirrored.jpg", "--model", model, "--threshold", threshold)
         ran = facekd("verify", *pair)
         assert ran.code == (threshold == 0.9999)
-        assert ("likelier" in ran.out) == (told is not None)
+        assert ("more likely" in ran.out) == (told is not None)
         assert told is None or ran.out.endswith(f"(prior 0.5); {told}\n")
 
     def test_a_given_threshold_changes_no_probability(
@@ -163,7 +163,7 @@ class TestProbability:
         with_map(model, LogisticCurve(slope=10, offset=-4), detector="yunet")
         pair = (photos / "a.jpg", photos / "b.jpg", "--model", model)
         ran = facekd("verify", *pair, "--threshold", 0.3)
-        assert "(given), probability that it is one person 0.99" in ran.out
+        assert "(given), probability of the same person 0.99" in ran.out
         assert "the score map was fitted with detector yunet; this is mtcnn" in ran.err
         assert "the threshold was calibrated" not in ran.err
 
@@ -176,7 +176,7 @@ class TestProbability:
 
     def test_without_a_map_it_is_not_known(self, facekd, operator: Path, photos: Path, model: Path) -> None:
         pair = (photos / "a.jpg", photos / "b.jpg", "--model", model)
-        assert facekd("verify", *pair).out.endswith(", probability not known\n")
+        assert facekd("verify", *pair).out.endswith(", probability unknown\n")
         answer = json.loads(facekd("verify", *pair, "--json").out)
         assert (answer["probability"], answer["log_likelihood_ratio"]) == (None, None)
 
@@ -213,7 +213,7 @@ def test_the_threshold_decides(facekd, operator: Path, photos: Path, tiny: Path)
     recognizer = Recognizer(tiny)
     one, other = (recognizer.recognise(photos / f).embedding for f in ("a.jpg", "mirrored.jpg"))
     score = float(one @ other)
-    for threshold, code, word in ((score - 0.01, 0, "same person:"), (score + 0.01, 1, "different persons:")):
+    for threshold, code, word in ((score - 0.01, 0, "same person:"), (score + 0.01, 1, "different people:")):
         ran = facekd("verify", photos / "a.jpg", photos / "mirrored.jpg", f"--threshold={threshold}")
         assert ran.code == code
         assert ran.out.startswith(word)

@@ -166,7 +166,7 @@ def test_the_cards_threshold_and_what_its_rate_comes_to(
     assert ran.code == 0
     assert ran.err.splitlines()[-2:] == [
         "1,000 comparisons: 1,000 same, 0 different, 0 without an answer; threshold 0.9000 (FMR 0.001)",
-        "at FMR 0.001, about 1 of 1,000 comparisons of different persons come out as same",
+        "at FMR 0.001, about 1 of 1,000 comparisons of different people match",
     ]
     assert facekd("verify", "--pairs", listed, "--fmr", 1e-4, "--model", model).code == 2
 

@@ -20,6 +20,7 @@ from facekd.cli.options import (
     photos_option,
     plot_option,
     protocol_option,
+    report_option,
 )
 from facekd.cli.output import progress, say
 
@@ -35,6 +36,7 @@ from facekd.cli.output import progress, say
 @device_option
 @json_option
 @plot_option
+@report_option
 def command(
     models: tuple[Path, ...],
     protocol: str | None,
@@ -46,6 +48,7 @@ def command(
     device: str,
     as_json: bool,
     plot: Path | None,
+    report: Path | None,
 ) -> None:
     """Measure each MODEL on degraded crops, with a table for each.
 
@@ -56,11 +59,13 @@ def command(
     Example: facekd degrade student.onnx teacher.onnx --protocol lfw --data lfw.zip --pairs pairs.txt
              facekd degrade student.onnx --data crops.zip --aligned --one-side --plot worse.png
     """
-    from facekd.reporting import check_picture, draw, figure
+    from facekd.reporting import check_page, check_picture, draw, figure, write_robustness_page
     from facekd.workflows import measure_robustness, robustness_steps
 
     if plot:
         check_picture(plot)
+    if report:
+        check_page(report)
     chosen = read_protocol(protocol, pairs, data)
     with progress("degrade", robustness_steps(chosen)) as advance:
         found = measure_robustness(
@@ -71,4 +76,7 @@ def command(
     if plot:
         draw(figure(found), plot)
         say(f"plot written to {plot}")
+    if report:
+        write_robustness_page(report, found)
+        say(f"page written to {report}")
     print_answer(found, as_json, columns=120)

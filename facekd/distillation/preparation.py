@@ -30,6 +30,7 @@ from facekd.training.data import CropSet, EpochOrder, Order, PeopleOrder, ViewLo
 
 #: the key of ``metrics.jsonl`` under which the teacher's own score on held-out people stands
 TEACHER_SCORE = "teacher_heldout_tar_1e-3"
+TEACHER_INTERVAL = "teacher_heldout_interval"
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,10 @@ def _judge_teacher(
     if judge is None:
         query.say("no held-out people (data.heldout): neither the teacher nor the student is judged")
         return
-    tar = judge_teacher(teacher, judge.crops, recipe.teacher.floor, query)
-    if tar is not None and not any(TEACHER_SCORE in record for record in run.metrics()):
-        run.log({"step": 0, TEACHER_SCORE: tar})
+    found = judge_teacher(teacher, judge.crops, recipe.teacher.floor, query)
+    if found is not None and not any(TEACHER_SCORE in record for record in run.metrics()):
+        interval = (found.interval.low, found.interval.high) if found.interval else None
+        run.log({"step": 0, TEACHER_SCORE: found.tar, TEACHER_INTERVAL: interval})
 
 
 def _note_projectors(

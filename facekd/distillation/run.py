@@ -172,6 +172,7 @@ def _train(
                 "label_seconds": round(outcome.label_seconds, 1),
                 "train_seconds": round(seconds, 1),
                 "distinct_views": distinct,
+                "heldout_interval": outcome.heldout_interval,
             }
         )
     return outcome

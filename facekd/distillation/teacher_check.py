@@ -26,9 +26,11 @@ WITHOUT_CARD = (
 _FMRS = (CHOOSING_FMR, 1e-2, 1e-1)
 
 
-def judge_teacher(teacher: Teacher, heldout: CropSet, floor: float, query: TeacherQuery) -> float | None:
-    """The teacher's TAR at FMR 1e-3 over all pairs of the ``heldout`` crops, which is said; `None` where
-    they are too few.
+def judge_teacher(
+    teacher: Teacher, heldout: CropSet, floor: float, query: TeacherQuery
+) -> OperatingPoint | None:
+    """The teacher's TAR at FMR 1e-3 over all pairs of the ``heldout`` crops, with its interval; the TAR is
+    said. `None` where they are too few.
 
     Raises `UsageError` where its TAR, at the strictest FMR that they suffice for, lies below ``floor``.
     """
@@ -50,7 +52,7 @@ def judge_teacher(teacher: Teacher, heldout: CropSet, floor: float, query: Teach
             "See how it is fed: colour order, scale and template stand in its card ('facekd card FILE'). For "
             "a teacher that is known to be so weak set floor = 0 under [teacher].",
         )
-    return point.tar if point.fmr == CHOOSING_FMR else None
+    return point if point.fmr == CHOOSING_FMR else None
 
 
 def _strictest(pairs: AllPairs) -> OperatingPoint | None:

@@ -45,6 +45,7 @@ from .result_sections import ResultsPage as ResultsPage
 from .results_pages import write_compatibility_page as write_compatibility_page
 from .results_pages import write_evaluation_page as write_evaluation_page
 from .results_pages import write_scores_page as write_scores_page
+from .robustness_page import write_robustness_page as write_robustness_page
 from .run_page import write_run_page as write_run_page
 from .table_text import table_notes as table_notes
 from .table_text import table_rows as table_rows

@@ -126,7 +126,7 @@ def cards_section(page: BenchmarkPage) -> Iterator[Section]:
     rows = tuple((name, *(tell(model.card) for model in models)) for name, tell in facts)
     assumed = [model.name for model in models if not model.has_card]
     told = (f"Without a card, so read by insightface's convention: {', '.join(assumed)}.",) if assumed else ()
-    columns = ("", *(model.name for model in models))
+    columns = ("Card", *(model.name for model in models))
     yield Section("Where the models come from", told, (Table(columns, rows),))
 
 
@@ -181,4 +181,4 @@ def method_section(page: BenchmarkPage) -> Iterator[Section]:
         "file in the system's cache. Medians of three processes for each model.",
         WHAT_IS_COUNTED,
     )
-    yield Section("Machine and method", paragraphs, (Table(("", "This machine"), facts),))
+    yield Section("Machine and method", paragraphs, (Table(("Part", "This machine"), facts),))

@@ -32,7 +32,7 @@ def side_by_side(benchmark: Benchmark) -> Table:
         if any(cells):
             rows.append((row.title, *(cell or Cell("-") for cell in cells)))
     heads = tuple(f"{model.name} ({model.role})" for model in benchmark.models)
-    return Table(("", *heads), tuple(rows), LEGEND)
+    return Table(("Measure", *heads), tuple(rows), LEGEND)
 
 
 def _cell(benchmark: Benchmark, row: MeasuredRow, model: BenchmarkedModel) -> Cell | None:

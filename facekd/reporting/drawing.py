@@ -23,8 +23,10 @@ _LONGEST_NAME = 22
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one screen; ``series`` are told apart by colour-blind readers too (Okabe, Ito)."""
+    """Colours of one screen; ``series`` are told apart by colour-blind readers too (Okabe, Ito); ``paper``
+    is what lies behind the ink."""
 
+    paper: str
     ink: str
     grid: str
     series: tuple[str, ...]
@@ -34,8 +36,12 @@ class Theme:
         return self.series[place % len(self.series)]
 
 
-LIGHT = Theme("#1d2530", "#d5dae1", ("#0072b2", "#d55e00", "#00805a", "#a8508a", "#7a6a00", "#555555"))
-DARK = Theme("#e6eaf0", "#3a4350", ("#56b4e9", "#f5935a", "#3fcf9f", "#e39bc6", "#e5d54a", "#b5b5b5"))
+LIGHT = Theme(
+    "#ffffff", "#1d2530", "#d5dae1", ("#0072b2", "#d55e00", "#00805a", "#a8508a", "#7a6a00", "#555555")
+)  # fmt: skip
+DARK = Theme(
+    "#14181e", "#e6eaf0", "#3a4350", ("#56b4e9", "#f5935a", "#3fcf9f", "#e39bc6", "#e5d54a", "#b5b5b5")
+)  # fmt: skip
 
 Draw = Callable[["Axes", Theme], None]
 
@@ -63,8 +69,10 @@ class Drawing:
         return Picture(light, self.alt, self.caption, dark=dark)
 
 
-def figure_of(draws: Sequence[Draw], theme: Theme, width: float, height: float) -> Figure:
-    """What ``draws`` draw, side by side, in ``width`` x ``height`` inches."""
+def figure_of(
+    draws: Sequence[Draw], theme: Theme, width: float, height: float, stacked: bool = False
+) -> Figure:
+    """What ``draws`` draw in ``width`` x ``height`` inches, side by side, or ``stacked`` over one x axis."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -75,7 +83,9 @@ def figure_of(draws: Sequence[Draw], theme: Theme, width: float, height: float) 
     }  # fmt: skip
     with mpl.rc_context(style):
         figure: Figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-        for axes, draw in zip(figure.subplots(1, len(draws), squeeze=False)[0], draws, strict=True):
+        rows, columns = (len(draws), 1) if stacked else (1, len(draws))
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=stacked).flat
+        for axes, draw in zip(grid, draws, strict=True):
             # ticks are made when the figure is drawn, long after the style is gone
             axes.tick_params(which="both", colors=theme.ink, grid_color=theme.grid, grid_linewidth=0.6)
             draw(axes, theme)

@@ -39,7 +39,7 @@ def measured(found: GalleryEvaluation) -> Iterator[Section]:
     )
     lost = dict(found.probes.left_out) | dict(found.failures)
     tables = (
-        Table(("", "This evaluation"), facts),
+        Table(("Given", "Value"), facts, "This evaluation"),
         *lost_photos_tables(tuple(lost.items()), "Photos not compared"),
     )
     yield Section("What was measured", found.notes, tables)
@@ -48,7 +48,7 @@ def measured(found: GalleryEvaluation) -> Iterator[Section]:
 @GALLERY_SECTIONS.register(20)
 def numbers(found: GalleryEvaluation) -> Iterator[Section]:
     rows = tuple((title, page_cell(cell)) for title, cell in gallery_rows(found.result))
-    table = Table(("", found.model), rows, "In %, with 95 % intervals below")
+    table = Table(("Measure", found.model), rows, "Rates in %, with their 95 % intervals below")
     yield Section("Numbers", tuple(gallery_notes(found.result)), (table,))
 
 

@@ -2,43 +2,100 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from facekd.reporting.drawing import LIGHT, Draw, Drawing, Theme, figure_of
 from facekd.reporting.group_tables import rate_cell
 from facekd.verification.results import GroupRates
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 def heat_maps(rates: GroupRates) -> Figure:
-    """FMR between groups on the left, mean non-mated score on the right."""
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
+    """`group_drawings` side by side, for a picture file."""
+    drawings = list(group_drawings("", rates))
+    width = 2 * (2.5 + 0.7 * len(rates.names))
+    return figure_of([drawing.draw for drawing in drawings], LIGHT, width, drawings[0].height)
 
+
+def group_drawings(model: str, rates: GroupRates) -> Iterator[Drawing]:
+    """The FMR of ``model`` between groups, and the mean non-mated score."""
     count = len(rates.names)
+    height = 2 + 0.6 * count
     fmr = np.array([[rates.fmr_of(a, b).rate or np.nan for b in range(count)] for a in range(count)])
-    shown = fmr[np.isfinite(fmr)]
-    scale = LogNorm(shown.min(), max(shown.max(), shown.min() * 1.01)) if shown.size else None
-    figure = Figure(figsize=(2 * (2.5 + 0.7 * count), 2 + 0.6 * count), dpi=150, layout="constrained")
     # adding zero turns the -0 of a rounded small number into 0
     likeness = rates.likeness.round(3) + 0
-    maps = (
-        (fmr, scale, lambda one, other: rate_cell(rates.fmr_of(one, other)), "FMR",
-         f"FMR in %, threshold of FMR {rates.fmr:g} over everybody"),
-        (rates.likeness, None, lambda one, other: f"{likeness[one, other]:.3f}", "score",
-         "Mean non-mated score"),
+    title = f"FMR in %, threshold of FMR {rates.fmr:g} over everybody"
+    yield Drawing(
+        "group fmr",
+        _map(fmr, _scale(fmr), lambda a, b: rate_cell(rates.fmr_of(a, b)), rates.names, "FMR", title),
+        height,
+        f"Heat map of the FMR of {model} between groups. {_extremes(fmr, rates.names, 100, ' %')}",
+        f"{model}: FMR between groups, in %, at the threshold of FMR {rates.fmr:g} over everybody.",
+    )
+    yield Drawing(
+        "group scores",
+        _map(
+            rates.likeness, None, lambda a, b: f"{likeness[a, b]:.3f}", rates.names, "score",
+            "Mean non-mated score",
+        ),
+        height,
+        f"Heat map of the mean non-mated score of {model} between groups. "
+        f"{_extremes(rates.likeness, rates.names)}",
+        f"{model}: mean score of non-mated comparisons between groups.",
     )  # fmt: skip
-    box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1}
-    for axes, (values, norm, told, label, title) in zip(figure.subplots(1, 2), maps, strict=True):
-        drawn = axes.imshow(values, cmap="viridis", norm=norm)
-        for one in range(count):
-            for other in range(count):
-                axes.text(other, one, told(one, other), ha="center", va="center", fontsize="small", bbox=box)
-        axes.set_xticks(range(count), rates.names, rotation=45, ha="right")
-        axes.set_yticks(range(count), rates.names)
+
+
+def _extremes(values: NDArray[np.float64], names: tuple[str, ...], times: float = 1, unit: str = "") -> str:
+    """The highest value in words, for who cannot see the map."""
+    if not np.isfinite(values).any():
+        return "No value is known."
+    one, other = np.unravel_index(int(np.nanargmax(values)), values.shape)
+    most = f"{times * values[one, other]:.3f}{unit}"
+    where = (
+        f"within {names[int(one)]}" if one == other else f"between {names[int(one)]} and {names[int(other)]}"
+    )
+    return f"The highest is {most}, {where}."
+
+
+def _scale(fmr: NDArray[np.float64]) -> Any:
+    """A log scale of the rates above 0; `None` where there are none."""
+    from matplotlib.colors import LogNorm
+
+    shown = fmr[np.isfinite(fmr)]
+    return LogNorm(shown.min(), max(shown.max(), shown.min() * 1.01)) if shown.size else None
+
+
+def _map(
+    values: NDArray[np.float64],
+    scale: Any,
+    told: Callable[[int, int], str],
+    names: tuple[str, ...],
+    label: str,
+    title: str,
+) -> Draw:
+    """Each value as a coloured square with what is ``told`` of it."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        drawn = axes.imshow(values, cmap="viridis", norm=scale)
+        box = {"facecolor": theme.paper, "alpha": 0.8, "edgecolor": "none", "pad": 1}
+        for one in range(len(names)):
+            for other in range(len(names)):
+                axes.text(
+                    other, one, told(one, other), ha="center", va="center", fontsize="small", bbox=box,
+                    color=theme.ink,
+                )  # fmt: skip
+        axes.grid(False)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axes.set_yticks(range(len(names)), names)
         axes.set_title(title, fontsize="medium")
-        figure.colorbar(drawn, label=label)
-    return figure
+        bar = axes.figure.colorbar(drawn, ax=axes, label=label)
+        bar.ax.tick_params(which="both", colors=theme.ink)
+
+    return draw

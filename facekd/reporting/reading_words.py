@@ -50,6 +50,16 @@ _WORDS = (
         "that share of the photos of strangers find anybody.",
     ),
     (
+        "refused",
+        "The share of the degraded photos that the limits in the model's card refuse, as verify would. The "
+        "FMR of the others is of the rest.",
+    ),
+    (
+        "clean threshold",
+        "The threshold of FMR 0.01 on the listed pairs of clean crops, kept: so it is in use, where nobody "
+        "chooses it anew for poor photos.",
+    ),
+    (
         "photos without embedding",
         "Failures to acquire and missing photos: unreadable, without a usable face, or not in the data. "
         "Their comparisons have no score.",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facekd.preprocess import DEGRADATIONS
-from facekd.reporting.drawing import LIGHT
+from facekd.reporting.drawing import LIGHT, Draw, Drawing, Theme, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,13 +22,11 @@ def robustness_figure(report: RobustnessReport) -> Figure:
     enough, TAR at FMR 1e-3 over all pairs (dashed), with 95 % intervals, one colour for each model."""
     from matplotlib.figure import Figure
 
-    kinds = list(dict.fromkeys(degradation.kind for degradation in DEGRADATIONS))
+    kinds = _kinds()
     figure = Figure(figsize=(14, 7), dpi=150, layout="constrained")
     grid = figure.subplots(2, -(-len(kinds) // 2), sharey=True)
     for axes, kind in zip(grid.flat, kinds, strict=False):
-        for place, (name, rows) in enumerate(report.models.items()):
-            shown = [rows[0], *[row for row in rows[1:] if row.degradation.kind == kind]]
-            _draw(axes, shown, LIGHT.colour(place), name)
+        kind_draw(report, kind)(axes, LIGHT)
         axes.set_title(kind, fontsize="medium", loc="left")
     for axes in grid[:, 0]:
         axes.set_ylabel("rate")
@@ -38,6 +36,56 @@ def robustness_figure(report: RobustnessReport) -> Figure:
     spare = grid.flat[len(kinds)] if grid.size > len(kinds) else grid.flat[0]
     spare.legend(handles, labels, frameon=False, loc="center left", title=f"degraded: {report.side}")
     return figure
+
+
+def robustness_drawings(report: RobustnessReport) -> Iterator[Drawing]:
+    """The panels of `robustness_figure`, a drawing for each kind of degradation."""
+    for kind in _kinds():
+        yield Drawing(kind, _with_legend(kind_draw(report, kind)), 3.2, _told(report, kind), _caption(kind))
+
+
+def _kinds() -> list[str]:
+    return list(dict.fromkeys(degradation.kind for degradation in DEGRADATIONS))
+
+
+def _caption(kind: str) -> str:
+    return (
+        f"{kind[0].upper()}{kind[1:]}: accuracy (solid) and, where the list is enough, TAR at FMR 0.001 over "
+        "all pairs (dashed), with 95 % intervals."
+    )
+
+
+def _told(report: RobustnessReport, kind: str) -> str:
+    """The accuracies of the mildest and the worst, for who cannot see the picture."""
+    falls = []
+    for name, rows in report.models.items():
+        last = [row for row in rows if row.degradation.kind == kind][-1]
+        clean, worst = (100 * row.result.accuracy.mean for row in (rows[0], last))
+        falls.append(f"{name} goes from {clean:.2f} % to {worst:.2f} % at {last.degradation.level}")
+    return f"Accuracy under {kind}: {'; '.join(falls)}."
+
+
+def kind_draw(report: RobustnessReport, kind: str) -> Draw:
+    """Each model from clean crops on, over the levels of ``kind``."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        for place, (name, rows) in enumerate(report.models.items()):
+            shown = [rows[0], *[row for row in rows[1:] if row.degradation.kind == kind]]
+            _draw(axes, shown, theme.colour(place), short_name(name))
+
+    return draw
+
+
+def _with_legend(inner: Draw) -> Draw:
+    def draw(axes: Axes, theme: Theme) -> None:
+        inner(axes, theme)
+        axes.set_ylabel("rate")
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=theme.ink,
+            fontsize="small",
+        )  # fmt: skip
+
+    return draw
 
 
 def _draw(axes: Axes, rows: Sequence[Degraded], colour: str, name: str) -> None:
@@ -50,7 +98,7 @@ def _draw(axes: Axes, rows: Sequence[Degraded], colour: str, name: str) -> None:
     known = [(p.tar, p.interval.low, p.interval.high) for p in points if p and p.tar and p.interval]
     if len(known) == len(rows):
         _line(axes, places, known, "--", colour, f"{name}, TAR at FMR 0.001")
-    axes.set_xticks(places, levels, fontsize="x-small", rotation=20)
+    axes.set_xticks(places, levels, fontsize="small", rotation=20)
     axes.grid(True, axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 

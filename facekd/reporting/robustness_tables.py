@@ -34,15 +34,14 @@ def robustness_table(name: str, rows: Sequence[Degraded]) -> Table:
         pad_edge=False,
     )
     table.add_column("degradation", no_wrap=True)
-    limited = any(row.refused is not None for row in rows)
-    for column in COLUMNS + LIMIT_COLUMNS if limited else COLUMNS:
+    for column in robustness_columns(rows):
         table.add_column(column)
     for row in rows:
-        table.add_row(row.degradation.name, *_cells(row))
+        table.add_row(row.degradation.name, *robustness_cells(row))
     return table
 
 
-def _cells(found: Degraded) -> tuple[str, ...]:
+def robustness_cells(found: Degraded) -> tuple[str, ...]:
     """The row of the table, in the order of `COLUMNS`."""
     accuracy, listed = found.result.accuracy, found.result.rates.points[0]
     everyone = found.result.everyone_points
@@ -56,3 +55,8 @@ def _cells(found: Degraded) -> tuple[str, ...]:
         measure(found.kept.tar, accepted) if found.kept else "-",
         *([] if found.refused is None else [f"{100 * found.refused:.1f}", within]),
     )
+
+
+def robustness_columns(rows: Sequence[Degraded]) -> tuple[str, ...]:
+    """What the columns of `robustness_cells` are headed by; those of limits where the model has any."""
+    return COLUMNS + LIMIT_COLUMNS if any(row.refused is not None for row in rows) else COLUMNS

@@ -69,7 +69,7 @@ def _(result: PairResult) -> list[str]:
             f"All pairs: {everyone.mated.size:,} mated and {everyone.non_mated:,} non-mated comparisons; "
             f"{everyone.lost_mated:,} and {everyone.lost_non_mated:,} lost to failures."
         )
-    else:
+    elif result.no_all_pairs:
         said.append(f"All pairs: not judged, {result.no_all_pairs}.")
     return [*said, *shortfalls((*result.rates.points, *result.everyone_points)), *result.rates.caveats]
 

@@ -118,7 +118,7 @@ def test_it_can_be_read_without_seeing_it(page: Reader) -> None:
     for area in (a for a in page.all("div") if a.get("class") == "scroll"):
         # a part that scrolls can be reached by keyboard and has a name
         assert area["tabindex"] == "0"
-        assert area["aria-label"]
+        assert area["aria-labelledby"] in {a.get("id") for _, a in page.elements}
     anchors = {a["id"] for a in page.all("section")}
     assert {str(a["href"])[1:] for a in page.all("a")} == anchors
 

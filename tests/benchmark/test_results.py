@@ -146,7 +146,7 @@ def test_without_data_the_headline_says_so() -> None:
 
 def test_the_table_has_a_column_for_every_model_and_a_cell_for_every_rate(made: Benchmark) -> None:
     table = side_by_side(made)
-    assert table.columns == ("", "big (teacher)", "small (student)")
+    assert table.columns == ("Measure", "big (teacher)", "small (student)")
     rows = {row[0]: row[1:] for row in table.rows}
     assert {len(cells) for cells in rows.values()} == {2}
     assert [c.text for c in rows["Parameters"]] == ["4.00\u00a0M", "1.00\u00a0M"]

@@ -53,9 +53,11 @@ def test_there_are_commands() -> None:
 
 
 def test_a_picture_is_a_plot_and_a_page_a_report() -> None:
+    """But for photos that are drawn on."""
     for path, option in OPTIONS:
         told = _help(COMMANDS[path], option)
-        assert (".png" in told) == (_long(option) == "--plot"), f"{path} {_long(option)}: {told}"
+        pictures = {"--plot", "--annotate"}
+        assert (".png" in told) == (_long(option) in pictures), f"{path} {_long(option)}: {told}"
         assert (".html" in told) == (_long(option) == "--report"), f"{path} {_long(option)}: {told}"
 
 

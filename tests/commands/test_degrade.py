@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,11 +99,25 @@ def test_two_models_as_text_with_a_picture(facekd: Callable, drawn: Path, tmp_pa
     ran = facekd(
         "degrade", drawn / "tiny.onnx", drawn / "other.onnx", "--data", drawn / "crops",
         "--pairs", drawn / "pairs.csv", "--aligned", "--plot", tmp_path / "worse.svg",
+        "--report", tmp_path / "worse.html",
     )  # fmt: skip
     assert ran.code == Exit.DONE, ran.err
     for words in ("tiny: in %", "other: in %", "face size, 14 pixels", "sunglasses", "Degraded: both photos"):
         assert words in ran.out
     assert "<svg" in (tmp_path / "worse.svg").read_text()
+    page = (tmp_path / "worse.html").read_text(encoding="utf-8")
+    # a picture of each kind, every row of both tables with its interval, and no face
+    assert page.count("<figure>") == len({d.kind for d in DEGRADATIONS})
+    assert page.count('<th scope="row">rotation, 40 degrees</th>') == 2
+    for cell in re.findall(r"\d+\.\d\d to \d+\.\d\d", ran.out):
+        assert f"<small>{cell}</small>" in page
+    assert "image/jpeg" not in page
+
+
+def test_a_page_that_is_none_is_refused_first(facekd: Callable, drawn: Path, tmp_path: Path) -> None:
+    ran = _run(facekd, drawn, "--report", tmp_path / "worse.txt")
+    assert ran.code == Exit.USAGE
+    assert "a page ends with .html" in ran.err
 
 
 def test_limits_in_the_card_refuse_and_what_is_left_is_counted(

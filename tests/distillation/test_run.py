@@ -29,6 +29,7 @@ def test_a_run_learns_and_leaves_what_it_should(place: Path) -> None:
     assert len(held) == 3
     assert records[-1]["finished"] is True
     assert records[-1]["images"] == 800
+    assert "heldout_interval" in records[-1]
     folder = place / "run"
     assert {p.name for p in folder.iterdir()} - {"tensorboard"} == {
         "recipe.toml", "card.json", "classes.txt", "metrics.jsonl", "checkpoints", "train.log", ".lock",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -10,14 +11,14 @@ from facekd.reporting import write_learning_curve, write_run_page
 from facekd.reporting.learning_curve import learning_curve
 
 METRICS = [
-    {"step": 0, "teacher_heldout_tar_1e-3": 0.95},
+    {"step": 0, "teacher_heldout_tar_1e-3": 0.95, "teacher_heldout_interval": [0.93, 0.97]},
     {"step": 1, "gradient_share": {"cosine": 0.4, "logit": 0.6}},
     {"step": 1, "images": 8, "loss": 3.0, "cosine": 1.0, "logit": 2.0, "rate": 0.1, "gradient_norm": 1.0},
     {"step": 20, "images": 160, "loss": 1.5, "cosine": 0.5, "logit": 1.0, "rate": 0.1, "gradient_norm": 1.0},
     {"step": 20, "images": 160, "heldout_tar_1e-3": 0.6},
     {"step": 40, "images": 320, "loss": 1.0, "cosine": 0.4, "rate": 0.1, "gradient_norm": 1.0},
     {"step": 40, "images": 320, "heldout_tar_1e-3": 0.8},
-    {"finished": True, "images": 320},
+    {"finished": True, "images": 320, "heldout_interval": [0.75, 0.84]},
 ]
 
 
@@ -32,8 +33,8 @@ def test_every_part_and_both_scores_are_drawn() -> None:
         "logit": [[8, 2.0], [160, 1.0]],
     }
     assert [line.get_label() for line in scores.lines] == ["student", "teacher"]
-    assert scores.lines[0].get_xydata().tolist() == [[160, 0.6], [320, 0.8]]
-    assert set(scores.lines[1].get_ydata()) == {0.95}
+    assert scores.lines[0].get_xydata().tolist() == [[160, 60], [320, 80]]
+    assert set(scores.lines[1].get_ydata()) == {95}
 
 
 def test_a_loss_alone_is_drawn_once_and_nothing_is_nothing(tmp_path: Path) -> None:
@@ -52,9 +53,12 @@ def test_the_page_shows_the_teacher_beside_the_student(tmp_path: Path) -> None:
     page = write_run_page(METRICS, "a<b", tmp_path / "run.html").read_text()
     assert "a&lt;b" in page
     assert "The student saw 320 images." in page
-    assert "it finds 80.00 % of the mated pairs of the held-out people; its teacher finds 95.00 %" in page
+    assert "it finds 80.00 % of the mated pairs of the held-out people (95 % interval 75.00 to 84.00)" in page
+    assert "; its teacher finds 95.00 % (95 % interval 93.00 to 97.00)." in page
+    # of the student only the last look has an interval
+    assert re.findall(r"<small>(.*?)</small>", page) == ["93.00 to 97.00", "75.00 to 84.00"]
     assert page.index("95.00 %") < page.index("after 160 images") < page.index("after 320 images")
-    assert "data:image/png" in page
+    assert page.count("data:image/svg") == 4  # two pictures, for a light and a dark screen
     alone = write_run_page(METRICS[1:3], "run", tmp_path / "alone.html").read_text()
     assert "not measured" in alone
-    assert "data:image/png" not in alone
+    assert "data:image" not in alone

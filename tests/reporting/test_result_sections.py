@@ -98,7 +98,7 @@ def test_numbers_of_several_models_stand_side_by_side() -> None:
     one, other = _scores(), judge_scores("scores", "t.csv", np.array([0.9, 0.1]), np.array([True, False]))
     section = _numbers({"one": one, "other": other})
     rates, thresholds = section.tables
-    assert rates.columns == ("", "one", "other")
+    assert rates.columns == ("Measure", "one", "other")
     cells = {row[0]: row[1:] for row in rates.rows}
     assert cells["TAR@FMR 0.01"][0].text == "99.00"
     assert cells["TAR@FMR 0.01"][0].note == "98.58 to 99.30"
@@ -182,7 +182,11 @@ def test_groups() -> None:
     assert table.rows[0][2].note.endswith("; 2 of 2")
     assert table.rows[1][2] == Cell("no comparisons")
     assert table.rows[1][3].text == "0.000"
-    assert section.pictures[0].image.startswith(b"\x89PNG")
+    fmr, scores = section.pictures
+    assert fmr.alt.startswith("Heat map of the FMR of m between groups. The highest is 100.000 %, within x.")
+    assert scores.alt.startswith("Heat map of the mean non-mated score of m between groups.")
+    assert fmr.dark
+    assert scores.dark
     assert "By group" not in _sections(results={}, evaluation=_evaluated(_scores(), None))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 from facekd.reporting.cells import percent
-from facekd.reporting.group_heat_maps import heat_maps
-from facekd.reporting.page import Cell, Picture, Section, Table
+from facekd.reporting.group_heat_maps import group_drawings
+from facekd.reporting.page import Cell, Section, Table
 from facekd.reporting.result_sections._base import RESULT_SECTIONS, ResultsPage
 from facekd.verification.results import GroupRates, Share
 
@@ -27,7 +26,7 @@ def groups(page: ResultsPage) -> Iterator[Section]:
         "By group",
         (*told, *caveats),
         tuple(_group_table(name, rates) for name, rates in models.items()),
-        tuple(_heat_map(name, rates) for name, rates in models.items()),
+        tuple(drawn.picture() for name, rates in models.items() for drawn in group_drawings(name, rates)),
     )
 
 
@@ -49,10 +48,3 @@ def _share_cell(share: Share) -> Cell:
         return Cell("no comparisons")
     between = f"{percent(share.interval.low, 3)} to {percent(share.interval.high, 3)}"
     return Cell(percent(share.rate, 3), f"{between}; {share.errors:,} of {share.comparisons:,}")
-
-
-def _heat_map(name: str, rates: GroupRates) -> Picture:
-    drawn = io.BytesIO()
-    heat_maps(rates).savefig(drawn, format="png")
-    alt = f"Heat maps of the FMR of {name} between groups, and of the mean non-mated score."
-    return Picture(drawn.getvalue(), alt, name)

@@ -26,7 +26,7 @@ def measured(page: ResultsPage) -> Iterator[Section]:
 def _of_scores(found: ScoreResult) -> Section:
     facts = (("Scores", Path(found.source).name), ("Comparisons", f"{found.scores.size:,}"))
     told = "The scores came as they are: of model, detector and photos nothing is known."
-    return Section("What was measured", (told,), (Table(("", "Given"), facts),))
+    return Section("What was measured", (told,), (Table(("Given", "Value"), facts),))
 
 
 def _of_evaluation(found: Evaluation[Any]) -> Section:
@@ -52,8 +52,8 @@ def _of_evaluation(found: Evaluation[Any]) -> Section:
         for model in found.models
     )
     tables = (
-        Table(("", "This evaluation"), facts),
-        Table(("Model", "Contract", "Space"), models),
+        Table(("Given", "Value"), facts, "This evaluation"),
+        Table(("Model", "Contract", "Space"), models, "Models, and where the contract of each comes from"),
         *lost_photos_tables(
             (*found.failures, *((photo, "missing from the data") for photo in found.missing)),
             "Photos without embedding",

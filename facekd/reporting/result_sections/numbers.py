@@ -29,7 +29,7 @@ def numbers(page: ResultsPage) -> Iterator[Section]:
     rows: tuple[Row, ...] = tuple(
         (title, *(page_cell(column.get(title, "-")) for column in columns)) for title in titles
     )
-    table = Table(("", *results), rows, "Rates in %, with their 95 % intervals below")
+    table = Table(("Measure", *results), rows, "Rates in %, with their 95 % intervals below")
     notes = dict.fromkeys(note for result in results.values() for note in table_notes(result))
     more = (_thresholds_table(results), _folds_table(results))
     yield Section("Numbers", tuple(notes), (table, *(made for made in more if made)))
@@ -43,7 +43,7 @@ def _thresholds_table(results: Mapping[str, Result]) -> Table | None:
     rows: tuple[Row, ...] = tuple(
         (title, *(column.get(title, Cell("-")) for column in points.values())) for title in titles
     )
-    return Table(("", *results), rows, "Thresholds on the score, and the errors that they were found by")
+    return Table(("At", *results), rows, "Thresholds on the score, and the errors that they were found by")
 
 
 def _points(result: Result) -> dict[str, Cell]:

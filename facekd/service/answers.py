@@ -10,9 +10,6 @@ from facekd.errors import FacekdError, InputOutput
 from facekd.json_text import json_text
 from facekd.service.failures import RETRY_AFTER, Refused, failure_document, status_of
 
-#: after these the rest of the body would only be read to be thrown away
-_CLOSING = {408, 413}
-
 
 def answered(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(json_text(document), status, headers, "application/json")
@@ -30,8 +27,6 @@ def failed(error: Exception) -> Response:
         headers["retry-after"] = str(RETRY_AFTER)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if status in _CLOSING:
-        headers["connection"] = "close"
     return answered(failure_document(error), status, headers)
 
 

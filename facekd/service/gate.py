@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,6 +23,8 @@ LOG = logging.getLogger("facekd.service")
 #: what anybody may ask: whether it runs, and the page, which holds nothing
 _OPEN = {"/", "/healthz", "/readyz"}
 _METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
+#: how long a client may go on sending what nobody reads any more
+_LINGER_SECONDS = 2.0
 _SECURITY = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -46,23 +50,23 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, sent = time.perf_counter(), _Sent(send)
+        started, exchange = time.perf_counter(), _Exchange(scope, receive, send)
         scope["told"], caller = [], "-"
         try:
             caller = self._admitted(scope)
-            await self._app(scope, receive, sent)
+            await self._app(scope, exchange.receive, exchange.send)
         except Refused as error:
-            await failed(error)(scope, receive, sent)
+            await failed(error)(scope, exchange.receive, exchange.send)
         except Exception as error:
             _report(error)
-            if sent.status is None:
-                await failed(error)(scope, receive, sent)
+            if exchange.status is None:
+                await failed(error)(scope, exchange.receive, exchange.send)
         seconds = time.perf_counter() - started
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = _route(scope)
-        self._metrics.count(method, route, sent.status or 0, seconds)
+        self._metrics.count(method, route, exchange.status or 0, seconds)
         told = "".join(f" {one}" for one in scope["told"])
-        LOG.info("%s %s %s %s %.0f ms%s", caller, method, route, sent.status, seconds * 1000, told)
+        LOG.info("%s %s %s %s %.0f ms%s", caller, method, route, exchange.status, seconds * 1000, told)
 
     def _admitted(self, scope: Scope) -> str:
         """Who asks. Raises `Refused`."""
@@ -97,20 +101,46 @@ def _hostname(host: str) -> str:
         return ""
 
 
-class _Sent:
-    """Sends on, with the security headers, and knows the status."""
+class _Exchange:
+    """One request and its answer: adds the security headers, and knows the status.
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    Where the answer comes before the whole body has, it is the last one of its connection: the server would
+    read an endless body for ever, to throw it away. The client may go on sending for a moment, so that it
+    gets to read why.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        self._receive, self._send = receive, send
+        self._awaited = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._unread = False
         self.status: int | None = None
 
-    async def __call__(self, message: Message) -> None:
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._awaited = False
+        return message
+
+    async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self._unread = message["status"], self._awaited
             headers = MutableHeaders(scope=message)
             for name, value in _SECURITY.items():
                 headers.setdefault(name, value)
+            if self._unread:
+                headers["connection"] = "close"
+        elif self._unread and not message.get("more_body", False):
+            await self._send(message | {"more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    async def _linger(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while self._awaited:
+                    await self.receive()
 
 
 def _route(scope: Scope) -> str:

@@ -21,6 +21,7 @@ from facekd.service.answers import answered, failed, without_paths
 from facekd.service.failures import Refused
 from facekd.service.gate import Gate
 from facekd.service.metrics import Metrics
+from facekd.service.page import page_response
 from facekd.service.settings import ServiceSettings
 from facekd.service.uploads import read_form
 from facekd.service.work import Change, Work
@@ -107,6 +108,10 @@ def _handle_failures(api: FastAPI, work: Work) -> None:
 
 
 def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics) -> None:
+    @api.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return page_response()
+
     @api.get("/healthz", response_model=models.State, tags=["state"], operation_id="health")
     async def health() -> Response:
         """Say that the service runs."""

@@ -131,7 +131,7 @@ class _Exchange:
             if self._unread:
                 headers["connection"] = "close"
         elif self._unread and not message.get("more_body", False):
-            await self._send(message | {"more_body": True})
+            await self._send({**message, "more_body": True})
             await self._linger()
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)

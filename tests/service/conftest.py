@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from facekd.service import ServiceSettings
 from facekd.workflows import Recognizer
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.testclient import TestClient
 
     from facekd.service.app import Made
@@ -74,3 +76,25 @@ def made(recognizer: Recognizer, gallery: Path) -> Iterator[Callable[..., tuple[
 @pytest.fixture
 def client(made: Callable[..., tuple[TestClient, Made]]) -> TestClient:
     return made()[0]
+
+
+@pytest.fixture
+def served(made: Callable) -> Iterator[Callable[..., int]]:
+    """Serves in a thread of this process, on the port that it returns: with times that a test can wait."""
+    from facekd.service.server import server_of
+
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(**changes: object) -> int:
+        server = server_of(made(**changes)[1].app, ServiceSettings(Path("unused"), port=0))
+        listening = server.config.bind_socket()
+        listening.listen()
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        running.append((server, thread))
+        return int(listening.getsockname()[1])
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join()

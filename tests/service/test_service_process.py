@@ -21,10 +21,6 @@ from service_requests import enroll, photo
 pytest.importorskip("fastapi", reason="the extra 'service' is not installed")
 
 import httpx2
-import uvicorn
-
-from facekd.service import ServiceSettings
-from facekd.service.server import server_of
 
 
 class Running:
@@ -164,26 +160,6 @@ def test_half_requests_and_idle_connections_are_let_go(
         assert running.client.get("/readyz").status_code == 200
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.fixture
-def served(made: Callable) -> Iterator[Callable[..., int]]:
-    """Serves in a thread of this process, on the port that it returns: with times that a test can wait."""
-    running: list[tuple[uvicorn.Server, threading.Thread]] = []
-
-    def start(**changes: object) -> int:
-        server = server_of(made(**changes)[1].app, ServiceSettings(Path("unused"), port=0))
-        listening = server.config.bind_socket()
-        listening.listen()
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        running.append((server, thread))
-        return int(listening.getsockname()[1])
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join()
 
 
 def test_a_slow_body_is_given_up(served: Callable[..., int], photos: Path) -> None:

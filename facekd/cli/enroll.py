@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -151,12 +151,14 @@ def _checked(name: str) -> str:
 
 
 def _report(entry: Enrolled, gallery: Path, as_json: bool, indent: int | None) -> None:
+    from facekd.workflows import enrolled_document
+
     for failure in entry.failures:
         say_failure(f"not enrolled ({failure.reason}): {failure.message}")
     for warning in entry.warnings:
         say_failure(f"enrolled anyway ({warning.reason}): {warning.message}")
     if as_json:
-        answer_json(_document(entry, gallery), indent)
+        answer_json({"gallery": str(gallery)} | enrolled_document(entry), indent)
     elif entry.templates:
         answer(
             f"enrolled {entry.name}: {entry.added} new, {entry.present} already there, "
@@ -193,19 +195,3 @@ def _hint(entries: list[Enrolled]) -> None:
         say("--on-many best takes the largest face near the centre of a photo with several.")
     if "not_this_person" in reasons or "other_person" in reasons:
         say("--force enrolls photos that look like another person, but never a file that another has.")
-
-
-def _document(entry: Enrolled, gallery: Path) -> dict[str, Any]:
-    return {
-        "gallery": str(gallery),
-        "name": entry.name,
-        "added": entry.added,
-        "present": entry.present,
-        "templates": entry.templates,
-        "failures": [{"photo": f.photo, "reason": f.reason, "message": f.message} for f in entry.failures],
-        "enrolled": bool(entry.templates),
-        "warnings": [{"photo": w.photo, "reason": w.reason, "message": w.message} for w in entry.warnings],
-        "forced": entry.forced,
-        "guard": entry.guard.to_dict() if entry.guard else None,
-        "notes": list(entry.notes),
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -41,19 +40,13 @@ def list_people(gallery: Path, as_json: bool) -> None:
     Example: facekd gallery list --json
     """
     from facekd.gallery import GalleryRecords, shown
+    from facekd.workflows import people_document
 
     with GalleryRecords(gallery, read_only=True) as records:
+        if as_json:
+            answer_json(people_document(records, str(gallery)))
+            return
         contract, people = records.contract, records.people()
-    if as_json:
-        answer_json({
-            "gallery": str(gallery),
-            "model": contract.model, "space": contract.space, "dim": contract.dim,
-            "detector": contract.detector, "aligner": contract.aligner,
-            "people": [
-                {"name": p.name, "templates": p.templates, "first": p.first, "last": p.last} for p in people
-            ],
-        })  # fmt: skip
-        return
     for person in people:
         answer(f"{person.templates:>5}  {person.first[:10]}  {person.last[:10]}  {shown(person.name)}")
     say(f"{len(people)} enrolled in {gallery}, with {contract.model} (space {contract.space[:12]})")
@@ -74,18 +67,14 @@ def show(name: str, gallery: Path, as_json: bool) -> None:
     Example: facekd gallery show "Ann Lee"
     """
     from facekd.gallery import GalleryRecords, shown
+    from facekd.workflows import person_document
 
     with GalleryRecords(gallery, read_only=True) as records:
+        if as_json:
+            answer_json({"gallery": str(gallery)} | person_document(records, name))
+            return
         person = records.person(name)
         number, photos = records.number_of(person.name), records.photos(person.name)
-    if as_json:
-        answer_json({
-            "gallery": str(gallery), "name": person.name, "number": number,
-            "photos": [
-                {"id": p.id, "sha256": p.photo, "enrolled": p.enrolled, "quality": p.quality} for p in photos
-            ],
-        })  # fmt: skip
-        return
     for photo in photos:
         answer(f"{photo.id}  {photo.enrolled[:10]}  {photo.quality:.2f}")
     say(f"{shown(person.name)}, number {number}: {_photos(len(photos))} in {gallery}")
@@ -186,7 +175,7 @@ def remove(name: str, photo: str | None, yes: bool, gallery: Path, as_json: bool
              facekd gallery remove "Ann Lee" --photo 3f0c91ab22d4
     """
     from facekd.gallery import GalleryRecords, shown
-    from facekd.workflows import remove_person
+    from facekd.workflows import Removed, remove_person, removed_document
 
     with GalleryRecords(gallery) as records:
         person = records.person(name)
@@ -194,18 +183,17 @@ def remove(name: str, photo: str | None, yes: bool, gallery: Path, as_json: bool
         if not yes:
             confirm(f"Remove {shown(person.name)} ({which})?")
         if photo is None:
-            removed = remove_person(records, person.name).templates
+            removed = remove_person(records, person.name)
         else:
             with records.transaction():
-                removed, which = 1, f"photo {records.remove_photo(person.name, photo).id}"
-        pending = records.pending
+                which = f"photo {records.remove_photo(person.name, photo).id}"
+            removed = Removed(person.name, 1, records.pending)
+    pending = removed.pending
     if as_json:
-        document: dict[str, Any] = {
-            "gallery": str(gallery), "name": person.name, "templates": removed, "erasure": _erasure(pending),
-        }  # fmt: skip
+        document = {"gallery": str(gallery)} | removed_document(removed)
         answer_json(document if photo is None else document | {"photo": which.removeprefix("photo ")})
     else:
-        what = f"{removed} templates" if photo is None else which
+        what = f"{removed.templates} templates" if photo is None else which
         answer(f"removed {shown(person.name)}: {what}" + (", erasure pending" if pending else ""))
     _explain_pending(pending)
 

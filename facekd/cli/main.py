@@ -226,12 +226,19 @@ def _way_out(error: click.UsageError) -> str | None:
     return fix
 
 
+#: the extra that brings a module, where it is not one of `train`
+_EXTRA_OF = {
+    "timm": "teachers",
+    "fastapi": "service", "prometheus_client": "service", "python_multipart": "service",
+    "starlette": "service", "uvicorn": "service",
+}  # fmt: skip
+
+
 def _missing_module(error: ModuleNotFoundError) -> _Failed:
     needs_training = {"torch", "torchvision", "facenet_pytorch", "lightning_fabric", "onnxscript"}
     root = (error.name or "").partition(".")[0]
-    if root in needs_training | {"timm", "safetensors", "tomli_w", "filelock"}:
-        extra = "teachers" if root == "timm" else "train"
-        fix = f"Install it with: pip install 'facekd[{extra}]'"
+    if root in needs_training | {"safetensors", "tomli_w", "filelock"} | _EXTRA_OF.keys():
+        fix = f"Install it with: pip install 'facekd[{_EXTRA_OF.get(root, 'train')}]'"
         return _Failed(Exit.USAGE, "not_installed", f"this needs {root}, which is not installed", fix)
     return _internal(error)
 

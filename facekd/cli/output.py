@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from time import monotonic
 from typing import Any
 
 import click
+
+from facekd.json_text import json_text
 
 #: seconds between two lines of progress where there is no terminal to draw a bar on
 _LINE_EVERY = 60.0
@@ -85,18 +86,10 @@ def answer_json(document: Any, indent: int | None = 2) -> None:
     ``indent`` `None` it is one line of a stream.
     """
     _Call.answered = indent is not None
-    found = _finite(document)
-    if isinstance(found, dict):
-        found = {"schema": schema_name()} | found
-    text = json.dumps(found, indent=indent, ensure_ascii=False)
-    # a lone surrogate represents a byte of a file name that is not valid UTF-8
-    whole = "".join(char if unicodedata.category(char) != "Cs" else _escaped(char) for char in text)
+    if isinstance(document, dict):
+        document = {"schema": schema_name()} | document
     # bytes: stdout may have another encoding, as on Windows or by the locale
-    click.echo(whole.encode("utf-8"))
-
-
-def _escaped(char: str) -> str:
-    return f"\\u{ord(char):04x}"
+    click.echo(json_text(document, indent).encode("utf-8"))
 
 
 def schema_name() -> str:
@@ -104,18 +97,6 @@ def schema_name() -> str:
     context = click.get_current_context(silent=True)
     words = context.command_path.split()[1:] if context else []
     return f"{'-'.join(words) or 'facekd'}/1"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()
-    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
-        return None
-    return value
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,7 +25,7 @@ from facekd.cli.output import answer, answer_json, say, say_failure
 from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
-    from facekd.workflows import PhotoPair, Recognizer, Threshold, Verification
+    from facekd.workflows import PhotoPair, Recognizer, Verification
 
 
 @click.command("verify")
@@ -88,7 +88,12 @@ def command(
              facekd verify --pairs pairs.csv > answers.csv
              facekd verify --all photos/ --json
     """
-    from facekd.workflows import Recognizer, notes_of
+    from facekd.workflows import (
+        Recognizer,
+        unverified_document,
+        verification_document,
+        verification_notes,
+    )
 
     many = pairs is not None or folder is not None
     if many and (photos or claim is not None or (pairs is not None and folder is not None)):
@@ -112,17 +117,19 @@ def command(
         decision = _decide(recognizer, photos, claim, gallery)
     except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
-            answer_json(_no_answer(error, limit, recognizer, claim, gallery))
+            named = {"gallery": None if claim is None else str(gallery)}
+            answer_json(unverified_document(error, limit, recognizer, claim) | named)
             say_failure("\n".join(filter(None, [f"facekd: {error.cause}", error.fix])))
             return error.exit_code
         raise
-    notes = [*decision.notes, *(note for photo in decision.photos for note in notes_of(photo, limit.fmr))]
+    notes = verification_notes(decision, limit)
     for note in notes:
         say(f"note: {note}")
     if annotate is not None:
         _annotate(recognizer, decision, photos, notes, annotate)
     if as_json:
-        answer_json(_document(decision, recognizer, notes, gallery))
+        named = {"gallery": None if claim is None else str(gallery)}
+        answer_json(verification_document(decision, recognizer, notes) | named)
     else:
         answer(_sentence(decision))
     return Exit.DONE if decision.same else Exit.DIFFERENT
@@ -210,72 +217,3 @@ def _although(decision: Verification) -> str:
     if decision.same:
         return "; the score reaches a lax threshold, although different people are more likely"
     return "; the score is below a strict threshold, although the same person is more likely"
-
-
-def _document(
-    decision: Verification, recognizer: Recognizer, notes: list[str], gallery: Path | None
-) -> dict[str, Any]:
-    said = decision.evidence
-    return {
-        "same": decision.same,
-        "score": decision.score,
-        "probability": said.probability if said else None,
-        "log_likelihood_ratio": said.log_likelihood_ratio if said else None,
-        "failure": None,
-        **_setting(decision.threshold, recognizer),
-        **_claimed(decision.claim, gallery),
-        "templates": decision.templates,
-        "photos": [
-            {
-                "path": photo.photo,
-                "faces": photo.faces,
-                "box": [round(float(v), 1) for v in photo.face.box],
-                "quality": round(photo.quality, 3),
-                "faults": [fault.reason for fault in photo.faults],
-            }
-            for photo in decision.photos
-        ],
-        "notes": notes,
-    }
-
-
-def _no_answer(
-    error: CannotSay | InputOutput | NotFound,
-    limit: Threshold,
-    recognizer: Recognizer,
-    claim: str | None,
-    gallery: Path | None,
-) -> dict[str, Any]:
-    """The document of a failed comparison, with the same keys as that of a successful one."""
-    return {
-        "same": None,
-        "score": None,
-        "probability": None,
-        "log_likelihood_ratio": None,
-        "failure": {
-            "photo": error.photo,
-            "reason": error.reason,
-            "message": error.cause,
-            "fix": error.fix,
-        },
-        **_setting(limit, recognizer),
-        **_claimed(claim, gallery),
-        "templates": None,
-        "photos": [],
-        "notes": recognizer.doubts(),
-    }
-
-
-def _claimed(claim: str | None, gallery: Path | None) -> dict[str, Any]:
-    return {"claim": claim, "gallery": None if claim is None else str(gallery)}
-
-
-def _setting(limit: Threshold, recognizer: Recognizer) -> dict[str, Any]:
-    from facekd.verification import PRIOR
-
-    return {
-        "prior": PRIOR,
-        "threshold": {"value": limit.value, "source": limit.source, "fmr": limit.fmr, "data": limit.data},
-        "model": {"name": recognizer.embedder.name, "space": recognizer.embedder.space},
-        "detector": recognizer.detector.name,
-    }

@@ -26,6 +26,13 @@ from .demo import DemoSettings as DemoSettings
 from .demo import run_demo as run_demo
 from .doctor import check_up as check_up
 from .doctor_look import DoctorSettings as DoctorSettings
+from .documents import enrolled_document as enrolled_document
+from .documents import people_document as people_document
+from .documents import person_document as person_document
+from .documents import removed_document as removed_document
+from .documents import unverified_document as unverified_document
+from .documents import verification_document as verification_document
+from .documents import verification_notes as verification_notes
 from .embed import EmbeddedFaces as EmbeddedFaces
 from .embed import NamedPhoto as NamedPhoto
 from .embed import check_embeddings_file as check_embeddings_file
@@ -35,6 +42,7 @@ from .embed import write_embeddings as write_embeddings
 from .enroll import Enrolled as Enrolled
 from .enroll import Failure as Failure
 from .enroll import PhotoFile as PhotoFile
+from .enroll import PhotoInHand as PhotoInHand
 from .enroll import enroll_people as enroll_people
 from .enroll import overall as overall
 from .enroll import people_in as people_in

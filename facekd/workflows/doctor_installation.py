@@ -79,6 +79,13 @@ EXTRAS = (
     Extra("heic", "HEIC photos", {"pillow-heif": "pillow_heif"}),
     Extra("teachers", "teachers of timm", {"timm": "timm"}),
     Extra("board", "TensorBoard beside a run", {"tensorboard": "tensorboard"}),
+    Extra(
+        "service", "serve",
+        {
+            "fastapi": "fastapi", "prometheus-client": "prometheus_client",
+            "python-multipart": "python_multipart", "uvicorn": "uvicorn",
+        },
+    ),
     Extra("parquet", "embed into .parquet", {"pyarrow": "pyarrow"}),
 )  # fmt: skip
 

@@ -12,10 +12,16 @@ from facekd.workflows.thresholds import Threshold, doubts, evidence
 
 
 def verify_claim(
-    recognizer: Recognizer, records: GalleryRecords, name: str, photo: PhotoLike, threshold: Threshold
+    recognizer: Recognizer,
+    records: GalleryRecords,
+    name: str,
+    photo: PhotoLike,
+    threshold: Threshold,
+    photo_name: str = "",
 ) -> Verification:
     """Compare a photo with an enrolled person. In place of the card's ``threshold`` the gallery's own at
     the same false match rate is taken where its people are enough to tell it (`gallery_thresholds`).
+    ``photo_name`` is what the photo is called, its path by default.
 
     Raises `NotFound` for the name, `UsageError` where the ``threshold`` is the card's and the gallery was
     made in another space, for which it says nothing, and what `Recognizer.recognise` does for the photo.
@@ -33,7 +39,7 @@ def verify_claim(
         fitting = threshold_for_claims(own, threshold.fmr, recognizer.detector.name) if own else None
         threshold = fitting or threshold
     templates = records.templates(name)
-    found = recognizer.recognise(photo)
+    found = recognizer.recognise(photo, photo_name)
     score = cosine(fuse([template.embedding for template in templates]), found.embedding)
     prepared = [f"{records.path} was {one}" for one in recognizer.differences(records.contract)]
     return Verification(

@@ -58,6 +58,8 @@ CASES = (
     (["identify", "--model", "{model}"], 2, "usage"),
     (["gallery", "calibrate", "--gallery", "{x}"], 5, "io"),
     (["gallery", "dedupe", "--gallery", "{text}"], 5, "unreadable"),
+    (["serve", "--tokens", "{x}", "--model", "{model}"], 2, "usage"),
+    (["serve", "--host", "0.0.0.0", "--model", "{model}"], 2, "usage"),
     (["evaluate", "{model}", "--data", "{folder}"], 2, "usage"),
     (["evaluate", "{model}"], 2, "usage"),
     (["evaluate-scores", "{text}"], 5, "unreadable"),

@@ -1,0 +1,93 @@
+"""Serve a gallery over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import (
+    EXISTING_FILE,
+    any_quality_option,
+    detector_option,
+    device_option,
+    gallery_option,
+    json_option,
+    operators_model_option,
+    threshold_option,
+)
+from facekd.cli.output import answer_json
+from facekd.errors import Exit
+
+
+@click.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)  # fmt: skip
+@click.option(
+    "--tokens", type=EXISTING_FILE, default=None,
+    help="File of lines name:sha256, the tokens of whoever may ask; needed beyond this machine.",
+)  # fmt: skip
+@click.option(
+    "--max-upload", type=click.IntRange(1), default=16_000_000, show_default=True,
+    help="Bytes that a request may have.",
+)  # fmt: skip
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=2, show_default=True,
+    help="Requests to work on at once.",
+)  # fmt: skip
+@click.option(
+    "--queue", type=click.IntRange(0, 10_000), default=16, show_default=True,
+    help="Requests that may wait; more are told to come back.",
+)  # fmt: skip
+@threshold_option("fmr")
+@operators_model_option
+@gallery_option
+@any_quality_option
+@detector_option
+@device_option
+@json_option
+def command(
+    host: str,
+    port: int,
+    tokens: Path | None,
+    max_upload: int,
+    workers: int,
+    queue: int,
+    threshold: float | None,
+    model: Path,
+    gallery: Path,
+    any_quality: bool,
+    detector: str,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Serve a gallery over HTTP.
+
+    Other programs enroll, verify and identify people by requests; /openapi.json describes them, and the
+    answers are the documents that --json prints. The gallery is made if there is none. Any address but a
+    loopback one needs --tokens. There is no TLS: put a proxy in front. SIGTERM and Ctrl-C finish what was
+    accepted: exit code 0, or 143 where a request took too long for that. Needs the extra "service".
+
+    \b
+    Example: facekd serve --gallery staff.db
+             facekd serve --gallery staff.db --host 0.0.0.0 --tokens tokens.txt
+    """
+    from facekd.service import ServiceSettings, read_tokens, run_service
+    from facekd.workflows import Recognizer
+
+    settings = ServiceSettings(
+        gallery=gallery, host=host, port=port, tokens=read_tokens(tokens) if tokens else (),
+        max_upload=max_upload, workers=workers, queue=queue,
+    )  # fmt: skip
+    import uvicorn  # noqa: F401 - told before a model is loaded, if it is not installed
+
+    recognizer = Recognizer(
+        model, detector=detector, threshold=threshold, any_quality=any_quality, device=device
+    )
+    ended: Exit = run_service(recognizer, settings)
+    if as_json:
+        answer_json({"stopped": True, "finished": ended == Exit.DONE})
+    return ended

@@ -1,0 +1,27 @@
+"""A document as JSON text that every reader takes: valid UTF-8, no NaN."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """``document`` as JSON. NaN and infinity become null; a lone surrogate, which stands for a byte of a
+    file's name that is no UTF-8, is escaped."""
+    text = json.dumps(finite(document), indent=indent, ensure_ascii=False)
+    return "".join(char if unicodedata.category(char) != "Cs" else f"\\u{ord(char):04x}" for char in text)
+
+
+def finite(value: Any) -> Any:
+    """``value`` with numbers of numpy as Python's, and `None` for those that JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+        return None
+    return value

@@ -1,0 +1,245 @@
+"""The application: its routes, and what its OpenAPI document says of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Path, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from facekd.errors import FacekdError, InputOutput
+from facekd.service import models
+from facekd.service.admission import Admission
+from facekd.service.answers import answered, failed, without_paths
+from facekd.service.failures import Refused
+from facekd.service.gate import Gate
+from facekd.service.metrics import Metrics
+from facekd.service.page import page_response
+from facekd.service.settings import ServiceSettings
+from facekd.service.uploads import read_form
+from facekd.service.work import Change, Work
+from facekd.version import __version__
+
+LOG = logging.getLogger("facekd.service")
+
+_TOLD = {
+    401: "No known token.",
+    403: "Without tokens: a page from elsewhere asked for it.",
+    404: "Nobody of that name is enrolled.",
+    408: "The request arrived too slowly.",
+    409: "The photos are another person's or not this person's, or the gallery belongs to another model.",
+    413: "Too many bytes, pixels or photos.",
+    415: "Not an image, or no multipart form.",
+    422: "No usable face, or a request that cannot be carried out.",
+    429: "Too many requests wait already; Retry-After says when to try again.",
+    503: "The gallery cannot be used at the moment; Retry-After says when to try again.",
+}
+
+
+def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"model": models.FailureDocument, "description": _TOLD[status]}
+        for status in sorted({401, 403, 422, *statuses})
+    }
+
+
+_OF_PHOTOS = (408, 409, 413, 415, 429, 503)
+_OF_RECORDS = (409, 429, 503)
+_Name = Annotated[str, Path(description="The person's name.", examples=["Ann Lee"])]
+
+
+@dataclass(frozen=True)
+class Made:
+    """The application with all that it passes through, and its places."""
+
+    app: ASGIApp
+    api: FastAPI
+    admission: Admission
+
+
+def make_app(work: Work, settings: ServiceSettings) -> Made:
+    """The service of ``work``, ready to be run by a server."""
+    admission = Admission(settings.workers, settings.queue)
+    metrics = Metrics(admission)
+    api = FastAPI(
+        title="facekd",
+        version=__version__,
+        description="Enroll people, verify claims and search a gallery, by face.",
+        # their pages load scripts from elsewhere
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Security(HTTPBearer(auto_error=False, description="Needed where tokens are set."))],
+    )
+    _handle_failures(api, work)
+    _add_state(api, work, admission, metrics)
+    _add_photos(api, work, admission, settings)
+    _add_people(api, work, admission)
+    return Made(Gate(api, settings, metrics), api, admission)
+
+
+def _handle_failures(api: FastAPI, work: Work) -> None:
+    async def told(request: Request, error: Exception) -> Response:
+        match error:
+            case InputOutput() if not error.photo:
+                LOG.warning("the gallery failed: %s", error.cause)
+                return failed(without_paths(error))
+            case FacekdError():
+                error.cause = work.discreet(error.cause)
+                return failed(error)
+            case RequestValidationError():
+                places = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+                return failed(Refused(422, "usage", places))
+            case HTTPException():
+                reason = {404: "not_found", 405: "method"}.get(error.status_code, "usage")
+                return failed(Refused(error.status_code, reason, str(error.detail)))
+        # the gate tells whoever runs the service of it
+        return failed(error)
+
+    for kind in (FacekdError, RequestValidationError, HTTPException, Exception):
+        api.add_exception_handler(kind, told)
+
+
+def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics) -> None:
+    @api.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return page_response()
+
+    @api.get("/healthz", response_model=models.State, tags=["state"], operation_id="health")
+    async def health() -> Response:
+        """Say that the service runs."""
+        return answered({"status": "ok"})
+
+    @api.get(
+        "/readyz", response_model=models.State, responses=_failures(409, 503), tags=["state"],
+        operation_id="ready",
+    )  # fmt: skip
+    async def ready() -> Response:
+        """Say whether the gallery can be used now."""
+        await admission.run(work.check)
+        return answered({"status": "ready"})
+
+    @api.get(
+        "/metrics", response_class=Response, tags=["state"], operation_id="metrics",
+        responses=_failures() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )  # fmt: skip
+    async def measured() -> Response:
+        """Give counts and times in the form of Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: ServiceSettings) -> None:
+    photo = models.photo_file("An image file: JPEG, PNG or any other that facekd reads.")
+
+    @api.post(
+        "/v1/verify", response_model=models.Verification, responses=_failures(404, *_OF_PHOTOS),
+        tags=["photos"], operation_id="verify",
+        openapi_extra=models.form(
+            ["photo"], photo=photo, other=models.photo_file("The photo to compare it with."),
+            name={"type": "string", "description": "Or the name of the person to compare it with.",
+                  "examples": ["Ann Lee"]},
+        ),
+    )  # fmt: skip
+    async def verify(request: Request) -> Response:
+        """Verify that two photos, or a photo and an enrolled person, are the same person."""
+        with admission.place():
+            sent = await read_form(request, settings, {"photo", "other"})
+            first, others = sent.photos_of("photo"), sent.photos_of("other")
+            name = sent.fields.pop("name", None)
+            _check_fields(sent.fields)
+            if len(first) != 1 or len(others) + (name is not None) != 1:
+                raise Refused(422, "usage", "give one photo, and either one other or a name")
+            if name is not None:
+                return answered(await admission.run(work.verify_claim, first[0], name))
+            return answered(await admission.run(work.verify, first[0], others[0]))
+
+    @api.post(
+        "/v1/identify", response_model=models.Identification, responses=_failures(*_OF_PHOTOS),
+        tags=["photos"], operation_id="identify", openapi_extra=models.form(["photo"], photo=photo),
+    )  # fmt: skip
+    async def identify(
+        request: Request,
+        top: Annotated[int, Query(ge=1, le=1000, description="Candidates to list.")] = 5,
+        all_faces: Annotated[bool, Query(description="Search for every face in the photo.")] = False,
+    ) -> Response:
+        """Search everybody enrolled for the person in a photo."""
+        with admission.place():
+            sent = await read_form(request, settings, {"photo"})
+            _check_fields(sent.fields)
+            photos = sent.photos_of("photo")
+            if len(photos) != 1:
+                raise Refused(422, "usage", "give one photo")
+            return answered(await admission.run(work.identify, photos[0], top, all_faces))
+
+    @api.post(
+        "/v1/people/{name:path}/photos", response_model=models.Enrollment, responses=_failures(*_OF_PHOTOS),
+        tags=["people"], operation_id="enroll",
+        openapi_extra=models.form(["photos"], photos={"type": "array", "minItems": 1, "items": photo}),
+    )  # fmt: skip
+    async def enroll(
+        request: Request,
+        name: _Name,
+        on_many: Annotated[
+            Literal["dominant", "best", "largest", "central", "skip"],
+            Query(description="Which face to take of several; dominant refuses where none clearly is."),
+        ] = "dominant",
+        force: Annotated[
+            bool, Query(description="Take photos that look like another person's; the audit notes it.")
+        ] = False,
+    ) -> Response:
+        """Enroll a person from photos; what it says was added is on the disk."""
+        with admission.place():
+            sent = await read_form(request, settings, {"photos"})
+            _check_fields(sent.fields)
+            photos = sent.photos_of("photos")
+            if not photos:
+                raise Refused(422, "usage", "give at least one photo")
+            return _changed(request, await admission.run(work.enroll, name, photos, on_many, force))
+
+
+def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
+    async def in_place(does: Callable[..., Any], *arguments: object) -> Any:
+        with admission.place():
+            return await admission.run(does, *arguments)
+
+    @api.get(
+        "/v1/people", response_model=models.People, responses=_failures(*_OF_RECORDS), tags=["people"],
+        operation_id="list_people",
+    )  # fmt: skip
+    async def list_people() -> Response:
+        """List everybody who is enrolled."""
+        return answered(await in_place(work.people))
+
+    @api.get(
+        "/v1/people/{name:path}", response_model=models.Person, responses=_failures(404, *_OF_RECORDS),
+        tags=["people"], operation_id="show_person",
+    )  # fmt: skip
+    async def show_person(name: _Name) -> Response:
+        """Show which photos a person is enrolled with."""
+        return answered(await in_place(work.person, name))
+
+    @api.delete(
+        "/v1/people/{name:path}", response_model=models.Removal, responses=_failures(404, *_OF_RECORDS),
+        tags=["people"], operation_id="remove_person",
+    )  # fmt: skip
+    async def remove_person(request: Request, name: _Name) -> Response:
+        """Remove a person and every template of theirs."""
+        return _changed(request, await in_place(work.remove, name))
+
+
+def _check_fields(left: dict[str, str]) -> None:
+    for field in left:
+        raise Refused(422, "usage", f"there is no field {field[:40]!a} here")
+
+
+def _changed(request: Request, change: Change) -> Response:
+    """The answer to a change, which the log tells too."""
+    request.scope["told"].append(change.told)
+    return answered(change.document)

@@ -1,0 +1,108 @@
+"""Reads photos out of a request: to a bound, in memory alone, within a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from facekd.service.failures import Refused
+from facekd.service.settings import ServiceSettings
+
+#: bytes of a field that is no file: a name has at most 200 characters
+_FIELD_BYTES = 4096
+_FIELDS = 8
+
+
+@dataclass(frozen=True)
+class Form:
+    """The ``photos`` of a request, in order, by the field that each came in, and the other ``fields``."""
+
+    photos: tuple[tuple[str, bytes], ...]
+    fields: dict[str, str]
+
+    def photos_of(self, field: str) -> list[bytes]:
+        return [content for name, content in self.photos if name == field]
+
+
+class _InMemory(MultiPartParser):
+    """Keeps files in memory: a photo must not reach the disk, where it could be found later."""
+
+    def __init__(self, request: Request, stream: AsyncGenerator[bytes, None], settings: ServiceSettings):
+        super().__init__(
+            request.headers, stream,
+            max_files=settings.max_photos, max_fields=_FIELDS, max_part_size=_FIELD_BYTES,
+        )  # fmt: skip
+        # the whole body is smaller than this
+        self.spool_max_size = settings.max_upload + 1
+
+
+async def read_form(request: Request, settings: ServiceSettings, photo_fields: set[str]) -> Form:
+    """The form that ``request`` carries; files come in ``photo_fields``.
+
+    Raises `Refused`: 413 for too many bytes, before they are read where the request says how many, or too
+    many photos; 415 for another type of body; 408 where it takes too long; 422 where it is no form.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+        raise Refused(415, "media_type", "the body is not multipart/form-data", "Send the photo as a file.")
+    _check_length(request, settings.max_upload)
+    try:
+        async with asyncio.timeout(settings.upload_seconds):
+            return await _parse(request, settings, photo_fields)
+    except TimeoutError:
+        raise Refused(
+            408, "too_slow", f"the request did not arrive within {settings.upload_seconds:g} seconds"
+        ) from None
+    except ClientDisconnect:
+        raise Refused(400, "incomplete", "the request ended before it was complete") from None
+
+
+async def _parse(request: Request, settings: ServiceSettings, photo_fields: set[str]) -> Form:
+    stream = _bounded(request, settings.max_upload)
+    try:
+        form = await _InMemory(request, stream, settings).parse()
+    except MultiPartException as error:
+        if "Too many files" in error.message:
+            raise Refused(
+                413, "too_many", f"more than {settings.max_photos} photos", "Send them in several requests."
+            ) from error
+        raise Refused(422, "usage", f"the form cannot be read: {error.message}") from error
+    photos, fields = [], {}
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile) != (name in photo_fields):
+                what = "must be a file" if name in photo_fields else "is no field for a file"
+                raise Refused(422, "usage", f"{name[:40]!a} {what}")
+            if isinstance(value, UploadFile):
+                photos.append((name, await value.read()))
+            elif name in fields:
+                raise Refused(422, "usage", f"the field {name[:40]!a} is there twice")
+            else:
+                fields[name] = value
+    finally:
+        await form.close()
+    return Form(tuple(photos), fields)
+
+
+def _check_length(request: Request, limit: int) -> None:
+    stated = request.headers.get("content-length", "0")
+    if not stated.isdecimal() or int(stated[:20]) > limit:
+        raise _too_large(limit)
+
+
+async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """The body in parts, whatever length it is said to have."""
+    read = 0
+    async for part in request.stream():
+        read += len(part)
+        if read > limit:
+            raise _too_large(limit)
+        yield part
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, "too_large", f"the request has more than {limit:,} bytes", "Send smaller photos.")

@@ -1,0 +1,273 @@
+"""The service as it is run: a process, sockets, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from service_requests import enroll, photo
+
+pytest.importorskip("fastapi", reason="the extra 'service' is not installed")
+
+import httpx2
+
+
+class Running:
+    """``facekd serve`` in a process of its own, and a client of it."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as errors:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+        self.port = self._wait_for_port()
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+
+    def _wait_for_port(self) -> int:
+        for _ in range(600):
+            found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", self.log())
+            if found:
+                return int(found[1])
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.1)
+        raise AssertionError(self.log())
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def resident(self) -> int:
+        """Bytes of memory that it holds."""
+        told = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", told)[1]) * 1024
+
+
+@pytest.fixture
+def serve(model: Path, gallery: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def start(*options: object) -> Running:
+        command = [
+            sys.executable,
+            "-m",
+            "facekd",
+            "serve",
+            "--port",
+            "0",
+            "-m",
+            model,
+            "-g",
+            gallery,
+            *options,
+        ]
+        started.append(Running([str(part) for part in command], tmp_path / f"log{len(started)}"))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.client.close()
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.communicate()
+
+
+def test_it_answers_and_ends_when_it_is_told_to(
+    serve: Callable[..., Running], photos: Path, gallery: Path
+) -> None:
+    running = serve("--json")
+    assert enroll(running.client, "Ann", photos / "a.jpg").status_code == 200
+    answer = running.client.post("/v1/identify", files={"photo": photo(photos / "a.jpg")})
+    assert answer.json()["name"] in ("Ann", None)
+    assert "server" not in answer.headers
+    assert running.stop() == 0
+    assert json.loads(running.process.stdout.read()) == {
+        "schema": "serve/1", "stopped": True, "finished": True
+    }  # fmt: skip
+    assert "Traceback" not in running.log()
+    assert oct(gallery.stat().st_mode)[-3:] == "600"
+    assert not list(gallery.parent.glob("*-wal"))
+
+
+def test_what_was_accepted_is_finished(serve: Callable[..., Running], photos: Path) -> None:
+    """The signal comes while requests are worked on, and while one still arrives."""
+    running = serve("--workers", "1")
+    body = (photos / "a.jpg").read_bytes()
+    head, rest = _upload("Slow", body)
+    slow = running.connect()
+    slow.sendall(head + rest[:100])
+    answers: list[int] = []
+
+    def ask(number: int) -> None:
+        given = {"photos": ("p", body + bytes([number]))}
+        answers.append(
+            running.client.post("/v1/people/Ann/photos", files=given, params={"force": True}).status_code
+        )
+
+    asking = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for one in asking:
+        one.start()
+    _wait_until(lambda: "facekd_places_taken 7.0" in running.client.get("/metrics").text or answers)
+    running.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    slow.sendall(rest[100:])
+    assert b" 200 OK" in slow.recv(100)
+    for one in asking:
+        one.join()
+    assert answers == [200] * 6
+    assert running.process.wait(60) == 0
+    with pytest.raises(ConnectionRefusedError):
+        running.connect()
+
+
+def test_half_requests_and_idle_connections_are_let_go(
+    serve: Callable[..., Running],
+) -> None:
+    """A thousand connections that say nothing, or half of something, are closed; others are served."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip("too few open files are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    try:
+        running = serve()
+        before = running.resident()
+        idle = [running.connect() for _ in range(1000)]
+        for number, one in enumerate(idle):
+            one.sendall((b"", b"GET /healthz HTTP/1.1\r\nHost: 127", b"\x16\x03\x01\x00")[number % 3])
+        assert running.client.get("/healthz").status_code == 200
+        assert running.resident() < before + 100_000_000
+        deadline = time.monotonic() + 30
+        for one in idle:
+            one.settimeout(max(0.1, deadline - time.monotonic()))
+            # closed, or told that it is no request and closed
+            assert one.recv(1000) == b"" or one.recv(1000) == b""
+            one.close()
+        assert running.client.get("/readyz").status_code == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_slow_body_is_given_up(served: Callable[..., int], photos: Path) -> None:
+    port = served(upload_seconds=0.5, queue=0, workers=1)
+    head, rest = _upload("Ann", (photos / "a.jpg").read_bytes())
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
+        slow.sendall(head + rest[:100])
+        answer = b"".join(iter(lambda: slow.recv(10_000), b""))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"reason": "too_slow"' in answer
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        # its place is free again
+        assert enroll(client, "Ann", photos / "a.jpg").status_code == 200
+
+
+def test_a_client_that_goes_away_leaves_its_place(served: Callable[..., int], photos: Path) -> None:
+    port = served(queue=0, workers=1)
+    head, rest = _upload("Ann", (photos / "a.jpg").read_bytes())
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as gone:
+        gone.sendall(head + rest[:100])
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        _wait_until(lambda: "facekd_places_taken 0.0" in client.get("/metrics").text)
+        assert client.get("/v1/people").json()["people"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "begin", "status"),
+    [
+        ("/v1/identify", b'--x\r\nContent-Disposition: form-data; name="photo"; filename="p"\r\n\r\n', 413),
+        ("/v1/identify", b"no form at all\r\n", 422),
+        ("/v1/nothing", b"", 404),
+    ],
+)
+def test_a_body_without_end_is_not_read_for_ever(
+    serve: Callable[..., Running], path: str, begin: bytes, status: int
+) -> None:
+    running = serve("--max-upload", "1000000")
+    before, started = running.resident(), time.monotonic()
+    endless = running.connect()
+    endless.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
+    )
+    if begin:
+        endless.sendall(b"%x\r\n%s\r\n" % (len(begin), begin))
+    with pytest.raises(OSError, match=r"reset|pipe"):
+        _send_until(endless, started + 30)
+    assert running.resident() < before + 50_000_000
+    told = running.client.get("/metrics").text
+    assert f'status="{status}"}} 1.0' in told
+
+
+def test_whoever_sends_too_much_reads_why(serve: Callable[..., Running]) -> None:
+    """Though the answer is there long before the photo is."""
+    running = serve("--max-upload", "1000000")
+    answer = running.client.post("/v1/identify", files={"photo": ("p", bytes(20_000_000))})
+    assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+    assert answer.json()["failure"]["reason"] == "too_large"
+
+
+def test_a_port_that_is_taken_and_a_gallery_that_is_none(
+    facekd: Callable, serve: Callable[..., Running], model: Path, tmp_path: Path
+) -> None:
+    running = serve()
+    ran = facekd("serve", "--port", running.port, "-m", model, "-g", tmp_path / "other.db", "--json")
+    assert (ran.code, json.loads(ran.out)["failure"]["reason"]) == (5, "io")
+    (tmp_path / "text.db").write_text("no gallery")
+    ran = facekd("serve", "--port", 0, "-m", model, "-g", tmp_path / "text.db", "--json")
+    assert (ran.code, json.loads(ran.out)["failure"]["reason"]) == (5, "unreadable")
+
+
+def test_help_and_other_commands_import_no_server(tmp_path: Path) -> None:
+    code = (
+        "import sys; from facekd.cli.main import main; "
+        "[main(words) for words in (['--help'], ['serve', '--help'], ['gallery', 'list', '-g', 'x'])]; "
+        "sys.exit(bool({'fastapi', 'starlette', 'uvicorn', 'facekd.service'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=_env()).returncode == 0
+
+
+def _env() -> dict[str, str]:
+    root = str(Path(__file__).parent.parent.parent)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+
+
+def _upload(name: str, content: bytes) -> tuple[bytes, bytes]:
+    """The head and the body of a request that enrolls ``name`` ."""
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="photos"; filename="p"\r\n\r\n'
+        + content
+        + b"\r\n--x--\r\n"
+    )
+    head = (
+        f"POST /v1/people/{name}/photos?force=true HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    return head.encode(), body
+
+
+def _send_until(connection: socket.socket, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        connection.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+
+
+def _wait_until(true: Callable[[], object]) -> None:
+    for _ in range(200):
+        if true():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not happen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ def _handle_failures(api: FastAPI, work: Work) -> None:
 
 
 def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics) -> None:
+    looking = asyncio.Lock()
+
     @api.get("/", include_in_schema=False)
     async def page() -> Response:
         return page_response()
@@ -123,7 +126,9 @@ def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics)
     )  # fmt: skip
     async def ready() -> Response:
         """Say whether the gallery can be used now."""
-        await admission.run(work.check)
+        # one at a time: anybody may ask, and must not fill the places of others
+        async with looking:
+            await admission.run(work.check)
         return answered({"status": "ready"})
 
     @api.get(

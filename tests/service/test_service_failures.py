@@ -197,6 +197,25 @@ def test_a_full_queue_is_told_to_come_back(made: Callable, photos: Path, recogni
     assert client.post("/v1/verify", files=sent).status_code == 200
 
 
+def test_requests_at_once_get_their_own_answers(made: Callable, photos: Path) -> None:
+    client, _ = made(workers=4)
+    pairs = [(photos / a, photos / b) for a, b in (("a.jpg", "b.jpg"), ("a.jpg", "mirrored.jpg"))]
+    sent = [{"photo": photo(a), "other": photo(b)} for a, b in pairs]
+    alone = [client.post("/v1/verify", files=files).json() for files in sent]
+    assert alone[0]["score"] != alone[1]["score"]
+    found: dict[int, dict] = {}
+
+    def ask(number: int) -> None:
+        found[number] = client.post("/v1/verify", files=sent[number % 2]).json()
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[number] for number in range(12)] == alone * 6
+
+
 def test_a_bug_shows_no_trace(client: TestClient, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("of a photo of Ann")

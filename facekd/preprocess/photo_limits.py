@@ -33,7 +33,7 @@ class Fault:
 FAULTS: tuple[Fault, ...] = (
     Fault(
         TooDark, light, False,
-        "too dark: its brightest parts reach {value:.0f} of 255, at least {limit:.0f} is needed",
+        "too dark: its brightest parts reach {value:.0f} of 255, at least {limit:.0f} are needed",
         "Take the photo in more light.",
     ),
     Fault(

@@ -1,6 +1,6 @@
 """Every error a user can meet. Each class knows the exit code that the command line ends with.
 
-An error says the cause and, where there is one, the way out (``fix``). Code outside the command
+An error states its cause and, where known, how to fix it (``fix``). Code outside the command
 line raises these and never exits; anything that is not a `FacekdError` is a bug and ends with 70.
 """
 
@@ -24,12 +24,12 @@ class Exit(IntEnum):
 
 
 class FacekdError(Exception):
-    """A failure with a cause and a way out, both written for the person at the shell."""
+    """A failure with a cause and a fix, both written for the person at the shell."""
 
     exit_code: Exit = Exit.INTERNAL
-    #: one word for machines to read
+    #: one word, for programs to read
     reason: str = "error"
-    #: the photo that it is about, where whoever asked needs to know which of several
+    #: the photo concerned, where the caller needs to know which of several it is
     photo: str | None = None
 
     def __init__(self, cause: str, fix: str | None = None) -> None:
@@ -42,42 +42,42 @@ class FacekdError(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends what is going on as Ctrl-C does."""
+    """SIGTERM, which ends a command as Ctrl-C does."""
 
 
 class UsageError(FacekdError):
-    """The call cannot be carried out as it was made; also when no threshold is known."""
+    """The call is wrong as it was made; also raised when no threshold is known."""
 
     exit_code = Exit.USAGE
     reason = "usage"
 
 
 class RecipeError(UsageError):
-    """A recipe does not say what it must; the message lists every fault at once."""
+    """A recipe is incomplete or wrong; the message lists every fault at once."""
 
     reason = "recipe"
 
 
 class NoCard(UsageError):
-    """A model does not say how it wants its crops, and the answer would rest on a guess."""
+    """A model has no card that states its crops, and the answer would rest on a guess."""
 
     reason = "no_card"
 
 
 class ImplausibleReading(UsageError):
-    """Fed as its card would say, a model finds everybody alike."""
+    """Read as its card states, a model gives all people similar embeddings."""
 
     reason = "implausible_reading"
 
 
 class DeviceError(UsageError):
-    """The device asked for is not there."""
+    """The requested device is not available."""
 
     reason = "device"
 
 
 class NotFound(FacekdError):
-    """Nobody of that name is enrolled. Not `DIFFERENT`, which is an answer about two faces."""
+    """Nobody with that name is enrolled. Not `DIFFERENT`, which is a decision about two faces."""
 
     exit_code = Exit.USAGE
     reason = "unknown_person"
@@ -95,7 +95,7 @@ class NoFace(CannotSay):
 
 
 class NotThisPerson(CannotSay):
-    """Photos that are to be one person's do not look like it."""
+    """Photos given as one person's do not look like the same person."""
 
     reason = "not_this_person"
 
@@ -109,13 +109,13 @@ class SeveralFaces(CannotSay):
 
 
 class Turned(CannotSay):
-    """The face lies on its side, and was not found again in the photo turned upright."""
+    """The face is turned sideways, and was not found again in the photo rotated upright."""
 
     reason = "turned"
 
 
 class LowQuality(CannotSay):
-    """The photo lies beyond what the model's calibration found it to answer for."""
+    """The photo is outside the quality limits that the model's calibration found."""
 
     reason = "low_quality"
 
@@ -133,7 +133,7 @@ class TooNoisy(LowQuality):
 
 
 class Misfit(FacekdError):
-    """Two things that must share a space do not: model and gallery, model and model."""
+    """Two things that must share a space do not: model and gallery, or two models."""
 
     exit_code = Exit.MISFIT
     reason = "misfit"
@@ -153,6 +153,6 @@ class Unreadable(InputOutput):
 
 
 class TooLarge(InputOutput):
-    """A file asks for more memory than the limit; it was refused before it was decoded."""
+    """A file needs more memory than the limit; it was refused before decoding."""
 
     reason = "too_large"

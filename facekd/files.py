@@ -197,7 +197,7 @@ def make_private_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise InputOutput(f"{folder}: cannot be made ({error.strerror or error})") from error
+        raise InputOutput(f"{folder}: cannot be created ({error.strerror or error})") from error
 
 
 def cache_folder() -> Path:

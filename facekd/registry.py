@@ -120,13 +120,13 @@ class Registry(Generic[Thing]):
             raise self._error(
                 f"the {self._kind} '{name}' of the package {_package_of(offer)} cannot be loaded: "
                 f"{type(error).__name__}: {error}",
-                f"Mend or uninstall {_package_of(offer)}.",
+                f"Fix or uninstall {_package_of(offer)}.",
             ) from error
         if name not in self._found:
             raise self._error(
-                f"the package {_package_of(offer)} promises the {self._kind} '{name}', and {offer.value} "
-                "registers none of that name",
-                f"Mend or uninstall {_package_of(offer)}.",
+                f"the package {_package_of(offer)} promises the {self._kind} '{name}', but {offer.value} "
+                "does not register it",
+                f"Fix or uninstall {_package_of(offer)}.",
             )
 
 

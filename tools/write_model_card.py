@@ -1,4 +1,4 @@
-"""Write MODEL_CARD.md of the student that ships, from its card and from what commands measured.
+"""Write MODEL_CARD.md of the shipped student, from its card and from what commands measured.
 
 facekd evaluate STUDENT TEACHER ... --data lfw.zip --pairs pairs.txt --json > lfw.json
 facekd benchmark TEACHER STUDENT --json > speed.json
@@ -19,12 +19,12 @@ from facekd.files import write_atomically
 
 TEXT = """# {name}
 
-A compact face recogniser, distilled by facekd. It turns an aligned crop of 112 x 112 pixels into {dim}
-numbers of unit length; two of them are of one person where their product reaches a
-threshold.
+A compact face recogniser, distilled by facekd. It maps an aligned crop of 112 x 112 pixels to an
+embedding of {dim} values and unit length; two embeddings are taken for the same person if their cosine
+reaches a threshold.
 
 **Terms: research only.** The faces it was trained on, and its teachers, were published for research; see
-below and `LICENSE`. facekd's code has terms of its own.
+below and `LICENSE`. facekd's code has its own licence.
 
 ## How good it is
 
@@ -32,7 +32,7 @@ Labeled Faces in the Wild, View 2, from raw photos: {protocol}. In %, with 95 % 
 
 {table}
 
-On {held} that were neither trained on nor chosen by: {thresholds}.
+On {held} that were used neither for training nor for choosing a checkpoint: {thresholds}.
 
 {speed}
 
@@ -40,16 +40,16 @@ Static int8, {size:.2f} MB; {int8}.
 
 ## What it is for, and what it is not
 
-It compares faces of people who want to be recognised, in photos that show them from the front. It does not
-tell whether a face is alive: a photo of a photo verifies. It is no evidence against anybody. **Thresholds do
-not travel**: {travel}.
-Measure your own with `facekd calibrate`. Turned faces are matched worse than frontal ones.
+It compares faces of people who want to be recognised, in photos that show them from the front. It has no
+liveness detection: a photo of a photo verifies. It is not evidence against anybody. **Thresholds do
+not transfer between populations**: {travel}.
+Measure your own with `facekd calibrate`. Accuracy is lower on turned faces than on frontal ones.
 
-Of groups of people no more can be said than this: nearly all people that its thresholds were measured on are
-film actors and singers of {source}. How often other people are taken for each other was not measured.
+Error rates by group are not known: nearly all people that its thresholds were measured on are
+film actors and singers of {source}. False match rates among other people were not measured.
 
-The thresholds hold for the detector `{detector}`, by which the crops were cut. Other detectors put landmarks
-a little elsewhere; `facekd verify` says so.
+The thresholds hold for the detector `{detector}`, with which the crops were cut. Other detectors place
+landmarks slightly differently; `facekd verify` prints a note then.
 
 ## Where it comes from
 
@@ -69,8 +69,8 @@ recognition model for edge devices", 2023), BSD-3-Clause in the authors' reposit
 
 Crops: CelebA and CelebA-HQ, UTKFace (18 and over), All-Age-Faces (18 and over), MTFL, GENKI-4K, WIDER FACE,
 the Deepfake Detection Challenge, CASIA-FASD, a sample of Glint360K, TFEID and collections of web photos, most
-of them for non-commercial research by their makers' terms, some without stated terms. No photo of them is in
-facekd.
+of them licensed for non-commercial research, some without stated terms. facekd contains none of these
+photos.
 """
 
 

@@ -34,7 +34,7 @@ def change_card(card: Card, settings: Sequence[str]) -> Card:
     for setting in settings:
         key, value = _read(setting)
         if key in ("digest", "space"):
-            raise UsageError(f"--set {key}: it is derived from the network, not chosen")
+            raise UsageError(f"--set {key}: it is derived from the network and cannot be set")
         place: Any = data
         *path, last = key.split(".")
         for part in path:
@@ -66,7 +66,7 @@ def first_card(model: onnx.ModelProto, name: str, settings: Sequence[str], conve
         raise UsageError(
             f"{name} has no card, and a first one must state {' and '.join(missing)}",
             "Example: --set input.colour=rgb --set input.mean=127.5 --set input.std=127.5 --set crop=arcface"
-            " (whoever trained the network knows them). --convention insightface states all four.",
+            " (ask whoever trained the network). --convention insightface sets all four.",
         )
     card = change_card(insightface_card(model, name), settings)
     check_crop(card)
@@ -102,9 +102,7 @@ def check_crop(card: Card) -> None:
     lie in it as a face does."""
     crop = card.crop
     if crop.size != card.input.size:
-        raise UsageError(
-            f"crop.size is {crop.size} and input.size {card.input.size}: they are the same pixels"
-        )
+        raise UsageError(f"crop.size is {crop.size} and input.size {card.input.size}: they must be equal")
     if not isinstance(crop, LandmarkCrop):
         return
     (left_eye, right_eye, _, left_mouth, right_mouth) = crop.template
@@ -114,7 +112,7 @@ def check_crop(card: Card) -> None:
     upright = min(left_mouth[1], right_mouth[1]) - max(left_eye[1], right_eye[1]) >= crop.size / 10
     if not (inside and wide and upright):
         raise UsageError(
-            f"crop.template does not lie in a crop of {crop.size} pixels as a face does",
+            f"crop.template does not have the shape of a face in a crop of {crop.size} pixels",
             "Its five points are in pixels of the crop: eye, eye, nose, mouth corner, mouth corner, left in "
             "the image first.",
         )

@@ -42,7 +42,7 @@ class LandmarkCrop(_Frozen):
         or out of it, and a network then sees hardly anything of any face."""
         sides = [max(values) - min(values) for values in zip(*self.template, strict=True)]
         if any(not 0 <= value <= self.size for point in self.template for value in point):
-            raise ValueError(f"a template is five points in pixels, inside the crop of {self.size}")
+            raise ValueError(f"a template is five points in pixels, inside the crop of {self.size} pixels")
         if min(sides) < LEAST_FACE * self.size:
             raise ValueError(
                 f"the template covers {sides[0]:.3g} x {sides[1]:.3g} pixels of a crop of {self.size}, less "
@@ -220,7 +220,7 @@ class PhotoLimits(_Frozen):
         """For a line: each limit, and how many good photos it costs."""
         told = [
             f"{limit.reason} {'above' if limit.reason == 'too_noisy' else 'below'} {limit.limit:.3g} "
-            f"({limit.refused} of {self.photos} photos lie there)"
+            f"({limit.refused} of {self.photos} photos refused)"
             for limit in self.limits
         ]
         return ", ".join(told) or "none needed"

@@ -37,7 +37,7 @@ def graph_shape(model: onnx.ModelProto, name: str) -> GraphShape:
     outputs = list(model.graph.output)
     if len(inputs) != 1 or len(outputs) != 1:
         raise Unreadable(
-            f"{name}: an embedding model has one input and one output, this has "
+            f"{name}: an embedding model has one input and one output, this one has "
             f"{len(inputs)} and {len(outputs)}"
         )
     pixels = _number(inputs[0], name, "is fed")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 METADATA_KEY = "facekd.card"
 #: for whoever names a model that is not there
 MODELS_COME_FROM = (
-    "'facekd export RUN' writes one from a run of 'facekd distill'; any other ONNX embedding model serves "
-    "once 'facekd card FILE --set ...' has stated how it is fed."
+    "'facekd export RUN' writes one from a run of 'facekd distill'; any other ONNX embedding model can be "
+    "used once 'facekd card FILE --set ...' has stated its input."
 )
 #: bytes of the largest model that is read; a protobuf message can hold no more
 MAX_MODEL_BYTES = 2**31 - 1
@@ -64,9 +64,9 @@ def card_of(model: onnx.ModelProto, name: str) -> tuple[Card, bool]:
         return insightface_card(model, name).with_digest(digest), False
     if card.digest != digest or card.with_digest(digest).space != card.space:
         raise Unreadable(
-            f"{name}: the card does not belong to this network",
-            "The file was changed after its card was written. Write a new card, without what was measured "
-            "before: facekd card FILE --renew",
+            f"{name}: the card does not match this network",
+            "The file was changed after its card was written. Write a new card, without the earlier "
+            "measurements: facekd card FILE --renew",
         )
     shape = graph_shape(model, name)
     for what, stated, there in (
@@ -74,7 +74,7 @@ def card_of(model: onnx.ModelProto, name: str) -> tuple[Card, bool]:
         ("embeddings of", card.embedding.dim, shape.dim),
     ):
         if there is not None and there != stated:
-            raise Misfit(f"{name}: the card promises {what} {stated}, the network has {what} {there}")
+            raise Misfit(f"{name}: the card states {what} {stated}, but the network has {what} {there}")
     return card, True
 
 
@@ -102,7 +102,7 @@ def read_card(path: str | os.PathLike[str], need_card: bool = False) -> tuple[Ca
 def no_card(model: str | os.PathLike[str]) -> NoCard:
     """What to raise for a ``model`` without a card where scores decide."""
     return NoCard(
-        f"{model} has no card: how it wants its crops (colour order, scale, template) is not known",
+        f"{model} has no card: its input (colour order, scale, template) is unknown",
         f"State it: facekd card {model} --set input.colour=rgb --set input.mean=127.5 "
         "--set input.std=127.5 --set crop=arcface (with this network's values), or --convention "
         "insightface.",

@@ -193,7 +193,7 @@ class ArchiveReader:
             raise Unreadable(f"{self.path}: not an archive of a facekd gallery")
         if line.get("version") != VERSION:
             raise Unreadable(
-                f"{self.path}: an archive of another version than {VERSION}, which this facekd reads",
+                f"{self.path}: its archive version is not {VERSION}, the one that this facekd reads",
                 "Use the facekd that wrote it, or a newer one.",
             )
         self._keys(line, "format", "version", "contract", "people", "templates")
@@ -355,11 +355,11 @@ class _Whole:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key appears twice")
     return found

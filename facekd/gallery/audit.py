@@ -31,7 +31,7 @@ def moment(text: str) -> str:
         return given.replace(tzinfo=given.tzinfo or UTC).astimezone(UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError):
         raise UsageError(
-            f"{text!a} is no date", "Write it as 2026-01-31, or 2026-01-31T12:00:00 for a time in UTC."
+            f"{text!a} is not a date", "Write it as 2026-01-31, or 2026-01-31T12:00:00 for a time in UTC."
         ) from None
 
 

@@ -34,9 +34,7 @@ def _check_target(path: Path, target: Path, copy: Path) -> None:
     for ending in ("-wal", "-journal"):
         beside = Path(f"{target}{ending}")
         if beside.exists():  # SQLite would take it for the copy's own
-            raise UsageError(
-                f"{beside} lies there: {copy} is in use, or was not closed", "Name another file."
-            )
+            raise UsageError(f"{beside} exists: {copy} is in use, or was not closed", "Name another file.")
 
 
 def _copy(path: Path, unfinished: Path, copy: Path) -> None:

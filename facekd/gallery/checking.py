@@ -21,7 +21,7 @@ from facekd.gallery.template import checksum, unpack
 RESTORE = "Restore the gallery from a backup."
 #: leaves out what belongs to nobody
 MAKE_ANEW = (
-    "Restore the gallery from a backup; or take over the people that are whole: facekd gallery export, then "
+    "Restore the gallery from a backup; or rescue the people who are intact: facekd gallery export, then "
     "facekd gallery import into a new gallery."
 )
 #: lines that SQLite's own check may give
@@ -144,8 +144,8 @@ class GalleryCheck:
         ):
             yield Fault(
                 "photo_twice",
-                f"the photo {shown(str(photo))[:12]} is enrolled of {people} people",
-                "If they are one person: facekd gallery merge; else remove it from those whose it is not: "
+                f"the photo {shown(str(photo))[:12]} is enrolled for {people} people",
+                "If they are the same person: facekd gallery merge; otherwise remove it from the wrong ones: "
                 "facekd gallery remove NAME --photo ID",
             )
 
@@ -185,11 +185,11 @@ def _wrong_with(
     if unpack(blob, dim) is None:
         return "its embedding is not of unit length"
     if space != of_space:
-        return "it is of another space than the gallery"
+        return "it belongs to another space than the gallery"
     if seal is not None and seal != checksum(of_space, dim, photo, blob):
-        return "its checksum is not that of what is stored"
+        return "its checksum does not match"
     if not isinstance(quality, float) or not 0 <= quality <= 1:
-        return "its quality does not lie between 0 and 1"
+        return "its quality is not between 0 and 1"
     return "" if _is_date(enrolled) else "its date cannot be read"
 
 

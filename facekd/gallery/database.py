@@ -51,7 +51,7 @@ def explained(path: Path) -> Iterator[None]:
             raise damaged(path, str(error)) from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise InputOutput(
-                f"{path}: another program is writing to it", "Try again when it is done."
+                f"{path}: another program is writing to it", "Try again when it has finished."
             ) from error
         if code == sqlite3.SQLITE_FULL or (code in OF_THE_DISK and is_disk_full(path)):
             raise InputOutput(f"{path}: the disk is full", "Free some space and try again.") from error
@@ -93,7 +93,9 @@ def connect(path: Path, options: str = "mode=rw") -> sqlite3.Connection:
     if path.is_dir():
         raise InputOutput(f"{path}: a folder, not a gallery file")
     if not path.exists():
-        raise InputOutput(f"{path}: no such gallery", "'facekd enroll' makes one; --gallery names it.")
+        raise InputOutput(
+            f"{path}: no such gallery", "'facekd enroll' creates one; --gallery selects another."
+        )
     # SQLite would wait at a pipe for a writer
     open_regular(path).close()
     # never mode=rwc: SQLite must not create the file, it would get the mode of the umask
@@ -115,13 +117,13 @@ def application_id(db: sqlite3.Connection) -> int:
 def check_schema(db: sqlite3.Connection, path: Path) -> None:
     """Raise `Unreadable` where the file is empty, another program's, or of a newer facekd."""
     if is_empty(db):
-        raise Unreadable(f"{path}: an empty file, not a facekd gallery", "'facekd enroll' makes one.")
+        raise Unreadable(f"{path}: an empty file, not a facekd gallery", "'facekd enroll' creates one.")
     if application_id(db) != APPLICATION_ID:
         raise Unreadable(f"{path}: a database of another program, not a facekd gallery")
     schema = schema_of(db)
     if not 1 <= schema <= latest():
         raise Unreadable(
-            f"{path}: a gallery of schema {schema}, this facekd reads schemas up to {latest()}",
+            f"{path}: a gallery of schema {schema}; this facekd reads schemas up to {latest()}",
             "Use the facekd that wrote it, or a newer one.",
         )
 

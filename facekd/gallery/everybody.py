@@ -55,7 +55,7 @@ def read(db: sqlite3.Connection, path: Path, space: str, dim: int, checksums: st
                 raise database.damaged(path, f"'{shown(name)}' has no template")
         counts = np.array([sizes.pop(number) for number, _ in people], np.int64)
         if sizes:
-            raise database.damaged(path, "a template is nobody's")
+            raise database.damaged(path, "a template belongs to nobody")
         found = Everybody(tuple(names), counts, np.empty((int(counts.sum()), dim), np.float32))
         place = {number: at for at, (number, _) in enumerate(people)}
         following = found.starts[:-1].tolist()

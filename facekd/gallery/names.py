@@ -41,7 +41,7 @@ def clean_name(name: str) -> str:
     for place, character in enumerate(cleaned):
         if _does_not_print(character) and not _joins(cleaned, place):
             code = f"U+{ord(character):04X}"
-            raise UsageError(f"the name {cleaned!a} holds a character that does not print ({code})")
+            raise UsageError(f"the name {cleaned!a} contains a character that does not print ({code})")
     cleaned = fold(cleaned)
     if not cleaned:
         raise UsageError("the name is empty")

@@ -56,4 +56,4 @@ def _give_name(unfinished: Path, target: Path, path: Path, replace: bool) -> Non
 
 
 def _exists(path: Path) -> UsageError:
-    return UsageError(f"{path} exists", "Name another file; --force replaces one.")
+    return UsageError(f"{path} exists", "Give another file, or replace it with --force.")

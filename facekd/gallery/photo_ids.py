@@ -38,7 +38,7 @@ def photo_with(beginning: str, photos: Sequence[str]) -> str:
     several do or that is no id."""
     if not re.fullmatch(f"[0-9a-f]{{{_NEEDED},64}}", beginning.lower()):
         raise UsageError(
-            f"{beginning!a} is no photo's id: {_NEEDED} to 64 hexadecimal digits",
+            f"{beginning!a} is not a photo id: {_NEEDED} to 64 hexadecimal digits",
             "'facekd gallery show NAME' shows the ids of a person's photos.",
         )
     found = [photo for photo in photos if photo.startswith(beginning.lower())]

@@ -44,7 +44,7 @@ class Reader:
     def check_unchanged(self) -> None:
         """Raise `InputOutput` where what was read just now may be half old and half new."""
         if self._stamp is not None and self._stamp != _stamp(self._path):
-            raise InputOutput(f"{self._path}: it was changed while it was read", "Try again.")
+            raise InputOutput(f"{self._path}: it changed while it was being read", "Try again.")
 
     def close(self) -> None:
         """Close the file. What is left in the write-ahead log is moved into it where that may be done:
@@ -88,5 +88,5 @@ def _unreadable_log(path: Path, log: Path) -> InputOutput:
     why = "the disk is full" if database.is_disk_full(path) else "this needs write access to its folder"
     return InputOutput(
         f"{path}: enrollments in {log.name} cannot be read: {why}",
-        "Run 'facekd gallery list' where its folder can be written to: that moves them into the gallery.",
+        "Run 'facekd gallery list' where its folder is writable: that moves them into the gallery.",
     )

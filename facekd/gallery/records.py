@@ -145,7 +145,7 @@ class GalleryRecords:
         reading kept the old bytes in the file.
         """
         if self._changing or self._reader is not None:
-            raise RuntimeError("transactions do not nest, and a gallery opened to be read has none")
+            raise RuntimeError("transactions do not nest, and a read-only gallery has none")
         with database.explained(self.path):
             try:
                 with database.write_transaction(self._db):
@@ -167,7 +167,7 @@ class GalleryRecords:
         if not self._fits:
             raise RuntimeError("a gallery opened without a contract, or in another space, takes no templates")
         if not templates:
-            raise ValueError("nobody is enrolled without a template")
+            raise ValueError("a person needs at least one template")
         found = self._find(name)
         person = found[0] if found else self._new_person(clean_name(name))
         added = self._insert(person, templates)
@@ -230,7 +230,7 @@ class GalleryRecords:
         digest = photo_with(photo_id, list(photos))
         if len(photos) == 1:
             raise UsageError(
-                f"this is the only photo of '{shown(stored)}', and nobody is enrolled without one",
+                f"this is the only photo of '{shown(stored)}', and a person needs at least one",
                 "Remove the person instead: facekd gallery remove NAME",
             )
         tombstones.bury_photo(self._db, person, digest)
@@ -250,8 +250,8 @@ class GalleryRecords:
         other = self._find(cleaned)
         if other is not None and other[0] != person:
             raise UsageError(
-                f"somebody named '{shown(other[1])}' is enrolled already",
-                "If they are one person: facekd gallery merge "
+                f"'{shown(other[1])}' is enrolled already",
+                "If they are the same person: facekd gallery merge "
                 + shlex.join((shown(other[1]), shown(stored))),
             )
         if cleaned != stored:
@@ -267,7 +267,7 @@ class GalleryRecords:
         self._must_change()
         (person, stored), (gone, theirs) = self._found(name), self._found(other)
         if person == gone:
-            raise UsageError(f"'{shown(stored)}' and '{shown(other)}' are one person already")
+            raise UsageError(f"'{shown(stored)}' and '{shown(other)}' are already the same person")
         tombstones.bury_merged(self._db, gone, person)
         moved = self._db.execute(
             "UPDATE OR IGNORE templates SET person = ? WHERE person = ?", (person, gone)
@@ -512,7 +512,7 @@ class GalleryRecords:
         other = self._find(name)
         if other is not None:
             raise UsageError(
-                f"somebody else named '{shown(other[1])}' is enrolled already",
+                f"another person named '{shown(other[1])}' is enrolled already",
                 "Rename the one in the gallery: facekd gallery rename OLD NEW",
             )
         return self._new_person(name, uid)
@@ -534,7 +534,7 @@ class GalleryRecords:
         )
         if others:
             raise UsageError(
-                f"photo {photo[:12]} is that of another person in the archive than in the gallery, "
+                f"photo {photo[:12]} belongs to another person in the archive than in the gallery, "
                 f"'{shown(others[0][0])}'",
                 "Remove it where it does not belong: facekd gallery remove NAME --photo ID",
             )
@@ -548,7 +548,7 @@ class GalleryRecords:
         found = self._find(name)
         if found is None:
             raise NotFound(
-                f"nobody named '{shown(name)}' is in {self.path}",
+                f"'{shown(name)}' is not enrolled in {self.path}",
                 "'facekd gallery list' shows who is enrolled.",
             )
         return found
@@ -567,7 +567,7 @@ class GalleryRecords:
         alike = self._folded().get(fold(name), [])
         if len(alike) > 1:
             spelled = ", ".join(ascii(other) for _, other in alike)
-            raise UsageError(f"{len(alike)} people in {self.path} have such a name: {spelled}")
+            raise UsageError(f"{len(alike)} people in {self.path} match this name: {spelled}")
         return alike[0] if alike else None
 
     def _folded(self) -> dict[str, list[tuple[int, str]]]:
@@ -584,9 +584,9 @@ class GalleryRecords:
         """What is stored of a template."""
         space, dim, embedding = self.contract.space, self.contract.dim, template.embedding
         if embedding.shape != (dim,):
-            raise Misfit(f"{self.path} holds embeddings of {dim}, this one is {list(embedding.shape)}")
+            raise Misfit(f"{self.path} holds embeddings of {dim} values, this one is {list(embedding.shape)}")
         if not is_unit(embedding):
-            raise ValueError("an embedding is enrolled at unit length")
+            raise ValueError("an embedding must have unit length")
         blob = pack(embedding)
         seal = checksum(space, dim, template.photo, blob)
         return person, space, template.photo, blob, float(template.quality), template.enrolled, seal
@@ -620,6 +620,6 @@ def _misfit(path: Path, gallery: Contract, model: Contract) -> Misfit:
     shipped = f", an earlier student of facekd ({came_with})" if came_with else ""
     return Misfit(
         f"{path} was made with {gallery.model} (space {gallery.space[:12]}){shipped}, "
-        f"which does not compare with {model.model} (space {model.space[:12]})",
-        f"Use --model with {gallery.model}, or another --gallery and enroll the people again.",
+        f"which is incompatible with {model.model} (space {model.space[:12]})",
+        f"Use --model with {gallery.model}, or enroll the people again in another --gallery.",
     )

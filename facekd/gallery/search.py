@@ -122,7 +122,7 @@ class SearchIndex:
         if probes.ndim != 2 or probes.shape[1] != self._rows.shape[1] or not np.isfinite(probes).all():
             raise ValueError(f"embeddings must be finite and [N, {self._rows.shape[1]}]")
         if top < 1:
-            raise ValueError("a search finds at least one person")
+            raise ValueError("a search must return at least one person")
         top = min(top, len(self._names))
         names: list[tuple[str, ...]] = []
         scores = np.empty((len(probes), top), np.float32)

@@ -65,7 +65,7 @@ def forget(gallery: Path) -> None:
         except OSError as error:
             raise InputOutput(
                 f"{file}: cannot be deleted ({error.strerror or error})",
-                "It holds templates, so the gallery cannot be changed while it is there.",
+                "It holds templates, so the gallery cannot be changed while it exists.",
             ) from error
     if gone:
         sync_folder(gallery.resolve().parent)

@@ -108,7 +108,7 @@ class Report:
             except ValidationError as error:
                 raise Unreadable(
                     f"{self.path}, line {number}: not a line of a report",
-                    "It was not written by this version of 'facekd align'. Move it away, and the crops.",
+                    "It was not written by this version of 'facekd align'. Move it and the crops away.",
                 ) from error
 
 
@@ -121,7 +121,7 @@ def _lock(handle: int, path: Path) -> None:
     try:
         _take(handle)
     except OSError as error:
-        raise UsageError(f"{path}: another run is writing there", "Wait for it to end.") from error
+        raise UsageError(f"{path}: another run is writing to it", "Wait for it to end.") from error
 
 
 def _take(handle: int) -> None:

@@ -73,7 +73,7 @@ def decode(data: bytes | str | os.PathLike[str], name: str = "") -> Photo:
     if not data:
         raise Unreadable(f"{name}: the file is empty")
     if len(data) > MAX_BYTES:
-        raise TooLarge(f"{name}: {len(data):,} bytes, the limit is {MAX_BYTES:,}")
+        raise TooLarge(f"{name}: {len(data):,} bytes; the limit is {MAX_BYTES:,}")
     return Photo(name, _pixels(data, name), hashlib.sha256(data).hexdigest())
 
 
@@ -101,7 +101,7 @@ def _pixels(data: bytes, name: str) -> Pixels:
     except UnidentifiedImageError as error:
         if len(formats) == 1:
             raise Unreadable(f"{name}: a damaged {_SPOKEN.get(formats[0], formats[0])} photo") from error
-        raise Unreadable(f"{name}: not an image, or of an unknown format") from error
+        raise Unreadable(f"{name}: not an image, or in an unknown format") from error
     except Exception as error:
         # decoders of hostile files raise anything: OSError, SyntaxError, ValueError, struct.error
         raise Unreadable(f"{name}: {str(error) or type(error).__name__}") from error
@@ -133,7 +133,7 @@ def _likely_formats(data: bytes, name: str) -> tuple[str, ...]:
             ) from None
         register_heif_opener()
         return ("HEIF",)
-    raise Unreadable(f"{name}: a video or a photo of an unknown format, not an image that can be read")
+    raise Unreadable(f"{name}: a video, or a photo in an unknown format")
 
 
 def check_size(width: int, height: int, name: str, limit: int | None = None) -> None:
@@ -142,7 +142,7 @@ def check_size(width: int, height: int, name: str, limit: int | None = None) -> 
     limit = min(MAX_PIXELS, limit or MAX_PIXELS)
     if width * height > limit:
         raise TooLarge(
-            f"{name}: {width} x {height} pixels, the limit is {limit:,}",
+            f"{name}: {width} x {height} pixels; the limit is {limit:,}",
             "Reduce the photo first.",
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
@@ -199,7 +199,7 @@ def _rgb_of_part(image: Image.Image) -> Pixels:
         grey = _eight_bits(np.asarray(image))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no stated range")
+        raise ValueError("the range of floating-point pixels is unknown")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -210,5 +210,5 @@ def _rgb_of_part(image: Image.Image) -> Pixels:
 def _eight_bits(deep: np.ndarray) -> Pixels:
     """16-bit grey [H, W] (whatever integer it came in) to 8 bits, 65535 to 255."""
     if deep.size and (deep.min() < 0 or deep.max() > 65535):
-        raise ValueError("more than 16 bits a pixel")
+        raise ValueError("more than 16 bits per pixel")
     return ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)

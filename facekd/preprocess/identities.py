@@ -64,7 +64,7 @@ def identities_in(source: Source, root: str | None = None) -> Identities:
         root = "/".join(_parts(root))
         below = {n: identity_of(n, root) for n in names if _parts(n)[: len(_parts(root))] == _parts(root)}
         if names and not below:
-            raise UsageError(f"{source.path}: no image lies below '{root}'")
+            raise UsageError(f"{source.path}: there is no image below '{root}'")
         return Identities(below, root)
     found = "" if source.path.is_dir() else wrapper_of(names)
     sole, _ = _top(names)
@@ -73,9 +73,9 @@ def identities_in(source: Source, root: str | None = None) -> Identities:
         return Identities({name: identity_of(name, found) for name in names}, found, note)
     if sole is not None and not source.path.is_dir():
         raise UsageError(
-            f"{source.path}: everything lies in '{sole}', which may be a person or hold people's folders",
-            f"Say which: --root {sole} where people's folders lie in it, --root . where it is a person; "
-            "'facekd data convert' takes --root as well and makes a pack that needs none.",
+            f"{source.path}: everything is in '{sole}', which may be a person or contain people's folders",
+            f"Use --root {sole} if it contains people's folders, --root . if it is a person; "
+            "'facekd data convert' takes --root too, and writes a pack that needs none.",
         )
     return Identities({name: identity_of(name) for name in names})
 

@@ -50,12 +50,10 @@ def _of_pixels(pixels: Pixels, name: str) -> Photo:
     if pixels.dtype != np.uint8:
         fix = "Values from 0 to 1 become uint8 by (255 * pixels).round().astype(np.uint8)."
         raise UsageError(
-            f"{name}: pixels are uint8, from 0 to 255, and these are {pixels.dtype}",
+            f"{name}: pixels must be uint8, from 0 to 255, not {pixels.dtype}",
             fix if np.issubdtype(pixels.dtype, np.floating) else None,
         )
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise UsageError(
-            f"{name}: pixels are an array [H, W, 3] of red, green and blue, this one is {list(pixels.shape)}"
-        )
+        raise UsageError(f"{name}: pixels must be an RGB array [H, W, 3], not {list(pixels.shape)}")
     check_size(pixels.shape[1], pixels.shape[0], name)
     return Photo(name, np.ascontiguousarray(pixels), digest_of(pixels))

@@ -33,18 +33,18 @@ class Fault:
 FAULTS: tuple[Fault, ...] = (
     Fault(
         TooDark, light, False,
-        "too dark: its brightest parts reach {value:.0f} of 255, {limit:.0f} are needed",
+        "too dark: its brightest parts reach {value:.0f} of 255, at least {limit:.0f} are needed",
         "Take the photo in more light.",
     ),
     Fault(
         TooBlurred, sharpness, False,
-        "too blurred: its sharpness is {value:.3f}, {limit:.3f} is needed",
-        "Hold still, clean the lens, or come nearer.",
+        "too blurred: its sharpness is {value:.3f}, at least {limit:.3f} is needed",
+        "Hold still, clean the lens, or move closer.",
     ),
     Fault(
         TooNoisy, noise, True,
-        "too noisy: noise of {value:.1f} grey levels, {limit:.1f} is the most",
-        "Take the photo in more light, with less amplification.",
+        "too noisy: noise of {value:.1f} grey levels, at most {limit:.1f} is accepted",
+        "Take the photo in more light, at a lower ISO setting.",
     ),
 )  # fmt: skip
 

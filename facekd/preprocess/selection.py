@@ -29,7 +29,7 @@ def find_face(photo: Photo, detector: Detector, on_many: str = "best") -> Face:
     Raises `NoFace`, `TooSmall`, `Turned`, or `SeveralFaces` under the policies that refuse several.
     """
     if on_many == "all":
-        raise UsageError("one face is wanted here, the policy 'all' gives several")
+        raise UsageError("one face is needed here, and the policy 'all' gives several")
     faces = find_faces(photo, detector)
     try:
         return choose(faces, photo.pixels.shape[:2], on_many)[0]
@@ -55,16 +55,16 @@ def choose(faces: list[Face], shape: tuple[int, ...], on_many: str = "best") -> 
     usable = [face for face in enough if not is_turned(face)]
     if enough and not usable:
         raise Turned(
-            f"a face turned by {abs(angle_of(enough[0])):.0f} degrees, and none in the photo turned upright",
-            "Turn the photo.",
+            f"the face is turned by {abs(angle_of(enough[0])):.0f} degrees, and not found after rotation",
+            "Rotate the photo upright.",
         )
     if not usable:
         widest = max(eye_distance(face) for face in faces)
-        raise TooSmall(f"{widest:.1f} pixels between the eyes, {MIN_EYE_DISTANCE:g} are needed")
+        raise TooSmall(f"{widest:.1f} pixels between the eyes, at least {MIN_EYE_DISTANCE:g} are needed")
     if on_many == "all":
         return sorted(usable, key=lambda face: float(face.box[0]))
     if on_many == "skip" and len(usable) > 1:
-        raise SeveralFaces(f"{len(usable)} faces, and only one will do")
+        raise SeveralFaces(f"{len(usable)} faces, but only one is accepted")
     if on_many == "dominant":
         return [_dominant(usable, shape)]
     ranks = {
@@ -80,7 +80,7 @@ def _dominant(faces: list[Face], shape: tuple[int, ...]) -> Face:
     central = min(faces, key=lambda face: _off_centre(face, shape))
     others = [face.area for face in faces if face is not largest]
     if largest is not central or largest.area < DOMINANCE * max(others, default=0):
-        raise SeveralFaces(f"{len(faces)} faces, and none is clearly the one that is meant")
+        raise SeveralFaces(f"{len(faces)} faces, and none clearly dominates")
     return largest
 
 

@@ -24,5 +24,5 @@ def checkup_summary(found: Checkup) -> str:
     faults, notes = found.count(Status.FAULT), found.count(Status.NOTE)
     told = "1 note" if notes == 1 else f"{notes} notes"
     if not faults:
-        return f"nothing is at fault ({told})"
+        return f"no faults ({told})"
     return ("1 fault" if faults == 1 else f"{faults} faults") + f", {told}"

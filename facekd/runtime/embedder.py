@@ -90,7 +90,7 @@ class OnnxEmbedder:
         size = self.card.input.size
         if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
             raise Misfit(
-                f"{self.name} wants uint8 crops [N, {size}, {size}, 3], got {crops.dtype} {list(crops.shape)}"
+                f"{self.name} needs uint8 crops [N, {size}, {size}, 3], got {crops.dtype} {list(crops.shape)}"
             )
         out = np.empty((len(crops), self.card.embedding.dim), np.float32)
         for start in range(0, len(crops), self._batch):
@@ -111,8 +111,8 @@ class OnnxEmbedder:
             raise Misfit(f"{self.name}: the network cannot be run on crops of its card ({first})") from error
         if found.shape != (len(planes), self.card.embedding.dim):
             raise Misfit(
-                f"{self.name}: the card promises embeddings [{len(planes)}, {self.card.embedding.dim}], "
-                f"the network gives {list(found.shape)}"
+                f"{self.name}: the card states embeddings [{len(planes)}, {self.card.embedding.dim}], "
+                f"but the network gives {list(found.shape)}"
             )
         return found[: len(crops)].astype(np.float32, copy=False)
 
@@ -208,5 +208,5 @@ def unit_rows(rows: NDArray[np.floating]) -> Embeddings:
     """``rows`` [N, D] scaled to unit length; a row of zeros or NaN raises `Unreadable`."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.all(np.isfinite(lengths)) or np.any(lengths == 0):
-        raise Unreadable("the network gave an embedding of no length or not a number")
+        raise Unreadable("the network gave an embedding that is zero or not a number")
     return np.asarray(rows / lengths, np.float32)

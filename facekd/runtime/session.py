@@ -56,6 +56,6 @@ def _providers(device: str, available: list[str]) -> list[str]:
             return ["CUDAExecutionProvider", "CPUExecutionProvider"]
         raise DeviceError(
             "--device cuda: this ONNX Runtime has no CUDA provider",
-            "Use --device cpu, or install onnxruntime-gpu in place of onnxruntime.",
+            "Use --device cpu, or install onnxruntime-gpu instead of onnxruntime.",
         )
-    raise DeviceError(f"--device {device}: not known", "Use cpu or cuda.")
+    raise DeviceError(f"--device {device}: unknown device", "Use cpu or cuda.")

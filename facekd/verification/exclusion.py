@@ -44,7 +44,7 @@ class LeftOut:
 def nobody_known(protocol: str) -> UsageError:
     """What is wrong with leaving persons out of a ``protocol`` that compares no photos of known ones."""
     return UsageError(
-        f"protocol {protocol} does not compare photos of known persons: none can be left out",
+        f"protocol {protocol} does not compare photos of known people: none can be left out",
         "Persons are known where photos lie in a folder for each: --protocol people, or a list of such ones.",
     )
 

@@ -260,8 +260,8 @@ def _outcomes(
         yield from pool.map(_work, names, chunksize=_CHUNK)
     except BrokenProcessPool as error:
         raise InputOutput(
-            "a process of the run died, perhaps for want of memory",
-            "Run the same command again, it goes on where it stopped; fewer --jobs need less memory.",
+            "a worker process died, perhaps out of memory",
+            "Run the same command again to continue; fewer --jobs need less memory.",
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -319,8 +319,8 @@ def _begin(report: Report, writer: Target, stated: Settings, force: bool) -> Non
         was, wanted = report.settings.model_dump(), stated.model_dump()
         changed = ", ".join(f"{key} {was[key]}" for key in was if was[key] != wanted[key])
         raise UsageError(
-            f"{report.path.name}: the crops there were made with other settings ({changed})",
-            "Write to another place, or give --force to make all of them anew.",
+            f"{report.path.name}: the existing crops were made with other settings ({changed})",
+            "Write to another place, or start over with --force.",
         )
     report.restart(stated)
 
@@ -345,8 +345,8 @@ def _check(sources: list[Path], target: Path, settings: AlignSettings) -> None:
         place = source.resolve()
         if target.resolve() == place or (source.is_dir() and place in target.resolve().parents):
             raise UsageError(
-                f"{target} is the source or lies in it: the crops would be taken for photos",
-                "Write to a place beside it.",
+                f"{target} is the source or inside it: the crops would be taken for photos",
+                "Write to a place outside it.",
             )
 
 
@@ -357,8 +357,8 @@ def _check_target(target: Path, force: bool) -> None:
     taken = target.is_file() if is_pack(target) else target.is_dir() and any(target.iterdir())
     if taken:
         raise UsageError(
-            f"{target} exists and has no report of a run beside it",
-            "Write to another place, or give --force to write there all the same.",
+            f"{target} exists without a report of an earlier run beside it",
+            "Write to another place, or give --force to write there anyway.",
         )
 
 

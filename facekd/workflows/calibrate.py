@@ -120,25 +120,25 @@ def calibrate_model(
 
 
 def _check(model: Path, fmrs: Sequence[float], out: Path | None) -> None:
-    """What is wrong with the call is told before hours go into it."""
+    """Raise what is wrong with the call before hours are spent on it."""
     if model.suffix == ".toml":
         raise UsageError(
             f"{model}: an ensemble has no card to write into", "Calibrate an ONNX model, or use --threshold."
         )
     if out is not None and out.suffix != ".onnx":
-        raise UsageError(f"{out}: a model is named .onnx")
+        raise UsageError(f"{out}: the name of a model must end in .onnx")
     wrong = [fmr for fmr in fmrs if not 0 < fmr <= HIGHEST_FMR]
     if wrong or not fmrs:
         told = f"{wrong[0]:g}" if wrong else "none"
-        raise UsageError(f"a calibrated FMR lies above 0 and is at most {HIGHEST_FMR:g}, not {told}")
+        raise UsageError(f"a calibrated FMR must be above 0 and at most {HIGHEST_FMR:g}, not {told}")
 
 
 def _refuse_trained_on(card: Card, data: Path) -> None:
     if is_training_pack(card, data):
         raise UsageError(
-            f"{data}: {card.name} was trained on it, so thresholds measured there would let more strangers "
-            "through than they state",
-            "Name photos of people whom it was not trained on.",
+            f"{data}: {card.name} was trained on it, so thresholds measured there would have a higher "
+            "false match rate than they state",
+            "Give photos of people that it was not trained on.",
         )
 
 
@@ -149,16 +149,16 @@ def find_people(
     there is to say of it.
 
     A file that lies there twice is compared once, since it would match itself; one that lies in the
-    folders of two persons is nobody's. Raises `UsageError` where an image lies in no person's folder
+    folders of two persons is nobody's. Raises `UsageError` where an image is not in a person's folder
     or there are no two people, one of them with two photos; `InputOutput` where there is no image.
     """
     source = open_source(data)
     names = source.names()
     if not names:
-        raise InputOutput(f"{data}: no images there")
+        raise InputOutput(f"{data}: there is no image in it")
     found = identities_in(source, root)
     if found.nobodys:
-        raise UsageError(f"{data}: {found.nobodys[0]} lies in no person's folder", NAMING)
+        raise UsageError(f"{data}: {found.nobodys[0]} is not in a person's folder", NAMING)
     owners = {name: person for name, person in found.of.items() if person is not None}
     names = list(owners)
     contents = {name: content_digest(partial(source.read, name)) for name in names}
@@ -181,14 +181,13 @@ def _check_people(data: Path, people: People) -> None:
     photos = Counter(people.labels)
     if len(photos) < 2:
         raise UsageError(
-            f"{data}: {len(photos)} person, and calibrating compares many",
-            "Give a folder that holds one folder for each person.",
+            f"{data}: there is only {len(photos)} person, and calibration compares many",
+            "Give a folder with one folder per person.",
         )
     if max(photos.values()) < 2:
         raise UsageError(
-            f"{data}: each of the {len(photos)} people has one photo only, so nobody can be compared "
-            "with themselves",
-            "Give people with two photos or more.",
+            f"{data}: each of the {len(photos)} people has only one photo, so there are no mated comparisons",
+            "Give two or more photos per person.",
         )
 
 
@@ -273,19 +272,19 @@ def _write(path: Path, out: Path, card: Card, measured: dict[str, Any]) -> Card:
     # read once more: measuring takes long enough for somebody to put another model there
     model = load_onnx(path)
     if card_of(model, path.stem)[0].space != card.space:
-        raise Misfit(f"{path} was changed while it was being calibrated", "Calibrate it again.")
+        raise Misfit(f"{path} was changed during calibration", "Calibrate it again.")
     return write_card(model, card.model_copy(update=measured), out)
 
 
 def _notes(card: Card, data: Path, people: People) -> tuple[str, ...]:
-    """What the person at the shell should know beside the answer."""
+    """Notes to print beside the answer."""
     notes = []
     if named_in_training(card, data):
         notes.append(
-            f"{card.name} was trained on '{card.provenance.data}': on people it was trained on it looks "
-            "better than it is, and its thresholds let more strangers through than they state"
+            f"{card.name} was trained on '{card.provenance.data}': on people from its training data it looks "
+            "better than it is, and thresholds have a higher false match rate than they state"
         )
     if people.left_out:
         name, why = people.left_out[0]
-        notes.append(f"{len(people.left_out)} photos left out, the first is {name}: {why}")
+        notes.append(f"{len(people.left_out)} photos left out, the first of them {name}: {why}")
     return tuple(notes)

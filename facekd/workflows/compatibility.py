@@ -46,8 +46,8 @@ def evaluate_compatibility(
 def _listed(protocol: Protocol[Result]) -> PairList:
     if not isinstance(protocol, PairList):
         raise UsageError(
-            f"protocol {protocol.name} lists no pairs of photos",
-            "Two models together are judged by lfw, pairs and lists like them.",
+            f"protocol {protocol.name} does not list pairs of photos",
+            "Use lfw, pairs or another list of pairs for two models together.",
         )
     return protocol
 
@@ -55,15 +55,15 @@ def _listed(protocol: Protocol[Result]) -> PairList:
 def check_comparable(models: Sequence[Path], protocol: Protocol[Result], device: str = "cpu") -> None:
     """Raise what is wrong with the call before hours go into it, as `evaluate_compatibility` does."""
     if len(models) != 2:
-        raise UsageError(f"two models are compared with each other, not {len(models)}")
+        raise UsageError(f"give two models to compare with each other, not {len(models)}")
     _listed(protocol)
     one, other = (load_embedder(model, device, 1) for model in models)
     dims = one.card.embedding.dim, other.card.embedding.dim
     if dims[0] != dims[1]:
         raise Misfit(
-            f"{one.name} gives embeddings of {dims[0]} numbers, {other.name} of {dims[1]}: no score between "
-            "them is defined",
-            "Only a model that was trained to give the other's embeddings can be compared with it.",
+            f"{one.name} has embeddings of {dims[0]} values, {other.name} of {dims[1]}: they cannot be "
+            "compared",
+            "Only models trained into the same embedding space can be compared.",
         )
 
 
@@ -105,7 +105,7 @@ def write_compatible(found: CompatibilityResult) -> tuple[str, ...]:
         network = load_onnx(mine.file)
         card, _ = card_of(network, mine.file.stem)
         if card.space != mine.space:
-            raise Misfit(f"{mine.file} was changed while it was being evaluated", "Evaluate it again.")
+            raise Misfit(f"{mine.file} was changed during the evaluation", "Evaluate it again.")
         spaces = tuple(dict.fromkeys([*card.compatible_with, theirs.space]))
         ready.append((mine.file, network, card.model_copy(update={"compatible_with": spaces}), theirs))
     told = []

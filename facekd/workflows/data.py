@@ -114,7 +114,7 @@ def _safe(images: Source, name: str, packed: bytes, root: str) -> str:
     name = name.removeprefix(f"{root}/")
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise Unreadable(f"{images.path}: holds a name that leads elsewhere ('{name}')")
+        raise Unreadable(f"{images.path}: contains a name that points outside the target ('{name}')")
     found = next((suffix for begin, suffix in _KINDS.items() if packed.startswith(begin)), None)
     alike = {".jpeg": ".jpg"}.get(path.suffix.lower(), path.suffix.lower())
     return name if found in (None, alike) or alike not in SUFFIXES else str(path.with_suffix(found))
@@ -194,8 +194,8 @@ def first_teacher(recipe: Recipe) -> Path:
     if not models or not models[0].endswith((".onnx", ".toml")):
         told = f"the recipe's first teacher is no ONNX file ({models[0]})" if models else "it has no teacher"
         raise UsageError(
-            f"training and test cannot be compared by the recipe's teacher: {told}",
-            "Name a recogniser with --model FILE.onnx.",
+            f"training and test set cannot be compared with the recipe's teacher: {told}",
+            "Give a model with --model FILE.onnx.",
         )
     return Path(models[0])
 
@@ -239,9 +239,9 @@ class Overlap:
         if self.same:
             worst = self.near[0]
             raise Misfit(
-                f"{self.same} training crop(s) show people of the test (cosine {SAME} or more; first: "
+                f"{self.same} training crop(s) show people of the test set (cosine {SAME} or more; first: "
                 f"{worst.crop} and {worst.photo}, {worst.cosine:.2f})",
-                "Leave their identities out: list them in the recipe's exclude.",
+                "Exclude their identities: list them in the recipe's exclude.",
             )
 
 
@@ -264,7 +264,7 @@ def check_overlap(
     there = np.array([photo.reason is None for photo in theirs.photos])
     rows = theirs.embeddings[0][there]
     if not len(rows):
-        raise InputOutput(f"{photos}: no photo of these gave an embedding")
+        raise InputOutput(f"{photos}: none of its photos gave an embedding")
     known = np.array(tested)[there]
     found: list[Likeness] = []
     crops = failures = 0
@@ -301,8 +301,8 @@ def check_folders(photos: Path) -> None:
     strays = identities_in(open_source(photos)).nobodys
     if strays:
         raise UsageError(
-            f"{photos}: {len(strays)} photos lie in no person's folder, the first is {strays[0]}",
-            "People of the test can be named where each has a folder.",
+            f"{photos}: {len(strays)} photos are not in a person's folder, the first of them {strays[0]}",
+            "The people of a test set are known only if each has a folder.",
         )
 
 
@@ -310,7 +310,7 @@ def write_people(found: Overlap, file: Path) -> int:
     """The people of the test whom near crops resemble, one a line, for ``evaluate --without``; returns
     how many. Raises `UsageError` where the photos lie in no folders."""
     if found.people is None:
-        raise UsageError("the photos of the test do not lie in a folder for each person")
+        raise UsageError("the photos of the test set are not in a folder per person")
     write_atomically(file, "".join(f"{person}\n" for person in found.people).encode())
     return len(found.people)
 

@@ -77,7 +77,7 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progr
     """
     out = settings.out
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise UsageError(f"{out} exists already", "Name a new folder with --out, or remove it.")
+        raise UsageError(f"{out} exists already", "Give a new folder with --out, or remove it.")
     out.mkdir(parents=True, exist_ok=True)
     demo = Demo(settings, say, progress)
     started = time.perf_counter()
@@ -103,7 +103,7 @@ def _faces(demo: Demo) -> tuple[Path, Path]:
         total = (settings.train_people + settings.test_people) * settings.photos
         demo.begin(
             f"drawing {settings.train_people} people to train on and {settings.test_people} others to "
-            f"test on, {settings.photos} photos each (nobody here exists)"
+            f"test on, {settings.photos} photos each (all of them synthetic)"
         )
         parts = (("train", settings.train_people, 0), ("test", settings.test_people, settings.train_people))
         with demo.progress("draw", total) as advance:
@@ -112,8 +112,8 @@ def _faces(demo: Demo) -> tuple[Path, Path]:
                     out / "photos" / name, people, settings.photos, settings.seed, first, progress=advance
                 )
         demo.facts.append(
-            "All faces were drawn by facekd. A student trained on them knows drawn people only: it is "
-            "no recogniser of real ones, and its thresholds say nothing about them."
+            "All faces are synthetic. A student trained on them knows synthetic people only: it cannot "
+            "recognise real ones, and its thresholds do not apply to them."
         )
         return out / "photos" / "train", out / "photos" / "test"
     demo.begin(f"splitting the people of {settings.data} into training and test")
@@ -131,7 +131,7 @@ def lfw_folder() -> Path:
         except Exception as error:
             raise InputOutput(
                 f"scikit-learn has no LFW photos and could not fetch them ({type(error).__name__})",
-                f"Put them under {folder}, name a folder with --data, or leave --data out.",
+                f"Put them under {folder}, give a folder with --data, or omit --data.",
             ) from error
     return folder
 
@@ -145,7 +145,7 @@ def _split(demo: Demo, data: Path) -> tuple[Path, Path]:
     if len(several) < 16:
         raise UsageError(
             f"{data}: {len(several)} people have three or more photos; a demonstration needs 16",
-            "The data is a folder (or zip) with a folder of photos for each person.",
+            "The data must be a folder (or zip) with a folder of photos per person.",
         )
     root = found.root
     rng = np.random.default_rng(demo.settings.seed)

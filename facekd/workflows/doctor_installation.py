@@ -187,7 +187,7 @@ def _look_at_processors() -> Iterator[Check]:
 
     found = this_hardware()
     memory = (
-        "memory not known" if found.memory_bytes is None else f"{amount(found.memory_bytes, 'B')} of memory"
+        "memory unknown" if found.memory_bytes is None else f"{amount(found.memory_bytes, 'B')} of memory"
     )
     yield Check(
         "devices", "processors", Status.OK,
@@ -206,7 +206,7 @@ def _look_at_providers(device: str) -> Iterator[Check]:
     if not has_cuda and Path("/dev/nvidia0").exists():
         yield Check(
             "devices", "ONNX Runtime", Status.NOTE, f"{told}: the GPU of this machine is not used",
-            "For --device cuda install onnxruntime-gpu in place of onnxruntime.", values=values,
+            "For --device cuda install onnxruntime-gpu instead of onnxruntime.", values=values,
         )  # fmt: skip
     else:
         yield Check("devices", "ONNX Runtime", Status.OK, told, values=values)
@@ -301,7 +301,7 @@ def look_at_extras(settings: DoctorSettings) -> Iterator[Check]:
             yield Check(
                 "optional packages", extra.name, Status.NOTE,
                 f"{', '.join(missing)} not installed; for: {extra.enables}",
-                f"Install it where you need it: pip install 'facekd[{extra.name}]'",
+                f"If you need it: pip install 'facekd[{extra.name}]'",
                 values={"missing": ",".join(missing)},
             )  # fmt: skip
         else:

@@ -95,7 +95,7 @@ def _look_at_model(origin: str, path: Path, settings: DoctorSettings) -> Iterato
     yield Check(
         "models", path.name, Status.OK,
         f"{origin}: {path}, {amount(size, 'B')}, embeddings of {card.embedding.dim}, "
-        f"space {card.space[:12]}; card and network belong together",
+        f"space {card.space[:12]}; card and network match",
         values={
             "path": str(path), "bytes": size, "name": card.name, "space": card.space, "digest": card.digest,
             "dim": card.embedding.dim, "licence": card.licence,
@@ -109,7 +109,7 @@ def _look_at_thresholds(path: Path, card: Card) -> Check:
     if not card.calibration:
         return Check(
             "models", path.name, Status.NOTE,
-            "never calibrated: verify needs --threshold, and enroll compares new photos with nobody",
+            "not calibrated: verify needs --threshold, and enroll does not compare new photos",
             f"Calibrate it: {_calibrate(path)}", values={"calibrated": False},
         )  # fmt: skip
     points = ", ".join(f"{entry.threshold:.4f} at FMR {entry.fmr:g}" for entry in card.calibration)
@@ -161,7 +161,7 @@ def _look_at_content(path: Path, records: GalleryRecords) -> Check:
     # every template is held against its checksum while it is read
     templates = sum(len(records.templates(person.name)) for person in people)
     return Check(
-        "gallery", str(path), Status.OK, f"{len(people)} people, {templates} templates, all of them whole",
+        "gallery", str(path), Status.OK, f"{len(people)} people, {templates} templates, all of them intact",
         values={"people": len(people), "templates": templates},
     )  # fmt: skip
 
@@ -196,15 +196,15 @@ def _look_at_fit(path: Path, records: GalleryRecords, model: Path | None) -> Ite
     elif contract.space in card.compatible_with:
         yield Check(
             "gallery", str(path), Status.NOTE,
-            f"made with {contract.model}, which the card of {card.name} calls compatible: people can be "
-            "verified, not enrolled", values=values,
+            f"made with {contract.model}, which the card of {card.name} lists as compatible: people can be "
+            "verified, but not enrolled", values=values,
         )  # fmt: skip
     else:
         yield Check(
             "gallery", str(path), Status.FAULT,
-            f"made with {contract.model} (space {contract.space[:12]}), which does not compare with "
+            f"made with {contract.model} (space {contract.space[:12]}), which is incompatible with "
             f"{card.name} (space {card.space[:12]})",
-            "Name the model that it was made with by --model or FACEKD_MODEL, or another gallery.",
+            "Give the model that it was made with by --model or FACEKD_MODEL, or another gallery.",
             Exit.MISFIT, values,
         )  # fmt: skip
 
@@ -220,6 +220,6 @@ def _look_at_mode(path: Path) -> Check:
         "gallery",
         str(path),
         Status.OK,
-        f"for its owner alone (mode {mode:04o})",
+        f"readable by its owner only (mode {mode:04o})",
         values={"mode": f"{mode:04o}"},
     )

@@ -57,7 +57,7 @@ def _detect(settings: DoctorSettings, found: list[_Found]) -> Iterator[Check]:
         found.append(_Found(person, photo, choose(faces, photo.pixels.shape[:2], "best")[0]))
     yield Check(
         "self-test", "detect", Status.OK,
-        f"a face in each of {len(found)} drawn photos of {_SIZE} x {_SIZE} pixels by {detector.name}; "
+        f"a face in each of {len(found)} synthetic photos of {_SIZE} x {_SIZE} pixels by {detector.name}; "
         f"{_milliseconds(seconds):.1f} ms each",
         values={"photos": len(found), "milliseconds": _milliseconds(seconds)},
     )  # fmt: skip
@@ -116,15 +116,15 @@ def _judged(path: Path, same: float, different: float, all_alike: bool) -> Check
     if all_alike:
         return Check(
             "self-test", path.name, Status.FAULT, f"finds everybody alike: {told}",
-            "Its card may state another scale or colour order than the network wants: "
-            f"facekd card {path} --check-on PEOPLE tries them.", Exit.MISFIT,
+            "Its card may state the wrong scale or colour order: "
+            f"facekd card {path} --check-on PEOPLE compares them.", Exit.MISFIT,
         )  # fmt: skip
     if same <= different:
         return Check(
-            "self-test", path.name, Status.NOTE, f"does not tell drawn people apart: {told}",
+            "self-test", path.name, Status.NOTE, f"does not tell synthetic people apart: {told}",
             f"Measure it on photos: facekd calibrate {path} --data PEOPLE, or facekd evaluate.",
         )  # fmt: skip
-    return Check("self-test", path.name, Status.OK, f"tells drawn people apart: {told}")
+    return Check("self-test", path.name, Status.OK, f"tells synthetic people apart: {told}")
 
 
 def _milliseconds(seconds: list[float]) -> float:

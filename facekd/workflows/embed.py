@@ -61,7 +61,7 @@ def photos_to_embed(paths: Sequence[Path]) -> list[NamedPhoto]:
         first = places.setdefault(named.name, named.photo)
         if first is not named.photo:
             raise UsageError(
-                f"two photos are called {named.name}: {first.shown} and {named.photo.shown}",
+                f"two photos have the name {named.name}: {first.shown} and {named.photo.shown}",
                 "Give the folder that holds both, or each photo once.",
             )
     return found
@@ -72,7 +72,7 @@ def _photos_at(path: Path) -> Iterator[NamedPhoto]:
         source = open_source(path)
         names = source.names()
         if not names:
-            raise InputOutput(f"{path}: no image in there")
+            raise InputOutput(f"{path}: there is no image in it")
         yield from (NamedPhoto(_text(name), PhotoFile(source, name)) for name in names)
     else:
         yield NamedPhoto(_text(str(path)), PhotoFile(open_source(Path()), str(path)))
@@ -129,7 +129,7 @@ def check_embeddings_file(path: Path, force: bool) -> None:
     if not path.resolve().parent.is_dir():
         raise UsageError(f"{path}: its folder does not exist")
     if path.exists() and not force:
-        raise UsageError(f"{path} is already there", "--force replaces it.")
+        raise UsageError(f"{path} exists already", "--force replaces it.")
 
 
 def write_embeddings(found: EmbeddedFaces, path: Path) -> None:

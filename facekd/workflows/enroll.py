@@ -139,7 +139,7 @@ def people_in(
     what ``root`` is); ``tell`` is given what there is to say of it.
 
     A folder in it that cannot be listed gives its person one photo that cannot be read, so that the others
-    are enrolled. Raises `UsageError` where an image lies in no person's folder, `InputOutput` where there
+    are enrolled. Raises `UsageError` where an image is not in a person's folder, `InputOutput` where there
     are none.
     """
     source = FolderSource(path, tolerant=True) if path.is_dir() else open_source(path)
@@ -149,7 +149,7 @@ def people_in(
         tell(found.note)
     for name, person in found.of.items():
         if person is None:
-            raise UsageError(f"{path}: {name} lies in no person's folder", NAMING)
+            raise UsageError(f"{path}: {name} is not in a person's folder", NAMING)
         people.setdefault(person, []).append(PhotoFile(source, name))
     for folder, photo in _unlisted(source):
         person = identity_of(f"{folder}/photo", found.root)

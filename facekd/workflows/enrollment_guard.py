@@ -100,8 +100,8 @@ class EnrollmentGuard:
         name = self._card.name
         if not self.is_on:
             return [
-                f"{name} was never calibrated: new photos are compared neither with the person's others nor "
-                "with other people's ('facekd calibrate' makes that possible)"
+                f"{name} is not calibrated: new photos are not compared with the person's others or with "
+                "other people's ('facekd calibrate' makes that possible)"
             ]
         told = []
         if self._own is None:
@@ -112,7 +112,7 @@ class EnrollmentGuard:
         strictest = min(entry.fmr for entry in self._card.calibration)
         if others and self.thresholds(others).other_person is None:
             told.append(
-                f"the calibration of {name} ends at FMR {strictest:g}, too early for a gallery of more than "
+                f"the calibration of {name} ends at FMR {strictest:g}, too high for a gallery of more than "
                 f"{WRONGLY_REFUSED / strictest:,.0f} people: a photo that looks like another person's is "
                 "enrolled with a warning"
             )
@@ -182,7 +182,7 @@ def _like_another(other: str, score: float, own: float | None, limits: GuardThre
     if reached and (own is None or own <= score):
         message = (
             f"looks like '{shown(other)}' (score {score:.4f}; with {limits.others} other people enrolled, "
-            f"one newcomer in a hundred reaches {limits.other_person:.4f})"
+            f"one new person in a hundred reaches {limits.other_person:.4f})"
         )
         return Finding("other_person", message, refused=True)
     if reached or (limits.looks_like is not None and score >= limits.looks_like):

@@ -76,7 +76,7 @@ def leave_out(protocol: Protocol[Found], file: Path) -> Protocol[Found]:
     """
     names = list(filter(None, map(str.strip, read_text(file).splitlines())))
     if not names:
-        raise UsageError(f"{file}: names nobody", "Write a line for each person to be left out.")
+        raise UsageError(f"{file}: names nobody", "Write one line per person to leave out.")
     return protocol.without(names)
 
 
@@ -175,13 +175,13 @@ class _Judge(Generic[Found]):
 def _check_groups(protocol: Protocol[Found], groups: Mapping[str, str]) -> None:
     if protocol.people is None:
         raise UsageError(
-            f"protocol {protocol.name} does not compare photos of known persons: no rates by group",
-            "Groups need photos in a folder for each person: --protocol people, or a list of such photos.",
+            f"protocol {protocol.name} does not compare photos of known people: no rates by group",
+            "Groups need photos in a folder per person: --protocol people, or a list of such photos.",
         )
     if not any(photo in groups for photo in protocol.photos):
         raise UsageError(
             f"none of the {len(protocol.photos)} photos has a group",
-            f"The file of groups names photos as the protocol does: {protocol.photos[0]}.",
+            f"The groups file must name photos as the protocol does: {protocol.photos[0]}.",
         )
 
 
@@ -202,7 +202,7 @@ def write_model_scores(path: Path, protocol: Protocol[Found], result: Result) ->
     compared = protocol.compared
     if compared is None or not isinstance(result, PairResult | ScoreResult):
         raise UsageError(
-            f"protocol {protocol.name} keeps no score for each comparison",
+            f"protocol {protocol.name} does not keep the score of each comparison",
             "Scores are written for lists of pairs of photos or templates.",
         )
     write_scores(path, result.scores, result.mated, compared)

@@ -68,7 +68,8 @@ def _write(records: GalleryRecords, unfinished: Path) -> ArchiveHeader:
     except Unreadable as error:
         what = error.cause.partition(": ")[2]
         raise Unreadable(
-            f"{records.path}: it holds what an archive cannot ({what})", "'facekd gallery check' says what."
+            f"{records.path}: its contents cannot go into an archive ({what})",
+            "'facekd gallery check' lists the faults.",
         ) from error
     return header
 
@@ -84,7 +85,7 @@ def _names(records: GalleryRecords) -> dict[str, str]:
         except UsageError as error:
             raise UsageError(f"a name cannot go into an archive: {error.cause}", advice) from error
         if name in found.values():
-            raise UsageError(f"two people are called '{shown(name)}' but for white space", advice)
+            raise UsageError(f"two people are called '{shown(name)}', apart from white space", advice)
         found[person.name] = name
     return found
 
@@ -117,14 +118,14 @@ def _take(archive: Path, header: ArchiveHeader, gallery: Path, restore_removed: 
         records = GalleryRecords(gallery, header.contract, create=True)
     except Misfit as error:
         raise Misfit(
-            f"{archive} does not fit: {error.cause}",
+            f"{archive} is incompatible with the gallery: {error.cause}",
             "Import it into another gallery, or enroll the photos again with this gallery's model.",
         ) from error
     counts = _Counts()
     # the archive is checked once more: it may have become another one since
     with records, ArchiveReader(archive) as reader:
         if reader.header != header:
-            raise Unreadable(f"{archive}: it was changed while it was read", "Try again.")
+            raise Unreadable(f"{archive}: it changed while it was being read", "Try again.")
         with records.transaction():
             for entry in reader.entries():
                 match entry:

@@ -70,9 +70,9 @@ def merge_people(
         alike = resemblance(records, name, other, card)
         if alike.refused and not force:
             raise NotThisPerson(
-                f"the photos of '{shown(alike.name)}' and '{shown(alike.other)}' do not look like one "
-                f"person's ({alike})",
-                "If they are one person all the same, --force merges them.",
+                f"the photos of '{shown(alike.name)}' and '{shown(alike.other)}' do not look like the same "
+                f"person ({alike})",
+                "If they are the same person anyway, --force merges them.",
             )
         merged = records.merge(name, other)
         if alike.refused:

@@ -64,7 +64,7 @@ def own_scores(records: GalleryRecords) -> OwnScores | None:
     if kept is None or abs(people - len(kept.tail.names)) > _CHANGED * people:
         return None
     note = (
-        f"the thresholds are those of {len(kept.tail.names):,} people, from before the gallery was last "
+        f"the thresholds were measured on {len(kept.tail.names):,} people, before the gallery last "
         "changed; 'facekd gallery calibrate' measures them again"
     )
     return OwnScores(kept.tail, people, note)
@@ -76,7 +76,9 @@ def calibrate_gallery(records: GalleryRecords) -> GalleryTail:
     state = records.state()
     everybody = records.everybody()
     if len(everybody.names) < 2:
-        raise UsageError(f"{records.path}: nobody to compare, {_counted(len(everybody.names))} enrolled")
+        raise UsageError(
+            f"{records.path}: there is nobody to compare, {_counted(len(everybody.names))} enrolled"
+        )
     fused = np.stack([fuse(list(own)) for own in everybody.of_each()])
     # newcomers bring one photo: two templates of several photos each would score further from zero
     single = bool((everybody.counts == 1).all())
@@ -111,7 +113,7 @@ def search_threshold(
     if threshold is not None:
         return SearchThreshold("option", people, threshold)
     if not 0 < fpir < 1:
-        raise UsageError(f"a false positive identification rate lies between 0 and 1, not {fpir:g}")
+        raise UsageError(f"a false positive identification rate must be between 0 and 1, not {fpir:g}")
     if people < 1:
         return SearchThreshold("none", people, shortfall="nobody is enrolled")
     by_gallery = _of_gallery(own, people, fpir)
@@ -164,7 +166,7 @@ def _insufficient(card: Card, people: int, fpir: float) -> SearchThreshold:
         reach = int(np.log1p(-fpir) / np.log1p(-lowest))
         told.append(f"the card of {card.name} reaches to FMR {lowest:g}, enough for {reach:,} people")
     else:
-        told.append(f"{card.name} was never calibrated")
+        told.append(f"{card.name} is not calibrated")
     lax = _lowest_kept(people)
     if lax is not None and lax > fpir:
         told.append(f"these {people:,} people are enough for --fpir {lax:g}")

@@ -44,12 +44,12 @@ def open_search(
     is damaged.
     """
     if threshold is not None and not -1 <= threshold <= 1:
-        raise UsageError(f"--threshold: {threshold:g} is no cosine, which lies in [-1, 1]")
+        raise UsageError(f"--threshold: {threshold:g} is not a cosine, from -1 to 1")
     if threshold is None and not recognizer.shares_space(records.contract):
         raise UsageError(
             f"no threshold is known between {recognizer.embedder.name} and {records.contract.model}, which "
             f"{records.path} was made with",
-            "Give --threshold: facekd compatibility MODEL OTHER measures it.",
+            "Give --threshold, as measured by facekd compatibility MODEL OTHER.",
         )
     index = SearchIndex.of(records)
     index.refresh()

@@ -48,7 +48,7 @@ def people_listed(listing: Listing) -> dict[str, list[PhotoFile]]:
     """
     rows = CsvRows(listing.text, listing.name)
     if "name" not in rows.head or "photo" not in rows.head:
-        raise rows.wrong_head("A list of people begins with name,photo; further columns are left alone.")
+        raise rows.wrong_head("A list of people begins with name,photo; further columns are ignored.")
     places = rows.head.index("name"), rows.head.index("photo")
     folder = open_source(listing.folder)
     people: dict[str, dict[str, PhotoFile]] = {}
@@ -57,7 +57,7 @@ def people_listed(listing: Listing) -> dict[str, list[PhotoFile]]:
         if not any(fields):
             continue
         if len(fields) != len(rows.head):
-            raise rows.fault(line, f"{len(rows.head)} columns expected, {len(fields)} are there")
+            raise rows.fault(line, f"expected {len(rows.head)} columns, found {len(fields)}")
         name, photo = (fields[place] for place in places)
         if not name or not photo:
             raise rows.fault(line, "expected a name and a photo")

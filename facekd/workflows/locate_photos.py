@@ -28,8 +28,8 @@ def _only(wanted: str, by_file: dict[str, list[str]]) -> str | None:
     found = same_suffix or near
     if len(found) > 1:
         raise UsageError(
-            f"{wanted}: the data holds it {len(found)} times: {found[0]}, {found[1]}",
-            "Give the folder that the list's paths start from.",
+            f"{wanted}: the data contains it {len(found)} times: {found[0]}, {found[1]}",
+            "Give the folder that the paths in the list are relative to.",
         )
     return found[0] if found else None
 

@@ -105,15 +105,13 @@ def write_model_card(
 
 def _renewed(model: onnx.ModelProto, file: Path, stored: Card | None, settings: Sequence[str]) -> Card:
     if stored is None:
-        raise UsageError(
-            f"{file} has no card that could be renewed", "Make its first: facekd card FILE --set ..."
-        )
+        raise UsageError(f"{file} has no card to renew", "Write a first one: facekd card FILE --set ...")
     try:
         card_of(model, file.stem)
     except (Misfit, Unreadable):
         return renewed_card(model, file.stem, stored, settings)
     raise UsageError(
-        f"{file}: its card belongs to its network, there is nothing to renew", "Change it with --set."
+        f"{file}: its card matches its network, so there is nothing to renew", "Change it with --set."
     )
 
 
@@ -126,18 +124,18 @@ def check_reading(file: Path, card: Card) -> float:
     """
     shown = Reading(card.input, card.crop, f"{card.crop.kind} crop").words
     fix = (
-        "Check input.mean and input.std: networks want pixels as they are, or in [0, 1], or in [-1, 1]. "
+        "Check input.mean and input.std: networks expect pixels as they are, or in [0, 1], or in [-1, 1]. "
         f"To compare them on photos of people: facekd card {file} --check-on PEOPLE"
     )
     try:
         rows = embedder_under(card, file).embed(_drawn_crops(card.crop))
     except Unreadable as error:
-        raise ImplausibleReading(f"{file}, fed as stated ({shown}): {error.cause}", fix) from error
+        raise ImplausibleReading(f"{file}, read as stated ({shown}): {error.cause}", fix) from error
     alike = float(np.median((rows @ rows.T)[np.triu_indices(_DRAWN, 1)]))
     if alike > MOST_ALIKE:
         raise ImplausibleReading(
-            f"{file}, fed as stated ({shown}), finds different people alike: the median cosine of "
-            f"{_DRAWN} drawn people is {alike:.2f}, and more than {MOST_ALIKE:g} is no recogniser's",
+            f"{file}, read as stated ({shown}), finds different people alike: the median cosine of "
+            f"{_DRAWN} synthetic people is {alike:.2f}; a recogniser stays below {MOST_ALIKE:g}",
             fix,
         )
     return alike

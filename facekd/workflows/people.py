@@ -163,7 +163,7 @@ class Gallery:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UsageError(f"{self.path}: this gallery was closed", "Make a new Gallery, or use it before.")
+            raise UsageError(f"{self.path}: this gallery is closed", "Open a new Gallery.")
 
 
 def _given(photos: PhotoLike | Iterable[PhotoLike]) -> list[AnyPhoto]:

@@ -159,8 +159,8 @@ def _wanted(photos: PhotoSet, names: Sequence[str], keep: Collection[str] = froz
     where = locate(names, open_source(photos.data).names())
     if not any(where):
         raise UsageError(
-            f"{photos.data}: none of the {len(names)} photos that the list names is there",
-            f"The first one looked for is {names[0]}." if names else "The list names no photo.",
+            f"{photos.data}: none of the {len(names)} photos in the list exists",
+            f"The first of them is {names[0]}." if names else "The list names no photo.",
         )
     return [_Wanted(name, at, name in keep) for name, at in zip(names, where, strict=True)]
 
@@ -202,7 +202,7 @@ def _finished_crop(pixels: Pixels, name: str) -> Pixels:
         raise Misfit(
             f"{name}: aligned crops are {side} x {side} pixels, this image is "
             f"{pixels.shape[1]} x {pixels.shape[0]}",
-            "Leave --aligned out to start from photos.",
+            "Omit --aligned to start from photos.",
         )
     return pixels
 
@@ -267,7 +267,7 @@ def _run(order: _Order, chunks: list[list[_Wanted]]) -> Iterator[EmbeddedPhotos]
         yield from pool.map(_work, chunks)
     except BrokenProcessPool as error:
         raise InputOutput(
-            "a worker process died, perhaps for want of memory",
+            "a worker process died, perhaps out of memory",
             "Evaluate fewer models at a time, or let the process run on fewer processors (taskset).",
         ) from error
     finally:

@@ -70,7 +70,7 @@ class Verification:
     notes: tuple[str, ...] = ()
 
     def __bool__(self) -> NoReturn:
-        raise TypeError("a verification is neither true nor false by itself: ask for its .same")
+        raise TypeError("a verification has no truth value: use its .same")
 
 
 class Recognizer:
@@ -271,7 +271,9 @@ def _embedder(model: str | os.PathLike[str] | Embedder | None, device: str) -> E
     if model is None:
         model = shipped_model()
         if model is None:
-            raise UsageError("no model is named, and no student came with this facekd", MODELS_COME_FROM)
+            raise UsageError(
+                "no model is given, and this installation has no shipped student", MODELS_COME_FROM
+            )
     if isinstance(model, str | os.PathLike):
         return load_embedder(model, device, need_card=True)
     if not model.has_card:

@@ -59,8 +59,8 @@ def measure_robustness(
     """
     if not isinstance(protocol, PairList):
         raise UsageError(
-            f"protocol {protocol.name} lists no pairs of photos",
-            "Worse photos are judged by lfw, pairs and lists like them.",
+            f"protocol {protocol.name} does not list pairs of photos",
+            "Use lfw, pairs or another list of pairs for degraded photos.",
         )
     embedders = [load_embedder(model, device, 1) for model in models]
     for model, embedder in zip(models, embedders, strict=True):

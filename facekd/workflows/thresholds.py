@@ -40,19 +40,19 @@ def choose_threshold(card: Card, threshold: float | None = None, fmr: float | No
     """
     if threshold is not None:
         if fmr is not None:
-            raise UsageError("--threshold and --fmr say the same thing twice", "Give one of them.")
+            raise UsageError("--threshold and --fmr cannot be combined", "Give one of them.")
         if not -1 <= threshold <= 1:  # nor is nan
-            raise UsageError(f"--threshold: {threshold:g} is no cosine, which lies in [-1, 1]")
+            raise UsageError(f"--threshold: {threshold:g} is not a cosine, from -1 to 1")
         return Threshold(threshold, "option")
     found = card.at(fmr)
     if found is not None:
         return Threshold(found.threshold, "card", found.fmr, found.data, found.detector, found.aligner)
     if card.calibration:
         known = ", ".join(f"{entry.fmr:g}" for entry in card.calibration)
-        raise UsageError(f"{card.name} has no threshold at FMR {fmr:g}", f"It has them at: {known}.")
+        raise UsageError(f"{card.name} has no threshold at FMR {fmr:g}", f"It has thresholds at: {known}.")
     raise UsageError(
-        f"no threshold is known: {card.name} was never calibrated",
-        "Give --threshold, or measure one into its card: facekd calibrate MODEL --data PEOPLE.",
+        f"no threshold is known: {card.name} is not calibrated",
+        "Give --threshold, or calibrate the model: facekd calibrate MODEL --data PEOPLE.",
     )
 
 

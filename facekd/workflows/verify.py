@@ -31,7 +31,7 @@ def verify_claim(
         raise UsageError(
             f"no threshold is known between {recognizer.embedder.name} and {records.contract.model}, which "
             f"{records.path} was made with",
-            "Give --threshold: facekd compatibility MODEL OTHER measures it.",
+            "Give --threshold, as measured by facekd compatibility MODEL OTHER.",
         )
     card = recognizer.embedder.card
     if threshold.source == "card" and threshold.fmr is not None:

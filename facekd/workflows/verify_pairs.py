@@ -23,7 +23,7 @@ from facekd.workflows.thresholds import Threshold, evidence
 KEPT_PHOTOS = 10_000
 #: what a list of pairs may be
 _FORMS = (
-    "A list of pairs begins with a,b (further columns are left alone), or has "
+    "A list of pairs begins with a,b (further columns are ignored), or has "
     '{"a": "...", "b": "..."} on each line.'
 )
 
@@ -62,11 +62,11 @@ def every_pair(folder: Path, most: int) -> list[PhotoPair]:
     names = source.names()
     count = len(names) * (len(names) - 1) // 2
     if not count:
-        raise InputOutput(f"{folder}: {len(names)} photos there, two are the least")
+        raise InputOutput(f"{folder}: {len(names)} photos in it, at least two are needed")
     if count > most:
         raise UsageError(
             f"{folder}: {len(names):,} photos are {count:,} pairs, more than {most:,}",
-            f"--max-pairs {count} compares them all the same.",
+            f"--max-pairs {count} compares them anyway.",
         )
     photos = [PhotoFile(source, name) for name in names]
     return [PhotoPair(a.name, b.name, (a, b)) for a, b in itertools.combinations(photos, 2)]
@@ -138,7 +138,7 @@ def _csv_lines(listing: Listing) -> Iterator[tuple[str, str]]:
         if not any(fields):
             continue
         if len(fields) != len(rows.head):
-            raise rows.fault(line, f"{len(rows.head)} columns expected, {len(fields)} are there")
+            raise rows.fault(line, f"expected {len(rows.head)} columns, found {len(fields)}")
         a, b = (fields[place] for place in places)
         if not a or not b:
             raise rows.fault(line, "expected two photos")

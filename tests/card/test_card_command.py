@@ -100,7 +100,7 @@ class TestFirstCards:
         ("crop", "told"),
         [
             ({"template": (np.array(ARCFACE_TEMPLATE) / 112).tolist()}, "not in fractions of it"),
-            ({"template": np.array(ARCFACE_TEMPLATE)[[1, 0, 2, 4, 3]].tolist()}, "as a face does"),
+            ({"template": np.array(ARCFACE_TEMPLATE)[[1, 0, 2, 4, 3]].tolist()}, "the shape of a face"),
             (
                 {"template": (np.array(ARCFACE_TEMPLATE) * 2).tolist()},
                 "five points in pixels, inside the crop",
@@ -128,7 +128,7 @@ class TestFirstCards:
         before = model.read_bytes()
         ran = facekd("card", model, "--convention", "insightface")
         assert ran.code == Exit.USAGE
-        assert "the median cosine of 16 drawn people is 1.00" in ran.err
+        assert "the median cosine of 16 synthetic people is 1.00" in ran.err
         assert f"facekd card {model} --check-on PEOPLE" in ran.err
         assert model.read_bytes() == before
 
@@ -232,7 +232,7 @@ class TestRenewing:
         assert "nothing to renew" in ran.err
         ran = facekd("card", bare, "--renew")
         assert ran.code == Exit.USAGE
-        assert "has no card that could be renewed" in ran.err
+        assert "has no card to renew" in ran.err
 
 
 class TestWithoutACard:

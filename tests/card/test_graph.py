@@ -126,8 +126,8 @@ def test_sizes_that_the_file_leaves_open_are_found_by_a_run(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("size", "dim", "told"),
     [
-        (96, 16, "the card promises crops of 96, the network has crops of 112"),
-        (112, 9, "the card promises embeddings of 9, the network has embeddings of 16"),
+        (96, 16, "the card states crops of 96, but the network has crops of 112"),
+        (112, 9, "the card states embeddings of 9, but the network has embeddings of 16"),
     ],
 )
 def test_a_card_of_other_sizes_does_not_fit(tmp_path: Path, size: int, dim: int, told: str) -> None:

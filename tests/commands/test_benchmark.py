@@ -167,7 +167,7 @@ def test_photos_given_as_crops(facekd: Callable, models: Path, tmp_path: Path) -
         "--data", tmp_path, "--pairs", tmp_path / "pairs.csv", "--aligned",
     )  # fmt: skip
     assert ran.code == Exit.MISFIT
-    assert "Leave --aligned out" in ran.err
+    assert "Omit --aligned" in ran.err
 
 
 def test_no_such_device(facekd: Callable, models: Path) -> None:

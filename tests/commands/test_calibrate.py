@@ -140,7 +140,7 @@ def test_earlier_thresholds_are_told(facekd: Callable, crops: Path, model: Path)
         (["tiny.onnx", "--data", "staff", "--aligned", "--out", "x.bin"], Exit.USAGE, "x.bin"),
         (["tiny.onnx", "--data", "staff", "--aligned", "--fmr", "0"], Exit.USAGE, "--fmr"),
         (["tiny.onnx", "--data", "staff", "--aligned", "--fmr", "1e-5"], Exit.USAGE, "3,000,000"),
-        (["tiny.onnx", "--data", "staff/P00", "--aligned"], Exit.USAGE, "lies in no person's folder"),
+        (["tiny.onnx", "--data", "staff/P00", "--aligned"], Exit.USAGE, "is not in a person's folder"),
         (["tiny.onnx", "--data", "tiny.onnx", "--aligned"], Exit.USAGE, "neither a folder"),
         (["tiny.onnx", "--data", "staff", "--detector", "dlib"], Exit.USAGE, "no detector is named"),
         (["text.onnx", "--data", "staff", "--aligned"], Exit.IO, "not a usable ONNX model"),

@@ -147,7 +147,7 @@ def test_embeddings_of_two_lengths(facekd: Callable, crops: Path, models: Path) 
     write_tiny_model(models / "short.onnx", dim=16)
     ran = _run(facekd, crops, models / "one.onnx", models / "short.onnx")
     assert (ran.code, ran.out) == (Exit.MISFIT, "")
-    assert "32 numbers, short of 16" in ran.err
+    assert "32 values, short of 16" in ran.err
 
 
 def test_wrong_calls(facekd: Callable, crops: Path, models: Path) -> None:
@@ -158,7 +158,7 @@ def test_wrong_calls(facekd: Callable, crops: Path, models: Path) -> None:
     cases = [
         ((one, *data, *listed), "Missing argument 'OTHER'"),
         ((one, near, near, *data, *listed), "unexpected extra argument"),
-        ((one, near, "--protocol", "people", *data), "lists no pairs of photos"),
+        ((one, near, "--protocol", "people", *data), "does not list pairs of photos"),
         ((one, near, "--scores", models / "s.csv", *data, *listed), "No such option"),
         ((one, near, *listed), "Missing option '--data'"),
         ((one, models / "both.toml", "--write", *data, *listed), "no card to write"),
@@ -179,6 +179,6 @@ def test_a_file_that_was_changed_meanwhile(crops: Path, models: Path) -> None:
         files, open_protocol("pairs", crops / "pairs.csv"), crops / "crops", detector=None
     )
     onnx.save(onnx.load(str(models / "far.onnx")), str(files[1]))
-    with pytest.raises(Misfit, match="changed while"):
+    with pytest.raises(Misfit, match="changed during"):
         write_compatible(found)
     assert read_card(files[0])[0].compatible_with == ()

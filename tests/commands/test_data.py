@@ -126,7 +126,7 @@ def test_a_photo_that_was_compressed_again_is_found(check: Check, tmp_path: Path
     code, out, err = check({"x.jpg": picture(1, ".jpg", 60)}, "--json", "--list", str(listing))
     answer = json.loads(out)
     assert code == 4
-    assert "show people of the test" in err
+    assert "show people of the test set" in err
     assert answer["same"] >= 1
     assert answer["near"][0]["crop"] == "crops/a/1.webp"
     assert answer["near"][0]["photo"] == "x.jpg"
@@ -173,7 +173,7 @@ def test_photos_that_cannot_be_read_are_counted(check: Check) -> None:
 def test_a_test_without_a_usable_photo_is_an_error(check: Check) -> None:
     code, _, err = check({"y.png": b"broken"})
     assert code == 5
-    assert "no photo of these gave an embedding" in err
+    assert "none of its photos gave an embedding" in err
 
 
 def test_the_people_of_the_test_are_counted_and_named(check: Check, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_people_need_folders(check: Check, tmp_path: Path) -> None:
         {"x.jpg": picture(1, ".jpg"), "Ann/1.png": picture(4, ".png")}, "--people", str(named)
     )
     assert (code, out, named.exists()) == (2, "", False)
-    assert "1 photos lie in no person's folder, the first is x.jpg" in err
+    assert "1 photos are not in a person's folder, the first of them x.jpg" in err
 
 
 def test_photos_without_folders_are_of_nobody_known(check: Check) -> None:

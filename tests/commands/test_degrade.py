@@ -180,7 +180,11 @@ def test_lost_crops_are_told(facekd: Callable, drawn: Path, tmp_path: Path) -> N
     [
         (["--data", "crops"], Exit.USAGE, "Missing argument 'MODEL"),
         (["tiny.onnx"], Exit.USAGE, "Missing option '--data'"),
-        (["tiny.onnx", "--data", "crops", "--protocol", "people"], Exit.USAGE, "lists no pairs of photos"),
+        (
+            ["tiny.onnx", "--data", "crops", "--protocol", "people"],
+            Exit.USAGE,
+            "does not list pairs of photos",
+        ),
         (
             ["tiny.onnx", "--data", "crops", "--pairs", "pairs.csv", "--plot", "x.doc"],
             Exit.USAGE,

@@ -88,7 +88,7 @@ class TestWhole:
         assert speed["values"]["align_milliseconds"] > 0
         assert speed["values"]["embed_milliseconds"] > 0
         assert speed["values"]["lowest_same"] > speed["values"]["highest_different"]
-        assert apart["message"].startswith("tells drawn people apart")
+        assert apart["message"].startswith("tells synthetic people apart")
 
     def test_in_words(self, facekd, photos: Path) -> None:
         ran = facekd("doctor")
@@ -97,7 +97,7 @@ class TestWhole:
         assert lines[0] == "libraries"
         assert f"  ok     facekd: {package.__version__}, Python " in lines[1]
         assert "self-test" in lines
-        assert re.fullmatch(r"nothing is at fault \(\d+ notes?\)\n", ran.err)
+        assert re.fullmatch(r"no faults \(\d+ notes?\)\n", ran.err)
 
 
 def pyproject() -> dict[str, Any]:
@@ -264,7 +264,7 @@ def test_a_damaged_model(facekd, photos: Path, tmp_path: Path) -> None:
         ("models", "no.onnx", 2),
     ]
     messages = [check["message"] for check in of(document, "models", "fault")]
-    assert "the card does not belong to this network" in messages[1]
+    assert "the card does not match this network" in messages[1]
     assert [check["message"] for check in of(document, "self-test", "note")] == [
         "not tried: the model cannot be loaded"
     ] * 3
@@ -283,7 +283,7 @@ def test_a_model_without_a_card(facekd, photos: Path, tmp_path: Path) -> None:
 def test_a_model_that_was_never_calibrated(facekd, operator: Path, photos: Path) -> None:
     document = told(facekd("doctor", "--json"))
     assert of(document, "models")[0]["message"].startswith("FACEKD_MODEL: ")
-    assert "never calibrated" in of(document, "models", "note")[0]["message"]
+    assert "not calibrated" in of(document, "models", "note")[0]["message"]
     assert faults(document) == []
 
 

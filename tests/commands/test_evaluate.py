@@ -256,7 +256,7 @@ def test_photos_given_as_aligned_crops(facekd: Callable, drawn: Path, tmp_path: 
     )
     assert ran.code == Exit.MISFIT
     assert "this image is 112 x 90" in ran.err
-    assert "Leave --aligned out" in ran.err
+    assert "Omit --aligned" in ran.err
 
 
 @pytest.mark.needs_faces

@@ -133,11 +133,11 @@ def test_people_found_by_data_check_are_left_out(facekd: Callable, place: Path, 
         ("\n  \n", ["--data", "all", "--protocol", "people"], "gone.txt: names nobody"),
         ("Q1\nQ2\n", ["--data", "all", "--protocol", "people"], "nobody of its 40 persons is named"),
         ("Q1\n", ["--data", "all", "--pairs", "pairs.csv"], "nobody of its 40 persons is named"),
-        ("P00\n", ["--data", "all", "--pairs", "wrong.csv"], "does not compare photos of known persons"),
+        ("P00\n", ["--data", "all", "--pairs", "wrong.csv"], "does not compare photos of known people"),
         (
             "A\n",
             ["--data", "set", "--protocol", "identification"],
-            "does not compare photos of known persons",
+            "does not compare photos of known people",
         ),
     ],
 )

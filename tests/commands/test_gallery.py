@@ -62,7 +62,7 @@ def test_remove(facekd, gallery: Path) -> None:
     assert b"Ann Lee" not in gallery.read_bytes()
     again = facekd("gallery", "remove", "Ann Lee", "--yes", "--gallery", gallery)
     assert (again.code, again.out) == (2, "")
-    assert "nobody named 'Ann Lee'" in again.err
+    assert "'Ann Lee' is not enrolled" in again.err
 
 
 def test_a_reader_makes_it_pending(facekd, gallery: Path, monkeypatch) -> None:

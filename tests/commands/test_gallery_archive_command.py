@@ -42,7 +42,7 @@ def test_somebody_who_was_removed_stays_away(facekd, gallery: Path, tmp_path: Pa
     facekd("gallery", "remove", "Bo", "--yes")
     ran = facekd("gallery", "import", archive)
     assert ran.code == 0
-    assert "removed here: 1 people" in ran.err
+    assert "removed from this gallery: 1 people" in ran.err
     assert "Bo" not in facekd("gallery", "list").out
     assert facekd("gallery", "import", archive, "--restore-removed").code == 0
     assert "Bo" in facekd("gallery", "list").out

@@ -168,7 +168,7 @@ def test_a_gallery_of_another_model(facekd: Callable, staff: Path) -> None:
     write_tiny_model(staff / "tiny.onnx", seed=1)
     ran = _run(facekd, staff, "--json")
     assert (ran.code, json.loads(ran.out)["failure"]["reason"]) == (Exit.MISFIT, "misfit")
-    assert "does not compare with" in ran.err
+    assert "is incompatible with" in ran.err
 
 
 def test_nobody_enrolled_and_no_gallery(facekd: Callable, staff: Path) -> None:

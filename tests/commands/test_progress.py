@@ -152,7 +152,7 @@ def test_ctrl_c_leaves_those_who_are_enrolled(
 
 
 def test_quiet_before_and_after_the_command(facekd: Callable, operator: Path, photos: Path) -> None:
-    assert "never calibrated" in facekd("enroll", "Ann", photos / "a.jpg").err
+    assert "not calibrated" in facekd("enroll", "Ann", photos / "a.jpg").err
     calls = (
         ("-q", "gallery", "list"), ("gallery", "--quiet", "list"), ("gallery", "list", "-q"),
         ("--quiet", "verify", photos / "a.jpg", photos / "b.jpg", "--threshold", "0.5"),

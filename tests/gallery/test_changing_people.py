@@ -174,7 +174,7 @@ class TestMerge:
 
     def test_with_oneself_is_refused(self, path: Path) -> None:
         with GalleryRecords(path) as records:
-            with pytest.raises(UsageError, match="one person already"), records.transaction():
+            with pytest.raises(UsageError, match="already the same person"), records.transaction():
                 records.merge("person number 1.", "person  number 1.")
             with pytest.raises(NotFound), records.transaction():
                 records.merge("person number 1.", "Nobody")

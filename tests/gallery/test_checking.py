@@ -111,7 +111,7 @@ def test_a_photo_of_two_people(path: Path) -> None:
         records.add("Di", [template(3)])
     (fault,) = check(path)
     assert fault.kind == "photo_twice"
-    assert "of 2 people" in fault.message
+    assert "for 2 people" in fault.message
     assert "gallery merge" in fault.fix
 
 

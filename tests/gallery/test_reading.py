@@ -306,7 +306,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(disk: Callable[..., Pat
         with GalleryRecords(beside / "gallery.db", read_only=True) as records:
             assert [person.name for person in records.people()] == ["Ann"]
             enroll(folder / "gallery.db", ("Bo", 2))
-            with pytest.raises(InputOutput, match="changed while it was read"):
+            with pytest.raises(InputOutput, match="changed while it was being read"):
                 records.people()
         assert read(beside / "gallery.db") == [("Ann", 1), ("Bo", 1)]
     finally:

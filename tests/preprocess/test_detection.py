@@ -128,7 +128,7 @@ def test_a_face_on_its_side_that_no_turn_shows_upright_is_refused() -> None:
         def detect(self, pixels: Pixels) -> list[Face]:
             return [Face(f.box, 0.9, f.landmarks @ turn.T) for f in super().detect(pixels)]
 
-    with pytest.raises(Turned, match=r"photo: a face turned by 90 degrees") as raised:
+    with pytest.raises(Turned, match=r"photo: the face is turned by 90 degrees") as raised:
         find_face(photo_with_square(200, 300, 40, 60, 80), Sideways())
     assert (raised.value.reason, raised.value.exit_code) == ("turned", Exit.CANNOT_SAY)
 

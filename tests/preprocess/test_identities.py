@@ -96,7 +96,7 @@ def test_a_stated_root(tmp_path: Path) -> None:
         source = open_source(write_tree(tmp_path / kind, names))
         assert identities_in(source, "data/people").of == {names[0]: "ann", names[1]: "bob"}
         assert identities_in(source, "./data/people/").root == "data/people"
-        with pytest.raises(UsageError, match="no image lies below 'staff'"):
+        with pytest.raises(UsageError, match="there is no image below 'staff'"):
             identities_in(source, "staff")
 
 

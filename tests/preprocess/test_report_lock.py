@@ -44,7 +44,7 @@ def test_another_process_is_refused(tmp_path: Path) -> None:
     first = Report(path)
     refused = subprocess.run(command, capture_output=True, text=True)
     assert "UsageError" in refused.stderr
-    assert "another run is writing there" in refused.stderr
+    assert "another run is writing to it" in refused.stderr
     first.close()
     assert subprocess.run(command).returncode == 0
 
@@ -54,7 +54,7 @@ def test_on_windows_a_byte_behind_the_end_is_held(tmp_path: Path) -> None:
     path = tmp_path / "crops.report.jsonl"
     path.write_text("{}")
     first = Report(path)
-    with pytest.raises(UsageError, match="another run is writing there"):
+    with pytest.raises(UsageError, match="another run is writing to it"):
         Report(path)
     # the line that a kill cut short went, and what is written next stands at the beginning
     first._file.write(b"begun\n")

@@ -51,7 +51,7 @@ def test_a_face_dominates_by_size_and_place() -> None:
         if taken:
             assert choose([other, central], shape, "dominant") == [central]
         else:
-            with pytest.raises(SeveralFaces, match="none is clearly"):
+            with pytest.raises(SeveralFaces, match="none clearly dominates"):
                 choose([other, central], shape, "dominant")
     # the largest one by far, but another one stands in the middle
     with pytest.raises(SeveralFaces):

@@ -185,6 +185,6 @@ def test_protocols_without_persons(tmp_path: Path) -> None:
     ]
     for protocol in protocols:
         assert protocol.left_out is None
-        told = f"protocol {protocol.name} does not compare photos of known persons"
+        told = f"protocol {protocol.name} does not compare photos of known people"
         with pytest.raises(UsageError, match=told):
             protocol.without(["A"])

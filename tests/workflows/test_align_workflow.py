@@ -231,14 +231,14 @@ def test_unsafe_names(name: str) -> None:
 
 def test_crops_never_land_among_the_photos(photos: Path, tmp_path: Path) -> None:
     for target in (photos, photos / "crops", photos / "crops.zip"):
-        with pytest.raises(UsageError, match="source or lies in it"):
+        with pytest.raises(UsageError, match="source or inside it"):
             align_photos([photos], target)
     stranger = tmp_path / "stranger"
     write(stranger / "holiday.jpg", PORTRAIT)
-    with pytest.raises(UsageError, match="no report"):
+    with pytest.raises(UsageError, match="without a report"):
         align_photos([photos], stranger)
     (tmp_path / "stranger.zip").write_bytes(b"something else")
-    with pytest.raises(UsageError, match="no report"):
+    with pytest.raises(UsageError, match="without a report"):
         align_photos([photos], tmp_path / "stranger.zip")
     align_photos([photos], stranger, jobs=1, force=True)
     assert tree(stranger) == sorted([*CROPS, "holiday.jpg"])

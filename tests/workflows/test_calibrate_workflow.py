@@ -92,9 +92,9 @@ class TestPeople:
     @pytest.mark.parametrize(
         ("names", "told"),
         [
-            (("A/1.png", "loose.png"), "loose.png lies in no person's folder"),
-            (("A/1.png", "A/2.png"), "1 person, and calibrating compares many"),
-            (("A/1.png", "B/1.png", "C/1.png"), "each of the 3 people has one photo only"),
+            (("A/1.png", "loose.png"), "loose.png is not in a person's folder"),
+            (("A/1.png", "A/2.png"), "1 person, and calibration compares many"),
+            (("A/1.png", "B/1.png", "C/1.png"), "each of the 3 people has only one photo"),
         ],
     )
     def test_data_that_will_not_do(self, tmp_path: Path, names: tuple[str, ...], told: str) -> None:
@@ -217,7 +217,7 @@ class TestCalibrate:
             return fit(*arguments)
 
         monkeypatch.setattr(workflow, "fit_map", fit_and_change)
-        with pytest.raises(Misfit, match="was changed while"):
+        with pytest.raises(Misfit, match="was changed during calibration"):
             calibrate_model(model, crops, [1e-2], detector=None)
         assert read_card(model)[0].calibration == ()
 
@@ -348,7 +348,7 @@ def test_a_copy_takes_the_card(crops: Path, model: Path, tmp_path: Path) -> None
     assert written.calibration == found.card.calibration
     assert written.calibration
     assert (written.space, network(found.file)) == (read_card(model)[0].space, network(model))
-    with pytest.raises(UsageError, match=r"copy\.bin: a model is named \.onnx"):
+    with pytest.raises(UsageError, match=r"copy\.bin: the name of a model must end in \.onnx"):
         calibrate_model(model, crops, [1e-2], detector=None, out=tmp_path / "copy.bin")
 
 

@@ -228,7 +228,7 @@ class TestOthers:
         assert entry.guard is not None
         assert (entry.guard.others, entry.guard.other_person) == (11, None)
         assert len(entry.notes) == 1
-        assert "ends at FMR 0.001, too early for a gallery of more than 10 people" in entry.notes[0]
+        assert "ends at FMR 0.001, too high for a gallery of more than 10 people" in entry.notes[0]
         assert enroll(folder, "stranger", "stranger 1", recognizer=coarse).warnings == ()
 
 
@@ -261,7 +261,7 @@ class TestCalibration:
         assert enroll(folder, "Ann", "ann 1", "bob 1", recognizer=blind).added == 2
         entry = enroll(folder, "Bob", "bob 2", recognizer=blind)
         assert (entry.added, entry.guard, entry.warnings) == (1, None, ())
-        assert "never calibrated" in entry.notes[0]
+        assert "not calibrated" in entry.notes[0]
 
     def test_without_a_lax_threshold_own_photos_are_not_compared(self, folder: Path) -> None:
         strict = MadeUp(1e-4)

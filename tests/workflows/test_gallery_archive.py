@@ -130,7 +130,7 @@ class TestRoundTrip:
     def test_another_space_does_not_fit(self, archive: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.db"
         GalleryRecords(other, Contract("b" * 64, 64, "large", "mtcnn", "a"), create=True).close()
-        with pytest.raises(Misfit, match="does not fit") as caught:
+        with pytest.raises(Misfit, match="is incompatible with the gallery") as caught:
             import_archive(archive, other)
         assert caught.value.exit_code == 4
         assert content(other) == {}
@@ -301,7 +301,7 @@ class TestConflicts:
     def test_a_photo_that_somebody_else_has(self, gallery: Path, archive: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.db"
         enroll(other, ("Zed", 3))
-        with pytest.raises(UsageError, match="that of another person"):
+        with pytest.raises(UsageError, match="belongs to another person"):
             import_archive(archive, other)
         assert list(content(other)) == ["Zed"]
 
@@ -309,7 +309,7 @@ class TestConflicts:
         with GalleryRecords(gallery, CONTRACT) as records, records.transaction():
             records.add("Bo Lee", [template(1)])
         export_gallery(gallery, tmp_path / "a.jsonl")
-        with pytest.raises(UsageError, match="that of another person"):
+        with pytest.raises(UsageError, match="belongs to another person"):
             import_archive(tmp_path / "a.jsonl", tmp_path / "new.db")
         assert {file.name for file in tmp_path.iterdir()} == {"gallery.db", "a.jsonl"}
 

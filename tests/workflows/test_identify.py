@@ -194,7 +194,7 @@ def test_without_a_threshold_there_are_candidates_and_no_decision(tmp_path: Path
         found = identify_photo(search, b"Ann 5")
     assert [candidate.name for candidate in found.faces[0].candidates] == ["Ann", "Bo"]
     assert (found.faces[0].decision, found.exit_code) == ("insufficient", Exit.USAGE)
-    assert "was never calibrated" in found.threshold.shortfall
+    assert "is not calibrated" in found.threshold.shortfall
 
 
 def test_of_an_empty_gallery_everybody_is_nobody(tmp_path: Path) -> None:

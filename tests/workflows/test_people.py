@@ -153,7 +153,7 @@ def test_remove(gallery, photos: Path) -> None:
     assert (removed.name, removed.templates, removed.pending) == ("Ann Lee", 1, False)
     assert b"Ann Lee" not in gallery.path.read_bytes()
     for call in (lambda: gallery.remove("Ann Lee"), lambda: gallery.verify(photos / "a.jpg", "Ann Lee")):
-        with pytest.raises(NotFound, match="nobody named 'Ann Lee'"):
+        with pytest.raises(NotFound, match="'Ann Lee' is not enrolled"):
             call()
 
 

@@ -166,7 +166,7 @@ class TestVerify:
     def test_it_has_no_truth_value(self, recognizer: Recognizer, photos: Path) -> None:
         answer = Recognizer(recognizer.embedder, threshold=0.5).verify(photos / "a.jpg", photos / "a.jpg")
         assert answer.same is True
-        with pytest.raises(TypeError, match=r"ask for its \.same"):
+        with pytest.raises(TypeError, match=r"use its \.same"):
             bool(answer)
 
     def test_a_log_of_it_holds_no_embedding(self, recognizer: Recognizer, photos: Path) -> None:
@@ -218,7 +218,7 @@ def test_without_a_model_it_is_the_student_that_ships(monkeypatch: pytest.Monkey
     assert shipped is not None
     assert Recognizer(detector=Stub()).embedder.space == load_embedder(shipped).space
     monkeypatch.setattr("facekd.workflows.recognizer.shipped_model", lambda: None)
-    with pytest.raises(UsageError, match="no model is named"):
+    with pytest.raises(UsageError, match="no model is given"):
         Recognizer(detector=Stub())
 
 

@@ -86,7 +86,7 @@ def read_networks(folder: Path) -> dict[str, bytes]:
         digests = json.loads(read_bounded(folder / MANIFEST, _MAX_BYTES))
         networks = {name: read_bounded(folder / f"{name}.onnx", _MAX_BYTES) for name in NETWORKS}
     except InputOutput as error:
-        raise InputOutput(f"{folder}: no converted MTCNN there ({error.cause})", _EXPORT) from error
+        raise InputOutput(f"{folder}: there is no converted MTCNN in it ({error.cause})", _EXPORT) from error
     except ValueError as error:
         raise Unreadable(f"{folder / MANIFEST}: damaged", _EXPORT) from error
     for name, content in networks.items():
@@ -106,7 +106,7 @@ def _any_cached() -> tuple[Path, dict[str, bytes]]:
         except (InputOutput, Unreadable):
             continue
     raise UsageError(
-        "MTCNN's weights come with the package mtcnn-runtime, which is not installed here",
+        "MTCNN's weights come with the package mtcnn-runtime, which is not installed",
         "Install it: pip install mtcnn-runtime==1.0.0; or run 'facekd detector export DIR' where it is and "
         "use --detector mtcnn:DIR; or use another detector: --detector yunet:FILE or scrfd:FILE.",
     )

@@ -92,7 +92,7 @@ def _decode_stride(
     flat = scores.reshape(-1)
     if len(flat) != len(centres):
         raise Unreadable(
-            f"not an SCRFD with {_ANCHORS} anchors a cell: {len(flat)} scores at stride {stride}"
+            f"not an SCRFD with {_ANCHORS} anchors per cell: {len(flat)} scores at stride {stride}"
         )
     sure = flat >= _SCORE
     centres = centres[sure].astype(np.float32)

@@ -63,7 +63,8 @@ def read(path: Path, root: str | None = None) -> People:
     found = identities_in(open_source(path), root)
     if found.nobodys:
         raise Unreadable(
-            f"{path}: {len(found.nobodys)} photos lie in no person's folder, the first is {found.nobodys[0]}",
+            f"{path}: {len(found.nobodys)} photos are not in a person's folder, "
+            f"the first is {found.nobodys[0]}",
             NAMING,
         )
     photos, people = tuple(found.of), tuple(person for person in found.of.values() if person is not None)

@@ -216,7 +216,7 @@ def test_folders_that_are_no_people(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="photos of 1 persons"):
         open_protocol("people", tmp_path)
     _write(tmp_path / "stray.jpg", "")
-    with pytest.raises(Unreadable, match=r"1 photos lie in no person's folder, the first is stray\.jpg"):
+    with pytest.raises(Unreadable, match=r"1 photos are not in a person's folder, the first is stray\.jpg"):
         open_protocol("people", tmp_path)
     with pytest.raises(InputOutput, match="no such file or folder"):
         open_protocol("people", tmp_path / "absent")

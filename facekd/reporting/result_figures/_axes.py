@@ -55,15 +55,15 @@ def rate_axis(axes: Axes, which: str) -> None:
 def legend(axes: Axes, theme: Theme, place: LegendPlace) -> None:
     """Inside the axes where the curves leave room, else ``above`` them."""
     count = len(axes.get_legend_handles_labels()[0])
-    if place == "above" and count:
+    if not count:
+        axes.text(0.5, 0.5, "insufficient data", ha="center", transform=axes.transAxes)
+    elif place == "above":
         axes.legend(
             loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if count > 1 else 1, frameon=False,
             labelcolor=theme.ink, fontsize="small", handlelength=1.5, columnspacing=1,
         )  # fmt: skip
-    elif count:
-        axes.legend(loc=place, frameon=False, labelcolor=theme.ink, fontsize="small")
     else:
-        axes.text(0.5, 0.5, "insufficient data", ha="center", transform=axes.transAxes)
+        axes.legend(loc=place, frameon=False, labelcolor=theme.ink, fontsize="small")
 
 
 def score_range(shown: Sequence[Scored]) -> tuple[float, float]:

@@ -161,7 +161,10 @@ def _histogram(name: str, result: PairResult) -> Drawing:
             axes.stairs(share, edges, color=colour, lw=1.4, label=f"{label} ({scores.size:,})")
         axes.set_xlabel("score (cosine)")
         axes.set_ylabel("share of comparisons, %")
-        axes.legend(loc="best", frameon=False, labelcolor=theme.ink)
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=theme.ink,
+            fontsize="small",
+        )  # fmt: skip
 
     alt = (
         f"Histogram of the scores of {name}: mated comparisons have a median of "

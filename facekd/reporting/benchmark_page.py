@@ -9,7 +9,7 @@ from pathlib import Path
 from facekd.benchmark import Benchmark
 from facekd.reporting.benchmark_sections import BENCHMARK_SECTIONS, BenchmarkPage
 from facekd.reporting.benchmark_words import headlines
-from facekd.reporting.page import Page, Section, dated_page, write_page
+from facekd.reporting.page import FACES, Page, Section, dated_page, write_page
 
 
 def write_benchmark_page(
@@ -28,11 +28,13 @@ def page_of_benchmark(
     benchmark: Benchmark, title: str | None = None, notice: str | None = None, extra: Sequence[Section] = ()
 ) -> Page:
     """The page as a value."""
+    shows_faces = any(shown.faces for model in benchmark.models for shown in model.hardest)
+    told = " ".join(filter(None, (notice, FACES if shows_faces else None)))
     students = " and ".join(model.name for model in benchmark.students)
     return dated_page(
         title or f"{students} beside {benchmark.teacher.name}",
         headlines(benchmark),
         BENCHMARK_SECTIONS.of(BenchmarkPage(benchmark, extra)),
-        notice,
+        told or None,
         benchmark.machine.facekd,
     )

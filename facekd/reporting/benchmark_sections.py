@@ -76,7 +76,8 @@ def hardest_section(page: BenchmarkPage) -> Iterator[Section]:
     if not tested:
         return
     told = (
-        "Same person with the lowest scores, different people with the highest. Wrong labels end up here too."
+        "Mated comparisons with the lowest scores, non-mated ones with the highest. "
+        "Wrong labels end up here too."
     )
     pairs = tuple(
         FacePair(*shown.faces, _told(model.name, shown.pair))
@@ -84,7 +85,9 @@ def hardest_section(page: BenchmarkPage) -> Iterator[Section]:
         for shown in model.hardest
         if shown.faces
     )
-    tables = tuple(_hardest_table(model.name, model.hardest) for model in tested)
+    # what is shown needs no row
+    bare = {model.name: [shown for shown in model.hardest if not shown.faces] for model in tested}
+    tables = tuple(_hardest_table(name, hardest) for name, hardest in bare.items() if hardest)
     yield Section("Hardest pairs", (told,), tables, pairs=pairs)
 
 
@@ -99,7 +102,7 @@ def _hardest_table(name: str, hardest: Sequence[ShownPair]) -> Table:
 
 
 def _kind(pair: HardPair) -> str:
-    return "same person" if pair.mated else "different people"
+    return "mated" if pair.mated else "non-mated"
 
 
 @BENCHMARK_SECTIONS.register(50)
@@ -127,7 +130,9 @@ def cards_section(page: BenchmarkPage) -> Iterator[Section]:
     assumed = [model.name for model in models if not model.has_card]
     told = (f"Without a card, so read by insightface's convention: {', '.join(assumed)}.",) if assumed else ()
     columns = ("Card", *(model.name for model in models))
-    yield Section("Where the models come from", told, (Table(columns, rows),))
+    yield Section(
+        "Where the models come from", told, (Table(columns, rows, "What the card of each model states"),)
+    )
 
 
 def _images_seen(card: Card) -> str:
@@ -181,4 +186,8 @@ def method_section(page: BenchmarkPage) -> Iterator[Section]:
         "file in the system's cache. Medians of three processes for each model.",
         WHAT_IS_COUNTED,
     )
-    yield Section("Machine and method", paragraphs, (Table(("Part", "This machine"), facts),))
+    yield Section(
+        "Machine and method",
+        paragraphs,
+        (Table(("Part", "This machine"), facts, "The machine that was measured on"),),
+    )

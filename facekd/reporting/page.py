@@ -19,6 +19,11 @@ from facekd.version import __version__
 
 _TEMPLATE = "page.html.jinja"
 _THUMBNAIL_QUALITY = 85
+#: the notice of a page that shows any
+FACES = (
+    "This page shows faces from the data. Keep it as you keep the data, and pass it on to nobody who may "
+    "not see them."
+)
 
 
 @dataclass(frozen=True)

@@ -80,4 +80,8 @@ _THRESHOLDS = (
 def reading_section(titles: Sequence[str]) -> Section:
     """What the words in the ``titles`` of a page's rows mean."""
     rows = tuple((word, meaning) for word, meaning in _WORDS if any(word in title for title in titles))
-    return Section("How to read this page", (_INTERVALS, _THRESHOLDS), (Table(("Word", "Meaning"), rows),))
+    return Section(
+        "How to read this page",
+        (_INTERVALS, _THRESHOLDS),
+        (Table(("Word", "Meaning"), rows, "What the words of the tables mean"),),
+    )

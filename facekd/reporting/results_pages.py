@@ -7,15 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facekd.reporting.page import Page, dated_page, write_page
+from facekd.reporting.page import FACES, Page, dated_page, write_page
 from facekd.reporting.result_headlines import headlines
 from facekd.reporting.result_sections import RESULT_SECTIONS, ResultsPage
 from facekd.verification.results import CompatibilityResult, Evaluation, ScoreResult, ShownPair
-
-_FACES = (
-    "This page shows faces from the data. Keep it as you keep the data, and pass it on to nobody who may "
-    "not see them."
-)
 
 
 def write_evaluation_page(
@@ -45,7 +40,7 @@ def write_compatibility_page(path: str | os.PathLike[str], found: CompatibilityR
 def _page(title: str, page: ResultsPage) -> Page:
     shows_faces = any(shown.faces for pairs in page.hardest.values() for shown in pairs)
     sections = RESULT_SECTIONS.of(page)
-    return dated_page(title, headlines(page.results), sections, _FACES if shows_faces else None)
+    return dated_page(title, headlines(page.results), sections, FACES if shows_faces else None)
 
 
 def _and(names: Sequence[str]) -> str:

@@ -231,7 +231,9 @@ def test_people_with_groups(facekd: Callable, model: Path, people: Path, tmp_pat
         "How to read this page",
     ]  # fmt: skip
     assert "odd 60" in page.text
-    assert "Heat maps of the FMR of tiny" in page.images[-1]["alt"]
+    assert [i["alt"].partition(" of tiny")[0] for i in page.images[-2:]] == [
+        "Heat map of the FMR", "Heat map of the mean non-mated score",
+    ]  # fmt: skip
     assert page.drawn()[0] == "ROC"
     assert len(page.faces()) == 2 * 16
     assert "FNIR" not in page.text

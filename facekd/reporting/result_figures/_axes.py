@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: points of a curve that are drawn
 _POINTS = 400
-LegendPlace = Literal["best", "lower right", "upper right"]
+LegendPlace = Literal["above", "lower right", "upper right"]
 #: why a curve ends, of matches or of positives
 CUT = f"The curves end where fewer than {FEWEST_FALSE_MATCHES} false {{}} are left to measure by."
 
@@ -53,10 +53,17 @@ def rate_axis(axes: Axes, which: str) -> None:
 
 
 def legend(axes: Axes, theme: Theme, place: LegendPlace) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc=place, frameon=False, labelcolor=theme.ink, fontsize="small")
-    else:
+    """Inside the axes where the curves leave room, else ``above`` them."""
+    count = len(axes.get_legend_handles_labels()[0])
+    if not count:
         axes.text(0.5, 0.5, "insufficient data", ha="center", transform=axes.transAxes)
+    elif place == "above":
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if count > 1 else 1, frameon=False,
+            labelcolor=theme.ink, fontsize="small", handlelength=1.5, columnspacing=1,
+        )  # fmt: skip
+    else:
+        axes.legend(loc=place, frameon=False, labelcolor=theme.ink, fontsize="small")
 
 
 def score_range(shown: Sequence[Scored]) -> tuple[float, float]:

@@ -49,6 +49,6 @@ def threshold_draw(models: Mapping[str, Scored]) -> Draw:
         axes.set_ylim(top=1.3)
         axes.set_xlabel("threshold on the score")
         axes.set_ylabel("error rate")
-        legend(axes, theme, "best")
+        legend(axes, theme, "above")
 
     return draw

@@ -26,7 +26,7 @@ def measured(page: ResultsPage) -> Iterator[Section]:
 def _of_scores(found: ScoreResult) -> Section:
     facts = (("Scores", Path(found.source).name), ("Comparisons", f"{found.scores.size:,}"))
     told = "The scores came as they are: of model, detector and photos nothing is known."
-    return Section("What was measured", (told,), (Table(("Given", "Value"), facts),))
+    return Section("What was measured", (told,), (Table(("Given", "Value"), facts, "These scores"),))
 
 
 def _of_evaluation(found: Evaluation[Any]) -> Section:

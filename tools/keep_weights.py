@@ -1,7 +1,7 @@
 """Keep a run's weights in a file small enough to commit, and make a start for the next run of it.
 
-    python tools/keep_weights.py pack runs/default data/student/stable.safetensors --which stable
-    python tools/keep_weights.py unpack data/student/stable.safetensors start.safetensors
+    python tools/keep_weights.py pack runs/default data/student/leg2.safetensors
+    python tools/keep_weights.py unpack data/student/leg2.safetensors start.safetensors
 
 ``unpack`` writes what a recipe's ``student.start`` takes (with ``start_by = "whole"``), projectors of the
 losses included. Large matrices are kept as int8 with a scale for each output channel, the rest in float32: a

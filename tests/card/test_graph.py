@@ -62,7 +62,7 @@ ODD = {
             ],
             "outputs": ("embedding", "other"),
         },
-        "this has 1 and 2",
+        "this one has 1 and 2",
     ),
     "channels last": ({"shape": ("N", 112, 112, 24)}, "input shape [?, 112, 112, 24] is not [N, 3, S, S]"),
     "fails on crops": (

@@ -95,8 +95,8 @@ def test_over_standard_input_paths_start_from_the_current_folder(
     [
         ("Ann,photos/a.jpg\n", "its first line is 'ann,photos/a.jpg'"),
         ("name;photo\nAnn;a.jpg\n", "It begins with name,photo"),
-        ("name,photo\nAnn\n", "line 2: 2 columns expected, 1 are there"),
-        ("name,photo\nLee, Ann,photos/a.jpg\n", "line 2: 2 columns expected, 3 are there"),
+        ("name,photo\nAnn\n", "line 2: expected 2 columns, found 1"),
+        ("name,photo\nLee, Ann,photos/a.jpg\n", "line 2: expected 2 columns, found 3"),
         ("name,photo\nBo,photos/b.jpg\n,photos/a.jpg\n", "line 3: expected a name and a photo"),
         ("name,photo\n", "nobody is listed"),
         ("", "its first line is ''"),

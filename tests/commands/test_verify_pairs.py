@@ -93,7 +93,7 @@ def test_lists_as_people_and_programs_write_them(facekd, operator: Path, listed:
     ("text", "told"),
     [
         ("a.jpg,b.jpg\n", "its first line is 'a.jpg,b.jpg'"),
-        ("a,b\na.jpg\n", "line 2: 2 columns expected, 1 are there"),
+        ("a,b\na.jpg\n", "line 2: expected 2 columns, found 1"),
         ("a,b\na.jpg,b.jpg\na.jpg,\n", "line 3: expected two photos"),
         ("a,b\n", "there is no pair in it"),
         ("", "its first line is ''"),

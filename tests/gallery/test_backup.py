@@ -127,7 +127,7 @@ def test_what_is_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(InputOutput, match="no such gallery"):
         back_up(tmp_path / "absent.db", tmp_path / "copy.db")
     (tmp_path / "copy.db-wal").write_bytes(b"of another gallery")
-    with pytest.raises(UsageError, match="-wal lies there"):
+    with pytest.raises(UsageError, match="-wal exists"):
         back_up(path, tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
     assert names(path) == ["Ann", "Bo"]

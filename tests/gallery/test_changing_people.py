@@ -129,7 +129,7 @@ class TestRemovePhoto:
     @pytest.mark.parametrize("wrong", ["", "abc", "x" * 12, "%", "____", "' OR 1=1 --", "0" * 65])
     def test_what_is_no_id(self, path: Path, wrong: str) -> None:
         with GalleryRecords(path) as records:
-            with pytest.raises(UsageError, match="no photo's id"), records.transaction():
+            with pytest.raises(UsageError, match="not a photo id"), records.transaction():
                 records.remove_photo("person number 0.", wrong)
             with pytest.raises(NotFound, match="abcd"), records.transaction():
                 records.remove_photo("person number 0.", "abcd")
@@ -210,7 +210,7 @@ class TestAudit:
 
     @pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01", "' OR 1=1", "0001-01-01T00:00:00+14:00"])
     def test_what_is_no_date(self, text: str) -> None:
-        with pytest.raises(UsageError, match="no date"):
+        with pytest.raises(UsageError, match="not a date"):
             moment(text)
 
 

@@ -62,8 +62,8 @@ def test_pixels_have_a_digest_of_their_own(pixels: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda p: p.astype(np.float32) / 255, "these are float32"),
-        (lambda p: p.astype(np.int64), "these are int64"),
+        (lambda p: p.astype(np.float32) / 255, "not float32"),
+        (lambda p: p.astype(np.int64), "not int64"),
         (lambda p: p[..., 0], r"\[20, 30\]"),
         (lambda p: p[None], r"\[1, 20, 30, 3\]"),
         (lambda p: np.concatenate([p, p[..., :1]], axis=2), r"\[20, 30, 4\]"),

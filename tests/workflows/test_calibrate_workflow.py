@@ -105,7 +105,7 @@ class TestPeople:
         assert caught.value.fix
 
     def test_no_images(self, tmp_path: Path) -> None:
-        with pytest.raises(InputOutput, match="no images"):
+        with pytest.raises(InputOutput, match="no image"):
             find_people(tmp_path)
 
 

@@ -273,7 +273,7 @@ class TestOwnScores:
             assert own_scores(records).note is None
         enroll(path, {f"Q{number}": 1 for number in range(5)})
         with opened(path) as records:
-            assert "those of 100 people" in own_scores(records).note
+            assert "measured on 100 people" in own_scores(records).note
         enroll(path, {f"R{number}": 1 for number in range(20)})
         with opened(path) as records:
             assert own_scores(records) is None

@@ -116,7 +116,7 @@ def test_mistakes_in_the_call_leave_no_file(gallery, photos: Path) -> None:
         gallery.enroll("Ann", [])
     with pytest.raises(UsageError, match="the name is empty"):
         gallery.enroll(" ", photos / "a.jpg")
-    with pytest.raises(UsageError, match="photo 2: pixels are uint8"):
+    with pytest.raises(UsageError, match="photo 2: pixels must be uint8"):
         gallery.enroll("Ann", [photos / "a.jpg", portrait() / 255])
     with pytest.raises(TypeError, match="not NoneType"):
         gallery.enroll("Ann", [None])  # type: ignore[list-item]
@@ -258,7 +258,7 @@ class TestClosing:
             lambda: gallery.enroll("Bob", photos / "c.jpg"),
             gallery.__enter__,
         ):
-            with pytest.raises(UsageError, match="was closed"):
+            with pytest.raises(UsageError, match="is closed"):
                 call()
         gallery.close()
         assert [person.name for person in facekd.Gallery(gallery.path).people()] == ["Ann"]

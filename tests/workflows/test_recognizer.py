@@ -245,7 +245,7 @@ class TestThreshold:
         with pytest.raises(UsageError):
             choose_threshold(card, threshold=0.3, fmr=1e-3)
         for beyond in (float("nan"), 1.5, -2):
-            with pytest.raises(UsageError, match="no cosine"):
+            with pytest.raises(UsageError, match="not a cosine"):
                 choose_threshold(card, threshold=beyond)
 
     def test_without_calibration_it_says_how_to_get_one(self, tmp_path: Path) -> None:

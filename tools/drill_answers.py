@@ -395,7 +395,7 @@ def _likeliest(site: Site) -> tuple[Path, Path]:
     """Two photos of one drawn person that are the most alike by the model."""
     ran = site.python(
         "import sys; from pathlib import Path; import numpy as np; from facekd.workflows import Recognizer\n"
-        "r = Recognizer.load(Path(sys.argv[1]), 'mtcnn', 'cpu', True)\n"
+        "r = Recognizer(Path(sys.argv[1]), detector='mtcnn', any_quality=True)\n"
         "best = (-1, '', '')\n"
         "for person in sorted(Path(sys.argv[2]).iterdir())[:4]:\n"
         "    files = sorted(person.iterdir())\n"

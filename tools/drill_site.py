@@ -238,6 +238,8 @@ class Site:
         """ann and bob, three photos each; ann's are like each other and unlike bob's, by the model's own
         scores: drawn people, or of those of LFW the ones with the most photos."""
         ran = self.python(_CAST, self.model, self._portraits)
+        if "Traceback" in ran.err:
+            raise RuntimeError(f"choosing people to drill with failed: {_last(ran.err)}")
         if ran.code:
             raise CannotHold(f"nobody to drill with: {_last(ran.err)}")
         found = json.loads(ran.out)
@@ -386,7 +388,7 @@ from pathlib import Path
 import numpy as np
 from facekd.errors import CannotSay
 from facekd.workflows import Recognizer
-recognizer = Recognizer.load(Path(sys.argv[1]), "mtcnn", "cpu", False)
+recognizer = Recognizer(Path(sys.argv[1]), detector="mtcnn")
 rows, photos = {}, {}
 for person in sorted(Path(sys.argv[2]).iterdir())[:12]:
     files = sorted(person.iterdir())[:5]

@@ -21,6 +21,7 @@ from facekd.cli.options import (
     operators_model_option,
 )
 from facekd.cli.output import answer, answer_json, progress, say, say_failure
+from facekd.preprocess import ONE_FACE
 
 if TYPE_CHECKING:
     from facekd.workflows import EmbeddedFaces
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     help="Write to this .npz, or .parquet (needs pyarrow).",
 )
 @click.option(
-    "--on-many", type=click.Choice(["best", "largest", "central", "dominant", "skip"]),
+    "--on-many", type=click.Choice(ONE_FACE),
     default="best", show_default=True,
     help="Which face to keep when several are detected; dominant refuses photos where none clearly is, skip "
     "refuses them all.",

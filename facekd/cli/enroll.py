@@ -27,7 +27,7 @@ from facekd.cli.options import (
 )
 from facekd.cli.output import answer, answer_json, progress, say, say_failure
 from facekd.errors import UsageError
-from facekd.preprocess import POLICIES
+from facekd.preprocess import ONE_FACE
 
 if TYPE_CHECKING:
     from facekd.workflows import Enrolled, Failure, PhotoFile
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @root_option
 @click.option(
-    "--on-many", type=click.Choice([policy for policy in POLICIES if policy != "all"]),
+    "--on-many", type=click.Choice(ONE_FACE),
     default="dominant", show_default=True,
     help="Which face to keep when several are detected; dominant refuses photos where none clearly is.",
 )  # fmt: skip

@@ -36,7 +36,8 @@ from .photo_limits import Fault as Fault
 from .photo_limits import beyond as beyond
 from .photo_limits import measure_faults as measure_faults
 from .photo_limits import measured_beyond as measured_beyond
-from .selection import POLICIES as POLICIES
+from .policies import ONE_FACE as ONE_FACE
+from .policies import POLICIES as POLICIES
 from .selection import choose as choose
 from .selection import find_face as find_face
 from .sources.base import SUFFIXES as SUFFIXES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facekd.errors import CannotSay, InputOutput, UsageError
-from facekd.gallery import GalleryRecords, SearchIndex
+from facekd.gallery import GalleryRecords, PeopleSearch, SearchIndex
 from facekd.preprocess import PhotoLike
 from facekd.verification.results import (
     Candidate,
@@ -29,7 +29,7 @@ class Search:
     """A gallery that is open to be searched: by whom, from which threshold on, and what is to be known."""
 
     recognizer: Recognizer
-    index: SearchIndex
+    index: PeopleSearch
     threshold: SearchThreshold
     notes: tuple[str, ...] = ()
 

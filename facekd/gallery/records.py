@@ -18,11 +18,12 @@ from facekd.gallery.by_name import PeopleByName
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
 from facekd.gallery.gallery_file import GalleryFile
-from facekd.gallery.migrations import CHECKSUMS_SINCE, UIDS_SINCE
+from facekd.gallery.migrations import UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.statistics import Statistics
-from facekd.gallery.template import Template, checksum, is_unit, now, pack, unpack
+from facekd.gallery.template import Template, now
+from facekd.gallery.template_rows import Owner, TemplateRows
 from facekd.version import EARLIER_STUDENTS
 
 
@@ -194,6 +195,8 @@ class GalleryRecords:
         if cleaned != stored:
             self._by_name.forget()
             self._file.owe_erasure()
+            before = self._owner(person)
+            self._seal_again(person, before, Owner(before.uid, cleaned))
             self._file.db.execute("UPDATE people SET name = ? WHERE id = ?", (cleaned, person))
             self._note("rename", person, self.person(cleaned).templates)
         return cleaned
@@ -206,6 +209,7 @@ class GalleryRecords:
         if person == gone:
             raise UsageError(f"'{shown(stored)}' and '{shown(other)}' are already the same person")
         tombstones.bury_merged(self._file.db, gone, person)
+        self._seal_again(gone, self._owner(gone), self._owner(person))
         moved = self._file.db.execute(
             "UPDATE templates SET person = ? WHERE person = ?"
             " AND photo NOT IN (SELECT photo FROM templates WHERE person = ?)",
@@ -286,23 +290,25 @@ class GalleryRecords:
         """What is enrolled of a person, in the order of enrolment. Raises `NotFound`, and
         `Unreadable` where a stored template is not what was written."""
         key, stored = self._by_name.found(name)
+        stored_as, columns = self._stored, "photo, embedding, quality, enrolled"
         rows = self._file.rows(
-            f"SELECT embedding, photo, quality, enrolled, {self._checksum_column()} FROM templates"
-            " WHERE person = ? ORDER BY id",
+            f"SELECT {stored_as.uid_column}, name, {columns}, {stored_as.checksum_column} FROM templates"
+            " JOIN people ON people.id = person WHERE person = ? ORDER BY templates.id",
             key,
         )
         if not rows:  # nobody is enrolled without one
             self._by_name.found(name)  # somebody who was removed just now is not there
             raise self._file.damaged(f"'{shown(stored)}' has no template")
-        return [self._template(stored, *row) for row in rows]
+        found = [stored_as.unpacked(Owner(uid, name), *row) for uid, name, *row in rows]
+        if None in found:
+            raise self._file.damaged(f"a template of '{shown(stored)}' cannot be read")
+        return [template for template in found if template is not None]
 
     def everybody(self) -> Everybody:
         """All people and all templates, of one moment. Raises `Unreadable` where a stored template is not
         what was written."""
         with self._file.reading():
-            return everybody.read(
-                self._file.db, self.path, self.contract.space, self.contract.dim, self._checksum_column()
-            )
+            return everybody.read(self._file.db, self.path, self.contract)
 
     def holders(self, photo: str) -> list[str]:
         """Under whose names the photo with this SHA-256 is enrolled."""
@@ -384,10 +390,11 @@ class GalleryRecords:
 
     def _insert(self, person: int, templates: Sequence[Template]) -> int:
         tombstones.restore_photos(self._file.db, person, [template.photo for template in templates])
+        owner, stored = self._owner(person), self._stored
         return self._file.db.executemany(
             "INSERT INTO templates (person, space, photo, embedding, quality, enrolled, checksum)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, photo) DO NOTHING",
-            [self._row(person, template) for template in templates],
+            [(person, *stored.packed(owner, template)) for template in templates],
         ).rowcount
 
     def _check_holders(self, person: int, photo: str) -> None:
@@ -404,31 +411,27 @@ class GalleryRecords:
                 "Remove it where it does not belong: facekd gallery remove NAME --photo ID",
             )
 
-    def _row(self, person: int, template: Template) -> tuple[object, ...]:
-        """What is stored of a template."""
-        space, dim, embedding = self.contract.space, self.contract.dim, template.embedding
-        if embedding.shape != (dim,):
-            raise Misfit(f"{self.path} holds embeddings of {dim} values, this one is {list(embedding.shape)}")
-        if not is_unit(embedding):
-            raise ValueError("an embedding must have unit length")
-        blob = pack(embedding)
-        seal = checksum(space, dim, template.photo, blob)
-        return person, space, template.photo, blob, float(template.quality), template.enrolled, seal
+    def _owner(self, person: int) -> Owner:
+        """Of the templates of the person with this number."""
+        query = f"SELECT {self._stored.uid_column}, name FROM people WHERE id = ?"
+        return Owner(*self._file.rows(query, person, types=(str, str))[0])
 
-    def _checksum_column(self) -> str:
-        """A gallery of schema 1 that is only read has none."""
-        return "checksum" if self._file.schema >= CHECKSUMS_SINCE else "NULL"
+    @property
+    def _stored(self) -> TemplateRows:
+        return TemplateRows(self.contract, self._file.schema)
 
-    def _template(
-        self, name: str, blob: bytes, photo: str, quality: float, enrolled: str, seal: str | None
-    ) -> Template:
-        """A template of ``name`` from what is stored, if that is still what was written."""
-        space, dim = self.contract.space, self.contract.dim
-        embedding = unpack(blob, dim)
-        whole = isinstance(photo, str) and isinstance(quality, float) and isinstance(enrolled, str)
-        if embedding is None or not whole or (seal is not None and seal != checksum(space, dim, photo, blob)):
-            raise self._file.damaged(f"a template of '{shown(name)}' cannot be read")
-        return Template(embedding, photo, quality, enrolled)
+    def _seal_again(self, person: int, owner: Owner, new: Owner) -> None:
+        """Give the templates of ``person``, who was ``owner``, the checksums of ``new``; damaged ones stay
+        damaged."""
+        stored = self._stored
+        columns = "id, photo, embedding, quality, enrolled, checksum"
+        seals = []
+        for number, photo, blob, quality, enrolled, seal in self._file.rows(
+            f"SELECT {columns} FROM templates WHERE person = ?", person
+        ):
+            whole = stored.unpacked(owner, photo, blob, quality, enrolled, seal) is not None
+            seals.append((stored.seal(new, photo, blob, quality, enrolled) if whole else "", number))
+        self._file.db.executemany("UPDATE templates SET checksum = ? WHERE id = ?", seals)
 
 
 def _fill(db: sqlite3.Connection, contract: Contract) -> None:

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from facekd.errors import FacekdError, InputOutput
@@ -82,7 +82,7 @@ def _handle_failures(api: FastAPI, work: Work) -> None:
                 return failed(Refused(422, "usage", places))
             case HTTPException(status_code=405):
                 refused = Refused(405, "method", str(error.detail))
-                return failed(refused, {"allow": _methods_of(api, request)})
+                return failed(refused, {"allow": _methods_of(api, request) or (error.headers or {})["Allow"]})
             case HTTPException():
                 reason = "not_found" if error.status_code == 404 else "usage"
                 return failed(Refused(error.status_code, reason, str(error.detail)))
@@ -94,11 +94,11 @@ def _handle_failures(api: FastAPI, work: Work) -> None:
 
 
 def _methods_of(api: FastAPI, request: Request) -> str:
-    """What may be asked of the path of a request; the framework knows one route's methods alone."""
-    matching = [route for route in api.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return ", ".join(
-        sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
-    )
+    """What may be asked of the path of a request, as a header; the framework names one route's methods
+    alone. Empty for what is no operation of the service."""
+    path = getattr(request.scope.get("route"), "path", None)
+    routes = [route for route in api.routes if isinstance(route, APIRoute) and route.path == path]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics) -> None:

@@ -232,7 +232,10 @@ def test_a_bug_shows_no_trace(client: TestClient, photos: Path, monkeypatch: pyt
 def test_other_paths_and_methods(client: TestClient) -> None:
     failed(client.get("/v1/nothing"), 404, "not_found")
     failed(client.get("/docs"), 404, "not_found")
-    for path, allowed in (("/v1/people", "GET"), ("/v1/people/Bo", "DELETE, GET"), ("/v1/verify", "POST")):
+    for path, allowed in (
+        ("/v1/people", "GET"), ("/v1/people/Bo", "DELETE, GET"), ("/v1/people/Bo/photos", "POST"),
+        ("/openapi.json", "GET, HEAD"),
+    ):  # fmt: skip
         answer = client.put(path)
         failed(answer, 405, "method")
         assert answer.headers["allow"] == allowed

@@ -9,6 +9,10 @@ from .audit import moment as moment
 from .backup import back_up as back_up
 from .checking import Fault as Fault
 from .checking import GalleryCheck as GalleryCheck
+from .entries import Contract as Contract
+from .entries import Merged as Merged
+from .entries import Person as Person
+from .entries import TakenIn as TakenIn
 from .everybody import Everybody as Everybody
 from .fused_templates import FusedTemplates as FusedTemplates
 from .names import NAME_LIMIT as NAME_LIMIT
@@ -16,11 +20,7 @@ from .names import clean_name as clean_name
 from .names import shown as shown
 from .new_file import open_new as open_new
 from .photo_ids import EnrolledPhoto as EnrolledPhoto
-from .records import Contract as Contract
 from .records import GalleryRecords as GalleryRecords
-from .records import Merged as Merged
-from .records import Person as Person
-from .records import TakenIn as TakenIn
 from .search import RULES as RULES
 from .search import Matches as Matches
 from .search import PeopleSearch as PeopleSearch

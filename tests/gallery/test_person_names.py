@@ -7,7 +7,7 @@ import pytest
 from made_galleries import CONTRACT, enroll, template
 
 from facekd.errors import NotFound, Unreadable, UsageError
-from facekd.gallery import NAME_LIMIT, GalleryRecords, clean_name
+from facekd.gallery import NAME_LIMIT, GalleryRecords, clean_name, migrations
 
 
 @pytest.fixture
@@ -60,12 +60,14 @@ class TestNames:
     def test_joiners_stay_where_they_change_the_writing(self, name: str) -> None:
         assert clean_name(name) == name
 
-    def test_names_of_0_1_0_are_found(self, path: Path) -> None:
+    def test_names_of_0_1_0_are_found(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It kept white space and invisible characters as they were typed."""
         old = ("Ann  Lee", "Ann\u00a0Lee", "Bob\u200b", "Cy\u3000Wu", "Di\u00a0Li", "Di Li")
-        with GalleryRecords(path, CONTRACT, create=True) as records, records.transaction():
-            for seed in range(len(old)):
-                records.add(f"p{seed}", [template(seed)])
+        with monkeypatch.context() as before:
+            before.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:5])
+            with GalleryRecords(path, CONTRACT, create=True) as records, records.transaction():
+                for seed in range(len(old)):
+                    records.add(f"p{seed}", [template(seed)])
         db = sqlite3.connect(path)
         db.executemany("UPDATE people SET name = ? WHERE name = ?", [(n, f"p{i}") for i, n in enumerate(old)])
         db.commit()

@@ -201,7 +201,9 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
             photos = sent.photos_of("photos")
             if not photos:
                 raise Refused(422, "usage", "give at least one photo")
-            return _changed(request, await admission.run(work.enroll, name, photos, on_many, force))
+            return _changed(
+                request, await admission.run(work.enroll, name, photos, on_many, force, _by(request))
+            )
 
 
 def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
@@ -231,7 +233,13 @@ def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
     )  # fmt: skip
     async def remove_person(request: Request, name: _Name) -> Response:
         """Remove a person and every template of theirs."""
-        return _changed(request, await in_place(work.remove, name))
+        return _changed(request, await in_place(work.remove, name, _by(request)))
+
+
+def _by(request: Request) -> str | None:
+    """The name of the token with which something is asked for, for the audit; `None` without tokens."""
+    name: str | None = request.scope["by"]
+    return name
 
 
 def _check_fields(left: dict[str, str]) -> None:

@@ -54,6 +54,7 @@ class Gate:
         scope["told"], caller = [], "-"
         try:
             caller = self._admitted(scope)
+            scope["by"] = caller if self._settings.tokens else None
             await self._app(scope, exchange.receive, exchange.send)
         except Refused as error:
             await failed(error)(scope, exchange.receive, exchange.send)

@@ -6,7 +6,7 @@ should?
 PHOTOS holds a folder of photos for each person. One process, with the model that ships, enrolls, claims,
 searches, removes, renames and backs up as a seeded generator chooses, so that about --people are enrolled.
 Beside it a list is kept of who must be there with which photos; every minute, and at the end, the gallery is
-compared with it. Prints a line a minute, and ends with 1 where the gallery and the list differ, memory grew by
+compared with it. Prints a line a minute; ends with 1 where the gallery and the list differ, memory grew by
 more than a tenth over the second half, or the file is more than twice as large as one written afresh.
 """
 

@@ -1,14 +1,16 @@
-"""How much a model loses on turned faces: TAR of turned against frontal faces beside frontal against frontal.
+"""How much a model loses on turned faces: TAR of turned against frontal faces beside frontal against
+frontal.
 
     python tools/measure_turned.py MODEL... --data PACK --data PACK --people heldout_identities.txt \\
         --detector scrfd:scrfd_500m.onnx
 
-PACK holds a folder of aligned crops for each identity; those of the identities named in --people are compared,
-all with all. A face counts as turned where its nose tip lies off the midpoint of the eyes, along the line between
-them, by more than a quarter of the distance from the eyes to the mouth. The landmarks are what the detector finds
-in the crop with a black border; crops in which it finds no face are left out and counted. For each kind of
-comparison the threshold is that of its own non-mated comparisons at an FMR of 1e-3. Intervals (95 %) are by the
-bootstrap over identities at that threshold, the same identities for every model.
+PACK holds a folder of aligned crops for each identity; those of the identities named in --people are
+compared, all with all. A face counts as turned where its nose tip lies off the midpoint of the eyes, along
+the line between them, by more than a quarter of the distance from the eyes to the mouth. The landmarks are
+what the detector finds in the crop with a black border; crops in which it finds no face are left out and
+counted. For each kind of comparison the threshold is that of its own non-mated comparisons at an FMR of
+1e-3. Intervals (95 %) are by the bootstrap over identities at that threshold, the same identities for every
+model.
 """
 
 from __future__ import annotations

@@ -120,6 +120,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     _audit_actions,
     _lasting_removals,
     _track_state,
+    # "drop": templates that had no photo when the gallery was led to another model ("re_embed")
+    statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
 )
 
 #: the schema from which templates carry a checksum

@@ -150,6 +150,7 @@ class GalleryRecords:
             try:
                 with database.write_transaction(self._db):
                     self._changing, self._removed = True, False
+                    self._check_not_moved()
                     yield
                     search_file.forget(self.path)
             finally:
@@ -539,6 +540,12 @@ class GalleryRecords:
                 "Remove it where it does not belong: facekd gallery remove NAME --photo ID",
             )
 
+    def _check_not_moved(self) -> None:
+        """Raise `Misfit` where the gallery was led to another space since it was opened."""
+        found = self._read_contract()
+        if found.space != self.contract.space:
+            raise _misfit(self.path, found, self.contract)
+
     def _must_change(self) -> None:
         if not self._changing:
             raise RuntimeError("changes belong inside 'with records.transaction()'")
@@ -621,5 +628,6 @@ def _misfit(path: Path, gallery: Contract, model: Contract) -> Misfit:
     return Misfit(
         f"{path} was made with {gallery.model} (space {gallery.space[:12]}){shipped}, "
         f"which is incompatible with {model.model} (space {model.space[:12]})",
-        f"Use --model with {gallery.model}, or enroll the people again in another --gallery.",
+        f"Use --model with {gallery.model}, or move the gallery to this model: facekd gallery re-embed "
+        "--from PHOTOS.",
     )

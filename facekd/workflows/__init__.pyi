@@ -62,6 +62,10 @@ from .gallery_evaluation import evaluate_gallery as evaluate_gallery
 from .gallery_merge import merge_people as merge_people
 from .gallery_merge import open_to_merge as open_to_merge
 from .gallery_merge import resemblance as resemblance
+from .gallery_re_embed import NotMoved as NotMoved
+from .gallery_re_embed import ReEmbedded as ReEmbedded
+from .gallery_re_embed import photos_to_re_embed as photos_to_re_embed
+from .gallery_re_embed import re_embed_gallery as re_embed_gallery
 from .gallery_thresholds import calibrate_gallery as calibrate_gallery
 from .gallery_thresholds import own_scores as own_scores
 from .gallery_thresholds import scores_file as scores_file

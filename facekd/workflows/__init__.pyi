@@ -39,6 +39,7 @@ from .embed import check_embeddings_file as check_embeddings_file
 from .embed import embed_faces as embed_faces
 from .embed import photos_to_embed as photos_to_embed
 from .embed import write_embeddings as write_embeddings
+from .enroll import AnyPhoto as AnyPhoto
 from .enroll import Enrolled as Enrolled
 from .enroll import Failure as Failure
 from .enroll import PhotoFile as PhotoFile
@@ -108,3 +109,8 @@ from .verify_pairs import PhotoPair as PhotoPair
 from .verify_pairs import compare_pairs as compare_pairs
 from .verify_pairs import every_pair as every_pair
 from .verify_pairs import pairs_listed as pairs_listed
+from .video import FRAMES as FRAMES
+from .video import EnrolledVideo as EnrolledVideo
+from .video import identify_camera as identify_camera
+from .video import identify_video as identify_video
+from .video import video_to_enroll as video_to_enroll

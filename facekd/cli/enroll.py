@@ -116,9 +116,6 @@ def command(
         listed, list_name = _everybody(everybody, root)
         people = {one: [*theirs] for one, theirs in listed.items()}
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
-    videos = [_look_at(recognizer, clip, frames, per_second) for clip in clips]
-    for video in videos:
-        people[str(name)] += video.photos
     entries: list[Enrolled] = []
     make_gallery_folder(gallery)
     with GalleryRecords(gallery, recognizer.contract, create=True) as records:
@@ -126,6 +123,9 @@ def command(
         notes = dict.fromkeys(differences)
         for note in notes:
             say(f"note: {note}")
+        videos = [_look_at(recognizer, clip, frames, per_second) for clip in clips]
+        for video in videos:
+            people[str(name)] += video.photos
         quiet = sys.stdout.isatty() or everybody is None
         with nullcontext() if quiet else progress("enroll", len(people)) as advance:
             for entry in enroll_people(records, recognizer, people, on_many, force, list_name):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +140,9 @@ class _Wanted:
     per_second: float
 
     @property
-    def count(self) -> int:
-        return len(self.photos) + len(self.videos) + (self.camera is not None)
+    def count(self) -> int | None:
+        """Of photos; nobody knows how many frames there are."""
+        return None if self.videos or self.camera is not None else len(self.photos)
 
     @property
     def said(self) -> str:
@@ -150,18 +151,20 @@ class _Wanted:
         return ", ".join(f"{count:d} {what}{'s' * (count > 1)}" for count, what in counts if count)
 
     def answers(
-        self, search: Search, top: int, all_faces: bool
+        self, search: Search, top: int, all_faces: bool, advance: Callable[[], object]
     ) -> Iterator[tuple[Sequence[IdentifiedPhoto], NamedPhoto | None]]:
-        """What each of them gave, and the photo that it is."""
+        """What each of them gave, and the photo that it is. Each photo or frame is an ``advance``."""
         from facekd.workflows import identify_camera, identify_or_say_why, identify_video
 
         for named in self.photos:
             yield (identify_or_say_why(search, named, top=top, all_faces=all_faces),), named
+            advance()
+        rate = self.per_second
         for video in self.videos:
-            yield identify_video(search, video, top=top, per_second=self.per_second), None
+            yield identify_video(search, video, top=top, per_second=rate, advance=advance), None
         if self.camera is not None:
             yield (
-                identify_camera(search, self.camera, self.seconds, top=top, per_second=self.per_second),
+                identify_camera(search, self.camera, self.seconds, top=top, per_second=rate, advance=advance),
                 None,
             )
 
@@ -194,7 +197,8 @@ def _many(
     answers: Counter[str] = Counter()
     worst, said = Exit.DONE, set[str]()
     with nullcontext() if sys.stdout.isatty() else progress("identify", wanted.count) as advance:
-        for found_there, named in wanted.answers(search, top, all_faces):
+        step = advance or (lambda: None)
+        for found_there, named in wanted.answers(search, top, all_faces, step):
             for found in found_there:
                 for note in (f"note: {note}" for note in found.notes):
                     if note not in said:
@@ -208,8 +212,6 @@ def _many(
                 answers.update([found.failure.reason] if found.failure else [f.decision for f in found.faces])
                 if found.exit_code != Exit.DIFFERENT:
                     worst = max(worst, found.exit_code)
-            if advance is not None:
-                advance()
     told = ", ".join(f"{count} {what}" for what, count in answers.most_common())
     say(f"{wanted.said}: {told}; {_rule(search.threshold)}")
     return worst

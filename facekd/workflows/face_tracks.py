@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.card import Card
-from facekd.errors import SeveralFaces
+from facekd.errors import SeveralFaces, TooLarge
 from facekd.preprocess import DOMINANCE
 from facekd.runtime import fuse
 from facekd.workflows.enrollment_guard import OWN_FMR, threshold_at
@@ -19,6 +19,8 @@ from facekd.workflows.recognizer import Recognised
 #: intersection over union of two boxes from which they are the same face a moment later, if the embeddings do
 #: not speak against it
 OVERLAP = 0.3
+#: faces that are followed in one video
+MAX_FACES = 50_000
 #: seconds for which a face may be out of sight and still be known by its place
 GAP = 1.0
 
@@ -54,13 +56,14 @@ class Track:
         """How much of the video it takes up: the areas of its faces, added."""
         return sum(face.found.face.area for face in self.faces)
 
+    @property
+    def direction(self) -> NDArray[np.float32]:
+        """That of the mean of its embeddings [D]."""
+        return fuse([self._sum])
+
     def add(self, face: SeenFace) -> None:
         self.faces.append(face)
         self._sum = self._sum + face.found.embedding
-
-    def cosine(self, embedding: NDArray[np.float32]) -> float:
-        """Of an embedding with the direction of the mean."""
-        return float(fuse([self._sum]) @ embedding)
 
     def best(self, count: int) -> list[SeenFace]:
         """Up to ``count`` faces of good quality from all of its time, in their order, no picture twice.
@@ -93,38 +96,51 @@ class FaceTracker:
 
     def __init__(self, card: Card) -> None:
         self.tracks: list[Track] = []
+        self._directions: list[NDArray[np.float32]] = []
+        self._faces = 0
         self._unlike = threshold_at(card, OWN_FMR)
         strictest = card.at()
         self._same = strictest.threshold if strictest else None
 
     def add(self, time: float, faces: Sequence[Recognised]) -> None:
-        """The ``faces`` of the frame at ``time``: each goes to one track, and each track gets one of them."""
-        links = [
-            (strength, place, number)
-            for place, face in enumerate(faces)
-            for number, track in enumerate(self.tracks)
-            if (strength := self._strength(track, time, face)) is not None
-        ]
+        """The ``faces`` of the frame at ``time``: each goes to one track, and each track gets one of them.
+        Raises `TooLarge` above `MAX_FACES`."""
+        self._faces += len(faces)
+        if self._faces > MAX_FACES:
+            raise TooLarge(f"more than {MAX_FACES:,} faces in all")
         taken: dict[int, int] = {}
-        for _, place, number in sorted(links, reverse=True):
+        for _, place, number in sorted(self._links(time, faces), reverse=True):
             if place not in taken and number not in taken.values():
                 taken[place] = number
         for place, face in enumerate(faces):
             seen = SeenFace(time, face)
             if place in taken:
-                self.tracks[taken[place]].add(seen)
+                track = self.tracks[taken[place]]
+                track.add(seen)
+                self._directions[taken[place]] = track.direction
             else:
                 self.tracks.append(Track([seen]))
+                self._directions.append(face.embedding)
 
-    def _strength(self, track: Track, time: float, face: Recognised) -> float | None:
-        """How much speaks for ``face`` being that of ``track``; `None` where not enough does."""
-        cosine = track.cosine(face.embedding)
-        overlap = 0.0
-        if time - track.last <= GAP:
-            overlap = overlap_of(track.faces[-1].found.face.box, face.face.box)
-        near = overlap >= OVERLAP and (self._unlike is None or cosine >= self._unlike)
-        like = self._same is not None and cosine >= self._same
-        return overlap + cosine if near or like else None
+    def _links(self, time: float, faces: Sequence[Recognised]) -> Iterator[tuple[float, int, int]]:
+        """Which face may belong to which track, with how much speaks for it."""
+        if not self.tracks or not faces:
+            return
+        cosines = np.stack([face.embedding for face in faces]) @ np.stack(self._directions).T
+        like = cosines >= (np.inf if self._same is None else self._same)
+        recent = [number for number, track in enumerate(self.tracks) if time - track.last <= GAP]
+        for place, face in enumerate(faces):
+            overlaps = {
+                number: overlap_of(self.tracks[number].faces[-1].found.face.box, face.face.box)
+                for number in recent
+            }
+            near = {
+                number
+                for number, overlap in overlaps.items()
+                if overlap >= OVERLAP and (self._unlike is None or cosines[place, number] >= self._unlike)
+            }
+            for number in near | set(np.flatnonzero(like[place]).tolist()):
+                yield overlaps.get(number, 0.0) + float(cosines[place, number]), place, number
 
 
 def dominant_track(tracks: Sequence[Track]) -> Track:

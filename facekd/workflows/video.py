@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facekd.errors import CannotSay, InputOutput, NoFace
+from facekd.errors import CannotSay, InputOutput, NoFace, TooLarge
 from facekd.preprocess import PER_SECOND, Frame, read_camera, read_video
 from facekd.verification.results import IdentifiedPhoto, SearchFailure, TrackSpan
 from facekd.workflows.enroll import AnyPhoto, RecognisedPhoto, UnusablePhoto
@@ -121,7 +121,10 @@ def _faces(recognizer: Recognizer, name: str, frames: Iterable[Frame], advance: 
     for frame in frames:
         count += 1
         usable, faults = recognizer.recognise_usable(frame.pixels, f"{name} at {frame.time:.2f} s")
-        tracker.add(frame.time, usable)
+        try:
+            tracker.add(frame.time, usable)
+        except TooLarge as error:
+            raise TooLarge(f"{name}: {error.cause}") from None
         refused.update(fault.reason for fault in faults)
         advance()
     if not tracker.tracks:

@@ -178,6 +178,23 @@ class TestIdentify:
         assert facekd("identify", clip, "--per-second", "0").code == 2
 
 
+def test_from_python(clips: Path, tiny: Path, tmp_path: Path) -> None:
+    import facekd
+    from facekd.errors import NoFace, SeveralFaces
+
+    recognizer = facekd.Recognizer(tiny, threshold=0.9)
+    gallery = facekd.Gallery(tmp_path / "gallery.db", recognizer=recognizer)
+    assert gallery.enroll("Ann", [clips / "one.mp4", portrait()]).added == 6
+    assert gallery.enroll("Ann", clips / "one.mp4").added == 0
+    for name, error in (("two", SeveralFaces), ("blank", NoFace)):
+        with pytest.raises(error, match=name):
+            gallery.enroll("Bo", clips / f"{name}.mp4")
+    found = gallery.identify_video(clips / "two.mp4")
+    assert [(one.track.number, one.faces[0].name) for one in found if one.track] == [(1, "Ann"), (2, None)]
+    (failed,) = gallery.identify_video(clips / "text.mp4")
+    assert (failed.faces, failed.failure.reason if failed.failure else None) == ((), "unreadable")
+
+
 @pytest.mark.needs_faces
 def test_real_people(facekd: Callable, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The student that ships: a film of two people, one after the other in the same place, of whom one was

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from facekd.card import Calibration, Card, Counts, EmbeddingSpec, InputSpec, LandmarkCrop
-from facekd.errors import SeveralFaces
+from facekd.errors import SeveralFaces, TooLarge
 from facekd.preprocess import Face
+from facekd.workflows import face_tracks
 from facekd.workflows.face_tracks import FaceTracker, SeenFace, Track, dominant_track, overlap_of
 from facekd.workflows.recognizer import Recognised
 
@@ -90,6 +91,15 @@ def test_people_who_change_places() -> None:
     tracker.add(0.3, [face(0, OTHER), face(120, ONE)])
     for track, embedding in zip(tracker.tracks, (ONE, OTHER), strict=True):
         assert [seen.found.embedding is embedding for seen in track.faces] == [True, True]
+
+
+def test_a_crowd_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face_tracks, "MAX_FACES", 5)
+    tracker = FaceTracker(card())
+    for step in range(2):
+        tracker.add(step, [face(200 * place) for place in range(2)])
+    with pytest.raises(TooLarge, match="more than 5 faces"):
+        tracker.add(2, [face(0), face(200)])
 
 
 def test_who_dominates() -> None:

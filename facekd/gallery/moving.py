@@ -111,7 +111,7 @@ def _erase(path: Path) -> bool:
     """Have the file rewritten without the old embeddings; whether some of them are still in it."""
     with GalleryRecords(path) as records:
         pending = records.pending
-    with database.explained(path), closing(database.connect(path, "mode=ro")) as db:
+    with database.explained(path), closing(database.connect(path)) as db:
         return pending or bool(db.execute("SELECT count(*) FROM erasures").fetchone()[0])
 
 

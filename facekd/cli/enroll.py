@@ -109,7 +109,7 @@ def command(
         raise click.UsageError("--root needs --from.")
     list_name = None
     people: dict[str, list[AnyPhoto]]
-    clips = [photo for photo in photos if is_video(photo) and not photo.is_dir()]
+    clips = [photo for photo in photos if is_video(photo)]
     if everybody is None:
         people = {_checked(str(name)): [*photos_at([photo for photo in photos if photo not in clips])]}
     else:

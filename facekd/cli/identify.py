@@ -112,7 +112,7 @@ def command(
         raise click.UsageError("Give either --threshold or --fpir, not both.")
     if (camera is not None) == bool(photos):
         raise click.UsageError("Give PHOTO, VIDEO or FOLDER, or --camera.")
-    clips = [photo for photo in photos if is_video(photo) and not photo.is_dir()]
+    clips = [photo for photo in photos if is_video(photo)]
     if annotate is not None and (clips or camera is not None):
         raise click.UsageError("--annotate draws photos, not videos.")
     stills = [photo for photo in photos if photo not in clips]

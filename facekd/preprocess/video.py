@@ -57,8 +57,8 @@ class Frame:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a path looks like that of a video file."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
+    """Whether a path looks like that of a video file; a folder may be called like one."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
 def read_video(path: Path, per_second: float = PER_SECOND) -> Iterator[Frame]:

@@ -207,7 +207,7 @@ def _given(photos: PhotoLike | Iterable[PhotoLike], recognizer: Recognizer) -> l
     each = [photos] if alone else photos
     given: list[AnyPhoto] = []
     for number, photo in enumerate(cast(Iterable[PhotoLike], each), start=1):
-        if isinstance(photo, str | os.PathLike) and is_video(Path(photo)) and not Path(photo).is_dir():
+        if isinstance(photo, str | os.PathLike) and is_video(Path(photo)):
             given += video_to_enroll(recognizer, Path(photo)).photos
         elif isinstance(photo, str | os.PathLike):
             given += photos_at([Path(photo)])

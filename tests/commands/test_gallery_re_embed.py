@@ -281,6 +281,8 @@ _KILLED = """
 import os, signal, sys
 from facekd.cli.main import main
 from facekd.workflows import gallery_re_embed
+# a job in the background of a shell has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 embed, count = gallery_re_embed._Look._embed, 0
 def cut_short(self, *arguments):
     global count

@@ -1,15 +1,27 @@
-"""CSV lists as people write them: a line of column names, then one line for each entry."""
+"""CSV lists as people write them: a line of column names, then one line for each entry. And text that facekd
+writes into CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 from facekd.errors import Unreadable
 
 #: characters of a wrong first line that an error repeats
 _SHOWN = 60
+#: where a spreadsheet begins to read a formula (OWASP, "CSV injection"): at the first character of a cell, also
+#: one of full width; and behind what another language's settings take for the end of a cell
+_FORMULA = re.compile(r'(^|[,;\t\r\n])(?=[\s"]*[=+\-@＝＋－＠])|^(?=[\t\r])')
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII | re.IGNORECASE)
+
+
+def harmless_cell(text: str) -> str:
+    """``text`` as a cell that no spreadsheet takes for a formula: one that begins with ``= + - @``, a tab or a
+    carriage return gets an apostrophe before it, and numbers stay as they are."""
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
 
 
 class CsvRows:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from facekd.csv_rows import harmless_cell
 from facekd.files import write_atomically
 
 #: what tells the entries of a list from each other, the first that they all have
@@ -25,7 +26,7 @@ def write_numbers(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
     lines.writerow(["model", "measure", "value"])
     for name, document in results.items():
         for measure, value in flattened(document):
-            lines.writerow([name, measure, _told(value)])
+            lines.writerow(map(harmless_cell, (name, measure, _told(value))))
     write_atomically(path, text.getvalue().encode())
 
 

@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from facekd.csv_rows import harmless_cell
 from facekd.verification.results import ComparedPair
 
 PAIR_COLUMNS = ("a", "b", "answer", "score", "probability", "reason")
@@ -20,9 +21,9 @@ def pair_row(pair: ComparedPair) -> list[str]:
 
 
 def csv_line(fields: Sequence[str]) -> str:
-    """``fields`` as a line of CSV, without its end."""
+    """``fields`` as a line of CSV, without its end; none of them is a formula."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(fields)
+    csv.writer(text, lineterminator="").writerow(map(harmless_cell, fields))
     return text.getvalue()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.csv_rows import CsvRows
+from facekd.csv_rows import CsvRows, harmless_cell
 from facekd.errors import UsageError
 from facekd.files import read_text, write_atomically
 from facekd.verification.results import Floats
@@ -53,7 +53,8 @@ def _score(rows: CsvRows, line: int, fields: list[str], places: tuple[int, int])
 def write_scores(
     path: Path, scores: Floats, mated: NDArray[np.bool_], pairs: Sequence[tuple[str, str]]
 ) -> None:
-    """Write ``score,label,first,second``, one line for each comparison; a failed one has no score.
+    """Write ``score,label,first,second``, one line for each comparison; a failed one has no score, and
+    no name is a formula.
 
     Raises `InputOutput` where it cannot be written, `UsageError` where numbers do not fit.
     """
@@ -64,5 +65,5 @@ def write_scores(
     lines.writerow(["score", "label", "first", "second"])
     for score, one_person, names in zip(scores.tolist(), mated.tolist(), pairs, strict=True):
         # repr gives every digit that it takes to read the same number again
-        lines.writerow([repr(score) if np.isfinite(score) else "", int(one_person), *names])
+        lines.writerow([repr(score) if np.isfinite(score) else "", int(one_person), *map(harmless_cell, names)])
     write_atomically(path, text.getvalue().encode())

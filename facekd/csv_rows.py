@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from facekd.errors import Unreadable
 
@@ -22,6 +22,14 @@ def harmless_cell(text: str) -> str:
     """``text`` as a cell that no spreadsheet takes for a formula: one that begins with ``= + - @``, a tab or a
     carriage return gets an apostrophe before it, and numbers stay as they are."""
     return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
+
+
+def csv_line(fields: Iterable[str]) -> str:
+    """``fields`` as a line of CSV without its end, each a `harmless_cell`; line breaks in one are quoted."""
+    text = io.StringIO()
+    # the csv module quotes only the line breaks that it ends a line with
+    csv.writer(text, lineterminator="\r\n").writerow(map(harmless_cell, fields))
+    return text.getvalue().removesuffix("\r\n")
 
 
 class CsvRows:

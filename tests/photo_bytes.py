@@ -80,7 +80,9 @@ def stating(ending: str, width: int, height: int) -> bytes:
     elif ending == "webp":
         canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
         chunk = b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas
-        data = bytearray(b"RIFF" + struct.pack("<I", len(data) - 8 + len(chunk)) + b"WEBP" + chunk + data[12:])
+        data = bytearray(
+            b"RIFF" + struct.pack("<I", len(data) - 8 + len(chunk)) + b"WEBP" + chunk + data[12:]
+        )
     elif ending == "bmp":
         struct.pack_into("<ii", data, 18, width, height)
     elif ending == "gif":

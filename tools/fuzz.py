@@ -278,7 +278,7 @@ def galleries() -> Iterator[bytes]:
 
 
 def lists() -> Iterator[bytes]:
-    yield b"name,photo\nAnn,ann/1.jpg\n\"Bo, Lee\",bo.jpg\n"
+    yield b'name,photo\nAnn,ann/1.jpg\n"Bo, Lee",bo.jpg\n'
     yield b"a,b,label\na.jpg,b.jpg,1\n,,\n"
     yield b'{"a": "a.jpg", "b": "b.jpg"}\n'
     yield b"score,label\n0.5,1\n-0.1,0\n,0\n"
@@ -411,7 +411,9 @@ def fuzz_inside(name: str, work: Path, seconds: int, seed: int) -> None:
         "print_final_stats": 1, "verbosity": 1,
     }  # fmt: skip
     arguments = [f"-{option}={value}" for option, value in options.items()]
-    atheris.Setup([sys.argv[0], *arguments, f"-artifact_prefix={work}/", str(corpus)], Watch(target.read, work))
+    atheris.Setup(
+        [sys.argv[0], *arguments, f"-artifact_prefix={work}/", str(corpus)], Watch(target.read, work)
+    )
     atheris.Fuzz()
 
 
@@ -489,7 +491,9 @@ def main(
     names = targets or tuple(TARGETS)
     found = []
     if not as_json:
-        click.echo("| target | s | executions | kept | accepted | findings |\n| --- | --- | --- | --- | --- | --- |")
+        click.echo(
+            "| target | s | executions | kept | accepted | findings |\n| --- | --- | --- | --- | --- | --- |"
+        )
     for name in names:
         found.append(fuzz(name, max(1, seconds // len(names)), seed))
         if not as_json:

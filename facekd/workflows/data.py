@@ -94,7 +94,9 @@ def _write_zip(images: Source, names: list[str], target: Path, whose: Identities
             packed = images.read(name)
             member = _safe(images, name, packed, whose.root)
             if not is_utf8(member):
-                raise Unreadable(f"{images.path}: the name {name!a} cannot be written into a zip pack: no UTF-8")
+                raise Unreadable(
+                    f"{images.path}: the name {name!a} cannot be written into a zip pack: no UTF-8"
+                )
             pack.writestr(member, packed)
             advance(1)
 

@@ -110,7 +110,9 @@ def test_random_bytes(read: Read, kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", ["pack.zip", "pack.rec", "pack.bin", "model.onnx", "gallery.db", "archive.jsonl"])
+@pytest.mark.parametrize(
+    "kind", ["pack.zip", "pack.rec", "pack.bin", "model.onnx", "gallery.db", "archive.jsonl"]
+)
 def test_bytes_changed_in_the_middle(read: Read, whole: Path, kind: str, seed: int) -> None:
     """What is read may be what the bytes now say, where nothing in the format tells; never a crash."""
     content, chance = bytearray((whole / kind).read_bytes()), random.Random(seed)
@@ -313,7 +315,9 @@ NOWHERE = {
 
 
 @pytest.mark.parametrize("what", NOWHERE)
-def test_a_photo_in_a_list_that_there_cannot_be(facekd: Callable, whole: Path, tmp_path: Path, what: str) -> None:
+def test_a_photo_in_a_list_that_there_cannot_be(
+    facekd: Callable, whole: Path, tmp_path: Path, what: str
+) -> None:
     (tmp_path / "list.jsonl").write_text(json.dumps({"a": NOWHERE[what], "b": "b.jpg"}) + "\n")
     command = ("verify", "--pairs", tmp_path / "list.jsonl", "--model", whole / "model.onnx")
     for more in ((), ("--json",)):

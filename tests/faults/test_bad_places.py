@@ -217,7 +217,10 @@ def test_what_the_modes_of_files_forbid(sound: Path, closed: Path) -> None:
         pytest.skip("modes of files do not bind this user, and that could not be given up")
     commands = [[word.format(closed=closed, sound=sound) for word in one] + ["--json"] for one in FORBIDDEN]
     ran = subprocess.run(
-        [sys.executable, "-c", _RUN_ALL, json.dumps(commands)], capture_output=True, text=True, preexec_fn=bound
+        [sys.executable, "-c", _RUN_ALL, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        preexec_fn=bound,
     )
     assert "Traceback" not in ran.stderr
     told = ran.stdout.split("\n===")
@@ -284,7 +287,9 @@ def test_a_photo_of_an_odd_name(facekd: Callable, sound: Path, tmp_path: Path, w
 
 
 @pytest.mark.parametrize("what", NAMES)
-@pytest.mark.parametrize("kind", ["model", "gallery", "table", "out", "report", "scores", "archive", "folder"])
+@pytest.mark.parametrize(
+    "kind", ["model", "gallery", "table", "out", "report", "scores", "archive", "folder"]
+)
 def test_a_file_of_an_odd_name(facekd: Callable, sound: Path, tmp_path: Path, kind: str, what: str) -> None:
     """Whatever facekd reads or writes may be called so: it is read or written, or the name is refused."""
     calls: dict[str, tuple[object, ...]] = {

@@ -12,15 +12,15 @@ from facekd.errors import Unreadable
 
 #: characters of a wrong first line that an error repeats
 _SHOWN = 60
-#: where a spreadsheet begins to read a formula (OWASP, "CSV injection"): at the first character of a cell, also
-#: one of full width; and behind what another language's settings take for the end of a cell
+#: where a spreadsheet begins to read a formula (OWASP, "CSV injection"): at the first character of a cell,
+#: which may be of full width; and after what another language's settings take for the end of a cell
 _FORMULA = re.compile(r'(^|[,;\t\r\n])(?=[\s"]*[=+\-@＝＋－＠])|^(?=[\t\r])')
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII | re.IGNORECASE)
 
 
 def harmless_cell(text: str) -> str:
-    """``text`` as a cell that no spreadsheet takes for a formula: one that begins with ``= + - @``, a tab or a
-    carriage return gets an apostrophe before it, and numbers stay as they are."""
+    """``text`` as a cell that no spreadsheet takes for a formula: an apostrophe is put before ``= + - @``, a
+    tab or a carriage return where it would begin one. Numbers stay as they are."""
     return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
 
 

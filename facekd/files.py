@@ -63,9 +63,8 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> InputOutput:
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
-    """The absolute path that ``path`` leads to, whether or not anything is there. Where links lead in a circle
-    it is one of them, which nothing can be read from or written to; `Path.resolve` would raise
-    `RuntimeError`."""
+    """The absolute path that ``path`` leads to, whether or not anything is there. Of links in a circle it is
+    one of them, which can be neither read nor written; `Path.resolve` would raise `RuntimeError`."""
     return Path(os.path.realpath(path))
 
 

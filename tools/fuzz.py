@@ -206,7 +206,8 @@ def photos() -> Iterator[bytes]:
     frames = {"save_all": True, "append_images": [image.rotate(90)], "duration": 50}
     for kind, picture, settings in (
         ("JPEG", image, {"exif": exif}), ("JPEG", image.convert("CMYK"), {}),
-        ("JPEG", image.convert("L"), {"progressive": True}), ("PNG", image, {"exif": exif}), ("PNG", deep, {}),
+        ("JPEG", image.convert("L"), {"progressive": True}), ("PNG", image, {"exif": exif}),
+        ("PNG", deep, {}),
         ("PNG", image.convert("P"), {"transparency": 0}), ("PNG", image, frames), ("GIF", image, frames),
         ("WEBP", image, {}), ("WEBP", image, frames), ("BMP", image, {}), ("PPM", image, {}),
         ("TIFF", image, {"exif": exif}), ("TIFF", deep, {}), ("TIFF", image, {"compression": "tiff_lzw"}),
@@ -407,8 +408,8 @@ def fuzz_inside(name: str, work: Path, seconds: int, seed: int) -> None:
                 (work / "first").mkdir(exist_ok=True)
                 target.read(file.read_bytes(), work / "first")
     options = {
-        "max_total_time": seconds, "max_len": target.longest, "timeout": SLOW, "rss_limit_mb": MEMORY, "seed": seed,
-        "print_final_stats": 1, "verbosity": 1,
+        "max_total_time": seconds, "max_len": target.longest, "timeout": SLOW, "rss_limit_mb": MEMORY,
+        "seed": seed, "print_final_stats": 1, "verbosity": 1,
     }  # fmt: skip
     arguments = [f"-{option}={value}" for option, value in options.items()]
     atheris.Setup(

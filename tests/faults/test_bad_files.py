@@ -1,5 +1,5 @@
-"""Packs, models, galleries, archives and lists that are cut short, of random bytes or hostile: a reason and the
-right exit code, and nothing half done."""
+"""Packs, models, galleries, archives and lists that are cut short, of random bytes or hostile: a reason and
+the right exit code, and nothing half done."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from facekd.preprocess.sources.recordio import Image, write_records
 
 #: reads a pack and all photos in it
 EMBED = ("embed", "{file}", "--out", "{new}.npz", "--yes", "--model", "{model}")
-#: what each kind of file is read with, and the reasons that a broken one may have; {file} is the file, {model} a
-#: sound model, {new} a place for what is made of it
+#: what each kind of file is read with, and the reasons that a broken one may have; {file} is the file,
+#: {model} a sound model, {new} a place for what is made of it
 READ_BY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pack.zip": (EMBED, ("unreadable",)),
     "pack.rec": (EMBED, ("unreadable", "too_large")),
@@ -200,7 +200,8 @@ def test_a_pack_with_names_that_lead_outside_is_aligned_without_them(
 #: names in an archive that lead outside, or are no names, are keys of people and nothing else
 @pytest.mark.parametrize(
     ("name", "code"), [("../../etc/passwd", 0), ("/etc/shadow", 0), ("=cmd|' /C calc'!A1", 0), ("a\0b", 5),
-                       ("a\nb", 5), ("a\x1b[2J", 5), ("\u202egpj.exe", 5), ("", 5), ("x" * 201, 5), ("\ud800", 5)]
+                       ("a\nb", 5), ("a\x1b[2J", 5), ("\u202egpj.exe", 5), ("", 5), ("x" * 201, 5),
+                       ("\ud800", 5)]
 )  # fmt: skip
 def test_an_archive_with_names_that_lead_outside(
     facekd: Callable, whole: Path, tmp_path: Path, name: str, code: int
@@ -355,7 +356,8 @@ def test_a_gallery_that_runs_programs_is_read_without_running_them(
     import sqlite3
 
     for number, statement in enumerate((
-        "ALTER TABLE people RENAME TO hidden; CREATE VIEW people AS SELECT * FROM hidden, (SELECT load_extension('x'))",
+        "ALTER TABLE people RENAME TO hidden; "
+        "CREATE VIEW people AS SELECT * FROM hidden, (SELECT load_extension('x'))",
         "CREATE TRIGGER grab AFTER INSERT ON people BEGIN DELETE FROM templates; END",
     )):  # fmt: skip
         copy = Path(shutil.copy(whole / "gallery.db", tmp_path / f"{number}.db"))

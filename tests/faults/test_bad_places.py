@@ -1,5 +1,5 @@
-"""Names and places that a file should not have: links in a circle, pipes, devices, sockets, closed folders, names
-that are no UTF-8 or very long. Each command ends, soon, with a reason and the right exit code."""
+"""Names and places that a file should not have: links in a circle, pipes, devices, sockets, closed folders,
+names that are no UTF-8 or very long. Each command ends, soon, with a reason and the right exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from facekd.preprocess import open_source
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files on this system")
 
-#: every place where a command takes a file to read: {x} is what it gets, {photo}, {model}, {gallery} are sound
+#: every place where a command takes a file to read: {x} is what it gets; the others are sound
 READING = {
     "photo": ("verify", "{x}", "{photo}", "--model", "{model}", "--threshold", "0.5"),
     "second photo": ("verify", "{photo}", "{x}", "--model", "{model}", "--threshold", "0.5"),
@@ -82,8 +82,8 @@ def told(facekd: Callable, sound: Path, tmp_path: Path) -> Callable[..., tuple[i
     """Run a command with ``x`` in its place; exit code and reason."""
 
     def run(command: tuple[str, ...], x: object) -> tuple[int, str]:
-        places = {"x": x, "new": tmp_path / "new", "photo": sound / "photo.png", "model": sound / "model.onnx",
-                  "gallery": sound / "gallery.db", "scores": sound / "scores.csv"}  # fmt: skip
+        names = {"photo": "photo.png", "model": "model.onnx", "gallery": "gallery.db", "scores": "scores.csv"}
+        places = {what: sound / name for what, name in names.items()} | {"x": x, "new": tmp_path / "new"}
         ran = facekd(*(word.format(**places) for word in command), "--json")
         assert "Traceback" not in ran.err
         failure = failure_in(ran.out)
@@ -175,21 +175,21 @@ def closed(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         (folder / name).chmod(0o700)
 
 
-#: {closed} has what may not be read, {sound} what may
+#: {closed} has what may not be read, {sound} what may; {model} may be read
 FORBIDDEN = (
-    ("verify", "{closed}/photo.png", "{sound}/photo.png", "--model", "{sound}/model.onnx", "--threshold", "0.5"),
-    ("verify", "{closed}/folder/photo.png", "{sound}/photo.png", "--model", "{sound}/model.onnx",
-     "--threshold", "0.5"),
-    ("verify", "{sound}/photo.png", "{sound}/photo.png", "--model", "{closed}/model.onnx", "--threshold", "0.5"),
+    ("verify", "{closed}/photo.png", "{sound}/photo.png", "--threshold", "0.5", "--model", "{model}"),
+    ("verify", "{closed}/folder/photo.png", "{sound}/photo.png", "--threshold", "0.5", "--model", "{model}"),
+    ("verify", "{sound}/photo.png", "{sound}/photo.png", "--threshold", "0.5", "--model",
+     "{closed}/model.onnx"),
     ("card", "{closed}/model.onnx"),
     ("gallery", "list", "--gallery", "{closed}/gallery.db"),
     ("gallery", "check", "--gallery", "{closed}/gallery.db"),
     ("evaluate-scores", "{closed}/scores.csv"),
     ("evaluate-scores", "{sound}/scores.csv", "--csv", "{closed}/fixed/table.csv"),
-    ("embed", "{closed}/folder", "--out", "{closed}/new.npz", "--yes", "--model", "{sound}/model.onnx"),
-    ("embed", "{sound}/photo.png", "--out", "{closed}/fixed/new.npz", "--yes", "--model", "{sound}/model.onnx"),
-    ("enroll", "Bo", "{sound}/photo.png", "--model", "{sound}/model.onnx", "--gallery", "{closed}/fixed/g.db"),
-    ("enroll", "--from", "{closed}/folder", "--model", "{sound}/model.onnx", "--gallery", "{closed}/new.db"),
+    ("embed", "{closed}/folder", "--out", "{closed}/new.npz", "--yes", "--model", "{model}"),
+    ("embed", "{sound}/photo.png", "--out", "{closed}/fixed/new.npz", "--yes", "--model", "{model}"),
+    ("enroll", "Bo", "{sound}/photo.png", "--model", "{model}", "--gallery", "{closed}/fixed/g.db"),
+    ("enroll", "--from", "{closed}/folder", "--model", "{model}", "--gallery", "{closed}/new.db"),
     ("gallery", "backup", "{closed}/fixed/b.db", "--gallery", "{sound}/gallery.db"),
     ("align", "{sound}/photo.png", "{closed}/fixed/crops", "--jobs", "1"),
 )  # fmt: skip
@@ -215,7 +215,8 @@ def test_what_the_modes_of_files_forbid(sound: Path, closed: Path) -> None:
     probe = subprocess.run(["cat", closed / "photo.png"], capture_output=True, preexec_fn=bound)
     if probe.returncode == 0:
         pytest.skip("modes of files do not bind this user, and that could not be given up")
-    commands = [[word.format(closed=closed, sound=sound) for word in one] + ["--json"] for one in FORBIDDEN]
+    places = {"closed": closed, "sound": sound, "model": sound / "model.onnx"}
+    commands = [[word.format(**places) for word in one] + ["--json"] for one in FORBIDDEN]
     ran = subprocess.run(
         [sys.executable, "-c", _RUN_ALL, json.dumps(commands)],
         capture_output=True,

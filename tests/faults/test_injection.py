@@ -1,4 +1,4 @@
-"""Names of people, photos, models and groups that would be statements, paths, formulas, commands of a terminal or
+"""Names of people, photos and models that would be statements, paths, formulas, commands of a terminal or
 markup: each is text, wherever it ends up."""
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from facekd.verification import write_scores
 
 #: names that may be people's and stay what they are
 TEXT = (
-    "Robert'); DROP TABLE people;--", "' OR '1'='1", '" OR ""="', "x' UNION SELECT * FROM templates --", "%", "_",
-    "../../etc/passwd", "/etc/shadow", "C:\\Windows\\win.ini", "..", "-", "--json", "~root", "$(reboot)", "`id`",
+    "Robert'); DROP TABLE people;--", "' OR '1'='1", '" OR ""="', "x' UNION SELECT * FROM templates --",
+    "%", "_",
+    "../../etc/passwd", "/etc/shadow", "C:\\Windows\\win.ini", "..", "-", "--json", "~root", "$(reboot)",
+    "`id`",
     "a;b|c&d", "=cmd|' /C calc'!A1", "+1+1", "@SUM(1)", "[red]x[/red]", "[/]", "<script>alert(1)</script>",
     "{0.__class__}", "%s%n", "{{7*7}}", "$x^", "\\frac{1}{", "null", "NaN", "0", "O'Neil \"Bo\", Jr.",
 )  # fmt: skip
@@ -115,7 +117,8 @@ def test_a_name_that_somebody_wrote_into_the_file_is_escaped(
 
 #: cells that a spreadsheet would run
 FORMULAS = (
-    "=cmd|' /C calc'!A1", "=HYPERLINK(\"http://x\",\"y\")", "+cmd|x", "-2+3+cmd|x", "@SUM(1+1)*cmd|x", "\t=1+1",
+    "=cmd|' /C calc'!A1", "=HYPERLINK(\"http://x\",\"y\")", "+cmd|x", "-2+3+cmd|x", "@SUM(1+1)*cmd|x",
+    "\t=1+1",
     "\r=1+1", "\n=1+1", " =1+1", '"=1+1"', "\uff1d1+1", "\uff0b1+1", "a;=1+1", "a\t=1+1", "a;\"=1+1\"",
 )  # fmt: skip
 _BEGINS = re.compile(r"^[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r]")

@@ -243,7 +243,7 @@ def zips() -> Iterator[bytes]:
 
 
 def records() -> Iterator[bytes]:
-    from facekd.preprocess.sources.recordio import Image, write_records
+    from facekd.preprocess import Image, write_records
 
     with tempfile.TemporaryDirectory() as folder:
         pack = Path(folder) / "pack.rec"

@@ -34,7 +34,6 @@ from .page import Section as Section
 from .page import Table as Table
 from .page import write_page as write_page
 from .pair_text import PAIR_COLUMNS as PAIR_COLUMNS
-from .pair_text import csv_line as csv_line
 from .pair_text import pair_row as pair_row
 from .pair_text import pair_summary as pair_summary
 from .result_figures import RESULT_FIGURES as RESULT_FIGURES

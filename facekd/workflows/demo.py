@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facekd.csv_rows import harmless_cell
 from facekd.errors import CannotSay, InputOutput, UsageError
 from facekd.preprocess import ALIGNER, Identities, identities_in, identity_of, open_source
 from facekd.preprocess.detectors import make_detector
@@ -304,6 +305,11 @@ def _heldout(outcome: Outcome) -> str:
     return f"{outcome.heldout_tar:.1%}" + (f" ({held[0]:.1%} to {held[1]:.1%})" if held else "")
 
 
+def _as_path(name: str) -> str:
+    """``name`` as a path that no spreadsheet takes for a formula, and that leads to the same photo."""
+    return name if harmless_cell(name) == name else f"./{name}"
+
+
 def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
     """As many mated as non-mated pairs of the test people, in folds that share nobody."""
     people = people_of(identities_in(open_source(crops)))
@@ -324,7 +330,7 @@ def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
             count = min(len(mated), len(others), 300)
             for label, pairs in ((1, mated), (0, others)):
                 for k in rng.permutation(len(pairs))[:count]:
-                    writer.writerow([*pairs[int(k)], label, fold])
+                    writer.writerow([*map(_as_path, pairs[int(k)]), label, fold])
     return listing
 
 

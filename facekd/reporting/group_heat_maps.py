@@ -34,7 +34,14 @@ def group_drawings(model: str, rates: GroupRates) -> Iterator[Drawing]:
     title = f"FMR in %, threshold of FMR {rates.fmr:g} over everybody"
     yield Drawing(
         "group fmr",
-        _map(fmr, _scale(fmr), lambda a, b: rate_cell(rates.fmr_of(a, b)), rates.names, "FMR", title),
+        _map(
+            100 * fmr,
+            _scale(100 * fmr),
+            lambda a, b: rate_cell(rates.fmr_of(a, b)),
+            rates.names,
+            "FMR, %",
+            title,
+        ),
         height,
         f"Heat map of the FMR of {model} between groups. {_extremes(fmr, rates.names, 100, ' %')}",
         f"{model}: FMR between groups, in %, at the threshold of FMR {rates.fmr:g} over everybody.",
@@ -95,7 +102,7 @@ def _map(
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_yticks(range(len(names)), names)
         axes.set_title(title, fontsize="medium")
-        bar = axes.figure.colorbar(drawn, ax=axes, label=label)
+        bar = axes.figure.colorbar(drawn, ax=axes, label=label, format=lambda value, _: f"{value:g}")
         bar.ax.tick_params(which="both", colors=theme.ink)
 
     return draw

@@ -43,7 +43,7 @@ ABSENT = {
     "tensorboard": "tensorboard", "filelock": "filelock", "tomli-w": "tomli_w",
 }  # fmt: skip
 #: of what they add the size is told, as they are installed where this runs
-EXTRAS = ("train", "teachers", "board")
+EXTRAS = ("train", "teachers", "board", "service")
 #: of a wheel, beside the modules
 CARRIED = ("py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE")
 #: times that are measured so often and told by their median

@@ -341,14 +341,16 @@ def _use(demo: Demo, student: Path, photos: Path) -> list[Used]:
     from facekd.weights import shipped_model
     from facekd.workflows.demo_use import use_model
 
-    models = [("distilled student", student, "", True)]
+    # named as whoever began the demonstration named its folder
+    named = demo.settings.out / "runs" / "student" / student.name
+    models = [("distilled student", named, "", True)]
     shipped = shipped_model()
     if shipped is not None:
         models.append(("shipped student", shipped, "-shipped", False))
     found = []
-    for title, model, name, named in models:
+    for title, model, name, stated in models:
         demo.begin(f"enrolling test people with the {title} and verifying claims")
-        used = use_model(title, model, photos, demo.settings.out, name, demo.settings.detector, named)
+        used = use_model(title, model, photos, demo.settings.out, name, demo.settings.detector, stated)
         for call in used.calls:
             demo.say("\n".join(filter(None, (f"$ {call.command}", call.answer))))
         demo.say(used.told())

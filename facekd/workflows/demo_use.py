@@ -71,12 +71,12 @@ class Used:
     def told(self) -> str:
         """In a sentence."""
         if self.counted is None:
-            return f"{self.title} {self.model} has no measured threshold: nothing is verified"
+            return f"The {self.title} ({self.model}) has no measured threshold: nothing is verified."
         counted = self.counted
         return (
-            f"{self.title} {self.model}: {counted.enrolled} people enrolled from two photos each. At its own "
-            f"threshold {counted.threshold.value:.3f} (FMR {counted.threshold.fmr:g} on "
-            f"{counted.threshold.data}) {counted.true} true claims were accepted and {counted.false} false "
+            f"The {self.title} ({self.model}) enrolled {counted.enrolled} people from two photos each. At "
+            f"its own threshold {counted.threshold.value:.3f} (FMR {counted.threshold.fmr:g} on "
+            f"{counted.threshold.data}) it accepted {counted.true} true claims and {counted.false} false "
             "ones."
         )
 
@@ -179,7 +179,7 @@ def used_sections(used: Sequence[Used], notes: Sequence[str]) -> list[Section]:
         "Claims with a third photo of each person: once as that person, once as the next. Enrolled with "
         "force: whose photos these are is known. Each model decides at its own threshold"
     )
-    without = tuple(f"{one.told()}." for one in used if one.counted is None)
+    without = tuple(one.told() for one in used if one.counted is None)
     tables = (Table(columns, rows, caption),) if rows else ()
     together = Section("Enrolling and verifying", (*notes, *without), tables)
     return [

@@ -162,16 +162,16 @@ def used_sections(used: Sequence[Used], notes: Sequence[str]) -> list[Section]:
     """What the page shows of models in use: their counts side by side, then the commands of each."""
     counted = [(one, one.counted) for one in used if one.counted is not None]
     columns = (
-        "model", "threshold", "people enrolled", "true claims accepted", "false claims accepted", "undecided",
+        "model", "people enrolled", "true claims accepted", "false claims accepted", "undecided", "threshold",
     )  # fmt: skip
     rows = tuple(
         (
             Cell(one.title, one.model),
-            Cell(f"{found.threshold.value:.3f}", f"FMR {found.threshold.fmr:g} on {found.threshold.data}"),
             str(found.enrolled),
             found.true.cell(),
             found.false.cell(),
             str(found.undecided),
+            Cell(f"{found.threshold.value:.3f}", f"FMR {found.threshold.fmr:g} on {found.threshold.data}"),
         )
         for one, found in counted
     )

@@ -114,7 +114,8 @@ def test_a_command_stands_beside_its_answer(tmp_path: Path) -> None:
     silent = Call("facekd gallery list", "", 0)
     page = Page("p", (), (Section("Commands", calls=(call, silent)),))
     html = write_page(tmp_path / "p.html", page).read_text(encoding="utf-8")
-    assert "<kbd>facekd verify &#39;a&lt;b.jpg&#39; c.jpg</kbd>" in html
+    words = "</span> <span>".join(("facekd", "verify", "&#39;a&lt;b.jpg&#39;", "c.jpg"))
+    assert f"<kbd><span>{words}</span></kbd>" in html
     assert "<samp>note: x &amp; y\ndifferent people</samp>" in html
     assert re.findall(r"<small>(Exit code .)</small>", html) == ["Exit code 1", "Exit code 0"]
     assert html.count("<samp>") == 1

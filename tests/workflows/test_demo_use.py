@@ -93,7 +93,7 @@ def test_models_stand_side_by_side_with_intervals(shipped: Used) -> None:
     (table,) = together.tables
     assert [row[0].text for row in table.rows] == ["distilled student", "shipped student"]
     assert [row[0].note for row in table.rows] == ["mine", shipped.model]
-    assert "FMR 0.0001 on" in table.rows[1][1].note
+    assert "FMR 0.0001 on" in table.rows[1][-1].note
     assert [section.title for section in commands] == [
         "Commands with the distilled student", "Commands with the shipped student",
     ]  # fmt: skip

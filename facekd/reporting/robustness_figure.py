@@ -45,9 +45,9 @@ def robustness_figure(report: RobustnessReport) -> Figure:
 def robustness_drawings(report: RobustnessReport) -> Iterator[Drawing]:
     """The panels of `robustness_figure`, a drawing for each kind of degradation."""
     labels = [_label(name, rate) for name in report.models for rate in (_ACCURACY, _TAR)]
-    height = 2.8 + legend_height(labels)
+    height, lowest = 2.8 + legend_height(labels), _lowest(report)
     for kind in _kinds():
-        draw = _with_legend(kind_draw(report, kind))
+        draw = _with_legend(kind_draw(report, kind), lowest)
         yield Drawing(kind, draw, height, _told(report, kind), _caption(kind))
 
 
@@ -83,9 +83,18 @@ def kind_draw(report: RobustnessReport, kind: str) -> Draw:
     return draw
 
 
-def _with_legend(inner: Draw) -> Draw:
+def _lowest(report: RobustnessReport) -> float:
+    """The least rate of any panel, in %: with one scale the kinds of degradation can be compared."""
+    rows = [row for rows in report.models.values() for row in rows]
+    low = [row.result.accuracy.interval.low for row in rows]
+    points = [point for row in rows for point in row.result.everyone_points[:1]]
+    return 100 * min(low + [point.interval.low for point in points if point.interval])
+
+
+def _with_legend(inner: Draw, lowest: float) -> Draw:
     def draw(axes: Axes, theme: Theme) -> None:
         inner(axes, theme)
+        axes.set_ylim(lowest - 0.05 * (100 - lowest), 100 + 0.05 * (100 - lowest))
         axes.set_ylabel("rate, %")
         legend_above(axes, theme)
 

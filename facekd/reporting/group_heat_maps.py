@@ -90,6 +90,9 @@ def _map(
     """Each value as a coloured square with what is ``told`` of it."""
 
     def draw(axes: Axes, theme: Theme) -> None:
+        from matplotlib.colors import LogNorm
+        from matplotlib.ticker import NullFormatter
+
         drawn = axes.imshow(values, cmap="viridis", norm=scale)
         box = {"facecolor": theme.paper, "alpha": 0.8, "edgecolor": "none", "pad": 1}
         for one in range(len(names)):
@@ -102,7 +105,14 @@ def _map(
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_yticks(range(len(names)), names)
         axes.set_title(title, fontsize="medium")
-        bar = axes.figure.colorbar(drawn, ax=axes, label=label, format=lambda value, _: f"{value:g}")
+        bar = axes.figure.colorbar(drawn, ax=axes, label=label, format=_plain)
+        # of a log scale, whose labels are otherwise powers of ten; of several decades these are enough
+        narrow = isinstance(drawn.norm, LogNorm) and drawn.norm.vmax < 10 * drawn.norm.vmin
+        bar.ax.yaxis.set_minor_formatter(_plain if narrow else NullFormatter())
         bar.ax.tick_params(which="both", colors=theme.ink)
 
     return draw
+
+
+def _plain(value: float, place: int | None) -> str:
+    return f"{value:g}"

@@ -358,23 +358,6 @@ def _use(demo: Demo, student: Path, photos: Path) -> list[Used]:
     return found
 
 
-def _note(demo: Demo, used: Used) -> str:
-    """What the shipped student's answers mean on these people."""
-    if demo.settings.data is not None:
-        return "Nobody has checked whether the shipped student was trained on any of these people."
-    told = (
-        "The shipped student was trained on real faces, and its threshold was measured on them: what it "
-        "answers about drawn people says nothing of how well it recognises real ones."
-    )
-    if used.counted is None or not used.counted.false.accepted:
-        return told
-    return (
-        f"{told} It takes these drawn people for one another: it accepted {used.counted.false} false claims, "
-        "so do not use it on drawn faces. --data with a folder of photos for each person shows it on real "
-        "ones."
-    )
-
-
 def _benchmark(demo: Demo, teacher: Path, students: list[Path], crops: Path, pairs: Path) -> Benchmark:
     from facekd.verification.protocols import PairList, open_protocol
     from facekd.workflows.benchmark import TestData, benchmark_models
@@ -388,7 +371,7 @@ def _benchmark(demo: Demo, teacher: Path, students: list[Path], crops: Path, pai
 
 def _write(demo: Demo, found: Benchmark, used: list[Used]) -> Path:
     from facekd.reporting import Section, Table, write_benchmark_page
-    from facekd.workflows.demo_use import used_sections
+    from facekd.workflows.demo_use import shipped_note, used_sections
 
     columns = ("run", "network", "losses", "images seen", "labelling", "training", "held-out TAR at FMR 1e-3")
     training = Section(
@@ -396,9 +379,9 @@ def _write(demo: Demo, found: Benchmark, used: list[Used]) -> Path:
         tuple(demo.facts[1:]),
         (Table(columns, tuple(demo.rows), "What was trained, and its held-out TAR with the 95 % interval"),),
     )
-    notes = [_note(demo, one) for one in used[1:]]
-    report = demo.settings.out / "report.html"
     data = demo.settings.data
+    notes = [shipped_note(one, drawn=data is None) for one in used[1:]]
+    report = demo.settings.out / "report.html"
     title = "facekd demonstration: " + (_DRAWN if data is None else Path(data).name)
     write_benchmark_page(report, found, title, demo.facts[0], [training, *used_sections(used, notes)])
     return report

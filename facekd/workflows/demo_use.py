@@ -186,3 +186,19 @@ def used_sections(used: Sequence[Used], notes: Sequence[str]) -> list[Section]:
         together,
         *(Section(f"Commands with the {one.title}", calls=one.calls) for one in used if one.calls),
     ]
+
+
+def shipped_note(used: Used, drawn: bool) -> str:
+    """What the shipped student's answers mean: of ``drawn`` people, or of those of a folder."""
+    if not drawn:
+        return "Nobody has checked whether the shipped student was trained on any of these people."
+    told = (
+        "The shipped student was trained on real faces, and its threshold was measured on them: what it "
+        "answers about drawn people says nothing of how well it recognises real ones."
+    )
+    if used.counted is None or not used.counted.false.accepted:
+        return told
+    return (
+        f"{told} It takes these drawn people for one another: it accepted {used.counted.false} false claims. "
+        "Run the demonstration with --data and a folder of photos for each person to see it on real faces."
+    )

@@ -13,7 +13,8 @@ from tiny_model import write_tiny_model
 from facekd.card import read_card
 from facekd.verification import wilson
 from facekd.weights import shipped_model
-from facekd.workflows.demo_use import Claims, Used, use_model, used_sections
+from facekd.workflows.demo_use import Claims, Counted, Used, shipped_note, use_model, used_sections
+from facekd.workflows.thresholds import Threshold
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -105,3 +106,17 @@ def test_a_count_has_its_interval() -> None:
     assert cell.text == "9 of 20"
     assert cell.note == f"95 %: {100 * bounds.low:.0f} to {100 * bounds.high:.0f} %" == "95 %: 26 to 66 %"
     assert Claims(0, 0).cell().text == "none decided"
+
+
+def _answered(accepted: int) -> Used:
+    threshold = Threshold(0.4, "card", 1e-4, "real faces")
+    counted = Counted(threshold, 20, Claims(20, 20), Claims(accepted, 20), 0)
+    return Used("shipped student", "s", counted, ())
+
+
+def test_the_page_says_where_drawn_people_are_taken_for_one_another() -> None:
+    assert "it accepted 13 of 20 false claims" in shipped_note(_answered(13), drawn=True)
+    told = shipped_note(_answered(0), drawn=True)
+    assert "trained on real faces" in told
+    assert "for one another" not in told
+    assert "Nobody has checked" in shipped_note(_answered(13), drawn=False)

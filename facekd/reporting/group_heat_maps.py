@@ -90,7 +90,6 @@ def _map(
     """Each value as a coloured square with what is ``told`` of it."""
 
     def draw(axes: Axes, theme: Theme) -> None:
-        from matplotlib.colors import LogNorm
         from matplotlib.ticker import NullFormatter
 
         drawn = axes.imshow(values, cmap="viridis", norm=scale)
@@ -107,12 +106,12 @@ def _map(
         axes.set_title(title, fontsize="medium")
         bar = axes.figure.colorbar(drawn, ax=axes, label=label, format=_plain)
         # of a log scale, whose labels are otherwise powers of ten; of several decades these are enough
-        narrow = isinstance(drawn.norm, LogNorm) and drawn.norm.vmax < 10 * drawn.norm.vmin
+        narrow = scale is not None and np.nanmax(values) < 10 * np.nanmin(values)
         bar.ax.yaxis.set_minor_formatter(_plain if narrow else NullFormatter())
         bar.ax.tick_params(which="both", colors=theme.ink)
 
     return draw
 
 
-def _plain(value: float, place: int | None) -> str:
+def _plain(value: float, place: float | None) -> str:
     return f"{value:g}"

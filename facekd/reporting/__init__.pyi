@@ -27,6 +27,7 @@ from .output_files import check_file as check_file
 from .output_files import check_page as check_page
 from .output_files import check_picture as check_picture
 from .output_files import draw as draw
+from .page import Call as Call
 from .page import Cell as Cell
 from .page import Page as Page
 from .page import Picture as Picture

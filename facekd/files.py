@@ -170,12 +170,6 @@ def too_large(name: str | os.PathLike[str], limit: int, count: int | None = None
     return TooLarge(f"{os.fspath(name)}: {told}, the limit is {limit:,}")
 
 
-def gallery_file() -> Path:
-    """The gallery of whoever names none: ``FACEKD_GALLERY``, else one in the user's data folder."""
-    named = os.environ.get("FACEKD_GALLERY")
-    return Path(named) if named else users_gallery()
-
-
 def settings_file() -> Path | None:
     """The ``facekd.toml`` in use: the file that ``FACEKD_CONFIG`` names, which need not be there; else that
     in the current folder; else that in the user's folder of settings. `None` where there is none."""
@@ -199,11 +193,12 @@ def users_gallery() -> Path:
     return Path(platformdirs.user_data_dir("facekd")) / "gallery.db"
 
 
-def make_gallery_folder(gallery: Path) -> None:
+def make_gallery_folder(gallery: object) -> None:
     """Make the user's data folder where ``gallery`` is to lie in it; any other folder is for whoever named it
     to make. Raises `InputOutput`."""
-    if gallery == users_gallery():
-        make_private_folder(gallery.parent)
+    own = users_gallery()
+    if gallery == own:
+        make_private_folder(own.parent)
 
 
 def make_private_folder(folder: Path) -> None:

@@ -43,9 +43,12 @@ ABSENT = {
     "tensorboard": "tensorboard", "filelock": "filelock", "tomli-w": "tomli_w",
 }  # fmt: skip
 #: of what they add the size is told, as they are installed where this runs
-EXTRAS = ("train", "teachers", "board", "service")
+EXTRAS = ("train", "teachers", "board", "service", "postgres")
 #: of a wheel, beside the modules
-CARRIED = ("py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE")
+CARRIED = (
+    "py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE",
+    "gallery/postgres/0008_tables.sql", "gallery/postgres/roles.sql", "gallery/postgres/layout.txt",
+)  # fmt: skip
 #: exit codes of a decision: what is timed is the answer, whether the student is right or not
 DECIDED = (0, 1)
 #: times that are measured so often and told by their median

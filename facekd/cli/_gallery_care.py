@@ -13,7 +13,7 @@ from facekd.cli.output import answer, answer_json, confirm, say
 from facekd.errors import Exit
 
 if TYPE_CHECKING:
-    from facekd.gallery import Fault, Statistics
+    from facekd.gallery import Fault, Place, Statistics
 
 #: faults listed in one JSON document
 MOST_FAULTS = 1000
@@ -25,7 +25,7 @@ MOST_FAULTS = 1000
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @gallery_option
 @json_option
-def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path, as_json: bool) -> None:
+def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Place, as_json: bool) -> None:
     """Show the audit: what was done, and when.
 
     Each line has the date, the action, the person's number, the number of templates and, of what was
@@ -66,7 +66,7 @@ def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path,
 @click.command("check")
 @gallery_option
 @json_option
-def check(gallery: Path, as_json: bool) -> int:
+def check(gallery: Place, as_json: bool) -> int:
     """Check a gallery for damage.
 
     Verifies the checksum of every template, the database, its tables and references, names, and that
@@ -103,7 +103,7 @@ def check(gallery: Path, as_json: bool) -> int:
 @click.command("stats")
 @gallery_option
 @json_option
-def stats(gallery: Path, as_json: bool) -> None:
+def stats(gallery: Place, as_json: bool) -> None:
     """Show the size of a gallery and what is in it.
 
     People, photos per person, dates of enrolment, quality of the photos, file size.
@@ -150,7 +150,7 @@ def _document(found: Statistics) -> dict[str, Any]:
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @gallery_option
 @json_option
-def backup(file: Path, force: bool, gallery: Path, as_json: bool) -> None:
+def backup(file: Path, force: bool, gallery: Place, as_json: bool) -> None:
     """Copy a gallery to FILE while it is in use.
 
     The copy is a gallery itself: a consistent snapshot, readable by its owner only. It holds personal

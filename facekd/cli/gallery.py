@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from facekd.cli import _gallery_archive, _gallery_care, _gallery_scores
+from facekd.cli import _gallery_archive, _gallery_care, _gallery_places, _gallery_scores
 from facekd.cli._gallery_evaluate import evaluate_people
 from facekd.cli._gallery_re_embed import re_embed
 from facekd.cli.options import CommandsGroup, galleries_model_option, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, confirm, say
+
+if TYPE_CHECKING:
+    from facekd.gallery import Place
 
 
 @click.group("gallery", cls=CommandsGroup)
@@ -26,7 +30,7 @@ def command() -> None:
 for subcommand in (
     _gallery_care.audit, _gallery_care.check, _gallery_care.stats, _gallery_care.backup,
     _gallery_archive.export_, _gallery_archive.import_, evaluate_people, _gallery_scores.calibrate,
-    _gallery_scores.dedupe, re_embed,
+    _gallery_scores.dedupe, _gallery_places.copy, _gallery_places.erase, _gallery_places.roles, re_embed,
 ):  # fmt: skip
     command.add_command(subcommand)
 
@@ -34,7 +38,7 @@ for subcommand in (
 @command.command("list")
 @gallery_option
 @json_option
-def list_people(gallery: Path, as_json: bool) -> None:
+def list_people(gallery: Place, as_json: bool) -> None:
     """Show who is enrolled: photos, first and last date of enrolment, name.
 
     \b
@@ -57,7 +61,7 @@ def list_people(gallery: Path, as_json: bool) -> None:
 @click.argument("name")
 @gallery_option
 @json_option
-def show(name: str, gallery: Path, as_json: bool) -> None:
+def show(name: str, gallery: Place, as_json: bool) -> None:
     """Show the photos of NAME.
 
     Each line has the id, the date of enrolment and the quality. The id is the beginning of the photo
@@ -86,7 +90,7 @@ def show(name: str, gallery: Path, as_json: bool) -> None:
 @click.argument("new")
 @gallery_option
 @json_option
-def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
+def rename(old: str, new: str, gallery: Place, as_json: bool) -> None:
     """Rename the person OLD to NEW.
 
     The old name is erased from the file.
@@ -119,7 +123,7 @@ def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
 @gallery_option
 @json_option
 def merge(
-    name: str, other: str, force: bool, yes: bool, model: Path | None, gallery: Path, as_json: bool
+    name: str, other: str, force: bool, yes: bool, model: Path | None, gallery: Place, as_json: bool
 ) -> None:
     """Merge OTHER into NAME.
 
@@ -164,7 +168,7 @@ def merge(
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @gallery_option
 @json_option
-def remove(name: str, photo: str | None, yes: bool, gallery: Path, as_json: bool) -> None:
+def remove(name: str, photo: str | None, yes: bool, gallery: Place, as_json: bool) -> None:
     """Remove NAME and all their templates, leaving no trace in the file.
 
     With --photo, remove only that photo, which must not be their last. The command asks for confirmation;

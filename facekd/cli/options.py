@@ -54,6 +54,16 @@ MODEL_FILE = ModelFile()
 ANY_PATH = click.Path(readable=False, path_type=Path)
 
 
+class GalleryPlace(click.Path):
+    """A gallery's file, or the URL of its database."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from facekd.gallery import gallery_place
+
+        place = gallery_place(value)
+        return super().convert(value, param, ctx) if isinstance(place, Path) else place
+
+
 class CommandsGroup(click.Group):
     """A group that lists its commands by their complete first sentences, which click would truncate."""
 
@@ -90,10 +100,14 @@ operators_model_option: Decorator = _operators_model(callback=model_or_shipped)
 galleries_model_option: Decorator = _operators_model(callback=model_or_setting)
 
 
-def _gallery(callback: Callable[[click.Context, click.Parameter, Path | None], Path | None]) -> Decorator:
+GALLERY_PLACE = GalleryPlace(readable=False, path_type=Path)
+
+
+def _gallery(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
     return click.option(
-        "-g", "--gallery", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY", show_envvar=True,
-        help="Gallery file [default: gallery.db in the user's data folder].", callback=callback,
+        "-g", "--gallery", type=GALLERY_PLACE, default=None,
+        envvar="FACEKD_GALLERY", show_envvar=True, callback=callback,
+        help="Gallery: a file, or postgresql://USER@HOST/DATABASE [default: the user's gallery.db].",
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from facekd.cli.options import (
 )
 from facekd.cli.output import answer_json
 from facekd.errors import Exit
+
+if TYPE_CHECKING:
+    from facekd.gallery import Place
 
 
 @click.command("serve")
@@ -58,7 +62,7 @@ def command(
     queue: int,
     threshold: float | None,
     model: Path,
-    gallery: Path,
+    gallery: Place,
     any_quality: bool,
     detector: str,
     device: str,

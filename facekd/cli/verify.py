@@ -25,6 +25,7 @@ from facekd.cli.output import answer, answer_json, say, say_failure
 from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.workflows import PhotoPair, Recognizer, Verification
 
 
@@ -65,7 +66,7 @@ def command(
     threshold: float | None,
     fmr: float | None,
     model: Path,
-    gallery: Path | None,
+    gallery: Place | None,
     annotate: Path | None,
     any_quality: bool,
     detector: str,
@@ -164,7 +165,7 @@ def _annotate(
 
 
 def _decide(
-    recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Path | None
+    recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Place | None
 ) -> Verification:
     from facekd.workflows import verify_claim
 

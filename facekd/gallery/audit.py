@@ -3,11 +3,11 @@ name of their token."""
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from facekd.errors import UsageError
+from facekd.gallery.engine import Connection
 from facekd.gallery.template import now
 
 #: the number of nobody: of what was done to the audit itself
@@ -38,12 +38,12 @@ def moment(text: str) -> str:
         ) from None
 
 
-def note(db: sqlite3.Connection, action: str, person: int, templates: int, by: str | None) -> None:
+def note(db: Connection, action: str, person: int, templates: int, by: str | None) -> None:
     row = (now(), action, person, templates, by or "")
     db.execute("INSERT INTO audit (date, action, person, templates, asked_by) VALUES (?, ?, ?, ?, ?)", row)
 
 
-def prune(db: sqlite3.Connection, before: str, by: str | None) -> int:
+def prune(db: Connection, before: str, by: str | None) -> int:
     """Delete the entries from before a moment, and note how many there were."""
     pruned = db.execute("DELETE FROM audit WHERE date < ?", (before,)).rowcount
     if pruned:

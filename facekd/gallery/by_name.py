@@ -6,14 +6,14 @@ import unicodedata
 from contextlib import suppress
 
 from facekd.errors import NotFound, UsageError
-from facekd.gallery.gallery_file import GalleryFile
+from facekd.gallery.engine import Engine
 from facekd.gallery.names import fold, shown
 
 
 class PeopleByName:
     """Finds people, their number and stored name, in the open gallery ``file``."""
 
-    def __init__(self, file: GalleryFile) -> None:
+    def __init__(self, file: Engine) -> None:
         self._file = file
         self._unfolded: dict[str, list[tuple[int, str]]] | None = None
 
@@ -38,6 +38,8 @@ class PeopleByName:
         each is found by their exact name. Raises `UsageError` where neither is meant exactly.
         """
         for spelling in dict.fromkeys((name, unicodedata.normalize("NFC", name).strip(), fold(name))):
+            if "\0" in spelling:  # nor is this, and PostgreSQL does not take it
+                continue
             with suppress(UnicodeEncodeError):  # a lone surrogate is in nobody's name
                 query = "SELECT id, name FROM people WHERE name = ?"
                 rows = self._file.rows(query, spelling, types=(int, str))

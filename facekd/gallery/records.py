@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import shlex
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
-from pathlib import Path
 from types import TracebackType
 
 from facekd.errors import Misfit, UsageError
-from facekd.gallery import audit, creation, database, everybody, statistics, tombstones
+from facekd.gallery import audit, everybody, statistics, tombstones
 from facekd.gallery.audit import AuditEntry
 from facekd.gallery.by_name import PeopleByName
+from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
-from facekd.gallery.gallery_file import GalleryFile
 from facekd.gallery.migrations import ASKERS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
+from facekd.gallery.place import Place, ServerAddress, gallery_place
 from facekd.gallery.statistics import Statistics
 from facekd.gallery.template import Template, now
 from facekd.gallery.template_rows import Owner, TemplateRows
@@ -28,9 +27,9 @@ from facekd.version import EARLIER_STUDENTS
 
 
 class GalleryRecords:
-    """A gallery in an SQLite file.
+    """A gallery in an SQLite file, or, where ``path`` is a URL, in a database of a PostgreSQL server.
 
-    ``contract`` is that of the model in use: the file is pinned to it when it is made
+    ``contract`` is that of the model in use: the gallery is pinned to it when it is made
     (``create``), and `Misfit` is raised where the file was made in another space, unless that is one of
     the ``compatible`` ones that the model's card names. In another space, and without a contract, the
     gallery can be read and people removed, nothing added. A gallery of an older schema is migrated when
@@ -44,17 +43,18 @@ class GalleryRecords:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | ServerAddress,
         contract: Contract | None = None,
         create: bool = False,
         compatible: Sequence[str] = (),
         read_only: bool = False,
         by: str | None = None,
     ) -> None:
-        self.path, self._by = Path(path), by
+        self.path: Place = gallery_place(path)
+        self._by = by
         if create and contract is not None:
-            creation.create(self.path, lambda db: _fill(db, contract))
-        self._file = GalleryFile(self.path, read_only)
+            make_gallery(self.path, lambda db: _fill(db, contract))
+        self._file: Engine = open_engine(self.path, read_only)
         self._by_name = PeopleByName(self._file)
         try:
             self.contract = self._read_contract()
@@ -95,6 +95,10 @@ class GalleryRecords:
         with self._file.transaction():
             self._check_not_moved()
             yield
+
+    def erase(self) -> bool:
+        """Erase the bytes of whoever was removed before, where that was pending; whether all are gone."""
+        return self._file.erase()
 
     def add(self, name: str, templates: Sequence[Template]) -> int:
         """Add ``templates`` to the person ``name``, who need not exist yet; return how many are
@@ -311,7 +315,7 @@ class GalleryRecords:
         """All people and all templates, of one moment. Raises `Unreadable` where a stored template is not
         what was written."""
         with self._file.reading():
-            return everybody.read(self._file.db, self.path, self.contract)
+            return everybody.read(self._file, self.contract)
 
     def holders(self, photo: str) -> list[str]:
         """Under whose names the photo with this SHA-256 is enrolled."""
@@ -347,7 +351,7 @@ class GalleryRecords:
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""
         with self._file.reading():
-            return statistics.measure(self._file.db, self.path, self.has_uids)
+            return statistics.measure(self._file.db, self._file.size(), self.has_uids)
 
     def prune_audit(self, before: str) -> int:
         """Delete what the audit holds from before a moment; return how many entries. That is audited, too."""
@@ -445,15 +449,11 @@ class GalleryRecords:
         self._file.db.executemany("UPDATE templates SET checksum = ? WHERE id = ?", seals)
 
 
-def _fill(db: sqlite3.Connection, contract: Contract) -> None:
-    database.create_schema(db)
-    db.execute(
-        "INSERT INTO contract (space, dim, model, detector, aligner, created) VALUES (?, ?, ?, ?, ?, ?)",
-        (*astuple(contract), now()),
-    )
+def _fill(db: Connection, contract: Contract) -> None:
+    db.execute(CONTRACT, (*astuple(contract), now()))
 
 
-def _misfit(path: Path, gallery: Contract, model: Contract) -> Misfit:
+def _misfit(path: Place, gallery: Contract, model: Contract) -> Misfit:
     came_with = EARLIER_STUDENTS.get(gallery.model)
     shipped = f", an earlier student of facekd ({came_with})" if came_with else ""
     return Misfit(

@@ -15,6 +15,7 @@ from facekd.gallery import (
     EmbeddingStore,
     GalleryRecords,
     Moved,
+    Place,
     check_copy,
     move_copy,
     move_gallery,
@@ -102,7 +103,7 @@ class _Enrolled:
 
 
 def re_embed_gallery(
-    gallery: Path,
+    gallery: Place,
     photos: Path,
     recognizer: Recognizer,
     *,
@@ -120,10 +121,15 @@ def re_embed_gallery(
     model, nothing is changed, unless ``drop_missing``; and never where nobody would be left. ``on_many`` is
     the policy of `choose` for photos with several faces.
 
-    Raises `UsageError` where the gallery was made in this very way already or ``out`` cannot be,
-    `InputOutput` or `Unreadable` where the gallery or the folder fails. In all these cases, and where the
-    process is killed, the gallery is as it was.
+    Raises `UsageError` for a database, and where the gallery was made in this very way already or ``out``
+    cannot be, `InputOutput` or `Unreadable` where the gallery or the folder fails. In all these cases, and
+    where the process is killed, the gallery is as it was.
     """
+    if not isinstance(gallery, Path):
+        raise UsageError(
+            f"{gallery}: only a gallery in a file can be moved to another model",
+            "Copy it into a file (facekd gallery copy), move that, and copy it into a new database.",
+        )
     source = _opened(photos)
     enrolled = _read(gallery)
     if enrolled.contract == recognizer.contract:
@@ -170,7 +176,7 @@ def _opened(photos: Path) -> Source:
     return source
 
 
-def _read(gallery: Path) -> _Enrolled:
+def _read(gallery: Place) -> _Enrolled:
     """A gallery of a schema without a state is migrated. Raises `Unreadable` where a template is damaged: it
     would be given, whole, to whoever it says that it belongs to."""
     with GalleryRecords(gallery, read_only=True) as records:

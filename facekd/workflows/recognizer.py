@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facekd.card import ARCFACE_CROP, MODELS_COME_FROM, no_card
 from facekd.errors import CannotSay, InputOutput, LowQuality, UsageError
-from facekd.gallery import Contract, GalleryRecords
+from facekd.gallery import Contract, GalleryRecords, ServerAddress
 from facekd.preprocess import (
     ALIGNER,
     Detector,
@@ -130,7 +130,7 @@ class Recognizer:
             aligner=ALIGNER,
         )
 
-    def open_gallery(self, path: str | os.PathLike[str]) -> GalleryRecords:
+    def open_gallery(self, path: str | os.PathLike[str] | ServerAddress) -> GalleryRecords:
         """The gallery at ``path`` to compare with, opened to be read: of this space, or one that the
         model's card calls compatible. Raises `Misfit` for any other."""
         compatible = self.embedder.card.compatible_with

@@ -56,7 +56,7 @@ class PeopleByName:
         version 0.1.0 have any, and none are added."""
         if self._unfolded is None:
             self._unfolded = {}
-            for number, stored in self._file.rows("SELECT id, name FROM people", types=(int, str)):
+            for number, stored in self._file.unfolded():
                 if fold(stored) != stored:
                     self._unfolded.setdefault(fold(stored), []).append((number, stored))
         return self._unfolded

@@ -110,6 +110,10 @@ class Engine(Protocol):
         """As `GalleryRecords.state`."""
         ...
 
+    def unfolded(self) -> list[Row]:
+        """Number and name of people, among them all whose name is not folded (`names.fold`)."""
+        ...
+
     def size(self) -> int:
         """Bytes that the gallery takes."""
         ...

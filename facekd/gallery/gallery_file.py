@@ -156,6 +156,10 @@ class GalleryFile:
             raise self.damaged("its state is missing")
         return str(rows[0][0])
 
+    def unfolded(self) -> Rows:
+        """Number and name of people, among them all whose name is not folded (`names.fold`)."""
+        return self.rows("SELECT id, name FROM people", types=(int, str))
+
     def size(self) -> int:
         """Bytes of the file and of its write-ahead log."""
         files = (Path(f"{os.path.realpath(self.path)}{ending}") for ending in ("", "-wal"))

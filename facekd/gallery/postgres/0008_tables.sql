@@ -19,6 +19,14 @@ CREATE TABLE people (
     uid text NOT NULL CONSTRAINT people_by_uid UNIQUE
 );
 
+-- Names that a gallery of version 0.1.0 may have brought along: not in Unicode's form NFC, or with white space
+-- other than single spaces between words. They are looked for whenever somebody new is enrolled.
+CREATE FUNCTION may_be_unfolded(name text) RETURNS boolean LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT name IS NOT NFC NORMALIZED
+        OR name ~ '^ | $|  |[\u0009-\u000d\u001c-\u001f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]'
+$$;
+CREATE INDEX people_unfolded ON people (id) WHERE may_be_unfolded(name);
+
 CREATE FUNCTION give_uid() RETURNS trigger LANGUAGE plpgsql SET search_path = facekd, pg_temp AS $$
 BEGIN
     IF new.uid = '' THEN

@@ -162,6 +162,10 @@ class GalleryServer:
             raise self.damaged("its state is missing")
         return str(rows[0][0])
 
+    def unfolded(self) -> Rows:
+        """Number and name of people, among them all whose name is not folded (`names.fold`)."""
+        return self.rows("SELECT id, name FROM people WHERE may_be_unfolded(name)", types=(int, str))
+
     def size(self) -> int:
         """Bytes of the tables with their indexes."""
         return int(

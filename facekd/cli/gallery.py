@@ -111,7 +111,7 @@ def rename(old: str, new: str, gallery: Place, as_json: bool) -> None:
         })  # fmt: skip
     else:
         answer(f"renamed {shown(before)}: now {shown(after)}" + (", erasure pending" if pending else ""))
-    _explain_pending(pending)
+    _explain_pending(pending, gallery)
 
 
 @command.command("merge")
@@ -159,7 +159,7 @@ def merge(
             f"merged {shown(merged.other)} into {shown(merged.name)}: {merged.moved} new, {merged.present} "
             f"already there, {total} in the gallery ({alike})" + (", erasure pending" if pending else "")
         )
-    _explain_pending(pending)
+    _explain_pending(pending, gallery)
 
 
 @command.command("remove")
@@ -200,7 +200,7 @@ def remove(name: str, photo: str | None, yes: bool, gallery: Place, as_json: boo
     else:
         what = f"{removed.templates} templates" if photo is None else which
         answer(f"removed {shown(person.name)}: {what}" + (", erasure pending" if pending else ""))
-    _explain_pending(pending)
+    _explain_pending(pending, gallery)
 
 
 def _photos(count: int) -> str:
@@ -211,6 +211,11 @@ def _erasure(pending: bool) -> str:
     return "pending" if pending else "done"
 
 
-def _explain_pending(pending: bool) -> None:
-    if pending:
+def _explain_pending(pending: bool, gallery: Place) -> None:
+    if pending and isinstance(gallery, Path):
         say("Another program is reading the gallery. The last bytes are erased when it has finished.")
+    elif pending:
+        say(
+            "Another program has a transaction open, or you may not rewrite the tables. The last bytes are "
+            "erased by 'facekd gallery erase', as the owner."
+        )

@@ -64,6 +64,23 @@ def test_look_after_a_gallery(facekd: Callable[..., Any], url: str, tmp_path: Pa
     assert "pg_dump" in refused.err
 
 
+def test_a_removal_that_is_pending_says_who_finishes_it(
+    facekd: Callable[..., Any], postgres: PostgresServer, url: str
+) -> None:
+    import psycopg
+
+    enroll(url, ("Ann", 1), ("Bo", 2))
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT 1")
+        ran = facekd("gallery", "remove", "Ann", "--yes", "--gallery", url)
+        assert ran.code == 0
+        assert "erasure pending" in ran.out
+        assert "'facekd gallery erase', as the owner" in ran.err
+        assert "pending" in facekd("gallery", "erase", "--gallery", url).out
+    assert "nothing is left" in facekd("gallery", "erase", "--gallery", url).out
+
+
 def test_a_password_in_the_url_is_refused_and_not_repeated(
     facekd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

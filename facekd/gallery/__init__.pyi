@@ -9,12 +9,17 @@ from .audit import moment as moment
 from .backup import back_up as back_up
 from .checking import Fault as Fault
 from .checking import GalleryCheck as GalleryCheck
+from .embedding_store import EmbeddingStore as EmbeddingStore
 from .entries import Contract as Contract
 from .entries import Merged as Merged
 from .entries import Person as Person
 from .entries import TakenIn as TakenIn
 from .everybody import Everybody as Everybody
 from .fused_templates import FusedTemplates as FusedTemplates
+from .moving import Moved as Moved
+from .moving import check_copy as check_copy
+from .moving import move_copy as move_copy
+from .moving import move_gallery as move_gallery
 from .names import NAME_LIMIT as NAME_LIMIT
 from .names import clean_name as clean_name
 from .names import shown as shown

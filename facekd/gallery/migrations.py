@@ -145,6 +145,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     _track_state,
     _seal_owners,
     _name_askers,
+    # "drop": templates that had no photo when the gallery was led to another model ("re_embed")
+    statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
 )
 
 #: the schema from which people carry a uid and removals leave a tombstone

@@ -93,6 +93,7 @@ class GalleryRecords:
         reading kept the old bytes in the file.
         """
         with self._file.transaction():
+            self._check_not_moved()
             yield
 
     def add(self, name: str, templates: Sequence[Template]) -> int:
@@ -340,8 +341,8 @@ class GalleryRecords:
         query = f"SELECT date, action, person, templates, {by} FROM audit WHERE date >= ? ORDER BY id"
         for row in self._file.stream(query, since):
             self._file.check_types(row, (str, str, int, int, str))
-            date, action, person, templates, asked_by = row
-            yield AuditEntry(date, action, person, templates, asked_by or None)
+            date, action, person, templates, asker = row
+            yield AuditEntry(date, action, person, templates, asker or None)
 
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""
@@ -415,6 +416,12 @@ class GalleryRecords:
                 "Remove it where it does not belong: facekd gallery remove NAME --photo ID",
             )
 
+    def _check_not_moved(self) -> None:
+        """Raise `Misfit` where the gallery was led to another space since it was opened."""
+        found = self._read_contract()
+        if found.space != self.contract.space:
+            raise _misfit(self.path, found, self.contract)
+
     def _owner(self, person: int) -> Owner:
         """Of the templates of the person with this number."""
         query = f"SELECT {self._stored.uid_column}, name FROM people WHERE id = ?"
@@ -452,5 +459,6 @@ def _misfit(path: Path, gallery: Contract, model: Contract) -> Misfit:
     return Misfit(
         f"{path} was made with {gallery.model} (space {gallery.space[:12]}){shipped}, "
         f"which is incompatible with {model.model} (space {model.space[:12]})",
-        f"Use --model with {gallery.model}, or enroll the people again in another --gallery.",
+        f"Use --model with {gallery.model}, or move the gallery to this model: facekd gallery re-embed "
+        "--from PHOTOS.",
     )

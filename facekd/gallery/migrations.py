@@ -132,6 +132,9 @@ def _seal_owners(db: sqlite3.Connection) -> None:
     )
 
 
+# The name of the token with which somebody asked for the change; empty where nobody had to say who they are.
+_name_askers = statements("ALTER TABLE audit ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''")
+
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
 #: ``statements("INSERT INTO audit_actions (action) VALUES ('export')")``.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -141,12 +144,15 @@ MIGRATIONS: tuple[Migration, ...] = (
     _lasting_removals,
     _track_state,
     _seal_owners,
+    _name_askers,
 )
 
 #: the schema from which people carry a uid and removals leave a tombstone
 UIDS_SINCE = 4
 #: the schema from which a gallery has a state
 STATE_SINCE = 5
+#: the schema from which the audit names who asked
+ASKERS_SINCE = 7
 
 
 def latest() -> int:

@@ -18,7 +18,7 @@ from facekd.gallery.by_name import PeopleByName
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
 from facekd.gallery.gallery_file import GalleryFile
-from facekd.gallery.migrations import UIDS_SINCE
+from facekd.gallery.migrations import ASKERS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.statistics import Statistics
@@ -34,7 +34,8 @@ class GalleryRecords:
     (``create``), and `Misfit` is raised where the file was made in another space, unless that is one of
     the ``compatible`` ones that the model's card names. In another space, and without a contract, the
     gallery can be read and people removed, nothing added. A gallery of an older schema is migrated when
-    it is opened, except to be read only (``read_only``), which needs no write access.
+    it is opened, except to be read only (``read_only``), which needs no write access. Of every change the
+    audit notes ``by`` whom it was asked for, where that is known.
 
     Changes are made in ``with records.transaction()``: all or none of them happen, and when the
     block has been left they survive a killed process and a pulled plug. Failures of the file
@@ -48,8 +49,9 @@ class GalleryRecords:
         create: bool = False,
         compatible: Sequence[str] = (),
         read_only: bool = False,
+        by: str | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path, self._by = Path(path), by
         if create and contract is not None:
             creation.create(self.path, lambda db: _fill(db, contract))
         self._file = GalleryFile(self.path, read_only)
@@ -334,10 +336,11 @@ class GalleryRecords:
 
     def audit_entries(self, since: str = "") -> Iterator[AuditEntry]:
         """What was done from a moment on (as `audit.moment` writes it), the oldest first."""
-        query = "SELECT date, action, person, templates FROM audit WHERE date >= ? ORDER BY id"
+        by = "asked_by" if self._file.schema >= ASKERS_SINCE else "''"
+        query = f"SELECT date, action, person, templates, {by} FROM audit WHERE date >= ? ORDER BY id"
         for row in self._file.stream(query, since):
-            self._file.check_types(row, (str, str, int, int))
-            yield AuditEntry(*row)
+            self._file.check_types(row, (str, str, int, int, str))
+            yield AuditEntry(*row[:4], by=row[4] or None)
 
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""
@@ -347,7 +350,7 @@ class GalleryRecords:
     def prune_audit(self, before: str) -> int:
         """Delete what the audit holds from before a moment; return how many entries. That is audited, too."""
         self._file.must_change()
-        return audit.prune(self._file.db, before)
+        return audit.prune(self._file.db, before, self._by)
 
     def note_forced(self, name: str, templates: int) -> None:
         """Write into the audit that ``templates`` of a person were taken although the guard of enrollment
@@ -371,7 +374,7 @@ class GalleryRecords:
         return count
 
     def _note(self, action: str, person: int, templates: int) -> None:
-        audit.note(self._file.db, action, person, templates)
+        audit.note(self._file.db, action, person, templates, self._by)
 
     def _new_person(self, name: str, uid: str = "") -> int:
         """Add a person; without ``uid`` the database makes one."""

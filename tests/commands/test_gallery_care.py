@@ -49,6 +49,17 @@ class TestAudit:
             ("add", 3, 1), ("add", 1, 1), ("remove", 3, 1)
         ]  # fmt: skip
         assert {entry["schema"] for entry in entries} == {"gallery-audit/1"}
+        # nobody has to say who they are to use the command line
+        assert {entry["by"] for entry in entries} == {None}
+
+    def test_who_asked(self, facekd, gallery: Path) -> None:
+        with GalleryRecords(gallery, by="front-desk") as records, records.transaction():
+            records.remove("Bo")
+        lines = facekd("gallery", "audit").out.splitlines()
+        assert lines[-1].split()[1:] == ["remove", "2", "1", "front-desk"]
+        last = json.loads(facekd("gallery", "audit", "--json").out.splitlines()[-1])
+        assert set(last) == {"schema", "gallery", "date", "action", "person", "templates", "by"}
+        assert last["by"] == "front-desk"
 
     def test_pruning(self, facekd, gallery: Path, monkeypatch) -> None:
         prune = ("gallery", "audit", "--prune-before", "2024-06-01")

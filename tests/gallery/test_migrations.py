@@ -24,6 +24,9 @@ STORED = Path(__file__).parent.parent / "stored" / "0.1.0" / "gallery.db"
 SCHEMA_3 = Path(__file__).parent.parent / "stored" / "schema-3" / "gallery.db"
 #: three people of `made_galleries`: one who was given another's photo, one who was renamed; a fourth removed
 SCHEMA_5 = Path(__file__).parent.parent / "stored" / "schema-5" / "gallery.db"
+#: Ann, and Bob who was called otherwise, of `made_galleries`
+SCHEMA_6 = Path(__file__).parent.parent / "stored" / "schema-6" / "gallery.db"
+AUDIT = "SELECT id, date, action, person, templates FROM audit"
 PEOPLE = [("Ann Lee", 2), ("Bob", 1), ("Zoë 李", 3)]
 
 
@@ -72,7 +75,7 @@ def check_seals(path: Path, space: str, dim: int) -> None:
 
 def test_a_gallery_of_0_1_0_is_led_to_the_latest_schema(old: Path) -> None:
     before = rows(old, "SELECT id, person, photo, embedding, quality, enrolled FROM templates")
-    audit = rows(old, "SELECT * FROM audit")
+    audit = rows(old, AUDIT)
     assert rows(old, "PRAGMA user_version") == [(1,)]
     with GalleryRecords(old) as records:
         assert [(p.name, p.templates) for p in records.people()] == PEOPLE
@@ -80,7 +83,7 @@ def test_a_gallery_of_0_1_0_is_led_to_the_latest_schema(old: Path) -> None:
     assert [t.embedding.astype("<f4").tobytes() for t in found] == [row[3] for row in before[3:]]
     assert rows(old, "PRAGMA user_version") == [(len(migrations.MIGRATIONS),)]
     assert rows(old, "SELECT id, person, photo, embedding, quality, enrolled FROM templates") == before
-    assert rows(old, "SELECT * FROM audit") == audit
+    assert rows(old, AUDIT) == audit
     space, dim = rows(old, "SELECT space, dim FROM contract")[0]
     check_seals(old, space, dim)
     with GalleryRecords(old, Contract(space, dim, "model", "mtcnn", "facekd-five-points-1")) as records:
@@ -89,7 +92,7 @@ def test_a_gallery_of_0_1_0_is_led_to_the_latest_schema(old: Path) -> None:
             records.add("New", [Template(row, "f" * 64, 1.0)])
             records.remove("Bob")
         assert [p.name for p in records.people()] == ["Ann Lee", "New", "Zoë 李"]
-    assert [row[2] for row in rows(old, "SELECT * FROM audit")[len(audit) :]] == ["add", "remove"]
+    assert [row[2] for row in rows(old, AUDIT)[len(audit) :]] == ["add", "remove"]
 
 
 def test_new_and_migrated_galleries_have_the_same_tables(old: Path, tmp_path: Path) -> None:
@@ -106,9 +109,9 @@ def test_a_gallery_of_schema_3_is_led_to_the_latest_schema(tmp_path: Path) -> No
     path = Path(shutil.copy(SCHEMA_3, tmp_path / "old.db"))
     assert rows(path, "PRAGMA user_version") == [(3,)]
     columns = "SELECT id, person, space, photo, embedding, quality, enrolled FROM templates"
-    before = rows(path, columns), rows(path, "SELECT * FROM audit")
+    before = rows(path, columns), rows(path, AUDIT)
     GalleryRecords(path).close()
-    assert (rows(path, columns), rows(path, "SELECT * FROM audit")) == before
+    assert (rows(path, columns), rows(path, AUDIT)) == before
     check_seals(path, CONTRACT.space, CONTRACT.dim)
     assert rows(path, "SELECT name FROM people ORDER BY name") == [(name,) for name, _ in PEOPLE]
     uids = [uid for (uid,) in rows(path, "SELECT uid FROM people ORDER BY id")]
@@ -142,6 +145,21 @@ def test_a_gallery_of_schema_5_is_led_to_the_latest_schema(tmp_path: Path) -> No
     assert rows(path, "SELECT checksum FROM templates WHERE photo = '%064x'" % 3) == [("",)]  # noqa: UP031
     change(path, "DELETE FROM templates WHERE checksum = ''")
     check_seals(path, CONTRACT.space, CONTRACT.dim)
+
+
+def test_a_gallery_of_schema_6_is_led_to_the_latest_schema(tmp_path: Path) -> None:
+    """Nobody knows who asked for what was done before."""
+    path = Path(shutil.copy(SCHEMA_6, tmp_path / "old.db"))
+    before, done = path.read_bytes(), [("add", None), ("add", None), ("rename", None)]
+    with GalleryRecords(path, read_only=True) as records:
+        assert [(entry.action, entry.by) for entry in records.audit_entries()] == done
+    assert path.read_bytes() == before
+    with GalleryRecords(path, by="desk") as records:
+        with records.transaction():
+            records.rename("Bob", "Bo")
+            records.remove("Ann")
+        done += [("rename", "desk"), ("remove", "desk")]
+        assert [(entry.action, entry.by) for entry in records.audit_entries()] == done
 
 
 def test_each_gallery_gives_uids_of_its_own(old: Path, tmp_path: Path) -> None:
@@ -210,7 +228,7 @@ GalleryRecords(sys.argv[1])
 """
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 6])
 def test_killed_inside_a_migration(old: Path, number: int) -> None:
     """Every statement of the migration had run, and nothing was committed: it never happened."""
     process = subprocess.run([sys.executable, "-c", _KILLED_INSIDE, str(old), str(number)], check=False)

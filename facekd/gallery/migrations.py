@@ -135,6 +135,15 @@ def _seal_owners(db: sqlite3.Connection) -> None:
 # The name of the token with which somebody asked for the change; empty where nobody had to say who they are.
 _name_askers = statements("ALTER TABLE audit ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''")
 
+# How a gallery is encrypted (`encryption`): one row where it is, none where it is not.
+_encryption = statements(
+    "CREATE TABLE encryption (scheme TEXT NOT NULL, salt TEXT NOT NULL, key_id TEXT NOT NULL,"
+    " check_value TEXT NOT NULL) STRICT",
+    """CREATE TRIGGER one_encryption BEFORE INSERT ON encryption WHEN (SELECT count(*) FROM encryption) > 0
+        BEGIN SELECT raise(ABORT, 'a gallery is encrypted in one way'); END""",
+    "INSERT INTO audit_actions (action) VALUES ('encrypt'), ('rotate_key'), ('decrypt')",
+)
+
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
 #: ``statements("INSERT INTO audit_actions (action) VALUES ('export')")``.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -145,6 +154,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _track_state,
     _seal_owners,
     _name_askers,
+    _encryption,
 )
 
 #: the schema from which people carry a uid and removals leave a tombstone
@@ -153,6 +163,8 @@ UIDS_SINCE = 4
 STATE_SINCE = 5
 #: the schema from which the audit names who asked
 ASKERS_SINCE = 7
+#: the schema from which a gallery may be encrypted
+ENCRYPTION_SINCE = 8
 
 
 def latest() -> int:

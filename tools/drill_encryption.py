@@ -39,7 +39,7 @@ from facekd.workflows import decrypt_gallery, encrypt_gallery, rotate_key
 
 DIM = 256
 CONTRACT = Contract("a" * 64, DIM, "made-up", "none", "none")
-PEOPLE = 1000
+PEOPLE = 500
 KEYS = (bytes(range(32)), bytes(range(32, 64)))
 #: in the clear, by the first key, by the second: the changes go round
 STATES = 3
@@ -68,7 +68,7 @@ def name(number: int) -> str:
 
 def key_of(state: int) -> KeySource:
     """What opens the gallery in this state."""
-    return (NO_KEY, as_key(KEYS[0]), as_key(KEYS[1]))[state % STATES] or NO_KEY
+    return (NO_KEY, as_key(KEYS[0]), as_key(KEYS[1]))[state % STATES]
 
 
 def fill(gallery: Path) -> None:
@@ -150,7 +150,7 @@ def drill(kills: int, seed: int) -> Found:
         fill(base)
         for _ in range(kills):
             back_up(base, gallery, replace=True)
-            said = kill_once(gallery, moments.uniform(0, 1.5))
+            said = kill_once(gallery, moments.uniform(0, 3))
             found.kills += 1
             look(gallery, said, found)
     return found

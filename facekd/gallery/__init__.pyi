@@ -17,6 +17,7 @@ from .entries import TakenIn as TakenIn
 from .everybody import Everybody as Everybody
 from .fused_templates import FusedTemplates as FusedTemplates
 from .keys import NO_KEY as NO_KEY
+from .keys import Key as Key
 from .keys import KeySource as KeySource
 from .keys import as_key as as_key
 from .keys import key_from_command as key_from_command

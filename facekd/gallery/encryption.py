@@ -134,7 +134,8 @@ def rewrite(db: sqlite3.Connection, path: Path, before: TemplateRows, after: Tem
     for block in _blocks(db):
         changed = []
         for number, uid, name, *row in block:
-            found = after.taken_over(before, Owner(uid, name), *row)
+            owner = Owner(uid, name)
+            found = after.taken_over(before, owner, owner, *row)
             if found is None:
                 raise database.damaged(path, "a template cannot be read; 'facekd gallery check' names it")
             changed.append((*found, number))

@@ -25,6 +25,8 @@ from facekd.files import open_regular
 from facekd.gallery.new_file import open_new
 
 KEY_BYTES = 32
+#: the bytes of a key, or the path of a file that has them
+Key = bytes | str | os.PathLike[str]
 #: what a file or a command may say at most: a key and white space
 _MOST_TEXT = 1000
 #: a command may have to ask somebody
@@ -74,10 +76,10 @@ def key_from_command(command: str, told: str) -> KeySource:
     return KeySource(told, lambda: _decoded(_output_of(command, told), told))
 
 
-def as_key(key: bytes | str | os.PathLike[str] | None) -> KeySource | None:
-    """A key as Python's caller gives it: its 32 bytes, or the path of its file."""
+def as_key(key: Key) -> KeySource:
+    """A key as Python's caller gives it."""
     if not isinstance(key, bytes):
-        return None if key is None else key_from_file(key)
+        return key_from_file(key)
     if len(key) != KEY_BYTES:
         raise UsageError(f"the key has {len(key)} bytes, not {KEY_BYTES}", _FORM)
     return KeySource("the key that was given", lambda: key)

@@ -468,7 +468,7 @@ class GalleryRecords:
         stored, changed = self._stored, []
         columns = "id, photo, embedding, quality, enrolled, checksum"
         for number, *row in self._file.rows(f"SELECT {columns} FROM templates WHERE person = ?", person):
-            found = stored.taken_over(stored, owner, *row, new=new)
+            found = stored.taken_over(stored, owner, new, *row)
             changed.append((*(found or (row[1], "")), number))
         self._file.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
 

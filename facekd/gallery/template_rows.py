@@ -82,17 +82,16 @@ class TemplateRows:
         return None if embedding is None else Template(embedding, photo, quality, enrolled)
 
     def taken_over(
-        self, other: TemplateRows, owner: Owner,
+        self, other: TemplateRows, owner: Owner, new: Owner,
         photo: object, blob: object, quality: object, enrolled: object, seal: object,
-        new: Owner | None = None,
     ) -> tuple[bytes, str] | None:  # fmt: skip
-        """Embedding and checksum with which a row of ``owner``, as ``other`` has it, is one of these rows,
-        of the ``new`` owner if there is one; `None` where the row is not what was written."""
+        """Embedding and checksum with which a row of ``owner``, as ``other`` has it, is one of these rows and
+        of the owner ``new``; `None` where the row is not what was written."""
         template = other.unpacked(owner, photo, blob, quality, enrolled, seal)
         if template is None:
             return None
         clear = pack(template.embedding)
-        return self._written(new or owner, template.photo, clear, template.quality, template.enrolled)
+        return self._written(new, template.photo, clear, template.quality, template.enrolled)
 
     def is_sealed(
         self, owner: Owner, photo: str, blob: bytes, quality: float, enrolled: str, seal: object

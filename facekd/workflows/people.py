@@ -15,10 +15,16 @@ import numpy as np
 from facekd import errors
 from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
 from facekd.files import gallery_file, make_gallery_folder
-from facekd.gallery import GalleryRecords, Person, as_key, clean_name
+from facekd.gallery import NO_KEY, GalleryRecords, Key, Person, as_key, clean_name
 from facekd.preprocess import PhotoLike, as_photo
 from facekd.verification.results import IdentifiedPhoto
 from facekd.workflows.enroll import AnyPhoto, Enrolled, PhotoInHand, enroll_people, photos_at
+from facekd.workflows.gallery_encryption import (
+    Rewritten,
+    decrypt_gallery,
+    encrypt_gallery,
+    rotate_key,
+)
 from facekd.workflows.identify import FPIR, identify_photo, open_search
 from facekd.workflows.recognizer import Recognizer, Verification
 from facekd.workflows.verify import verify_claim
@@ -73,10 +79,10 @@ class Gallery:
         path: str | os.PathLike[str] | None = None,
         *,
         recognizer: Recognizer | None = None,
-        key: bytes | str | os.PathLike[str] | None = None,
+        key: Key | None = None,
     ) -> None:
         self.path = gallery_file() if path is None else Path(path)
-        self._key = as_key(key)
+        self._key = None if key is None else as_key(key)
         self._recognizer = recognizer
         self._loading = threading.Lock()
         self._closed = False
@@ -170,6 +176,28 @@ class Gallery:
         self._check_open()
         with GalleryRecords(self.path, key=self._key) as records:
             return remove_person(records, name)
+
+    def encrypt(self, key: Key) -> Rewritten:
+        """Encrypt every template of a gallery that is not encrypted, in one transaction; no template stays in
+        the clear in its file. Raises as `encrypt_gallery`."""
+        self._check_open()
+        done = encrypt_gallery(self.path, as_key(key))
+        self._key = as_key(key)
+        return done
+
+    def rotate_key(self, new: Key) -> Rewritten:
+        """Encrypt every template by another key, in one transaction. Raises as `rotate_key`."""
+        self._check_open()
+        done = rotate_key(self.path, as_key(new), self._key)
+        self._key = as_key(new)
+        return done
+
+    def decrypt(self) -> Rewritten:
+        """Store every template in the clear again, without asking. Raises as `decrypt_gallery`."""
+        self._check_open()
+        done = decrypt_gallery(self.path, self._key)
+        self._key = NO_KEY
+        return done
 
     def _check_open(self) -> None:
         if self._closed:

@@ -13,6 +13,7 @@ pytest.importorskip("cryptography")
 
 import facekd as package
 from facekd.errors import NoKey, WrongKey
+from facekd.gallery import make_key_file
 from facekd.workflows import Recognizer
 
 
@@ -170,10 +171,17 @@ def test_people_are_enrolled_and_recognised(
 
 
 def test_from_python(operator: Path, photos: Path, key: Path, tmp_path: Path, tiny: Path) -> None:
+    make_key_file(tmp_path / "new")
     recognizer = Recognizer(tiny, threshold=0.5)
     with package.Gallery(operator, recognizer=recognizer, key=key) as gallery:
         gallery.enroll("Ann", photos / "a.jpg")
         assert [one.name for one in gallery.identify(photos / "b.jpg").faces[0].candidates] == ["Ann"]
+        assert gallery.verify(photos / "b.jpg", "Ann").templates == 1
+        assert gallery.rotate_key(tmp_path / "new").templates == 1
+        assert len(gallery.people()) == 1
+        gallery.decrypt()
+        assert len(gallery.people()) == 1
+        assert not gallery.encrypt(key).pending
         assert gallery.verify(photos / "b.jpg", "Ann").templates == 1
     with package.Gallery(operator) as gallery, pytest.raises(NoKey):
         gallery.people()

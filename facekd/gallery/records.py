@@ -475,7 +475,8 @@ class GalleryRecords:
 
 def _fill(db: sqlite3.Connection, contract: Contract, key: KeySource | None) -> None:
     database.create_schema(db)
-    encryption.state(db, encryption.new(key)[0] if key else None)
+    if key is not None:
+        encryption.state(db, encryption.new(key)[0])
     db.execute(
         "INSERT INTO contract (space, dim, model, detector, aligner, created) VALUES (?, ?, ?, ?, ?, ?)",
         (*astuple(contract), now()),

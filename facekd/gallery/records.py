@@ -351,7 +351,8 @@ class GalleryRecords:
         query = f"SELECT date, action, person, templates, {by} FROM audit WHERE date >= ? ORDER BY id"
         for row in self._file.stream(query, since):
             self._file.check_types(row, (str, str, int, int, str))
-            yield AuditEntry(*row[:4], by=row[4] or None)
+            date, action, person, templates, asked_by = row
+            yield AuditEntry(date, action, person, templates, asked_by or None)
 
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""

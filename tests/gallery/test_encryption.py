@@ -197,6 +197,18 @@ class TestUse:
                 early.everybody()
         assert decrypt_by_hand(path, KEY) == expected(1, 2, 3, 4)
 
+    def test_the_file_itself_takes_no_template_in_the_clear(self, path: Path) -> None:
+        """Whichever code writes it."""
+        clear = embedding(7).tobytes()
+        columns = "person, space, photo, embedding, quality, enrolled"
+        for statement in (
+            "UPDATE templates SET embedding = ?",
+            f"INSERT INTO templates ({columns}) SELECT 1, space, '{7:064x}', ?, 1.0, '' FROM contract",
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match="in the clear"):
+                query(path, statement, clear)
+        assert decrypt_by_hand(path, KEY) == expected(1, 2, 3, 4)
+
     def test_a_failure_leaves_it_as_it_was(self, path: Path) -> None:
         before = query(path, "SELECT embedding, checksum FROM templates")
         with pytest.raises(ZeroDivisionError), GalleryRecords(path, key=source()) as records:
@@ -362,7 +374,7 @@ class TestCheck:
 
     def test_damage_shows_without_the_key(self, path: Path) -> None:
         ((blob,),) = query(path, "SELECT embedding FROM templates WHERE photo = ?", f"{3:064x}")
-        for changed in (blob[:-1] + bytes([blob[-1] ^ 1]), blob[: 4 * DIM], b""):
+        for changed in (blob[:-1] + bytes([blob[-1] ^ 1]), blob[: 4 * DIM + 4], b""):
             query(path, "UPDATE templates SET embedding = ? WHERE photo = ?", changed, f"{3:064x}")
             for key in (None, source()):
                 (fault,) = GalleryCheck(path, key).faults()

@@ -63,7 +63,7 @@ class TemplateRows:
             )
         if not is_unit(embedding):
             raise ValueError("an embedding must have unit length")
-        blob, seal = self._written(owner, template.photo, pack(embedding), quality, template.enrolled)
+        blob, seal = self.written(owner, template.photo, pack(embedding), quality, template.enrolled)
         return self._space, template.photo, blob, quality, template.enrolled, seal
 
     def unpacked(
@@ -91,7 +91,7 @@ class TemplateRows:
         if template is None:
             return None
         clear = pack(template.embedding)
-        return self._written(new, template.photo, clear, template.quality, template.enrolled)
+        return self.written(new, template.photo, clear, template.quality, template.enrolled)
 
     def is_sealed(
         self, owner: Owner, photo: str, blob: bytes, quality: float, enrolled: str, seal: object
@@ -100,11 +100,16 @@ class TemplateRows:
         schema without checksums has none."""
         if self._schema < CHECKSUMS_SINCE:
             return True
-        return seal == self._seal(self._said(owner, photo, quality, enrolled), photo, blob)
+        return seal == self.seal(owner, photo, blob, quality, enrolled)
 
-    def _written(
+    def seal(self, owner: Owner, photo: str, blob: bytes, quality: float, enrolled: str) -> str:
+        """The checksum of a row of ``owner``, as this schema has it; ``blob`` as it is stored."""
+        return self._seal(self._said(owner, photo, quality, enrolled), photo, blob)
+
+    def written(
         self, owner: Owner, photo: str, clear: bytes, quality: float, enrolled: str
     ) -> tuple[bytes, str]:
+        """How the ``clear`` bytes of an embedding of ``owner`` are stored, and their checksum."""
         said = self._said(owner, photo, quality, enrolled)
         blob = clear if self._cipher is None else self._cipher.encrypted(clear, said)
         return blob, self._seal(said, photo, blob)
@@ -113,7 +118,6 @@ class TemplateRows:
         return row_said(self._space, self._dim, owner.uid, owner.name, photo, quality, enrolled)
 
     def _seal(self, said: bytes, photo: str, blob: bytes) -> str:
-        """The checksum of a row that says so, as this schema has it."""
         if self._schema < OWNERS_SINCE:
             return checksum(self._space, self._dim, photo, blob)
         return hashlib.sha256(said + blob).hexdigest()

@@ -109,7 +109,7 @@ def resume_mixes_nothing(site: Site) -> Outcome:
         shutil.copytree(kept, place, symlinks=True)  # under the old name: recipes hold whole paths
         make(site, place)
         ran = facekd(site, place, "distill", "recipe.toml", "--run", "run", "--resume")
-        told.append(ran.check(2, "was begun with", word))
+        told.append(ran.check(2, "was started with", word))
         same = (place / "run" / "metrics.jsonl").read_bytes() == metrics
         told.append(fact(same, "nothing is logged"))
         shutil.rmtree(place)
@@ -271,7 +271,7 @@ def killed(site: Site) -> Outcome:
     told = _stopped(process, place, signal.SIGKILL, -9)
     resumed = facekd(site, place, "distill", "recipe.toml", "--run", "run", "--resume", "--workers", 0,
                      after=stop_soon(place, last_step(place) + 40))  # fmt: skip
-    return together(*told, resumed.check(143, "go on with --resume"))
+    return together(*told, resumed.check(143, "continue with --resume"))
 
 
 def _stopped(

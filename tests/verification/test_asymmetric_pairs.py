@@ -83,7 +83,7 @@ def test_folders_that_name_nobody(tmp_path: Path) -> None:
     found = judge_two_sided(protocol, embeddings, embeddings)
     assert found.everyone is None
     assert found.result.everyone_points == ()
-    assert "do not name persons" in found.result.no_all_pairs
+    assert "do not name people" in found.result.no_all_pairs
 
 
 def test_embeddings_are_kept_in_the_order_of_models(protocol: PairList) -> None:

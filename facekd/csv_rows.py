@@ -1,4 +1,4 @@
-"""CSV lists as people write them: a line of column names, then one line for each entry."""
+"""CSV lists: a line of column names, then one line for each entry."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 from facekd.errors import Unreadable
 
-#: characters of a wrong first line that an error repeats
+#: characters of a wrong first line that an error shows
 _SHOWN = 60
 
 
 class CsvRows:
-    """The lines of the CSV ``text``, which errors call ``name``: `head`, the names of the columns in small
-    letters, then whoever iterates gets every line below with its number.
+    """The lines of the CSV ``text``, which errors call ``name``: `head`, the names of the columns in lower
+    case; iterating yields every line below with its number.
 
-    Fields come without the white space around them, and lines without any are passed over. How many columns
-    there are and which must be filled is for the reader of the list to say: `wrong_head` and `fault` make
-    its errors. Raises `Unreadable` where the text is no CSV.
+    Fields are stripped of white space, and empty lines are skipped. The reader of the list checks how many
+    columns there are and which must be filled: `wrong_head` and `fault` make
+    its errors. Raises `Unreadable` if the text is not CSV.
     """
 
     def __init__(self, text: str, name: object) -> None:
@@ -33,11 +33,11 @@ class CsvRows:
                 yield self._rows.line_num, [field.strip() for field in row]
 
     def wrong_head(self, fix: str) -> Unreadable:
-        """What to raise where `head` is none that the list may have."""
+        """The error for a `head` that the list may not have."""
         return Unreadable(f"{self._name}: its first line is '{','.join(self.head)[:_SHOWN]}'", fix)
 
     def fault(self, line: int, what: str) -> Unreadable:
-        """What to raise for a line that is not as it must be."""
+        """The error for an invalid line."""
         return Unreadable(f"{self._name}, line {line}: {what}")
 
     def _lines(self) -> Iterator[list[str]]:

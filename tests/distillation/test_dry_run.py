@@ -233,7 +233,7 @@ def test_files_that_are_not_there(place: Path, capsys: pytest.CaptureFixture[str
     file.write_text(text.replace("teacher.onnx", "gone.onnx"))
     assert len(measured_crops([file], None).any)
     file.write_text(text.replace('["crops"]', '["nowhere"]'))
-    with pytest.raises(UsageError, match="crops that are not there"):
+    with pytest.raises(UsageError, match="crops that do not exist"):
         measured_crops([file], None)
 
 

@@ -122,7 +122,7 @@ def test_a_long_video_weighs_no_more_than_a_still() -> None:
         (HEAD, "it lists no template"),
         (HEAD + "1,P,a.jpg\n", "line 2: expected 4 columns"),
         (HEAD + "1,P,,m\n", "line 2: expected 4 columns"),
-        (HEAD + "1,P,a.jpg,\n\n1,Q,b.jpg,\n", "line 4: template 1 is of P, here of Q"),
+        (HEAD + "1,P,a.jpg,\n\n1,Q,b.jpg,\n", "line 4: template 1 is of P, but here of Q"),
     ],
 )
 def test_broken_template_lists(tmp_path: Path, text: str, told: str) -> None:

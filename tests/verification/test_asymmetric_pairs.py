@@ -64,7 +64,7 @@ def test_one_way_twice_is_that_way_alone(protocol: PairList) -> None:
 
 def test_lengths_that_differ(protocol: PairList) -> None:
     rows = _rows(protocol, 1)
-    with pytest.raises(Misfit, match="8 and of 7 numbers"):
+    with pytest.raises(Misfit, match="dimension 8 and 7"):
         judge_two_sided(protocol, rows, rows[:, :7])
 
 

@@ -129,7 +129,7 @@ def test_the_headline_says_all_three_things(made: Benchmark) -> None:
     (sentence,) = headlines(made)
     assert sentence.startswith("small is 4.0 times smaller than big (parameters), 8")
     assert "times faster (one crop, one thread)" in sentence
-    assert "1.50 points less accurate on lfw (95" in sentence
+    assert "1.50 points less accurate on lfw (2,000 pairs; 95" in sentence
     assert "no difference" not in sentence
     teacher, student = made.models[::-1]
     gap = Gap.of(compare_models("small", teacher.result, "big", student.result))

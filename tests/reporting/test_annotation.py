@@ -122,7 +122,7 @@ class TestFiles:
         (tmp_path / "folder.jpg").mkdir()
         (tmp_path / "link.jpg").symlink_to(photo)
         for path, told in (
-            ("out.pdf", "ends with .jpg"), ("out", "ends with .jpg"), ("no/out.jpg", "folder does not exist"),
+            ("out.pdf", "end with .jpg"), ("out", "end with .jpg"), ("no/out.jpg", "folder does not exist"),
             ("folder.jpg", "is a folder"), ("a.jpg", "the photo itself"), ("link.jpg", "the photo itself"),
         ):  # fmt: skip
             with pytest.raises(UsageError, match=told):

@@ -81,11 +81,13 @@ def interleave(
     rounds: int,
     repeats: Mapping[str, int],
     clock: Callable[[], float] = perf_counter,
+    after_round: Callable[[int], object] = lambda turn: None,
 ) -> dict[str, NDArray[np.float64]]:
     """Time every run in every round: seconds [rounds, repeats[name]] by name.
 
     In a round each model has a burst of calls, and the first of them is not timed
-    (the caches are full of the previous model's data). Round r begins with model r.
+    (the caches are full of the previous model's data). Round r begins with model r;
+    ``after_round`` is called with r at its end, while nothing is timed.
     """
     names = list(runs)
     seconds = {name: np.empty((rounds, repeats[name])) for name in names}
@@ -98,6 +100,7 @@ def interleave(
                 begun = clock()
                 run()
                 seconds[name][turn, repeat] = clock() - begun
+        after_round(turn)
     return seconds
 
 
@@ -120,12 +123,14 @@ def time_models(
     crops: Mapping[str, NDArray[np.uint8]],
     setting: Setting,
     device: str = "cpu",
+    advance: Callable[[int], object] = lambda done: None,
 ) -> dict[str, Timing]:
     """Time `Embedder.embed` of every model under ``setting``.
 
     ``crops`` are uint8 [N, S, S, 3] by the model's name, at least ``setting.batch`` of them, of the
     model's size. The time is from the aligned crop to the unit embedding: scaling the pixels, the network,
-    the norm; without decoding and detection. Raises the errors of `load_embedder`.
+    the norm; without decoding and detection. ``advance`` receives each step of progress, in `MOST_ROUNDS`
+    parts for any number of rounds. Raises the errors of `load_embedder`.
     """
     runs: dict[str, Callable[[], object]] = {}
     for name, path in models.items():
@@ -134,7 +139,11 @@ def time_models(
         runs[name] = lambda embedder=embedder, batch=batch: embedder.embed(batch)  # type: ignore[misc]
     estimates = {name: _warm_up(run) for name, run in runs.items()}
     rounds, repeats = plan(estimates, setting.batch == 1)
-    seconds = interleave(runs, rounds, repeats)
+
+    def tell(turn: int) -> None:
+        advance(MOST_ROUNDS * (turn + 1) // rounds - MOST_ROUNDS * turn // rounds)
+
+    seconds = interleave(runs, rounds, repeats, after_round=tell)
     return {name: Timing(setting, seconds[name]) for name in runs}
 
 

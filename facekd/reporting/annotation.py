@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facekd.errors import UsageError
-from facekd.files import write_atomically
+from facekd.files import real_path, write_atomically
 from facekd.geometry import Pixels
 from facekd.preprocess import encode
 from facekd.reporting.output_files import check_file
@@ -89,9 +89,9 @@ def check_annotation_folder(folder: Path, photos: Sequence[Path]) -> None:
     it does not exist, or is inside these, where the next call would read the pictures as photos."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: for several photos, give a folder that exists")
-    within = {photo.resolve() for photo in photos if photo.is_dir()}
-    own = {photo.resolve().parent for photo in photos if photo.is_file()}
-    here = folder.resolve()
+    within = {real_path(photo) for photo in photos if photo.is_dir()}
+    own = {real_path(photo).parent for photo in photos if photo.is_file()}
+    here = real_path(folder)
     if here in own or within & {here, *here.parents}:
         raise UsageError(f"{folder}: the photos are in this folder", "Choose another folder.")
 

@@ -98,7 +98,7 @@ def _methods_of(api: FastAPI, request: Request) -> str:
     alone. Empty for what is no operation of the service."""
     path = getattr(request.scope.get("route"), "path", None)
     routes = [route for route in api.routes if isinstance(route, APIRoute) and route.path == path]
-    return ", ".join(sorted({method for route in routes for method in route.methods}))
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics) -> None:

@@ -26,10 +26,9 @@ from facekd.preprocess import (
     choose,
     cut,
     find_faces,
-    quality,
 )
 from facekd.preprocess.detectors import make_detector
-from facekd.runtime import Embedder, load_embedder
+from facekd.runtime import Embedder, load_embedder, mirror_consistency
 from facekd.weights import shipped_model
 from facekd.workflows.thresholds import Evidence, Threshold, choose_threshold, doubts, evidence
 
@@ -37,8 +36,8 @@ from facekd.workflows.thresholds import Evidence, Threshold, choose_threshold, d
 @dataclass(frozen=True)
 class Recognised:
     """What a photo gave: ``embedding`` float32 [D] of unit length of the ``face`` that was taken
-    out of ``faces`` usable ones, ``quality`` in [0, 1], ``sha256`` of the photo's file, ``faults`` the
-    limits that it lies beyond where it was taken all the same."""
+    out of ``faces`` usable ones, ``quality`` in [0, 1] (`mirror_consistency`), ``sha256`` of the photo's
+    file, ``faults`` the limits that it lies beyond where it was taken all the same."""
 
     photo: str
     sha256: str
@@ -243,13 +242,14 @@ class Recognizer:
         with _named(photo):
             crop = cut(photo.pixels, face, self.embedder.spec)
             faults = self._faults(photo, face)
+        embedding = self.embedder.embed(crop[None])
         return Recognised(
             photo=photo.path,
             sha256=photo.sha256,
             face=face,
             faces=faces,
-            quality=quality(crop, face),
-            embedding=self.embedder.embed(crop[None])[0],
+            quality=float(mirror_consistency(self.embedder, crop[None], embedding)[0]),
+            embedding=embedding[0],
             faults=faults,
         )
 

@@ -62,7 +62,7 @@ def test_only_even_lines_of_the_heldout_list_calibrate(run_folder: Path) -> None
 
 def test_without_crops_nothing_is_exported(run_folder: Path, tmp_path: Path) -> None:
     (run_folder.parent.parent / "pack.zip").unlink()
-    with pytest.raises(UsageError, match=r"names missing files: .*pack\.zip"):
+    with pytest.raises(UsageError, match=r"do not exist: .*pack\.zip"):
         export(run_folder)
     assert not (run_folder / "student.onnx").exists()
 

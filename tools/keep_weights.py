@@ -1,11 +1,11 @@
-"""Keep a run's weights in a file small enough to commit, and make a start for the next run of it.
+"""Store a run's weights in a file small enough to commit, and restore them to start the next run.
 
     python tools/keep_weights.py pack runs/default data/student/leg2.safetensors
     python tools/keep_weights.py unpack data/student/leg2.safetensors start.safetensors
 
-``unpack`` writes what a recipe's ``student.start`` takes (with ``start_by = "whole"``), projectors of the
-losses included. Large matrices are kept as int8 with a scale for each output channel, the rest in float32: a
-quarter of the size, and what rounding costs is made up in the first steps of the next run.
+``unpack`` writes a file for a recipe's ``student.start`` (with ``start_by = "whole"``), projectors of the
+losses included. Large matrices are stored as int8 with a scale for each output channel, the rest in float32:
+a quarter of the size, and the first steps of the next run recover the rounding error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE
 from facekd.training import RunFolder, load_learned, load_weights
 
-#: tensors of fewer values are kept as they are
+#: tensors with fewer values are stored unchanged
 SMALLEST = 4096
 SCALE = ".scale"
 
@@ -56,7 +56,7 @@ def unpacked(kept: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @click.group()
 def main() -> None:
-    """Keep a run's weights in a small file, or make a start of such a file."""
+    """Store a run's weights in a small file, or restore them from it."""
 
 
 @main.command()

@@ -1,12 +1,12 @@
-"""How much the service costs beside the bare pipeline, under load on loopback, for a stated time.
+"""Measure the cost of the service beside the bare pipeline, under load on loopback, for a given time.
 
     python tools/load_service.py PHOTOS --seconds 20 --clients 4
 
 Starts ``facekd serve`` with an empty gallery, and lets clients send it pairs of photos (`/v1/verify`), each
-the next as soon as it has the answer to the last. Before and after, the same pairs go through
+as soon as it has the answer to the previous one. Before and after, the same pairs go through
 `Recognizer.verify` in this process, one after the other. Everything runs on the processors that this process
 may use: start it with ``taskset`` for one of them. Processor time is stated beside the rate, since
-the clients take some of it here, which they do not where they are other machines.
+the clients use some of it here, which they would not on other machines.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def usable_photos(place: Path, recognizer: Recognizer, count: int = _PHOTOS) -> 
 
 
 def bare(recognizer: Recognizer, photos: Photos, seconds: float) -> dict[str, float]:
-    """Comparisons a second without the service, and what each takes, of the processor and in all."""
+    """Comparisons per second without the service, and the time of each, on the processor and in total."""
     pairs, each = itertools.cycle(itertools.pairwise(photos)), list[float]()
     began, busy = time.perf_counter(), time.process_time()
     while (start := time.perf_counter()) - began < seconds:
@@ -125,7 +125,7 @@ def processor_seconds(process: int) -> float:
 
 
 class Load:
-    """Clients that ask again as soon as they are answered."""
+    """Clients that send a request as soon as the previous one is answered."""
 
     def __init__(self, port: int, photos: Photos) -> None:
         self._address = f"http://127.0.0.1:{port}"
@@ -184,7 +184,7 @@ def under_load(process: int, port: int, photos: Photos, clients: int, seconds: f
 def main(
     photos: Path, model: Path | None, seconds: float, clients: tuple[int, ...], workers: int, queue: int
 ) -> None:
-    """Measure the service with the photos in PHOTOS, a folder or pack, and print what was found as JSON."""
+    """Measure the service with the photos in PHOTOS, a folder or pack, and print the result as JSON."""
     model = model or shipped_model()
     if model is None:
         raise click.UsageError("no model is named, and no student came with this facekd")

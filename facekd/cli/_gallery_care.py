@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facekd.cli.options import ANY_PATH, gallery_option, json_option
+from facekd.cli.options import ANY_PATH, copied_gallery_option, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, confirm, say
 from facekd.errors import Exit
 
@@ -70,8 +70,9 @@ def check(gallery: Place, as_json: bool) -> int:
     """Check a gallery for damage.
 
     Verifies the checksum of every template, the database, its tables and references, names, and that
-    every person has a template and every template a person. Changes nothing. Each fault is listed with
-    what to do about it, and the exit code is then 5.
+    every person has a template and every template a person. Of an encrypted gallery, with the key, also
+    that every template was encrypted as what it is; without it the rest is checked. Changes nothing. Each
+    fault is listed with what to do about it, and the exit code is then 5.
 
     \b
     Example: facekd gallery check --gallery staff.db
@@ -93,8 +94,11 @@ def check(gallery: Place, as_json: bool) -> int:
         answer_json({
             "gallery": str(gallery), "schema_version": checked.schema,
             "people": checked.people, "templates": checked.templates,
+            "encrypted": checked.encrypted, "decrypted": checked.encrypted and not checked.without_key,
             "whole": not count, "fault_count": count, "faults": [vars(fault) for fault in kept],
         })  # fmt: skip
+    if checked.without_key:
+        say("note: the gallery is encrypted and no key was given: its templates were checked, not decrypted")
     found = "no fault" if not count else "1 fault" if count == 1 else f"{count} faults"
     say(f"{gallery}: {checked.people} people, {checked.templates} templates, {found}")
     return Exit.IO if count else Exit.DONE
@@ -114,15 +118,20 @@ def stats(gallery: Place, as_json: bool) -> None:
     from facekd.gallery import GalleryRecords
 
     with GalleryRecords(gallery, read_only=True) as records:
-        found, contract = records.statistics(), records.contract
+        found, contract, encryption = records.statistics(), records.contract, records.encryption
     if as_json:
-        answer_json(_document(found) | {"gallery": str(gallery), "model": contract.model})
+        answer_json(
+            _document(found)
+            | {"gallery": str(gallery), "model": contract.model}
+            | {"encryption": encryption and encryption.scheme, "key_id": encryption and encryption.key_id}
+        )
         return
     dates = f", enrolled {found.first[:10]} to {found.last[:10]}" if found.templates else ""
     answer(f"people       {found.people}")
     answer(f"templates    {found.templates}{dates}")
     answer(f"removed      {found.removed_people} people, {found.removed_photos} single photos")
     answer(f"size         {found.bytes:,} bytes")
+    answer(f"encryption   {f'{encryption.scheme}, key {encryption.key_id}' if encryption else 'none'}")
     answer(f"model        {contract.model} (space {contract.space[:12]}, {contract.dim} values)")
     answer("photos per person, and number of people")
     for photos, people in found.photos_each.items():
@@ -148,13 +157,13 @@ def _document(found: Statistics) -> dict[str, Any]:
 @click.command("backup")
 @click.argument("file", type=ANY_PATH)
 @click.option("--force", is_flag=True, help="Replace FILE.")
-@gallery_option
+@copied_gallery_option
 @json_option
 def backup(file: Path, force: bool, gallery: Place, as_json: bool) -> None:
     """Copy a gallery to FILE while it is in use.
 
-    The copy is a gallery itself: a consistent snapshot, readable by its owner only. It holds personal
-    data, including that of people who are later removed from the gallery.
+    The copy is a gallery itself: a consistent snapshot, readable by its owner only, encrypted if the
+    gallery is. It holds personal data, including that of people who are later removed from the gallery.
 
     \b
     Example: facekd gallery backup /backup/staff.db --gallery staff.db

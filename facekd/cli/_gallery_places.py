@@ -22,15 +22,17 @@ def copy(source: Place, target: Place, as_json: bool) -> None:
 
     The copy holds the people with their numbers and uids, the templates, the audit, and who was removed.
     Every template is checked against its checksum when it is read, and compared once it is written. A copy
-    that was interrupted is continued by the same command. TARGET must hold no other gallery.
+    that was interrupted is continued by the same command. TARGET must hold no other gallery. An encrypted
+    gallery cannot be copied: "facekd gallery backup" copies its file, encrypted.
 
     \b
     Example: facekd gallery copy staff.db postgresql://owner@db.example.org/staff
              facekd gallery copy postgresql://owner@db.example.org/staff staff.db
     """
     from facekd.files import make_gallery_folder
-    from facekd.gallery import GalleryRecords, copy_gallery
+    from facekd.gallery import GalleryRecords, check_copyable, copy_gallery
 
+    check_copyable(source, target)
     make_gallery_folder(target)
     with GalleryRecords(source, read_only=True) as records:
         people = len(records.names())

@@ -16,6 +16,7 @@ from facekd.cli._defaults import (
     model_or_setting,
     model_or_shipped,
     or_setting,
+    use_key,
 )
 from facekd.cli.output import be_quiet
 
@@ -103,7 +104,7 @@ galleries_model_option: Decorator = _operators_model(callback=model_or_setting)
 GALLERY_PLACE = GalleryPlace(readable=False, path_type=Path)
 
 
-def _gallery(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
+def _gallery_place(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
     return click.option(
         "-g", "--gallery", type=GALLERY_PLACE, default=None,
         envvar="FACEKD_GALLERY", show_envvar=True, callback=callback,
@@ -111,7 +112,20 @@ def _gallery(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> 
     )  # fmt: skip
 
 
+#: the key goes to whatever opens a gallery while the command runs
+_key_option: Decorator = click.option(
+    "--key-file", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY_KEY_FILE", show_envvar=True,
+    metavar="FILE", expose_value=False, callback=use_key, help="File of an encrypted gallery's key.",
+)  # fmt: skip
+
+
+def _gallery(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
+    return lambda function: _gallery_place(callback)(_key_option(function))
+
+
 gallery_option: Decorator = _gallery(gallery_or_default)
+#: of a command that needs no key: it copies what is encrypted as it is
+copied_gallery_option: Decorator = _gallery_place(gallery_or_default)
 #: of a command that needs a gallery for --claim only
 claims_gallery_option: Decorator = _gallery(gallery_of_claim)
 

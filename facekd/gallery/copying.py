@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from facekd.errors import UsageError
+from facekd.gallery import encryption
 from facekd.gallery.engine import CONTRACT, Engine, make_gallery, open_engine
 from facekd.gallery.entries import Contract
+from facekd.gallery.gallery_file import GalleryFile
+from facekd.gallery.keys import key_in_use
 from facekd.gallery.names import shown
 from facekd.gallery.place import Place
 from facekd.gallery.records import GalleryRecords
@@ -47,11 +51,10 @@ def copy_gallery(
     of one that was copied from it. ``advance`` is told how many people were copied.
 
     Every template is held against its checksum when it is read, and compared when it was written. A gallery
-    of an older schema is migrated first. Raises `UsageError` where the target holds something else, `Misfit`
-    where it is of another space, `Unreadable` where a template is damaged.
+    of an older schema is migrated first. Raises `UsageError` as `check_copyable` does and where the target
+    holds something else, `Misfit` where it is of another space, `Unreadable` where a template is damaged.
     """
-    if source == target:
-        raise UsageError(f"{source} cannot be copied to itself", "Name another place.")
+    check_copyable(source, target)
     contract = _contract_of(source)
     make_gallery(target, lambda db: db.execute(CONTRACT, (*astuple(contract), now())))
     GalleryRecords(target, contract).close()  # of the same space
@@ -61,6 +64,25 @@ def copy_gallery(
         old.snapshot(),
     ):
         return _Copy(old, new, contract).make(advance)
+
+
+def check_copyable(source: Place, target: Place) -> None:
+    """Raise `UsageError` where the two are one, where the gallery at ``source`` is encrypted, or where a key
+    is given and one of them is a database: the copy would not be encrypted."""
+    if source == target:
+        raise UsageError(f"{source} cannot be copied to itself", "Name another place.")
+    for place in (source, target):
+        encryption.check_key(place, key_in_use())
+    if isinstance(source, Path) and _is_encrypted(source):
+        raise UsageError(
+            f"{source} is encrypted, and a copy would not be",
+            "Decrypt it first: facekd gallery decrypt; or copy its file, encrypted: facekd gallery backup",
+        )
+
+
+def _is_encrypted(path: Path) -> bool:
+    with closing(GalleryFile(path, read_only=True)) as file, file.reading():
+        return encryption.stated_in(file.db, path) is not None
 
 
 def _contract_of(source: Place) -> Contract:

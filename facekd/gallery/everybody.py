@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from facekd.gallery.engine import Engine
 from facekd.gallery.entries import Contract
 from facekd.gallery.names import shown
-from facekd.gallery.template_rows import Owner, TemplateRows
+from facekd.gallery.template_rows import Owner, TemplateCipher, TemplateRows
 
 Floats = NDArray[np.float32]
 
@@ -37,14 +37,14 @@ class Everybody:
             yield self.embeddings[start:end]
 
 
-def read(file: Engine, contract: Contract) -> Everybody:
-    """Everybody in the open gallery ``file``, made under ``contract``.
+def read(file: Engine, contract: Contract, cipher: TemplateCipher | None = None) -> Everybody:
+    """Everybody in the open gallery ``file``, made under ``contract``, whose templates ``cipher`` decrypts.
 
     Rows are read in the order in which they were written: by person, each would be looked for. Raises
     `Unreadable` where a template is not what was written, or somebody has none.
     """
     with file.snapshot():
-        stored = TemplateRows(contract, file.schema)
+        stored = TemplateRows(contract, file.schema, cipher)
         query = f"SELECT id, {stored.uid_column}, name FROM people ORDER BY name"
         people = file.rows(query, types=(int, str, str))
         sizes: dict[int, int] = dict(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facekd.gallery import database
+from facekd.gallery.encryption import stated_in
 from facekd.gallery.faults import MAKE_ANEW, RESTORE, Fault
 from facekd.gallery.migrations import MIGRATIONS, schema_of
 from facekd.gallery.names import shown
@@ -28,6 +29,7 @@ class FileUnderCheck:
             try:
                 database.check_schema(self._reader.db, path)
                 self.schema = schema_of(self._reader.db)
+                self.encryption = stated_in(self._reader.db, path)
             except BaseException:
                 self._reader.close()
                 raise

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from types import TracebackType
 
-from facekd.errors import Misfit, UsageError
-from facekd.gallery import audit, everybody, statistics, tombstones
+from facekd.errors import InputOutput, Misfit, UsageError
+from facekd.gallery import audit, encryption, everybody, statistics, tombstones
 from facekd.gallery.audit import AuditEntry
 from facekd.gallery.by_name import PeopleByName
+from facekd.gallery.encryption import Cipher, Encryption
 from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
+from facekd.gallery.gallery_file import GalleryFile
+from facekd.gallery.keys import KeySource, key_in_use
 from facekd.gallery.migrations import ASKERS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
@@ -36,6 +39,10 @@ class GalleryRecords:
     it is opened, except to be read only (``read_only``), which needs no write access. Of every change the
     audit notes ``by`` whom it was asked for, where that is known.
 
+    A gallery that is made although there is a ``key`` (else that of `key_in_use`) is encrypted; of one that
+    is there the key must be the right one: `NoKey`, `WrongKey`, or `UsageError` where it is not encrypted.
+    A database is never encrypted by facekd: `UsageError` where there is a key.
+
     Changes are made in ``with records.transaction()``: all or none of them happen, and when the
     block has been left they survive a killed process and a pulled plug. Failures of the file
     raise `InputOutput` or `Unreadable`.
@@ -49,14 +56,19 @@ class GalleryRecords:
         compatible: Sequence[str] = (),
         read_only: bool = False,
         by: str | None = None,
+        key: KeySource | None = None,
     ) -> None:
         self.path: Place = gallery_place(path)
         self._by = by
+        key = key_in_use(key)
+        encryption.check_key(self.path, key)
         if create and contract is not None:
-            make_gallery(self.path, lambda db: _fill(db, contract))
+            make_gallery(self.path, lambda db: _fill(db, contract, key))
         self._file: Engine = open_engine(self.path, read_only)
         self._by_name = PeopleByName(self._file)
         try:
+            self.encryption = self._read_encryption()
+            self._cipher = encryption.cipher_of(self.encryption, self.path, key)
             self.contract = self._read_contract()
             self._fits = contract is not None and contract.space == self.contract.space
             if contract is not None and not self._fits and self.contract.space not in compatible:
@@ -297,12 +309,14 @@ class GalleryRecords:
         """What is enrolled of a person, in the order of enrolment. Raises `NotFound`, and
         `Unreadable` where a stored template is not what was written."""
         key, stored = self._by_name.found(name)
-        stored_as, columns = self._stored, "photo, embedding, quality, enrolled"
-        rows = self._file.rows(
-            f"SELECT {stored_as.uid_column}, name, {columns}, {stored_as.checksum_column} FROM templates"
-            " JOIN people ON people.id = person WHERE person = ? ORDER BY templates.id",
-            key,
-        )
+        columns = "photo, embedding, quality, enrolled"
+        with self._file.snapshot():
+            stored_as = self._stored
+            rows = self._file.rows(
+                f"SELECT {stored_as.uid_column}, name, {columns}, {stored_as.checksum_column} FROM templates"
+                " JOIN people ON people.id = person WHERE person = ? ORDER BY templates.id",
+                key,
+            )
         if not rows:  # nobody is enrolled without one
             self._by_name.found(name)  # somebody who was removed just now is not there
             raise self._file.damaged(f"'{shown(stored)}' has no template")
@@ -314,8 +328,8 @@ class GalleryRecords:
     def everybody(self) -> Everybody:
         """All people and all templates, of one moment. Raises `Unreadable` where a stored template is not
         what was written."""
-        with self._file.reading():
-            return everybody.read(self._file, self.contract)
+        with self._file.reading(), self._file.snapshot():
+            return everybody.read(self._file, self.contract, self._cipher_now())
 
     def holders(self, photo: str) -> list[str]:
         """Under whose names the photo with this SHA-256 is enrolled."""
@@ -358,11 +372,35 @@ class GalleryRecords:
         self._file.must_change()
         return audit.prune(self._file.db, before, self._by)
 
+    def encrypt(self, key: KeySource | None) -> int:
+        """Write all templates anew, encrypted by ``key``, or in the clear where that is `None`; return how
+        many. No byte of how they were before stays in the file.
+
+        Raises `UsageError` for a database, `Unreadable` where one of them is damaged.
+        """
+        encryption.check_encryptable(self.path)
+        file = self._file
+        assert isinstance(file, GalleryFile)  # as every gallery at a path is
+        file.must_change()
+        before, was = self._stored, self.encryption
+        file.owe_erasure()
+        self.encryption, self._cipher = encryption.new(key) if key else (None, None)
+        encryption.state(file.db, self.encryption)
+        count = encryption.rewrite(file.db, file.path, before, self._stored)
+        self._note("decrypt" if key is None else "rotate_key" if was else "encrypt", audit.NOBODY, count)
+        return count
+
     def note_forced(self, name: str, templates: int) -> None:
         """Write into the audit that ``templates`` of a person were taken although the guard of enrollment
         had refused them. Raises `NotFound`."""
         self._file.must_change()
         self._note("force", self._by_name.found(name)[0], templates)
+
+    def _read_encryption(self) -> Encryption | None:
+        if not isinstance(self._file, GalleryFile):
+            return None
+        with self._file.reading():
+            return encryption.stated_in(self._file.db, self._file.path)
 
     def _read_contract(self) -> Contract:
         query = "SELECT space, dim, model, detector, aligner FROM contract"
@@ -433,23 +471,31 @@ class GalleryRecords:
 
     @property
     def _stored(self) -> TemplateRows:
-        return TemplateRows(self.contract, self._file.schema)
+        return TemplateRows(self.contract, self._file.schema, self._cipher_now())
+
+    def _cipher_now(self) -> Cipher | None:
+        """What the templates are encrypted by. Raises `InputOutput` where another program has changed that
+        since the gallery was opened: this one would read nonsense, or write plain what must not be."""
+        if self._read_encryption() != self.encryption:
+            raise InputOutput(
+                f"{self.path}: it was encrypted, decrypted or given another key meanwhile", "Try again."
+            )
+        return self._cipher
 
     def _seal_again(self, person: int, owner: Owner, new: Owner) -> None:
-        """Give the templates of ``person``, who was ``owner``, the checksums of ``new``; damaged ones stay
-        damaged."""
-        stored = self._stored
+        """Make the templates of ``person``, who was ``owner``, those of ``new``: checksum and encryption
+        cover whose they are. Damaged ones stay damaged."""
+        stored, changed = self._stored, []
         columns = "id, photo, embedding, quality, enrolled, checksum"
-        seals = []
-        for number, photo, blob, quality, enrolled, seal in self._file.rows(
-            f"SELECT {columns} FROM templates WHERE person = ?", person
-        ):
-            whole = stored.unpacked(owner, photo, blob, quality, enrolled, seal) is not None
-            seals.append((stored.seal(new, photo, blob, quality, enrolled) if whole else "", number))
-        self._file.db.executemany("UPDATE templates SET checksum = ? WHERE id = ?", seals)
+        for number, *row in self._file.rows(f"SELECT {columns} FROM templates WHERE person = ?", person):
+            found = stored.taken_over(stored, owner, new, *row)
+            changed.append((*(found or (row[1], "")), number))
+        self._file.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
 
 
-def _fill(db: Connection, contract: Contract) -> None:
+def _fill(db: Connection, contract: Contract, key: KeySource | None) -> None:
+    if key is not None:
+        encryption.state(db, encryption.new(key)[0])
     db.execute(CONTRACT, (*astuple(contract), now()))
 
 

@@ -46,6 +46,8 @@ class _Written(BaseModel):
     threshold: _Score | None = None
     fmr: _Rate | None = None
     fpir: _Rate | None = None
+    key_file: _Text | None = None
+    key_command: _Text | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Defaults:
     threshold: float | None = None
     fmr: float | None = None
     fpir: float | None = None
+    key_file: Path | None = None
+    key_command: str | None = None
 
     def stated(self) -> dict[str, Place | str | float]:
         """The settings that the file has."""
@@ -84,6 +88,7 @@ def read_defaults() -> Defaults | None:
         written = _Written.model_validate(raw)
     except ValidationError as error:
         raise _wrong(path, [_told(fault) for fault in error.errors()]) from None
+    _check_key(path, written)
     rates = [name for name in ("fmr", "fpir") if getattr(written, name) is not None]
     if written.threshold is not None and rates:
         raise _wrong(path, [f"threshold: the file sets {' and '.join(rates)}, too; keep one of the two"])
@@ -96,6 +101,8 @@ def read_defaults() -> Defaults | None:
         written.threshold,
         written.fmr,
         written.fpir,
+        None if written.key_file is None else _inside(folder, written.key_file),
+        written.key_command,
     )
 
 
@@ -109,6 +116,19 @@ def _check_own(path: Path) -> None:
         raise UsageError(f"{path}: it belongs to another user", _TRUST)
     if found.st_mode & stat.S_IWOTH:
         raise UsageError(f"{path}: everybody may change it", _TRUST)
+
+
+def _check_key(path: Path, written: _Written) -> None:
+    """Raise `UsageError` for two keys, and for a command in a file that merely lies in the current folder,
+    which may have come with a download: it would be run."""
+    if written.key_command is None:
+        return
+    if written.key_file is not None:
+        raise _wrong(path, ["key_command: the file sets key_file, too; keep one of the two"])
+    if path == settings_places()[0]:
+        raise UsageError(
+            f"{path}: key_command: a file in the current folder may not name a command to be run", _TRUST
+        )
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -88,6 +88,7 @@ EXTRAS = (
     ),
     Extra("postgres", "galleries in PostgreSQL", {"psycopg": "psycopg"}),
     Extra("parquet", "embed into .parquet", {"pyarrow": "pyarrow"}),
+    Extra("encryption", "encrypted galleries", {"cryptography": "cryptography"}),
 )  # fmt: skip
 
 #: SQLite before has no STRICT tables, which a gallery consists of

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from facekd.workflows.defaults import Defaults
 
 #: what wins over the file
-_VARIABLES = {"model": "FACEKD_MODEL", "gallery": "FACEKD_GALLERY", "detector": "FACEKD_DETECTOR"}
+_VARIABLES = {
+    "model": "FACEKD_MODEL", "gallery": "FACEKD_GALLERY", "detector": "FACEKD_DETECTOR",
+    "key_file": "FACEKD_GALLERY_KEY_FILE",
+}  # fmt: skip
 
 
 def look_at_settings(settings: DoctorSettings) -> Iterator[Check]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facekd.card import ARCFACE_CROP, MODELS_COME_FROM, no_card
 from facekd.errors import CannotSay, InputOutput, LowQuality, UsageError
-from facekd.gallery import Contract, GalleryRecords, ServerAddress
+from facekd.gallery import Contract, GalleryRecords, KeySource, ServerAddress
 from facekd.preprocess import (
     ALIGNER,
     Detector,
@@ -129,11 +129,13 @@ class Recognizer:
             aligner=ALIGNER,
         )
 
-    def open_gallery(self, path: str | os.PathLike[str] | ServerAddress) -> GalleryRecords:
-        """The gallery at ``path`` to compare with, opened to be read: of this space, or one that the
-        model's card calls compatible. Raises `Misfit` for any other."""
+    def open_gallery(
+        self, path: str | os.PathLike[str] | ServerAddress, key: KeySource | None = None
+    ) -> GalleryRecords:
+        """The gallery at ``path`` to compare with, opened to be read, an encrypted one by its ``key``: of
+        this space, or one that the model's card calls compatible. Raises `Misfit` for any other."""
         compatible = self.embedder.card.compatible_with
-        return GalleryRecords(path, self.contract, compatible=compatible, read_only=True)
+        return GalleryRecords(path, self.contract, compatible=compatible, read_only=True, key=key)
 
     def shares_space(self, other: Contract) -> bool:
         """Whether a gallery was made in this very space, where alone the card's thresholds hold."""

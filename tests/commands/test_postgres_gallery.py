@@ -64,6 +64,46 @@ def test_look_after_a_gallery(facekd: Callable[..., Any], url: str, tmp_path: Pa
     assert "pg_dump" in refused.err
 
 
+def test_encryption_is_for_files(
+    facekd: Callable[..., Any], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography")
+    enroll(url, ("Ann", 1), ("Bo", 2))
+    enroll(tmp_path / "staff.db", ("Ann", 1))
+    key = tmp_path / "key"
+    assert facekd("gallery", "new-key", key).code == 0
+    of_url = ("--gallery", url)
+    calls: list[tuple[object, ...]] = [
+        ("gallery", "encrypt", *of_url),
+        ("gallery", "encrypt", *of_url, "--key-file", key),
+        ("gallery", "rotate-key", *of_url, "--new-key-file", key),
+        ("gallery", "decrypt", "--yes", *of_url),
+        ("gallery", "list", *of_url, "--key-file", key),
+        ("gallery", "check", *of_url, "--key-file", key),
+        ("gallery", "erase", *of_url, "--key-file", key),
+        ("gallery", "export", tmp_path / "staff.jsonl", "--yes", "--plain", *of_url, "--key-file", key),
+    ]
+    for call in calls:
+        ran = facekd(*call)
+        assert (ran.code, ran.out) == (2, "")
+        assert "facekd encrypts galleries in files, not in a database" in ran.err, ran.err
+        assert "disk encryption, TLS and roles" in ran.err
+    with monkeypatch.context() as environment:
+        environment.setenv("FACEKD_GALLERY_KEY_FILE", str(key))
+        for source, target in ((tmp_path / "staff.db", url), (url, tmp_path / "copy.db")):
+            refused = facekd("gallery", "copy", source, target)
+            assert (refused.code, "not in a database, but a key is given" in refused.err) == (2, True)
+        assert facekd("gallery", "encrypt", "--gallery", tmp_path / "staff.db").code == 0
+    for target in (url, tmp_path / "copy.db"):
+        refused = facekd("gallery", "copy", tmp_path / "staff.db", target)
+        assert (refused.code, "is encrypted, and a copy would not be" in refused.err) == (2, True)
+    assert not (tmp_path / "copy.db").exists()
+    stats = answers(facekd("gallery", "stats", *of_url, "--json"))[0]
+    assert (stats["people"], stats["encryption"], stats["key_id"]) == (2, None, None)
+    checked = answers(facekd("gallery", "check", *of_url, "--json"))[0]
+    assert (checked["whole"], checked["encrypted"], checked["decrypted"]) == (True, False, False)
+
+
 def test_a_removal_that_is_pending_says_who_finishes_it(
     facekd: Callable[..., Any], postgres: PostgresServer, url: str
 ) -> None:

@@ -103,7 +103,11 @@ class TestContent:
         [
             ('galery = "a.db"', "galery: no such setting; did you mean gallery?"),
             ("treshold = 0.5", "treshold: no such setting; did you mean threshold?"),
-            ("xyz = 1", "xyz: no such setting; there are model, gallery, detector, threshold, fmr, fpir"),
+            (
+                "xyz = 1",
+                "xyz: no such setting; there are model, gallery, detector, threshold, fmr, fpir, key_file, "
+                "key_command",
+            ),
             ("[gallery]\nfile = 1", 'gallery: should be a text, not {"file": 1}'),
             ('threshold = "0.5"', 'threshold: should be a number, not "0.5"'),
             ("threshold = true", "threshold: should be a number, not true"),

@@ -426,7 +426,7 @@ def test_what_is_not_there_or_no_gallery(place: Place, backend: Backend) -> None
         with pytest.raises(InputOutput, match=r"no such gallery|no gallery in this database"):
             GalleryRecords(place, read_only=read_only)
     enroll(place, ("Ann", 1))
-    later = "UPDATE migrations SET number = 99" if backend._server else "PRAGMA user_version = 99"
+    later = "INSERT INTO migrations VALUES (99, '')" if backend._server else "PRAGMA user_version = 99"
     backend.ask(place, later)
     with pytest.raises(Unreadable, match="a gallery of schema 99"):
         GalleryRecords(place)

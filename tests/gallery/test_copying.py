@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from made_galleries import CONTRACT, embedding, enroll, template
 
-from facekd.errors import Misfit, Unreadable, UsageError
-from facekd.gallery import Contract, GalleryCheck, GalleryRecords, Template, copy_gallery, copying
+from facekd.errors import Misfit, NoKey, Unreadable, UsageError
+from facekd.gallery import Contract, GalleryCheck, GalleryRecords, Template, as_key, copy_gallery, copying
+from facekd.gallery.keys import using_key
 from facekd.gallery.place import Place, gallery_place
 from facekd.workflows import export_gallery
 
@@ -158,3 +159,59 @@ def test_a_gallery_of_an_older_schema_is_migrated_and_copied(tmp_path: Path) -> 
     copied = copy_gallery(source, tmp_path / "new.db")
     assert copied.people > 0
     assert everything(tmp_path / "new.db") == everything(source)
+
+
+KEY = as_key(bytes(range(32)))
+
+
+def encrypt(path: Path) -> None:
+    with GalleryRecords(path) as records, records.transaction():
+        records.encrypt(KEY)
+
+
+def test_an_encrypted_gallery_is_not_copied_in_the_clear(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    source, file = tmp_path / "before.db", tmp_path / "after.db"
+    server = gallery_place("postgresql:///nobody-asks-it")
+    fill(source)
+    encrypt(source)
+    in_the_clear = "is encrypted, and a copy would not be"
+    no_key_there = "not in a database, but a key is given"
+    for key, target, told in (
+        (None, file, in_the_clear), (None, server, in_the_clear),
+        (KEY, file, in_the_clear), (KEY, server, no_key_there),
+    ):  # fmt: skip
+        with using_key(key), pytest.raises(UsageError, match=told):
+            copy_gallery(source, target)
+    assert not file.exists()
+
+
+def test_nothing_is_copied_into_an_encrypted_gallery(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    source, target = tmp_path / "before.db", tmp_path / "after.db"
+    fill(source)
+    copy_gallery(source, target)
+    encrypt(target)
+    before = target.read_bytes()
+    with pytest.raises(NoKey):
+        copy_gallery(source, target)
+    with using_key(KEY), pytest.raises(UsageError, match="is not encrypted, but a key is given"):
+        copy_gallery(source, target)
+    assert target.read_bytes() == before
+
+
+def test_a_gallery_that_was_encrypted_before_is_copied_with_its_audit(way: Way) -> None:
+    pytest.importorskip("cryptography")
+    source, target = way
+    fill(source)
+    if isinstance(source, Path):
+        encrypt(source)
+        with GalleryRecords(source, key=KEY) as records, records.transaction():
+            records.encrypt(None)
+    copy_gallery(source, target)
+    assert everything(target) == everything(source)
+    with GalleryRecords(target, read_only=True) as records:
+        actions = [entry.action for entry in records.audit_entries()]
+        assert records.encryption is None
+    assert actions[-2:] == ["encrypt", "decrypt"] or not isinstance(source, Path)
+    assert list(GalleryCheck(target).faults()) == []

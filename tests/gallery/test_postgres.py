@@ -7,31 +7,38 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from made_galleries import CONTRACT, embedding, enroll, template
 
+from facekd import Gallery
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.gallery import (
+    NO_KEY,
     GalleryCheck,
     GalleryRecords,
     SearchIndex,
     ServerAddress,
+    as_key,
     database_roles,
     gallery_place,
     is_there,
     look_at_server,
     search_memory,
+    using_key,
 )
 from facekd.gallery import migrations as of_files
 from facekd.gallery.postgres import connecting, erasing, gallery_server, idle, migrating, server_check
+from facekd.workflows import decrypt_gallery, encrypt_gallery, rotate_key
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
@@ -175,6 +182,56 @@ def test_the_schema_means_the_same_as_in_a_file(url: str) -> None:
     assert migrating.latest() == of_files.latest()
     with GalleryRecords(url, read_only=True) as records:
         assert records.schema() == (of_files.latest(), of_files.latest())
+
+
+def test_the_audit_knows_the_same_actions_as_that_of_a_file(
+    postgres: PostgresServer, url: str, tmp_path: Path
+) -> None:
+    query = "SELECT action FROM audit_actions"
+    enroll(url, ("Ann", 1))
+    enroll(tmp_path / "gallery.db", ("Ann", 1))
+    with closing(sqlite3.connect(tmp_path / "gallery.db")) as db:
+        wanted = sorted(db.execute(query).fetchall())
+    assert sorted(postgres.ask(query.replace("audit", "facekd.audit"), url)) == wanted
+
+
+def test_the_first_tables_are_migrated(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = {number: sql for number, sql in migrating.migrations().items() if number == 8}
+    with monkeypatch.context() as then:
+        then.setattr(migrating, "migrations", lambda: first)
+        enroll(url, ("Ann", 1))
+    with GalleryRecords(url, read_only=True) as records:
+        assert records.schema() == (8, migrating.latest())
+        assert records.everybody().names == ("Ann",)
+    GalleryRecords(url).close()
+    with GalleryRecords(url, read_only=True) as records:
+        assert records.schema() == (migrating.latest(), migrating.latest())
+    assert list(GalleryCheck(gallery_place(url)).faults()) == []
+
+
+def test_no_key_is_taken_for_a_database(url: str) -> None:
+    """Whoever gives one must not take what is there for encrypted."""
+    enroll(url, ("Ann", 1))
+    key = as_key(bytes(32))
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: GalleryRecords(url, key=key),
+        lambda: GalleryRecords(url, CONTRACT, create=True, key=key),
+        lambda: GalleryCheck(gallery_place(url), key=key),
+        lambda: encrypt_gallery(gallery_place(url), key),
+        lambda: encrypt_gallery(gallery_place(url)),
+        lambda: rotate_key(gallery_place(url), key),
+        lambda: decrypt_gallery(gallery_place(url)),
+        lambda: Gallery(url, key=bytes(32)).people(),
+    )
+    for call in calls:
+        with pytest.raises(UsageError, match="encrypts galleries in files, not in a database"):
+            call()
+    with GalleryRecords(url) as records, records.transaction(), pytest.raises(UsageError, match="in files"):
+        records.encrypt(key)
+    with using_key(key):
+        with pytest.raises(UsageError, match="a key is given"):
+            GalleryRecords(url)
+        assert GalleryRecords(url, key=NO_KEY).names() == ["Ann"]
 
 
 def test_the_layout_is_that_of_the_migrations(url: str) -> None:

@@ -49,6 +49,9 @@ def layout(server: GalleryServer) -> set[str]:
 class ServerUnderCheck:
     """The gallery in the database at ``path``, all of it as it is at one moment."""
 
+    #: galleries on servers are not encrypted by facekd
+    encryption = None
+
     def __init__(self, path: ServerAddress) -> None:
         self._server = GalleryServer(path, read_only=True)
         self.schema = self._server.schema

@@ -135,6 +135,16 @@ def _seal_owners(db: sqlite3.Connection) -> None:
 # The name of the token with which somebody asked for the change; empty where nobody had to say who they are.
 _name_askers = statements("ALTER TABLE audit ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''")
 
+# Claims and searches: whom they were for, by number, and what was answered by which model. A table of its
+# own: there are many more of them than changes, and they are kept for a shorter time.
+_note_reads = statements(
+    "INSERT INTO audit_actions (action) VALUES ('claim'), ('search')",
+    """CREATE TABLE audit_reads (
+        id INTEGER PRIMARY KEY, date TEXT NOT NULL, action TEXT NOT NULL REFERENCES audit_actions (action),
+        person INTEGER NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL, model TEXT NOT NULL,
+        space TEXT NOT NULL, fmr REAL, fpir REAL, asked_by TEXT NOT NULL) STRICT""",
+)
+
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
 #: ``statements("INSERT INTO audit_actions (action) VALUES ('export')")``.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -147,6 +157,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _name_askers,
     # "drop": templates that had no photo when the gallery was led to another model ("re_embed")
     statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
+    _note_reads,
 )
 
 #: the schema from which people carry a uid and removals leave a tombstone
@@ -155,6 +166,8 @@ UIDS_SINCE = 4
 STATE_SINCE = 5
 #: the schema from which the audit names who asked
 ASKERS_SINCE = 7
+#: the schema from which claims and searches can be audited
+READS_SINCE = 9
 
 
 def latest() -> int:

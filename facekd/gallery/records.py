@@ -13,12 +13,12 @@ from types import TracebackType
 
 from facekd.errors import Misfit, UsageError
 from facekd.gallery import audit, creation, database, everybody, statistics, tombstones
-from facekd.gallery.audit import AuditEntry
+from facekd.gallery.audit import AuditEntry, ReadEntry
 from facekd.gallery.by_name import PeopleByName
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
 from facekd.gallery.gallery_file import GalleryFile
-from facekd.gallery.migrations import ASKERS_SINCE, UIDS_SINCE
+from facekd.gallery.migrations import ASKERS_SINCE, READS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.statistics import Statistics
@@ -35,7 +35,8 @@ class GalleryRecords:
     the ``compatible`` ones that the model's card names. In another space, and without a contract, the
     gallery can be read and people removed, nothing added. A gallery of an older schema is migrated when
     it is opened, except to be read only (``read_only``), which needs no write access. Of every change the
-    audit notes ``by`` whom it was asked for, where that is known.
+    audit notes ``by`` whom it was asked for, where that is known. With ``audit_reads`` whoever compares
+    with the gallery has to note that, too (`note_reads`).
 
     Changes are made in ``with records.transaction()``: all or none of them happen, and when the
     block has been left they survive a killed process and a pulled plug. Failures of the file
@@ -50,8 +51,9 @@ class GalleryRecords:
         compatible: Sequence[str] = (),
         read_only: bool = False,
         by: str | None = None,
+        audit_reads: bool = False,
     ) -> None:
-        self.path, self._by = Path(path), by
+        self.path, self.audits_reads, self._by = Path(path), audit_reads, by
         if create and contract is not None:
             creation.create(self.path, lambda db: _fill(db, contract))
         self._file = GalleryFile(self.path, read_only)
@@ -344,15 +346,35 @@ class GalleryRecords:
             date, action, person, templates, asker = row
             yield AuditEntry(date, action, person, templates, asker or None)
 
+    def note_reads(self, entries: Sequence[ReadEntry]) -> None:
+        """Write claims and searches into the audit. They are on the disk when it returns; no answer may be
+        given before. Raises `InputOutput` where that fails, or another program writes for too long."""
+        with self._file.noting():
+            audit.note_reads(self._file.db, entries, self._by)
+
+    def read_entries(self, since: str = "") -> Iterator[ReadEntry]:
+        """The claims and searches that were audited from a moment on, the oldest first."""
+        if self._file.schema < READS_SINCE:
+            return
+        columns = "action, person, result, model, space, reason, fmr, fpir, asked_by, date"
+        query = f"SELECT {columns} FROM audit_reads WHERE date >= ? ORDER BY id"
+        rate = (float, type(None))
+        for row in self._file.stream(query, since):
+            self._file.check_types(row, (str, int, str, str, str, str, rate, rate, str, str))
+            action, person, result, model, space, reason, fmr, fpir, asker, date = row
+            rates = (fmr, fpir)
+            yield ReadEntry(action, person, result, model, space, reason or None, *rates, asker or None, date)
+
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""
         with self._file.reading():
             return statistics.measure(self._file.db, self.path, self.has_uids)
 
-    def prune_audit(self, before: str) -> int:
-        """Delete what the audit holds from before a moment; return how many entries. That is audited, too."""
+    def prune_audit(self, before: str, reads_only: bool = False) -> int:
+        """Delete what the audit holds from before a moment, or with ``reads_only`` the claims and searches;
+        return how many entries. That is audited, too."""
         self._file.must_change()
-        return audit.prune(self._file.db, before, self._by)
+        return audit.prune(self._file.db, before, self._by, reads_only)
 
     def note_forced(self, name: str, templates: int) -> None:
         """Write into the audit that ``templates`` of a person were taken although the guard of enrollment

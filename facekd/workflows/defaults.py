@@ -29,6 +29,7 @@ _WANTED = {
     "less_than_equal": "should lie in [-1, 1]",
     "greater_than": "should lie between 0 and 1",
     "less_than": "should lie between 0 and 1",
+    "bool_type": "should be true or false",
 }
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -45,6 +46,7 @@ class _Written(BaseModel):
     threshold: _Score | None = None
     fmr: _Rate | None = None
     fpir: _Rate | None = None
+    audit_reads: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Defaults:
     threshold: float | None = None
     fmr: float | None = None
     fpir: float | None = None
+    audit_reads: bool | None = None
 
-    def stated(self) -> dict[str, Path | str | float]:
+    def stated(self) -> dict[str, Path | str | float | bool]:
         """The settings that the file has."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
         return {name: value for name, value in values.items() if value is not None}
@@ -95,6 +98,7 @@ def read_defaults() -> Defaults | None:
         written.threshold,
         written.fmr,
         written.fpir,
+        written.audit_reads,
     )
 
 

@@ -61,14 +61,22 @@ class Gallery:
     meanwhile, and one `Gallery` may be shared by threads. Leaving a ``with`` block, or `close`, lets go of
     the model that was loaded here.
 
+    With ``audit_reads`` every `verify` and `identify` is noted in the file before it is answered (``facekd
+    gallery audit --reads``), and raises `InputOutput` where that cannot be done.
+
     Every call raises `InputOutput` or `Unreadable` where the file fails, `Misfit` where it was made in
     another space than the recognizer's, `UsageError` once the gallery was closed.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, recognizer: Recognizer | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        recognizer: Recognizer | None = None,
+        audit_reads: bool = False,
     ) -> None:
         self.path = gallery_file() if path is None else Path(path)
+        self.audit_reads = audit_reads
         self._recognizer = recognizer
         self._loading = threading.Lock()
         self._closed = False
@@ -134,7 +142,7 @@ class Gallery:
         """
         recognizer = self.recognizer
         threshold = recognizer.threshold
-        with recognizer.open_gallery(self.path) as records:
+        with recognizer.open_gallery(self.path, self.audit_reads) as records:
             return verify_claim(recognizer, records, name, photo, threshold)
 
     def identify(
@@ -147,7 +155,7 @@ class Gallery:
         Raises what `Recognizer.recognise` does for the photo, `UsageError` for a rate that cannot be.
         """
         recognizer = self.recognizer
-        with recognizer.open_gallery(self.path) as records:
+        with recognizer.open_gallery(self.path, self.audit_reads) as records:
             search = open_search(recognizer, records, fpir, recognizer.given_threshold)
             return identify_photo(search, photo, top=top, all_faces=all_faces)
 
@@ -157,7 +165,7 @@ class Gallery:
         """As `identify`, of each person in a video file; ``track`` of an answer says when they are seen. One
         answer with a ``failure`` where the video cannot be used."""
         recognizer = self.recognizer
-        with recognizer.open_gallery(self.path) as records:
+        with recognizer.open_gallery(self.path, self.audit_reads) as records:
             search = open_search(recognizer, records, fpir, recognizer.given_threshold)
             return identify_video(search, Path(video), top=top)
 

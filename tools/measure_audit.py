@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -66,7 +67,7 @@ def compared(asks: dict[str, Callable[[bool], object]], rounds: int) -> dict[str
         taken = np.empty((rounds, 2, 2))
         for number in range(rounds):
             for audited in ((False, True), (True, False))[number % 2]:
-                taken[number, int(audited)] = milliseconds(lambda audited=audited, ask=ask: ask(audited))
+                taken[number, int(audited)] = milliseconds(partial(ask, audited))
         adds = taken[:, 1] - taken[:, 0]
         low, high = np.quantile(adds[:, 0], (0.05, 0.95))
         (plain, plain_wall), (audited_ms, audited_wall) = np.median(taken, axis=0)

@@ -204,7 +204,8 @@ class _Leg:
         """The teacher, told how near to float32 it is and how good on the held-out people."""
         assert self.recipe.teacher is not None
         teacher = OnlineTeacher(self.recipe.teacher.models, self.device, self.options.teacher_precision)
-        self.say(teacher.settle_precision(self.heldout[:_COMPARED]))
+        for told in teacher.settle_precision(self.heldout[:_COMPARED]):
+            self.say(told)
         rows = in_batches(teacher.embed, self.heldout, _JUDGED)
         tar = tar_on_device(rows, self.heldout_labels, CHOOSING_FMR)
         self.say(f"teacher {teacher.name}: held-out TAR {tar:.2%} at FMR {CHOOSING_FMR:g}")
@@ -265,6 +266,11 @@ class _Leg:
         """Steps until the end of the plan, with a checkpoint now and then."""
         self._time_parts()
         clock = _Clock(self.options, self.images, self._kept_in())
+        if not clock.left():
+            raise UsageError(
+                f"no time is left to train: {clock.passed():.0f} s were spent on what comes before",
+                "Give more --seconds.",
+            )
         self.say(f"training {self.recipe.student.name} for {clock.left():.0f} s")
         self.task.train()
         while (progress := clock.progress(self.images)) < 1:

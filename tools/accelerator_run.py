@@ -67,6 +67,8 @@ _LEARNED = "losses."
 _JUDGED, _COMPARED = 512, 512
 #: steps between two looks at the loss, for which the device is waited for
 _LOOK_EVERY = 20
+#: seconds between two lines about them
+_SAY_EVERY = 5.0
 #: batches that are timed, after as many that are not
 _TIMED = 5
 
@@ -142,6 +144,8 @@ def train_here(options: Options, say: Say) -> RunFolder:
     """
     device = torch_device(options.device)
     recipe = recipe_of(options)
+    # float32 is what figures are measured in, and shapes stay the same
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = False, True
     with locked_run(options.out), stoppable() as stop:
         run = RunFolder.open(options.out) if options.resume else RunFolder.create(options.out, options.force)
         try:
@@ -341,7 +345,10 @@ class _Leg:
         record = {"step": self.step, "images": self.images, "loss": value, "rate": rate}
         record |= {"images_per_second": round(speed, 1), "gradient_norm": length}
         self.run.log(record | {"seconds": round(clock.trained(), 1)})
-        self.say(f"{clock.passed():4.0f} s {self.images:,} images, {speed:,.0f} a second, loss {value:.4f}")
+        if clock.to_say():
+            self.say(
+                f"{clock.passed():4.0f} s {self.images:,} images, {speed:,.0f} a second, loss {value:.4f}"
+            )
 
     def _judge(self) -> float:
         self.student.eval()
@@ -361,7 +368,8 @@ class _Leg:
         model = self.student.state_dict()
         state = {"step": self.step, "images": self.images, "precision": self.options.precision, SCORE: score}
         state |= {"best": self.best, "contract": self._contract()}
-        optimizers: dict[str, Any] = {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
+        # a leg may go on where there is no such device
+        optimizers: dict[str, Any] = {"optimizers": [_on_cpu(o.state_dict()) for o in self.optimizers]}
         optimizers |= {"student": None, "averaged": 0}
         self.run.save(Checkpoint(model, others, optimizers, state), best=better, stable=stable)
         self.run.log({"step": self.step, "images": self.images, SCORE: score})
@@ -408,6 +416,7 @@ class _Clock:
     def __init__(self, options: Options, images: int, keeping: float) -> None:
         self._options, self._first = options, images
         self._began = self._saved = time.perf_counter()
+        self._said = -math.inf
         # the last checkpoint is written within the time too, and may take longer than the first
         self._end = options.since + options.seconds - 2 * keeping
         self.fallen, self.share_of_step = False, 0.0
@@ -434,7 +443,15 @@ class _Clock:
     def saved(self) -> None:
         self._saved = time.perf_counter()
 
+    def to_say(self) -> bool:
+        """Whether it is time for a line; then it counts as printed."""
+        now = time.perf_counter()
+        due = now - self._said >= _SAY_EVERY
+        self._said = now if due else self._said
+        return due
+
     def left(self) -> float:
+        """Seconds until the plan is over."""
         return max(0.0, self._end - time.perf_counter())
 
     def passed(self) -> float:
@@ -457,6 +474,15 @@ def _losses(recipe: Recipe, student: FaceNet, teacher_dim: int) -> list[Weighted
         WeightedLoss(loss_class(t.name)(setting, **t.settings), t.weight, t.final_weight, t.begin, t.end)
         for t in recipe.loss
     ]
+
+
+def _on_cpu(value: Any) -> Any:
+    """An optimizer's state with its tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, dict):
+        return {key: _on_cpu(one) for key, one in value.items()}
+    return [_on_cpu(one) for one in value] if isinstance(value, list) else value
 
 
 def weights_of(start: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -266,6 +266,13 @@ def test_a_run_without_time_to_train_says_so(place: Path, capsys: pytest.Capture
     assert "no time is left to train" in capsys.readouterr().err
 
 
+def test_another_network_is_trained_on_the_same_recipe(place: Path) -> None:
+    more = ["--network", "iresnet18", "--batch", "4", "--images", "4"]
+    assert call(place, "large", *more) == 0
+    net, card = read_saved(place / "large")
+    assert (card.architecture, net.dim) == ("iresnet18()", 512)
+
+
 def test_what_cannot_be_done_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = RECIPE.format(teacher="teacher.onnx", more="p_jpeg = 0.1")
     (place / "other.toml").write_text(text)

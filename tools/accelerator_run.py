@@ -88,7 +88,7 @@ class Options:
     batch: int = 1024
     rate: float | None = None
     precision: str = "bf16"
-    teacher_precision: str = "fp16"
+    teacher_precision: str = "bf16"
     compiled: bool = False
     save_every: float = 60.0
     shards: Path | None = None

@@ -9,7 +9,6 @@ low resolution and blur are made here; a recipe with another fault is refused (`
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facekd.errors import UsageError
+from facekd.runtime import threads_available
 from facekd.training import Augmentation
 from facekd.training.data import CropSet
 
@@ -44,7 +44,7 @@ def decoded(crops: CropSet, processes: int | None = None) -> Tensor:
     Call it before a device is used: the processes are forks, which write into memory that they share.
     Raises the errors of `CropSet.read`.
     """
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or threads_available()
     shape = (len(crops), crops.size, crops.size, 3)
     pixels = np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)
     spans = [range(start, min(start + _SPAN, len(crops))) for start in range(0, len(crops), _SPAN)]

@@ -82,8 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=1024, help="Views in a batch (default: 1024).")
     add("--rate", type=_positive, help="The peak learning rate (default: the recipe's).")
     add("--precision", choices=("bf16", "float32"), default="bf16", help="Of the student (default: bf16).")
-    lower = "Of the teachers; where it is too far from float32, that is used (default: fp16)."
-    add("--teacher-precision", choices=("fp16", "bf16", "float32"), default="fp16", help=lower)
+    lower = "Of the teachers; where it is too far from float32, that is used (default: bf16)."
+    add("--teacher-precision", choices=("fp16", "bf16", "float32"), default="bf16", help=lower)
     add("--compile", dest="compiled", action="store_true", help="Compile the networks first.")
     add("--save-every", type=_positive, default=60.0, help="Seconds between checkpoints (default: 60).")
     add(

@@ -317,6 +317,24 @@ def test_it_runs_without_what_a_bare_python_lacks(place: Path) -> None:
     assert json.loads((place / "bare" / "checkpoints" / "last" / "state.json").read_text())["images"] == 8
 
 
+def test_a_signal_leaves_a_checkpoint(place: Path) -> None:
+    call = [sys.executable, TOOL, place / "fast.toml", "--out", place / "stopped", "--device", "cpu"]
+    call += ["--batch", "8", "--precision", "float32", "--teacher-precision", "float32", "--processes", "1"]
+    with subprocess.Popen([str(one) for one in call], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = [line for line in iter(process.stderr.readline, "") if _is_stopped(line, process)]
+        assert process.wait(60) == 143
+    assert "stopped: go on with --resume" in told[-1]
+    assert RunFolder.open(place / "stopped").state()["images"] > 0
+
+
+def _is_stopped(line: str, process: subprocess.Popen[str]) -> bool:
+    """Send SIGTERM once steps are made; whether ``line`` says that it came."""
+    if " a second, loss " in line:
+        process.terminate()
+    return line.startswith("stopped")
+
+
 @pytest.mark.needs_faces
 def test_torch_teachers_give_what_the_exported_ones_do(faces: Path) -> None:
     models = [faces / "models" / "edgeface_xs.onnx", faces / "models" / "edgeface_xxs.onnx"]

@@ -3,9 +3,9 @@
     python tools/arrange_identification.py lfw.zip lfw-identification.zip
     facekd evaluate MODEL... --protocol identification --data lfw-identification.zip
 
-PHOTOS holds a folder of photos for each person. Of nine in ten who have two or more, the first photo by name is
-enrolled and the others are searched for. The tenth, and everybody with a single photo, are unknown. Files are
-copied as they are.
+PHOTOS holds a folder of photos for each person. Of nine in ten who have two or more, the first photo by
+name is enrolled and the others are searched for. The tenth, and everybody with a single photo, are unknown.
+Files are copied as they are.
 """
 
 from __future__ import annotations

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from facekd.card import ARCFACE_TEMPLATE
-from facekd.errors import TooSmall
-from facekd.geometry import Pixels, similarity, turned_left
+from facekd.geometry import Pixels, turned_left
+from facekd.preprocess.turned_faces import (
+    is_turned,
+    may_be_upside_down,
+    seen_level,
+    seen_turned,
+)
 from facekd.preprocess.types import Detector, Face, Photo
 
 #: longer side, in pixels, of the copy that detectors look at
@@ -20,9 +25,6 @@ LOOK_AT = 1280
 PADDING = 0.4
 
 
-#: degrees in the plane that detectors still place landmarks at well enough; of 8,120 LFW photos the main
-#: face of none is turned by more than 44
-MOST_TURNED = 50.0
 #: by how much the log-odds of the best score must be higher in the turned photo for it to be believed, as a
 #: part of those at which the detector is sure: their scales differ widely. Of a detector that does not say
 _CLEARLY = 1 / 4
@@ -32,31 +34,30 @@ def find_faces(photo: Photo, detector: Detector) -> list[Face]:
     """All faces of ``photo`` in its own pixels, best score first; looks again with a border
     around the photo when there is none.
 
-    Where there is still none, or the largest face lies on its side or all may be upside down (their scores
-    are below the detector's ``sure``), the photo is turned by right angles: many cameras do not note how they
-    were held. Faces found that way are taken where they are upright in the turned photo and score higher
-    than upright ones in the photo as it is.
+    Where there is still none, or the largest face is turned in the plane or all may be upside down (their
+    scores are below the detector's ``sure``), the photo is turned by right angles: many cameras do not note
+    how they were held. Faces found that way are taken where they are upright in the turned photo and score
+    higher than upright ones in the photo as it is. Whatever the way, a face turned further than the
+    detector's ``level`` is seen again in its surroundings turned upright (`seen_level`).
     """
-    found = _look(photo.pixels, detector) or _look_padded(photo.pixels, detector)
-    if found and not is_turned(_largest(found)) and _best_score(found) >= _sure(detector):
-        return found
-    return _look_turned(photo.pixels, detector, found)
+    pixels = photo.pixels
+    found = _look(pixels, detector) or _look_padded(pixels, detector)
+    if not _is_upright(pixels, found, detector):
+        found = _look_turned(pixels, detector, found)
+    return [seen_level(pixels, face, detector) for face in found]
 
 
-def angle_of(face: Face) -> float:
-    """Degrees in [-180, 180) by which a face is turned in the photo, or in the turned photo in which it was
-    found; `nan` where its landmarks coincide."""
-    try:
-        matrix = similarity(face.landmarks, np.asarray(ARCFACE_TEMPLATE))
-    except TooSmall:
-        return math.nan
-    turned = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])) + 90 * face.quarters
-    return (turned + 180) % 360 - 180
-
-
-def is_turned(face: Face) -> bool:
-    """Whether a face lies on its side as it was found."""
-    return abs(angle_of(face)) > MOST_TURNED
+def _is_upright(pixels: Pixels, found: list[Face], detector: Detector) -> bool:
+    """Whether the photo surely is, by its largest face and the best."""
+    if not found:
+        return False
+    largest = seen_level(pixels, _largest(found), detector)
+    if is_turned(largest) or max(largest.score, _best_score(found)) < _sure(detector):
+        return False
+    if not may_be_upside_down(largest, detector):
+        return True
+    down = seen_turned(pixels, largest, largest.turned + 180, detector)
+    return down is None or down.score <= largest.score
 
 
 def _sure(detector: Detector) -> float:
@@ -75,17 +76,28 @@ def _largest(faces: list[Face]) -> Face:
 def _look_turned(pixels: Pixels, detector: Detector, upright: list[Face]) -> list[Face]:
     """The faces of whichever quarter turn shows the best one, or ``upright`` if no turn is better."""
     copy, scale = _reduced(pixels, LOOK_AT)
-    best, odds = upright, -math.inf
-    if upright and not is_turned(_largest(upright)):
+    best, odds = upright, _odds(pixels, upright, detector)
+    if odds > -math.inf:
         clearly = float(getattr(detector, "clearly", _CLEARLY))
-        odds = _log_odds(_best_score(upright)) + clearly * abs(_log_odds(_sure(detector)))
+        odds += clearly * abs(_log_odds(_sure(detector)))
     for quarters in (1, 2, 3):
-        found = detector.detect(np.ascontiguousarray(np.rot90(copy, quarters)))
-        if found and not is_turned(_largest(found)) and _log_odds(_best_score(found)) > odds:
-            shape = np.rot90(pixels, quarters).shape
-            best = [_turned_back(face.moved(1 / scale), quarters, shape) for face in found]
-            odds = _log_odds(_best_score(found))
+        shape = np.rot90(pixels, quarters).shape
+        seen = detector.detect(np.ascontiguousarray(np.rot90(copy, quarters)))
+        found = [_turned_back(face.moved(1 / scale), quarters, shape) for face in seen]
+        if (of_these := _odds(pixels, found, detector)) > odds:
+            best, odds = found, of_these
     return best
+
+
+def _odds(pixels: Pixels, found: list[Face], detector: Detector) -> float:
+    """Of the best face, if the largest is upright or becomes so; else minus infinity."""
+    if not found:
+        return -math.inf
+    largest = _largest(found)
+    level = seen_level(pixels, largest, detector)
+    if is_turned(level):
+        return -math.inf
+    return _log_odds(max([level.score, *(f.score for f in found if f is not largest and not is_turned(f))]))
 
 
 def _log_odds(score: float) -> float:
@@ -98,7 +110,7 @@ def _turned_back(face: Face, quarters: int, shape: tuple[int, ...]) -> Face:
     landmarks = turned_left(face.landmarks, 4 - quarters, shape).astype(np.float32)
     box = turned_left(face.box.reshape(2, 2), 4 - quarters, shape, pixels=False)
     corners = np.concatenate([box.min(axis=0), box.max(axis=0)]).astype(np.float32)
-    return Face(corners, face.score, landmarks, quarters)
+    return replace(face, box=corners, landmarks=landmarks, quarters=quarters)
 
 
 def _look(pixels: Pixels, detector: Detector) -> list[Face]:

@@ -51,6 +51,7 @@ class Mtcnn:
     sure = 0.999
     #: the most that an upright photo of LFW asks for is 0.18
     clearly = 1 / 5
+    level = 15.0
 
     def __init__(
         self,

@@ -41,18 +41,17 @@ def find_faces(photo: Photo, detector: Detector) -> list[Face]:
     detector's ``level`` is seen again in its surroundings turned upright (`seen_level`).
     """
     pixels = photo.pixels
-    found = _look(pixels, detector) or _look_padded(pixels, detector)
-    if not _is_upright(pixels, found, detector):
-        found = _look_turned(pixels, detector, found)
-    return [seen_level(pixels, face, detector) for face in found]
+    seen = _look(pixels, detector) or _look_padded(pixels, detector)
+    found = [seen_level(pixels, face, detector) for face in seen]
+    if found and _is_upright(pixels, found, detector):
+        return found
+    return _look_turned(pixels, detector, found)
 
 
 def _is_upright(pixels: Pixels, found: list[Face], detector: Detector) -> bool:
-    """Whether the photo surely is, by its largest face and the best."""
-    if not found:
-        return False
-    largest = seen_level(pixels, _largest(found), detector)
-    if is_turned(largest) or max(largest.score, _best_score(found)) < _sure(detector):
+    """Whether the photo surely is, by the largest face and the best."""
+    largest = _largest(found)
+    if is_turned(largest) or _best_score(found) < _sure(detector):
         return False
     if not may_be_upside_down(largest, detector):
         return True
@@ -76,28 +75,18 @@ def _largest(faces: list[Face]) -> Face:
 def _look_turned(pixels: Pixels, detector: Detector, upright: list[Face]) -> list[Face]:
     """The faces of whichever quarter turn shows the best one, or ``upright`` if no turn is better."""
     copy, scale = _reduced(pixels, LOOK_AT)
-    best, odds = upright, _odds(pixels, upright, detector)
-    if odds > -math.inf:
+    best, odds = upright, -math.inf
+    if upright and not is_turned(_largest(upright)):
         clearly = float(getattr(detector, "clearly", _CLEARLY))
-        odds += clearly * abs(_log_odds(_sure(detector)))
+        odds = _log_odds(_best_score(upright)) + clearly * abs(_log_odds(_sure(detector)))
     for quarters in (1, 2, 3):
         shape = np.rot90(pixels, quarters).shape
         seen = detector.detect(np.ascontiguousarray(np.rot90(copy, quarters)))
-        found = [_turned_back(face.moved(1 / scale), quarters, shape) for face in seen]
-        if (of_these := _odds(pixels, found, detector)) > odds:
-            best, odds = found, of_these
+        back = [_turned_back(face.moved(1 / scale), quarters, shape) for face in seen]
+        found = [seen_level(pixels, face, detector) for face in back]
+        if found and not is_turned(_largest(found)) and _log_odds(_best_score(found)) > odds:
+            best, odds = found, _log_odds(_best_score(found))
     return best
-
-
-def _odds(pixels: Pixels, found: list[Face], detector: Detector) -> float:
-    """Of the best face, if the largest is upright or becomes so; else minus infinity."""
-    if not found:
-        return -math.inf
-    largest = _largest(found)
-    level = seen_level(pixels, largest, detector)
-    if is_turned(level):
-        return -math.inf
-    return _log_odds(max([level.score, *(f.score for f in found if f is not largest and not is_turned(f))]))
 
 
 def _log_odds(score: float) -> float:

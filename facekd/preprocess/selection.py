@@ -9,8 +9,8 @@ from facekd.errors import NoFace, SeveralFaces, TooSmall, Turned, UsageError
 from facekd.geometry import scale_of, similarity
 from facekd.preprocess.detection import find_faces
 from facekd.preprocess.policies import POLICIES
-from facekd.preprocess.types import Detector, Face, Photo
 from facekd.preprocess.turned_faces import angle_of, is_turned
+from facekd.preprocess.types import Detector, Face, Photo
 
 #: pixels between the eyes below which a face holds too little to compare
 MIN_EYE_DISTANCE = 8.0

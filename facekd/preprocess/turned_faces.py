@@ -34,25 +34,25 @@ def is_turned(face: Face) -> bool:
     return face.doubtful or abs(angle_of(face)) > MOST_TURNED
 
 
-def is_level(face: Face, detector: Detector) -> bool:
-    """Whether a face is turned so little that the detector places its landmarks well."""
-    return not abs(angle_of(face)) > _level(detector)
-
-
 def seen_level(pixels: Pixels, face: Face, detector: Detector) -> Face:
     """``face`` with the landmarks that it has in its surroundings turned upright; `doubtful` where it is not
-    found there. One that `is_level` is returned as it is."""
-    if is_level(face, detector):
+    found there. One that is level, or lies on its side, is returned as it is."""
+    if is_turned(face) or not abs(angle_of(face)) > _level(detector):
         return face
-    degrees = _roll(face)
+    shown = float(getattr(detector, "shown", 1.0))
+    degrees, rest = face.turned - 90.0 * face.quarters, angle_of(face)
+    best = replace(face, doubtful=True)
     for _ in range(_STEPS):
+        degrees += rest / shown
         again = seen_turned(pixels, face, degrees, detector)
         if again is None:
             break
-        if abs(angle_of(again)) <= _level(detector) / 2:
-            return again
-        degrees = _roll(again)
-    return replace(face, doubtful=True)
+        rest = angle_of(again)
+        if abs(rest) <= _level(detector) and (best.doubtful or abs(rest) < abs(angle_of(best))):
+            best = again
+        if abs(rest) <= _level(detector) / 4:
+            break
+    return best
 
 
 def seen_turned(pixels: Pixels, face: Face, degrees: float, detector: Detector) -> Face | None:

@@ -62,6 +62,7 @@ class Yunet:
     #: of 2,707 upright photos of LFW none asks for any; 1 / 4 left 28 of 339 upside down as they were, this 5
     clearly = 1 / 8
     level = 6.0
+    shown = 0.5
 
     def __init__(self, name: str, network: cv2.FaceDetectorYN) -> None:
         self.name = name

@@ -13,6 +13,7 @@ from facekd.preprocess.turned_faces import (
     may_be_upside_down,
     seen_level,
     seen_turned,
+    standing,
 )
 from facekd.preprocess.types import Detector, Face, Photo
 
@@ -51,21 +52,21 @@ def find_faces(photo: Photo, detector: Detector) -> list[Face]:
 def _is_upright(pixels: Pixels, found: list[Face], detector: Detector) -> bool:
     """Whether the photo surely is, by the largest face and the best."""
     largest = _largest(found)
-    if is_turned(largest) or _best_score(found) < _sure(detector):
+    if is_turned(largest) or max(face.score for face in found if not is_turned(face)) < _sure(detector):
         return False
     if not may_be_upside_down(largest, detector):
         return True
     down = seen_turned(pixels, largest, largest.turned + 180, detector)
-    return down is None or down.score <= largest.score
+    return down is None or standing(down, detector) <= standing(largest, detector)
 
 
 def _sure(detector: Detector) -> float:
     return float(getattr(detector, "sure", 0.0))
 
 
-def _best_score(faces: list[Face]) -> float:
-    """Of those that do not lie on their side."""
-    return max((face.score for face in faces if not is_turned(face)), default=0.0)
+def _best(found: list[Face], detector: Detector) -> float:
+    """The highest `standing` of those that do not lie on their side."""
+    return max((standing(face, detector) for face in found if not is_turned(face)), default=-math.inf)
 
 
 def _largest(faces: list[Face]) -> Face:
@@ -78,20 +79,16 @@ def _look_turned(pixels: Pixels, detector: Detector, upright: list[Face]) -> lis
     best, odds = upright, -math.inf
     if upright and not is_turned(_largest(upright)):
         clearly = float(getattr(detector, "clearly", _CLEARLY))
-        odds = _log_odds(_best_score(upright)) + clearly * abs(_log_odds(_sure(detector)))
+        sure = _sure(detector)
+        odds = _best(upright, detector) + clearly * (abs(math.log(sure / (1 - sure))) if sure else 0.0)
     for quarters in (1, 2, 3):
         shape = np.rot90(pixels, quarters).shape
         seen = detector.detect(np.ascontiguousarray(np.rot90(copy, quarters)))
         back = [_turned_back(face.moved(1 / scale), quarters, shape) for face in seen]
         found = [seen_level(pixels, face, detector) for face in back]
-        if found and not is_turned(_largest(found)) and _log_odds(_best_score(found)) > odds:
-            best, odds = found, _log_odds(_best_score(found))
+        if found and not is_turned(_largest(found)) and _best(found, detector) > odds:
+            best, odds = found, _best(found, detector)
     return best
-
-
-def _log_odds(score: float) -> float:
-    score = min(max(score, 1e-6), 1 - 1e-6)
-    return math.log(score / (1 - score))
 
 
 def _turned_back(face: Face, quarters: int, shape: tuple[int, ...]) -> Face:

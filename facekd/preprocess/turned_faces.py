@@ -17,6 +17,8 @@ from facekd.preprocess.types import Detector, Face
 #: face of none is turned by more than 44
 MOST_TURNED = 50.0
 
+#: degrees from which a quarter turn of the photo is nearer, with what detectors err
+_ON_ITS_SIDE = 65.0
 #: pixels: the side of the picture in which a face is seen again, and the longer side of its box in it
 _SIDE, _BOX = 224, 96
 #: how often a face is turned further upright: detectors that see too small a turn come near step by step
@@ -36,8 +38,8 @@ def is_turned(face: Face) -> bool:
 
 def seen_level(pixels: Pixels, face: Face, detector: Detector) -> Face:
     """``face`` with the landmarks that it has in its surroundings turned upright; `doubtful` where it is not
-    found there. One that is level, or lies on its side, is returned as it is."""
-    if is_turned(face) or not abs(angle_of(face)) > _level(detector):
+    found there. One that is level, or nearer to lying on its side, is returned as it is."""
+    if not _level(detector) < abs(angle_of(face)) <= _ON_ITS_SIDE:
         return face
     shown = float(getattr(detector, "shown", 1.0))
     degrees, rest = face.turned - 90.0 * face.quarters, angle_of(face)
@@ -101,8 +103,22 @@ def _level(detector: Detector) -> float:
 
 
 def may_be_upside_down(face: Face, detector: Detector) -> bool:
-    """Whether its score and where its mouth is in its box are such as the detector gives upside down, or its
-    landmarks are those of its surroundings turned."""
-    height = max(1.0, float(face.box[3] - face.box[1]))
-    mouth = float(face.landmarks[3:, 1].mean() - face.box[1]) / height
-    return face.turned != 0 or face.score + mouth < float(getattr(detector, "stands", 0.0))
+    """Whether its `standing` is one that the detector gives faces upside down, too, or its landmarks are
+    those of its surroundings turned."""
+    return face.turned != 0 or standing(face, detector) < float(getattr(detector, "stands", -math.inf))
+
+
+def standing(face: Face, detector: Detector) -> float:
+    """How surely a face is upright as it was found, to be compared between turns of a photo: the log-odds of
+    its score and, by the detector's ``mouth``, how far down in its box the mouth is."""
+    score = min(max(face.score, 1e-6), 1 - 1e-6)
+    return math.log(score / (1 - score)) + float(getattr(detector, "mouth", 0.0)) * _mouth_height(face)
+
+
+def _mouth_height(face: Face) -> float:
+    """Of the middle of the mouth, from the top of the box (0) to its bottom (1), the face upright."""
+    degrees = math.radians(face.turned - 90 * face.quarters)
+    down = np.array([math.sin(degrees), math.cos(degrees)])
+    width, height = (float(side) for side in face.box[2:] - face.box[:2])
+    off = face.landmarks[3:].mean(axis=0) - (face.box[:2] + face.box[2:]) / 2
+    return 0.5 + float(off @ down) / max(1.0, width if face.quarters % 2 else height)

@@ -43,7 +43,8 @@ class Scrfd:
     #: the most that an upright one of 2,707 photos of LFW asks for is 0.07
     clearly = 1 / 8
     level = 15.0
-    stands = 1.535
+    mouth = 4.0
+    stands = 4.3
 
     def __init__(self, name: str, session: onnxruntime.InferenceSession) -> None:
         self.name = name

@@ -68,7 +68,12 @@ class Detector(Protocol):
 
     A detector that finds faces upside down, too, and gives them the landmarks of upright ones, has a
     number ``sure``: the score below which a face may be such a one. By ``clearly`` it says how much better a
-    turned photo must score, as a part of the log-odds of ``sure``.
+    turned photo must score, as a part of the log-odds of ``sure``. Where the score is not enough, ``mouth``
+    is how much the mouth's height in the box adds to its log-odds, and ``stands`` the sum below which a face
+    is looked at upside down, too.
+
+    One whose landmarks are worse of faces turned in the plane has a number ``level``: the degrees, by its own
+    landmarks, up to which they are good; and ``shown``, the part of the angle that they show.
     """
 
     @property

@@ -12,7 +12,7 @@ from facekd.preprocess.turned_faces import (
     is_turned,
     may_be_upside_down,
     seen_level,
-    seen_turned,
+    seen_upside_down,
     standing,
 )
 from facekd.preprocess.types import Detector, Face, Photo
@@ -56,7 +56,7 @@ def _is_upright(pixels: Pixels, found: list[Face], detector: Detector) -> bool:
         return False
     if not may_be_upside_down(largest, detector):
         return True
-    down = seen_turned(pixels, largest, largest.turned + 180, detector)
+    down = seen_upside_down(pixels, largest, detector)
     return down is None or standing(down, detector) <= standing(largest, detector)
 
 

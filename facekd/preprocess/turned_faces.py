@@ -21,6 +21,8 @@ MOST_TURNED = 50.0
 _ON_ITS_SIDE = 65.0
 #: pixels: the side of the picture in which a face is seen again, and the longer side of its box in it
 _SIDE, _BOX = 224, 96
+#: the same of a look that is only to tell which way up it is
+_QUICK = (128, 64)
 #: how often a face is turned further upright: detectors that see too small a turn come near step by step
 _STEPS = 5
 
@@ -46,7 +48,7 @@ def seen_level(pixels: Pixels, face: Face, detector: Detector) -> Face:
     best = replace(face, doubtful=True)
     for _ in range(_STEPS):
         degrees += rest / shown
-        again = seen_turned(pixels, face, degrees, detector)
+        again = _seen_turned(pixels, face, degrees, detector)
         if again is None:
             break
         rest = angle_of(again)
@@ -57,11 +59,20 @@ def seen_level(pixels: Pixels, face: Face, detector: Detector) -> Face:
     return best
 
 
-def seen_turned(pixels: Pixels, face: Face, degrees: float, detector: Detector) -> Face | None:
+def seen_upside_down(pixels: Pixels, face: Face, detector: Detector) -> Face | None:
+    """``face`` as it is found in its surroundings turned by 180 degrees from how it was found; `None` if it
+    is not."""
+    return _seen_turned(pixels, face, face.turned - 90.0 * face.quarters + 180, detector, *_QUICK)
+
+
+def _seen_turned(
+    pixels: Pixels, face: Face, degrees: float, detector: Detector, side: int = _SIDE, box: int = _BOX
+) -> Face | None:
     """``face`` as it is found in its surroundings turned clockwise by ``degrees``, with its landmarks in the
     photo and its box as it was; `None` if it is not found."""
-    matrix = _close_up(face, degrees)
-    near = [seen for seen in detector.detect(warp(pixels, matrix, _SIDE)) if _in_the_middle(seen)]
+    matrix = _close_up(face, degrees, side, box)
+    looked_at = warp(pixels, matrix, side)
+    near = [seen for seen in detector.detect(looked_at) if _off_middle(seen, side) < box / 2]
     if not near:
         return None
     seen = max(near, key=lambda one: one.area)
@@ -70,19 +81,18 @@ def seen_turned(pixels: Pixels, face: Face, degrees: float, detector: Detector) 
     return replace(face, score=seen.score, landmarks=landmarks.astype(np.float32), turned=turned)
 
 
-def _close_up(face: Face, degrees: float) -> NDArray[np.float64]:
+def _close_up(face: Face, degrees: float, side: int, box: int) -> NDArray[np.float64]:
     """The transform [2, 3] that turns the photo about the middle of the face's box, and lays that in the
     middle of the picture."""
     corner, opposite = face.box[:2].astype(np.float64), face.box[2:].astype(np.float64)
-    scale = _BOX / max(1.0, *(opposite - corner))
+    scale = box / max(1.0, *(opposite - corner))
     cos, sin = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
     turn = np.array([[cos, -sin], [sin, cos]])
-    return np.column_stack([turn, _SIDE / 2 - turn @ ((corner + opposite) / 2)])
+    return np.column_stack([turn, side / 2 - turn @ ((corner + opposite) / 2)])
 
 
-def _in_the_middle(seen: Face) -> bool:
-    off = (seen.box[:2] + seen.box[2:]) / 2 - _SIDE / 2
-    return bool(np.abs(off).max() < _BOX / 2)
+def _off_middle(seen: Face, side: int) -> float:
+    return float(np.abs((seen.box[:2] + seen.box[2:]) / 2 - side / 2).max())
 
 
 def _roll(face: Face) -> float:

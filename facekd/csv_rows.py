@@ -1,15 +1,35 @@
-"""CSV lists as people write them: a line of column names, then one line for each entry."""
+"""CSV lists as people write them: a line of column names, then one line for each entry. And text that facekd
+writes into CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from facekd.errors import Unreadable
 
 #: characters of a wrong first line that an error repeats
 _SHOWN = 60
+#: where a spreadsheet begins to read a formula (OWASP, "CSV injection"): at the first character of a cell,
+#: which may be of full width; and after what another language's settings take for the end of a cell
+_FORMULA = re.compile(r'(^|[,;\t\r\n])(?=[\s"]*[=+\-@＝＋－＠])|^(?=[\t\r])')
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII | re.IGNORECASE)
+
+
+def harmless_cell(text: str) -> str:
+    """``text`` as a cell that no spreadsheet takes for a formula: an apostrophe is put before ``= + - @``, a
+    tab or a carriage return where it would begin one. Numbers stay as they are."""
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
+
+
+def csv_line(fields: Iterable[str]) -> str:
+    """``fields`` as a line of CSV without its end, each a `harmless_cell`; line breaks in one are quoted."""
+    text = io.StringIO()
+    # the csv module quotes only the line breaks that it ends a line with
+    csv.writer(text, lineterminator="\r\n").writerow(map(harmless_cell, fields))
+    return text.getvalue().removesuffix("\r\n")
 
 
 class CsvRows:

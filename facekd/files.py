@@ -36,7 +36,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, mode: int | N
     file is then as it was.
     """
     try:
-        target = Path(os.path.realpath(path))
+        target = real_path(path)
         before = _mode_of(target)
         if before is None:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +60,17 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> InputOutput:
     if error.errno in _FULL:
         return InputOutput(f"{os.fspath(path)}: cannot be written: {_FULL[error.errno]}", "Free some space.")
     return InputOutput(f"{os.fspath(path)}: cannot be written ({error.strerror or error})")
+
+
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """The absolute path that ``path`` leads to, whether or not anything is there. Of links in a circle it is
+    one of them, which can be neither read nor written; `Path.resolve` would raise `RuntimeError`."""
+    return Path(os.path.realpath(path))
+
+
+def is_utf8(name: str) -> bool:
+    """Whether ``name``, as the system gave it, is text: bytes that are not come as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def sync_folder(folder: Path) -> None:
@@ -88,6 +99,9 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise _cannot_read(path, error) from error
+    except ValueError as error:
+        # a NUL, or a surrogate that stands for no byte
+        raise InputOutput(f"{os.fspath(path)}: no file can have this name") from error
     try:
         _check_regular(path, os.fstat(handle).st_mode)
         return os.fdopen(handle, "rb")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from facekd.gallery import Contract, GalleryRecords, Template
+from facekd.gallery.template import row_checksum
 
 DIM = 64
 CONTRACT = Contract("a" * 64, DIM, "small", "mtcnn", "arcface-5pt/1")
@@ -26,3 +29,18 @@ def enroll(path: Path, *people: tuple[str, int]) -> None:
         for name, seed in people:
             with records.transaction():
                 records.add(name, [template(seed)])
+
+
+def name_as_typed(path: Path, names: dict[str, str]) -> None:
+    """Give people names as version 0.1.0 kept them: as they were typed, clean or not."""
+    with closing(sqlite3.connect(path)) as db:
+        for name, typed in names.items():
+            db.execute("UPDATE people SET name = ? WHERE name = ?", (typed, name))
+        rows = db.execute(
+            "SELECT templates.id, space, uid, name, photo, embedding, quality, enrolled"
+            " FROM templates JOIN people ON people.id = person"
+        ).fetchall()
+        for number, space, *row in rows:
+            seal = row_checksum(space, DIM, *row)
+            db.execute("UPDATE templates SET checksum = ? WHERE id = ?", (seal, number))
+        db.commit()

@@ -69,10 +69,12 @@ def bare(recognizer: Recognizer, photos: Photos, seconds: float) -> dict[str, fl
 
 
 @contextmanager
-def running(model: Path, folder: Path, workers: int, queue: int) -> Iterator[tuple[int, int]]:
-    """A service: its process and port."""
+def running(
+    model: Path, folder: Path, workers: int, queue: int, *options: object
+) -> Iterator[tuple[int, int]]:
+    """A service: its process and port. Its log is the file ``log`` in ``folder``."""
     command = [sys.executable, "-m", "facekd", "serve", "--port", "0", "--model", model,
-               "--gallery", folder / "load.db", "--workers", workers, "--queue", queue]  # fmt: skip
+               "--gallery", folder / "load.db", "--workers", workers, "--queue", queue, *options]  # fmt: skip
     log = folder / "log"
     with log.open("wb") as errors:
         process = subprocess.Popen([str(part) for part in command], stderr=errors)
@@ -96,7 +98,16 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
 
 def resident(process: int) -> int:
     """Bytes of memory that a process holds."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    return _of_status(process, "VmRSS")
+
+
+def peak(process: int) -> int:
+    """Bytes of memory that a process held at most."""
+    return _of_status(process, "VmHWM")
+
+
+def _of_status(process: int, what: str) -> int:
+    found = re.search(rf"{what}:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
     return int(found[1]) * 1024 if found else 0
 
 

@@ -10,6 +10,7 @@ from .measurements import MEASUREMENTS as MEASUREMENTS
 from .measurements import MeasuredRow as MeasuredRow
 from .measurements import Ratio as Ratio
 from .measurements import measurement as measurement
+from .memory import PROCESSES as PROCESSES
 from .memory import Footprint as Footprint
 from .memory import footprints as footprints
 from .models import BenchmarkedModel as BenchmarkedModel
@@ -21,6 +22,7 @@ from .results import Benchmark as Benchmark
 from .results import Comparison as Comparison
 from .results import ProtocolSummary as ProtocolSummary
 from .timing import BATCH as BATCH
+from .timing import MOST_ROUNDS as MOST_ROUNDS
 from .timing import Setting as Setting
 from .timing import SpeedRatio as SpeedRatio
 from .timing import Timing as Timing

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from facekd.errors import InputOutput
 
+#: fresh processes for each model
+PROCESSES = 3
 _PROBE_TIMEOUT = 300
 
 
@@ -28,14 +30,19 @@ class Footprint:
 
 
 def footprints(
-    models: Mapping[str, Sequence[tuple[Path, int]]], device: str = "cpu", processes: int = 3
+    models: Mapping[str, Sequence[tuple[Path, int]]],
+    device: str = "cpu",
+    processes: int = PROCESSES,
+    advance: Callable[[int], object] = lambda done: None,
 ) -> dict[str, Footprint]:
     """Memory and loading time of each model, given as the ONNX files behind it with their input
-    sizes in pixels, each measured in ``processes`` fresh processes in turn, on one thread."""
+    sizes in pixels, each measured in ``processes`` fresh processes in turn, on one thread. ``advance`` is
+    told how many more of all these processes have ended."""
     found: dict[str, list[Footprint]] = {name: [] for name in models}
     for _ in range(processes):
         for name, files in models.items():
             found[name].append(_probe(files, device))
+            advance(1)
     return {
         name: Footprint(
             peak_bytes=_median([f.peak_bytes for f in several]),

@@ -81,11 +81,13 @@ def interleave(
     rounds: int,
     repeats: Mapping[str, int],
     clock: Callable[[], float] = perf_counter,
+    after_round: Callable[[int], object] = lambda turn: None,
 ) -> dict[str, NDArray[np.float64]]:
     """Time every run in every round: seconds [rounds, repeats[name]] by name.
 
     In a round each model has a burst of its own, which begins with one call that is not timed
-    (the model before it left the caches full of something else). Round r begins with model r.
+    (the model before it left the caches full of something else). Round r begins with model r;
+    ``after_round`` is called with r once it is over, when nothing is timed.
     """
     names = list(runs)
     seconds = {name: np.empty((rounds, repeats[name])) for name in names}
@@ -98,6 +100,7 @@ def interleave(
                 begun = clock()
                 run()
                 seconds[name][turn, repeat] = clock() - begun
+        after_round(turn)
     return seconds
 
 
@@ -120,12 +123,14 @@ def time_models(
     crops: Mapping[str, NDArray[np.uint8]],
     setting: Setting,
     device: str = "cpu",
+    advance: Callable[[int], object] = lambda done: None,
 ) -> dict[str, Timing]:
     """Time `Embedder.embed` of every model under ``setting``.
 
     ``crops`` are uint8 [N, S, S, 3] by the model's name, at least ``setting.batch`` of them, of the
     model's size. What is timed goes from the aligned crop to the unit embedding: scaling the
-    pixels, the network, the norm; neither decoding nor detection. Raises what `load_embedder` raises.
+    pixels, the network, the norm; neither decoding nor detection. ``advance`` is told how much more
+    is done, in `MOST_ROUNDS` parts whatever the rounds. Raises what `load_embedder` raises.
     """
     runs: dict[str, Callable[[], object]] = {}
     for name, path in models.items():
@@ -134,7 +139,11 @@ def time_models(
         runs[name] = lambda embedder=embedder, batch=batch: embedder.embed(batch)  # type: ignore[misc]
     estimates = {name: _warm_up(run) for name, run in runs.items()}
     rounds, repeats = plan(estimates, setting.batch == 1)
-    seconds = interleave(runs, rounds, repeats)
+
+    def tell(turn: int) -> None:
+        advance(MOST_ROUNDS * (turn + 1) // rounds - MOST_ROUNDS * turn // rounds)
+
+    seconds = interleave(runs, rounds, repeats, after_round=tell)
     return {name: Timing(setting, seconds[name]) for name in runs}
 
 

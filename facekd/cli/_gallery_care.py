@@ -28,10 +28,10 @@ MOST_FAULTS = 1000
 def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path, as_json: bool) -> None:
     """Show the audit: what was done, and when.
 
-    Each line has the date, the action, the person's number and the number of templates. The audit holds
-    no names; "gallery show NAME" shows a person's number, and numbers are never reused. "force" counts
-    templates enrolled despite a warning, "prune" deleted audit entries. With --json, one document per
-    line.
+    Each line has the date, the action, the person's number, the number of templates and, of what was
+    asked of "facekd serve" with a token, the token's name. The audit holds no names of people; "gallery
+    show NAME" shows a person's number, and numbers are never reused. "force" counts templates enrolled
+    despite a warning, "prune" deleted audit entries. With --json, one document per line.
 
     \b
     Example: facekd gallery audit --since 2026-01-01
@@ -59,7 +59,8 @@ def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Path,
             if as_json:
                 answer_json({"gallery": str(gallery)} | vars(entry), indent=None)
             else:
-                answer(f"{entry.date}  {entry.action:12}  {entry.person:>6}  {entry.templates:>6}")
+                by = f"  {entry.by}" if entry.by else ""
+                answer(f"{entry.date}  {entry.action:12}  {entry.person:>6}  {entry.templates:>6}{by}")
 
 
 @click.command("check")

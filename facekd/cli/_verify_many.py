@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from facekd.cli.output import answer, answer_json, progress, say, say_failure
+from facekd.csv_rows import csv_line
 from facekd.errors import Exit
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def verify_many(recognizer: Recognizer, pairs: list[PhotoPair], as_json: bool, k
     """Compare and print every one of ``pairs`` as soon as it is compared; a note or a failure of a photo is
     printed once, however many pairs it is in. ``keep_all`` keeps all photos in memory, for pairs of few
     photos that recur to the end. The exit code is that of the most serious failure."""
-    from facekd.reporting import PAIR_COLUMNS, csv_line, pair_row, pair_summary
+    from facekd.reporting import PAIR_COLUMNS, pair_row, pair_summary
     from facekd.workflows import KEPT_PHOTOS, compare_pairs
 
     if not as_json:

@@ -74,8 +74,7 @@ def command(
     if report:
         check_page(report)
     test = _test_data(data, protocol, pairs, None if aligned else detector, faces) if data else None
-    with progress("evaluate", len(test.protocol.photos) if test else 0) as advance:
-        found = benchmark_models(teacher, students, test, device=device, tell=say, advance=advance)
+    found = benchmark_models(teacher, students, test, device=device, tell=say, progress=progress)
     for model in found.models:
         if not model.has_card:
             say_without_card(model.name)

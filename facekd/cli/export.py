@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from facekd.cli.options import ANY_PATH, EXISTING, json_option
-from facekd.cli.output import answer, answer_json, say
+from facekd.cli.output import answer, answer_json, progress, say
 
 if TYPE_CHECKING:
     from facekd.export import Int8Cost
@@ -44,7 +44,7 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, a
     """
     from facekd.export import export
 
-    done = export(source, out, data, tell=say, int8=int8)
+    done = export(source, out, data, tell=say, int8=int8, progress=progress)
     say(f"written: {done.path} (checked against the torch network on 64 crops)")
     if done.int8:
         say(_cost_told(done.int8))

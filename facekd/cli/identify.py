@@ -1,4 +1,4 @@
-"""Find out who is in a photo, by searching the gallery.
+"""Find out who is in a photo or a video, by searching the gallery.
 
 A search of N people makes N comparisons, so a threshold for verification is too low for it: the one that is
 used keeps a stated false positive identification rate (FPIR) in this gallery.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from facekd.cli.options import (
     gallery_option,
     json_option,
     operators_model_option,
+    per_second_option,
     threshold_option,
 )
 from facekd.cli.output import answer, answer_json, progress, say, say_failure
@@ -38,7 +40,16 @@ if TYPE_CHECKING:
 
 
 @click.command("identify")
-@click.argument("photos", nargs=-1, required=True, type=ANY_PATH, metavar="PHOTO|FOLDER...")
+@click.argument("photos", nargs=-1, type=ANY_PATH, metavar="PHOTO|VIDEO|FOLDER...")
+@click.option(
+    "--camera", type=click.IntRange(0, 99), default=None, metavar="NUMBER",
+    help="Search for the people in front of a camera (0 is the first).",
+)  # fmt: skip
+@click.option(
+    "--seconds", type=Number(0, 600, min_open=True), default=10.0, show_default=True,
+    help="How long to watch the camera.",
+)  # fmt: skip
+@per_second_option
 @click.option(
     "--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Candidates to list per face."
 )
@@ -60,6 +71,9 @@ if TYPE_CHECKING:
 @json_option
 def command(
     photos: tuple[Path, ...],
+    camera: int | None,
+    seconds: float,
+    per_second: float,
     top: int,
     all_faces: bool,
     threshold: float | None,
@@ -72,7 +86,8 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Search the gallery for the person in each PHOTO, or in every image of a FOLDER or zip.
+    """Search the gallery for the person in each PHOTO or in every image of a FOLDER or zip, and for
+    everybody in each VIDEO.
 
     The threshold keeps a false positive identification rate (--fpir) in this gallery: the share of
     searches for people who are not enrolled that find somebody. It comes from the scores between the
@@ -82,26 +97,76 @@ def command(
     Exit code 0: found; 1: nobody found; 2: no threshold is known for this rate (the message says what would
     be enough); 3: the photo shows no usable face. With several photos or --all-faces: 0 if every photo was
     decided, either way, otherwise that of the most serious failure; --json then prints one line per photo,
-    and --annotate needs a folder.
+    and --annotate needs a folder. People in a video or in front of a camera are followed from frame to
+    frame; each of them is one answer, as if they were several photos.
 
     \b
     Example: facekd identify door.jpg --gallery staff.db
              facekd identify photos/ --json > answers.jsonl
+             facekd identify door.mp4 --gallery staff.db
     """
+    from facekd.preprocess import is_video
     from facekd.workflows import FPIR, Recognizer, open_search, photos_to_embed
 
     if threshold is not None and fpir is not None:
         raise click.UsageError("Give either --threshold or --fpir, not both.")
-    wanted = photos_to_embed(photos)
-    pictures = SearchPictures(annotate, photos, len(wanted))
+    if (camera is not None) == bool(photos):
+        raise click.UsageError("Give PHOTO, VIDEO or FOLDER, or --camera.")
+    clips = [photo for photo in photos if is_video(photo)]
+    if annotate is not None and (clips or camera is not None):
+        raise click.UsageError("--annotate draws photos, not videos.")
+    stills = [photo for photo in photos if photo not in clips]
+    wanted = _Wanted(photos_to_embed(stills), clips, camera, seconds, per_second)
+    pictures = SearchPictures(annotate, photos, len(wanted.photos))
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
     with recognizer.open_gallery(gallery) as records:
         search = open_search(recognizer, records, FPIR if fpir is None else fpir, threshold)
         if search.threshold.shortfall:
             say_failure(f"no decision: {search.threshold.shortfall}")
-        if len(photos) == 1 and not all_faces and wanted[0].name == str(photos[0]):
+        if len(photos) == 1 and not all_faces and [str(photos[0])] == [one.name for one in wanted.photos]:
             return _one(search, photos[0], top, gallery, as_json, pictures)
         return _many(search, wanted, top, all_faces, gallery, as_json, pictures)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Who is to be searched for: whoever is in ``photos``, in ``videos``, and in front of a ``camera`` for so
+    many ``seconds``."""
+
+    photos: Sequence[NamedPhoto]
+    videos: Sequence[Path]
+    camera: int | None
+    seconds: float
+    per_second: float
+
+    @property
+    def count(self) -> int | None:
+        """Of photos; nobody knows how many frames there are."""
+        return None if self.videos or self.camera is not None else len(self.photos)
+
+    @property
+    def said(self) -> str:
+        cameras = self.camera is not None
+        counts = ((len(self.photos), "photo"), (len(self.videos), "video"), (cameras, "camera"))
+        return ", ".join(f"{count:d} {what}{'s' * (count > 1)}" for count, what in counts if count)
+
+    def answers(
+        self, search: Search, top: int, all_faces: bool, advance: Callable[[], object]
+    ) -> Iterator[tuple[Sequence[IdentifiedPhoto], NamedPhoto | None]]:
+        """What each of them gave, and the photo that it is. Each photo or frame is an ``advance``."""
+        from facekd.workflows import identify_camera, identify_or_say_why, identify_video
+
+        for named in self.photos:
+            yield (identify_or_say_why(search, named, top=top, all_faces=all_faces),), named
+            advance()
+        rate = self.per_second
+        for video in self.videos:
+            yield identify_video(search, video, top=top, per_second=rate, advance=advance), None
+        if self.camera is not None:
+            yield (
+                identify_camera(search, self.camera, self.seconds, top=top, per_second=rate, advance=advance),
+                None,
+            )
 
 
 def _one(
@@ -122,40 +187,42 @@ def _one(
 
 def _many(
     search: Search,
-    wanted: Sequence[NamedPhoto],
+    wanted: _Wanted,
     top: int,
     all_faces: bool,
     gallery: Path,
     as_json: bool,
     pictures: SearchPictures,
 ) -> Exit:
-    from facekd.workflows import identify_or_say_why
-
     answers: Counter[str] = Counter()
     worst, said = Exit.DONE, set[str]()
-    with nullcontext() if sys.stdout.isatty() else progress("identify", len(wanted)) as advance:
-        for named in wanted:
-            found = identify_or_say_why(search, named, top=top, all_faces=all_faces)
-            for note in (f"note: {note}" for note in found.notes):
-                if note not in said:
-                    say(note)
-                said.add(note)
-            if found.failure:
-                say_failure(f"no answer ({found.failure.reason}): {found.failure.message}")
-            if pictures.wanted and not found.failure:
-                pictures.draw(search.recognizer, found, named.photo.read(), _rule(search.threshold))
-            if as_json:
-                answer_json(found.to_dict() | {"gallery": str(gallery)}, indent=None)
-            else:
-                _print(found)
-            answers.update([found.failure.reason] if found.failure else [f.decision for f in found.faces])
-            if found.exit_code != Exit.DIFFERENT:
-                worst = max(worst, found.exit_code)
-            if advance is not None:
-                advance()
+    with nullcontext() if sys.stdout.isatty() else progress("identify", wanted.count) as advance:
+        step = advance or (lambda: None)
+        for found_there, named in wanted.answers(search, top, all_faces, step):
+            for found in found_there:
+                for note in (f"note: {note}" for note in found.notes):
+                    if note not in said:
+                        say(note)
+                    said.add(note)
+                if found.failure:
+                    say_failure(f"no answer ({found.failure.reason}): {found.failure.message}")
+                if pictures.wanted and not found.failure and named is not None:
+                    pictures.draw(search.recognizer, found, named.photo.read(), _rule(search.threshold))
+                _tell(found, gallery, as_json)
+                answers.update([found.failure.reason] if found.failure else [f.decision for f in found.faces])
+                if found.exit_code != Exit.DIFFERENT:
+                    worst = max(worst, found.exit_code)
     told = ", ".join(f"{count} {what}" for what, count in answers.most_common())
-    say(f"{len(wanted)} photos: {told}; {_rule(search.threshold)}")
+    say(f"{wanted.said}: {told}; {_rule(search.threshold)}")
     return worst
+
+
+def _tell(found: IdentifiedPhoto, gallery: Path, as_json: bool) -> None:
+    """One line of many."""
+    if as_json:
+        answer_json(found.to_dict() | {"gallery": str(gallery)}, indent=None)
+    else:
+        _print(found)
 
 
 def _print(found: IdentifiedPhoto) -> None:
@@ -163,6 +230,8 @@ def _print(found: IdentifiedPhoto) -> None:
 
     for face in found.faces:
         where = "" if len(found.faces) == 1 else " at " + ",".join(f"{value:.0f}" for value in face.box)
+        if found.track:
+            where = f" from {found.track.first:.2f} to {found.track.last:.2f} s"
         said = {"found": shown(face.name or ""), "nobody": "nobody", "insufficient": "no decision"}
         answer(f"{found.photo}{where}: {said[face.decision]} ({_rule(found.threshold)})")
         for candidate in face.candidates:

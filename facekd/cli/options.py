@@ -213,6 +213,12 @@ any_quality_option: Decorator = click.option(
 )
 
 
+per_second_option: Decorator = click.option(
+    "--per-second", type=Number(0, 60, min_open=True), default=3.0, show_default=True,
+    help="Frames of a video to look at per second.",
+)  # fmt: skip
+
+
 def threshold_option(rival: str) -> Decorator:
     """``--threshold``; ``rival`` is the command's other option that sets it, by a rate."""
     return click.option(

@@ -15,6 +15,8 @@ from facekd.json_text import json_text
 
 #: seconds between two lines of progress where there is no terminal to draw a bar on
 _LINE_EVERY = 60.0
+#: seconds between two drawings of a bar that no thread draws
+_DRAWN_EVERY = 0.1
 
 
 class _Call:
@@ -100,16 +102,17 @@ def schema_name() -> str:
 
 
 @contextmanager
-def progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
+def progress(title: str, total: int | None, *, still: bool = False) -> Iterator[Callable[..., None]]:
     """Show the progress of long work on stderr; yields ``advance(done=1, note=None)``.
 
     A terminal gets a bar with the time left, anything else one line a minute, and ``--quiet`` nothing.
-    Interrupted work reports how far it got.
+    Interrupted work reports how far it got. A bar that is ``still`` is drawn only while it is advanced: no
+    thread takes time from what is being timed.
     """
     if _Call.quiet:
         yield lambda done=1, note=None: None
         return
-    shown = _Bar(title, total) if sys.stderr.isatty() else _Lines(title, total)
+    shown = _Bar(title, total, still) if sys.stderr.isatty() else _Lines(title, total)
     try:
         with shown:
             yield shown.advance
@@ -121,7 +124,7 @@ def progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
 class _Bar:
     """A bar on a terminal."""
 
-    def __init__(self, title: str, total: int | None) -> None:
+    def __init__(self, title: str, total: int | None, still: bool = False) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -136,14 +139,18 @@ class _Bar:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
         )  # fmt: skip
-        self._bar = Progress(*columns, console=Console(file=sys.stderr))
+        self._bar = Progress(*columns, console=Console(file=sys.stderr), auto_refresh=not still)
         self._task = self._bar.add_task(title, total=total, note="")
+        self._still, self._drawn_at = still, monotonic()
         self.done = 0
 
     def advance(self, done: int = 1, note: str | None = None) -> None:
         self.done += done
         fields: dict[str, Any] = {} if note is None else {"note": note}
         self._bar.update(self._task, advance=done, **fields)
+        if self._still and monotonic() - self._drawn_at >= _DRAWN_EVERY:
+            self._bar.refresh()
+            self._drawn_at = monotonic()
 
     def __enter__(self) -> None:
         self._bar.start()

@@ -12,7 +12,7 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,11 @@ class Int8Cost:
         return told
 
 
-def quantise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
-    """``model`` in static int8; ``planes`` float32 [N, 3, S, S] of at least 64 real crops set the ranges.
+def quantise(
+    model: onnx.ModelProto, planes: Planes, advance: Callable[[int], object] = lambda done: None
+) -> onnx.ModelProto:
+    """``model`` in static int8; ``planes`` float32 [N, 3, S, S] of at least 64 real crops set the ranges;
+    ``advance`` is told how many more of them are done.
 
     Raises `UsageError` for too few crops, `Misfit` where ONNX Runtime cannot quantise the graph.
     """
@@ -72,8 +75,8 @@ def quantise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
         onnx.save(model, str(before))
         try:
             quantize_static(
-                str(before), str(after), _Reader(planes), quant_format=QuantFormat.QDQ, per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                str(before), str(after), _Reader(planes, advance), quant_format=QuantFormat.QDQ,
+                per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.Percentile,
                 extra_options={"CalibPercentile": KEPT_PERCENTILE},
             )  # fmt: skip
@@ -111,13 +114,18 @@ def check_tar(tar: dict[float, float], tar_int8: dict[float, float]) -> None:
 class _Reader:
     """Gives the quantiser the crops in whole batches: its percentiles cannot be taken over unequal ones."""
 
-    def __init__(self, planes: Planes) -> None:
+    def __init__(self, planes: Planes, advance: Callable[[int], object]) -> None:
+        self._advance, self._running = advance, 0
         self._batches: Iterator[dict[str, Planes]] = (
             {"planes": planes[start : start + _BATCH]} for start in range(0, len(planes) - _BATCH + 1, _BATCH)
         )
 
     def get_next(self) -> dict[str, Planes] | None:
-        return next(self._batches, None)
+        # the batch before this one is done by now
+        self._advance(self._running)
+        batch = next(self._batches, None)
+        self._running = 0 if batch is None else len(batch["planes"])
+        return batch
 
 
 @contextlib.contextmanager

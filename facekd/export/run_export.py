@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from facekd.models.teachers import load_network
 from facekd.training.data import CropSet
 
 _BATCH = 64
+#: opens a progress bar: title and total to a context that gives ``advance(done)``
+OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
+Advance = Callable[[int], object]
 #: the false match rates at which int8 is compared with float32
 _JUDGED_FMRS = (1e-3, 1e-4)
 
@@ -44,14 +48,16 @@ def export(
     tell: Callable[[str], None] = lambda doing: None,
     *,
     int8: bool = False,
+    progress: OpenBar = lambda title, total: nullcontext(lambda *_: None),
 ) -> Exported:
     """Write the network that ``spec`` names (see `facekd.models.teachers.load_teacher`) to ``out``.
 
     ``out`` is by default ``student.onnx`` in the run folder, or the network's name here. Parity
     and the threshold are measured on ``data``: packs of aligned crops of people it was not trained
     on, or a recipe; by default the held-out people of the run's own recipe. ``tell`` hears what is
-    being done. ``int8`` quantises weights and activations, by crops that were trained on where a
-    recipe names them, else by ``data``; by default the file is then ``student-int8.onnx``.
+    being done, and ``progress`` opens a bar, of crops, for each part that takes long. ``int8`` quantises
+    weights and activations, by crops that were trained on where a recipe names them, else by ``data``; by
+    default the file is then ``student-int8.onnx``.
 
     Raises the errors of `load_network` and `export_network`, `UsageError` where there is no data to
     measure on, and `Misfit` where int8 costs more than half a point of TAR.
@@ -69,33 +75,38 @@ def export(
     cost = None
     if int8:
         tell("quantising to int8")
-        model, cost = _quantised(model, card, measured)
+        model, cost = _quantised(model, card, measured, progress)
         card = card.model_copy(update={"metrics": {**card.metrics, **cost.metrics()}})
     tell(f"measuring the threshold on {measured.name}")
-    thresholds, reason = _calibration(model, card, measured)
+    thresholds, reason = _calibration(model, card, measured, progress)
     written = write_card(model, card.model_copy(update=thresholds), place)
     return Exported(place, written, reason, cost)
 
 
-def _quantised(model: onnx.ModelProto, card: Card, measured: Measured) -> tuple[onnx.ModelProto, Int8Cost]:
+def _quantised(
+    model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar
+) -> tuple[onnx.ModelProto, Int8Cost]:
     """``model`` in int8, and what that costs on the people who choose."""
     crops = fitted(some_of(measured.ranges(), RANGE_CROPS), card.crop)
     planes = to_planes(crops, card.input).numpy()
-    quantised = quantise(model, planes)
+    with progress("quantise", len(planes)) as advance:
+        quantised = quantise(model, planes, advance)
     cosine = check_cosine(model, quantised, planes)
-    tar, tar_int8 = (
-        {} if measured.choosing is None else _tars(m, card, measured.choosing) for m in (model, quantised)
-    )
+    tar: dict[float, float] = {}
+    tar_int8: dict[float, float] = {}
+    if measured.choosing is not None:
+        with progress("compare", 2 * len(measured.choosing)) as advance:
+            tar, tar_int8 = (_tars(m, card, measured.choosing, advance) for m in (model, quantised))
     check_tar(tar, tar_int8)
     return quantised, Int8Cost(cosine, tar, tar_int8)
 
 
-def _tars(model: onnx.ModelProto, card: Card, crops: CropSet) -> dict[float, float]:
+def _tars(model: onnx.ModelProto, card: Card, crops: CropSet, advance: Advance) -> dict[float, float]:
     """TAR at each of the judged FMRs that the comparisons among ``crops`` can show."""
     from facekd.verification import all_pairs
 
     try:
-        pairs = all_pairs(_embed(model, card, crops), crops.labels)
+        pairs = all_pairs(_embed(model, card, crops, advance), crops.labels)
     except UsageError:  # nobody has two crops, or there is one person only
         return {}
     points = (pairs.operating_point(fmr) for fmr in _JUDGED_FMRS)
@@ -107,7 +118,9 @@ def _run_folder(spec: str | os.PathLike[str]) -> Path | None:
     return run_of(weights_file(path)) if path.exists() else None
 
 
-def _calibration(model: onnx.ModelProto, card: Card, measured: Measured) -> tuple[dict[str, Any], str | None]:
+def _calibration(
+    model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar
+) -> tuple[dict[str, Any], str | None]:
     """The card's thresholds, and why it has none, if so."""
     from facekd.verification import all_pairs, calibration_entries, upper_tail
 
@@ -117,7 +130,8 @@ def _calibration(model: onnx.ModelProto, card: Card, measured: Measured) -> tupl
         return none, why
     if measured.labelled is None:
         return none, "no labelled people were held out to measure a threshold on"
-    rows = _embed(model, card, measured.labelled)
+    with progress("calibrate", len(measured.labelled)) as advance:
+        rows = _embed(model, card, measured.labelled, advance)
     labels = measured.labelled.labels
     try:
         entries = calibration_entries(
@@ -130,8 +144,9 @@ def _calibration(model: onnx.ModelProto, card: Card, measured: Measured) -> tupl
     return {"calibration": entries, "upper_tail": upper_tail(all_pairs(rows, labels))}, None
 
 
-def _embed(model: onnx.ModelProto, card: Card, crops: CropSet) -> NDArray[np.float32]:
-    """Embeddings [N, D] of all ``crops``, read a batch at a time, by the exported graph."""
+def _embed(model: onnx.ModelProto, card: Card, crops: CropSet, advance: Advance) -> NDArray[np.float32]:
+    """Embeddings [N, D] of all ``crops``, read a batch at a time, by the exported graph; ``advance`` is told
+    how many more are done."""
     from facekd.runtime import open_session
 
     session = open_session(model.SerializeToString())
@@ -141,4 +156,5 @@ def _embed(model: onnx.ModelProto, card: Card, crops: CropSet) -> NDArray[np.flo
         pixels = np.stack([crops.read(index) for index in range(start, end)])
         planes = to_planes(fitted(pixels, card.crop), card.input).numpy()
         rows[start:end] = session.run(None, {"planes": planes})[0]
+        advance(end - start)
     return rows

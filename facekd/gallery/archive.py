@@ -26,8 +26,8 @@ from typing import Any, BinaryIO, NoReturn
 
 from facekd.errors import TooLarge, Unreadable, UsageError
 from facekd.files import open_regular
+from facekd.gallery.entries import Contract
 from facekd.gallery.names import clean_name, shown
-from facekd.gallery.records import Contract
 from facekd.gallery.template import Template, checksum, pack, unpack
 
 FORMAT = "facekd gallery archive"

@@ -1,4 +1,5 @@
-"""The audit: when what was done to whom, by number and without names."""
+"""The audit: when what was done to whom, by number and without names of people; and who asked for it, by the
+name of their token."""
 
 from __future__ import annotations
 
@@ -16,12 +17,14 @@ NOBODY = 0
 @dataclass(frozen=True)
 class AuditEntry:
     """``action`` was done to ``templates`` templates of the person with the number ``person`` at ``date``
-    (UTC, ISO 8601). Numbers are never used twice; 0 is nobody's."""
+    (UTC, ISO 8601). Numbers are never used twice; 0 is nobody's. ``by`` is the name of the token with which
+    it was asked for; `None` where none was needed."""
 
     date: str
     action: str
     person: int
     templates: int
+    by: str | None = None
 
 
 def moment(text: str) -> str:
@@ -35,14 +38,14 @@ def moment(text: str) -> str:
         ) from None
 
 
-def note(db: sqlite3.Connection, action: str, person: int, templates: int) -> None:
-    row = (now(), action, person, templates)
-    db.execute("INSERT INTO audit (date, action, person, templates) VALUES (?, ?, ?, ?)", row)
+def note(db: sqlite3.Connection, action: str, person: int, templates: int, by: str | None) -> None:
+    row = (now(), action, person, templates, by or "")
+    db.execute("INSERT INTO audit (date, action, person, templates, asked_by) VALUES (?, ?, ?, ?, ?)", row)
 
 
-def prune(db: sqlite3.Connection, before: str) -> int:
+def prune(db: sqlite3.Connection, before: str, by: str | None) -> int:
     """Delete the entries from before a moment, and note how many there were."""
     pruned = db.execute("DELETE FROM audit WHERE date < ?", (before,)).rowcount
     if pruned:
-        note(db, "prune", NOBODY, pruned)
+        note(db, "prune", NOBODY, pruned, by)
     return pruned

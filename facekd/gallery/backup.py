@@ -22,13 +22,14 @@ def back_up(path: Path, copy: Path, replace: bool = False) -> int:
     `Unreadable` where the copy turns out damaged, as the gallery then is.
     """
     target = Path(os.path.realpath(copy))
-    _check_target(path, target, copy)
+    check_target(path, target, copy)
     with open_new(copy, replace) as unfinished:
         _copy(path, unfinished, copy)
         return unfinished.stat().st_size
 
 
-def _check_target(path: Path, target: Path, copy: Path) -> None:
+def check_target(path: Path, target: Path, copy: Path) -> None:
+    """Raise `UsageError` where ``target``, which is called ``copy``, is the gallery itself or in use."""
     if target.exists() and path.exists() and target.samefile(path):
         raise UsageError(f"{copy} is the gallery itself", "Name another file.")
     for ending in ("-wal", "-journal"):

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from facekd.errors import Unreadable, UsageError
 from facekd.gallery import database
-from facekd.gallery.migrations import CHECKSUMS_SINCE, MIGRATIONS, UIDS_SINCE, schema_of
+from facekd.gallery.entries import Contract
+from facekd.gallery.migrations import MIGRATIONS, UIDS_SINCE, schema_of
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.reading import Reader
-from facekd.gallery.template import checksum, unpack
+from facekd.gallery.template import unpack
+from facekd.gallery.template_rows import Owner, TemplateRows
 
 RESTORE = "Restore the gallery from a backup."
 #: leaves out what belongs to nobody
@@ -127,16 +129,19 @@ class GalleryCheck:
                 yield Fault("name", message, f"Rename them: facekd gallery rename {who} NEW")
 
     def _templates(self) -> Iterator[Fault]:
-        contract = self._db.execute("SELECT space, dim FROM contract LIMIT 1").fetchone()
-        seal = "checksum" if self.schema >= CHECKSUMS_SINCE else "NULL"
-        for name, photo, *row in self._db.execute(
-            f"SELECT name, photo, embedding, quality, enrolled, space, {seal} FROM templates"
-            " LEFT JOIN people ON people.id = person"
+        rows = self._db.execute("SELECT space, dim FROM contract LIMIT 1").fetchall()
+        space, dim = rows[0] if rows else ("", 0)
+        stored = TemplateRows(Contract(str(space), dim, "", "", ""), self.schema)
+        for uid, name, in_space, *row in self._db.execute(
+            f"SELECT {stored.uid_column}, name, templates.space, photo, embedding, quality, enrolled,"
+            f" {stored.checksum_column} FROM templates LEFT JOIN people ON people.id = person"
         ):
             self.templates += 1
-            wrong = _wrong_with(photo, *row, *(contract or ("", 0)))
-            if wrong and name is not None:  # orphans are reported as such
-                yield _template_fault(str(name), str(photo), wrong)
+            if name is None:  # orphans are reported as such
+                continue
+            wrong = _wrong_with(stored, Owner(str(uid), str(name)), in_space == space, dim, *row)
+            if wrong:
+                yield _template_fault(str(name), str(row[0]), wrong)
 
     def _photos(self) -> Iterator[Fault]:
         for photo, people in self._db.execute(
@@ -174,8 +179,8 @@ def _is_clean(name: object) -> bool:
 
 
 def _wrong_with(
-    photo: object, blob: object, quality: object, enrolled: object, space: object, seal: object,
-    of_space: str, dim: int,
+    stored: TemplateRows, owner: Owner, is_of_space: bool, dim: int,
+    photo: object, blob: object, quality: object, enrolled: object, seal: object,
 ) -> str:  # fmt: skip
     """What is wrong with a template; empty where nothing is."""
     if not isinstance(photo, str) or not _HEXADECIMAL_64.fullmatch(photo):
@@ -184,13 +189,15 @@ def _wrong_with(
         return f"its embedding is not one of {dim} values"
     if unpack(blob, dim) is None:
         return "its embedding is not of unit length"
-    if space != of_space:
+    if not is_of_space:
         return "it belongs to another space than the gallery"
-    if seal is not None and seal != checksum(of_space, dim, photo, blob):
-        return "its checksum does not match"
     if not isinstance(quality, float) or not 0 <= quality <= 1:
         return "its quality is not between 0 and 1"
-    return "" if _is_date(enrolled) else "its date cannot be read"
+    if not _is_date(enrolled):
+        return "its date cannot be read"
+    if stored.unpacked(owner, photo, blob, quality, enrolled, seal) is None:
+        return "its checksum does not match what it says and whose it is"
+    return ""
 
 
 def _is_date(text: object) -> bool:

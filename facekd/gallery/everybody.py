@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.gallery import database
+from facekd.gallery.entries import Contract
+from facekd.gallery.migrations import schema_of
 from facekd.gallery.names import shown
-from facekd.gallery.template import checksum, unpack
+from facekd.gallery.template_rows import Owner, TemplateRows
 
 Floats = NDArray[np.float32]
 
@@ -40,32 +42,34 @@ class Everybody:
             yield self.embeddings[start:end]
 
 
-def read(db: sqlite3.Connection, path: Path, space: str, dim: int, checksums: str) -> Everybody:
-    """Everybody in the gallery at ``path``, whose rows hold their checksum as ``checksums``.
+def read(db: sqlite3.Connection, path: Path, contract: Contract) -> Everybody:
+    """Everybody in the gallery at ``path``, made under ``contract``.
 
     Rows are read in the order in which they lie in the file: by person, each would be looked for. Raises
     `Unreadable` where a template is not what was written, or somebody has none.
     """
     with _one_moment(db):
-        people = db.execute("SELECT id, name FROM people ORDER BY name").fetchall()
+        stored = TemplateRows(contract, schema_of(db))
+        people = db.execute(f"SELECT id, {stored.uid_column}, name FROM people ORDER BY name").fetchall()
         sizes = dict(db.execute("SELECT person, count(*) FROM templates GROUP BY person").fetchall())
-        names = [_name(path, name) for _, name in people]
-        for number, name in people:
+        owners = [_owner(path, uid, name) for _, uid, name in people]
+        for number, _, name in people:
             if number not in sizes:
                 raise database.damaged(path, f"'{shown(name)}' has no template")
-        counts = np.array([sizes.pop(number) for number, _ in people], np.int64)
+        counts = np.array([sizes.pop(number) for number, _, _ in people], np.int64)
         if sizes:
             raise database.damaged(path, "a template belongs to nobody")
-        found = Everybody(tuple(names), counts, np.empty((int(counts.sum()), dim), np.float32))
-        place = {number: at for at, (number, _) in enumerate(people)}
+        names = tuple(owner.name for owner in owners)
+        found = Everybody(names, counts, np.empty((int(counts.sum()), contract.dim), np.float32))
+        place = {number: at for at, (number, _, _) in enumerate(people)}
         following = found.starts[:-1].tolist()
-        rows = db.execute(f"SELECT person, embedding, photo, {checksums} FROM templates ORDER BY id")
-        for number, blob, photo, seal in rows:
+        columns = f"person, photo, embedding, quality, enrolled, {stored.checksum_column}"
+        for number, *row in db.execute(f"SELECT {columns} FROM templates ORDER BY id"):
             person = place[number]
-            embedding = unpack(blob, dim)
-            if embedding is None or not _sealed(space, dim, photo, blob, seal):
+            template = stored.unpacked(owners[person], *row)
+            if template is None:
                 raise database.damaged(path, f"a template of '{shown(names[person])}' cannot be read")
-            found.embeddings[following[person]] = embedding
+            found.embeddings[following[person]] = template.embedding
             following[person] += 1
     return found
 
@@ -83,11 +87,7 @@ def _one_moment(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("ROLLBACK")
 
 
-def _sealed(space: str, dim: int, photo: Any, blob: bytes, seal: Any) -> bool:
-    return isinstance(photo, str) and (seal is None or seal == checksum(space, dim, photo, blob))
-
-
-def _name(path: Path, name: Any) -> str:
-    if not isinstance(name, str):
+def _owner(path: Path, uid: Any, name: Any) -> Owner:
+    if not isinstance(uid, str) or not isinstance(name, str):
         raise database.damaged(path, "an entry cannot be read")
-    return name
+    return Owner(uid, name)

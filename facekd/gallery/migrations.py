@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from facekd.gallery.template import checksum, unpack
+from facekd.gallery.template import checksum, row_checksum, unpack
 
 #: changes the tables of a gallery, inside the transaction of whoever calls it
 Migration = Callable[[sqlite3.Connection], None]
@@ -112,6 +112,29 @@ def _track_state(db: sqlite3.Connection) -> None:
             )
 
 
+def _seal_owners(db: sqlite3.Connection) -> None:
+    """A checksum that covers whose a template is, for each that is what was written; a damaged one gets none
+    and stays damaged."""
+
+    def seal(
+        uid: str, name: str, space: str, dim: int, photo: str, blob: bytes, quality: float, enrolled: str,
+        before: str,
+    ) -> str:  # fmt: skip
+        if unpack(blob, dim) is None or before != checksum(space, dim, photo, blob):
+            return ""
+        return row_checksum(space, dim, uid, name, photo, blob, quality, enrolled)
+
+    db.create_function("owner_checksum", 9, seal, deterministic=True)
+    db.execute(
+        "UPDATE templates SET checksum = coalesce("
+        "(SELECT owner_checksum(uid, name, templates.space, dim, photo, embedding, quality, enrolled,"
+        " checksum) FROM people, contract WHERE people.id = person), '')"
+    )
+
+
+# The name of the token with which somebody asked for the change; empty where nobody had to say who they are.
+_name_askers = statements("ALTER TABLE audit ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''")
+
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
 #: ``statements("INSERT INTO audit_actions (action) VALUES ('export')")``.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -120,14 +143,18 @@ MIGRATIONS: tuple[Migration, ...] = (
     _audit_actions,
     _lasting_removals,
     _track_state,
+    _seal_owners,
+    _name_askers,
+    # "drop": templates that had no photo when the gallery was led to another model ("re_embed")
+    statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
 )
 
-#: the schema from which templates carry a checksum
-CHECKSUMS_SINCE = 2
 #: the schema from which people carry a uid and removals leave a tombstone
 UIDS_SINCE = 4
 #: the schema from which a gallery has a state
 STATE_SINCE = 5
+#: the schema from which the audit names who asked
+ASKERS_SINCE = 7
 
 
 def latest() -> int:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from facekd.errors import InputOutput
+from facekd.files import real_path
 from facekd.gallery import database
 
 
@@ -65,7 +66,7 @@ def finish_log(db: sqlite3.Connection) -> None:
 
 def _logs(path: Path) -> list[Path]:
     """Where SQLite keeps what is not in the file yet, beside the file that a link leads to."""
-    file = path.resolve()
+    file = real_path(path)
     return [file.with_name(file.name + ending) for ending in ("-wal", "-journal")]
 
 

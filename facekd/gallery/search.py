@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.gallery import search_file
+from facekd.gallery.entries import Contract
 from facekd.gallery.everybody import Everybody
-from facekd.gallery.records import Contract, GalleryRecords
+from facekd.gallery.records import GalleryRecords
 from facekd.runtime import fuse
 
 Floats = NDArray[np.float32]

@@ -13,6 +13,7 @@ state, was damaged, or is another gallery's is passed over.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput
-from facekd.files import open_regular, sync_folder
+from facekd.files import open_regular, real_path, sync_folder
 from facekd.gallery import database
 
 Floats = NDArray[np.float32]
@@ -48,7 +49,7 @@ class SearchKey:
 
 def files_of(gallery: Path) -> list[Path]:
     """Where they are kept, and where they are written first: beside the file that a link leads to."""
-    file = gallery.resolve()
+    file = real_path(gallery)
     return [file.with_name(file.name + ending) for ending in _ENDINGS]
 
 
@@ -63,12 +64,15 @@ def forget(gallery: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
+            # beside a gallery with the longest name that a folder can hold there cannot be one
+            if error.errno == errno.ENAMETOOLONG:
+                continue
             raise InputOutput(
                 f"{file}: cannot be deleted ({error.strerror or error})",
                 "It holds templates, so the gallery cannot be changed while it exists.",
             ) from error
     if gone:
-        sync_folder(gallery.resolve().parent)
+        sync_folder(real_path(gallery).parent)
 
 
 def load(gallery: Path, key: SearchKey) -> Floats | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -54,3 +55,13 @@ def checksum(space: str, dim: int, photo: str, blob: bytes) -> str:
     vector that was changed, negated, or moved to another photo's row is noticed."""
     of_what = f"facekd template\n{space}\n{dim}\n{photo}\n"
     return hashlib.sha256(of_what.encode("utf-8", "surrogatepass") + blob).hexdigest()
+
+
+def row_checksum(
+    space: str, dim: int, uid: str, name: str, photo: str, blob: bytes, quality: float, enrolled: str
+) -> str:
+    """SHA-256 (hexadecimal) over an embedding's bytes, of what it is the embedding, and whose: the person's
+    ``uid`` and ``name``. So a template that was given to another person is noticed too, and two people
+    whose names were exchanged."""
+    said = json.dumps([space, dim, uid, name, photo, quality, enrolled])
+    return hashlib.sha256(b"facekd row\n" + said.encode("ascii") + b"\n" + blob).hexdigest()

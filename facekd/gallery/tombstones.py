@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from facekd.gallery.template import now
 
+_NEW_PHOTO = "INSERT INTO removed_photos (seal, person, date) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+
 
 @dataclass(frozen=True)
 class Whereabouts:
@@ -56,7 +58,7 @@ def bury_photo(db: sqlite3.Connection, person: int, photo: str) -> None:
     uid = uid_of(db, person)
     for one in _uids_of(db, person):
         row = (_seal(one, photo), uid, now())
-        db.execute("INSERT OR IGNORE INTO removed_photos (seal, person, date) VALUES (?, ?, ?)", row)
+        db.execute(_NEW_PHOTO, row)
 
 
 def is_photo_removed(db: sqlite3.Connection, uid: str, photo: str) -> bool:
@@ -90,7 +92,7 @@ def learn_photo(db: sqlite3.Connection, seal: str, uid: str, date: str) -> None:
     person = look_up(db, uid).person
     if person is not None:
         row = (seal, uid_of(db, person), date)
-        db.execute("INSERT OR IGNORE INTO removed_photos (seal, person, date) VALUES (?, ?, ?)", row)
+        db.execute(_NEW_PHOTO, row)
 
 
 def uid_of(db: sqlite3.Connection, person: int) -> str:
@@ -106,7 +108,11 @@ def _uids_of(db: sqlite3.Connection, person: int) -> list[str]:
 
 def _dig(db: sqlite3.Connection, uid: str, into: str | None) -> None:
     row = (uid, now(), into)
-    db.execute("INSERT OR REPLACE INTO removed_people (uid, date, merged_into) VALUES (?, ?, ?)", row)
+    db.execute(
+        "INSERT INTO removed_people (uid, date, merged_into) VALUES (?, ?, ?)"
+        " ON CONFLICT (uid) DO UPDATE SET date = excluded.date, merged_into = excluded.merged_into",
+        row,
+    )
 
 
 def _seal(uid: str, photo: str) -> str:

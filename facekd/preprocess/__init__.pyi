@@ -38,6 +38,7 @@ from .photo_limits import measure_faults as measure_faults
 from .photo_limits import measured_beyond as measured_beyond
 from .policies import ONE_FACE as ONE_FACE
 from .policies import POLICIES as POLICIES
+from .selection import DOMINANCE as DOMINANCE
 from .selection import choose as choose
 from .selection import find_face as find_face
 from .sources.base import SUFFIXES as SUFFIXES
@@ -54,3 +55,10 @@ from .types import Crop as Crop
 from .types import Detector as Detector
 from .types import Face as Face
 from .types import Photo as Photo
+from .video import MAX_SECONDS as MAX_SECONDS
+from .video import MOST_PER_SECOND as MOST_PER_SECOND
+from .video import PER_SECOND as PER_SECOND
+from .video import Frame as Frame
+from .video import is_video as is_video
+from .video import read_camera as read_camera
+from .video import read_video as read_video

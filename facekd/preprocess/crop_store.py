@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from facekd.errors import Unreadable
-from facekd.files import cannot_write
+from facekd.files import cannot_write, is_utf8
 from facekd.preprocess.sources.zip_packs import open_zip
 
 #: a pack's members all carry the earliest date that a zip file knows: equal crops, equal packs
@@ -124,7 +124,7 @@ def is_pack(path: Path) -> bool:
 def is_safe(name: str) -> bool:
     """Whether a relative path stays below the folder it is put in, on any system, and can be
     written down."""
-    if set(name) & set("\\:\0") or any("\ud800" <= letter <= "\udfff" for letter in name):
+    if set(name) & set("\\:\0") or not is_utf8(name):
         return False
     parts = PurePosixPath(name).parts
     return bool(parts) and parts[0] != "/" and ".." not in parts

@@ -27,6 +27,7 @@ from .output_files import check_file as check_file
 from .output_files import check_page as check_page
 from .output_files import check_picture as check_picture
 from .output_files import draw as draw
+from .page import Call as Call
 from .page import Cell as Cell
 from .page import Page as Page
 from .page import Picture as Picture
@@ -34,7 +35,6 @@ from .page import Section as Section
 from .page import Table as Table
 from .page import write_page as write_page
 from .pair_text import PAIR_COLUMNS as PAIR_COLUMNS
-from .pair_text import csv_line as csv_line
 from .pair_text import pair_row as pair_row
 from .pair_text import pair_summary as pair_summary
 from .result_figures import RESULT_FIGURES as RESULT_FIGURES

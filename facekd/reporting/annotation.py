@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facekd.errors import UsageError
-from facekd.files import write_atomically
+from facekd.files import real_path, write_atomically
 from facekd.geometry import Pixels
 from facekd.preprocess import encode
 from facekd.reporting.output_files import check_file
@@ -89,9 +89,9 @@ def check_annotation_folder(folder: Path, photos: Sequence[Path]) -> None:
     is one that lies in these, where the next call would take the pictures for photos."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: of several photos a folder is needed, which must be there")
-    within = {photo.resolve() for photo in photos if photo.is_dir()}
-    own = {photo.resolve().parent for photo in photos if photo.is_file()}
-    here = folder.resolve()
+    within = {real_path(photo) for photo in photos if photo.is_dir()}
+    own = {real_path(photo).parent for photo in photos if photo.is_file()}
+    here = real_path(folder)
     if here in own or within & {here, *here.parents}:
         raise UsageError(f"{folder}: the photos lie there", "Name another folder.")
 

@@ -39,12 +39,13 @@ def latency_drawing(benchmark: Benchmark) -> Iterator[Drawing]:
             axes.plot([timing.median * 1e3, timing.p95 * 1e3], [place, place], color=theme.ink, lw=1.2)
             axes.plot([timing.p95 * 1e3], [place], "|", color=theme.ink, ms=8)
             axes.annotate(
-                milliseconds(timing.median), (timing.p95 * 1e3, place), xytext=(6, 0),
-                textcoords="offset points", va="center", color=theme.ink,
+                f"{milliseconds(timing.median)} (p95 {milliseconds(timing.p95)})",
+                (timing.p95 * 1e3, place), xytext=(6, 0), textcoords="offset points", va="center",
+                color=theme.ink,
             )  # fmt: skip
         axes.set_yticks(range(len(rows)), [_row_name(m, s.threads, benchmark.device) for m, s in rows])
         axes.invert_yaxis()
-        axes.margins(x=0.22)
+        axes.margins(x=0.5)
         axes.set_xlim(left=0)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("milliseconds for one crop")
@@ -116,7 +117,7 @@ def roc_drawing(benchmark: Benchmark) -> Iterator[Drawing]:
         axes.xaxis.set_minor_formatter(lambda *_: "")
         axes.set_xlabel("false match rate")
         axes.set_ylabel("true accept rate, %")
-        axes.legend(loc="lower right", frameon=False, labelcolor=theme.ink)
+        axes.legend(loc="best", frameon=False, labelcolor=theme.ink, fontsize="small")
 
     names = ", ".join(name for name, *_ in curves)
     alt = f"ROC of {names} over {roc}, FMR on a log axis."

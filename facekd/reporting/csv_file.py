@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from facekd.csv_rows import csv_line
 from facekd.files import write_atomically
 
 #: what tells the entries of a list from each other, the first that they all have
@@ -20,13 +19,10 @@ def write_numbers(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
 
     Raises `InputOutput` where it cannot be written.
     """
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["model", "measure", "value"])
+    lines = [csv_line(["model", "measure", "value"])]
     for name, document in results.items():
-        for measure, value in flattened(document):
-            lines.writerow([name, measure, _told(value)])
-    write_atomically(path, text.getvalue().encode())
+        lines += [csv_line([name, measure, _told(value)]) for measure, value in flattened(document)]
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
 
 
 def flattened(document: Any, measure: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 WIDTH = 5.2
 #: told apart without colours too
 DASHES = ("-", "--", "-.", ":")
-_LONGEST_NAME = 22
+_LONGEST_NAME = 28
+#: letters of a legend's entry up to which two entries stand beside one another
+_SIDE_BY_SIDE = 26
+_LEGEND_ROW = 0.17
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,26 @@ def _svg(figure: Figure) -> bytes:
 
 
 def short_name(name: str) -> str:
-    """A name that fits beside a bar, without a leading underscore, which hides a legend's entry."""
-    short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    """A name that fits beside a bar, without a leading underscore, which hides a legend's entry. What is
+    left out is its middle: versions differ at the end, directions of a comparison at both."""
+    half = _LONGEST_NAME // 2
+    short = name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
     return f" {short}" if short.startswith("_") else short
+
+
+def legend_above(axes: Axes, theme: Theme) -> None:
+    """A legend over the axes, in as many columns as the letters of its entries leave room for."""
+    labels = axes.get_legend_handles_labels()[1]
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=_legend_columns(labels), frameon=False,
+        labelcolor=theme.ink, fontsize="small", handlelength=1.5, columnspacing=1,
+    )  # fmt: skip
+
+
+def legend_height(labels: Sequence[str]) -> float:
+    """Inches that `legend_above` takes with these ``labels``."""
+    return _LEGEND_ROW * -(-len(labels) // _legend_columns(labels))
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    return 2 if len(labels) > 1 and max(map(len, labels)) <= _SIDE_BY_SIDE else 1

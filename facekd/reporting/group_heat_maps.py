@@ -34,7 +34,14 @@ def group_drawings(model: str, rates: GroupRates) -> Iterator[Drawing]:
     title = f"FMR in %, threshold of FMR {rates.fmr:g} over everybody"
     yield Drawing(
         "group fmr",
-        _map(fmr, _scale(fmr), lambda a, b: rate_cell(rates.fmr_of(a, b)), rates.names, "FMR", title),
+        _map(
+            100 * fmr,
+            _scale(100 * fmr),
+            lambda a, b: rate_cell(rates.fmr_of(a, b)),
+            rates.names,
+            "FMR, %",
+            title,
+        ),
         height,
         f"Heat map of the FMR of {model} between groups. {_extremes(fmr, rates.names, 100, ' %')}",
         f"{model}: FMR between groups, in %, at the threshold of FMR {rates.fmr:g} over everybody.",
@@ -83,6 +90,8 @@ def _map(
     """Each value as a coloured square with what is ``told`` of it."""
 
     def draw(axes: Axes, theme: Theme) -> None:
+        from matplotlib.ticker import NullFormatter
+
         drawn = axes.imshow(values, cmap="viridis", norm=scale)
         box = {"facecolor": theme.paper, "alpha": 0.8, "edgecolor": "none", "pad": 1}
         for one in range(len(names)):
@@ -95,7 +104,14 @@ def _map(
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_yticks(range(len(names)), names)
         axes.set_title(title, fontsize="medium")
-        bar = axes.figure.colorbar(drawn, ax=axes, label=label)
+        bar = axes.figure.colorbar(drawn, ax=axes, label=label, format=_plain)
+        # of a log scale, whose labels are otherwise powers of ten; of several decades these are enough
+        narrow = scale is not None and np.nanmax(values) < 10 * np.nanmin(values)
+        bar.ax.yaxis.set_minor_formatter(_plain if narrow else NullFormatter())
         bar.ax.tick_params(which="both", colors=theme.ink)
 
     return draw
+
+
+def _plain(value: float, place: float | None) -> str:
+    return f"{value:g}"

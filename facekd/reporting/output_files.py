@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekd.errors import UsageError
-from facekd.files import write_atomically
+from facekd.files import real_path, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def check_page(path: Path) -> None:
 
 def check_file(path: Path) -> None:
     """Raise `UsageError` for a file that has no folder to be written in."""
-    if not path.resolve().parent.is_dir():
+    if not real_path(path).parent.is_dir():
         raise UsageError(f"{path}: its folder does not exist")
 
 

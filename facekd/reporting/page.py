@@ -65,6 +65,15 @@ class FacePair:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A command as it was typed, all that it printed, and the code that it ended with."""
+
+    command: str
+    answer: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page. Everything in it is plain text or pictures; the page escapes it."""
 
@@ -73,6 +82,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     pairs: tuple[FacePair, ...] = ()
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from facekd.verification.results import ComparedPair
 
@@ -17,13 +15,6 @@ def pair_row(pair: ComparedPair) -> list[str]:
     answer = "" if pair.same is None else "same" if pair.same else "different"
     numbers = ("" if value is None else f"{value:.6f}" for value in (pair.score, pair.probability))
     return [pair.a, pair.b, answer, *numbers, pair.failure.reason if pair.failure else ""]
-
-
-def csv_line(fields: Sequence[str]) -> str:
-    """``fields`` as a line of CSV, without its end."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(fields)
-    return text.getvalue()
 
 
 def pair_summary(answers: Counter[str], threshold: float, fmr: float | None) -> Iterator[str]:

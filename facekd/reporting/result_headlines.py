@@ -16,7 +16,7 @@ from facekd.verification.results import (
 
 
 def headlines(results: Mapping[str, Result]) -> Iterator[str]:
-    """One sentence for each model that can be summed up, the most telling number first."""
+    """One sentence for each model, the most telling number first."""
     for name, result in results.items():
         told = _headline(result)
         if told:
@@ -44,8 +44,20 @@ def _headline(result: Result) -> str | None:
         )
     if isinstance(result, AllPairsResult | ScoreResult):
         matched = _matched(result.points)
-        return f"{matched}." if matched else None
+        return f"{matched}." if matched else _too_few(result)
     return None
+
+
+def _too_few(result: AllPairsResult | ScoreResult) -> str | None:
+    """What is said where the data shows no operating point."""
+    if not result.points:
+        return None
+    counted = result.points[0]
+    eer = f"; EER {percent(result.rates.eer.value)} %" if isinstance(result, ScoreResult) else ""
+    return (
+        f"has too few comparisons for a TAR at any stated FMR ({counted.mated:,} mated, "
+        f"{counted.non_mated:,} non-mated){eer}."
+    )
 
 
 def _matched(points: Sequence[OperatingPoint]) -> str | None:
@@ -57,4 +69,5 @@ def _matched(points: Sequence[OperatingPoint]) -> str | None:
     between = ""
     if point.interval:
         between = f" ({percent(point.interval.low)} to {percent(point.interval.high)})"
-    return f"matches {percent(point.tar or 0.0)} %{between} of mated comparisons at FMR {point.fmr:g}"
+    rate = f"{percent(point.tar or 0.0)} %{between}"
+    return f"matches {rate} of {point.mated:,} mated comparisons at FMR {point.fmr:g}"

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facekd.preprocess import DEGRADATIONS
-from facekd.reporting.drawing import LIGHT, Draw, Drawing, Theme, short_name
+from facekd.reporting.drawing import LIGHT, Draw, Drawing, Theme, legend_above, legend_height, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from facekd.verification.results import Degraded, RobustnessReport
+
+_ACCURACY, _TAR = "accuracy", "TAR at FMR 0.001"
 
 
 def robustness_figure(report: RobustnessReport) -> Figure:
@@ -29,19 +31,24 @@ def robustness_figure(report: RobustnessReport) -> Figure:
         kind_draw(report, kind)(axes, LIGHT)
         axes.set_title(kind, fontsize="medium", loc="left")
     for axes in grid[:, 0]:
-        axes.set_ylabel("rate")
+        axes.set_ylabel("rate, %")
     for axes in grid.flat[len(kinds) :]:
         axes.set_axis_off()
     handles, labels = grid.flat[0].get_legend_handles_labels()
     spare = grid.flat[len(kinds)] if grid.size > len(kinds) else grid.flat[0]
-    spare.legend(handles, labels, frameon=False, loc="center left", title=f"degraded: {report.side}")
+    spare.legend(
+        handles, labels, frameon=False, loc="center left", title=f"degraded: {report.side}", fontsize="small"
+    )
     return figure
 
 
 def robustness_drawings(report: RobustnessReport) -> Iterator[Drawing]:
     """The panels of `robustness_figure`, a drawing for each kind of degradation."""
+    labels = [_label(name, rate) for name in report.models for rate in (_ACCURACY, _TAR)]
+    height, lowest = 2.8 + legend_height(labels), _lowest(report)
     for kind in _kinds():
-        yield Drawing(kind, _with_legend(kind_draw(report, kind)), 3.2, _told(report, kind), _caption(kind))
+        draw = _with_legend(kind_draw(report, kind), lowest)
+        yield Drawing(kind, draw, height, _told(report, kind), _caption(kind))
 
 
 def _kinds() -> list[str]:
@@ -71,19 +78,25 @@ def kind_draw(report: RobustnessReport, kind: str) -> Draw:
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (name, rows) in enumerate(report.models.items()):
             shown = [rows[0], *[row for row in rows[1:] if row.degradation.kind == kind]]
-            _draw(axes, shown, theme.colour(place), short_name(name))
+            _draw(axes, shown, theme.colour(place), name)
 
     return draw
 
 
-def _with_legend(inner: Draw) -> Draw:
+def _lowest(report: RobustnessReport) -> float:
+    """The least rate of any panel, in %: with one scale the kinds of degradation can be compared."""
+    rows = [row for rows in report.models.values() for row in rows]
+    low = [row.result.accuracy.interval.low for row in rows]
+    points = [point for row in rows for point in row.result.everyone_points[:1]]
+    return 100 * min(low + [point.interval.low for point in points if point.interval])
+
+
+def _with_legend(inner: Draw, lowest: float) -> Draw:
     def draw(axes: Axes, theme: Theme) -> None:
         inner(axes, theme)
-        axes.set_ylabel("rate")
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=theme.ink,
-            fontsize="small",
-        )  # fmt: skip
+        axes.set_ylim(lowest - 0.05 * (100 - lowest), 100 + 0.05 * (100 - lowest))
+        axes.set_ylabel("rate, %")
+        legend_above(axes, theme)
 
     return draw
 
@@ -93,14 +106,18 @@ def _draw(axes: Axes, rows: Sequence[Degraded], colour: str, name: str) -> None:
     places = np.arange(len(rows))
     accuracies = [row.result.accuracy for row in rows]
     bounds = [(a.mean, a.interval.low, a.interval.high) for a in accuracies]
-    _line(axes, places, bounds, "-", colour, f"{name}, accuracy")
+    _line(axes, places, bounds, "-", colour, _label(name, _ACCURACY))
     points = [row.result.everyone_points[0] if row.result.everyone_points else None for row in rows]
     known = [(p.tar, p.interval.low, p.interval.high) for p in points if p and p.tar and p.interval]
     if len(known) == len(rows):
-        _line(axes, places, known, "--", colour, f"{name}, TAR at FMR 0.001")
+        _line(axes, places, known, "--", colour, _label(name, _TAR))
     axes.set_xticks(places, levels, fontsize="small", rotation=20)
     axes.grid(True, axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _label(name: str, rate: str) -> str:
+    return f"{short_name(name)}, {rate}"
 
 
 def _line(
@@ -111,7 +128,7 @@ def _line(
     colour: str,
     label: str,
 ) -> None:
-    values, low, high = np.array(bounds).T
+    values, low, high = 100 * np.array(bounds).T
     beyond = np.clip(np.stack([values - low, high - values]), 0, None)
     axes.errorbar(
         places, values, beyond, linestyle=style, color=colour, label=label, capsize=2, linewidth=1.5

@@ -51,8 +51,8 @@ def robustness_cells(found: Degraded) -> tuple[str, ...]:
         measure(accuracy.mean, accuracy.interval),
         tar(listed),
         tar(everyone[0]) if everyone else "-",
-        measure(found.kept.fmr, fmr) if found.kept else "-",
-        measure(found.kept.tar, accepted) if found.kept else "-",
+        measure(found.kept.fmr, fmr) if found.kept else "insufficient data",
+        measure(found.kept.tar, accepted) if found.kept else "insufficient data",
         *([] if found.refused is None else [f"{100 * found.refused:.1f}", within]),
     )
 

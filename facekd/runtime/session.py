@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekd.errors import DeviceError, InputOutput, Unreadable
-from facekd.files import open_regular
+from facekd.files import is_utf8, open_regular, read_bounded
 
 if TYPE_CHECKING:
     import onnxruntime
+
+
+#: bytes of the largest model that is read; a protobuf message can hold no more
+_MAX_BYTES = 2**31 - 1
 
 
 def threads_available() -> int:
@@ -35,15 +39,16 @@ def open_session(
     options.log_severity_level = 3
     # spinning threads take the cores from decoding and alignment, which run beside the network
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    shown = "the model" if isinstance(model, bytes) else os.fspath(model)
     if not isinstance(model, bytes):
         if not Path(model).exists():
             raise InputOutput(f"{model}: no such model file")
         open_regular(model).close()
-        model = os.fspath(model)
+        # ONNX Runtime opens no file whose name is not UTF-8
+        model = shown if is_utf8(shown) else read_bounded(shown, _MAX_BYTES)
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:
-        shown = "the model" if isinstance(model, bytes) else model
         raise Unreadable(f"{shown}: ONNX Runtime cannot load it ({error})") from error
 
 

@@ -15,14 +15,14 @@ def answered(document: dict[str, Any], status: int = 200, headers: dict[str, str
     return Response(json_text(document), status, headers, "application/json")
 
 
-def failed(error: Exception) -> Response:
-    """What went wrong. Of what nobody foresaw no more is told than that."""
+def failed(error: Exception, headers: dict[str, str] | None = None) -> Response:
+    """What went wrong, with ``headers``. Of what nobody foresaw no more is told than that."""
     if isinstance(error, MemoryError):
         error = Refused(503, "out_of_memory", "there is not enough memory for this", "Send smaller photos.")
     if not isinstance(error, FacekdError):
         error = Refused(500, "internal", "internal error", "The log of the service says more.")
     status = status_of(error)
-    headers = {}
+    headers = dict(headers or {})
     if status in (429, 503):
         headers["retry-after"] = str(RETRY_AFTER)
     if status == 401:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -19,6 +20,7 @@ from facekd.errors import FacekdError, InputOutput
 from facekd.service import models
 from facekd.service.admission import Admission
 from facekd.service.answers import answered, failed, without_paths
+from facekd.service.description import describe_tokens, failures
 from facekd.service.failures import Refused
 from facekd.service.gate import Gate
 from facekd.service.metrics import Metrics
@@ -30,29 +32,8 @@ from facekd.version import __version__
 
 LOG = logging.getLogger("facekd.service")
 
-_TOLD = {
-    401: "No known token.",
-    403: "Without tokens: a page from elsewhere asked for it.",
-    404: "Nobody of that name is enrolled.",
-    408: "The request arrived too slowly.",
-    409: "The photos are another person's or not this person's, or the gallery belongs to another model.",
-    413: "Too many bytes, pixels or photos.",
-    415: "Not an image, or no multipart form.",
-    422: "No usable face, or a request that cannot be carried out.",
-    429: "Too many requests wait already; Retry-After says when to try again.",
-    503: "The gallery cannot be used at the moment; Retry-After says when to try again.",
-}
-
-
-def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"model": models.FailureDocument, "description": _TOLD[status]}
-        for status in sorted({401, 403, 422, *statuses})
-    }
-
-
-_OF_PHOTOS = (408, 409, 413, 415, 429, 503)
-_OF_RECORDS = (409, 429, 503)
+_OF_PHOTOS = (408, 409, 413, 415, 422, 429, 503)
+_OF_RECORDS = (409, 422, 429, 503)
 _Name = Annotated[str, Path(description="The person's name.", examples=["Ann Lee"])]
 
 
@@ -83,6 +64,7 @@ def make_app(work: Work, settings: ServiceSettings) -> Made:
     _add_state(api, work, admission, metrics)
     _add_photos(api, work, admission, settings)
     _add_people(api, work, admission)
+    describe_tokens(api, settings)
     return Made(Gate(api, settings, metrics), api, admission)
 
 
@@ -98,14 +80,25 @@ def _handle_failures(api: FastAPI, work: Work) -> None:
             case RequestValidationError():
                 places = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
                 return failed(Refused(422, "usage", places))
+            case HTTPException(status_code=405):
+                refused = Refused(405, "method", str(error.detail))
+                return failed(refused, {"allow": _methods_of(api, request) or (error.headers or {})["Allow"]})
             case HTTPException():
-                reason = {404: "not_found", 405: "method"}.get(error.status_code, "usage")
+                reason = "not_found" if error.status_code == 404 else "usage"
                 return failed(Refused(error.status_code, reason, str(error.detail)))
         # the gate tells whoever runs the service of it
         return failed(error)
 
     for kind in (FacekdError, RequestValidationError, HTTPException, Exception):
         api.add_exception_handler(kind, told)
+
+
+def _methods_of(api: FastAPI, request: Request) -> str:
+    """What may be asked of the path of a request, as a header; the framework names one route's methods
+    alone. Empty for what is no operation of the service."""
+    path = getattr(request.scope.get("route"), "path", None)
+    routes = [route for route in api.routes if isinstance(route, APIRoute) and route.path == path]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics) -> None:
@@ -115,13 +108,15 @@ def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics)
     async def page() -> Response:
         return page_response()
 
-    @api.get("/healthz", response_model=models.State, tags=["state"], operation_id="health")
+    @api.get(
+        "/healthz", response_model=models.State, responses=failures(), tags=["state"], operation_id="health"
+    )
     async def health() -> Response:
         """Say that the service runs."""
         return answered({"status": "ok"})
 
     @api.get(
-        "/readyz", response_model=models.State, responses=_failures(409, 503), tags=["state"],
+        "/readyz", response_model=models.State, responses=failures(409, 503), tags=["state"],
         operation_id="ready",
     )  # fmt: skip
     async def ready() -> Response:
@@ -133,7 +128,7 @@ def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics)
 
     @api.get(
         "/metrics", response_class=Response, tags=["state"], operation_id="metrics",
-        responses=_failures() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses=failures() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )  # fmt: skip
     async def measured() -> Response:
         """Give counts and times in the form of Prometheus."""
@@ -144,7 +139,7 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
     photo = models.photo_file("An image file: JPEG, PNG or any other that facekd reads.")
 
     @api.post(
-        "/v1/verify", response_model=models.Verification, responses=_failures(404, *_OF_PHOTOS),
+        "/v1/verify", response_model=models.Verification, responses=failures(404, *_OF_PHOTOS),
         tags=["photos"], operation_id="verify",
         openapi_extra=models.form(
             ["photo"], photo=photo, other=models.photo_file("The photo to compare it with."),
@@ -166,7 +161,7 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
             return answered(await admission.run(work.verify, first[0], others[0]))
 
     @api.post(
-        "/v1/identify", response_model=models.Identification, responses=_failures(*_OF_PHOTOS),
+        "/v1/identify", response_model=models.Identification, responses=failures(*_OF_PHOTOS),
         tags=["photos"], operation_id="identify", openapi_extra=models.form(["photo"], photo=photo),
     )  # fmt: skip
     async def identify(
@@ -184,7 +179,7 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
             return answered(await admission.run(work.identify, photos[0], top, all_faces))
 
     @api.post(
-        "/v1/people/{name:path}/photos", response_model=models.Enrollment, responses=_failures(*_OF_PHOTOS),
+        "/v1/people/{name:path}/photos", response_model=models.Enrollment, responses=failures(*_OF_PHOTOS),
         tags=["people"], operation_id="enroll",
         openapi_extra=models.form(["photos"], photos={"type": "array", "minItems": 1, "items": photo}),
     )  # fmt: skip
@@ -206,7 +201,9 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
             photos = sent.photos_of("photos")
             if not photos:
                 raise Refused(422, "usage", "give at least one photo")
-            return _changed(request, await admission.run(work.enroll, name, photos, on_many, force))
+            return _changed(
+                request, await admission.run(work.enroll, name, photos, on_many, force, _by(request))
+            )
 
 
 def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
@@ -215,7 +212,7 @@ def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
             return await admission.run(does, *arguments)
 
     @api.get(
-        "/v1/people", response_model=models.People, responses=_failures(*_OF_RECORDS), tags=["people"],
+        "/v1/people", response_model=models.People, responses=failures(*_OF_RECORDS), tags=["people"],
         operation_id="list_people",
     )  # fmt: skip
     async def list_people() -> Response:
@@ -223,7 +220,7 @@ def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
         return answered(await in_place(work.people))
 
     @api.get(
-        "/v1/people/{name:path}", response_model=models.Person, responses=_failures(404, *_OF_RECORDS),
+        "/v1/people/{name:path}", response_model=models.Person, responses=failures(404, *_OF_RECORDS),
         tags=["people"], operation_id="show_person",
     )  # fmt: skip
     async def show_person(name: _Name) -> Response:
@@ -231,12 +228,18 @@ def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
         return answered(await in_place(work.person, name))
 
     @api.delete(
-        "/v1/people/{name:path}", response_model=models.Removal, responses=_failures(404, *_OF_RECORDS),
+        "/v1/people/{name:path}", response_model=models.Removal, responses=failures(404, *_OF_RECORDS),
         tags=["people"], operation_id="remove_person",
     )  # fmt: skip
     async def remove_person(request: Request, name: _Name) -> Response:
         """Remove a person and every template of theirs."""
-        return _changed(request, await in_place(work.remove, name))
+        return _changed(request, await in_place(work.remove, name, _by(request)))
+
+
+def _by(request: Request) -> str | None:
+    """The name of the token with which something is asked for, for the audit; `None` without tokens."""
+    name: str | None = request.scope["by"]
+    return name
 
 
 def _check_fields(left: dict[str, str]) -> None:

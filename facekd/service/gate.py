@@ -21,7 +21,7 @@ from facekd.service.tokens import bearer
 LOG = logging.getLogger("facekd.service")
 
 #: what anybody may ask: whether it runs, and the page, which holds nothing
-_OPEN = {"/", "/healthz", "/readyz"}
+OPEN = {"/", "/healthz", "/readyz"}
 _METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 #: how long a client may go on sending what nobody reads any more
 _LINGER_SECONDS = 2.0
@@ -54,6 +54,7 @@ class Gate:
         scope["told"], caller = [], "-"
         try:
             caller = self._admitted(scope)
+            scope["by"] = caller if self._settings.tokens else None
             await self._app(scope, exchange.receive, exchange.send)
         except Refused as error:
             await failed(error)(scope, exchange.receive, exchange.send)
@@ -75,7 +76,7 @@ class Gate:
             _check_page(headers)
             return "local"
         name = bearer(self._settings.tokens, headers.get("authorization"))
-        if name is None and scope["path"] not in _OPEN:
+        if name is None and scope["path"] not in OPEN:
             raise Refused(
                 401, "token", "no token that is known here", "Send the header Authorization: Bearer TOKEN."
             )

@@ -197,8 +197,14 @@ class State(BaseModel):
 def form(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
     """The body of a request that carries photos, for OpenAPI."""
     schema = {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    kinds = {name: {"contentType": "image/*"} for name, one in properties.items() if _is_of_files(one)}
+    content = {"multipart/form-data": {"schema": schema, "encoding": kinds}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def photo_file(told: str) -> dict[str, Any]:
     return {"type": "string", "format": "binary", "description": told}
+
+
+def _is_of_files(schema: dict[str, Any]) -> bool:
+    return "binary" in (schema.get("format"), schema.get("items", {}).get("format"))

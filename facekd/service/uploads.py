@@ -45,10 +45,13 @@ async def read_form(request: Request, settings: ServiceSettings, photo_fields: s
     """The form that ``request`` carries; files come in ``photo_fields``.
 
     Raises `Refused`: 413 for too many bytes, before they are read where the request says how many, or too
-    many photos; 415 for another type of body; 408 where it takes too long; 422 where it is no form.
+    many photos; 415 for another type of body, or a compressed one; 408 where it takes too long; 422 where it
+    is no form.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise Refused(415, "media_type", "the body is not multipart/form-data", "Send the photo as a file.")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Refused(415, "media_type", "the body is compressed", "Send it as it is.")
     _check_length(request, settings.max_upload)
     try:
         async with asyncio.timeout(settings.upload_seconds):

@@ -82,9 +82,9 @@ class Work:
             found = identify_photo(search, photo, top=top, all_faces=all_faces, name=_THE_PHOTO)
         return {"schema": "identify/1"} | self._discreet(found.to_dict())
 
-    def enroll(self, name: str, photos: Sequence[bytes], on_many: str, force: bool) -> Change:
+    def enroll(self, name: str, photos: Sequence[bytes], on_many: str, force: bool, by: str | None) -> Change:
         given = [PhotoInHand(photo, f"photo {number}") for number, photo in enumerate(photos, start=1)]
-        with GalleryRecords(self.gallery, self.recognizer.contract) as records:
+        with GalleryRecords(self.gallery, self.recognizer.contract, by=by) as records:
             stored = records.name_of(name)
             (entry,) = enroll_people(records, self.recognizer, {stored: given}, on_many, force)
             if not entry.templates:
@@ -101,8 +101,8 @@ class Work:
         with GalleryRecords(self.gallery, read_only=True) as records:
             return {"schema": "gallery-show/1"} | person_document(records, name)
 
-    def remove(self, name: str) -> Change:
-        with GalleryRecords(self.gallery) as records:
+    def remove(self, name: str, by: str | None) -> Change:
+        with GalleryRecords(self.gallery, by=by) as records:
             number = records.number_of(name)
             removed = remove_person(records, name)
         document = {"schema": "gallery-remove/1"} | removed_document(removed)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.csv_rows import CsvRows
+from facekd.csv_rows import CsvRows, csv_line
 from facekd.errors import UsageError
 from facekd.files import read_text, write_atomically
 from facekd.verification.results import Floats
@@ -53,16 +51,15 @@ def _score(rows: CsvRows, line: int, fields: list[str], places: tuple[int, int])
 def write_scores(
     path: Path, scores: Floats, mated: NDArray[np.bool_], pairs: Sequence[tuple[str, str]]
 ) -> None:
-    """Write ``score,label,first,second``, one line for each comparison; a failed one has no score.
+    """Write ``score,label,first,second``, one line for each comparison; a failed one has no score, and
+    no name is a formula.
 
     Raises `InputOutput` where it cannot be written, `UsageError` where numbers do not fit.
     """
     if not len(scores) == len(mated) == len(pairs):
         raise UsageError(f"{len(scores)} scores, {len(mated)} labels and {len(pairs)} pairs do not fit")
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["score", "label", "first", "second"])
+    lines = [csv_line(["score", "label", "first", "second"])]
     for score, one_person, names in zip(scores.tolist(), mated.tolist(), pairs, strict=True):
         # repr gives every digit that it takes to read the same number again
-        lines.writerow([repr(score) if np.isfinite(score) else "", int(one_person), *names])
-    write_atomically(path, text.getvalue().encode())
+        lines.append(csv_line([repr(score) if np.isfinite(score) else "", str(int(one_person)), *names]))
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))

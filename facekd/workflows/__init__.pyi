@@ -39,6 +39,7 @@ from .embed import check_embeddings_file as check_embeddings_file
 from .embed import embed_faces as embed_faces
 from .embed import photos_to_embed as photos_to_embed
 from .embed import write_embeddings as write_embeddings
+from .enroll import AnyPhoto as AnyPhoto
 from .enroll import Enrolled as Enrolled
 from .enroll import Failure as Failure
 from .enroll import PhotoFile as PhotoFile
@@ -62,6 +63,10 @@ from .gallery_evaluation import evaluate_gallery as evaluate_gallery
 from .gallery_merge import merge_people as merge_people
 from .gallery_merge import open_to_merge as open_to_merge
 from .gallery_merge import resemblance as resemblance
+from .gallery_re_embed import NotMoved as NotMoved
+from .gallery_re_embed import ReEmbedded as ReEmbedded
+from .gallery_re_embed import photos_to_re_embed as photos_to_re_embed
+from .gallery_re_embed import re_embed_gallery as re_embed_gallery
 from .gallery_thresholds import calibrate_gallery as calibrate_gallery
 from .gallery_thresholds import own_scores as own_scores
 from .gallery_thresholds import scores_file as scores_file
@@ -104,3 +109,8 @@ from .verify_pairs import PhotoPair as PhotoPair
 from .verify_pairs import compare_pairs as compare_pairs
 from .verify_pairs import every_pair as every_pair
 from .verify_pairs import pairs_listed as pairs_listed
+from .video import FRAMES as FRAMES
+from .video import EnrolledVideo as EnrolledVideo
+from .video import identify_camera as identify_camera
+from .video import identify_video as identify_video
+from .video import video_to_enroll as video_to_enroll

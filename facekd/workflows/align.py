@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from facekd.card import ARCFACE_CROP, CropSpec
 from facekd.errors import FacekdError, InputOutput, UsageError
+from facekd.files import real_path
 from facekd.preprocess import (
     ALIGNER,
     FORMATS,
@@ -341,9 +342,10 @@ def _check(sources: list[Path], target: Path, settings: AlignSettings) -> None:
         raise UsageError(f"no policy is named '{settings.on_many}'", f"Known: {', '.join(POLICIES)}.")
     if settings.format not in FORMATS:
         raise UsageError(f"no format is named '{settings.format}'", f"Known: {', '.join(FORMATS)}.")
+    there = real_path(target)
     for source in sources:
-        place = source.resolve()
-        if target.resolve() == place or (source.is_dir() and place in target.resolve().parents):
+        place = real_path(source)
+        if there == place or (source.is_dir() and place in there.parents):
             raise UsageError(
                 f"{target} is the source or inside it: the crops would be taken for photos",
                 "Write to a place outside it.",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from facekd.benchmark import (
     BATCH,
+    MOST_ROUNDS,
+    PROCESSES,
     Benchmark,
     BenchmarkedModel,
     Gap,
@@ -38,6 +42,22 @@ HARDEST = 4
 _NOISE = "random pixels, since no photos were given"
 
 
+class OpenBar(Protocol):
+    """Opens a progress bar: title and total to a context that gives ``advance(done)``. A bar that is
+    ``still`` is drawn only while it is advanced, not by a thread of its own, which would take time from
+    what is being timed."""
+
+    def __call__(
+        self, title: str, total: int | None, *, still: bool = False
+    ) -> AbstractContextManager[Callable[..., None]]: ...
+
+
+def _no_bar(
+    title: str, total: int | None, *, still: bool = False
+) -> AbstractContextManager[Callable[..., None]]:
+    return nullcontext(lambda *_: None)
+
+
 @dataclass(frozen=True)
 class TestData:
     """Photos with a list of pairs. ``detector`` `None` takes them for 112-pixel ArcFace crops;
@@ -59,13 +79,13 @@ def benchmark_models(
     *,
     device: str = "cpu",
     tell: Callable[[str], object] = lambda text: None,
-    advance: Callable[[int], object] = lambda done: None,
+    progress: OpenBar = _no_bar,
 ) -> Benchmark:
     """Measure ``teacher`` and ``students``, ONNX files or TOML files that list several.
 
-    ``tell`` is told what is being done, ``advance`` how many more photos of ``test`` are done.
-    Raises `InputOutput`, `Unreadable`, `Misfit` or `DeviceError` where a model or the data will
-    not do.
+    ``tell`` is told what is being done; ``progress`` opens a bar for what is measured of the networks, and
+    another for the photos of ``test``. Raises `InputOutput`, `Unreadable`, `Misfit` or `DeviceError` where a
+    model or the data will not do.
     """
     files = [teacher, *students]
     embedders = [load_embedder(file, device, 1) for file in files]
@@ -75,13 +95,18 @@ def benchmark_models(
     machine = this_machine()
     tell("counting parameters and multiply-adds")
     counts = {name: count_model(file) for name, file in models.items()}
-    tell("measuring memory and loading, each model in processes of its own")
-    needs = footprints({name: _files_and_sizes(file) for name, file in models.items()}, device)
-    timings = []
-    for setting in settings_for(device):
-        tell(f"timing: {setting.batch} at once, {setting.threads} thread(s)")
-        timings.append(time_models(models, dict(zip(names, crops, strict=True)), setting, device))
-    found = _evaluated(files, test, device, tell, advance)
+    settings = settings_for(device)
+    steps = PROCESSES * len(models) + MOST_ROUNDS * len(settings)
+    with progress("measure", steps, still=True) as advance:
+        tell("measuring memory and loading, each model in processes of its own")
+        sizes = {name: _files_and_sizes(file) for name, file in models.items()}
+        needs = footprints(sizes, device, advance=advance)
+        by_name = dict(zip(names, crops, strict=True))
+        timings = []
+        for setting in settings:
+            tell(f"timing: {setting.batch} at once, {setting.threads} thread(s)")
+            timings.append(time_models(models, by_name, setting, device, advance))
+    found = _evaluated(files, test, device, tell, progress)
     hardest = _hardest(found, test)
     results = tuple(
         BenchmarkedModel(
@@ -129,15 +154,16 @@ def _evaluated(
     test: TestData | None,
     device: str,
     tell: Callable[[str], object],
-    advance: Callable[[int], object],
+    progress: OpenBar,
 ) -> Evaluation[PairResult] | None:
     if test is None:
         return None
     tell(f"evaluating on {test.data.name}, protocol {test.protocol.name}")
-    return evaluate_models(
-        files, test.protocol, test.data, detector=test.detector, device=device, hardest=HARDEST,
-        advance=advance,
-    )  # fmt: skip
+    with progress("evaluate", len(test.protocol.photos)) as advance:
+        return evaluate_models(
+            files, test.protocol, test.data, detector=test.detector, device=device, hardest=HARDEST,
+            advance=advance,
+        )  # fmt: skip
 
 
 def _hardest(found: Evaluation[PairResult] | None, test: TestData | None) -> dict[str, tuple[ShownPair, ...]]:

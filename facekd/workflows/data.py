@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
-from facekd.files import target_folder, write_atomically
+from facekd.files import is_utf8, target_folder, write_atomically
 from facekd.preprocess import (
     SUFFIXES,
     Identities,
@@ -92,7 +92,12 @@ def _write_zip(images: Source, names: list[str], target: Path, whose: Identities
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as pack:
         for name in names:
             packed = images.read(name)
-            pack.writestr(_safe(images, name, packed, whose.root), packed)
+            member = _safe(images, name, packed, whose.root)
+            if not is_utf8(member):
+                raise Unreadable(
+                    f"{images.path}: the name {name!a} cannot be written into a zip pack: no UTF-8"
+                )
+            pack.writestr(member, packed)
             advance(1)
 
 

@@ -1,6 +1,7 @@
 """The whole chain on one folder of faces: align, teach, distil, compare, enroll, verify, report.
 
-Without a folder it draws people who do not exist. Everything is written into one new folder.
+Without a folder it draws people who do not exist. Everything is written into one new folder. At its end
+people are enrolled and verified with the student that was distilled, and with the one that ships.
 """
 
 from __future__ import annotations
@@ -9,27 +10,28 @@ import csv
 import itertools
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facekd.errors import CannotSay, InputOutput, UsageError
+from facekd.csv_rows import harmless_cell
+from facekd.errors import InputOutput, UsageError
 from facekd.preprocess import ALIGNER, Identities, identities_in, identity_of, open_source
 from facekd.preprocess.detectors import make_detector
 
 if TYPE_CHECKING:
+    from facekd.benchmark import Benchmark
     from facekd.distillation import Outcome
+    from facekd.workflows.benchmark import OpenBar
+    from facekd.workflows.demo_use import Used
 
 #: photos that a demonstration aligns at most; detection takes most of its time
 MOST_PHOTOS = 4000
 _DRAWN = "drawn faces"
 #: milder than the published setting: a few hundred people and a few hundred steps
 _FROM_LABELS = {"name": "arcface", "settings": {"margin": 0.3, "scale": 32.0}}
-
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,25 @@ class Demo:
 
     settings: DemoSettings
     say: Callable[[str], None]
-    progress: Progress
+    progress: OpenBar
     rows: list[tuple[str, ...]] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     step: int = 0
 
+    @property
+    def steps(self) -> int:
+        """How many there are: a teacher is trained where none is given, and a student may ship or not."""
+        from facekd.weights import shipped_model
+
+        return 8 - (self.settings.teacher is not None) - (shipped_model() is None)
+
     def begin(self, title: str) -> None:
         """Announce the next step."""
         self.step += 1
-        self.say(f"\n[{self.step}/{6 if self.settings.teacher else 7}] {title}")
+        self.say(f"\n[{self.step}/{self.steps}] {title}")
 
 
-def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progress) -> Path:
+def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: OpenBar) -> Path:
     """Run the chain into ``settings.out``; return the report's path.
 
     Raises `UsageError` where the folder is there already or holds too few people, and whatever a
@@ -87,8 +96,8 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progr
     teacher = settings.teacher or _train_teacher(demo, train_crops, heldout)
     student, baseline = _distil(demo, train_crops, heldout, teacher)
     pairs = _pairs(demo, test_crops, out / "pairs.csv")
-    _use(demo, student, test, test_crops)
-    report = _benchmark(demo, teacher, [student, baseline], test_crops, pairs)
+    found = _benchmark(demo, teacher, [student, baseline], test_crops, pairs)
+    report = _write(demo, found, _use(demo, student, test))
     say(f"\ndone in {time.perf_counter() - started:.0f} s")
     return report
 
@@ -279,7 +288,7 @@ def _run(demo: Demo, recipe: Any, name: str) -> Path:
 
     folder = demo.settings.out / "runs" / name
     outcome = train_recipe(recipe, folder, demo.say, demo.progress)
-    exported = export(folder, tell=demo.say)
+    exported = export(folder, tell=demo.say, progress=demo.progress)
     if exported.uncalibrated:
         demo.say(f"no threshold: {exported.uncalibrated}")
     losses = " + ".join(f"{t.weight:g} {t.name}" for t in recipe.loss)
@@ -304,6 +313,11 @@ def _heldout(outcome: Outcome) -> str:
     return f"{outcome.heldout_tar:.1%}" + (f" ({held[0]:.1%} to {held[1]:.1%})" if held else "")
 
 
+def _as_path(name: str) -> str:
+    """``name`` as a path that no spreadsheet takes for a formula, and that leads to the same photo."""
+    return name if harmless_cell(name) == name else f"./{name}"
+
+
 def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
     """As many mated as non-mated pairs of the test people, in folds that share nobody."""
     people = people_of(identities_in(open_source(crops)))
@@ -324,70 +338,56 @@ def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
             count = min(len(mated), len(others), 300)
             for label, pairs in ((1, mated), (0, others)):
                 for k in rng.permutation(len(pairs))[:count]:
-                    writer.writerow([*pairs[int(k)], label, fold])
+                    writer.writerow([*map(_as_path, pairs[int(k)]), label, fold])
     return listing
 
 
-def _use(demo: Demo, student: Path, photos: Path, crops: Path) -> None:
-    """Enroll a few test people with the student and verify true and false claims."""
-    from facekd.card import read_card
-    from facekd.gallery import GalleryRecords
-    from facekd.workflows.enroll import enroll_people, people_in
-    from facekd.workflows.recognizer import Recognizer
-    from facekd.workflows.verify import verify_claim
+def _use(demo: Demo, student: Path, photos: Path) -> list[Used]:
+    """Enroll and verify test people with the student, then with the one that ships."""
+    from facekd.weights import shipped_model
+    from facekd.workflows.demo_use import use_model
 
-    demo.begin("enrolling test people with the student and verifying claims")
-    card, _ = read_card(student)
-    if not card.calibration:
-        demo.say("the student has no measured threshold (too few held-out people): nothing is verified")
-        return
-    recognizer = Recognizer(student, detector=demo.settings.detector)
-    threshold = recognizer.threshold
-    people = {name: files for name, files in people_in(photos).items() if len(files) >= 3}
-    chosen = dict(itertools.islice(people.items(), 20))
-    first = {name: files[:2] for name, files in chosen.items()}
-    with GalleryRecords(demo.settings.out / "gallery.db", recognizer.contract, create=True) as records:
-        # whose photos these are is known; the guard would keep those out that the student takes wrong
-        done = enroll_people(records, recognizer, first, "best", force=True)
-        enrolled = [e.name for e in done if e.templates]
-        answers: dict[bool, list[bool]] = {True: [], False: []}
-        for place, name in enumerate(enrolled):
-            other = enrolled[(place + 1) % len(enrolled)]
-            for claim, photo in ((name, chosen[name][2]), (other, chosen[name][2])):
-                try:
-                    found = verify_claim(recognizer, records, claim, photos / photo.name, threshold)
-                except CannotSay:
-                    continue
-                answers[claim == name].append(found.same)
-    said = (
-        f"{len(enrolled)} people enrolled from two photos each. At the student's own threshold "
-        f"{threshold.value:.3f} (FMR {threshold.fmr:g} on held-out people) {sum(answers[True])} of "
-        f"{len(answers[True])} true claims were accepted and {sum(answers[False])} of "
-        f"{len(answers[False])} false ones."
-    )
-    demo.say(said)
-    demo.facts.append(said)
+    # named as whoever began the demonstration named its folder
+    named = demo.settings.out / "runs" / "student" / student.name
+    models = [("distilled student", named, "", True)]
+    shipped = shipped_model()
+    if shipped is not None:
+        models.append(("shipped student", shipped, "-shipped", False))
+    found = []
+    for title, model, name, stated in models:
+        demo.begin(f"enrolling test people with the {title} and verifying claims")
+        used = use_model(title, model, photos, demo.settings.out, name, demo.settings.detector, stated)
+        for call in used.calls:
+            demo.say("\n".join(filter(None, (f"$ {call.command}", call.answer))))
+        demo.say(used.told())
+        found.append(used)
+    return found
 
 
-def _benchmark(demo: Demo, teacher: Path, students: list[Path], crops: Path, pairs: Path) -> Path:
-    from facekd.reporting import Section, Table, write_benchmark_page
+def _benchmark(demo: Demo, teacher: Path, students: list[Path], crops: Path, pairs: Path) -> Benchmark:
     from facekd.verification.protocols import PairList, open_protocol
     from facekd.workflows.benchmark import TestData, benchmark_models
 
     demo.begin("benchmarking the student against its teacher and the baseline")
     protocol = open_protocol("pairs", pairs)
     assert isinstance(protocol, PairList)
-    drawn = demo.settings.data is None
-    test = TestData(crops, protocol, None, faces=drawn)
-    with demo.progress("evaluate", None) as advance:
-        found = benchmark_models(teacher, students, test, tell=demo.say, advance=advance)
+    test = TestData(crops, protocol, None, faces=demo.settings.data is None)
+    return benchmark_models(teacher, students, test, tell=demo.say, progress=demo.progress)
+
+
+def _write(demo: Demo, found: Benchmark, used: list[Used]) -> Path:
+    from facekd.reporting import Section, Table, write_benchmark_page
+    from facekd.workflows.demo_use import shipped_note, used_sections
+
     columns = ("run", "network", "losses", "images seen", "labelling", "training", "held-out TAR at FMR 1e-3")
     training = Section(
         "Training",
         tuple(demo.facts[1:]),
         (Table(columns, tuple(demo.rows), "What was trained, and its held-out TAR with the 95 % interval"),),
     )
+    data = demo.settings.data
+    notes = [shipped_note(one, drawn=data is None) for one in used[1:]]
     report = demo.settings.out / "report.html"
-    title = "facekd demonstration: " + (_DRAWN if drawn else Path(str(demo.settings.data)).name)
-    write_benchmark_page(report, found, title, demo.facts[0], [training])
+    title = "facekd demonstration: " + (_DRAWN if data is None else Path(data).name)
+    write_benchmark_page(report, found, title, demo.facts[0], [training, *used_sections(used, notes)])
     return report

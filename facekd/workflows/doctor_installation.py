@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from facekd.errors import Exit
-from facekd.files import cache_folder, target_folder
+from facekd.files import cache_folder, real_path, target_folder
 from facekd.reporting import amount
 from facekd.verification.results import Check, Status
 from facekd.version import __version__
@@ -245,7 +245,7 @@ def look_at_folders(settings: DoctorSettings) -> Iterator[Check]:
         "folders", "targets", lambda: _look_at_folder("targets", target_folder(), cache, sized=True)
     )
     gallery = "Nobody can be enrolled or removed there; whoever is can be verified."
-    place = settings.gallery.resolve().parent
+    place = real_path(settings.gallery).parent
     yield from taken("folders", "gallery", lambda: _look_at_folder("gallery", place, gallery))
     here = "Runs, reports and packs are written to the current folder unless told otherwise."
     yield from taken("folders", "current", lambda: _look_at_folder("current", Path.cwd(), here))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import CannotSay, InputOutput, UsageError
-from facekd.files import write_atomically
+from facekd.files import real_path, write_atomically
 from facekd.gallery import Contract
 from facekd.preprocess import open_source
 from facekd.workflows.enroll import Failure, PhotoFile
@@ -126,7 +126,7 @@ def check_embeddings_file(path: Path, force: bool) -> None:
         )
     if path.is_dir():
         raise UsageError(f"{path} is a folder")
-    if not path.resolve().parent.is_dir():
+    if not real_path(path).parent.is_dir():
         raise UsageError(f"{path}: its folder does not exist")
     if path.exists() and not force:
         raise UsageError(f"{path} exists already", "--force replaces it.")

@@ -20,7 +20,7 @@ from facekd.preprocess import (
     open_source,
 )
 from facekd.workflows.enrollment_guard import EnrollmentGuard, GuardThresholds
-from facekd.workflows.recognizer import Recognizer
+from facekd.workflows.recognizer import Recognised, Recognizer
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,23 @@ class PhotoInHand:
         return self.content
 
 
-AnyPhoto = PhotoFile | PhotoInHand
+@dataclass(frozen=True)
+class RecognisedPhoto:
+    """A face that was recognised already, as in a frame of a video; ``shown`` names it in messages."""
+
+    found: Recognised
+    shown: str
+
+
+@dataclass(frozen=True)
+class UnusablePhoto:
+    """Stands for what was looked at already and cannot be enrolled, for the reason of ``error``."""
+
+    shown: str
+    error: CannotSay | InputOutput
+
+
+AnyPhoto = PhotoFile | PhotoInHand | RecognisedPhoto | UnusablePhoto
 
 
 @dataclass(frozen=True)
@@ -319,6 +335,10 @@ def _examine(
     photo: AnyPhoto, records: GalleryRecords, recognizer: Recognizer, name: str, on_many: str
 ) -> Outcome:
     """What to enroll of a photo, or why nothing."""
+    if isinstance(photo, UnusablePhoto):
+        return _failure(photo, photo.error)
+    if isinstance(photo, RecognisedPhoto):
+        return _held(photo, photo.found.sha256, records, name) or _template(photo.found)
     try:
         data = photo.read()
     except InputOutput as error:
@@ -330,6 +350,10 @@ def _examine(
         found = recognizer.recognise(data, photo.shown, on_many)
     except (CannotSay, InputOutput) as error:
         return _failure(photo, error)
+    return _template(found)
+
+
+def _template(found: Recognised) -> Template:
     return Template(found.embedding, found.sha256, found.quality)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from facekd.card import Calibration, Card, TailThreshold
 from facekd.errors import InputOutput, UsageError
-from facekd.files import read_bounded, write_atomically
+from facekd.files import read_bounded, real_path, write_atomically
 from facekd.gallery import GalleryRecords
 from facekd.preprocess import ALIGNER
 from facekd.runtime import fuse
@@ -45,7 +45,7 @@ class OwnScores:
 
 def scores_file(gallery: Path) -> Path:
     """Where the scores of a gallery are kept."""
-    file = gallery.resolve()
+    file = real_path(gallery)
     return file.with_name(file.name + "-scores")
 
 

@@ -76,7 +76,7 @@ def identify_photo(
     faces = recognizer.recognise_all(photo, name) if all_faces else (recognizer.recognise(photo, name),)
     fmr = search.threshold.fpir if search.threshold.source != "option" else None
     told = () if all_faces else tuple(notes_of(faces[0], fmr, "FPIR"))
-    found = tuple(_searched(search, face, top) for face in faces)
+    found = tuple(searched(search, face, top) for face in faces)
     return IdentifiedPhoto(name or faces[0].photo, search.threshold, found, notes=(*search.notes, *told))
 
 
@@ -92,7 +92,8 @@ def identify_or_say_why(
         return IdentifiedPhoto(named.name, search.threshold, failure=failure)
 
 
-def _searched(search: Search, face: Recognised, top: int) -> IdentifiedFace:
+def searched(search: Search, face: Recognised, top: int) -> IdentifiedFace:
+    """What a search for a face that was recognised already found."""
     matches = search.index.search(face.embedding[None], top)
     pairs = zip(matches.names[0], matches.scores[0].tolist(), strict=True)
     candidates = tuple(Candidate(name, score) for name, score in pairs)

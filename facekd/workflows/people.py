@@ -16,12 +16,14 @@ from facekd import errors
 from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
 from facekd.files import gallery_file, make_gallery_folder
 from facekd.gallery import GalleryRecords, Person, clean_name
-from facekd.preprocess import PhotoLike, as_photo
+from facekd.preprocess import PhotoLike, as_photo, is_video
 from facekd.verification.results import IdentifiedPhoto
 from facekd.workflows.enroll import AnyPhoto, Enrolled, PhotoInHand, enroll_people, photos_at
+from facekd.workflows.gallery_re_embed import ReEmbedded, re_embed_gallery
 from facekd.workflows.identify import FPIR, identify_photo, open_search
 from facekd.workflows.recognizer import Recognizer, Verification
 from facekd.workflows.verify import verify_claim
+from facekd.workflows.video import identify_video, video_to_enroll
 
 #: how many of the photos that were not enrolled an error names
 _NAMED = 5
@@ -103,7 +105,7 @@ class Gallery:
         force: bool = False,
     ) -> Enrolled:
         """Add ``photos`` to the person ``name``, who need not be enrolled yet; they are on the disk when it
-        returns. A path may be a folder, for all images below it.
+        returns. A path may be a folder, for all images below it, or a video, for its best frames.
 
         Photos that the person already has are passed over; those that cannot be used, or that the guard
         refuses (`EnrollmentGuard`), are the ``failures`` of the answer, and keep none of the others out.
@@ -114,7 +116,7 @@ class Gallery:
         """
         recognizer = self.recognizer
         clean_name(name)
-        given = _given(photos)
+        given = _given(photos, recognizer)
         make_gallery_folder(self.path)
         with GalleryRecords(self.path, recognizer.contract, create=True) as records:
             stored = records.name_of(name)
@@ -149,6 +151,38 @@ class Gallery:
             search = open_search(recognizer, records, fpir, recognizer.given_threshold)
             return identify_photo(search, photo, top=top, all_faces=all_faces)
 
+    def identify_video(
+        self, video: str | os.PathLike[str], top: int = 5, *, fpir: float = FPIR
+    ) -> tuple[IdentifiedPhoto, ...]:
+        """As `identify`, of each person in a video file; ``track`` of an answer says when they are seen. One
+        answer with a ``failure`` where the video cannot be used."""
+        recognizer = self.recognizer
+        with recognizer.open_gallery(self.path) as records:
+            search = open_search(recognizer, records, fpir, recognizer.given_threshold)
+            return identify_video(search, Path(video), top=top)
+
+    def re_embed(
+        self,
+        photos: str | os.PathLike[str],
+        *,
+        out: str | os.PathLike[str] | None = None,
+        drop_missing: bool = False,
+        on_many: str = "dominant",
+    ) -> ReEmbedded:
+        """Move the gallery, which another model made, to the recognizer's, by the photos of its people, which
+        lie anywhere in ``photos``, a folder or pack; or a copy, ``out``. See `re_embed_gallery`.
+
+        ``moved`` of the answer is `None` where nothing was changed, since people in ``lost`` cannot be moved.
+        """
+        return re_embed_gallery(
+            self.path,
+            Path(photos),
+            self.recognizer,
+            out=None if out is None else Path(out),
+            drop_missing=drop_missing,
+            on_many=on_many,
+        )
+
     def people(self) -> list[Person]:
         """Everybody who is enrolled, by name."""
         self._check_open()
@@ -166,14 +200,16 @@ class Gallery:
             raise UsageError(f"{self.path}: this gallery is closed", "Open a new Gallery.")
 
 
-def _given(photos: PhotoLike | Iterable[PhotoLike]) -> list[AnyPhoto]:
-    """The photos of one person, folders opened. Raises as `as_photo` and `photos_at`, and `UsageError` where
-    there are none."""
+def _given(photos: PhotoLike | Iterable[PhotoLike], recognizer: Recognizer) -> list[AnyPhoto]:
+    """The photos of one person, folders and videos opened. Raises as `as_photo` and `photos_at`, and
+    `UsageError` where there are none."""
     alone = isinstance(photos, str | os.PathLike | bytes | np.ndarray)
     each = [photos] if alone else photos
     given: list[AnyPhoto] = []
     for number, photo in enumerate(cast(Iterable[PhotoLike], each), start=1):
-        if isinstance(photo, str | os.PathLike):
+        if isinstance(photo, str | os.PathLike) and is_video(Path(photo)):
+            given += video_to_enroll(recognizer, Path(photo)).photos
+        elif isinstance(photo, str | os.PathLike):
             given += photos_at([Path(photo)])
         elif isinstance(photo, bytes):
             given.append(PhotoInHand(photo, f"photo {number}"))

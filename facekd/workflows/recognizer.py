@@ -213,6 +213,25 @@ class Recognizer:
             error.photo = name or _path(photo) or None
             raise
 
+    def recognise_usable(
+        self, photo: PhotoLike, name: str = ""
+    ) -> tuple[tuple[Recognised, ...], tuple[CannotSay, ...]]:
+        """Every face in a photo that can be used, from left to right, and why others cannot: one of many
+        frames may well show none. Raises `InputOutput`, `Unreadable` or `TooLarge` for the file."""
+        found = as_photo(photo, name)
+        usable: list[Recognised] = []
+        refused: list[CannotSay] = []
+        try:
+            faces = self._usable(found)
+        except CannotSay as error:
+            return (), (error,)
+        for face in sorted(faces, key=lambda face: float(face.box[0])):
+            try:
+                usable.append(self._embedded(found, face, len(faces)))
+            except CannotSay as error:
+                refused.append(error)
+        return tuple(usable), tuple(refused)
+
     def _recognise(self, photo: Photo, on_many: str) -> Recognised:
         usable = self._usable(photo)
         with _named(photo):

@@ -37,6 +37,13 @@ def test_every_model_runs_in_every_round_and_the_order_turns() -> None:
     assert {name: times.shape for name, times in seconds.items()} == {"a": (3, 1), "b": (3, 2), "c": (3, 1)}
 
 
+def test_nothing_is_told_while_a_model_is_timed() -> None:
+    told: list[str] = []
+    runs = {name: lambda name=name: told.append(name) for name in "ab"}
+    interleave(runs, 2, {"a": 1, "b": 1}, after_round=lambda turn: told.append(f"round {turn}"))
+    assert told == [*"aabb", "round 0", *"bbaa", "round 1"]
+
+
 class Machine:
     """A clock that runs only while models do, on a machine whose pace changes."""
 
@@ -92,7 +99,10 @@ def test_settings_are_one_crop_and_a_batch_on_one_thread_and_on_all() -> None:
 def test_models_are_timed_in_the_same_rounds(tmp_path: Path) -> None:
     models = {name: write_tiny_model(tmp_path / f"{name}.onnx") for name in ("one", "two")}
     crops = {name: np.zeros((BATCH, 112, 112, 3), np.uint8) for name in models}
-    found = time_models(models, crops, Setting(1, BATCH))
+    parts: list[int] = []
+    found = time_models(models, crops, Setting(1, BATCH), advance=parts.append)
+    assert sum(parts) == MOST_ROUNDS
+    assert len(parts) == found["one"].seconds.shape[0]
     assert found["one"].seconds.shape == found["two"].seconds.shape
     assert found["one"].seconds.shape[1] == 1
     assert (found["one"].seconds > 0).all()
@@ -132,7 +142,9 @@ def test_memory_is_that_of_the_model_in_a_process_of_its_own(tmp_path: Path) -> 
 
 def test_memory_that_the_system_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_probe", lambda files, device: Footprint(None, 0.5))
-    assert footprints({"one": []}) == {"one": Footprint(None, 0.5)}
+    ended: list[int] = []
+    assert footprints({"one": []}, advance=ended.append) == {"one": Footprint(None, 0.5)}
+    assert ended == [1] * memory.PROCESSES
 
 
 def test_a_model_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) -> None:

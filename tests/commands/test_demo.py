@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from small_photos import need_mtcnn
 
 from facekd.cli.output import progress
+from facekd.weights import shipped_model
 from facekd.workflows.demo import DemoSettings, run_demo
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -41,7 +43,22 @@ def test_the_chain_on_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for first, second, _, fold in rows:
         people_of.setdefault(fold, set()).update({first.split("/")[0], second.split("/")[0]})
     assert sum(len(people) for people in people_of.values()) == len(set().union(*people_of.values()))
-    assert any("enrolled" in line for line in said) or any("no measured threshold" in line for line in said)
+    shipped = shipped_model()
+    assert shipped is not None
+    steps = [line.split("\n")[1].split("]")[0] for line in said if line.startswith("\n[")]
+    assert steps == [f"[{step}/8" for step in range(1, 9)]
+    last = [line for line in said if line.startswith("\n[8/8]")]
+    assert "shipped student" in last[0]
+    # the shipped student as an operator uses it, beside the one that was distilled
+    for title in ("Enrolling and verifying", "Commands with the distilled student",
+                  "Commands with the shipped student"):  # fmt: skip
+        assert f">{title}</h2>" in page
+    assert f"<samp>model: {shipped.stem}" in page
+    shown = [re.sub("<.*?>", "", line) for line in re.findall("<kbd>(.*?)</kbd>", page)]
+    assert [line.split()[1] for line in shown] == ["enroll", "enroll", "verify", "verify"] * 2
+    assert all(f"--model {out}/runs/student/student.onnx" in line for line in shown[:4])
+    assert not any("--model" in line for line in shown[4:])
+    assert any(f"({shipped.stem}) enrolled 7 people" in line for line in said)
 
 
 def test_a_folder_that_is_there_is_not_touched(facekd, tmp_path: Path) -> None:

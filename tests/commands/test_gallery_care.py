@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from made_galleries import CONTRACT, enroll, template
+from made_galleries import CONTRACT, embedding, enroll, name_as_typed
 
 from facekd.gallery import GalleryRecords, Template
 
@@ -13,17 +13,25 @@ from facekd.gallery import GalleryRecords, Template
 @pytest.fixture
 def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "gallery.db"
-    enroll(path, ("Ann", 1), ("Bo", 2), ("Cy", 3))
+    make(path)
+    monkeypatch.setenv("FACEKD_GALLERY", str(path))
+    return path
+
+
+def make(path: Path) -> None:
+    with GalleryRecords(path, CONTRACT, create=True) as records:
+        for name, seed in (("Ann", 1), ("Bo", 2)):
+            one = Template(embedding(seed), f"{seed:064x}", 0.5, "2024-01-02T03:04:05+00:00")
+            with records.transaction():
+                records.add(name, [one])
+    enroll(path, ("Cy", 3))
     with GalleryRecords(path, CONTRACT) as records, records.transaction():
-        records.add("Ann", [Template(template(4).embedding, template(4).photo, 1.0)])
+        records.add("Ann", [Template(embedding(4), f"{4:064x}", 1.0)])
         records.remove("Cy")
     db = sqlite3.connect(path)
     db.execute("UPDATE audit SET date = '2024-01-02T03:04:05+00:00' WHERE id <= 2")
-    db.execute("UPDATE templates SET enrolled = '2024-01-02T03:04:05+00:00' WHERE id <= 2")
     db.commit()
     db.close()
-    monkeypatch.setenv("FACEKD_GALLERY", str(path))
-    return path
 
 
 class TestAudit:
@@ -41,6 +49,17 @@ class TestAudit:
             ("add", 3, 1), ("add", 1, 1), ("remove", 3, 1)
         ]  # fmt: skip
         assert {entry["schema"] for entry in entries} == {"gallery-audit/1"}
+        # nobody has to say who they are to use the command line
+        assert {entry["by"] for entry in entries} == {None}
+
+    def test_who_asked(self, facekd, gallery: Path) -> None:
+        with GalleryRecords(gallery, by="front-desk") as records, records.transaction():
+            records.remove("Bo")
+        lines = facekd("gallery", "audit").out.splitlines()
+        assert lines[-1].split()[1:] == ["remove", "2", "1", "front-desk"]
+        last = json.loads(facekd("gallery", "audit", "--json").out.splitlines()[-1])
+        assert set(last) == {"schema", "gallery", "date", "action", "person", "templates", "by"}
+        assert last["by"] == "front-desk"
 
     def test_pruning(self, facekd, gallery: Path, monkeypatch) -> None:
         prune = ("gallery", "audit", "--prune-before", "2024-06-01")
@@ -78,17 +97,19 @@ class TestCheck:
         db.close()
         ran = facekd("gallery", "check")
         assert ran.code == 5
-        assert [line.split(":")[0] for line in ran.out.splitlines() if line[0] != " "] == ["name", "template"]
+        assert [line.split(":")[0] for line in ran.out.splitlines() if line[0] != " "] == [
+            "name", "template", "template", "template"
+        ]  # fmt: skip
         assert "    Remove it (facekd gallery remove Bo --photo 000000000000" in ran.out
         ran = facekd("gallery", "check", "--json")
         answer = json.loads(ran.out)
-        assert (ran.code, answer["whole"], answer["fault_count"]) == (5, False, 2)
-        assert [fault["kind"] for fault in answer["faults"]] == ["name", "template"]
+        assert (ran.code, answer["whole"], answer["fault_count"]) == (5, False, 4)
+        assert [fault["kind"] for fault in answer["faults"]] == ["name", *["template"] * 3]
 
     def test_the_advice_helps(self, facekd, gallery: Path) -> None:
+        name_as_typed(gallery, {"Bo": "a\nb"})
         db = sqlite3.connect(gallery)
         db.execute("UPDATE templates SET embedding = x'00' WHERE photo = ?", (f"{4:064x}",))
-        db.execute("UPDATE people SET name = 'a' || char(10) || 'b' WHERE id = 2")
         db.commit()
         db.close()
         assert facekd("gallery", "check").code == 5

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tiny_model import write_tiny_model
 
 from facekd.cli import output
 from facekd.cli.output import be_quiet, begin_call, progress, say, say_failure, time_left
@@ -124,6 +125,48 @@ def test_a_terminal_gets_a_bar() -> None:
     assert (ran.returncode, ran.stdout) == (0, b"")
     for word in ("align", "3/4", "0:00:0", "so far"):
         assert word in drawn
+
+
+@pytest.mark.parametrize(("still", "threads"), [(True, 1), (False, 2)])
+def test_a_still_bar_has_no_thread_that_would_be_timed_too(still: bool, threads: int) -> None:
+    code = (
+        "import threading, time\n"
+        "from facekd.cli.output import progress\n"
+        f"with progress('measure', 4, still={still}) as advance:\n"
+        "    time.sleep(0.2)\n"
+        "    advance(3)\n"
+        "    threads = threading.active_count()\n"
+        "print(threads)\n"
+    )
+    terminal, stderr = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    ran = subprocess.run([sys.executable, "-c", code], stderr=stderr, stdout=subprocess.PIPE, env=environment)
+    os.close(stderr)
+    drawn = os.read(terminal, 1 << 16).decode()
+    os.close(terminal)
+    assert (ran.returncode, ran.stdout) == (0, f"{threads}\n".encode())
+    assert "3/4" in drawn
+
+
+def test_ctrl_c_while_models_are_timed_says_how_far_it_came(
+    facekd: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facekd.benchmark import memory, timing
+
+    def interrupted(*arguments: object, **settings: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory, "_probe", lambda files, device: memory.Footprint(None, 0.5))
+    monkeypatch.setattr(timing, "interleave", interrupted)
+    for name in ("one", "two"):
+        write_tiny_model(tmp_path / f"{name}.onnx")
+    page = tmp_path / "page.html"
+    ran = facekd("benchmark", tmp_path / "one.onnx", tmp_path / "two.onnx", "--report", page)
+    assert (ran.code, ran.out, page.exists()) == (130, "", False)
+    settings = len(timing.settings_for("cpu"))
+    assert f"measure: stopped after 6 of {6 + settings * timing.MOST_ROUNDS}\n" in ran.err
+    quiet = facekd("-q", "benchmark", tmp_path / "one.onnx", tmp_path / "two.onnx")
+    assert (quiet.code, quiet.err.lstrip()) == (130, "facekd: interrupted\n")
 
 
 def test_ctrl_c_leaves_those_who_are_enrolled(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,24 @@ def test_too_few_crops_and_too_much_lost_are_refused(exported: onnx.ModelProto, 
 def test_an_int8_export_has_a_space_and_thresholds_of_its_own(run_folder: Path) -> None:
     pack = run_folder.parent.parent / "pack.zip"
     whole = export(run_folder, run_folder / "whole.onnx", [pack])
-    done = export(run_folder, data=[pack], int8=True)
+    bars: dict[str, list[int]] = {}
+
+    @contextmanager
+    def bar(title: str, total: int | None) -> Iterator[Callable[..., None]]:
+        bars[title] = [0, total or 0]
+
+        def advance(done: int = 1) -> None:
+            bars[title][0] += done
+
+        yield advance
+
+    done = export(run_folder, data=[pack], int8=True, progress=bar)
+    assert list(bars) == ["quantise", "compare", "calibrate"]
+    assert all(total > 0 for _, total in bars.values())
+    assert bars["compare"][0] == bars["compare"][1] == 2 * bars["calibrate"][1]
+    assert bars["calibrate"][0] == bars["calibrate"][1]
+    # whole batches only
+    assert 0 <= bars["quantise"][1] - bars["quantise"][0] < 32
     assert done.path == run_folder / "student-int8.onnx"
     assert done.path.stat().st_size < 0.4 * whole.path.stat().st_size
     card, found = read_card(done.path)

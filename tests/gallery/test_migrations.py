@@ -2,6 +2,7 @@
 are no longer what was written."""
 
 import hashlib
+import json
 import random
 import re
 import shutil
@@ -16,11 +17,16 @@ import pytest
 from made_galleries import CONTRACT, embedding
 
 from facekd.errors import FacekdError, Unreadable
-from facekd.gallery import Contract, GalleryRecords, Template, migrations
+from facekd.gallery import Contract, GalleryCheck, GalleryRecords, Template, migrations
 
 STORED = Path(__file__).parent.parent / "stored" / "0.1.0" / "gallery.db"
 #: with what `made_galleries` makes, a forced photo and somebody who was removed
 SCHEMA_3 = Path(__file__).parent.parent / "stored" / "schema-3" / "gallery.db"
+#: three people of `made_galleries`: one who was given another's photo, one who was renamed; a fourth removed
+SCHEMA_5 = Path(__file__).parent.parent / "stored" / "schema-5" / "gallery.db"
+#: Ann, and Bob who was called otherwise, of `made_galleries`
+SCHEMA_6 = Path(__file__).parent.parent / "stored" / "schema-6" / "gallery.db"
+AUDIT = "SELECT id, date, action, person, templates FROM audit"
 PEOPLE = [("Ann Lee", 2), ("Bob", 1), ("Zoë 李", 3)]
 
 
@@ -57,9 +63,19 @@ def read_all(path: Path) -> tuple[list[np.ndarray], int]:
     return found, 0
 
 
+def check_seals(path: Path, space: str, dim: int) -> None:
+    """Every checksum is SHA-256 over what docs/gallery.md says."""
+    columns = "uid, name, photo, quality, enrolled, embedding, checksum"
+    found = rows(path, f"SELECT {columns} FROM templates JOIN people ON people.id = person")
+    assert found
+    for *said, blob, seal in found:
+        text = json.dumps([space, dim, *said]).encode()
+        assert seal == hashlib.sha256(b"facekd row\n" + text + b"\n" + blob).hexdigest()
+
+
 def test_a_gallery_of_0_1_0_is_led_to_the_latest_schema(old: Path) -> None:
     before = rows(old, "SELECT id, person, photo, embedding, quality, enrolled FROM templates")
-    audit = rows(old, "SELECT * FROM audit")
+    audit = rows(old, AUDIT)
     assert rows(old, "PRAGMA user_version") == [(1,)]
     with GalleryRecords(old) as records:
         assert [(p.name, p.templates) for p in records.people()] == PEOPLE
@@ -67,18 +83,16 @@ def test_a_gallery_of_0_1_0_is_led_to_the_latest_schema(old: Path) -> None:
     assert [t.embedding.astype("<f4").tobytes() for t in found] == [row[3] for row in before[3:]]
     assert rows(old, "PRAGMA user_version") == [(len(migrations.MIGRATIONS),)]
     assert rows(old, "SELECT id, person, photo, embedding, quality, enrolled FROM templates") == before
-    assert rows(old, "SELECT * FROM audit") == audit
+    assert rows(old, AUDIT) == audit
     space, dim = rows(old, "SELECT space, dim FROM contract")[0]
-    for photo, blob, seal in rows(old, "SELECT photo, embedding, checksum FROM templates"):
-        said = f"facekd template\n{space}\n{dim}\n{photo}\n".encode()
-        assert seal == hashlib.sha256(said + blob).hexdigest()
+    check_seals(old, space, dim)
     with GalleryRecords(old, Contract(space, dim, "model", "mtcnn", "facekd-five-points-1")) as records:
         with records.transaction():
             row = np.eye(dim, dtype=np.float32)[0]
             records.add("New", [Template(row, "f" * 64, 1.0)])
             records.remove("Bob")
         assert [p.name for p in records.people()] == ["Ann Lee", "New", "Zoë 李"]
-    assert [row[2] for row in rows(old, "SELECT * FROM audit")[len(audit) :]] == ["add", "remove"]
+    assert [row[2] for row in rows(old, AUDIT)[len(audit) :]] == ["add", "remove"]
 
 
 def test_new_and_migrated_galleries_have_the_same_tables(old: Path, tmp_path: Path) -> None:
@@ -94,9 +108,11 @@ def test_new_and_migrated_galleries_have_the_same_tables(old: Path, tmp_path: Pa
 def test_a_gallery_of_schema_3_is_led_to_the_latest_schema(tmp_path: Path) -> None:
     path = Path(shutil.copy(SCHEMA_3, tmp_path / "old.db"))
     assert rows(path, "PRAGMA user_version") == [(3,)]
-    before = rows(path, "SELECT * FROM templates"), rows(path, "SELECT * FROM audit")
+    columns = "SELECT id, person, space, photo, embedding, quality, enrolled FROM templates"
+    before = rows(path, columns), rows(path, AUDIT)
     GalleryRecords(path).close()
-    assert (rows(path, "SELECT * FROM templates"), rows(path, "SELECT * FROM audit")) == before
+    assert (rows(path, columns), rows(path, AUDIT)) == before
+    check_seals(path, CONTRACT.space, CONTRACT.dim)
     assert rows(path, "SELECT name FROM people ORDER BY name") == [(name,) for name, _ in PEOPLE]
     uids = [uid for (uid,) in rows(path, "SELECT uid FROM people ORDER BY id")]
     assert len(set(uids)) == 3
@@ -110,6 +126,40 @@ def test_a_gallery_of_schema_3_is_led_to_the_latest_schema(tmp_path: Path) -> No
     new = rows(path, "SELECT uid FROM people WHERE name = 'New'")[0][0]
     assert re.fullmatch("[0-9a-f]{32}", new)
     assert new not in uids
+
+
+def test_a_gallery_of_schema_5_is_led_to_the_latest_schema(tmp_path: Path) -> None:
+    """Read as it is without write access, and the same after the migration; a damaged template stays so."""
+    path = Path(shutil.copy(SCHEMA_5, tmp_path / "old.db"))
+    change(path, "UPDATE templates SET embedding = ? WHERE photo = ?", (embedding(9).tobytes(), f"{3:064x}"))
+    people = {"Ann": [1, 2, 4], "Di Øst": [5]}
+    for read_only in (True, False):
+        with GalleryRecords(path, read_only=read_only) as records:
+            assert [person.name for person in records.people()] == ["Ann", "Bo", "Di Øst"]
+            for name, seeds in people.items():
+                found = records.templates(name)
+                assert [template.photo for template in found] == [f"{seed:064x}" for seed in seeds]
+                assert np.array_equal([t.embedding for t in found], [embedding(seed) for seed in seeds])
+            with pytest.raises(Unreadable, match="'Bo'"):
+                records.templates("Bo")
+    assert rows(path, "SELECT checksum FROM templates WHERE photo = '%064x'" % 3) == [("",)]  # noqa: UP031
+    change(path, "DELETE FROM templates WHERE checksum = ''")
+    check_seals(path, CONTRACT.space, CONTRACT.dim)
+
+
+def test_a_gallery_of_schema_6_is_led_to_the_latest_schema(tmp_path: Path) -> None:
+    """Nobody knows who asked for what was done before."""
+    path = Path(shutil.copy(SCHEMA_6, tmp_path / "old.db"))
+    before, done = path.read_bytes(), [("add", None), ("add", None), ("rename", None)]
+    with GalleryRecords(path, read_only=True) as records:
+        assert [(entry.action, entry.by) for entry in records.audit_entries()] == done
+    assert path.read_bytes() == before
+    with GalleryRecords(path, by="desk") as records:
+        with records.transaction():
+            records.rename("Bob", "Bo")
+            records.remove("Ann")
+        done += [("rename", "desk"), ("remove", "desk")]
+        assert [(entry.action, entry.by) for entry in records.audit_entries()] == done
 
 
 def test_each_gallery_gives_uids_of_its_own(old: Path, tmp_path: Path) -> None:
@@ -178,7 +228,7 @@ GalleryRecords(sys.argv[1])
 """
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 6])
 def test_killed_inside_a_migration(old: Path, number: int) -> None:
     """Every statement of the migration had run, and nothing was committed: it never happened."""
     process = subprocess.run([sys.executable, "-c", _KILLED_INSIDE, str(old), str(number)], check=False)
@@ -265,6 +315,54 @@ class TestDamage:
         )
         self.check(path)
 
+    def read_in_every_way(self, path: Path) -> list[str]:
+        """What is said of each way in which somebody's templates are read."""
+        said = []
+        with GalleryRecords(path, read_only=True) as records:
+            for read in (
+                lambda: records.templates("Ann"),
+                lambda: records.templates("Bo"),
+                records.everybody,
+            ):
+                with pytest.raises(Unreadable, match="a template of") as caught:
+                    read()
+                said.append(caught.value.cause)
+        faults = list(GalleryCheck(path).faults())
+        assert {fault.kind for fault in faults} == {"template"}
+        return [*said, *(fault.message for fault in faults)]
+
+    def test_given_to_one_another(self, path: Path) -> None:
+        """Two people's templates are exchanged, each with its checksum, which covers whose they are."""
+        change(path, "UPDATE templates SET person = 3 - person")
+        said = self.read_in_every_way(path)
+        assert all("checksum" in text for text in said[3:])
+        assert len(said) == 5
+
+    def test_names_exchanged(self, path: Path) -> None:
+        change(path, "UPDATE people SET name = 'x' WHERE name = 'Ann'")
+        change(path, "UPDATE people SET name = 'Ann' WHERE name = 'Bo'")
+        change(path, "UPDATE people SET name = 'Bo' WHERE name = 'x'")
+        assert len(self.read_in_every_way(path)) == 5
+
+    @pytest.mark.parametrize("column", ["quality = 0.25", "enrolled = '2026-01-01T00:00:00+00:00'"])
+    def test_in_what_stands_beside_it(self, path: Path, column: str) -> None:
+        change(path, f"UPDATE templates SET {column} WHERE person = 1")
+        self.check(path)
+
+    def test_a_new_name_and_a_merger_make_nothing_whole(self, path: Path) -> None:
+        change(path, "UPDATE templates SET embedding = ? WHERE person = 1", (embedding(3).tobytes(),))
+        with GalleryRecords(path, CONTRACT) as records:
+            with records.transaction():
+                records.rename("Ann", "Anna")
+                records.rename("Bo", "Bob")
+            assert records.templates("Bob")[0].photo == f"{2:064x}"
+            with pytest.raises(Unreadable, match="template of 'Anna'"):
+                records.templates("Anna")
+            with records.transaction():
+                records.merge("Bob", "Anna")
+            with pytest.raises(Unreadable, match="template of 'Bob'"):
+                records.templates("Bob")
+
     @pytest.mark.parametrize(
         "blob",
         [
@@ -279,8 +377,9 @@ class TestDamage:
     )
     def test_of_another_kind(self, path: Path, blob: bytes) -> None:
         """Such a vector is refused whatever its checksum says, so it is given the right one."""
-        said = f"facekd template\n{CONTRACT.space}\n{CONTRACT.dim}\n{1:064x}\n".encode()
-        seal = hashlib.sha256(said + blob).hexdigest()
+        uid, enrolled = rows(path, "SELECT uid, enrolled FROM people JOIN templates ON person = people.id")[0]
+        said = json.dumps([CONTRACT.space, CONTRACT.dim, uid, "Ann", f"{1:064x}", 1.0, enrolled]).encode()
+        seal = hashlib.sha256(b"facekd row\n" + said + b"\n" + blob).hexdigest()
         change(path, "UPDATE templates SET embedding = ?, checksum = ? WHERE person = 1", (blob, seal))
         self.check(path)
 

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from made_galleries import CONTRACT, enroll, template
+from made_galleries import CONTRACT, enroll, name_as_typed, template
 
 from facekd.errors import NotFound, Unreadable, UsageError
 from facekd.gallery import NAME_LIMIT, GalleryRecords, clean_name
@@ -63,13 +63,8 @@ class TestNames:
     def test_names_of_0_1_0_are_found(self, path: Path) -> None:
         """It kept white space and invisible characters as they were typed."""
         old = ("Ann  Lee", "Ann\u00a0Lee", "Bob\u200b", "Cy\u3000Wu", "Di\u00a0Li", "Di Li")
-        with GalleryRecords(path, CONTRACT, create=True) as records, records.transaction():
-            for seed in range(len(old)):
-                records.add(f"p{seed}", [template(seed)])
-        db = sqlite3.connect(path)
-        db.executemany("UPDATE people SET name = ? WHERE name = ?", [(n, f"p{i}") for i, n in enumerate(old)])
-        db.commit()
-        db.close()
+        enroll(path, *((f"p{seed}", seed) for seed in range(len(old))))
+        name_as_typed(path, {f"p{seed}": name for seed, name in enumerate(old)})
         with GalleryRecords(path, CONTRACT) as records:
             for seed, name in enumerate(old):
                 assert records.templates(name)[0].photo == f"{seed:064x}"

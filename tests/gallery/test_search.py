@@ -26,6 +26,7 @@ from facekd.gallery import (
     search,
     search_file,
 )
+from facekd.gallery.gallery_file import GalleryFile
 from facekd.runtime import fuse
 
 
@@ -210,7 +211,7 @@ def test_reading_everybody_takes_as_many_queries_for_many_as_for_few(path: Path)
         enroll(path, *((f"p{seed}", seed) for seed in range(people)))
         with GalleryRecords(path) as records:
             statements: list[str] = []
-            records._db.set_trace_callback(statements.append)
+            records._file.db.set_trace_callback(statements.append)
             SearchIndex.of(records).refresh()
             FusedTemplates(records).refresh()
             asked[people] = len(statements)
@@ -385,7 +386,7 @@ def _killed(path: Path, at: str) -> None:
     name, _, when = at.partition(" ")
     module, function = {
         "fsync": (os, "fsync"), "replace": (Path, "replace"), "sync_folder": (search_file, "sync_folder"),
-        "unlink": (Path, "unlink"), "erase": (GalleryRecords, "_erase"),
+        "unlink": (Path, "unlink"), "erase": (GalleryFile, "_erase"),
     }[name]  # fmt: skip
     real = getattr(module, function)
 

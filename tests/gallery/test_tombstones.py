@@ -43,7 +43,8 @@ def test_a_removal_leaves_the_uid_and_nothing_else(path: Path) -> None:
 _KILLED_BEFORE_THE_REWRITE = """
 import os, signal, sys
 from facekd.gallery import GalleryRecords
-GalleryRecords._erase = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+from facekd.gallery.gallery_file import GalleryFile
+GalleryFile._erase = lambda self: os.kill(os.getpid(), signal.SIGKILL)
 with GalleryRecords(sys.argv[1]) as records, records.transaction():
     records.remove("person number 140.")
 """
@@ -70,7 +71,7 @@ def test_one_that_finds_somebody_writing_is_left_to_the_next(path: Path) -> None
     writer.execute("BEGIN IMMEDIATE")
     with GalleryRecords(path) as records:
         assert [person.name for person in records.people()] == ["Ann", "Bo"]
-        assert records._db.execute("PRAGMA busy_timeout").fetchone() == (5000,)
+        assert records._file.db.execute("PRAGMA busy_timeout").fetchone() == (5000,)
     writer.execute("ROLLBACK")
     assert rows(path, "SELECT count(*) FROM erasures") == [(1,)]
     with GalleryRecords(path, CONTRACT):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekd.reporting import write_run_page, write_scores_page
+from facekd.reporting import Call, Page, Section, write_page, write_run_page, write_scores_page
 from facekd.reporting.drawing import DARK, LIGHT, Theme
 from facekd.verification import judge_scores
 
@@ -107,6 +107,18 @@ def test_every_table_has_a_name_of_its_own_and_no_empty_head(page: Elements) -> 
 def test_no_address_leads_out(page: Elements) -> None:
     assert all(link["href"].startswith("#") for link in page.all("a"))
     assert not {tag for tag, _ in page.found} & {"link", "script", "iframe"}
+
+
+def test_a_command_stands_beside_its_answer(tmp_path: Path) -> None:
+    call = Call("facekd verify 'a<b.jpg' c.jpg", "note: x & y\ndifferent people", 1)
+    silent = Call("facekd gallery list", "", 0)
+    page = Page("p", (), (Section("Commands", calls=(call, silent)),))
+    html = write_page(tmp_path / "p.html", page).read_text(encoding="utf-8")
+    words = "</span> <span>".join(("facekd", "verify", "&#39;a&lt;b.jpg&#39;", "c.jpg"))
+    assert f"<kbd><span>{words}</span></kbd>" in html
+    assert "<samp>note: x &amp; y\ndifferent people</samp>" in html
+    assert re.findall(r"<small>(Exit code .)</small>", html) == ["Exit code 1", "Exit code 0"]
+    assert html.count("<samp>") == 1
 
 
 def _style_colours() -> list[dict[str, str]]:

@@ -300,8 +300,9 @@ def test_a_figure_in_a_module_of_its_own_stands_on_the_page(
 
 
 def test_names_beside_a_curve() -> None:
-    assert short_name("a" * 22) == "a" * 22
-    assert short_name("a" * 23) == "a" * 21 + "…"
+    assert short_name("a" * 28) == "a" * 28
+    assert short_name("facekd-student-2026-11b to edgeface_xs") == "facekd-studen…to edgeface_xs"
+    assert short_name("a" * 20 + "b" * 20) == "a" * 13 + "…" + "b" * 14
     assert short_name("_a") == " _a"
 
 

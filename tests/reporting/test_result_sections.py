@@ -85,13 +85,15 @@ def test_headlines() -> None:
     told = list(headlines({"s": _scores(), "p": _pairs(), "i": _searches()}))
     # at the lowest FMR that the data can show: 30 of 3,000 at 0.01
     assert told[0].startswith("s matches 99.00 % (")
-    assert told[0].endswith(") of mated comparisons at FMR 0.01.")
+    assert told[0].endswith(") of 3,000 mated comparisons at FMR 0.01.")
     assert told[1].startswith("p decides 95.00 % of 20 pairs rightly (95 % interval ")
     assert told[1].endswith(", not counting 1 that failed).")
     assert told[2].startswith("i finds the right person first in 75.00 % of 4 searches (95 % interval 30.06")
     assert told[2].endswith("among 5 enrolled.")
-    # nothing that could be told: too few non-mated comparisons for any FMR
-    assert list(headlines({"s": _scores(200)})) == []
+    # a page whose data shows no FMR begins with that, not with nothing
+    assert list(headlines({"s": _scores(200)})) == [
+        "s has too few comparisons for a TAR at any stated FMR (100 mated, 100 non-mated); EER 1.00 %."
+    ]
 
 
 def test_numbers_of_several_models_stand_side_by_side() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from facekd.workflows import Recognizer
 
 if TYPE_CHECKING:
     import uvicorn
+    from running_service import Running
     from starlette.testclient import TestClient
 
     from facekd.service.app import Made
@@ -98,3 +100,23 @@ def served(made: Callable) -> Iterator[Callable[..., int]]:
     for server, thread in running:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def serve(model: Path, gallery: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    from running_service import Running
+
+    started: list[Running] = []
+
+    def start(*options: object) -> Running:
+        options = ("--port", "0", "-m", model, "-g", gallery, *options)
+        command = [sys.executable, "-m", "facekd", "serve", *options]
+        started.append(Running([str(part) for part in command], tmp_path / f"log{len(started)}"))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.client.close()
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.communicate()

@@ -12,6 +12,7 @@ import pytest
 from service_requests import enroll
 
 from facekd.errors import InputOutput, Unreadable, UsageError
+from facekd.gallery import GalleryRecords
 from facekd.service import ServiceSettings, is_loopback, read_tokens
 
 pytest.importorskip("fastapi", reason="the extra 'service' is not installed")
@@ -62,6 +63,29 @@ def test_a_token_is_needed_where_there_are_tokens(
     assert log[-1].endswith("person 1, 1 templates removed")
     assert "secret" not in "".join(log)
     assert "Ann" not in "".join(log)
+
+
+def test_the_audit_names_who_asked(made: Callable, tokens: Path, photos: Path, gallery: Path) -> None:
+    client, _ = made(tokens=read_tokens(tokens))
+
+    def has(token: str) -> None:
+        client.headers["authorization"] = f"Bearer {token}"
+
+    has("secret one")
+    enroll(client, "Ann Lee", photos / "a.jpg")
+    has("secret two")
+    assert enroll(client, "Bo", photos / "mirrored.jpg", force=True).status_code == 200
+    assert enroll(client, "Ann Lee", photos / "mirrored.jpg", force=True).status_code == 409
+    assert client.delete("/v1/people/Ann%20Lee").status_code == 200
+    has("wrong")
+    assert client.delete("/v1/people/Bo").status_code == 401
+    here, _ = made()
+    assert here.delete("/v1/people/Bo").status_code == 200
+    with GalleryRecords(gallery, read_only=True) as records:
+        entries = [(entry.action, entry.person, entry.by) for entry in records.audit_entries()]
+    assert entries == [
+        ("add", 1, "door"), ("add", 2, "desk"), ("remove", 1, "desk"), ("remove", 2, None),
+    ]  # fmt: skip
 
 
 def test_every_token_is_compared_in_constant_time(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:

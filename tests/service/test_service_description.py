@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+
+from facekd.service import Token
 
 pytest.importorskip("fastapi", reason="the extra 'service' is not installed")
 
 METHODS = {"get", "post", "delete"}
+SECRET = "of the test"
+TOKENS = (Token("test", hashlib.sha256(SECRET.encode()).digest()),)
+CALLS = Path(__file__).parents[1] / "generated_client_calls.py"
 
 
 @pytest.fixture
@@ -40,7 +51,6 @@ def test_it_has_every_operation_with_its_failures(description: dict[str, Any]) -
     for name, (_, path, operation) in found.items():
         assert operation["summary"], name
         assert operation["description"], name
-        assert operation["security"], name
         if not path.startswith("/v1/"):
             continue
         failures = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
@@ -51,12 +61,34 @@ def test_it_has_every_operation_with_its_failures(description: dict[str, Any]) -
             }, (name, status)
 
 
-class Client:
-    """What a generator makes of the document: a function of each operation."""
+@pytest.mark.parametrize(
+    ("tokens", "needed"), [((), [{"HTTPBearer": []}, {}]), (TOKENS, [{"HTTPBearer": []}])]
+)
+def test_it_says_where_a_token_is_needed(made: Callable, tokens: tuple[Token, ...], needed: list) -> None:
+    client, service = made(tokens=tokens)
+    description = service.api.openapi()
+    assert description["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    for name, (method, path, operation) in operations(description).items():
+        anybody = name in ("health", "ready")
+        assert operation.get("security") == (None if anybody else needed), name
+        assert ("401" in operation["responses"]) != anybody, name
+        answer = client.request(method, path.replace("{name}", "Bo"))
+        assert (answer.status_code == 401) == (bool(tokens) and not anybody), name
 
-    def __init__(self, client: Any, description: dict[str, Any]) -> None:
+
+def test_it_says_when_to_try_again(description: dict[str, Any]) -> None:
+    for name, (_, _, operation) in operations(description).items():
+        for status in {"429", "503"} & set(operation["responses"]):
+            assert "Retry-After" in operation["responses"][status]["headers"], (name, status)
+
+
+class Client:
+    """What a generator makes of the document: a function of each operation, which sends the ``token`` where
+    the document asks for one."""
+
+    def __init__(self, client: Any, description: dict[str, Any], token: str) -> None:
         self._client, self._operations = client, operations(description)
-        self._schemas = description
+        self._schemas, self._token = description, token
 
     def __call__(self, called: str, body: dict[str, Any] | None = None, /, **parameters: Any) -> Any:
         method, path, operation = self._operations[called]
@@ -64,13 +96,21 @@ class Client:
         for parameter in operation.get("parameters", []):
             given = parameters.pop(parameter["name"], None)
             if parameter["in"] == "path":
-                path = path.replace("{" + parameter["name"] + "}", given)
+                path = path.replace("{" + parameter["name"] + "}", quote(given, safe=""))
             elif given is not None:
                 query[parameter["name"]] = given
         assert not parameters, "the document has no such parameter"
-        answer = self._client.request(method, path, params=query, **self._form(operation, body or {}))
+        answer = self._client.request(
+            method, path, params=query, headers=self._headers(operation), **self._form(operation, body or {})
+        )
         self._check(operation, answer)
         return answer
+
+    def _headers(self, operation: dict[str, Any]) -> dict[str, str]:
+        schemes = self._schemas["components"]["securitySchemes"]
+        needed = [schemes[name] for one in operation.get("security", []) for name in one]
+        assert all((one["type"], one["scheme"]) == ("http", "bearer") for one in needed)
+        return {"authorization": f"Bearer {self._token}"} if needed else {}
 
     def _form(self, operation: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         if not body:
@@ -102,9 +142,10 @@ class Client:
             assert kind in described
 
 
-def test_one_call_of_each_kind(client, description: dict[str, Any], photos: Path) -> None:
+def test_one_call_of_each_kind(made: Callable, photos: Path) -> None:
     pytest.importorskip("jsonschema")
-    call = Client(client, description)
+    client, service = made(tokens=TOKENS)
+    call = Client(client, service.api.openapi(), SECRET)
     a, b, blank = ((photos / f"{name}.jpg").read_bytes() for name in ("a", "b", "blank"))
     assert call("health").json() == {"status": "ok"}
     assert call("ready").status_code == 200
@@ -118,4 +159,29 @@ def test_one_call_of_each_kind(client, description: dict[str, Any], photos: Path
     assert call("identify", {"photo": blank}).status_code == 422
     assert call("remove_person", name="Ann").json()["templates"] == 2
     assert call("remove_person", name="Ann").status_code == 404
+    assert call("show_person", name="Ann Lee/9%").status_code == 404
     assert "facekd_requests_total" in call("metrics").text
+    assert Client(client, service.api.openapi(), "wrong")("list_people").status_code == 401
+
+
+def test_one_call_of_each_kind_through_a_generated_client(
+    made: Callable, served: Callable[..., int], photos: Path, tmp_path: Path
+) -> None:
+    generator = shutil.which("openapi-python-client")
+    if generator is None:
+        pytest.skip("openapi-python-client, which generates the client, is not on the PATH")
+    (tmp_path / "document.json").write_text(json.dumps(made(tokens=TOKENS)[1].api.openapi()))
+    command = [generator, "generate", "--path", tmp_path / "document.json", "--meta", "none",
+               "--output-path", tmp_path / "facekd_client"]  # fmt: skip
+    generated = subprocess.run(command, capture_output=True, text=True)
+    assert generated.returncode == 0, generated.stderr
+    python = Path(generator).with_name("python")
+    address = f"http://127.0.0.1:{served(tokens=TOKENS)}"
+    ran = subprocess.run([python, CALLS, tmp_path, address, SECRET, photos], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == {
+        "health": "ok", "ready": "ready", "unknown": "token", "enrolled": 2, "two": True,
+        "claim": "Ann Lee/9", "found": ["Ann Lee/9"], "people": ["Ann Lee/9"], "photos": 2,
+        "conflict": "other_person", "blank": "no_face", "removed": 2, "gone": "unknown_person",
+        "metrics": True,
+    }  # fmt: skip

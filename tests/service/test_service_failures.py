@@ -232,7 +232,13 @@ def test_a_bug_shows_no_trace(client: TestClient, photos: Path, monkeypatch: pyt
 def test_other_paths_and_methods(client: TestClient) -> None:
     failed(client.get("/v1/nothing"), 404, "not_found")
     failed(client.get("/docs"), 404, "not_found")
-    failed(client.put("/v1/people"), 405, "method")
+    for path, allowed in (
+        ("/v1/people", "GET"), ("/v1/people/Bo", "DELETE, GET"), ("/v1/people/Bo/photos", "POST"),
+        ("/openapi.json", "GET, HEAD"),
+    ):  # fmt: skip
+        answer = client.put(path)
+        failed(answer, 405, "method")
+        assert answer.headers["allow"] == allowed
 
 
 def test_every_answer_carries_the_security_headers(client: TestClient) -> None:

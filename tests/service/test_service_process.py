@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import signal
 import socket
@@ -12,79 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from running_service import Running
 from service_requests import enroll, photo
 
 pytest.importorskip("fastapi", reason="the extra 'service' is not installed")
 
 import httpx2
-
-
-class Running:
-    """``facekd serve`` in a process of its own, and a client of it."""
-
-    def __init__(self, command: list[str], log: Path) -> None:
-        self._log = log
-        with log.open("wb") as errors:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
-        self.port = self._wait_for_port()
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
-
-    def _wait_for_port(self) -> int:
-        for _ in range(600):
-            found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", self.log())
-            if found:
-                return int(found[1])
-            assert self.process.poll() is None, self.log()
-            time.sleep(0.1)
-        raise AssertionError(self.log())
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-    def resident(self) -> int:
-        """Bytes of memory that it holds."""
-        told = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", told)[1]) * 1024
-
-
-@pytest.fixture
-def serve(model: Path, gallery: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    started: list[Running] = []
-
-    def start(*options: object) -> Running:
-        command = [
-            sys.executable,
-            "-m",
-            "facekd",
-            "serve",
-            "--port",
-            "0",
-            "-m",
-            model,
-            "-g",
-            gallery,
-            *options,
-        ]
-        started.append(Running([str(part) for part in command], tmp_path / f"log{len(started)}"))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.client.close()
-        if one.process.poll() is None:
-            one.process.kill()
-        one.process.communicate()
 
 
 def test_it_answers_and_ends_when_it_is_told_to(

@@ -182,7 +182,8 @@ class TestRoundTrip:
         with pytest.raises(UsageError, match="two people are called 'Ann'"):
             export_gallery(gallery, target)
         db.execute("UPDATE people SET name = 'Bo Lee' WHERE id = 2")
-        db.execute("UPDATE templates SET quality = 7 WHERE person = 2")
+        with GalleryRecords(gallery, CONTRACT) as records, records.transaction():
+            records.add("Bo Lee", [Template(embedding(7), f"{7:064x}", 7.0)])
         with pytest.raises(Unreadable, match=r"cannot .*quality") as caught:
             export_gallery(gallery, target)
         assert "gallery check" in str(caught.value.fix)

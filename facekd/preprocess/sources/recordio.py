@@ -10,6 +10,7 @@ keys of their images and are not needed to read them.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from facekd.errors import InputOutput, Unreadable
-from facekd.files import open_regular, read_text
+from facekd.files import is_utf8, open_regular, read_text
 from facekd.preprocess.sources.base import check_bytes, stamp_of
 
 _MAGIC = 0xCED7230A
@@ -90,6 +91,8 @@ class RecordSource:
             self._owner = os.getpid()
         if not self._places:
             self._places = _read_index(self.path.with_suffix(".idx")) or dict(enumerate(self._walk()))
+        if not self._places:
+            raise Unreadable(f"{self.path}: no whole record in it")
 
     def _image_keys(self) -> list[int]:
         """Keys of images; of insightface's packs those between record 0 and the identities."""
@@ -108,7 +111,10 @@ class RecordSource:
             head = self._record(key)  # short, or cut at a magic within the head
             self._label_bytes(head, key)
         flag, label, _, _ = _LABEL.unpack_from(head)
-        return float(struct.unpack_from("<f", head, _LABEL.size)[0] if flag else label)
+        found = float(struct.unpack_from("<f", head, _LABEL.size)[0] if flag else label)
+        if not math.isfinite(found):
+            raise Unreadable(f"{self.path}: the label of record {key} is no number")
+        return found
 
     def _label_bytes(self, whole: bytes, key: int) -> int:
         """Where the image begins in a record's bytes."""
@@ -162,6 +168,8 @@ def write_records(path: Path, images: Iterable[Image]) -> int:
     Images of one identity must follow each other, as `Source.names` gives them. Identities are
     numbered in their order, and ``NAME.identities.tsv`` holds their names. Records 0 and those of
     the identities are written as insightface's tools expect them.
+
+    Raises `Unreadable` for the name of an identity that cannot stand on a line of text.
     """
     places: list[tuple[int, int]] = [(0, 0)]
     people: dict[str, list[int]] = {}
@@ -171,6 +179,7 @@ def write_records(path: Path, images: Iterable[Image]) -> int:
         for count, image in enumerate(images, start=1):
             label = -1
             if image.identity is not None:
+                _check_name(image.identity)
                 keys = people.setdefault(image.identity, [len(people), count, count])
                 label, keys[2] = keys[0], count
             places.append((count, file.tell()))
@@ -185,6 +194,15 @@ def write_records(path: Path, images: Iterable[Image]) -> int:
     names = "".join(f"{label}\t{name}\n" for label, name in enumerate(people))
     _names_file(path).write_text(names, encoding="utf-8")
     return count
+
+
+def _check_name(identity: str) -> None:
+    """A line break in a name would give its neighbours other names when the pack is read."""
+    if identity.splitlines() != [identity] or not is_utf8(identity):
+        raise Unreadable(
+            f"the name {identity!a} cannot be written into a RecordIO pack: it is no line of text",
+            "Rename the folder.",
+        )
 
 
 def _append(file: BinaryIO, whole: bytes) -> None:

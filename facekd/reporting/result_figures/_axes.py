@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.reporting.drawing import Theme
+from facekd.reporting.drawing import Theme, legend_above
 from facekd.verification import FEWEST_FALSE_MATCHES, Scored
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: points of a curve that are drawn
 _POINTS = 400
-LegendPlace = Literal["above", "lower right", "upper right"]
+LegendPlace = Literal["above", "best"]
 #: why a curve ends, of matches or of positives
 CUT = f"The curves end where fewer than {FEWEST_FALSE_MATCHES} false {{}} are left to measure by."
 
@@ -53,15 +53,11 @@ def rate_axis(axes: Axes, which: str) -> None:
 
 
 def legend(axes: Axes, theme: Theme, place: LegendPlace) -> None:
-    """Inside the axes where the curves leave room, else ``above`` them."""
-    count = len(axes.get_legend_handles_labels()[0])
-    if not count:
+    """Inside the axes where the curves leave the most room, or ``above`` them."""
+    if not axes.get_legend_handles_labels()[0]:
         axes.text(0.5, 0.5, "insufficient data", ha="center", transform=axes.transAxes)
     elif place == "above":
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if count > 1 else 1, frameon=False,
-            labelcolor=theme.ink, fontsize="small", handlelength=1.5, columnspacing=1,
-        )  # fmt: skip
+        legend_above(axes, theme)
     else:
         axes.legend(loc=place, frameon=False, labelcolor=theme.ink, fontsize="small")
 

@@ -40,6 +40,6 @@ def cmc_draw(models: Mapping[str, Floats]) -> Draw:
         axes.xaxis.set_minor_formatter(lambda *_: "")
         axes.set_xlabel("rank")
         axes.set_ylabel("found up to this rank, %")
-        legend(axes, theme, "lower right")
+        legend(axes, theme, "best")
 
     return draw

@@ -56,7 +56,7 @@ def det_draw(models: Mapping[str, Roc]) -> Draw:
         axes.tick_params(axis="x", labelrotation=45)
         axes.set_xlabel("FMR, %")
         axes.set_ylabel("FNMR, %")
-        legend(axes, theme, "upper right")
+        legend(axes, theme, "best")
 
     return draw
 

@@ -39,6 +39,6 @@ def open_set_draw(models: Mapping[str, tuple[Floats, Floats]]) -> Draw:
         rate_axis(axes, "x")
         axes.set_xlabel("false positive identification rate (FPIR)")
         axes.set_ylabel("FNIR, %")
-        legend(axes, theme, "upper right")
+        legend(axes, theme, "best")
 
     return draw

@@ -60,7 +60,7 @@ def roc_draw(models: Mapping[str, Sequence[Scored]]) -> Draw:
         rate_axis(axes, "x")
         axes.set_xlabel("false match rate (FMR)")
         axes.set_ylabel("TAR = 1 − FNMR, %")
-        legend(axes, theme, "lower right")
+        legend(axes, theme, "best")
 
     return draw
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facekd.reporting.drawing import Draw, Drawing, Theme, short_name
+from facekd.reporting.drawing import Draw, Drawing, Theme, legend_height, short_name
 from facekd.reporting.result_figures._axes import legend, rate_axis, score_range, thinned
 from facekd.reporting.result_figures._base import RESULT_FIGURES, ComparedResults
 from facekd.verification import Scored
@@ -21,8 +21,9 @@ def thresholds(compared: ComparedResults) -> Iterator[Drawing]:
     """Of each model's widest comparisons."""
     if compared.widest:
         over = next(iter(compared.widest.values())).comparisons
+        labels = [_label(name, rate) for name in compared.widest for rate in ("FMR", "FNMR")]
         yield Drawing(
-            "thresholds", threshold_draw(compared.widest), 3.7,
+            "thresholds", threshold_draw(compared.widest), 3.3 + legend_height(labels),
             f"FMR and FNMR of {', '.join(compared.widest)} over the threshold, on a log axis.",
             f"Error rates over the threshold, {over}. A dot is an operating point of the table: the "
             "threshold below it gives that FMR.",
@@ -40,8 +41,8 @@ def threshold_draw(models: Mapping[str, Scored]) -> Draw:
             rising = np.unique(mated)
             missed = np.searchsorted(mated, rising, side="left") / mated.size
             axes.plot(*thinned(curve.thresholds, curve.fmr), "--", color=colour, lw=1.4,
-                      label=f"{short_name(name)}, FMR")  # fmt: skip
-            axes.plot(*thinned(rising, missed), color=colour, lw=1.7, label=f"{short_name(name)}, FNMR")
+                      label=_label(name, "FMR"))  # fmt: skip
+            axes.plot(*thinned(rising, missed), color=colour, lw=1.7, label=_label(name, "FNMR"))
             for point in scored.points:
                 axes.plot([point.threshold or 0.0], [point.fmr], "o", color=colour, ms=4)
         axes.set_xlim(*score_range(list(models.values())))
@@ -52,3 +53,7 @@ def threshold_draw(models: Mapping[str, Scored]) -> Draw:
         legend(axes, theme, "above")
 
     return draw
+
+
+def _label(name: str, rate: str) -> str:
+    return f"{short_name(name)}, {rate}"

@@ -40,6 +40,7 @@ from .identified import IdentifiedFace as IdentifiedFace
 from .identified import IdentifiedPhoto as IdentifiedPhoto
 from .identified import SearchFailure as SearchFailure
 from .identified import SearchThreshold as SearchThreshold
+from .identified import TrackSpan as TrackSpan
 from .known_people import AllPairsResult as AllPairsResult
 from .listed_pairs import PairResult as PairResult
 from .pair_rates import Measure as Measure

@@ -89,15 +89,38 @@ class SearchFailure:
 
 
 @dataclass(frozen=True)
+class TrackSpan:
+    """Where in a video somebody is: the ``number`` of their track, the times in seconds at which they are
+    seen ``first`` and ``last``, in how many of the frames that were looked at, and how many of these were
+    ``used``."""
+
+    number: int
+    first: float
+    last: float
+    frames: int
+    used: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "first": round(self.first, 3),
+            "last": round(self.last, 3),
+            "frames": self.frames,
+            "used": self.used,
+        }
+
+
+@dataclass(frozen=True)
 class IdentifiedPhoto:
     """What a search found of a ``photo``: its ``faces``, one unless all were asked for, or why there is no
-    answer, the ``failure``."""
+    answer, the ``failure``. Of a person in a video the photo is the video, and ``track`` says where."""
 
     photo: str
     threshold: SearchThreshold
     faces: tuple[IdentifiedFace, ...] = ()
     failure: SearchFailure | None = None
     notes: tuple[str, ...] = ()
+    track: TrackSpan | None = None
 
     @property
     def exit_code(self) -> Exit:
@@ -122,4 +145,5 @@ class IdentifiedPhoto:
             "faces": [face.to_dict() for face in self.faces],
             "failure": self.failure.to_dict() if self.failure else None,
             "notes": list(self.notes),
+            **({"track": self.track.to_dict()} if self.track else {}),
         }

@@ -1,0 +1,60 @@
+"""Who is meant by a name: the person with exactly this one, else the one whose name is spelled alike."""
+
+from __future__ import annotations
+
+import unicodedata
+from contextlib import suppress
+
+from facekd.errors import NotFound, UsageError
+from facekd.gallery.gallery_file import GalleryFile
+from facekd.gallery.names import fold, shown
+
+
+class PeopleByName:
+    """Finds people, their number and stored name, in the open gallery ``file``."""
+
+    def __init__(self, file: GalleryFile) -> None:
+        self._file = file
+        self._unfolded: dict[str, list[tuple[int, str]]] | None = None
+
+    def forget(self) -> None:
+        """Look again: somebody was renamed or removed."""
+        self._unfolded = None
+
+    def found(self, name: str) -> tuple[int, str]:
+        """As `find`. Raises `NotFound`."""
+        found = self.find(name)
+        if found is None:
+            raise NotFound(
+                f"'{shown(name)}' is not enrolled in {self._file.path}",
+                "'facekd gallery list' shows who is enrolled.",
+            )
+        return found
+
+    def find(self, name: str) -> tuple[int, str] | None:
+        """The person whose stored name is ``name``, else the one whose name is spelled alike.
+
+        Galleries of version 0.1.0 hold names as they were typed, so two people's may be spelled alike:
+        each is found by their exact name. Raises `UsageError` where neither is meant exactly.
+        """
+        for spelling in dict.fromkeys((name, unicodedata.normalize("NFC", name).strip(), fold(name))):
+            with suppress(UnicodeEncodeError):  # a lone surrogate is in nobody's name
+                query = "SELECT id, name FROM people WHERE name = ?"
+                rows = self._file.rows(query, spelling, types=(int, str))
+                if rows:
+                    return rows[0][0], spelling
+        alike = self._folded().get(fold(name), [])
+        if len(alike) > 1:
+            spelled = ", ".join(ascii(other) for _, other in alike)
+            raise UsageError(f"{len(alike)} people in {self._file.path} match this name: {spelled}")
+        return alike[0] if alike else None
+
+    def _folded(self) -> dict[str, list[tuple[int, str]]]:
+        """The people whose stored name is not folded, by what it is when folded. Only galleries of
+        version 0.1.0 have any, and none are added."""
+        if self._unfolded is None:
+            self._unfolded = {}
+            for number, stored in self._file.rows("SELECT id, name FROM people", types=(int, str)):
+                if fold(stored) != stored:
+                    self._unfolded.setdefault(fold(stored), []).append((number, stored))
+        return self._unfolded

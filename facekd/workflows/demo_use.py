@@ -1,0 +1,204 @@
+"""The end of a demonstration: a model enrolls people and verifies claims, as an operator has it done."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facekd.card import read_card
+from facekd.errors import CannotSay
+from facekd.gallery import GalleryRecords
+from facekd.reporting import Call, Cell, Section, Table
+from facekd.verification import wilson
+from facekd.workflows.enroll import PhotoFile, enroll_people, people_in
+from facekd.workflows.recognizer import Recognizer
+from facekd.workflows.thresholds import Threshold
+from facekd.workflows.verify import verify_claim
+
+#: people who are enrolled, from two photos each; a third photo makes the claims
+MOST_PEOPLE, ENROLLED_FROM = 20, 2
+#: what the user has set must not choose another model or gallery for the commands that the page shows
+_SETTINGS = ("FACEKD_MODEL", "FACEKD_GALLERY", "FACEKD_DETECTOR", "FACEKD_CONFIG")
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Of ``total`` claims that were decided, how many were ``accepted``."""
+
+    accepted: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.accepted} of {self.total}"
+
+    def cell(self) -> Cell:
+        """The count above its interval."""
+        if not self.total:
+            return Cell("none decided")
+        bounds = wilson(self.accepted, self.total)
+        return Cell(str(self), f"95 %: {100 * bounds.low:.0f} to {100 * bounds.high:.0f} %")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a model decided at its own ``threshold``: claims of the person in the photo (``true``) and of
+    somebody else (``false``); ``undecided`` are those whose photo could not be used."""
+
+    threshold: Threshold
+    enrolled: int
+    true: Claims
+    false: Claims
+    undecided: int
+
+
+@dataclass(frozen=True)
+class Used:
+    """A model in use: ``calls`` are commands with their answers, ``counted`` is `None` where the model has
+    no threshold."""
+
+    title: str
+    model: str
+    counted: Counted | None
+    calls: tuple[Call, ...]
+
+    def told(self) -> str:
+        """In a sentence."""
+        if self.counted is None:
+            return f"The {self.title} ({self.model}) has no measured threshold: nothing is verified."
+        counted = self.counted
+        return (
+            f"The {self.title} ({self.model}) enrolled {counted.enrolled} people from two photos each. At "
+            f"its own threshold {counted.threshold.value:.3f} (FMR {counted.threshold.fmr:g} on "
+            f"{counted.threshold.data}) it accepted {counted.true} true claims and {counted.false} false "
+            "ones."
+        )
+
+
+def use_model(
+    title: str, model: Path, photos: Path, out: Path, name: str, detector: str, named: bool
+) -> Used:
+    """Enroll and verify people of ``photos`` with ``model``, from Python and by the commands; galleries
+    called ``name`` are left in ``out``. The commands have a ``--model`` where it is to be ``named``."""
+    people = dict(
+        itertools.islice(
+            ((person, files) for person, files in people_in(photos).items() if len(files) > ENROLLED_FROM),
+            MOST_PEOPLE,
+        )
+    )
+    card, _ = read_card(model)
+    counted = None
+    if card.calibration:
+        recognizer = Recognizer(model, detector=detector)
+        counted = _count(recognizer, people, photos, out / f"gallery{name}.db")
+    options = ["--gallery", str(out / f"operator{name}.db")]
+    options += ["--model", str(model)] if named else []
+    options += ["--detector", detector] if detector != "mtcnn" else []
+    return Used(title, card.name, counted, tuple(_run(call) for call in _calls(people, photos, options)))
+
+
+def _count(
+    recognizer: Recognizer, people: dict[str, list[PhotoFile]], photos: Path, gallery: Path
+) -> Counted:
+    threshold = recognizer.threshold
+    first = {name: files[:ENROLLED_FROM] for name, files in people.items()}
+    answers: dict[bool, list[bool]] = {True: [], False: []}
+    undecided = 0
+    with GalleryRecords(gallery, recognizer.contract, create=True) as records:
+        # whose photos these are is known; the guard would keep those out that the model takes wrong
+        done = enroll_people(records, recognizer, first, "best", force=True)
+        enrolled = [entry.name for entry in done if entry.templates]
+        for place, name in enumerate(enrolled):
+            photo = photos / people[name][ENROLLED_FROM].name
+            other = enrolled[(place + 1) % len(enrolled)]
+            for claim in dict.fromkeys((name, other)):
+                try:
+                    found = verify_claim(recognizer, records, claim, photo, threshold)
+                except CannotSay:
+                    undecided += 1
+                else:
+                    answers[claim == name].append(found.same)
+    true, false = (Claims(sum(answers[kind]), len(answers[kind])) for kind in (True, False))
+    return Counted(threshold, len(enrolled), true, false, undecided)
+
+
+def _calls(people: dict[str, list[PhotoFile]], photos: Path, options: Sequence[str]) -> list[list[str]]:
+    """Two people enrolled, then a true and a false claim with another photo of the first."""
+    two = list(itertools.islice(people.items(), 2))
+    if len(two) < 2:
+        return []
+    (first, files), (second, _) = two
+    enrolled = [
+        ["enroll", name, *(str(photos / file.name) for file in several[:ENROLLED_FROM]), *options]
+        for name, several in two
+    ]
+    photo = str(photos / files[ENROLLED_FROM].name)
+    return enrolled + [["verify", "--claim", claim, photo, *options] for claim in (first, second)]
+
+
+def _run(words: Sequence[str]) -> Call:
+    """The command in a process of its own, with all that it prints on a terminal."""
+    environment = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    with tempfile.TemporaryDirectory() as folder:
+        nothing_set = Path(folder) / "facekd.toml"
+        nothing_set.touch()
+        environment |= {"FACEKD_CONFIG": str(nothing_set), "PYTHONUTF8": "1"}
+        # -P: a folder named numpy where the user stands must not be imported
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "facekd", *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            encoding="utf-8", errors="replace", env=environment, check=False,
+        )  # fmt: skip
+    return Call(shlex.join(["facekd", *words]), done.stdout.rstrip(), done.returncode)
+
+
+def used_sections(used: Sequence[Used], notes: Sequence[str]) -> list[Section]:
+    """What the page shows of models in use: their counts side by side, then the commands of each."""
+    counted = [(one, one.counted) for one in used if one.counted is not None]
+    columns = (
+        "model", "people enrolled", "true claims accepted", "false claims accepted", "undecided", "threshold",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            Cell(one.title, one.model),
+            str(found.enrolled),
+            found.true.cell(),
+            found.false.cell(),
+            str(found.undecided),
+            Cell(f"{found.threshold.value:.3f}", f"FMR {found.threshold.fmr:g} on {found.threshold.data}"),
+        )
+        for one, found in counted
+    )
+    caption = (
+        "Claims with a third photo of each person: once as that person, once as the next. Enrolled with "
+        "force: whose photos these are is known. Each model decides at its own threshold"
+    )
+    without = tuple(one.told() for one in used if one.counted is None)
+    tables = (Table(columns, rows, caption),) if rows else ()
+    together = Section("Enrolling and verifying", (*notes, *without), tables)
+    return [
+        together,
+        *(Section(f"Commands with the {one.title}", calls=one.calls) for one in used if one.calls),
+    ]
+
+
+def shipped_note(used: Used, drawn: bool) -> str:
+    """What the shipped student's answers mean: of ``drawn`` people, or of those of a folder."""
+    if not drawn:
+        return "Nobody has checked whether the shipped student was trained on any of these people."
+    told = (
+        "The shipped student was trained on real faces, and its threshold was measured on them: what it "
+        "answers about drawn people says nothing of how well it recognises real ones."
+    )
+    if used.counted is None or not used.counted.false.accepted:
+        return told
+    return (
+        f"{told} It takes these drawn people for one another: it accepted {used.counted.false} false claims. "
+        "Run the demonstration with --data and a folder of photos for each person to see it on real faces."
+    )

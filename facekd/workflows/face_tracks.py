@@ -1,0 +1,160 @@
+"""The faces of a video's frames, put together by whose they are: tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.card import Card
+from facekd.errors import SeveralFaces, TooLarge
+from facekd.preprocess import DOMINANCE
+from facekd.runtime import fuse
+from facekd.workflows.enrollment_guard import OWN_FMR, threshold_at
+from facekd.workflows.recognizer import Recognised
+
+#: intersection over union of two boxes from which they are the same face a moment later, if the embeddings do
+#: not speak against it
+OVERLAP = 0.3
+#: faces that are followed in one video
+MAX_FACES = 50_000
+#: seconds for which a face may be out of sight and still be known by its place
+GAP = 1.0
+
+
+@dataclass(frozen=True)
+class SeenFace:
+    """A face at ``time``, in seconds from the beginning of the video."""
+
+    time: float
+    found: Recognised
+
+
+@dataclass
+class Track:
+    """The faces of one person, in their order; never empty."""
+
+    faces: list[SeenFace]
+    _sum: NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sum = np.sum([face.found.embedding for face in self.faces], axis=0)
+
+    @property
+    def first(self) -> float:
+        return self.faces[0].time
+
+    @property
+    def last(self) -> float:
+        return self.faces[-1].time
+
+    @property
+    def weight(self) -> float:
+        """How much of the video it takes up: the areas of its faces, added."""
+        return sum(face.found.face.area for face in self.faces)
+
+    @property
+    def direction(self) -> NDArray[np.float32]:
+        """That of the mean of its embeddings [D]."""
+        return fuse([self._sum])
+
+    def add(self, face: SeenFace) -> None:
+        self.faces.append(face)
+        self._sum = self._sum + face.found.embedding
+
+    def best(self, count: int) -> list[SeenFace]:
+        """Up to ``count`` faces of good quality from all of its time, in their order, no picture twice.
+
+        Of the better half of the faces, in as many parts of equal number, the best of each part.
+        """
+        order = {face.found.sha256: face for face in self.faces}
+        ranked = sorted(order.values(), key=lambda face: -face.found.quality)
+        kept = ranked[: max(count, (len(ranked) + 1) // 2)]
+        kept.sort(key=lambda face: face.time)
+        edges = np.linspace(0, len(kept), min(count, len(kept)) + 1).round().astype(int).tolist()
+        parts = [kept[start:end] for start, end in pairwise(edges)]
+        return [max(part, key=lambda face: face.found.quality) for part in parts]
+
+    def fused(self, count: int) -> Recognised:
+        """The best of its faces with the embedding that the ``count`` `best` have together."""
+        faces = self.best(count)
+        clearest = max(faces, key=lambda face: face.found.quality).found
+        return replace(clearest, embedding=fuse([face.found.embedding for face in faces]))
+
+
+class FaceTracker:
+    """Puts the faces of one frame after the other into ``tracks``.
+
+    A face belongs to a track where it was a moment ago (`OVERLAP`, `GAP`), unless the card's threshold of
+    `OWN_FMR` says that it is another person; and wherever it is, if the card's threshold for verifying says
+    that it is the same. The thresholds hold for the mean of a track as for a person's templates. Of a model
+    that is not calibrated only the places are known.
+    """
+
+    def __init__(self, card: Card) -> None:
+        self.tracks: list[Track] = []
+        self._directions: list[NDArray[np.float32]] = []
+        self._faces = 0
+        self._unlike = threshold_at(card, OWN_FMR)
+        strictest = card.at()
+        self._same = strictest.threshold if strictest else None
+
+    def add(self, time: float, faces: Sequence[Recognised]) -> None:
+        """The ``faces`` of the frame at ``time``: each goes to one track, and each track gets one of them.
+        Raises `TooLarge` above `MAX_FACES`."""
+        self._faces += len(faces)
+        if self._faces > MAX_FACES:
+            raise TooLarge(f"more than {MAX_FACES:,} faces in all")
+        taken: dict[int, int] = {}
+        for _, place, number in sorted(self._links(time, faces), reverse=True):
+            if place not in taken and number not in taken.values():
+                taken[place] = number
+        for place, face in enumerate(faces):
+            seen = SeenFace(time, face)
+            if place in taken:
+                track = self.tracks[taken[place]]
+                track.add(seen)
+                self._directions[taken[place]] = track.direction
+            else:
+                self.tracks.append(Track([seen]))
+                self._directions.append(face.embedding)
+
+    def _links(self, time: float, faces: Sequence[Recognised]) -> Iterator[tuple[float, int, int]]:
+        """Which face may belong to which track, with how much speaks for it."""
+        if not self.tracks or not faces:
+            return
+        cosines = np.stack([face.embedding for face in faces]) @ np.stack(self._directions).T
+        like = cosines >= (np.inf if self._same is None else self._same)
+        recent = [number for number, track in enumerate(self.tracks) if time - track.last <= GAP]
+        for place, face in enumerate(faces):
+            overlaps = {
+                number: overlap_of(self.tracks[number].faces[-1].found.face.box, face.face.box)
+                for number in recent
+            }
+            near = {
+                number
+                for number, overlap in overlaps.items()
+                if overlap >= OVERLAP and (self._unlike is None or cosines[place, number] >= self._unlike)
+            }
+            for number in near | set(np.flatnonzero(like[place]).tolist()):
+                yield overlaps.get(number, 0.0) + float(cosines[place, number]), place, number
+
+
+def dominant_track(tracks: Sequence[Track]) -> Track:
+    """The track that takes up `DOMINANCE` times as much of the video as any other. Raises `SeveralFaces`
+    where none does."""
+    first, *others = sorted(tracks, key=lambda track: -track.weight)
+    if others and first.weight < DOMINANCE * others[0].weight:
+        raise SeveralFaces(f"{len(tracks)} faces were followed, and none clearly dominates")
+    return first
+
+
+def overlap_of(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom)."""
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    common = float(np.prod(np.maximum(sides, 0)))
+    areas = sum(float(np.prod(np.maximum(box[2:] - box[:2], 0))) for box in (one, other))
+    return common / (areas - common) if common else 0.0

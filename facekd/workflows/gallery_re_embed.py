@@ -1,0 +1,266 @@
+"""Lead a gallery to another model, by the photos that its people were enrolled with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from facekd.errors import CannotSay, Exit, InputOutput, UsageError
+from facekd.gallery import (
+    Contract,
+    EmbeddingStore,
+    GalleryRecords,
+    Moved,
+    check_copy,
+    move_copy,
+    move_gallery,
+)
+from facekd.preprocess import FolderSource, Source, digest_of, open_source
+from facekd.workflows.enroll import Failure, PhotoFile, overall
+from facekd.workflows.recognizer import Recognizer
+
+#: why a photo was not moved that is nowhere in the folder
+NO_PHOTO = "no_photo"
+
+
+@dataclass(frozen=True)
+class NotMoved:
+    """Photos of the person ``name`` that have no embedding by the new model, by the ``reasons`` (a word for
+    machines: how many), while ``moved`` of theirs have one."""
+
+    name: str
+    moved: int
+    reasons: dict[str, int]
+
+    @property
+    def photos(self) -> int:
+        return sum(self.reasons.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "moved": self.moved, "not_moved": self.photos, "reasons": self.reasons}
+
+
+@dataclass(frozen=True)
+class PhotosSeen:
+    """What lay in the folder: ``read`` photos, of which nobody has ``unknown`` ones and ``copies`` are files
+    that were there before; and what could not be used, photos of nobody in the gallery that cannot be read
+    among it."""
+
+    read: int
+    unknown: int
+    copies: int
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class ReEmbedded:
+    """What became of a gallery's ``people`` and ``templates``, made by the model of ``before``, on the way to
+    that of ``after``.
+
+    ``moved`` says what was done; it is `None` where nothing was, since some of the people would have been
+    lost. ``not_moved`` are the people who lack photos.
+    """
+
+    before: Contract
+    after: Contract
+    people: int
+    templates: int
+    not_moved: tuple[NotMoved, ...]
+    seen: PhotosSeen
+    moved: Moved | None = None
+
+    @property
+    def lost(self) -> tuple[NotMoved, ...]:
+        """Of whom no photo has an embedding by the new model."""
+        return tuple(person for person in self.not_moved if not person.moved)
+
+    @property
+    def exit_code(self) -> Exit:
+        """`DONE` where the gallery was moved; else `IO` if somebody's photo is missing or cannot be read,
+        `CANNOT_SAY` if they show no usable face."""
+        if self.moved is not None:
+            return Exit.DONE
+        codes = {failure.reason: failure.exit_code for failure in self.seen.failures} | {NO_PHOTO: Exit.IO}
+        return overall([codes[reason] for person in self.lost for reason in person.reasons])
+
+
+@dataclass
+class _Enrolled:
+    """Who is enrolled by which photos, at one moment."""
+
+    contract: Contract
+    state: str
+    photos: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> set[str]:
+        return {photo for photos in self.photos.values() for photo in photos}
+
+
+def re_embed_gallery(
+    gallery: Path,
+    photos: Path,
+    recognizer: Recognizer,
+    *,
+    out: Path | None = None,
+    replace: bool = False,
+    drop_missing: bool = False,
+    on_many: str = "dominant",
+    advance: Callable[[], object] = lambda: None,
+) -> ReEmbedded:
+    """Give every template of ``gallery`` the embedding of its photo by ``recognizer``; ``out`` names a copy
+    that is moved instead.
+
+    Photos are known by the SHA-256 of their file, wherever they lie in ``photos``, a folder or a pack. People
+    keep their names, uids, numbers and dates. Where all photos of somebody are missing, or refused by the new
+    model, nothing is changed, unless ``drop_missing``; and never where nobody would be left. ``on_many`` is
+    the policy of `choose` for photos with several faces.
+
+    Raises `UsageError` where the gallery was made in this very way already or ``out`` cannot be,
+    `InputOutput` or `Unreadable` where the gallery or the folder fails. In all these cases, and where the
+    process is killed, the gallery is as it was.
+    """
+    source = _opened(photos)
+    enrolled = _read(gallery)
+    if enrolled.contract == recognizer.contract:
+        raise UsageError(
+            f"{gallery} was made with {enrolled.contract.model}, this detector and this aligner already",
+            "Name the new model with --model.",
+        )
+    if out is not None:
+        check_copy(gallery, out, replace)
+    with ExitStack() as stack:
+        store = stack.enter_context(EmbeddingStore(out or gallery, recognizer.contract))
+        refused: dict[str, Failure] = {}
+        while True:
+            look = _Look(source, recognizer, store, refused, on_many)
+            seen = look.through(enrolled.digests, advance)
+            found = _compared(enrolled, recognizer.contract, store, refused, seen)
+            if (found.lost and not drop_missing) or (found.people and len(found.lost) == found.people):
+                return found
+            if out is None:
+                moved = move_gallery(gallery, store, enrolled.state)
+            else:
+                moved = move_copy(gallery, out, store, enrolled.state, replace)
+            if moved is not None:
+                return _done(found, moved)
+            # somebody changed the gallery meanwhile: only what is new in it is embedded
+            enrolled = _read(gallery)
+
+
+def photos_to_re_embed(photos: Path) -> int:
+    """How many images there are in ``photos``. Raises `InputOutput` where there are none."""
+    return len(_opened(photos).names())
+
+
+def _done(found: ReEmbedded, moved: Moved) -> ReEmbedded:
+    return ReEmbedded(
+        found.before, found.after, found.people, found.templates, found.not_moved, found.seen, moved
+    )
+
+
+def _opened(photos: Path) -> Source:
+    source = FolderSource(photos, tolerant=True) if photos.is_dir() else open_source(photos)
+    if not source.names():
+        raise InputOutput(f"{photos}: no images")
+    return source
+
+
+def _read(gallery: Path) -> _Enrolled:
+    """A gallery of a schema without a state is migrated. Raises `Unreadable` where a template is damaged: it
+    would be given, whole, to whoever it says that it belongs to."""
+    with GalleryRecords(gallery, read_only=True) as records:
+        has_state = records.state() is not None
+    with GalleryRecords(gallery, read_only=has_state) as records, records.snapshot():
+        state = records.state()
+        assert state is not None  # a gallery that was migrated has one
+        enrolled = _Enrolled(records.contract, state)
+        for name in records.names():
+            enrolled.photos[name] = [template.photo for template in records.templates(name)]
+    return enrolled
+
+
+@dataclass
+class _Look:
+    """A look through all photos of a folder: those of the gallery are embedded into ``store``, or are
+    ``refused``, each file once."""
+
+    source: Source
+    recognizer: Recognizer
+    store: EmbeddingStore
+    refused: dict[str, Failure]
+    on_many: str
+
+    def through(self, wanted: set[str], advance: Callable[[], object]) -> PhotosSeen:
+        counts: Counter[str] = Counter()
+        met = set[str]()
+        failures: list[Failure] = []
+        for photo in self._photos():
+            counts["read"] += 1
+            try:
+                data = photo.read()
+            except InputOutput as error:
+                failures.append(Failure(photo.shown, error.reason, error.cause, error.exit_code))
+            else:
+                digest = digest_of(data)
+                counts["unknown"] += digest not in wanted
+                counts["copies"] += digest in met
+                met.add(digest)
+                if digest in wanted:
+                    self._embed(photo, data, digest)
+            advance()
+        failures += self._unlisted()
+        failures += [failure for digest, failure in self.refused.items() if digest in wanted]
+        return PhotosSeen(counts["read"], counts["unknown"], counts["copies"], tuple(failures))
+
+    def _photos(self) -> Iterator[PhotoFile]:
+        for name in self.source.names():
+            yield PhotoFile(self.source, name)
+
+    def _unlisted(self) -> list[Failure]:
+        """Folders in it that cannot be listed."""
+        if not isinstance(self.source, FolderSource):
+            return []
+        return [
+            Failure(folder, error.reason, error.cause, error.exit_code)
+            for folder, error in self.source.unlisted.items()
+        ]
+
+    def _embed(self, photo: PhotoFile, data: bytes, digest: str) -> None:
+        if digest in self.store or digest in self.refused:
+            return
+        try:
+            found = self.recognizer.recognise(data, photo.shown, self.on_many)
+        except (CannotSay, InputOutput) as error:
+            self.refused[digest] = Failure(photo.shown, error.reason, error.cause, error.exit_code)
+        else:
+            self.store.add(digest, found.embedding, found.quality)
+
+
+def _compared(
+    enrolled: _Enrolled,
+    after: Contract,
+    store: EmbeddingStore,
+    refused: dict[str, Failure],
+    seen: PhotosSeen,
+) -> ReEmbedded:
+    """What moving the gallery by what is in ``store`` would come to."""
+    not_moved = []
+    for name, photos in enrolled.photos.items():
+        missing = [photo for photo in photos if photo not in store]
+        if missing or not photos:
+            why = Counter(refused[p].reason if p in refused else NO_PHOTO for p in missing)
+            reasons = dict(why) or {NO_PHOTO: 0}
+            not_moved.append(NotMoved(name, len(photos) - len(missing), reasons))
+    return ReEmbedded(
+        before=enrolled.contract,
+        after=after,
+        people=len(enrolled.photos),
+        templates=sum(map(len, enrolled.photos.values())),
+        not_moved=tuple(not_moved),
+        seen=seen,
+    )

@@ -1,0 +1,43 @@
+"""kill -9 while a gallery is moved to another model: it is of one space or of the other, all of it. The long
+form is tools/drill_re_embed.py."""
+
+import importlib.util
+import sqlite3
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / "tools" / "drill_re_embed.py"
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("drill_re_embed", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["drill_re_embed"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_killed_at_any_moment(tool: ModuleType) -> None:
+    found = tool.drill(kills=4, seed=0)
+    assert found.kills == 4
+    assert found.said > 0
+    assert (found.lost, found.half, found.faults, found.traces) == (0, 0, 0, 0)
+
+
+def test_what_the_drill_would_notice(tool: ModuleType, tmp_path: Path) -> None:
+    gallery = tmp_path / "gallery.db"
+    tool.fill(gallery)
+    found = tool.Found()
+    tool.look(gallery, 1, found)
+    assert (found.lost, found.half, found.faults, found.traces) == (1, 0, 0, 0)
+    with sqlite3.connect(gallery) as db:
+        db.execute("INSERT INTO audit (date, action, person, templates) VALUES ('', 're_embed', 0, 0)")
+        db.execute(
+            "UPDATE templates SET embedding = (SELECT embedding FROM templates WHERE id = 2) WHERE id = 1"
+        )
+    with pytest.raises(Exception, match="template of 'person 000000'"):
+        tool.look(gallery, 0, tool.Found())

@@ -1,0 +1,47 @@
+"""Arrange labelled photos for ``facekd evaluate --protocol identification``, one against many.
+
+    python tools/arrange_identification.py lfw.zip lfw-identification.zip
+    facekd evaluate MODEL... --protocol identification --data lfw-identification.zip
+
+PHOTOS holds a folder of photos for each person. Of whoever has two or more, the first by name is enrolled and
+the others are searched for; everybody with a single photo is unknown. Files are copied as they are.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from facekd.cli.options import EXISTING
+from facekd.preprocess import open_source
+
+
+def arranged(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Where each of ``names`` (PERSON/FILE, below any folders) goes."""
+    people: dict[str, list[str]] = {}
+    for name in sorted(names):
+        people.setdefault(Path(name).parent.name, []).append(name)
+    for person, photos in people.items():
+        for number, photo in enumerate(photos):
+            part = "unknown" if len(photos) == 1 else "probe" if number else "gallery"
+            yield photo, f"{part}/{person}/{Path(photo).name}"
+
+
+@click.command()
+@click.argument("photos", type=EXISTING)
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+def main(photos: Path, out: Path) -> None:
+    source = open_source(photos)
+    counts = {"gallery": 0, "probe": 0, "unknown": 0}
+    with zipfile.ZipFile(out, "x") as archive:
+        for name, place in arranged(source.names()):
+            archive.writestr(place, source.read(name))
+            counts[place.partition("/")[0]] += 1
+    click.echo(", ".join(f"{count:,} {part}" for part, count in counts.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What a gallery holds after kill -9 while it is moved to another model.
+
+    python tools/drill_re_embed.py --kills 30
+
+A program moves a gallery of made-up people from one space to another and back, again and again, says so on a
+line after each move, and is killed after a random time. Afterwards the gallery is looked at: a move that was
+said to be done and is not is lost; a gallery whose templates are not all of the space of its contract is half
+done; a fault is what `facekd gallery check` finds. Then the gallery is opened once to be written to, and
+searched for embeddings of the other space: traces. Prints a table; exits with 1 unless the last four columns
+hold zeros.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.gallery import (
+    Contract,
+    EmbeddingStore,
+    GalleryCheck,
+    GalleryRecords,
+    Template,
+    back_up,
+    move_gallery,
+)
+
+#: the spaces between which the gallery moves
+SPACES = (
+    Contract("a" * 64, 256, "first", "none", "none"),
+    Contract("b" * 64, 192, "second", "none", "none"),
+)
+PEOPLE = 400
+PHOTOS = 3
+
+
+def photo(number: int, place: int) -> str:
+    return f"{number:032x}{place:032x}"
+
+
+def embeddings(space: int) -> NDArray[np.float32]:
+    """Of all photos [PEOPLE, PHOTOS, D] in one of the spaces."""
+    rows = np.random.default_rng(space).normal(size=(PEOPLE, PHOTOS, SPACES[space].dim))
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def fill(gallery: Path) -> None:
+    made = embeddings(0)
+    with GalleryRecords(gallery, SPACES[0], create=True) as records, records.transaction():
+        for number in range(PEOPLE):
+            templates = [Template(made[number, p], photo(number, p), 0.5) for p in range(PHOTOS)]
+            records.add(f"person {number:06d}", templates)
+
+
+def work(gallery: Path) -> None:
+    """Move the gallery to and fro until killed."""
+    with EmbeddingStore(gallery, SPACES[0]) as first, EmbeddingStore(gallery, SPACES[1]) as second:
+        for space, store in enumerate((first, second)):
+            made = embeddings(space)
+            for number in range(PEOPLE):
+                for place in range(PHOTOS):
+                    store.add(photo(number, place), made[number, place], 0.5)
+        print("ready", flush=True)
+        for step in range(1, 100_000):
+            move(gallery, second if step % 2 else first)
+            print(step, flush=True)
+
+
+def move(gallery: Path, store: EmbeddingStore) -> None:
+    with GalleryRecords(gallery, read_only=True) as records:
+        state = records.state()
+    if state is None or move_gallery(gallery, store, state) is None:
+        raise click.ClickException("the gallery was not moved")
+
+
+@dataclass
+class Found:
+    """What kills came to."""
+
+    kills: int = 0
+    said: int = 0
+    lost: int = 0
+    half: int = 0
+    faults: int = 0
+    traces: int = 0
+
+
+def look(gallery: Path, said: int, found: Found) -> None:
+    with GalleryRecords(gallery, read_only=True) as records:
+        space = next(place for place, one in enumerate(SPACES) if one == records.contract)
+        moves = sum(entry.action == "re_embed" for entry in records.audit_entries())
+        people = [records.templates(person.name) for person in records.people()]
+    made = embeddings(space)
+    whole = len(people) == PEOPLE and all(
+        template.photo == photo(number, place) and np.array_equal(template.embedding, made[number, place])
+        for number, templates in enumerate(people)
+        for place, template in enumerate(templates)
+    )
+    found.half += not whole or moves % 2 != space
+    found.lost += max(0, said - moves)
+    found.said += said
+    found.faults += sum(1 for _ in GalleryCheck(gallery).faults())
+    GalleryRecords(gallery).close()  # whoever comes next finishes an erasure that was cut short
+    files = [gallery, gallery.with_name(gallery.name + "-wal")]
+    content = b"".join(file.read_bytes() for file in files if file.exists())
+    gone = embeddings(1 - space).reshape(PEOPLE * PHOTOS, -1)
+    found.traces += sum(row.tobytes() in content for row in gone)
+
+
+def drill(kills: int, seed: int, longest: float = 1.0) -> Found:
+    found, moments = Found(), random.Random(seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        base, gallery = Path(scratch) / "base.db", Path(scratch) / "gallery.db"
+        fill(base)
+        for _ in range(kills):
+            back_up(base, gallery, replace=True)
+            said = kill_once(gallery, moments.uniform(0, longest))
+            found.kills += 1
+            look(gallery, said, found)
+    return found
+
+
+def kill_once(gallery: Path, seconds: float) -> int:
+    """Start `work`, kill it, return how many moves it said were done."""
+    command = [sys.executable, __file__, "--work", str(gallery)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if process.stdout.readline() != "ready\n":
+        raise click.ClickException("the program to be killed did not start")
+    time.sleep(seconds)
+    process.kill()
+    said = sum(line.endswith("\n") for line in process.stdout)
+    process.wait()
+    return said
+
+
+@click.command()
+@click.option("--kills", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--work", "worked", type=Path, default=None, hidden=True)
+def main(kills: int, seed: int, worked: Path | None) -> None:
+    if worked is not None:
+        work(worked)
+        return
+    found = drill(kills, seed)
+    click.echo("| change | kills | said to be done | lost | half done | faults | traces |")
+    click.echo("| --- | --- | --- | --- | --- | --- | --- |")
+    click.echo(
+        f"| re-embed | {found.kills} | {found.said} | {found.lost} | {found.half} | {found.faults} "
+        f"| {found.traces} |"
+    )
+    sys.exit(1 if found.lost + found.half + found.faults + found.traces else 0)
+
+
+if __name__ == "__main__":
+    main()

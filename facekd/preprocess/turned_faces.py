@@ -40,23 +40,30 @@ def is_turned(face: Face) -> bool:
 
 def seen_level(pixels: Pixels, face: Face, detector: Detector) -> Face:
     """``face`` with the landmarks that it has in its surroundings turned upright; `doubtful` where it is not
-    found there. One that is level, or nearer to lying on its side, is returned as it is."""
+    found there, or by them lay on its side as it was found. One that is level, or nearer to lying on its
+    side, is returned as it is."""
     if not _level(detector) < abs(angle_of(face)) <= _ON_ITS_SIDE:
         return face
-    shown = float(getattr(detector, "shown", 1.0))
     degrees, rest = face.turned - 90.0 * face.quarters, angle_of(face)
     best = replace(face, doubtful=True)
     for _ in range(_STEPS):
-        degrees += rest / shown
+        degrees += rest
         again = _seen_turned(pixels, face, degrees, detector)
         if again is None:
             break
         rest = angle_of(again)
-        if abs(rest) <= _level(detector) and (best.doubtful or abs(rest) < abs(angle_of(best))):
+        nearer = best.doubtful or abs(rest) < abs(angle_of(best))
+        if abs(rest) <= _level(detector) and nearer and not _lay_on_its_side(face, again):
             best = again
         if abs(rest) <= _level(detector) / 4:
             break
     return best
+
+
+def _lay_on_its_side(face: Face, again: Face) -> bool:
+    """Whether ``face`` did when it was found, by the landmarks that it has ``again``. Those that it had then
+    were wrong; its `quarters` would turn it away from upright, and another quarter turn shows it better."""
+    return abs(_folded(_roll(again) + 90 * face.quarters)) > _ON_ITS_SIDE
 
 
 def seen_upside_down(pixels: Pixels, face: Face, detector: Detector) -> Face | None:

@@ -73,7 +73,7 @@ class Detector(Protocol):
     is looked at upside down, too.
 
     One whose landmarks are worse of faces turned in the plane has a number ``level``: the degrees, by its own
-    landmarks, up to which they are good; and ``shown``, the part of the angle that they show.
+    landmarks, up to which they are good.
     """
 
     @property

@@ -293,6 +293,10 @@ MISLEADING = (
 )  # fmt: skip
 
 
+#: upside down it has a higher score in SCRFD, though not clearly
+UNDECIDED = ("Douglas_Paal_0001",)
+
+
 @pytest.mark.needs_faces
 @pytest.mark.parametrize("name", ["mtcnn", "scrfd", "yunet"])
 def test_upright_photos_are_left_as_they_are(faces: Path, name: str, request: pytest.FixtureRequest) -> None:
@@ -304,8 +308,8 @@ def test_upright_photos_are_left_as_they_are(faces: Path, name: str, request: py
     file = f":{faces / 'detectors' / files[name]}.onnx" if name in files else ""
     detector = make_detector(name + file, threads=1)
     source = open_source(faces / "lfw.zip")
-    photos = [n for n in source.names() if Path(n).stem in MISLEADING]
-    assert len(photos) == len(MISLEADING)
+    photos = [n for n in source.names() if Path(n).stem in MISLEADING + UNDECIDED]
+    assert len(photos) == len(MISLEADING + UNDECIDED)
     photos += source.names()[50::1500]
     level = 0
     for photo in photos:

@@ -1,7 +1,7 @@
-"""facekd: distil a large face recogniser into a small one, prove it, use it.
+"""facekd: distil a large face recogniser into a small one, measure it, use it.
 
-Six names, each of which is what a command calls; docs/python.md shows them. Importing this package loads
-neither numpy nor OpenCV, ONNX Runtime or torch: a name is loaded when it is used.
+Six names, each of them the function behind a command; docs/python.md shows them. Importing this package loads
+neither numpy nor OpenCV, ONNX Runtime or torch: a name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from facekd.version import __version__
 
-# ONNX Runtime's own builds report to Microsoft how they are used, unless this is set before they are first
-# imported (its Privacy.md); whoever wants that sets the variable to 0
+# ONNX Runtime's own builds report usage to Microsoft unless this is set before their first
+# import (its Privacy.md); set the variable to 0 to allow that
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-#: where each name lies, and what it is called there; the stub says the same to type checkers
+#: the module of each name, and its name there; the stub has the same for type checkers
 _PLACES = {
     "load_embedder": ("facekd.runtime", "load_embedder"),
     "align": ("facekd.workflows", "align_photo"),

@@ -1,5 +1,5 @@
-"""CSV lists as people write them: a line of column names, then one line for each entry. And text that facekd
-writes into CSV."""
+"""CSV lists: a line of column names, then one line for each entry. And the text that facekd writes into CSV
+files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from facekd.errors import Unreadable
 
-#: characters of a wrong first line that an error repeats
+#: characters of a wrong first line that an error shows
 _SHOWN = 60
 #: where a spreadsheet begins to read a formula (OWASP, "CSV injection"): at the first character of a cell,
 #: which may be of full width; and after what another language's settings take for the end of a cell
@@ -33,12 +33,12 @@ def csv_line(fields: Iterable[str]) -> str:
 
 
 class CsvRows:
-    """The lines of the CSV ``text``, which errors call ``name``: `head`, the names of the columns in small
-    letters, then whoever iterates gets every line below with its number.
+    """The lines of the CSV ``text``, which errors call ``name``: `head`, the names of the columns in lower
+    case; iterating yields every line below with its number.
 
-    Fields come without the white space around them, and lines without any are passed over. How many columns
-    there are and which must be filled is for the reader of the list to say: `wrong_head` and `fault` make
-    its errors. Raises `Unreadable` where the text is no CSV.
+    Fields are stripped of white space, and empty lines are skipped. The reader of the list checks how many
+    columns there are and which must be filled: `wrong_head` and `fault` make
+    its errors. Raises `Unreadable` if the text is not CSV.
     """
 
     def __init__(self, text: str, name: object) -> None:
@@ -53,11 +53,11 @@ class CsvRows:
                 yield self._rows.line_num, [field.strip() for field in row]
 
     def wrong_head(self, fix: str) -> Unreadable:
-        """What to raise where `head` is none that the list may have."""
+        """The error for a `head` that the list may not have."""
         return Unreadable(f"{self._name}: its first line is '{','.join(self.head)[:_SHOWN]}'", fix)
 
     def fault(self, line: int, what: str) -> Unreadable:
-        """What to raise for a line that is not as it must be."""
+        """The error for an invalid line."""
         return Unreadable(f"{self._name}, line {line}: {what}")
 
     def _lines(self) -> Iterator[list[str]]:

@@ -70,6 +70,12 @@ class ImplausibleReading(UsageError):
     reason = "implausible_reading"
 
 
+class NoKey(UsageError):
+    """A gallery is encrypted, and no key was given."""
+
+    reason = "no_key"
+
+
 class DeviceError(UsageError):
     """The requested device is not available."""
 
@@ -150,6 +156,12 @@ class Unreadable(InputOutput):
     """A file is not what it should be: not an image, truncated, empty, not a model."""
 
     reason = "unreadable"
+
+
+class WrongKey(InputOutput):
+    """A gallery is encrypted by another key than the one that was given."""
+
+    reason = "wrong_key"
 
 
 class TooLarge(InputOutput):

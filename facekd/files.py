@@ -1,8 +1,8 @@
-"""Files: written whole or not at all, read to a bound; and the folders of what can be made again.
+"""Files: atomic writes, bounded reads, and the folders for cached data.
 
-Whoever names a file may name anything: a pipe that never ends, a device, a file whose size is a
-lie. So only regular files are opened for reading, and no more than a stated number of bytes is
-taken from them.
+A user may give any path: a pipe that never ends, a device, a file whose reported size is
+wrong. Only regular files are therefore opened for reading, and no more than a given number of bytes is
+read.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from facekd.errors import InputOutput, TooLarge, Unreadable
 
 #: bytes of the largest text file that is read: a list, a table, a recipe
 MAX_TEXT_BYTES = 1_000_000_000
-#: bytes that are asked for at a time where a file is longer than its stated size
+#: bytes that are read at a time if a file is longer than its reported size
 _CHUNK = 1 << 20
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
-#: what a file system says that cannot sync a folder
+#: the errors of a file system that cannot sync a folder
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
@@ -31,9 +31,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, mode: int | N
     """Write a file beside ``path``, sync it and rename it: readers see the old or the new file, and
     after a power cut there is one of the two.
 
-    A file that exists keeps its mode, unless ``mode`` states one; of a symbolic link the file behind it is
-    written. Raises `InputOutput` where that fails, with the cause (a full disk is called one); the old
-    file is then as it was.
+    An existing file keeps its mode, unless ``mode`` is given; for a symbolic link its target is
+    written. Raises `InputOutput` if that fails, with the cause (a full disk is named as such); the old
+    file is then unchanged.
     """
     try:
         target = real_path(path)
@@ -42,7 +42,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, mode: int | N
             target.parent.mkdir(parents=True, exist_ok=True)
         elif not stat.S_ISREG(before):
             raise InputOutput(f"{path}: cannot be written ({_kind(before)}, not a regular file)")
-        # a name of fixed length: beside the longest name that a folder can hold there is room for it
+        # a temporary name of fixed length: there is room for it even beside the longest possible name
         beside = target.with_name(f".facekd-{secrets.token_hex(8)}")
         try:
             _write_synced(beside, content, before if mode is None else mode)
@@ -56,7 +56,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, mode: int | N
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> InputOutput:
-    """What to raise for the ``error`` that ended writing ``path``; a full disk is called one."""
+    """The `InputOutput` for the ``error`` that ended writing ``path``; a full disk is named as such."""
     if error.errno in _FULL:
         return InputOutput(f"{os.fspath(path)}: cannot be written: {_FULL[error.errno]}", "Free some space.")
     return InputOutput(f"{os.fspath(path)}: cannot be written ({error.strerror or error})")
@@ -74,7 +74,7 @@ def is_utf8(name: str) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut, where the system can."""
+    """Make the names in ``folder`` survive a power cut, if the system can."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -90,12 +90,12 @@ def sync_folder(folder: Path) -> None:
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """``path`` open for reading, if it is a regular file or a link to one.
 
-    Anything else is refused before it is opened: a pipe would wait for a writer, and some devices
-    act on being opened. Raises `InputOutput`.
+    Anything else is refused before it is opened: a pipe would wait for a writer, and opening some devices
+    has effects. Raises `InputOutput`.
     """
     try:
         _check_regular(path, Path(path).stat().st_mode)
-        # what takes the file's place in between is not waited for either
+        # non-blocking, in case something else replaces the file in between
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise _cannot_read(path, error) from error
@@ -111,10 +111,10 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
-    """The bytes of the regular file at ``path``; at most ``limit`` + 1 are read, whatever its size is
-    said to be.
+    """The bytes of the regular file at ``path``; at most ``limit`` + 1 are read, whatever its reported
+    size.
 
-    Raises `TooLarge` where there are more than ``limit``, `InputOutput` where it is no regular file
+    Raises `TooLarge` if there are more than ``limit``, `InputOutput` if it is not a regular file
     or cannot be read.
     """
     with open_regular(path) as file:
@@ -147,13 +147,13 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 def read_text(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> str:
     """The UTF-8 text of the regular file at ``path``, without a byte order mark.
 
-    Raises as `read_bounded` does, and `Unreadable` where it is no UTF-8.
+    Raises as `read_bounded` does, and `Unreadable` if it is not UTF-8.
     """
     return _text(read_bounded(path, limit), path)
 
 
 def read_text_stream(stream: BinaryIO, name: str, limit: int = MAX_TEXT_BYTES) -> str:
-    """The UTF-8 text that comes out of ``stream``, standard input for one, which errors call ``name``; as
+    """The UTF-8 text of ``stream``, such as standard input, which errors call ``name``; as
     `read_text`."""
     try:
         content = stream.read(limit + 1)
@@ -165,20 +165,20 @@ def read_text_stream(stream: BinaryIO, name: str, limit: int = MAX_TEXT_BYTES) -
 
 
 def too_large(name: str | os.PathLike[str], limit: int, count: int | None = None) -> TooLarge:
-    """What to raise for a file of ``count`` bytes (`None`: nobody knows) where ``limit`` are read."""
+    """The `TooLarge` for a file of ``count`` bytes (`None`: unknown) if at most ``limit`` are read."""
     told = "longer than its stated size" if count is None else f"{count:,} bytes"
     return TooLarge(f"{os.fspath(name)}: {told}, the limit is {limit:,}")
 
 
 def gallery_file() -> Path:
-    """The gallery of whoever names none: ``FACEKD_GALLERY``, else one in the user's data folder."""
+    """The default gallery: ``FACEKD_GALLERY``, otherwise one in the user's data folder."""
     named = os.environ.get("FACEKD_GALLERY")
     return Path(named) if named else users_gallery()
 
 
 def settings_file() -> Path | None:
-    """The ``facekd.toml`` in use: the file that ``FACEKD_CONFIG`` names, which need not be there; else that
-    in the current folder; else that in the user's folder of settings. `None` where there is none."""
+    """The ``facekd.toml`` in use: the file that ``FACEKD_CONFIG`` names, whether or not it exists; otherwise
+    that in the current folder; otherwise that in the user's settings folder. `None` if there is none."""
     named = os.environ.get("FACEKD_CONFIG")
     if named:
         return Path(named)
@@ -186,7 +186,7 @@ def settings_file() -> Path | None:
 
 
 def settings_places() -> tuple[Path, ...]:
-    """Where a ``facekd.toml`` is looked for, in order."""
+    """The places of a ``facekd.toml``, in order."""
     import platformdirs
 
     return Path("facekd.toml"), Path(platformdirs.user_config_dir("facekd")) / "facekd.toml"
@@ -200,14 +200,14 @@ def users_gallery() -> Path:
 
 
 def make_gallery_folder(gallery: Path) -> None:
-    """Make the user's data folder where ``gallery`` is to lie in it; any other folder is for whoever named it
-    to make. Raises `InputOutput`."""
+    """Make the user's data folder if ``gallery`` is in it; the user must make any other folder.
+    Raises `InputOutput`."""
     if gallery == users_gallery():
         make_private_folder(gallery.parent)
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make ``folder`` for its owner alone (mode 0700), where it is not there. Raises `InputOutput`."""
+    """Make ``folder`` for its owner only (mode 0700), if it does not exist. Raises `InputOutput`."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -215,19 +215,19 @@ def make_private_folder(folder: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Where targets and converted networks are kept: ``FACEKD_CACHE``, else the user's cache."""
+    """The folder for targets and converted networks: ``FACEKD_CACHE``, otherwise the user's cache."""
     import platformdirs
 
     return Path(os.environ.get("FACEKD_CACHE") or platformdirs.user_cache_dir("facekd")).expanduser()
 
 
 def target_folder() -> Path:
-    """Where teachers' targets and kept views lie."""
+    """The folder for teachers' targets and kept views."""
     return cache_folder() / "targets"
 
 
 def _write_synced(file: Path, content: bytes, mode: int | None) -> None:
-    """Make ``file`` with ``mode``, or with what the process makes files with by default."""
+    """Write ``file`` with ``mode``, or with the default mode of the process."""
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
                      0o666 if mode is None else 0o600)  # fmt: skip
     with os.fdopen(handle, "wb") as opened:
@@ -239,7 +239,7 @@ def _write_synced(file: Path, content: bytes, mode: int | None) -> None:
 
 
 def _mode_of(path: Path) -> int | None:
-    """`None` where there is nothing."""
+    """The mode of ``path``; `None` if it does not exist."""
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_mode
     return None
@@ -250,12 +250,12 @@ def _text(content: bytes, name: str | os.PathLike[str]) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Unreadable(f"{os.fspath(name)}: not a text file ({error.reason})") from error
-    # as a file opened for text has it: every kind of line end is one
+    # as for a file opened as text: all kinds of line ends are equal
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _rest(file: BinaryIO, begun: bytes, limit: int) -> bytes:
-    """``begun`` and what follows it, to one byte above ``limit``."""
+    """``begun`` and what follows it, up to one byte more than ``limit``."""
     parts, count = [begun], len(begun)
     while parts[-1] and count <= limit:
         parts.append(file.read(min(_CHUNK, limit + 1 - count)))

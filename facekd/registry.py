@@ -1,14 +1,15 @@
-"""Things found by name: each is a file of its folder and registers itself with a decorator.
+"""Registries: find things by name, each in a file that registers itself with a decorator.
 
-The folder is listed when a name is asked for, so that adding a file is all it takes. Files whose
+The folder is listed when a name is requested, so adding a file is enough. Files whose
 name begins with an underscore are helpers.
 
 Another package adds to a registry by an entry point that names a module which uses the same decorator::
 
     [project.entry-points."facekd.losses"]
-    huber = "my_package.huber"      # my_package/huber.py holds @register_loss("huber")
+    huber = "my_package.huber"      # my_package/huber.py has @register_loss("huber")
 
-Such a module is imported when its name is asked for; one that cannot be is named then, and hinders no other.
+Such a module is imported when its name is requested; one that fails to import is then reported, and does
+not affect the others.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ Thing = TypeVar("Thing")
 @dataclass(frozen=True)
 class _Registered(Generic[Thing]):
     thing: Thing
-    #: where it was registered
+    #: the module that registered it
     module: str
     note: str
 
 
 class Registry(Generic[Thing]):
-    """The things of one folder and of other packages; ``kind`` is what an error calls them, ``package``
+    """The things of one folder and of other packages; errors call them ``kind``, ``package`` is
     the folder, ``plugins`` the group of entry points."""
 
     def __init__(self, kind: str, package: str, plugins: str, error: type[UsageError] = UsageError) -> None:
@@ -44,8 +45,8 @@ class Registry(Generic[Thing]):
         self._found: dict[str, _Registered[Thing]] = {}
 
     def register(self, name: str, note: str = "") -> Callable[[Thing], Thing]:
-        """A decorator that makes a function or class available as ``name``; ``note`` says in a line what
-        it is, for whoever chooses."""
+        """A decorator that makes a function or class available as ``name``; ``note`` describes it in one
+        line, for a list of choices."""
 
         def keep(thing: Thing) -> Thing:
             self.add(name, thing, thing.__module__, note)
@@ -54,19 +55,19 @@ class Registry(Generic[Thing]):
         return keep
 
     def add(self, name: str, thing: Thing, module: str, note: str = "") -> None:
-        """Make ``thing``, of ``module``, available as ``name``; two of a name are a bug."""
+        """Make ``thing``, of ``module``, available as ``name``; two with one name are a bug."""
         if name in self._found:
             raise ValueError(f"two {self._kind}s are named {name}")
         self._found[name] = _Registered(thing, module, note)
 
     def names(self) -> list[str]:
-        """All names, sorted: of the files that are there, and those that other packages state."""
+        """All names, sorted: those of the files and those declared by other packages."""
         self._list_folder()
         return sorted({*self._found, *self._plugins()})
 
     def __getitem__(self, name: str) -> Thing:
-        """What ``name`` stands for. The error otherwise lists the known names, or names the package that
-        cannot be loaded, or the packages that both claim it."""
+        """The thing named ``name``. Otherwise the error lists the known names, or names the package that
+        cannot be loaded, or the packages that both claim the name."""
         self._list_folder()
         offers = self._plugins().get(name, ())
         owners = [_package_of(offer) for offer in offers]
@@ -84,7 +85,7 @@ class Registry(Generic[Thing]):
         return self._found[name].thing
 
     def working(self) -> dict[str, Thing]:
-        """Everything by name, without what cannot be loaded; that of other packages comes last."""
+        """Everything by name, without what cannot be loaded; that of other packages is last."""
         things = {}
         for name in sorted(self.names(), key=lambda name: not self._is_own(name)):
             try:
@@ -113,7 +114,7 @@ class Registry(Generic[Thing]):
         before = set(self._found)
         try:
             offer.load()
-        # whatever another package's code raises, the answer is the same
+        # whatever another package's code raises is handled alike
         except Exception as error:
             for half_done in set(self._found) - before:
                 del self._found[half_done]
@@ -124,7 +125,7 @@ class Registry(Generic[Thing]):
             ) from error
         if name not in self._found:
             raise self._error(
-                f"the package {_package_of(offer)} promises the {self._kind} '{name}', but {offer.value} "
+                f"the package {_package_of(offer)} declares the {self._kind} '{name}', but {offer.value} "
                 "does not register it",
                 f"Fix or uninstall {_package_of(offer)}.",
             )
@@ -132,7 +133,7 @@ class Registry(Generic[Thing]):
 
 @functools.cache
 def _entry_points(group: str, path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
-    """The entry points of ``group`` by name, as packages on ``path``, that is `sys.path`, state them."""
+    """The entry points of ``group`` by name, as declared by packages on ``path``, that is `sys.path`."""
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=group):
         found[point.name] = (*found.get(point.name, ()), point)

@@ -1,4 +1,4 @@
-"""Settings that a recipe gives to a loss or a network, held against the annotations of the function
+"""Check the settings that a recipe gives to a loss or a network against the annotations of the function
 that takes them."""
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def annotated(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def wrong_settings(whose: str, known: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, str]:
-    """A sentence for every one of ``settings`` that is not ``known``, or not of the type known there.
+    """A sentence for every one of ``settings`` that is not ``known``, or has the wrong type.
 
-    An integer serves for a float and a list for a tuple; a text is no number, nor are nan and inf.
+    An integer is valid for a float and a list for a tuple; a string is no number, nor are nan and inf.
     """
     faults = {}
     for key, value in settings.items():
@@ -42,7 +42,7 @@ def _wrong_type(key: str, value: Any, wanted: Any) -> str | None:
         TypeAdapter(wanted, config=_STRICT).validate_json(written)
     except ValidationError as error:
         faults = error.errors()
-        # of a list its first wrong value; what else is among the places names a type of several
+        # report the first wrong value of a list; the other parts of the place name one type of several
         inside = "".join(f"[{place}]" for place in faults[0]["loc"] if isinstance(place, int))
         wrong = json.dumps(faults[0]["input"], ensure_ascii=False)
         types = dict.fromkeys(f["msg"].removeprefix("Input should be ") for f in faults)

@@ -2,5 +2,5 @@
 
 __version__ = "0.2.0"
 
-#: students that shipped before the present one, and the facekd that they came with
+#: earlier shipped students, and the versions of facekd that they came with
 EARLIER_STUDENTS = {"facekd-student-2026-11": "development versions before 0.2.0"}

@@ -1,13 +1,13 @@
-"""Build facekd, install the wheel without extras in a new environment, and take an operator's first steps
-there with an empty home and without a network.
+"""Build facekd, install the wheel without extras in a new environment, and run an operator's first commands
+there with an empty home folder and without a network.
 
     python tools/check_install.py
     python tools/check_install.py --faces lfw.zip --json
 
-pip needs its index for the installation; facekd itself runs shut off from the network, and where the system
-allows (`unshare`) with everything but its home and its working folder read-only. Prints what is installed,
-how large it is, how soon the first answer comes, and of each step whether it was right. Exit code 1 where
-anything was not as it should be. Linux only.
+pip needs its index for the installation; facekd itself runs without a network connection and, if the system
+allows it (`unshare`), with everything except its home and its working folder read-only. Prints what is
+installed, its size, the time to the first answer, and for each step whether it was right. Exit code 1 if
+anything was wrong. Linux only.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from packaging.utils import canonicalize_name
 from sandbox import Sandbox, faults_of_watch, make_sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
-#: what an installation without extras must not hold: as distributions, and as modules
+#: packages that an installation without extras must not contain: as distributions, and as modules
 ABSENT = {
     "torch": "torch", "torchvision": "torchvision", "facenet-pytorch": "facenet_pytorch", "timm": "timm",
     "safetensors": "safetensors", "lightning-fabric": "lightning_fabric", "onnxscript": "onnxscript",
     "tensorboard": "tensorboard", "filelock": "filelock", "tomli-w": "tomli_w",
 }  # fmt: skip
-#: of what they add the size is told, as they are installed where this runs
+#: the extras whose additional size is reported, as they are installed here
 EXTRAS = ("train", "teachers", "board", "service")
-#: of a wheel, beside the modules
+#: files of a wheel other than the modules
 CARRIED = ("py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE")
 #: exit codes of a decision: what is timed is the answer, whether the student is right or not
 DECIDED = (0, 1)
-#: times that are measured so often and told by their median
+#: how often times are measured; the median is reported
 REPEATS = 5
 
 
 @dataclass
 class Report:
-    """What was found. ``seconds`` are of the wall clock, ``cpu_seconds`` of user time, which other work on
+    """The findings. ``seconds`` are wall clock times, ``cpu_seconds`` user times, which other work on
     the machine does not lengthen; ``faults`` say what is wrong."""
 
     wheel_bytes: int = 0
@@ -72,7 +72,7 @@ class Report:
 
 
 def build(python: Path | str, target: Path) -> tuple[Path, Path]:
-    """The source distribution of this checkout and the wheel that is built from it, by hatchling in
+    """The source distribution of this checkout and the wheel built from it, by hatchling in
     ``python``."""
     hatch = [str(python), "-m", "hatchling", "build", "-d", str(target), "-t"]
     subprocess.run([*hatch, "sdist"], cwd=ROOT, check=True, capture_output=True)
@@ -86,7 +86,7 @@ def build(python: Path | str, target: Path) -> tuple[Path, Path]:
 
 
 def faults_of_wheel(wheel: Path) -> list[str]:
-    """What the wheel lacks or should not hold, beside the folder it was built of."""
+    """What the wheel lacks or must not contain, compared with the folder it was built from."""
     with zipfile.ZipFile(wheel) as packed:
         names = set(packed.namelist())
         metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
@@ -99,7 +99,7 @@ def faults_of_wheel(wheel: Path) -> list[str]:
     }
     inside = {name for name in names if not name.startswith(f"{folder}/")}
     faults = [f"the wheel lacks {name}" for name in sorted(source - inside)]
-    faults += [f"the wheel holds {name}" for name in sorted(inside - source)]
+    faults += [f"the wheel contains {name}" for name in sorted(inside - source)]
     wanted = [f"facekd/{name}" for name in CARRIED]
     wanted += [f"{folder}/licenses/{name}" for name in ("LICENSE", "facekd/weights/LICENSE")]
     faults += [f"the wheel lacks {name}" for name in wanted if name not in names]
@@ -111,8 +111,8 @@ def faults_of_wheel(wheel: Path) -> list[str]:
 
 
 def required(wheel: Path, extra: str = "") -> dict[str, importlib.metadata.Distribution]:
-    """The distributions that the wheel needs, with ``extra`` or without, by name, as they are installed where
-    this runs. Raises `PackageNotFoundError` where one is not."""
+    """The distributions that the wheel needs, with ``extra`` or without, by name, as they are installed
+    here. Raises `PackageNotFoundError` if one is not."""
     with zipfile.ZipFile(wheel) as packed:
         name = next(name for name in packed.namelist() if name.endswith(".dist-info/METADATA"))
         stated = Parser().parsestr(packed.read(name).decode("utf-8"))
@@ -132,7 +132,7 @@ def required(wheel: Path, extra: str = "") -> dict[str, importlib.metadata.Distr
 
 
 def added_by(wheel: Path, extra: str) -> int | None:
-    """Bytes of what ``extra`` adds to an installation, as it is installed here; `None` where it is not."""
+    """Bytes that ``extra`` adds to an installation, as it is installed here; `None` if it is not."""
     try:
         more = required(wheel, extra)
     except importlib.metadata.PackageNotFoundError:
@@ -154,33 +154,33 @@ def installed_in(python: Path) -> dict[str, str]:
 
 
 def faults_of_installed(python: Path) -> list[str]:
-    """What is installed and should not be, what can be imported and should not be, and what `python -W error`
-    says of importing facekd."""
+    """Packages that should not be installed or importable, and the warnings of `python -W error`
+    when it imports facekd."""
     there = installed_in(python)
     faults = [f"{name} is installed" for name in ABSENT if name in there]
     modules = list(ABSENT.values())
     program = f"import importlib.util as u; print([n for n in {modules!r} if u.find_spec(n)])"
     found = _output([str(python), "-I", "-c", program]).strip()
     faults += [f"{found} can be imported"] if found != "[]" else []
-    # -I: beside a checkout Python would take facekd from there
+    # -I: beside a checkout, Python would import facekd from there
     quiet = [str(python), "-I", "-W", "error", "-c", "import facekd"]
     ran = subprocess.run(quiet, capture_output=True, text=True)
     return faults + ([f"import facekd warns: {ran.stderr}"] if ran.returncode or ran.stderr else [])
 
 
 def faults_of_pip(pip: list[str]) -> list[str]:
-    """What ``pip check`` says against the environment."""
+    """The faults that ``pip check`` finds in the environment."""
     ran = subprocess.run([*pip, "check"], capture_output=True, text=True, env=without_path())
     return [f"pip check: {ran.stdout}{ran.stderr}"] if ran.returncode else []
 
 
 def without_path() -> dict[str, str]:
-    """This process's environment, but no other folders to find modules in."""
+    """This process's environment without further module folders."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def walk_through(sandbox: Sandbox, photos: Photos, report: Report) -> None:
-    """Take the steps in ``sandbox``, into ``report``."""
+    """Run the steps in ``sandbox``, with the results in ``report``."""
     report.shut_off = sandbox.shut_off
     report.faults += faults_of_watch(sandbox)
     write_pairs(photos.people, sandbox.work / "pairs.csv")
@@ -201,7 +201,7 @@ def walk_through(sandbox: Sandbox, photos: Photos, report: Report) -> None:
 
 
 def sizes(site_packages: Path) -> dict[str, int]:
-    """Bytes of each entry of ``site_packages``, what was compiled among them."""
+    """Bytes of each entry of ``site_packages``, including compiled files."""
     return {
         entry.name: sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
         if entry.is_dir()
@@ -211,7 +211,7 @@ def sizes(site_packages: Path) -> dict[str, int]:
 
 
 def measure_times(python: Path, site_packages: Path, photos: Photos, folder: Path, report: Report) -> None:
-    """The first answer with cold files and an empty home, later ones, and what help costs."""
+    """The first answer with a cold cache and an empty home folder, later answers, and the cost of help."""
     home = folder / "timed"
     home.mkdir()
     one, two, _ = photos.own
@@ -333,7 +333,7 @@ def _mb(count: int) -> str:
 @click.command()
 @click.option(
     "--faces", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
-    help="A zip with a folder per person, lfw.zip say [default: a portrait and drawn people].",
+    help="A zip with a folder per person, such as lfw.zip [default: a portrait and synthetic people].",
 )  # fmt: skip
 @click.option("--keep", type=click.Path(path_type=Path), default=None, help="Keep all of it in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

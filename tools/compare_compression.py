@@ -1,13 +1,13 @@
-"""Distillation beside pruning and quantisation: one small network, reached in several ways.
+"""Compare distillation with pruning and quantisation: one small network, made in several ways.
 
     python tools/compare_compression.py recipe.toml --large runs/large --images 128000 --out runs/compression
 
 The recipe states the small network, the teacher and the schedule; ``--large`` is a run of a larger network of
-the same family. Rows: the larger network; that one pruned to the small one's widths (`start_by = "norms"`:
-structured, by the filters' absolute sums) and left so, fine-tuned on labels (ArcFace), or distilled; and the
-small one distilled from a random start. All runs see ``--images`` views with one schedule and seed, each is
-written in float32 and int8, judged by TAR on the held-out people that choose, and timed side by side
-on one thread. A finished run is kept, one that was cut short goes on.
+the same family. Rows: the larger network; that network pruned to the small one's widths (`start_by =
+"norms"`: structured, by the filters' absolute sums) without further training, fine-tuned on labels (ArcFace),
+or distilled; and the small one distilled from a random start. All runs use ``--images`` views with one
+schedule and seed; each is written in float32 and int8, evaluated by TAR on the held-out people that choose,
+and timed side by side on one thread. A finished run is reused, and an interrupted one continues.
 
 Prints a Markdown table and writes ``compression.json``.
 """
@@ -44,7 +44,7 @@ _BATCH = 64
 @dataclass(frozen=True)
 class Row:
     """One network as a file: TAR at `FMR` in per cent with its 95 % interval, size in megabytes, milliseconds
-    for a crop (median), or why there is none."""
+    per crop (median), or why there is none."""
 
     way: str
     form: str
@@ -65,7 +65,7 @@ class Row:
 
 
 def started(recipe: Recipe, large: Path | None, teacher: bool) -> Recipe:
-    """``recipe`` begun with the pruned ``large`` network, or at random; without its teacher from labels."""
+    """``recipe`` started from the pruned ``large`` network, or at random; without a teacher, from labels."""
     raw = (recipe if teacher else recipe.without_teacher()).model_dump()
     if large is not None:
         raw["student"] |= {"start": large, "start_by": "norms"}
@@ -82,7 +82,7 @@ def finished(recipe: Recipe, folder: Path, threads: int) -> Path:
 
 
 def pruned(recipe: Recipe, large: Path, beside: Path) -> Path:
-    """The pruned network as it is, as a weights file in the run folder ``beside``, whose network it is."""
+    """The pruned network without training, as a weights file in the run folder ``beside`` of that network."""
     student = build_model(recipe.student.name, **recipe.student.settings)
     start_from(student, load_weights(large), "norms")
     file = beside / "pruned.safetensors"
@@ -106,7 +106,7 @@ def judged(file: Path, crops: CropSet) -> tuple[float, float, float]:
 def exported(
     networks: dict[str, tuple[Path, int]], folder: Path, data: Path
 ) -> tuple[list[Row], dict[str, Path]]:
-    """A row without figures for each network and form, and the files of those that could be written."""
+    """A row without figures for each network and form, and the files that could be written."""
     rows, files = [], {}
     for way, (network, images) in networks.items():
         for form in ("float32", "int8"):
@@ -143,7 +143,7 @@ def measured(rows: list[Row], files: dict[str, Path], crops: CropSet) -> list[Ro
 @click.command()
 @click.argument("recipe", type=EXISTING_FILE)
 @click.option("--large", type=EXISTING, required=True, help="Run folder of the larger network.")
-@click.option("--images", type=click.IntRange(1), required=True, help="Views that every run sees.")
+@click.option("--images", type=click.IntRange(1), required=True, help="Views that every run uses.")
 @click.option("--out", type=ANY_PATH, required=True, help="Folder for the runs.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def main(recipe: Path, large: Path, images: int, out: Path, threads: int) -> None:
@@ -153,7 +153,7 @@ def main(recipe: Path, large: Path, images: int, out: Path, threads: int) -> Non
     base = check_recipe(raw, str(recipe))
     crops = heldout_crops(base, "choose")
     if crops is None:
-        raise UsageError(f"{recipe}: names nobody who is held out (data.heldout), who would judge the rows")
+        raise UsageError(f"{recipe}: holds nobody out (data.heldout), so the rows cannot be evaluated")
     tuned = finished(started(base, large, teacher=False), out / "pruned-labels", threads)
     distilled = finished(started(base, large, teacher=True), out / "pruned-distilled", threads)
     scratch = finished(started(base, None, teacher=True), out / "distilled", threads)

@@ -1,25 +1,25 @@
-"""One student, one teacher, one schedule, many methods: the table that says which are worth it.
+"""Compare many distillation methods with one student, one teacher and one schedule.
 
     python tools/compare_methods.py recipe.toml --out runs/methods --images 200000 --seeds 0 --seeds 1 \\
         --data lfw-crops.zip --pairs lfw_pairs.txt
 
-Methods that name a model of yours, `$MAPS` say, take it from `--set MAPS=timm:NAME:FILE`.
+Methods that name one of your models, such as `$MAPS`, take it from `--set MAPS=timm:NAME:FILE`.
 
-Compares the crops that the recipe trains on with the test by its teacher, as `facekd data check --recipe`
-does, and stops where they share people.
+Compares the recipe's training crops with the test photos by its teacher, as `facekd data check --recipe`
+does, and stops if they share people.
 Trains a student for every method of `tools/methods.toml` and every seed into a run folder of its
-own (a finished one is kept, one that was cut short goes on), exports each, and evaluates all of
-them by LFW's protocol on aligned crops. Without `--data` and `--pairs` they are judged on the
-recipe's held-out people alone: the way to choose, which leaves the test alone. `--jobs 2` trains two
+own (a finished one is reused, an interrupted one continues), exports each, and evaluates all of
+them by LFW's protocol on aligned crops. Without `--data` and `--pairs` they are evaluated on the
+recipe's held-out people only: use this to choose without looking at the test. `--jobs 2` trains two
 at a time, each on half of the processors, which takes less time than one after the other. With
-`--rate-steps 60` every method is then timed over so many steps, in turn and `--rate-rounds` times, which
-wants an idle machine; with `--rates-only` nothing else is done.
+`--rate-steps 60` every method is then timed over that many steps, in turn and `--rate-rounds` times, which
+needs an idle machine; with `--rates-only` nothing else is done.
 
-Prints a Markdown table, means over the seeds: TAR on the recipe's held-out people that choose, LFW
-accuracy, all-pairs TAR, for each the paired difference to the first method with its 95 % interval,
-and images a second. Intervals of TARs, over identities, are means of the seeds' own: the same persons
-are judged, so averaging over seeds takes little off what another choice of persons would change. What
-another seed would change is not in them.
+Prints a Markdown table of means over the seeds: TAR on the recipe's held-out people that choose, LFW
+accuracy, all-pairs TAR, for each the paired difference from the first method with its 95 % interval,
+and images per second. Intervals of TARs, over identities, are means of the seeds' own: the same people
+are evaluated, so averaging over seeds hardly reduces the variation between people. They do not include the
+variation between seeds.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ from facekd.workflows import (
     train_recipe,
 )
 
-#: of the all-pairs TARs in the table
+#: the FMRs of the all-pairs TARs in the table
 FMRS = (1e-3, 1e-4)
 #: a method's name and a seed
 Run = tuple[str, int]
 
 
 class Rate(NamedTuple):
-    """Images a second, and as a multiple of the first method's."""
+    """Images per second, and as a multiple of the first method's."""
 
     images: float
     share: float
@@ -91,9 +91,9 @@ class Rate(NamedTuple):
 def changed(
     base: Recipe, method: dict[str, Any], images: int | None, seed: int, named: dict[str, str] | None = None
 ) -> Recipe:
-    """The base recipe with a method's losses and what its ``recipe`` changes, table by table;
+    """The base recipe with a method's losses and the changes in its ``recipe``, table by table;
     ``teacher = false`` is the baseline, ``clean`` leaves the augmentation out. A value ``$NAME`` is
-    what ``named`` says."""
+    replaced from ``named``."""
     unknown = set(method) - {"name", "loss", "teacher", "clean", "recipe"}
     if unknown:
         raise UsageError(f"method '{method.get('name')}': no such setting: {', '.join(sorted(unknown))}")
@@ -110,7 +110,7 @@ def changed(
 
 
 def _overlaid(base: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with what ``stated`` says in its place, table by table to any depth."""
+    """``base`` with the values of ``stated`` in their place, table by table to any depth."""
     deeper = {
         key: _overlaid(base.get(key) or {}, value) for key, value in stated.items() if isinstance(value, dict)
     }
@@ -131,7 +131,7 @@ def _filled(value: Any, named: dict[str, str], method: str) -> Any:
 
 
 def student_of(recipe: Recipe, folder: Path) -> Path:
-    """The exported student of a run, trained now unless it is there."""
+    """The exported student of a run, trained now if it does not exist."""
     begun = (folder / "recipe.toml").is_file()
     finished = begun and any(r.get("finished") for r in RunFolder(folder).metrics())
     if not finished:
@@ -144,7 +144,7 @@ def student_of(recipe: Recipe, folder: Path) -> Path:
 
 
 def train_all(runs: list[tuple[Recipe, Path]], jobs: int) -> list[Path]:
-    """`student_of` each recipe in its folder, ``jobs`` of them at once, each on processors of its own."""
+    """`student_of` each recipe in its folder, ``jobs`` of them at once, each on its own processors."""
     if jobs == 1:
         return [_announced(recipe, folder) for recipe, folder in runs]
     free = sorted(os.sched_getaffinity(0))
@@ -157,7 +157,7 @@ def train_all(runs: list[tuple[Recipe, Path]], jobs: int) -> list[Path]:
 
 
 def _settle(shares: Any) -> None:
-    """Keep this process to the next share of the processors."""
+    """Pin this process to the next share of the processors."""
     os.sched_setaffinity(0, shares.get())
 
 
@@ -178,9 +178,9 @@ def heldout_pairs(recipe: Recipe, model: Path) -> AllPairs:
 
 
 def checked_apart(recipe: Recipe, data: Path, kept: Path) -> None:
-    """Say how alike the crops that the recipe trains on and the test's photos are, by its first teacher;
-    once for the same crops and files, which ``kept`` notes. Raises `Misfit` where they share people,
-    `UsageError` where the teacher is no ONNX file."""
+    """Report how similar the training crops and the test's photos are, by the recipe's first teacher;
+    once for the same crops and files, recorded in ``kept``. Raises `Misfit` if they share people,
+    `UsageError` if the teacher is not an ONNX file."""
     model, crops = first_teacher(recipe), training_crops(recipe)
     packs = [source.path for source in crops.sources]
     files = [f"{path}, {path.stat().st_size} bytes" for path in (*packs, data, model)]
@@ -203,8 +203,8 @@ def checked_apart(recipe: Recipe, data: Path, kept: Path) -> None:
 
 
 def accuracy_points(reference: list[ModelResult], other: list[ModelResult]) -> str:
-    """Points of LFW accuracy that ``other`` has more, mean over seeds, with its 95 % interval: each
-    pair counts with the mean over its seeds, pairs that share a person depend on each other."""
+    """The difference in LFW accuracy in points, mean over seeds, with its 95 % interval: each
+    pair counts with the mean over its seeds, and pairs that share a person are dependent."""
     rows = [
         o.result.right.astype(float) - r.result.right.astype(float)
         for r, o in zip(reference, other, strict=True)
@@ -223,8 +223,8 @@ def accuracies(models: list[ModelResult]) -> str:
 
 
 def tar_points(reference: list[AllPairs], other: list[AllPairs], fmr: float = 1e-3) -> str:
-    """Points of all-pairs TAR that ``other`` has more, mean over seeds, and so the interval's ends; or why
-    that cannot be said."""
+    """The difference in all-pairs TAR in points, mean over seeds, and likewise the interval's ends; or why
+    there is none."""
     try:
         found = [tar_difference(r, o, fmr) for r, o in zip(reference, other, strict=True)]
     except UsageError as error:
@@ -238,9 +238,9 @@ def between(value: float, low: float, high: float) -> str:
 
 
 def rate_of(recipe: Recipe, steps: int) -> float:
-    """Images a second over ``steps`` steps, begun anew; its start and first step are not counted."""
+    """Images per second over ``steps`` steps of a new run, without its start and first step."""
     raw = recipe.model_dump()
-    # no end is reached, so nothing is judged, and no more views are labelled than these steps show
+    # the end is not reached, so nothing is evaluated, and only the views of these steps are labelled
     raw["schedule"] |= {"images": (steps + 10) * recipe.schedule.batch, "evaluations": 1}
     short = check_recipe(raw, "the timed recipe")
     with tempfile.TemporaryDirectory() as folder:
@@ -252,9 +252,9 @@ def rate_of(recipe: Recipe, steps: int) -> float:
 
 
 def rates_of(recipes: dict[str, Recipe], steps: int, rounds: int) -> dict[str, Rate]:
-    """Images a second of each recipe, and as a multiple of the first's: all of them in turn, ``rounds``
-    times, the median of what the rounds found. The first is timed once more before, uncounted, so that
-    what it needs is there."""
+    """Images per second of each recipe, and as a multiple of the first's: all of them in turn, ``rounds``
+    times, the median of the rounds. The first is timed once more in advance, without being counted, so that
+    everything it needs exists."""
     first = next(iter(recipes))
     rate_of(recipes[first], steps)
     found: list[dict[str, float]] = []
@@ -285,14 +285,14 @@ def percent(points: list[OperatingPoint]) -> str:
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the runs.")
 @click.option("--methods", type=click.Path(exists=True, path_type=Path), default=None)
-@click.option("--only", multiple=True, help="Only methods of this name (and the first).")
+@click.option("--only", multiple=True, help="Only methods with this name (and the first).")
 @click.option("--images", type=int, default=None, help="Images seen by every run.")
 @click.option("--seeds", type=int, multiple=True, default=(0, 1), show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs to train at once.")
-@click.option("--rate-steps", type=click.IntRange(40), default=None, help="Time every method over so many.")
+@click.option("--rate-steps", type=click.IntRange(40), default=None, help="Time every method over this many.")
 @click.option("--rate-rounds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--rates-only", is_flag=True, help="With --rate-steps: train nothing.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="What a method's $NAME is.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="The value of $NAME in methods.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default=None, help="Aligned crops.")
 @click.option("--pairs", type=click.Path(exists=True, path_type=Path), default=None)
 def main(
@@ -312,9 +312,9 @@ def main(
 ) -> None:
     """Compare the methods on RECIPE."""
     if (data is None) != (pairs is None):
-        raise UsageError("--data and --pairs belong together")
+        raise UsageError("--data and --pairs must be given together")
     if rates_only and not rate_steps:
-        raise UsageError("--rates-only goes with --rate-steps")
+        raise UsageError("--rates-only needs --rate-steps")
     base = read_recipe(recipe)
     file = methods or Path(__file__).with_name("methods.toml")
     listed = tomllib.loads(file.read_text(encoding="utf-8"))["method"]

@@ -4,7 +4,7 @@
 
 Reads what `compare_methods.py --methods tools/faces.toml` wrote: methods named "METHOD, FACES". TAR at
 FMR 1e-3 over all pairs, of LFW and of the held-out people, mean over the seeds; the bars are the 95 %
-intervals over identities, which hold what another choice of persons would change.
+intervals over identities, which describe the variation between people.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Draw the pictures of docs/numbers.md: simulated embeddings, and people who do not exist.
+"""Draw the pictures of docs/numbers.md from simulated embeddings and synthetic people.
 
     python tools/draw_numbers.py docs/figures --model student.onnx
 
-300 persons with six photos each are points around a centre; some persons vary more than others. The
-photos of the "large" model stray less from it than those of the "small" one. The hardest pairs are
-those of drawn people for --model; without it that picture is left out.
+300 people with six photos each are points around a centre; some people vary more than others. The
+photos of the "large" model vary less than those of the "small" one. The hardest pairs are
+those of synthetic people for --model; without it that picture is left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from facekd.verification import hardest_of_all, judge_people, open_point, rank_p
 from facekd.verification.results import AllPairsResult, IdentificationResult, ShownPair
 
 PEOPLE, PHOTOS = 300, 6
-#: numbers of an embedding, and how far photos stray from their person in each of them
+#: the dimension of an embedding, and the spread of a person's photos in each dimension
 MODELS = {"large": (96, 0.075), "small": (56, 0.11)}
 DRAWN_PEOPLE, DRAWN_PHOTOS = 24, 4
 FPIRS = (1e-1,)
@@ -65,7 +65,7 @@ def everyone(models: dict[str, np.ndarray]) -> dict[str, AllPairsResult]:
 
 
 def searches(models: dict[str, np.ndarray]) -> dict[str, IdentificationResult]:
-    """The first photo of two persons in three is enrolled, the others are probes; the last third is
+    """The first photo of two people in three is enrolled, the others are probes; the last third is
     unknown."""
     found, enrolled = {}, PEOPLE * 2 // 3
     people = [f"P{n}" for n in range(enrolled)]
@@ -81,7 +81,7 @@ def searches(models: dict[str, np.ndarray]) -> dict[str, IdentificationResult]:
 
 
 def hardest(model: Path) -> list[ShownPair]:
-    """The hardest pairs of drawn people for ``model``, cut by the landmarks that they were drawn with."""
+    """The hardest pairs of synthetic people for ``model``, cut by the true landmarks."""
     embedder = load_embedder(model)
     crops, who, names = [], [], []
     for number in range(DRAWN_PEOPLE):

@@ -1,9 +1,9 @@
-"""Draw what `make demo` made as one picture: photos, crops, teacher beside student, verification.
+"""Draw one picture of what `make demo` made: photos, crops, teacher beside student, verification.
 
     python tools/draw_overview.py demo docs/figures/overview.png
 
-Everything in it is read from the folder of a demonstration or measured with its models on its test people;
-the people are drawn. The comparisons shown are the median ones of the list of pairs, at the strictest
+Everything in it is read from the folder of a demonstration or measured with its models on its synthetic test
+people. The comparisons shown are the median ones of the list of pairs, at the strictest
 threshold of the student's card that more than half of the mated pairs reach.
 """
 
@@ -47,7 +47,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What a demonstration left in ``folder``: crops by name and their embeddings by each model."""
+    """The result of a demonstration in ``folder``: crops by name and their embeddings by each model."""
 
     folder: Path
     crops: dict[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""Draw photos of people who do not exist, and check that they serve as faces.
+"""Draw photos of synthetic people, and check that they work as faces.
 
     python tools/draw_people.py people.zip --people 300 --photos 10
     python tools/draw_people.py --check --people 100 --photos 8 --model edgeface_xs.onnx
@@ -26,7 +26,7 @@ from facekd.runtime import load_embedder
 from facekd.samples import draw, draw_people, landmarks, person, person_seed
 from facekd.verification import eer
 
-#: what drawn people must reach
+#: the requirements on synthetic people
 LEAST_FOUND, GREATEST_EER = 0.95, 0.15
 
 
@@ -91,7 +91,7 @@ def contact_sheet(path: Path, seeds: list[int], photos: int, size: int) -> None:
 
 
 def look(detector: Detector, seeds: list[int], photos: int, size: int) -> Iterator[Found]:
-    """Draw, and look for the face; one far from where it was drawn does not count."""
+    """Draw photos and detect the face; a face far from where it was drawn does not count."""
     for seed in seeds:
         who = person(seed)
         for number in range(photos):
@@ -112,7 +112,7 @@ def landmark_error(face: Face, truth: np.ndarray) -> float:
 
 
 def report(found: list[Found], model: Path | None, detector: str) -> bool:
-    """Print what was measured; whether it is good enough."""
+    """Print the measurements; return whether they are good enough."""
     seen = [f for f in found if f.face is not None]
     share = len(seen) / len(found)
     click.echo(f"{detector}: face found in {len(seen)} of {len(found)} photos ({100 * share:.2f} %)")
@@ -132,7 +132,7 @@ def report(found: list[Found], model: Path | None, detector: str) -> bool:
 
 
 def comparisons(embeddings: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of all pairs: of the same person, of different persons."""
+    """Cosines of all pairs: of the same person, of different people."""
     one, other = np.triu_indices(len(who), 1)
     scores = (embeddings @ embeddings.T)[one, other]
     same = who[one] == who[other]

@@ -1,10 +1,10 @@
-"""Which knowledge moved: the share of each part of the loss in the gradient, over a run.
+"""Draw the share of each part of the loss in the gradient over a run.
 
     python tools/draw_shares.py runs/first shares.png
 
-Reads the run's `metrics.jsonl`. The share of a part is the norm of its gradient by the student's
+Reads the run's `metrics.jsonl`. The share of a part is the norm of its gradient in the student's
 weights over the sum of these norms; norms do not add up like the gradients themselves, so this
-says how hard each part pulls, not how far it gets.
+shows how strong each part is, not how much it achieves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(run: Path, picture: Path) -> None:
     batch = next(r["images"] / r["step"] for r in records if "images" in r)
     shares = [(r["step"] * batch, r["gradient_share"]) for r in records if "gradient_share" in r]
     if not shares:
-        raise UsageError(f"{run} has a loss of one part: nothing to share")
+        raise UsageError(f"{run}: its loss has only one part")
     parts = list(dict.fromkeys(name for _, found in shares for name in found))
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()

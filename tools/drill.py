@@ -1,16 +1,16 @@
-"""Whether what facekd promises of wrong answers and lost work holds, shown by the real command line.
+"""Test facekd's promises about wrong answers and lost work with the real command line.
 
     python tools/drill.py
     python tools/drill.py --faces FOLDER --json
     python tools/drill.py --only A4 --only C2
     python tools/drill.py --short
 
-Each drill runs commands in processes of their own, bounded in time and memory, on drawn faces and the
-student that ships; ``--faces`` names a folder with real ones (lfw.zip, models/, detectors/, ...), which the
-drills of sections A and B then use. Prints a table, and ends with 1 unless all is green. A drill that cannot
-be held here (no small disk can be mounted, no real faces) says so and counts as neither.
+Each drill runs commands in separate processes, limited in time and memory, with synthetic faces and the
+shipped student; ``--faces`` names a folder with real ones (lfw.zip, models/, detectors/, ...), which the
+drills of sections A and B then use. Prints a table, and ends with 1 unless all drills pass. A drill that
+cannot run here (no small disk can be mounted, no real faces) says so and counts as neither passed nor failed.
 
-As root, the processes give up what root may do to files whose mode forbids it.
+As root, the processes give up root's right to ignore file modes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ import drill_training
 import drill_words
 from drill_site import DRILLS, Drill, Outcome, Site
 
-#: each registers its drills
+#: the modules that register drills
 MODULES = (drill_answers, drill_galleries, drill_numbers, drill_words, drill_training)
 
 
 def chosen(only: tuple[str, ...], short: bool) -> list[Drill]:
-    """The drills of the items ``only`` (all without any), or of those names; of them the ``short`` ones."""
+    """The drills of the items ``only`` (all by default), or with those names; if ``short``, only short
+    ones."""
     return [
         one for one in DRILLS
         if (not only or one.item in only or one.name in only) and (one.short or not short)
@@ -50,11 +51,11 @@ def row(one: Drill, found: Outcome) -> str:
 @click.option(
     "--faces", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of real faces."
 )
-@click.option("--only", multiple=True, metavar="ITEM", help="Hold just the drills of this item; repeatable.")
-@click.option("--short", is_flag=True, help="Hold just those that take about a second.")
+@click.option("--only", multiple=True, metavar="ITEM", help="Run only the drills of this item; repeatable.")
+@click.option("--short", is_flag=True, help="Run only drills that take about a second.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")
 def main(faces: Path | None, only: tuple[str, ...], short: bool, as_json: bool) -> None:
-    """Hold the drills and print what they found."""
+    """Run the drills and print the results."""
     drills = chosen(only, short)
     if not drills:
         raise click.UsageError(f"There are drills of {', '.join(dict.fromkeys(one.item for one in DRILLS))}.")

@@ -1,4 +1,4 @@
-"""Drills of A6, A7, A9 and A10: who is enrolled, and what becomes of it."""
+"""Drills of A6, A7, A9 and A10: enrolled people, and the gallery file."""
 
 from __future__ import annotations
 

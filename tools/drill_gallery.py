@@ -1,13 +1,13 @@
-"""What a gallery holds after kill -9 in the middle of removals, merges, renamings and imports.
+"""Test a gallery after kill -9 in the middle of removals, merges, renamings and imports.
 
     python tools/drill_gallery.py --kills 30
 
-A program changes a gallery of made-up people again and again, says so on a line after each change, and is
-killed after a random time; --kills times for each kind of change. Afterwards the gallery is looked at: a
-change that was said to be done and is not is lost; a person who is neither as before the change nor as after
-it is half done; a fault is what `facekd gallery check` finds. Then the gallery is opened once to be
-written to, and searched for the bytes of names and embeddings that were removed from it: traces. Prints a
-table; exits with 1 unless the last four columns hold zeros.
+A program changes a gallery of made-up people repeatedly, acknowledges each change with a line, and is killed
+after a random time, --kills times for each kind of change. Then the gallery is checked: an acknowledged
+change that is missing is lost; a person whose state is neither that before the change nor that after it is
+half done; a fault is what `facekd gallery check` finds. Then the gallery is opened once for writing, and
+searched for the bytes of names and embeddings that were removed from it: traces. Prints a table; exits with 1
+unless the last four columns are zero.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def take_in(records: GalleryRecords, folder: Path, step: int) -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """A kind of change: ``run`` makes the ``steps``-th; before and after it the people concerned are as
-    ``before`` and ``after`` say, and the ``gone`` bytes have left the file."""
+    """A kind of change: ``run`` makes the ``steps``-th; before and after it the people concerned must be as
+    in ``before`` and ``after``, and the ``gone`` bytes must have left the file."""
 
     run: Callable[[GalleryRecords, Path, int], None]
     steps: int
@@ -129,7 +129,7 @@ CHANGES = {
 
 @dataclass
 class Found:
-    """What kills of one kind of change came to."""
+    """The result of the kills for one kind of change."""
 
     kills: int = 0
     said: int = 0
@@ -151,7 +151,7 @@ def work(kind: str, folder: Path) -> None:
 
 
 def kill_once(kind: str, folder: Path, seconds: float) -> int:
-    """Start `work`, kill it, return how many changes it said were done."""
+    """Start `work`, kill it, and return how many changes it acknowledged."""
     command = [sys.executable, __file__, "--work", kind, str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -179,7 +179,7 @@ def look(change: Change, gallery: Path, said: int, found: Found) -> None:
             found.lost += 1
     found.said += said
     found.faults += sum(1 for _ in GalleryCheck(gallery).faults())
-    GalleryRecords(gallery).close()  # whoever comes next finishes an erasure that was cut short
+    GalleryRecords(gallery).close()  # opening it completes an interrupted erasure
     files = [gallery, gallery.with_name(gallery.name + "-wal")]
     content = b"".join(file.read_bytes() for file in files if file.exists())
     found.traces += sum(trace in content for step in range(done) for trace in change.gone(step))
@@ -202,7 +202,7 @@ def drill(kind: str, kills: int, seed: int) -> Found:
 
 
 def prepare(kind: str, folder: Path, base: Path) -> None:
-    """The gallery that changes start from, and archives for those that import."""
+    """The gallery that changes start from, and archives for imports."""
     if kind != "import":
         fill(base, range(300))
         return
@@ -221,7 +221,7 @@ def main(kills: int, kinds: tuple[str, ...], seed: int, worked: tuple[str, Path]
     if worked is not None:
         work(*worked)
         return
-    click.echo("| change | kills | said to be done | lost | half done | faults | traces |")
+    click.echo("| change | kills | acknowledged | lost | half done | faults | traces |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     bad = 0
     for kind in kinds or CHANGES:

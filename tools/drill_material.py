@@ -1,4 +1,4 @@
-"""What drills are tried on: photos, networks, galleries and crops that are made for them."""
+"""The material for drills: photos, networks, galleries and crops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def evaluated_people(model: Path, crops: Path) -> tuple[object, ...]:
-    """The command that judges ``model`` on all pairs of finished crops."""
+    """The command that evaluates ``model`` on all pairs of finished crops."""
     return (*EVALUATE, model, "--protocol", "people", "--data", crops, "--aligned")
 
 
@@ -53,7 +53,7 @@ def nobody_in(gallery: Path) -> Outcome:
 
 
 def line_with(ran: Ran, *words: str) -> str:
-    """The first line that holds one of ``words``."""
+    """The first line that contains one of ``words``."""
     lines = (ran.out + ran.err).splitlines()
     return next((line.strip() for line in lines if any(word in line for word in words)), "")[:120]
 
@@ -87,7 +87,7 @@ def zip_of(path: Path, members: dict[str, Path]) -> Path:
 
 
 def cardless(site: Site, work: Path) -> Path:
-    """The student with its card taken out."""
+    """The student without its card."""
     import onnx
 
     network = onnx.load(site.model)
@@ -97,8 +97,8 @@ def cardless(site: Site, work: Path) -> Path:
 
 
 def first_card(site: Site, model: Path) -> None:
-    """A card by convention, written without the command's trial on drawn faces, which takes seconds and
-    which a network that knows patterns alone would not pass."""
+    """A card by convention, written without the command's test on synthetic faces, which takes seconds and
+    which a network that knows only patterns would not pass."""
     ran = site.python(
         "import sys; from facekd.card import card_of, load_onnx, write_card\n"
         "network = load_onnx(sys.argv[1])\n"

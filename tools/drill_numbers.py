@@ -1,4 +1,4 @@
-"""Drills of A11 to A13: files, and one statistic for one question."""
+"""Drills of A11 to A13: files, and consistent statistics."""
 
 from __future__ import annotations
 

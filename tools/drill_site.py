@@ -1,5 +1,5 @@
-"""What every drill works with: the command line in processes of its own, bounded in time and memory;
-people, models and crops to try it on; and the list of drills with the table of what they found."""
+"""What all drills use: the command line in separate processes, limited in time and memory; people, models
+and crops; and the list of drills with their results."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data" / "samples"
-#: bytes of address space that a process may take: what reads or decodes without bound fails here and not
+#: bytes of address space of a process: unbounded reading or decoding fails here without harming
 #: the machine. torch alone reserves several times what it uses
 OPERATORS_SPACE, TRAININGS_SPACE = 4 << 30, 24 << 30
 #: bytes that a process may write into one file
 FILE_SIZE = 1 << 30
-#: seconds; far above what a command takes, also on a busy machine
+#: seconds; far more than a command takes, also on a busy machine
 SECONDS = 180.0
-#: at which false match rate drawn people are calibrated: there are too few of them for a stricter one
+#: the false match rate at which synthetic people are calibrated: there are too few of them for a lower one
 DRAWN_FMR = 0.01
 #: how the measuring commands are spelled
 EVALUATE, EVALUATE_SCORES = ("evaluate",), ("evaluate-scores",)
@@ -40,14 +40,14 @@ _PR_CAPBSET_DROP, _CAPABILITIES_OVER_MODES = 24, (1, 2)  # CAP_DAC_OVERRIDE and 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a drill found; ``ok`` is `None` where it could not be held here, and ``found`` says why."""
+    """The result of a drill; ``ok`` is `None` if it could not run here, and ``found`` says why."""
 
     found: str
     ok: bool | None
 
 
 class CannotHold(Exception):
-    """A drill asks for what this machine does not have."""
+    """A drill needs something that this machine does not have."""
 
 
 def fact(ok: bool, found: str) -> Outcome:
@@ -55,7 +55,7 @@ def fact(ok: bool, found: str) -> Outcome:
 
 
 def together(*outcomes: Outcome) -> Outcome:
-    """All of several; what failed is named first."""
+    """Combine several outcomes; failures are named first."""
     failed = [one.found for one in outcomes if not one.ok]
     if failed:
         return Outcome("; ".join(f"NOT: {one}" for one in failed), False)
@@ -64,8 +64,8 @@ def together(*outcomes: Outcome) -> Outcome:
 
 @dataclass(frozen=True)
 class Ran:
-    """A process that ended. ``megabytes`` is the peak of its resident memory, `None` where the system does
-    not tell."""
+    """A process that ended. ``megabytes`` is the peak of its resident memory, `None` if the system does
+    not report it."""
 
     code: int
     out: str
@@ -93,8 +93,8 @@ class Ran:
         reason: str | None = None,
         megabytes: int | None = None,
     ) -> Outcome:
-        """Whether it ended with ``code``, said all of ``says`` and none of ``never``, gave ``reason`` in its
-        document of failure and stayed below ``megabytes``; never with a traceback."""
+        """Check that it ended with ``code``, printed all of ``says`` and none of ``never``, gave ``reason``
+        in its failure document and stayed below ``megabytes``; a traceback always fails."""
         codes = (code,) if isinstance(code, int) else tuple(code)
         text = self.out + self.err
         faults = [f"does not say '{part}'" for part in says if part not in text]
@@ -131,8 +131,8 @@ def _last(text: str) -> str:
 
 @dataclass
 class Site:
-    """A folder to drill in, with what the drills need made at the first use. ``faces`` is a folder with
-    real ones (lfw.zip, models, detectors), where there is one."""
+    """A folder for drills, with their material made on first use. ``faces`` is a folder with
+    real faces (lfw.zip, models, detectors), if there is one."""
 
     folder: Path
     faces: Path | None = None
@@ -173,7 +173,7 @@ class Site:
                 if after is not None:
                     after(process)
                 while process.poll() is None:
-                    # of the program itself: until it begins, the memory is that of the process it forked from
+                    # of the program itself: until it starts, the memory is that of the forking process
                     peak = peak_of(process.pid) or peak
                     late = time.monotonic() - began > seconds
                     if late:
@@ -195,7 +195,7 @@ class Site:
         file_size: int = FILE_SIZE,
         **settings: Any,
     ) -> subprocess.Popen[bytes]:
-        """Begin ``command`` in a session of its own, within bounds and as one whom modes of files bind."""
+        """Start ``command`` in a session of its own, with limits and as a user whom file modes restrict."""
         return subprocess.Popen(
             list(command), cwd=cwd or self.folder, env=self.environment() | (env or {}),
             preexec_fn=functools.partial(_bounded, space, file_size, _bound_by_modes()),
@@ -209,7 +209,7 @@ class Site:
 
     @functools.cached_property
     def modes_bind(self) -> bool:
-        """Whether a file of mode 000 cannot be read by the processes of this site."""
+        """Whether file modes restrict the processes of this site (mode 000 cannot be read)."""
         closed = self.folder / "closed"
         closed.write_bytes(b"")
         closed.chmod(0)
@@ -225,7 +225,7 @@ class Site:
 
     @functools.cached_property
     def model(self) -> Path:
-        """A copy of the student that ships."""
+        """A copy of the shipped student."""
         from facekd.weights import shipped_model
 
         shipped = shipped_model()
@@ -235,8 +235,8 @@ class Site:
 
     @functools.cached_property
     def people(self) -> dict[str, list[Path]]:
-        """ann and bob, three photos each; ann's are like each other and unlike bob's, by the model's own
-        scores: drawn people, or of those of LFW the ones with the most photos."""
+        """ann and bob, three photos each; ann's are similar to each other and not to bob's, by the model's
+        own scores: synthetic people, or the people of LFW with the most photos."""
         ran = self.python(_CAST, self.model, self._portraits)
         if "Traceback" in ran.err:
             raise RuntimeError(f"choosing people to drill with failed: {_last(ran.err)}")
@@ -311,7 +311,7 @@ class Site:
 
     @contextmanager
     def small_disk(self, megabytes: int) -> Iterator[Path]:
-        """A disk of so many megabytes. Raises `CannotHold` where none may be mounted."""
+        """A disk of this many megabytes. Raises `CannotHold` if none can be mounted."""
         place = self.new("disk")
         mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(place)]
         if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode != 0:
@@ -332,7 +332,7 @@ def fill(disk: Path, left: int = 0) -> None:
 
 
 def peak_of(process: int) -> int:
-    """The peak of a living process's resident memory in megabytes; 0 where the system does not tell."""
+    """The peak of a running process's resident memory in megabytes; 0 if the system does not report it."""
     with suppress(OSError, IndexError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -341,7 +341,7 @@ def peak_of(process: int) -> int:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill ``process`` and whatever it started that is still there."""
+    """Kill ``process`` and all processes that it started."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -358,8 +358,8 @@ def _plain(argument: object) -> str | bytes:
 
 @functools.cache
 def _bound_by_modes() -> Callable[[], None]:
-    """What a child calls before it begins so that modes of files bind it although it is root's; others
-    are bound anyway."""
+    """A function that a child calls before it starts, so that file modes restrict it even if it is root's;
+    other users are restricted anyway."""
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         return lambda: None
     libc = ctypes.CDLL(None)
@@ -375,13 +375,13 @@ def _bounded(space: int, file_size: int, give_up: Callable[[], None]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # a shell that starts us in the background has its children ignore Ctrl-C
+    # a shell that starts us in the background makes its children ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     give_up()
 
 
-#: chooses ann and bob by the scores of the model that is used: whoever is drawn, or photographed, and
-#: however the model was trained, ann's photos must pass for one person and bob's for another
+#: chooses ann and bob by the scores of the model in use: whoever is drawn or photographed, and
+#: however the model was trained, ann's photos must match each other and must not match bob's
 _CAST = """
 import json, sys
 from pathlib import Path
@@ -421,8 +421,8 @@ json.dump({"ann": photos[ann], "bob": photos[bob]}, sys.stdout)
 
 @dataclass(frozen=True)
 class Drill:
-    """``item`` is the number of what it shows; ``done`` and ``expected`` are in words. ``short`` ones take
-    about a second of processor time; ``faces`` ones need real faces."""
+    """``item`` is the number of the promise it tests; ``done`` and ``expected`` are in words. ``short`` ones
+    take about a second of processor time; ``faces`` ones need real faces."""
 
     item: str
     done: str
@@ -436,7 +436,7 @@ class Drill:
         return f"{self.item}-{self.hold.__name__}"
 
     def held(self, site: Site) -> Outcome:
-        """What it finds; a fault of its own is a failure that says so."""
+        """Run it; an error of the drill itself is a failure that says so."""
         if self.faces and site.faces is None:
             return Outcome("needs --faces", None)
         try:

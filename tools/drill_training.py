@@ -1,4 +1,4 @@
-"""Drills of section C, and of what sections A and B say of runs: no student made wrongly without a word."""
+"""Drills of section C, and of sections A and B for runs: no student is silently trained wrongly."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def resume_mixes_nothing(site: Site) -> Outcome:
         shutil.copytree(kept, place, symlinks=True)  # under the old name: recipes hold whole paths
         make(site, place)
         ran = facekd(site, place, "distill", "recipe.toml", "--run", "run", "--resume")
-        told.append(ran.check(2, "was begun with", word))
+        told.append(ran.check(2, "was started with", word))
         same = (place / "run" / "metrics.jsonl").read_bytes() == metrics
         told.append(fact(same, "nothing is logged"))
         shutil.rmtree(place)
@@ -271,13 +271,13 @@ def killed(site: Site) -> Outcome:
     told = _stopped(process, place, signal.SIGKILL, -9)
     resumed = facekd(site, place, "distill", "recipe.toml", "--run", "run", "--resume", "--workers", 0,
                      after=stop_soon(place, last_step(place) + 40))  # fmt: skip
-    return together(*told, resumed.check(143, "go on with --resume"))
+    return together(*told, resumed.check(143, "continue with --resume"))
 
 
 def _stopped(
     process: subprocess.Popen[bytes], place: Path, number: signal.Signals, code: int
 ) -> list[Outcome]:
-    """What is left of a run that trains after the signal."""
+    """The remains of a training run after the signal."""
     try:
         # the first checkpoint is there after 30 steps
         wait_for_step(process, place, 35)
@@ -588,7 +588,7 @@ def unbalanced_lists(site: Site) -> Outcome:
 
 
 def made_place(site: Site, *changes: tuple[str, str], heldout_line: tuple[str, str] | None = None) -> Path:
-    """A folder with crops of drawn people, a list of held-out ones, the student that ships as the teacher,
+    """A folder with crops of synthetic people, a list of held-out ones, the shipped student as the teacher,
     and a recipe with ``changes``."""
     place = site.new("place")
     shutil.copytree(site.crops, place / "crops")
@@ -614,7 +614,7 @@ _FINISHED: dict[Path, Path] = {}
 
 
 def finished_run(site: Site) -> Path:
-    """A place whose ``run`` is done; not to be changed."""
+    """A place with a finished ``run``; must not be changed."""
     if site.folder not in _FINISHED:
         place = made_place(site)
         ran = facekd(site, place, "distill", "recipe.toml", "--run", "run")
@@ -625,7 +625,7 @@ def finished_run(site: Site) -> Path:
 
 
 def cut_run(site: Site) -> Path:
-    """A place whose ``run`` was asked to stop on its way."""
+    """A place with a ``run`` that was stopped before its end."""
     place = made_place(site, *LONG)
     ran = facekd(
         site, place, "distill", "recipe.toml", "--run", "run", "--workers", 0, after=stop_soon(place, 35)
@@ -640,7 +640,7 @@ def facekd(site: Site, place: Path, *arguments: object, **settings: Any) -> Ran:
 
 
 def begin(site: Site, place: Path, *options: str) -> subprocess.Popen[bytes]:
-    """A run in ``place`` that goes on beside the drill; what it says comes through one pipe."""
+    """A run in ``place`` that continues beside the drill; its output comes through one pipe."""
     command = [sys.executable, "-m", "facekd", "distill", "recipe.toml", "--run", "run", *options]
     return site.start(
         command, cwd=place, space=TRAININGS_SPACE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -667,7 +667,7 @@ def checkpoint_step(place: Path) -> int:
 
 
 def wait_for_step(process: subprocess.Popen[bytes], place: Path, step: int) -> None:
-    """Until the run has logged ``step``, or ends. Raises `TimeoutError`."""
+    """Wait until the run has logged ``step``, or ends. Raises `TimeoutError`."""
     patience = time.monotonic() + 240
     while last_step(place) < step and process.poll() is None:
         if time.monotonic() > patience:
@@ -687,7 +687,7 @@ def stop_soon(place: Path, step: int) -> Callable[[subprocess.Popen[bytes]], Non
 
 
 def session_of(leader: int) -> list[int]:
-    """The living processes of the session that ``leader`` began, those waited for by nobody left out."""
+    """The running processes of the session that ``leader`` started, without zombies."""
     found = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):

@@ -102,16 +102,17 @@ def fuzzed(
             before = resident(process)
             cases, told = fuzz(schemathesis, address, photos, seconds, seed, folder)
             ready = httpx2.get(f"{address}/readyz", timeout=60).status_code
+            most = peak(process)
             found = {
                 "seed": seed, "seconds": seconds, "cases": cases, "statuses": statuses(address),
-                "memory_before": before, "memory_after": resident(process), "memory_most": peak(process),
+                "memory_before": before, "memory_after": resident(process), "memory_most": most,
                 "ready": ready,
             }  # fmt: skip
         log = (folder / "log").read_text()
     wrong = [told] if told else []
     wrong += ["the log shows a trace or an internal error"] * ("Traceback" in log or "internal error" in log)
     wrong += [f"it is not ready afterwards: {ready}"] * (ready != 200)
-    wrong += ["its memory grew beyond the bound"] * (found["memory_most"] > before + _MORE_MEMORY)
+    wrong += ["its memory grew beyond the bound"] * (most > before + _MORE_MEMORY)
     return found, wrong
 
 

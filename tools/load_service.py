@@ -1,12 +1,12 @@
-"""How much the service costs beside the bare pipeline, under load on loopback, for a stated time.
+"""Measure the cost of the service beside the bare pipeline, under load on loopback, for a given time.
 
     python tools/load_service.py PHOTOS --seconds 20 --clients 4
 
 Starts ``facekd serve`` with an empty gallery, and lets clients send it pairs of photos (`/v1/verify`), each
-the next as soon as it has the answer to the last. Before and after, the same pairs go through
+as soon as it has the answer to the previous one. Before and after, the same pairs go through
 `Recognizer.verify` in this process, one after the other. Everything runs on the processors that this process
 may use: start it with ``taskset`` for one of them. Processor time is stated beside the rate, since
-the clients take some of it here, which they do not where they are other machines.
+the clients use some of it here, which they would not on other machines.
 """
 
 from __future__ import annotations
@@ -58,14 +58,22 @@ def usable_photos(place: Path, recognizer: Recognizer, count: int = _PHOTOS) -> 
 
 
 def bare(recognizer: Recognizer, photos: Photos, seconds: float) -> dict[str, float]:
-    """Comparisons a second without the service, and what each takes of the processor."""
-    pairs = itertools.cycle(itertools.pairwise(photos))
-    began, busy, done = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() - began < seconds:
+    """Comparisons per second without the service, and the time of each, on the processor and in total."""
+    pairs, each = itertools.cycle(itertools.pairwise(photos)), list[float]()
+    began, busy = time.perf_counter(), time.process_time()
+    while (start := time.perf_counter()) - began < seconds:
         recognizer.verify(*next(pairs))
-        done += 1
-    taken = time.perf_counter() - began
-    return {"per_second": done / taken, "processor_ms": (time.process_time() - busy) * 1000 / done}
+        each.append(time.perf_counter() - start)
+    rate = len(each) / (time.perf_counter() - began)
+    return {
+        "per_second": rate,
+        "processor_ms": (time.process_time() - busy) * 1000 / len(each),
+    } | percentiles(each)
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    found = np.percentile(seconds, (50, 95, 99)) * 1000
+    return dict(zip(("p50_ms", "p95_ms", "p99_ms"), map(float, found), strict=True))
 
 
 @contextmanager
@@ -117,7 +125,7 @@ def processor_seconds(process: int) -> float:
 
 
 class Load:
-    """Clients that ask again as soon as they are answered."""
+    """Clients that send a request as soon as the previous one is answered."""
 
     def __init__(self, port: int, photos: Photos) -> None:
         self._address = f"http://127.0.0.1:{port}"
@@ -149,17 +157,16 @@ def under_load(process: int, port: int, photos: Photos, clients: int, seconds: f
     began = time.perf_counter()
     load.run(clients, seconds)
     taken, done = time.perf_counter() - began, len(load.seconds)
-    p50, p95, p99 = (float(value) * 1000 for value in np.percentile(load.seconds, (50, 95, 99)))
     return {
         "clients": clients,
         "requests": done,
         "per_second": done / taken,
         "processor_ms": (processor_seconds(process) - busy) * 1000 / done,
-        "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
         "statuses": dict(load.statuses),
         "memory_before": memory,
         "memory_after": resident(process),
-    }  # fmt: skip
+        "memory_most": peak(process),
+    } | percentiles(load.seconds)
 
 
 @click.command()
@@ -177,7 +184,7 @@ def under_load(process: int, port: int, photos: Photos, clients: int, seconds: f
 def main(
     photos: Path, model: Path | None, seconds: float, clients: tuple[int, ...], workers: int, queue: int
 ) -> None:
-    """Measure the service with the photos in PHOTOS, a folder or pack, and print what was found as JSON."""
+    """Measure the service with the photos in PHOTOS, a folder or pack, and print the result as JSON."""
     model = model or shipped_model()
     if model is None:
         raise click.UsageError("no model is named, and no student came with this facekd")
@@ -189,6 +196,7 @@ def main(
         tempfile.TemporaryDirectory() as folder,
         running(model, Path(folder), workers, queue) as (process, port),
     ):
+        found["memory_at_start"] = resident(process)
         found["service"] = [under_load(process, port, given, count, seconds) for count in clients]
     found["bare_after"] = bare(recognizer, given, min(10.0, seconds))
     click.echo(json.dumps(found, indent=2))

@@ -1,11 +1,11 @@
-"""What all pairs cost: seconds and memory from embeddings to rates, as the photos grow in number.
+"""Measure the cost of all pairs: seconds and memory from embeddings to rates, by the number of photos.
 
     python tools/measure_allpairs.py --photos 7701 --photos 20000 --photos 50000
 
-Draws embeddings of 512 numbers, in persons that have as few photos as those of LFW's View 2 (1.8 on
+Draws embeddings of 512 numbers, for people with as few photos as in LFW's View 2 (1.8 on
 average, 14 at most), and prints the comparisons, the seconds of `all_pairs`, those of the TARs at
 FMR 1e-3 and 1e-2 with their intervals and of the whole curve, and the peak memory of the process so
-far (interpreter and embeddings are in it). The threads are those of the linear algebra library: set
+far (including interpreter and embeddings). The threads are those of the linear algebra library: set
 OMP_NUM_THREADS.
 """
 
@@ -29,14 +29,14 @@ Made = TypeVar("Made")
 
 
 def draw(photos: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Embeddings [photos, 512] and their persons [photos]."""
+    """Embeddings [photos, 512] and their people [photos]."""
     random = np.random.default_rng(0)
-    # chances fall with the 2.1th power of the number of photos: 1.8 photos on average
+    # probabilities fall with the 2.1th power of the number of photos: 1.8 photos on average
     chances = np.arange(1, MOST_PHOTOS + 1) ** -2.1
     sizes = random.choice(np.arange(1, MOST_PHOTOS + 1), size=photos, p=chances / chances.sum())
     people = np.repeat(np.arange(photos), sizes)[:photos]
     rows = random.standard_normal((photos, DIM), dtype=np.float32)
-    rows *= 2  # so that mated scores lie about 0.2, and the TAR below 1
+    rows *= 2  # so that mated scores are about 0.2, and the TAR below 1
     rows += random.standard_normal((int(people[-1]) + 1, DIM), dtype=np.float32)[people]
     return rows, people
 
@@ -52,7 +52,7 @@ def timed(make: Callable[[], Made]) -> tuple[Made, float]:
 def main(photos: tuple[int, ...]) -> None:
     """Measure all pairs of drawn embeddings."""
     heads = (
-        "photos", "persons", "mated", "non-mated", "all pairs, s", "TAR@1e-3, s", "TAR@1e-2, s", "curve, s",
+        "photos", "people", "mated", "non-mated", "all pairs, s", "TAR@1e-3, s", "TAR@1e-2, s", "curve, s",
         "peak MiB",
     )  # fmt: skip
     click.echo(f"| {' | '.join(heads)} |")

@@ -1,12 +1,12 @@
-"""At which false match rate a claim runs, by the number of photos enrolled and the way to fuse.
+"""Measure the false match rate of claims, by the number of enrolled photos and the way of fusing them.
 
     python tools/measure_claims.py recipe.toml edgeface_xs.onnx
 
 The threshold is calibrated on single comparisons (all pairs of the recipe's held-out people that
 are kept for calibration); then some photos of every person are enrolled, all others are probes of
-the same people, and every probe claims to be everybody. Prints FMR and TAR at that threshold for
-the best score, the mean score and the direction of the mean (what `facekd verify --claim` uses),
-each the mean over random choices of the enrolled photos.
+the same people, and every probe is claimed to be everybody. Prints FMR and TAR at that threshold for
+the best score, the mean score and the direction of the mean (used by `facekd verify --claim`),
+each as the mean over random choices of the enrolled photos.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WAYS: dict[str, Callable[[Floats, Floats], Floats]] = {
 def claims(
     rows: Floats, labels: NDArray[np.int64], photos: int, rng: np.random.Generator
 ) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
-    """Scores [probes, people] of every claim in every way, and which of them are genuine."""
+    """Scores [probes, people] of every claim in every way, and which of them are mated."""
     people = [p for p in np.unique(labels) if (labels == p).sum() > photos]
     enrolled = [rng.choice(np.flatnonzero(labels == p), photos, replace=False) for p in people]
     probe = np.ones(len(rows), bool)

@@ -1,12 +1,12 @@
-"""How often a 95 % interval holds the truth: sets of persons are drawn from a model whose rates are known.
+"""Measure how often a 95 % interval contains the true rate, on people simulated with known rates.
 
     python tools/measure_coverage.py --sets 2000
 
-Rates of independent trials are covered by Wilson's and by Clopper and Pearson's interval. AUC, EER and
-TAR at FMR 1e-2 of clustered comparisons are covered by the bootstrap over identities as facekd prints
-it; beside it stand the percentiles of the same replicates (both with the bound that facekd prints for
+Independent trials use Wilson's and Clopper and Pearson's intervals. AUC, EER and
+TAR at FMR 1e-2 of clustered comparisons use the bootstrap over identities that facekd
+prints, beside the percentiles of the same replicates (both with the bound that facekd prints for
 rates of 0 and 1). Scores are normal: a mated one is the separation, an effect of its person and noise,
-a non-mated one the effects of both persons and noise, so that the true rates are known exactly. Prints
+a non-mated one the effects of both people and noise, so that the true rates are known exactly. Prints
 the coverage with its standard error.
 """
 
@@ -32,7 +32,7 @@ from facekd.verification import (
 )
 
 FMR = 1e-2
-#: fewer than facekd draws: their spread, all that is taken from them, is known to 3.5 %
+#: fewer than facekd uses: only their spread is needed, which is known to 3.5 %
 REPLICATES = 400
 #: spread of a person's effect on mated and on non-mated scores, and of the noise
 OF_MATED, OF_NON_MATED, NOISE = 0.8, 0.35, 0.6
@@ -44,8 +44,8 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Case:
-    """``people`` persons, with six mated comparisons each or with heavy-tailed numbers of them, and
-    ``non_mated`` comparisons of persons drawn by chance."""
+    """``people`` people, with six mated comparisons each or with heavy-tailed numbers of them, and
+    ``non_mated`` comparisons of people chosen at random."""
 
     people: int
     equal: bool
@@ -54,7 +54,7 @@ class Case:
 
     def __str__(self) -> str:
         size = "equal" if self.equal else "unequal"
-        return f"{self.people} persons of {size} size, {self.non_mated} non-mated comparisons"
+        return f"{self.people} people of {size} size, {self.non_mated} non-mated comparisons"
 
     def truth(self) -> Floats:
         """AUC, EER and TAR."""
@@ -65,8 +65,8 @@ class Case:
         return np.array([auc, eer, tar])
 
     def draw(self, random: np.random.Generator) -> tuple[Floats, Floats, Ids, Ids]:
-        """Mated and non-mated scores, the persons [M] of the first and [N, 2] of the second. Persons
-        with more mated comparisons come into more non-mated ones."""
+        """Mated and non-mated scores, the people [M] of the former and [N, 2] of the latter. People
+        with more mated comparisons also have more non-mated ones."""
         if self.equal:
             sizes = np.full(self.people, 6)
         else:
@@ -96,7 +96,7 @@ CASES = (
 
 
 def clustered(case: Case, sets: int, seed: int = 0, replicates: int = REPLICATES) -> tuple[Floats, Floats]:
-    """The share of ``sets`` whose interval of AUC, EER and TAR [3] holds the truth: the printed
+    """The share of ``sets`` in which the interval of AUC, EER and TAR [3] contains the true rate: the printed
     intervals, and plain percentiles."""
     random, truth = np.random.default_rng(seed), case.truth()
     printed, percentile = np.zeros(3), np.zeros(3)
@@ -120,7 +120,7 @@ def _hold(extreme: list[Interval | None], others: list[Interval], truth: Floats)
 def independent(
     interval: Callable[[int, int], Interval], trials: int, rate: float, sets: int, seed: int = 0
 ) -> float:
-    """The share of ``sets`` of ``trials`` with chance ``rate`` whose interval holds ``rate``."""
+    """The share of ``sets`` of ``trials`` with probability ``rate`` whose interval contains ``rate``."""
     hits, counts = np.unique(np.random.default_rng(seed).binomial(trials, rate, sets), return_counts=True)
     held = [interval(int(h), trials).low <= rate <= interval(int(h), trials).high for h in hits]
     return float(counts @ held) / sets
@@ -140,7 +140,7 @@ def main(sets: int) -> None:
     for trials, rate in TRIALS:
         both = [told(independent(kind, trials, rate, sets)) for kind in (wilson, clopper_pearson)]
         click.echo(f"| {trials} | {rate} | {' | '.join(both)} |")
-    click.echo("\n| persons | measure | truth | bootstrap over identities | its percentiles |")
+    click.echo("\n| people | measure | truth | bootstrap over identities | its percentiles |")
     click.echo("| --- | --- | --- | --- | --- |")
     for case in CASES:
         printed, percentile = clustered(case, sets)

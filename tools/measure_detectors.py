@@ -1,16 +1,16 @@
-"""How fast and how completely each detector finds the faces of a set of photos.
+"""Measure the speed and the detection rate of each detector on a set of photos.
 
     python tools/measure_detectors.py lfw.zip --pairs lfw_pairs.txt --out packs \\
         --detector mtcnn --detector yunet:yunet_2023mar.onnx --detector scrfd:scrfd_500m.onnx
 
 Aligns the photos that the pair list names (all without one) with every detector into a pack each
-and prints a table: photos a second over all processors and over one, faces not found. The packs
-serve `facekd evaluate --aligned` for the accuracy through each detector.
+and prints a table: photos per second on all processors and on one, faces not found. Evaluate the packs with
+`facekd evaluate --aligned` for the accuracy with each detector.
 
     python tools/measure_detectors.py lfw.zip --pairs lfw_pairs.txt --turned MODEL.onnx --detector mtcnn ...
 
-tells instead what photos that are turned in the plane cost: of the first mated pairs of the list the second
-photo is turned, and the table says how many of them are called different persons, even by the loosest
+measures the effect of photos turned in the plane instead: in the first mated pairs of the list the second
+photo is turned, and the table shows how many pairs are called different people, even at the loosest
 threshold in MODEL's card, and how many get no answer.
 """
 
@@ -36,10 +36,10 @@ from facekd.workflows import AlignSettings, Recognizer, align_photos
 
 Pixels = NDArray[np.uint8]
 
-#: degrees in the plane, against the clock
+#: degrees in the plane, anticlockwise
 TURNS = (0, 15, 30, 45, 60, 90, 180)
 
-#: photos that the speed on one processor is taken from
+#: the number of photos for the speed on one processor
 SPEED_SAMPLE = 200
 
 
@@ -67,7 +67,7 @@ def write_subset(photos: Path, pairs: Path | None, file: Path) -> int:
 
 
 def milliseconds_on_one(detector: str, photos: Path) -> float:
-    """Processor time to find the faces of a photo, decoding left out, on one thread."""
+    """Processor time to detect the faces of a photo, without decoding, on one thread."""
     source = open_source(photos)
     names = source.names()
     found = make_detector(detector, threads=1)
@@ -90,7 +90,7 @@ def mated_pairs(pairs: Path, count: int) -> list[tuple[str, str]]:
 
 
 def turned(pixels: Pixels, degrees: int) -> Pixels:
-    """uint8 [H, W, 3] turned about its middle, whole, on black; quarter turns move pixels only."""
+    """uint8 [H, W, 3] turned about its centre, uncropped, on black; quarter turns only move pixels."""
     if degrees % 90 == 0:
         return np.ascontiguousarray(np.rot90(pixels, degrees // 90))
     import cv2
@@ -104,7 +104,7 @@ def turned(pixels: Pixels, degrees: int) -> Pixels:
 
 
 def embedding_of(recognizer: Recognizer, pixels: Pixels, name: str) -> NDArray[np.float32] | None:
-    """Of the face in a photo; `None` where there is no answer."""
+    """The embedding of the face in a photo; `None` if there is no answer."""
     try:
         return recognizer.recognise(encode(pixels, "png"), name).embedding
     except CannotSay:
@@ -112,7 +112,7 @@ def embedding_of(recognizer: Recognizer, pixels: Pixels, name: str) -> NDArray[n
 
 
 def tell_turned(photos: Path, pairs: Path, count: int, model: Path, detectors: tuple[str, ...]) -> None:
-    """The table of pairs called different persons, and of those without an answer, for every detector."""
+    """Print, for every detector, the pairs called different people and those without an answer."""
     chosen, source = mated_pairs(pairs, count), open_source(photos)
     names = {name.rsplit(".", 1)[0]: name for name in source.names()}
     both = [[decode(source.read(names[one]), one).pixels for one in pair] for pair in chosen]
@@ -132,7 +132,7 @@ def tell_turned(photos: Path, pairs: Path, count: int, model: Path, detectors: t
             ]
             cells.append(f"{sum(score < limit for score in scores)}, {len(both) - len(scores)}")
         click.echo(f"| {detector.partition(':')[0]} | {' | '.join(cells)} |")
-    click.echo(f"called different persons, no answer; of {len(both)} mated pairs, threshold {limit:.3f}")
+    click.echo(f"called different people, no answer; of {len(both)} mated pairs, threshold {limit:.3f}")
 
 
 @click.command()

@@ -1,12 +1,12 @@
-"""Which face is taken of photos that lie on their side, and of photos with bystanders.
+"""Measure which face is chosen in photos lying on their side, and in photos with bystanders.
 
     python tools/measure_face_choice.py lfw.zip edgeface_xs.onnx --detector mtcnn \\
         --detector scrfd:scrfd_500m.onnx --detector yunet:yunet_2023mar.onnx
 
-PHOTOS are named Person/photo.jpg. On their side: some photos in their three quarter turns; right is what
-gives the embedding of the upright photo (cosine above 0.8). Bystanders: every photo with several usable
-faces whose person has other photos with one; right is the face nearest to the direction of those, and the
-photo is judged if that face reaches --same. Prints a table of each, for every detector and policy.
+PHOTOS are named Person/photo.jpg. On their side: some photos in their three quarter turns; a choice is right
+if it gives the embedding of the upright photo (cosine above 0.8). Bystanders: every photo with several usable
+faces of a person with other photos of one face; the right face is the one nearest to the direction of those,
+and the photo counts if that face reaches --same. Prints a table of each, for every detector and policy.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ SAME_CROP = 0.8
 POLICIES = ("best", "largest", "central", "dominant")
 
 Floats = NDArray[np.float32]
-#: of one photo: its height and width, its usable faces, their embeddings [faces, D]
+#: for one photo: its height and width, its usable faces, their embeddings [faces, D]
 Seen = tuple[tuple[int, ...], list[Face], Floats]
 
 
 class Looker:
-    """One detector and one model on one thread, made where they work."""
+    """One detector and one model on one thread, created in the worker process."""
 
     def __init__(self, photos: Path, model: Path, detector: str) -> None:
         self.source = open_source(photos)
@@ -52,7 +52,7 @@ class Looker:
         return self.embedder.embed(cut(photo.pixels, face, self.embedder.spec)[None])[0]
 
     def turned(self, name: str) -> list[bool]:
-        """Of the three quarter turns of a photo, which give the embedding of the upright one."""
+        """For the three quarter turns of a photo, whether they give the embedding of the upright one."""
         upright = self.photo(name)
         wanted = self.embedding(upright, find_face(upright, self.detector))
         right = []
@@ -93,7 +93,7 @@ def _faces(name: str) -> Seen | None:
 
 
 def judged(seen: dict[str, Seen], same: float) -> Iterator[tuple[Seen, int]]:
-    """The photos with bystanders that can be judged, each with the number of the right face."""
+    """The photos with bystanders that can be assessed, each with the number of the right face."""
     of_person: dict[str, list[str]] = defaultdict(list)
     for name in seen:
         of_person[name.split("/")[-2]].append(name)

@@ -1,11 +1,11 @@
-"""What the formats of `facekd align` cost a model: space, and how far embeddings move.
+"""Measure the formats of `facekd align`: their size, and how far they move a model's embeddings.
 
     facekd align lfw.zip crops.zip
     python tools/measure_formats.py edgeface_xs.onnx crops.zip --crops 100
 
-Takes crops that lost nothing (WebP or PNG, as `facekd align` writes them by default), encodes them
-in every format and prints kilobytes a crop, the cosine between the embeddings before and after
-(mean and least), and milliseconds to encode one.
+Takes lossless crops (WebP or PNG, as `facekd align` writes them by default), encodes them
+in every format and prints kilobytes per crop, the cosine between the embeddings before and after
+(mean and lowest), and milliseconds to encode one.
 """
 
 from __future__ import annotations

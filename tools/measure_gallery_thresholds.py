@@ -1,16 +1,16 @@
-"""Whether thresholds that a gallery gives itself keep what they promise to people who are not in it.
+"""Measure whether a gallery's own thresholds have the stated rates for people who are not enrolled.
 
     python tools/measure_gallery_thresholds.py student.onnx lfw.zip \
         --group train-unlabelled-1.zip:athletes --people train-labelled-1.zip --kept embeddings.npz
 
-PHOTOS holds a folder of photos for each person. Galleries of --size people are drawn again and again;
-whoever is not drawn is a newcomer who searches in it. Beside one sharp photo of each person, populations are
-the same people with blurred photos, or blurred in the gallery alone; a folder of aligned crops of
-different people, of one group (--group PACK:FOLDER); and people with three photos each (--people), whose
-templates are compared among themselves or with one of the photos. For every rate: the rate that newcomers
-have at the gallery's own threshold, as a multiple of the promised one (mean, and the middle 95 % of the
-galleries); in how many galleries it lies within the stated interval; the same multiple at the threshold of
-the card, and the share of people who miss their own template with another photo at either.
+PHOTOS has a folder of photos for each person. Galleries of --size people are drawn repeatedly; people who are
+not drawn are newcomers who search in it. Beside one sharp photo of each person, populations are the same
+people with blurred photos, or blurred in the gallery only; a folder of aligned crops of different people, of
+one group (--group PACK:FOLDER); and people with three photos each (--people), whose templates are compared
+with each other or with one of the photos. For every rate: the rate of newcomers at the gallery's own
+threshold, as a multiple of the stated one (mean, and the middle 95 % of the galleries); the number of
+galleries in which it is within the stated interval; the same multiple at the threshold of the card, and the
+share of people who miss their own template with another photo at either.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from facekd.workflows import all_crops, embedded_packs
 
 Floats = NDArray[np.float32]
 
-#: of the blurred photos, in pixels of the crop
+#: the blur of the blurred photos, in pixels of the crop
 SIGMA = 2.0
-#: what is asked for: an FMR, or the FPIR of a search in the gallery itself
+#: the requested rates: an FMR, or the FPIR of a search in the gallery itself
 RATES = (("FMR", 1e-2), ("FMR", 1e-3), ("FMR", 1e-4), ("FMR", 1e-5), ("FPIR", 0.1), ("FPIR", 0.03))
-#: photos of a template of several
+#: photos in a template of several
 SEVERAL = 3
 
 
 @dataclass(frozen=True)
 class Population:
-    """People [P] with a template each and a photo that newcomers bring; ``probes`` stand for such photos
-    in the gallery itself (`None`: the templates do), and the rows of ``again``, NaN where there is none, are
+    """People [P] with a template each and a photo that newcomers have; ``probes`` represent such photos
+    in the gallery itself (`None`: the templates do), and the rows of ``again``, NaN if there is none, are
     compared with the own template."""
 
     name: str
@@ -58,8 +58,8 @@ class Population:
 
 @dataclass
 class Tally:
-    """What was found in each gallery: rates at the own threshold and at the card's, as multiples of the
-    promised one, whether the stated interval holds the first, and the misses of own people."""
+    """The results for each gallery: rates at its own threshold and at the card's, as multiples of the
+    stated one, whether the stated interval contains the former, and the misses of own people."""
 
     own: list[float]
     card: list[float]
@@ -72,7 +72,7 @@ class Tally:
 
 def photos_twice(photos: Path, embedder: Embedder) -> tuple[list[str], Floats]:
     """The people in ``photos``, and the embeddings [P, 2, 2, D] of two photos of each, sharp and
-    blurred; NaN where there is no second or no face."""
+    blurred; NaN if there is no second photo or no face."""
     source, detector = open_source(photos), make_detector("mtcnn", "cpu", 1)
     by_person: dict[str, list[str]] = {}
     for name in sorted(source.names()):
@@ -110,7 +110,7 @@ def of_group(group: str, model: Path) -> Population:
 
 
 def of_several(packs: Sequence[Path], merged: dict[str, str], model: Path) -> Iterator[Population]:
-    """People of ``packs`` with one photo more than `SEVERAL`."""
+    """People of ``packs`` with more than `SEVERAL` photos."""
     by_person: dict[str, list[Floats]] = {}
     for part in embedded_packs(all_crops(packs), model):
         for name, row in zip(part.names, part.rows, strict=True):
@@ -125,7 +125,7 @@ def of_several(packs: Sequence[Path], merged: dict[str, str], model: Path) -> It
 
 
 def measured(people: Population, size: int, galleries: int, card: Card) -> dict[tuple[str, float], Tally]:
-    """What became of each of `RATES` that ``size`` people can tell."""
+    """The results for each of `RATES` for which ``size`` people are sufficient."""
     found: dict[tuple[str, float], Tally] = {}
     for seed in range(galleries):
         order = np.random.default_rng([size, seed]).permutation(len(people.templates))

@@ -1,12 +1,12 @@
-"""What the guard of enrollment refuses, rightly and wrongly, by the size of the gallery.
+"""Measure what the guard of enrollment refuses, rightly and wrongly, by the size of the gallery.
 
     python tools/measure_guard.py edgeface_xs.onnx train-labelled-1.zip --calibrated 350
 
-PACKS hold aligned crops, named Person/crop.jpg. Thresholds come from all pairs of --calibrated people;
-galleries are drawn from the others, again and again. Of each person so many photos are enrolled as
---enrolled says, and single photos are brought forward: of newcomers, of enrolled people under a second name,
-of enrolled people under their own, and of strangers under the name of somebody enrolled. Prints which share
-of each the guard refuses (of the last: takes). Then the same for folders of somebody new: five
+PACKS contain aligned crops, named Person/crop.jpg. Thresholds come from all pairs of --calibrated people;
+galleries are drawn repeatedly from the others. --enrolled photos of each person are
+enrolled, and single photos are tried: of newcomers, of enrolled people under a second name,
+of enrolled people under their own, and of strangers under the name of somebody enrolled. Prints the share
+of each that the guard refuses (for the last: accepts). Then the same for folders of somebody new: five
 photos, one of them a stranger's.
 """
 
@@ -84,7 +84,7 @@ class OneGallery:
         return other, own
 
     def tried(self) -> list[list[bool]]:
-        """Of each of `CASES`, whether it came true, for every photo that was brought forward."""
+        """For each of `CASES`, the outcomes of all photos that were tried."""
         known = range(min(self.size, TRIED))
         strangers = range(self.size, min(len(self.people), self.size + TRIED))
         spare = {number: self.people[number][self.enrolled] for number in known}

@@ -1,18 +1,18 @@
-"""How much of the network's own speed the training loop keeps.
+"""Measure how much of the network's own speed the training loop reaches.
 
     python tools/measure_loop.py recipe.toml --rounds 3
     python tools/measure_loop.py recipe.toml --rounds 3 --batch 256 --optimizer adamw
 
 On the recipe's student, batch and machine, in turn: the bare pass (forward, 1 - cos, backward, no
-optimizer, no data), the bare step (with the optimizer), the loop with cached targets and views that
-are kept, the loop with cached targets alone, the loop with the teacher online, and the naive loop
-(float32, online). Prints images a second, the median of the rounds, and each as a share of the bare
-pass of its round, the median again; and the share of its own time that each spends in the student's
-passes, which a machine that slows down and recovers does not change. Where it has no bf16, the naive
-loop is the one before.
+optimizer, no data), the bare step (with the optimizer), the loop with cached targets and kept views,
+the loop with cached targets alone, the loop with the teacher online, and the naive loop
+(float32, online). Prints images per second, the median of the rounds, and each as a share of the bare
+pass of its round, again the median; and the share of its own time that each spends in the student's
+passes, which does not change when the machine slows down and recovers. Without bf16, the naive
+loop equals the one before.
 
-The caches must be filled, or they are filled first; `--share 0.1` takes a tenth of the crops, which is
-as fast and sooner labelled. Run it on an idle machine.
+The caches are filled first if they are not; `--share 0.1` uses a tenth of the crops, which is
+as fast and labelled sooner. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from facekd.training.data import Batch
 
 
 class Speed(NamedTuple):
-    """Images a second, and the share of the time that went into the student's passes."""
+    """Images per second, and the share of the time spent in the student's passes."""
 
     images: float
     passes: float = 1.0
@@ -90,8 +90,8 @@ def changed(recipe: Recipe, **changes: dict[str, Any]) -> Recipe:
 
 @contextmanager
 def passes_timed() -> Iterator[list[float]]:
-    """The seconds of each step that the student's forward and backward pass and its losses took, as long
-    as this is open; what the teacher or its cache took is none of them."""
+    """Record the seconds of each step in the student's forward and backward pass and its losses while this
+    is open, without the time of the teacher or its cache."""
     spent: list[float] = []
 
     def counted(function: Callable[..., Any], sign: int) -> Callable[..., Any]:
@@ -139,9 +139,9 @@ def loop(recipe: Recipe, steps: int) -> Speed:
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--steps", type=click.IntRange(60), default=60, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--batch", type=click.IntRange(2), default=None, help="Instead of the recipe's.")
+@click.option("--batch", type=click.IntRange(2), default=None, help="Replace the recipe's batch size.")
 @click.option("--optimizer", type=click.Choice(["adamw", "sgd", "muon"]), default=None, help="Likewise.")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=None, help="Of the crops.")
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=None, help="Share of the crops.")
 def main(
     recipe: Path, steps: int, rounds: int, batch: int | None, optimizer: str | None, share: float | None
 ) -> None:
@@ -153,7 +153,7 @@ def main(
     size = batch or stated.schedule.batch
     net = build_model(stated.student.name, **stated.student.settings)
     chosen = choose_precision(stated.schedule.precision, net, net.input.size, size)
-    # no end is reached, so nothing is judged, and no more views are labelled than these steps show
+    # the end is not reached, so nothing is evaluated, and only the views of these steps are labelled
     short: dict[str, Any] = {"images": (steps + 10) * size, "batch": size, "evaluations": 1}
     short |= {"precision": chosen.precision} | ({"optimizer": optimizer} if optimizer else {})
     cached = changed(stated, schedule=short, data={"share": share} if share else {})

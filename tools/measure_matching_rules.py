@@ -1,12 +1,12 @@
-"""Which rule for people with several templates finds them best: the direction of the mean, the highest score,
+"""Compare rules for people with several templates: the direction of the mean, the highest score,
 or the mean of the highest three.
 
     python tools/measure_matching_rules.py student.onnx lfw.zip --enrolled 3 --kept embeddings.npz
 
-PHOTOS holds a folder of photos for each person. Of whoever has more than --enrolled, so many are enrolled
-and up to five others searched for; the first photo of everybody else is a stranger's. Prints FNIR (not found
-first, or below the threshold) at an FPIR of 0.1 and 0.01, each rule at its own threshold, and by how much it
-differs from that of "mean", with a 95 % interval by the bootstrap over the enrolled people.
+PHOTOS has a folder of photos for each person. Of people with more than --enrolled photos, that many are
+enrolled and up to five others searched for; the first photo of everybody else is a stranger's. Prints FNIR
+(not found first, or below the threshold) at an FPIR of 0.1 and 0.01, each rule at its own threshold, and its
+difference from that of "mean", with a 95 % interval by the bootstrap over the enrolled people.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from facekd.verification import replicated
 Floats = NDArray[np.float32]
 
 FPIRS = (0.1, 0.01)
-#: photos of a person that are searched for at most
+#: the most photos of a person that are searched for
 _PROBES = 5
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """Records that are in no file."""
+    """Records without a file."""
 
     contract: Contract
     all: Everybody
@@ -69,7 +69,7 @@ def embedded(photos: Path, embedder: Embedder, wanted: list[str]) -> Floats:
 
 
 def wanted_of(photos: Path, enrolled: int) -> list[str]:
-    """The photos that are used of each person."""
+    """The photos of each person that are used."""
     by_person: dict[str, list[str]] = {}
     for name in sorted(open_source(photos).names()):
         by_person.setdefault(name.rpartition("/")[0], []).append(name)
@@ -83,7 +83,7 @@ def wanted_of(photos: Path, enrolled: int) -> list[str]:
 def misses(
     rule: Rule, records: InMemory, own: list[tuple[str, Floats]], strangers: Floats
 ) -> dict[float, NDArray[np.float64]]:
-    """Of each of ``own`` people's photos, in a row, whether it is missed at each of `FPIRS`."""
+    """For each photo of ``own`` people, in a row, whether it is missed at each of `FPIRS`."""
     index = SearchIndex(records, rule)
     highest = np.sort(index.search(strangers, 1).scores[:, 0])[::-1]
     asked = np.concatenate([rows for _, rows in own])

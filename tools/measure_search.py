@@ -1,18 +1,18 @@
-"""How long a search takes, beside faiss and beside what the memory allows.
+"""Measure the time of a search, beside faiss and beside the limit of the memory.
 
     python tools/measure_search.py --people 10000 --people 100000
     python tools/measure_search.py --people 1000000 --rounds 2 --without int8 --without float16
 
 People are synthetic and have one template of 512 each: drawn from a normal distribution whose standard
 deviation falls along the axes as 1 / rank^0.32, so that two of them have a cosine of 0 +- 0.076, which is
-about what two photos of different people have by the student that ships (0.075); probes are noisy copies of
-some of them. Every way is run in turn in each round, with one thread, and the least processor time that it
-took counts, so that other programs disturb little.
+about that of two photos of different people with the shipped student (0.075); probes are noisy copies of
+some of them. Every way runs in turn in each round, on one thread, and the lowest processor time
+counts, so that other programs disturb little.
 
-"float32", "float16" and "int8" hold the templates so and bring a block at a time to float32, since numpy
-multiplies nothing smaller fast. They do not compare again, as `SearchIndex` does and as they would have to
-within the margin that their rounding needs. "read" is the sum of the squares of all: what reading them from
-memory takes at least. faiss is measured where it is installed.
+"float32", "float16" and "int8" store the templates in that type and convert a block at a time to float32,
+since numpy multiplies no smaller type fast. They do not compare again, as `SearchIndex` does and as they
+would have to within the margin of their rounding. "read" is the sum of the squares of all: the least time to
+read them from memory. faiss is measured if it is installed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FALL = 0.32
 #: probes at once
 BATCHES = (1, 64)
 _TOP = 5
-#: templates that are brought to float32 at once
+#: templates that are converted to float32 at once
 _BLOCK = 2048
 CONTRACT = Contract("0" * 64, _DIM, "synthetic", "none", "none")
 
@@ -82,8 +82,8 @@ class InMemory:
 
 
 def converted(kept: NDArray[np.generic]) -> Callable[[Floats], object]:
-    """A search through templates that are brought to float32 by the block: the products alone, without the
-    scale of int8 and without comparing again."""
+    """A search through templates that are converted to float32 block by block: the products alone, without
+    the scale of int8 and without comparing again."""
 
     def search(probes: Floats) -> object:
         highest = np.full((len(probes), _TOP), -np.inf, np.float32)
@@ -97,7 +97,7 @@ def converted(kept: NDArray[np.generic]) -> Callable[[Floats], object]:
 
 
 def eighth(rows: Floats) -> NDArray[np.int8]:
-    """``rows`` as int8, on one scale, made by the block to save memory."""
+    """``rows`` as int8, on one scale, converted block by block to save memory."""
     steps = 127 / max(rows.max(), -rows.min())
     parts = (rows[start : start + _BLOCK] * steps for start in range(0, len(rows), _BLOCK))
     return np.concatenate([np.rint(part).astype(np.int8) for part in parts])
@@ -127,7 +127,7 @@ def ways(rows: Floats, without: tuple[str, ...]) -> dict[str, Callable[[Floats],
 
 
 def recall(index: Callable[[Floats], object], rows: Floats, probes: Floats) -> str:
-    """Of how many probes the people found are those of brute force in double precision, in order."""
+    """The number of probes with the same people, in order, as brute force in double precision."""
     same = 0
     for probe in probes:
         scores = np.concatenate(
@@ -143,7 +143,7 @@ def recall(index: Callable[[Floats], object], rows: Floats, probes: Floats) -> s
 
 
 def reading(rows: Floats) -> str:
-    """How long a gallery's file takes to be opened, listed, read with and without what is kept beside it."""
+    """The time to open a gallery's file, list it, and read it with and without the file beside it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gallery.db"
         with GalleryRecords(path, CONTRACT, create=True) as records, records.transaction():

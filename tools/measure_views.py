@@ -1,8 +1,8 @@
-"""What a recipe's views cost, and how far they move the teacher.
+"""Measure the cost of a recipe's views, and how far they move the teacher's embeddings.
 
-Prints, for a sample of the recipe's training crops: crops decoded, views made and views labelled a
+Prints, for a sample of the recipe's training crops: crops decoded, views made and views labelled per
 second; the cosine of the teacher's embeddings of a view and of its mirror image (which share one
-cached target), and of a view and of the clean crop.
+cached target), and of a view and of the unaugmented crop.
 
     python tools/measure_views.py recipe.toml --crops 256 --threads 1
 """
@@ -27,7 +27,7 @@ Made = TypeVar("Made")
 
 @click.command()
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--crops", default=256, show_default=True, help="Crops to look at.")
+@click.option("--crops", default=256, show_default=True, help="Crops in the sample.")
 @click.option("--threads", default=1, show_default=True, help="Threads of the teacher.")
 def main(recipe: Path, crops: int, threads: int) -> None:
     """Measure the views of RECIPE."""

@@ -1,6 +1,6 @@
-"""What an operator does first with a new installation, each answer checked.
+"""An operator's first commands with a new installation, with a check of each answer.
 
-`check_install.py` takes these steps in an environment that pip made, a test in one that it puts together.
+`check_install.py` runs these steps in an environment made by pip, a test in one that it assembles.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 from sandbox import Sandbox
 
-#: people with photos each that the model is calibrated on: enough comparisons for a threshold at FMR 0.01
+#: people with photos each for the calibration: enough comparisons for a threshold at FMR 0.01
 PEOPLE, PHOTOS = 24, 4
 NAME = "Ann Lee"
 
 
 @dataclass(frozen=True)
 class Photos:
-    """``own``: three photos of one person; ``other``: one of somebody else; ``blank``: of nobody;
+    """``own``: three photos of one person; ``other``: one of another person; ``blank``: of nobody;
     ``people``: a folder with `PEOPLE` folders of `PHOTOS` photos."""
 
     own: tuple[Path, Path, Path]
@@ -33,8 +33,8 @@ class Photos:
 
 
 def drawn_photos(folder: Path) -> Photos:
-    """A public-domain portrait that scikit-image carries (Eileen Collins, NASA), changed twice, and people
-    that facekd draws."""
+    """A public-domain portrait from scikit-image (Eileen Collins, NASA), modified twice, and synthetic
+    people."""
     import numpy as np
     from PIL import Image
     from skimage.data import astronaut
@@ -58,8 +58,8 @@ def drawn_photos(folder: Path) -> Photos:
 
 
 def real_photos(folder: Path, pack: Path) -> Photos:
-    """People of ``pack``, a zip with a folder per person: whom it has most photos of, and the first others
-    that it has enough of."""
+    """People of ``pack``, a zip with a folder per person: the one with the most photos, and the first others
+    with enough photos."""
     drawn = drawn_photos(folder / "drawn")
     with zipfile.ZipFile(pack) as faces:
         of: dict[str, list[str]] = defaultdict(list)
@@ -80,8 +80,8 @@ def real_photos(folder: Path, pack: Path) -> Photos:
 
 @dataclass(frozen=True)
 class Step:
-    """A command with the ``code`` it is to end with and what its JSON document is to say; ``makes`` are
-    files that it writes, with what they begin with."""
+    """A command with the expected exit ``code`` and the expected content of its JSON document; ``makes`` are
+    files that it writes, with their first bytes."""
 
     title: str
     arguments: Sequence[object]
@@ -94,7 +94,7 @@ def steps(photos: Photos, model: Path) -> list[Step]:
     """The steps in their order; ``model`` is a file with a card, which is calibrated."""
     one, two, three = photos.own
     all_photos = PEOPLE * PHOTOS
-    # what is left in the home folder is a fault
+    # anything left in the home folder is a fault
     gallery = ("--gallery", "gallery.db")
 
     def decides(same: bool) -> Callable[[dict[str, Any]], bool]:
@@ -155,14 +155,14 @@ def steps(photos: Photos, model: Path) -> list[Step]:
 
 
 def _is_judged(told: dict[str, Any]) -> bool:
-    """Every pair was compared, and persons were told apart better than by chance."""
+    """Every pair was compared, and people were told apart better than by chance."""
     count = told["comparisons"]
     pairs = (count["mated"], count["non_mated"], count["failed_mated"], count["failed_non_mated"])
     return pairs == (PEOPLE, PEOPLE, 0, 0) and told["auc"]["interval"]["low"] > 0.5
 
 
 def write_pairs(people: Path, file: Path) -> None:
-    """The first two photos of each person, and the first of each beside the second of the next."""
+    """The first two photos of each person, and the first of each with the second of the next."""
     folders = sorted(people.iterdir())
     first = [sorted(folder.iterdir())[0].relative_to(people) for folder in folders]
     second = [sorted(folder.iterdir())[1].relative_to(people) for folder in folders]
@@ -193,7 +193,7 @@ def take(step: Step, sandbox: Sandbox) -> str | None:
 
 
 def copy_shipped(sandbox: Sandbox) -> Path:
-    """A copy of the student that the installation carries, to be calibrated."""
+    """A copy of the shipped student of the installation, to be calibrated."""
     program = (
         "import shutil; from facekd.weights import shipped_model; shutil.copy(shipped_model(), 'own.onnx')"
     )

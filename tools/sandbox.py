@@ -1,4 +1,4 @@
-"""A place to run an installation in: an empty home, no network, and a watch over what is written."""
+"""Run an installation in a sandbox: an empty home folder, no network, and a record of all writes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-# Python runs this in every process of the sandbox before anything else. SQLite is seen through the call
-# that opens a file; what other compiled code opens is not seen.
+# Python runs this in every process of the sandbox before anything else. SQLite is noticed through the call
+# that opens a file; files opened by other compiled code are not noticed.
 _WATCH = """
 import json, os, sys
 
@@ -45,7 +45,7 @@ def hook(event, given):
 sys.addaudithook(hook)
 """
 
-# For `unshare`: everything but the sandbox becomes read-only. Devices stay (semaphores lie there).
+# For `unshare`: everything except the sandbox becomes read-only. Devices stay writable (for semaphores).
 _READ_ONLY = """
 mount --bind "$0" "$0" || exit 1
 while read -r _ place _; do
@@ -58,8 +58,8 @@ cd "$PWD" && exec "$@"
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Where ``python`` is run: an empty ``home``, an empty folder to ``work`` in, and nothing else that may
-    be written. Nobody answers outside: ``wall`` is the command that shuts it off, ``shut_off`` says how
+    """The place where ``python`` runs: an empty ``home``, an empty folder to ``work`` in, and nothing else
+    that can be written. There is no network: ``wall`` is the command that isolates it, ``shut_off`` says how
     well."""
 
     python: Path
@@ -86,7 +86,7 @@ class Sandbox:
         }
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Python with ``arguments``, shut off and watched."""
+        """Run Python with ``arguments``, isolated and watched."""
         command = [*self.wall, str(self.python), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, env=self.environment, cwd=self.work)
 
@@ -94,7 +94,7 @@ class Sandbox:
         return self.run("-m", "facekd", *arguments)
 
     def noted(self) -> tuple[list[str], list[str]]:
-        """What was tried on the network, and the files outside that were to be written; forgotten then."""
+        """The attempts to use the network, and the files outside that were written; clears the record."""
         log = self.root / "watch" / "log"
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         log.write_text("")
@@ -105,7 +105,7 @@ class Sandbox:
 
 
 def make_sandbox(python: Path, root: Path) -> Sandbox:
-    """A new sandbox below ``root``, shut off as well as the system allows."""
+    """A new sandbox below ``root``, isolated as well as the system allows."""
     root = root.resolve()
     for name in ("home", "work", "watch"):
         (root / name).mkdir(parents=True)
@@ -130,7 +130,7 @@ def _holds(wall: tuple[str, ...]) -> bool:
 
 
 def faults_of_watch(sandbox: Sandbox) -> list[str]:
-    """What the sandbox does not notice or refuse of what it should; a watch that sees nothing would find
+    """What the sandbox fails to notice or refuse; a watch that notices nothing would find
     every installation clean."""
     outside = sandbox.root / "outside"
     program = (

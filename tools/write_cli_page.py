@@ -1,4 +1,4 @@
-"""Write the reference of the command line, docs/cli.md, from what --help says.
+"""Write the reference of the command line, docs/cli.md, from the output of --help.
 
 python tools/write_cli_page.py
 

@@ -1,4 +1,4 @@
-"""Write MODEL_CARD.md of the shipped student, from its card and from what commands measured.
+"""Write MODEL_CARD.md of the shipped student, from its card and the output of commands.
 
 facekd evaluate STUDENT TEACHER ... --data lfw.zip --pairs pairs.txt --json > lfw.json
 facekd benchmark TEACHER STUDENT --json > speed.json

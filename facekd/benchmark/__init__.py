@@ -1,4 +1,4 @@
-"""Models side by side: what they weigh, how fast they are, how often they err. No torch here."""
+"""Compare models side by side: size, speed, memory, error rates. No torch here."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What a model weighs: parameters, multiply-adds, bytes. Read off the ONNX graph, not measured."""
+"""The size of a model: parameters, multiply-adds, bytes. Computed from the ONNX graph, not measured."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from facekd.files import read_text
 if TYPE_CHECKING:
     import onnx
 
-#: which input of a convolution is its kernel [out, in / groups, ...]
+#: the input of a convolution that is its kernel [out, in / groups, ...]
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
 _COUNTED = {*_CONVOLUTIONS, "ConvTranspose", "Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"}
-#: operators with many multiply-adds that are not counted; a report names them
+#: operators with many multiply-adds that are not counted; a report lists them
 _UNCOUNTED = frozenset(
     {"Einsum", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention", "If", "Loop", "Scan"}
 )
-#: inputs of an operator that hold no parameter: quantisation scales, running statistics
+#: inputs of an operator that are not parameters: quantisation scales, running statistics
 _NOT_PARAMETERS = {
     "DequantizeLinear": (1, 2),
     "QuantizeLinear": (1, 2),
@@ -35,7 +35,7 @@ _NOT_PARAMETERS = {
     "QLinearMatMul": (1, 4, 6),
     "BatchNormalization": (3, 4),
 }
-#: inputs of an operator that may hold quantised weights
+#: inputs of an operator that may be quantised weights
 _QUANTISED = {
     "DequantizeLinear": (0,),
     "ConvInteger": (1,),
@@ -55,7 +55,7 @@ WHAT_IS_COUNTED = (
 @dataclass(frozen=True)
 class ModelCounts:
     """``macs`` are multiply-adds for one crop; ``template_bytes`` is one float32 embedding as a
-    gallery stores it; ``uncounted`` names operators whose multiply-adds are missing in ``macs``."""
+    gallery stores it; ``uncounted`` names operators whose multiply-adds are not in ``macs``."""
 
     parameters: int
     macs: int
@@ -68,7 +68,7 @@ class ModelCounts:
 def count_model(path: str | os.PathLike[str]) -> ModelCounts:
     """The counts of an ONNX file, or of all files of an ensemble together.
 
-    Raises `InputOutput` or `Unreadable` where a file is missing or no model.
+    Raises `InputOutput` if a file is missing, `Unreadable` if it is not a model.
     """
     parts = [_count_file(file) for file in model_files(path)]
     dim = sum(part.dim for part in parts)
@@ -83,7 +83,7 @@ def count_model(path: str | os.PathLike[str]) -> ModelCounts:
 
 
 def model_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The ONNX files behind ``path``: itself, or those that an ensemble's TOML file lists."""
+    """The ONNX files of ``path``: itself, or those that an ensemble's TOML file lists."""
     path = Path(path)
     if path.suffix != ".toml":
         return [path]
@@ -124,8 +124,8 @@ def count_parameters(model: onnx.ModelProto) -> int:
 
 
 def _stored(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    """Weights by name: initializers, and constants of more than one element (some exporters
-    write weights so; single numbers are part of a formula)."""
+    """Weights by name: initializers, and constants with more than one element (some exporters
+    store weights as constants; single numbers are part of a formula)."""
     yield from ((tensor.name, tensor) for tensor in model.graph.initializer)
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -141,7 +141,7 @@ def _inputs(node: onnx.NodeProto, places: dict[str, tuple[int, ...]]) -> set[str
 def count_macs(model: onnx.ModelProto, size: int) -> int:
     """Multiply-adds of convolutions, Gemm and MatMul for one crop of ``size`` pixels.
 
-    Shapes are those of one run on black: graphs that compute their own shapes (attention, position
+    Shapes are observed in one run on a black crop: graphs that compute their own shapes (attention, position
     codes) defeat ONNX's static inference.
     """
     counted = [node for node in model.graph.node if node.op_type in _COUNTED]
@@ -165,7 +165,7 @@ def _macs(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
 def _observed_shapes(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], size: int
 ) -> tuple[int, dict[str, tuple[int, ...]]]:
-    """The batch that was run (1 unless the file fixes another) and the shape of every operand."""
+    """The batch size of the run (1 unless the file fixes another) and the shape of every operand."""
     import onnx
     import onnxruntime
 

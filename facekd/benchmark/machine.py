@@ -1,4 +1,4 @@
-"""The machine a measurement was made on: what explains the figures, nothing that names its owner."""
+"""The machine of a measurement: what explains the figures, and nothing that identifies its owner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from facekd.runtime import threads_available
 from facekd.version import __version__
 
-#: instruction sets that ONNX Runtime's kernels choose between
+#: the instruction sets that ONNX Runtime's kernels choose between
 _TELLING = (
     "avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
     "asimd", "asimddp", "i8mm", "sve", "bf16",
@@ -19,7 +19,7 @@ _TELLING = (
 
 @dataclass(frozen=True)
 class Hardware:
-    """``cores`` are the processors this process may use, ``instructions`` those of their instruction sets
+    """``cores`` are the processors that this process may use, ``instructions`` the instruction sets
     that decide how fast a network runs."""
 
     processor: str
@@ -31,8 +31,8 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Machine:
-    """``cores`` are the processors this process may use; ``load`` is the mean number of running
-    processes in the minute before (`None` where the system does not say)."""
+    """``cores`` are the processors that this process may use; ``load`` is the mean number of running
+    processes in the preceding minute (`None` if the system does not report it)."""
 
     processor: str
     cores: int
@@ -47,7 +47,7 @@ class Machine:
 
 
 def this_hardware() -> Hardware:
-    """Describe the machine as far as no library is needed for it, without its host name."""
+    """Describe the machine, without its host name, as far as no library is needed."""
     info = _cpuinfo()
     flags = set((info.get("flags") or info.get("Features") or "").split())
     return Hardware(
@@ -102,6 +102,6 @@ def _system() -> str:
         name = platform.freedesktop_os_release().get("PRETTY_NAME", "")
     except OSError:
         name = ""
-    # the rest of a kernel's release string may name the machine's owner
+    # the rest of a kernel's release string may identify the machine's owner
     kernel = ".".join(platform.release().split(".")[:2])
     return f"{name}, {platform.system()} {kernel}" if name else f"{platform.system()} {kernel}"

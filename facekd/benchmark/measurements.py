@@ -1,8 +1,8 @@
-"""What is measured of every model: each row of the table side by side is declared here, once.
+"""The figures measured for every model: each row of the comparison table is declared here, once.
 
-A row says what it is called, how its value is taken from a model, what a student's value beside the
-teacher's is called, and under which keys the JSON document has it. The terminal's table, the page's
-and the document are all made of these rows.
+A row defines its label, how its value is taken from a model, how a student's value is compared with the
+teacher's, and its keys in the JSON document. The terminal's table, the page
+and the document all consist of these rows.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from facekd.benchmark.models import BenchmarkedModel, Gap
 from facekd.benchmark.pair_accuracy import Rate
 from facekd.benchmark.timing import Timing
 
-#: what the number of a row counts: things, bytes in rough or in exact figures, seconds
+#: the unit of a row's number: a count, bytes in rounded or exact figures, seconds
 Unit = Literal["", "B", "bytes", "s"]
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How the teacher's value over the student's is told: ``better`` where it is above one, else
-    ``worse``. ``key`` is its place in ``times_smaller`` of the JSON document."""
+    """The words for the teacher's value over the student's: ``better`` if it is above one, otherwise
+    ``worse``. ``key`` is its key in ``times_smaller`` of the JSON document."""
 
     key: str
     better: str
@@ -37,9 +37,9 @@ def _nothing(model: BenchmarkedModel) -> str:
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """A row of the table. ``value`` gives a model's number in ``unit``, its timing, rate or distance from
-    the teacher; `None` where it has none. ``key`` is a number's place in the model's JSON document,
-    ``ratio`` how it is compared with the teacher's. ``suffix`` follows the number, ``note`` stands below
+    """A row of the table. ``value`` returns a model's number in ``unit``, its timing, rate or difference from
+    the teacher; `None` if it has none. ``key`` is a number's key in the model's JSON document,
+    ``ratio`` how it is compared with the teacher's. ``suffix`` follows the number, ``note`` is below
     it."""
 
     title: str
@@ -51,7 +51,7 @@ class MeasuredRow:
     note: Callable[[BenchmarkedModel], str] = _nothing
 
     def times_smaller(self, teacher: BenchmarkedModel, student: BenchmarkedModel) -> float:
-        """The teacher's number over the student's; NaN where one of the two is missing or 0."""
+        """The teacher's number over the student's; NaN if one of the two is missing or 0."""
         one, other = self.value(teacher), self.value(student)
         known = isinstance(one, int | float) and isinstance(other, int | float) and other
         return one / other if known else math.nan  # type: ignore[operator]
@@ -63,7 +63,7 @@ MEASUREMENTS: list[Measurement] = []
 
 
 def measurement(rows: Measurement) -> Measurement:
-    """A decorator: ``rows(models, device)``, the teacher first, stand below those declared before."""
+    """A decorator: ``rows(models, device)``, the teacher first, follow those declared before."""
     MEASUREMENTS.append(rows)
     return rows
 
@@ -75,7 +75,7 @@ def measured_rows(models: Sequence[BenchmarkedModel], device: str) -> list[Measu
 
 @measurement
 def weights(models: Sequence[BenchmarkedModel], device: str) -> Iterator[MeasuredRow]:
-    """What the graph and the file weigh."""
+    """The size of the graph and the file."""
     yield MeasuredRow(
         "Parameters", lambda m: m.counts.parameters, "", "parameters",
         Ratio("parameters", "smaller", "larger"),
@@ -95,7 +95,7 @@ def weights(models: Sequence[BenchmarkedModel], device: str) -> Iterator[Measure
 
 @measurement
 def speeds(models: Sequence[BenchmarkedModel], device: str) -> Iterator[MeasuredRow]:
-    """Latency and throughput, a row for each setting."""
+    """Latency and throughput, one row for each setting."""
     for setting in [timing.setting for timing in models[0].timings]:
         kind = "Latency" if setting.batch == 1 else "Throughput"
         yield MeasuredRow(
@@ -105,7 +105,7 @@ def speeds(models: Sequence[BenchmarkedModel], device: str) -> Iterator[Measured
 
 @measurement
 def footprint(models: Sequence[BenchmarkedModel], device: str) -> Iterator[MeasuredRow]:
-    """What a process of its own needs."""
+    """The needs of a separate process."""
     yield MeasuredRow(
         "Peak memory", lambda m: m.footprint.peak_bytes, "B", "peak_bytes",
         Ratio("peak_memory", "less", "more"),
@@ -115,7 +115,7 @@ def footprint(models: Sequence[BenchmarkedModel], device: str) -> Iterator[Measu
 
 @measurement
 def accuracy(models: Sequence[BenchmarkedModel], device: str) -> Iterator[MeasuredRow]:
-    """The rates of the protocol, and how far the students lie from the teacher."""
+    """The rates of the protocol, and the students' differences from the teacher."""
     for name in dict.fromkeys(rate.name for model in models for rate in model.rates):
         yield MeasuredRow(name, partial(BenchmarkedModel.rate, name=name))
     yield MeasuredRow("Accuracy beside the teacher", lambda m: m.gap)

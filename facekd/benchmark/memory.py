@@ -1,4 +1,4 @@
-"""What each model needs in a process of its own."""
+"""The memory and loading time of each model in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PROBE_TIMEOUT = 300
 
 @dataclass(frozen=True)
 class Footprint:
-    """``peak_bytes`` is what a process that has ONNX Runtime loaded grows by, at most, until the
-    first embedding is out, `None` where the system does not tell (Windows); ``load_seconds`` is how long
-    that takes. Medians of fresh processes."""
+    """``peak_bytes`` is the largest growth of a process that has ONNX Runtime loaded until the
+    first embedding is computed, `None` if the system does not report it (Windows); ``load_seconds`` is the
+    time that this takes. Medians of fresh processes."""
 
     peak_bytes: int | None
     load_seconds: float
@@ -35,9 +35,9 @@ def footprints(
     processes: int = PROCESSES,
     advance: Callable[[int], object] = lambda done: None,
 ) -> dict[str, Footprint]:
-    """Memory and loading time of each model, given as the ONNX files behind it with their input
-    sizes in pixels, each measured in ``processes`` fresh processes in turn, on one thread. ``advance`` is
-    told how many more of all these processes have ended."""
+    """Memory and loading time of each model, given as its ONNX files with their input
+    sizes in pixels, each measured in ``processes`` fresh processes in turn, on one thread. ``advance``
+    receives the number of further processes, of all models, that have ended."""
     found: dict[str, list[Footprint]] = {name: [] for name in models}
     for _ in range(processes):
         for name, files in models.items():
@@ -58,7 +58,7 @@ def _median(peaks: Sequence[int | None]) -> int | None:
 
 
 def _probe(files: Sequence[tuple[Path, int]], device: str) -> Footprint:
-    # -P: a folder named numpy where the user stands must not be imported
+    # -P: a folder named numpy in the current folder must not be imported
     call = [sys.executable, "-P", "-m", "facekd.benchmark.memory_probe", device]
     request = json.dumps([(os.fspath(file), size) for file, size in files])
     try:

@@ -1,7 +1,7 @@
-"""What one model costs a fresh process. Run by `facekd.benchmark.memory`, one process a model.
+"""Measure one model in a fresh process. `facekd.benchmark.memory` runs it, one process per model.
 
-Reads a JSON list of [file, input size] on stdin; prints ``peak_bytes`` (null where the system
-does not tell) and ``load_seconds``.
+Reads a JSON list of [file, input size] on stdin; prints ``peak_bytes`` (null if the system
+does not report it) and ``load_seconds``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(device: str) -> None:
 
 
 def _forget_peak() -> None:
-    """Let Linux count the peak from here on; elsewhere the peak of the imports stays in it."""
+    """Make Linux count the peak from here on; elsewhere it includes the imports."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -48,12 +48,12 @@ def _resident() -> int | None:
 
 
 def _peak() -> int | None:
-    # not ru_maxrss where it can be helped: on Linux it begins with the size of the parent process
+    # ru_maxrss only as a fallback: on Linux it starts with the size of the parent process
     return _status("VmHWM") or _most_resident()
 
 
 def _most_resident() -> int | None:
-    """Bytes that this process held at most; `None` on Windows, which has no such module."""
+    """The most bytes that this process has had resident; `None` on Windows, which has no such module."""
     try:
         import resource
     except ImportError:

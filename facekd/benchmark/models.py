@@ -1,4 +1,4 @@
-"""One model as a benchmark measured it."""
+"""The measurements of one model in a benchmark."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from facekd.verification.results import ACCURACY, Paired, PairResult, ShownPair
 
 @dataclass(frozen=True)
 class Gap:
-    """Student's accuracy less teacher's on the same pairs, a failed one being an error, as shares. ``low``
-    and ``high`` bound the 95 % interval found by ``method``; `None` where the list does not say which
+    """The student's accuracy minus the teacher's on the same pairs, with failed pairs as errors, as shares.
+    ``low`` and ``high`` are the 95 % interval by ``method``; `None` if the list does not say which
     pairs share a person."""
 
     difference: float
@@ -28,7 +28,7 @@ class Gap:
 
     @classmethod
     def of(cls, paired: Paired) -> Gap:
-        """What `compare_models` found of a student beside its teacher."""
+        """From the result of `compare_models` for a student and its teacher."""
         value = (paired.reference_errors - paired.other_errors) / paired.comparisons
         for found in paired.differences:
             if found.measure == ACCURACY:
@@ -39,10 +39,10 @@ class Gap:
 
 @dataclass(frozen=True)
 class BenchmarkedModel:
-    """All that is known of one model; ``timings`` in the order of the benchmark's settings.
+    """All measurements of one model; ``timings`` in the order of the benchmark's settings.
 
-    ``result`` is what the protocol found, ``hardest`` are the comparisons that it decides worst and
-    ``gap`` says how far it lies from the teacher, where photos were given.
+    If photos were given, ``result`` is the protocol's result, ``hardest`` are the comparisons with the
+    largest errors, and ``gap`` is the difference from the teacher.
     """
 
     name: str
@@ -61,7 +61,7 @@ class BenchmarkedModel:
 
     @cached_property
     def rates(self) -> tuple[Rate, ...]:
-        """The rates of ``result``, each with what it rests on; none where there is no result."""
+        """The rates of ``result``, each with its basis; none if there is no result."""
         return rates_of(self.result) if self.result else ()
 
     def rate(self, name: str) -> Rate | None:

@@ -1,4 +1,4 @@
-"""From what `facekd.verification` found on a list of pairs to what a benchmark tells of it."""
+"""The rates and the ROC that a benchmark reports, from the result for a list of pairs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rate:
-    """A measured share with its 95 % interval. ``value`` is `None` where the comparisons are too
-    few for one; ``basis`` says what it rests on, or why there is none."""
+    """A measured share with its 95 % interval. ``value`` is `None` if there are too few
+    comparisons for one; ``basis`` says what it is based on, or why there is none."""
 
     name: str
     value: float | None
@@ -28,7 +28,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class RocPoints:
-    """The points of a ROC, ``fmr`` rising, from ``non_mated`` non-mated comparisons."""
+    """The points of a ROC, ``fmr`` ascending, from ``non_mated`` non-mated comparisons."""
 
     fmr: NDArray[np.float64]
     tar: NDArray[np.float64]
@@ -36,12 +36,12 @@ class RocPoints:
 
 
 def rates_of(result: PairResult) -> tuple[Rate, ...]:
-    """The rates of ``result``, each with what it rests on."""
+    """The rates of ``result``, each with its basis."""
     return tuple(_rates(result))
 
 
 def roc_words(result: PairResult) -> str:
-    """Which comparisons the curve of `roc_points` is made of."""
+    """The comparisons in the curve of `roc_points`, in words."""
     if result.everyone is None:
         mated = int((result.mated & result.completed).sum())
         return f"the listed pairs ({mated:,} mated, {int(result.completed.sum()) - mated:,} non-mated)"
@@ -50,14 +50,14 @@ def roc_words(result: PairResult) -> str:
 
 
 def roc_points(result: PairResult) -> RocPoints:
-    """The ROC over all pairs where there are any, of which only the part at low FMR is known exactly;
-    else that of the listed pairs."""
+    """The ROC over all pairs if there are any, of which only the part at low FMR is known exactly;
+    otherwise that of the listed pairs."""
     if result.everyone is None:
         curve = result.curve()
         non_mated = int((~result.mated & result.completed).sum())
         return RocPoints(curve.fmr[::-1], 1 - curve.fnmr[::-1], non_mated)
     pairs = result.everyone
-    # negated, scores fall: a threshold at each kept non-mated score accepts what is not below it
+    # negated scores ascend: a threshold at each kept non-mated score accepts scores at or above it
     thresholds, counts = np.unique(-pairs.tail, return_counts=True)
     accepted = np.searchsorted(np.sort(-pairs.mated), thresholds, side="right")
     return RocPoints(np.cumsum(counts) / pairs.non_mated, accepted / pairs.mated.size, pairs.non_mated)
@@ -70,13 +70,13 @@ def _rates(result: PairResult) -> Iterator[Rate]:
     told = basis if result.is_balanced else f"{basis}; the list is not balanced"
     yield _rate("Accuracy", result.accuracy.mean, result.accuracy.interval, told)
     if not result.is_balanced:
-        told = "the mean of the shares of mated and of non-mated pairs decided rightly"
+        told = "the mean of the shares of mated and of non-mated pairs decided correctly"
         yield _rate("Balanced accuracy", result.balanced_accuracy, None, told)
     if lost:
         every = result.accuracy_with_failures
         told = f"{result.scores.size:,} pairs, {lost:,} of them failed and counted as errors"
         yield _rate("Accuracy, failures as errors", every.mean, every.interval, told)
-    yield _rate("ROC area", result.rates.auc.value, result.rates.auc.interval, f"{done:,} pairs")
+    yield _rate("AUC", result.rates.auc.value, result.rates.auc.interval, f"{done:,} pairs")
     yield _rate("Equal error rate", result.rates.eer.value, result.rates.eer.interval, f"{done:,} pairs")
     for point in result.rates.points:
         yield _point(point, "listed pairs")

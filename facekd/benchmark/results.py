@@ -1,4 +1,4 @@
-"""What a benchmark found: plain values for the table, the page and JSON alike."""
+"""The result of a benchmark: plain values for the table, the page and JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from facekd.benchmark.timing import Setting, SpeedRatio, Timing, faster
 
 @dataclass(frozen=True)
 class ProtocolSummary:
-    """What the models were tested on, in words: ``failures`` tells of failures to acquire, ``roc``
-    which comparisons the ROC is made of."""
+    """The test data of the models, in words: ``failures`` describes failures to acquire, ``roc``
+    the comparisons in the ROC."""
 
     name: str
     data: str
@@ -26,8 +26,8 @@ class ProtocolSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A student beside the teacher; a number above one is in the student's favour. ``times_smaller``
-    holds the ratios of the measured rows by their keys."""
+    """A student compared with the teacher; a number above one is in the student's favour. ``times_smaller``
+    contains the ratios of the measured rows by their keys."""
 
     student: str
     times_smaller: dict[str, float]
@@ -37,7 +37,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Teacher first, then the students. ``crops`` says what was embedded while timing."""
+    """The teacher first, then the students. ``crops`` describes the crops embedded while timing."""
 
     models: tuple[BenchmarkedModel, ...]
     machine: Machine
@@ -59,7 +59,7 @@ class Benchmark:
 
     @property
     def rows(self) -> list[MeasuredRow]:
-        """What is told of every model, in the order of the table."""
+        """The figures of all models, in the order of the table."""
         return measured_rows(self.models, self.device)
 
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -78,7 +78,7 @@ class Benchmark:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: numbers in SI units and shares, no score arrays, no paths, no faces."""
+        """For JSON: numbers in SI units and shares, without score arrays, paths and faces."""
         return {
             "machine": asdict(self.machine),
             "device": self.device,

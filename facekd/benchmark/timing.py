@@ -1,4 +1,4 @@
-"""Models timed side by side."""
+"""Time models side by side."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from facekd.runtime import load_embedder, threads_available
 
-#: crops embedded at once where throughput is measured
+#: crops embedded at once for throughput
 BATCH = 32
 
 
-#: seconds that the rounds of one setting may take before there are fewer of them
+#: the most seconds that the rounds of one setting may take before their number is reduced
 BUDGET = 8.0
 
 
@@ -33,13 +33,13 @@ BURST = 0.05
 
 @dataclass(frozen=True)
 class Setting:
-    """How models are run: ``threads`` of ONNX Runtime, ``batch`` crops in one call."""
+    """How models are run: ``threads`` of ONNX Runtime, ``batch`` crops per call."""
 
     threads: int
     batch: int
 
     def told(self, device: str) -> str:
-        """In words: "one crop, 2 threads"; threads matter on the CPU alone."""
+        """In words: "one crop, 2 threads"; threads matter on the CPU only."""
         crops = "one crop" if self.batch == 1 else f"{self.batch} crops at once"
         if device != "cpu":
             return f"{crops}, {device}"
@@ -69,7 +69,7 @@ class Timing:
 @dataclass(frozen=True)
 class SpeedRatio:
     """How many times faster one model is than another: the median over the rounds, and the range
-    of the middle nine tenths of them."""
+    of their middle nine tenths."""
 
     median: float
     low: float
@@ -85,9 +85,9 @@ def interleave(
 ) -> dict[str, NDArray[np.float64]]:
     """Time every run in every round: seconds [rounds, repeats[name]] by name.
 
-    In a round each model has a burst of its own, which begins with one call that is not timed
-    (the model before it left the caches full of something else). Round r begins with model r;
-    ``after_round`` is called with r once it is over, when nothing is timed.
+    In a round each model has a burst of calls, and the first of them is not timed
+    (the caches are full of the previous model's data). Round r begins with model r;
+    ``after_round`` is called with r at its end, while nothing is timed.
     """
     names = list(runs)
     seconds = {name: np.empty((rounds, repeats[name])) for name in names}
@@ -112,7 +112,7 @@ def faster(slow: Timing, fast: Timing) -> SpeedRatio:
 
 
 def settings_for(device: str) -> list[Setting]:
-    """One crop and `BATCH` crops, on one thread and on all; off the CPU threads do not matter."""
+    """One crop and `BATCH` crops, on one thread and on all; on other devices threads do not matter."""
     most = threads_available()
     threads = sorted({1, most}) if device == "cpu" else [most]
     return [Setting(t, batch) for batch in (1, BATCH) for t in threads]
@@ -128,9 +128,9 @@ def time_models(
     """Time `Embedder.embed` of every model under ``setting``.
 
     ``crops`` are uint8 [N, S, S, 3] by the model's name, at least ``setting.batch`` of them, of the
-    model's size. What is timed goes from the aligned crop to the unit embedding: scaling the
-    pixels, the network, the norm; neither decoding nor detection. ``advance`` is told how much more
-    is done, in `MOST_ROUNDS` parts whatever the rounds. Raises what `load_embedder` raises.
+    model's size. The time is from the aligned crop to the unit embedding: scaling the pixels, the network,
+    the norm; without decoding and detection. ``advance`` receives each step of progress, in `MOST_ROUNDS`
+    parts for any number of rounds. Raises the errors of `load_embedder`.
     """
     runs: dict[str, Callable[[], object]] = {}
     for name, path in models.items():
@@ -158,7 +158,7 @@ def plan(estimates: Mapping[str, float], latency: bool) -> tuple[int, dict[str, 
 
 
 def _warm_up(run: Callable[[], object], calls: int = 3) -> float:
-    """Run until memory is laid out and caches are warm; the fastest call estimates the rest."""
+    """Run until memory is allocated and caches are warm; the fastest call estimates the others."""
     seconds = []
     for _ in range(calls):
         begun = perf_counter()

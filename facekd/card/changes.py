@@ -1,4 +1,4 @@
-"""Making and changing a card by ``key=value`` settings."""
+"""Make and change a card by ``key=value`` settings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from facekd.errors import UsageError
 if TYPE_CHECKING:
     import onnx
 
-#: what a first card must be told: nothing in the network says it, and a wrong guess misleads
+#: the settings that a first card must state: the network does not contain them, and a wrong guess misleads
 _STATED = ("input.colour", "input.mean", "input.std", "crop")
-#: what was measured in a space, and holds in no other
+#: measurements in a space, which are valid in no other
 _MEASURED = {"calibration": (), "upper_tail": (), "score_map": None, "photo_limits": None}
 
 
@@ -26,9 +26,9 @@ def change_card(card: Card, settings: Sequence[str]) -> Card:
     """Apply ``key=value`` settings (dotted keys, JSON or bare-word values) to a card. ``crop=arcface``
     stands for ArcFace's template at the size of the input.
 
-    Thresholds, score map and photo limits hold for the space that they were measured in: where the
+    Thresholds, score map and photo limits are valid in the space in which they were measured: if the
     settings change it, the card loses them. Raises `UsageError` for an unknown key, a value of the wrong
-    kind, a derived key, or a crop that no face could be cut by.
+    type, a derived key, or a crop with which no face could be cut.
     """
     data = card.model_dump(mode="json")
     for setting in settings:
@@ -57,8 +57,8 @@ def first_card(model: onnx.ModelProto, name: str, settings: Sequence[str], conve
     """The card of a ``model`` that has none, from ``settings`` as in `change_card`; its sizes are the
     network's. ``convention`` takes colour, scale and crop from insightface's convention.
 
-    Raises `UsageError` where one of them is not stated, and as `change_card` does; `Unreadable` where the
-    network is no embedding model.
+    Raises `UsageError` if one of them is not stated, and as `change_card` does; `Unreadable` if the
+    network is not an embedding model.
     """
     stated = {part for setting in settings for part in _parts(*_read(setting))}
     missing = [] if convention else [key for key in _STATED if key not in stated]
@@ -74,8 +74,8 @@ def first_card(model: onnx.ModelProto, name: str, settings: Sequence[str], conve
 
 
 def renewed_card(model: onnx.ModelProto, name: str, card: Card, settings: Sequence[str] = ()) -> Card:
-    """The ``card`` that came with another network, for ``model``: how it is fed, provenance, licence and
-    names stay; all that was measured of that network goes.
+    """The ``card`` of another network, adapted to ``model``: input, provenance, licence and
+    names are kept; all measurements of the other network are removed.
 
     Raises as `first_card` does.
     """
@@ -98,8 +98,8 @@ def renewed_card(model: onnx.ModelProto, name: str, card: Card, settings: Sequen
 
 
 def check_crop(card: Card) -> None:
-    """Raise `UsageError` where the crop of ``card`` is not of its input's size, or its template does not
-    lie in it as a face does."""
+    """Raise `UsageError` if the crop of ``card`` does not have the size of its input, or its template does
+    not have the shape of a face."""
     crop = card.crop
     if crop.size != card.input.size:
         raise UsageError(f"crop.size is {crop.size} and input.size {card.input.size}: they must be equal")
@@ -129,14 +129,14 @@ def _read(setting: str) -> tuple[str, Any]:
 
 
 def _parts(key: str, value: Any) -> list[str]:
-    """The keys that a setting states: those of a whole ``input`` each, a template is a crop."""
+    """The keys that a setting states: each key of a whole ``input``; a template is a crop."""
     if key == "input" and isinstance(value, dict):
         return [f"input.{part}" for part in value]
     return ["crop"] if key == "crop.template" else [key]
 
 
 def _name_crop(data: dict[str, Any]) -> None:
-    """Put ArcFace's template in place of its name, and the input's size where a crop states none."""
+    """Replace the name of ArcFace's template by its points, and set a missing crop size to the input's."""
     side, crop = data["input"].get("size") if isinstance(data["input"], dict) else None, data["crop"]
     if not isinstance(side, int):
         return

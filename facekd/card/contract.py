@@ -1,4 +1,4 @@
-"""The contract of a model: what it wants, what it gives, where it comes from, which thresholds it has."""
+"""The contract of a model: its input, its output, its origin, and its thresholds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARCFACE_TEMPLATE: tuple[tuple[float, float], ...] = (
 
 
 Point = tuple[float, float]
-#: the least share of a crop's side that the five points of a template span
+#: the smallest share of a crop's side that the five points of a template must span
 LEAST_FACE = 0.1
 
 
@@ -38,8 +38,8 @@ class LandmarkCrop(_Frozen):
 
     @model_validator(mode="after")
     def _lies_in_the_crop(self) -> LandmarkCrop:
-        """A template in fractions of the crop, or of a crop of another size, warps a face into a corner of it
-        or out of it, and a network then sees hardly anything of any face."""
+        """A template in fractions of the crop, or for a crop of another size, warps a face into a corner of
+        it or out of it, and the network then receives hardly any of the face."""
         sides = [max(values) - min(values) for values in zip(*self.template, strict=True)]
         if any(not 0 <= value <= self.size for point in self.template for value in point):
             raise ValueError(f"a template is five points in pixels, inside the crop of {self.size} pixels")
@@ -51,7 +51,7 @@ class LandmarkCrop(_Frozen):
         return self
 
 
-#: what aligned packs hold, and what faults of a photo are measured on whatever crop the model takes
+#: the crop in aligned packs, on which photo faults are also measured, whatever crop the model uses
 ARCFACE_CROP = LandmarkCrop()
 
 
@@ -68,7 +68,7 @@ CropSpec = Annotated[LandmarkCrop | BoxCrop, Field(discriminator="kind")]
 
 
 class InputSpec(_Frozen):
-    """What the network is fed: ``(pixel - mean) / std``, channels in the order of ``colour``."""
+    """The network's input: ``(pixel - mean) / std``, channels in the order of ``colour``."""
 
     size: int = Field(default=112, ge=16, le=1024)
     colour: Literal["rgb", "bgr"] = "rgb"
@@ -88,14 +88,14 @@ class Origin(_Frozen):
 
 
 class Pack(_Frozen):
-    """A pack or folder of crops: its file name, and what `facekd.preprocess.source_digest` gives for it."""
+    """A pack or folder of crops: its file name, and its digest by `facekd.preprocess.source_digest`."""
 
     name: str
     digest: str
 
 
 class Provenance(_Frozen):
-    """What a network was trained on; ``packs`` are the sources of its crops as they were then."""
+    """The training data of a network; ``packs`` are the sources of its crops as they were then."""
 
     data: str = "unknown"
     packs: tuple[Pack, ...] = ()
@@ -114,8 +114,8 @@ class Counts(_Frozen):
 
 
 class Sample(_Frozen):
-    """The photos of a calibration. ``digest`` is the SHA-256 over their names and contents, the
-    failed ones too; ``photos`` counts those that were to be compared."""
+    """The photos of a calibration. ``digest`` is the SHA-256 over their names and contents, including the
+    failed ones; ``photos`` is the number that were to be compared."""
 
     people: int = Field(ge=0)
     photos: int = Field(ge=0)
@@ -154,7 +154,7 @@ class LogisticCurve(_Frozen):
 
 class IsotonicCurve(_Frozen):
     """The probability at equal priors, linear between knots (``scores`` [K], ``probabilities``
-    [K]) and constant outside of them."""
+    [K]) and constant outside them."""
 
     kind: Literal["isotonic"] = "isotonic"
     scores: tuple[float, ...] = Field(min_length=1)
@@ -163,10 +163,10 @@ class IsotonicCurve(_Frozen):
     @model_validator(mode="after")
     def _rising(self) -> IsotonicCurve:
         if len(self.scores) != len(self.probabilities):
-            raise ValueError("a knot is a score and a probability")
+            raise ValueError("there must be as many probabilities as scores")
         knots = (self.scores, self.probabilities)
         if any(list(values) != sorted(values) for values in knots):
-            raise ValueError("scores and probabilities must rise")
+            raise ValueError("scores and probabilities must increase")
         return self
 
 
@@ -176,8 +176,8 @@ Curve = Annotated[LogisticCurve | IsotonicCurve, Field(discriminator="kind")]
 class ScoreMap(_Frozen):
     """From a score to the probability that two photos show one person.
 
-    ``cllr`` is the cost of its log-likelihood ratios in bits on persons that it was not fitted on
-    (0 is perfect, 1 says nothing), ``min_cllr`` what the best rising curve would reach on the same
+    ``cllr`` is the cost of its log-likelihood ratios in bits on people that it was not fitted on
+    (0 is perfect, 1 is no information), ``min_cllr`` that of the best increasing curve on the same
     comparisons.
     """
 
@@ -192,8 +192,8 @@ class ScoreMap(_Frozen):
 
 
 class PhotoLimit(_Frozen):
-    """Photos whose measure lies beyond ``limit`` get no answer, for ``reason``
-    (`facekd.preprocess.FAULTS` says how each is measured). ``refused`` of the sample's photos lie there."""
+    """Photos beyond ``limit`` get no answer, for ``reason`` (`facekd.preprocess.FAULTS` says how each is
+    measured). ``refused`` of the sample's photos are beyond it."""
 
     reason: Literal["too_dark", "too_blurred", "too_noisy"]
     limit: float = Field(ge=0, allow_inf_nan=False)
@@ -201,8 +201,8 @@ class PhotoLimit(_Frozen):
 
 
 class PhotoLimits(_Frozen):
-    """How poor a photo may be before the score at ``threshold``, that of ``fmr``, misleads: found by
-    making good crops worse. ``photos`` of the ``sample`` were tried. A reason without a limit did no harm
+    """How poor a photo may be before the score at ``threshold``, that of ``fmr``, is misleading: found by
+    degrading good crops. ``photos`` of the ``sample`` were tried. A reason without a limit did no harm
     at any strength that was tried."""
 
     limits: tuple[PhotoLimit, ...]
@@ -217,7 +217,7 @@ class PhotoLimits(_Frozen):
 
     @property
     def summary(self) -> str:
-        """For a line: each limit, and how many good photos it costs."""
+        """One line: each limit, and the number of good photos that it refuses."""
         told = [
             f"{limit.reason} {'above' if limit.reason == 'too_noisy' else 'below'} {limit.limit:.3g} "
             f"({limit.refused} of {self.photos} photos refused)"
@@ -227,8 +227,8 @@ class PhotoLimits(_Frozen):
 
 
 class TailThreshold(_Frozen):
-    """A threshold for searches, which compare a photo with many people: ``low`` and ``high`` hold the FMR
-    there with 95 %. Measured with the strictest entry of ``calibration``, on the same comparisons."""
+    """A threshold for searches, which compare a photo with many people: ``low`` and ``high`` are the 95 %
+    interval of the FMR. Measured with the strictest entry of ``calibration``, on the same comparisons."""
 
     fmr: float = Field(gt=0, lt=1)
     threshold: float = Field(ge=-1, le=1)
@@ -252,7 +252,7 @@ class Card(_Frozen):
     licence: str = "unknown"
     metrics: dict[str, float] = Field(default_factory=dict)
     calibration: tuple[Calibration, ...] = ()
-    #: below the rates of ``calibration``, as far as its comparisons go
+    #: for rates below those of ``calibration``, as far as there are enough comparisons
     upper_tail: tuple[TailThreshold, ...] = ()
     score_map: ScoreMap | None = None
     photo_limits: PhotoLimits | None = None
@@ -265,7 +265,7 @@ class Card(_Frozen):
         return min(entries, key=lambda c: c.fmr, default=None)
 
     def with_digest(self, digest: str) -> Card:
-        """This card pinned to a network."""
+        """This card pinned to the network with ``digest``."""
         contract = {
             "digest": digest,
             "input": self.input.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""What is assumed of a model without a card: insightface's convention."""
+"""The contract assumed of a model without a card: insightface's convention."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def insightface_card(model: onnx.ModelProto, name: str) -> Card:
-    """What insightface assumes of a recognition model (its model zoo's ArcFaceONNX).
+    """The input that insightface assumes of a recognition model (its model zoo's ArcFaceONNX).
 
-    Raises `Unreadable` where the network is no embedding model.
+    Raises `Unreadable` if the network is not an embedding model.
     """
     shape = graph_shape(model, name)
     size = shape.size or 112
@@ -29,7 +29,7 @@ def insightface_card(model: onnx.ModelProto, name: str) -> Card:
 
 
 def arcface_crop(size: int) -> LandmarkCrop:
-    """A crop of ``size`` pixels on ArcFace's template, enlarged or reduced."""
+    """A crop of ``size`` pixels with ArcFace's template, scaled to it."""
     scale = size / 112
     template = tuple((round(x * scale, 4), round(y * scale, 4)) for x, y in ARCFACE_TEMPLATE)
     return LandmarkCrop(size=size, template=template)  # type: ignore[arg-type]

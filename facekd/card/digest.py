@@ -1,4 +1,4 @@
-"""The digest of a network: what it computes, whatever its exporter called the pieces."""
+"""The digest of a network: of what it computes, whatever names its exporter used."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from facekd.card.contract import canonical_json
 
 
 def network_digest(model: onnx.ModelProto) -> str:
-    """SHA-256 of what the network computes, whatever its exporter called the pieces.
+    """SHA-256 of what the network computes, whatever names its exporter used.
 
-    Values are renumbered in the order of their first use; weights enter by content; graph, node
-    and value names, doc strings and all metadata stay out. Attributes are sorted by name.
+    Values are renumbered in the order of their first use; weights are included by content; names of graph,
+    nodes and values, doc strings and all metadata are left out. Attributes are sorted by name.
     """
     from onnx import numpy_helper
 

@@ -1,4 +1,4 @@
-"""What an ONNX graph must be to serve as an embedding model, and the sizes that it states."""
+"""The requirements on an ONNX graph as an embedding model, and the sizes that it states."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NUMBERS = {1: "float32", 10: "float16"}
 
 @dataclass(frozen=True)
 class GraphShape:
-    """``size`` in pixels and ``dim`` of the embedding, `None` where the graph leaves them open; ``batch``
-    where it is fixed; ``pixels`` is the type of number that it is fed."""
+    """``size`` in pixels and ``dim`` of the embedding, `None` if the graph leaves them open; ``batch``
+    if it is fixed; ``pixels`` is the number type of the input."""
 
     size: int | None
     dim: int | None
@@ -30,7 +30,7 @@ class GraphShape:
 def graph_shape(model: onnx.ModelProto, name: str) -> GraphShape:
     """The shape of ``model``: one input [N, 3, S, S], one output [N, D].
 
-    Raises `Unreadable` for any other, saying what is not supported.
+    Raises `Unreadable` for any other, with the part that is not supported.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
@@ -58,9 +58,9 @@ def graph_shape(model: onnx.ModelProto, name: str) -> GraphShape:
 
 
 def run_for_dim(model: onnx.ModelProto, name: str, shape: GraphShape, size: int) -> int:
-    """The embedding's length of a model that does not state it, found by one run on black.
+    """The embedding's dimension of a model that does not state it, found by one run on a black crop.
 
-    Raises `Unreadable` where it cannot be run, or gives no embedding.
+    Raises `Unreadable` if it cannot be run, or gives no embedding.
     """
     import onnxruntime
 
@@ -72,7 +72,7 @@ def run_for_dim(model: onnx.ModelProto, name: str, shape: GraphShape, size: int)
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         found = np.asarray(session.run(None, {session.get_inputs()[0].name: black})[0])
-    # ONNX Runtime raises classes of its own for each kind of fault
+    # ONNX Runtime raises a different class for each kind of fault
     except Exception as error:
         raise Unreadable(f"{name}: it cannot be run on a crop of {size} pixels ({_first(error)})") from error
     if found.ndim != 2 or len(found) != len(black):
@@ -91,7 +91,7 @@ def _number(value: onnx.ValueInfoProto, name: str, verb: str) -> str:
 
 
 def _dims(value: onnx.ValueInfoProto) -> list[int]:
-    """The sizes that are stated, 0 where one is open."""
+    """The stated sizes, 0 if one is open."""
     return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 

@@ -1,4 +1,4 @@
-"""The card in its place: JSON under a metadata key of an ONNX file."""
+"""The card in an ONNX file: JSON under a metadata key."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     import onnx
 
 METADATA_KEY = "facekd.card"
-#: for whoever names a model that is not there
+#: the fix if a model does not exist
 MODELS_COME_FROM = (
     "'facekd export RUN' writes one from a run of 'facekd distill'; any other ONNX embedding model can be "
     "used once 'facekd card FILE --set ...' has stated its input."
 )
-#: bytes of the largest model that is read; a protobuf message can hold no more
+#: bytes of the largest model that is read; a protobuf message cannot be larger
 MAX_MODEL_BYTES = 2**31 - 1
 
 
 def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """Read an ONNX file, or say in one line what is wrong with it.
 
-    Raises `InputOutput` where it is not there or cannot be read, `Unreadable` where it is no model.
+    Raises `InputOutput` if it does not exist or cannot be read, `Unreadable` if it is not a model.
     """
     import onnx
 
@@ -51,12 +51,12 @@ def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
 
 def card_of(model: onnx.ModelProto, name: str) -> tuple[Card, bool]:
-    """The card in ``model`` and whether it was really there.
+    """The card of ``model``, and whether it was stored there.
 
-    Without one, insightface's convention is taken: 112 x 112 RGB on the ArcFace template,
-    (x - 127.5) / 127.5, or raw pixels where the graph itself begins with Sub and Mul. A card
-    whose digest is not that of the network it came with is refused (`Unreadable`), and so is a network
-    that takes no square crops or gives no embeddings; `Misfit` where its sizes are not those of the card.
+    Without one, insightface's convention is used: 112 x 112 RGB on the ArcFace template,
+    (x - 127.5) / 127.5, or raw pixels if the graph itself begins with Sub and Mul. Raises `Unreadable` for a
+    card with the digest of another network, and for a network
+    without square crops or embeddings; `Misfit` if its sizes are not those of the card.
     """
     digest = network_digest(model)
     card = stored_card(model, name)
@@ -79,8 +79,8 @@ def card_of(model: onnx.ModelProto, name: str) -> tuple[Card, bool]:
 
 
 def stored_card(model: onnx.ModelProto, name: str) -> Card | None:
-    """The card that stands in ``model``, whether or not it belongs to the network; `None` without one.
-    Raises `Unreadable` where it is no card."""
+    """The card stored in ``model``, whether or not it matches the network; `None` without one.
+    Raises `Unreadable` if it is not a card."""
     raw = next((p.value for p in model.metadata_props if p.key == METADATA_KEY), None)
     if raw is None:
         return None
@@ -91,8 +91,8 @@ def stored_card(model: onnx.ModelProto, name: str) -> Card | None:
 
 
 def read_card(path: str | os.PathLike[str], need_card: bool = False) -> tuple[Card, bool]:
-    """`card_of` for a file. ``need_card`` is for whoever decides by the model's scores: read in a way that
-    it was not made for it finds strangers alike, so `NoCard` is raised where that would be a guess."""
+    """`card_of` for a file. ``need_card`` is for callers that decide by the model's scores: with the wrong
+    input a model finds strangers similar, so `NoCard` is raised instead of a guess."""
     card, found = card_of(load_onnx(path), Path(path).stem)
     if need_card and not found:
         raise no_card(path)
@@ -100,7 +100,7 @@ def read_card(path: str | os.PathLike[str], need_card: bool = False) -> tuple[Ca
 
 
 def no_card(model: str | os.PathLike[str]) -> NoCard:
-    """What to raise for a ``model`` without a card where scores decide."""
+    """The error for a ``model`` without a card if scores decide."""
     return NoCard(
         f"{model} has no card: its input (colour order, scale, template) is unknown",
         f"State it: facekd card {model} --set input.colour=rgb --set input.mean=127.5 "
@@ -110,7 +110,7 @@ def no_card(model: str | os.PathLike[str]) -> NoCard:
 
 
 def write_card(model: onnx.ModelProto, card: Card, path: str | os.PathLike[str]) -> Card:
-    """Write ``model`` with ``card`` to ``path`` (beside, then renamed); return the pinned card."""
+    """Write ``model`` with ``card`` to ``path`` atomically; return the pinned card."""
     pinned = card.with_digest(network_digest(model))
     kept = [p for p in model.metadata_props if p.key != METADATA_KEY]
     del model.metadata_props[:]

@@ -65,7 +65,8 @@ def or_setting(name: str, rival: str | None = None) -> Callback:
         value = getattr(found, name) if found else None
         if found is None or value is None:
             return given
-        _tell(context, f"{name}: {value} ({found.path})")
+        told = str(value).lower() if isinstance(value, bool) else value
+        _tell(context, f"{name}: {told} ({found.path})")
         return value
 
     return callback
@@ -133,7 +134,34 @@ def gallery_or_default(context: click.Context, option: click.Parameter, given: P
     return _OLD_GALLERY
 
 
+def use_key(context: click.Context, option: click.Parameter, given: Path | None) -> None:
+    """Let galleries be opened with the key in the file ``given``, else with the environment's, else with that
+    of the settings, while the command runs. The key is read when an encrypted gallery is met."""
+    if context.resilient_parsing:
+        return
+    from facekd.gallery import key_from_command, key_from_file, key_of_environment, using_key
+
+    source = key_from_file(given) if given is not None else key_of_environment()
+    found = defaults_of(context) if source is None else None
+    if found is not None and found.key_file is not None:
+        source = key_from_file(found.key_file)
+    elif found is not None and found.key_command is not None:
+        source = key_from_command(found.key_command, f"{found.path}: key_command")
+    context.with_resource(using_key(source))
+
+
 def gallery_of_claim(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
     """As `gallery_or_default`, of a command that opens a gallery for ``--claim`` only: without it there is
     nothing to be said."""
     return given if context.params.get("claim") is None else gallery_or_default(context, option, given)
+
+
+def audit_of_claim(context: click.Context, option: click.Parameter, given: bool) -> bool:
+    """As `or_setting`, of a command that compares with a gallery for ``--claim`` only: without it there is
+    nothing to audit, and to ask for that is an error."""
+    if context.params.get("claim") is not None:
+        audited: bool = or_setting("audit_reads")(context, option, given)
+        return audited
+    if given and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--audit goes with --claim NAME: nothing else is compared with the gallery.")
+    return False

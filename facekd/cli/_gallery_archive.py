@@ -14,9 +14,10 @@ from facekd.cli.output import answer, answer_json, confirm, say
 @click.argument("file", type=ANY_PATH)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--force", is_flag=True, help="Replace FILE.")
+@click.option("--plain", is_flag=True, help="Export an encrypted gallery, too: the archive is not encrypted.")
 @gallery_option
 @json_option
-def export_(file: Path, yes: bool, force: bool, gallery: Path, as_json: bool) -> None:
+def export_(file: Path, yes: bool, force: bool, plain: bool, gallery: Path, as_json: bool) -> None:
     """Export a gallery to FILE, an archive.
 
     The archive is text, one JSON document per line, readable by its owner only. It holds everybody's
@@ -30,7 +31,7 @@ def export_(file: Path, yes: bool, force: bool, gallery: Path, as_json: bool) ->
 
     if not yes:
         confirm(f"Write all templates of {gallery} (biometric data) to {file} unencrypted?")
-    header = export_gallery(gallery, file, force)
+    header = export_gallery(gallery, file, force, plain)
     if as_json:
         answer_json({
             "gallery": str(gallery), "file": str(file), "people": header.people,

@@ -228,7 +228,7 @@ def _way_out(error: click.UsageError) -> str | None:
 
 #: the extra that brings a module, where it is not one of `train`
 _EXTRA_OF = {
-    "timm": "teachers",
+    "timm": "teachers", "cryptography": "encryption",
     "fastapi": "service", "prometheus_client": "service", "python_multipart": "service",
     "starlette": "service", "uvicorn": "service",
 }  # fmt: skip

@@ -11,11 +11,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from facekd.cli._defaults import (
+    audit_of_claim,
     gallery_of_claim,
     gallery_or_default,
     model_or_setting,
     model_or_shipped,
     or_setting,
+    use_key,
 )
 from facekd.cli.output import be_quiet
 
@@ -90,16 +92,43 @@ operators_model_option: Decorator = _operators_model(callback=model_or_shipped)
 galleries_model_option: Decorator = _operators_model(callback=model_or_setting)
 
 
-def _gallery(callback: Callable[[click.Context, click.Parameter, Path | None], Path | None]) -> Decorator:
+def _gallery_file(
+    callback: Callable[[click.Context, click.Parameter, Path | None], Path | None],
+) -> Decorator:
     return click.option(
         "-g", "--gallery", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY", show_envvar=True,
         help="Gallery file [default: gallery.db in the user's data folder].", callback=callback,
     )  # fmt: skip
 
 
+#: the key goes to whatever opens a gallery while the command runs
+_key_option: Decorator = click.option(
+    "--key-file", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY_KEY_FILE", show_envvar=True,
+    metavar="FILE", expose_value=False, callback=use_key, help="File of an encrypted gallery's key.",
+)  # fmt: skip
+
+
+def _gallery(callback: Callable[[click.Context, click.Parameter, Path | None], Path | None]) -> Decorator:
+    return lambda function: _gallery_file(callback)(_key_option(function))
+
+
 gallery_option: Decorator = _gallery(gallery_or_default)
+#: of a command that needs no key: it copies what is encrypted as it is
+copied_gallery_option: Decorator = _gallery_file(gallery_or_default)
 #: of a command that needs a gallery for --claim only
 claims_gallery_option: Decorator = _gallery(gallery_of_claim)
+
+
+def _audit(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
+    return click.option(
+        "--audit", "audit_reads", is_flag=True, envvar="FACEKD_AUDIT", show_envvar=True, callback=callback,
+        help="Record every claim and search in the gallery's audit, and answer none that cannot be recorded.",
+    )  # fmt: skip
+
+
+audit_option: Decorator = _audit(or_setting("audit_reads"))
+#: of a command that compares with a gallery for --claim only
+claims_audit_option: Decorator = _audit(audit_of_claim)
 
 
 class RegistryOption(click.Option):

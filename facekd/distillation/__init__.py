@@ -1,4 +1,4 @@
-"""Distillation: recipes, losses, the teacher's targets, and the run that joins them."""
+"""Distillation: recipes, losses, teacher targets, and the run that combines them."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Copies of held-out crops among those that are trained on, under other names."""
+"""Find copies of held-out crops among the training crops, under other names."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from facekd.distillation.recipe_crops import heldout_crops
 from facekd.models import Teacher
 from facekd.training.data import SURELY, CropSet, alike_crops
 
-#: the teacher's cosine from which two crops that look alike are one photo: EdgeFace XS gave 0.88 or more
+#: the teacher's cosine from which two similar crops count as one photo: EdgeFace XS gave 0.88 or more
 #: for 95 in 100 copies (moved by two pixels, turned by 3 degrees, brightened, JPEG at quality 30), and 0.17
-#: or less for nine in ten crops that look alike and are none
+#: or less for nine in ten similar crops that are not copies
 COPY_COSINE = 0.85
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class CropCopy:
-    """A crop that is trained on and the held-out one that it is a copy of, both as ``pack/crop``."""
+    """A training crop and the held-out crop that it copies, both as ``pack/crop``."""
 
     crop: str
     heldout: str
@@ -33,11 +33,10 @@ class CropCopy:
 def heldout_copies(
     recipe: Recipe, crops: CropSet, teacher: Teacher | None, cache: Path
 ) -> tuple[CropCopy, ...]:
-    """The ``crops`` that are copies of held-out ones, the likest first.
+    """The ``crops`` that are copies of held-out crops, most similar first.
 
-    Where two crops look alike the ``teacher`` says whether they show one face; without one only the
-    likest count.
-    Raises what `CropSet.read` does.
+    Where two crops look alike, the ``teacher`` decides whether they show one face; without a teacher only
+    the most similar pairs count. Raises the errors of `CropSet.read`.
     """
     found: list[CropCopy] = []
     for part in ("choose", "calibrate"):
@@ -59,19 +58,19 @@ def heldout_copies(
 
 
 def copies_note(copies: Sequence[CropCopy]) -> str:
-    """What to say of them before a run."""
+    """The note about ``copies`` that is shown before a run."""
     named = ", ".join(f"{copy.crop} ({copy.heldout})" for copy in copies[:_NAMED])
     more = f" and {len(copies) - _NAMED:,} more" if len(copies) > _NAMED else ""
     return (
-        f"note: {len(copies):,} crops are copies of held-out crops under other names, so that these judge "
-        f"the student too well: {named}{more}. 'facekd recipe check --data' lists all for data.exclude"
+        f"note: {len(copies):,} crops are copies of held-out crops under other names, so the held-out "
+        f"figures are too good: {named}{more}. 'facekd recipe check --data' lists all for data.exclude"
     )
 
 
 def _confirmed(
     teacher: Teacher, mine: Sequence[NDArray[np.uint8]], theirs: Sequence[NDArray[np.uint8]]
 ) -> list[bool]:
-    """Whether the teacher takes each pair of crops for one face, one of them mirrored or not."""
+    """Whether the teacher takes each pair of crops for one face, mirrored or not."""
     rows = [
         _unit(teacher.targets(np.stack(some)).embedding.float().cpu().numpy())
         for some in (mine, theirs, [np.ascontiguousarray(crop[:, ::-1]) for crop in theirs])

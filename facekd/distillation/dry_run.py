@@ -1,7 +1,7 @@
-"""A recipe's networks and losses, built once on next to nothing, before anything is loaded.
+"""Build a recipe's networks and losses once on minimal input, before any data is loaded.
 
-So the function that takes a setting stays the one place that says which values it takes: a network
-is shown one black crop, a loss is built on four thousand classes of eight dimensions.
+The constructor that takes a setting thus remains the only place that knows its valid values: a network
+processes one black crop, a loss is built for four thousand classes of eight dimensions.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _SHAPE = (_DIM, 7, 7)
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that losses are tried on: the student, and the co-trained teacher (`None`
-    where there is none, or it cannot be built), the models that teach, and whether the student is
-    ``started`` from another network's weights."""
+    """The networks that losses are tried on: the student, the co-trained teacher (`None` if there is none
+    or it cannot be built), the frozen teachers, and whether the student is ``started`` from another
+    network's weights."""
 
     student: Rehearsed | None
     peer: Rehearsed | None
@@ -35,7 +35,7 @@ class Networks:
     started: bool
 
     def for_loss(self, settings: Mapping[str, Any], teacher: int | None) -> Setting:
-        """The setting of a loss with ``settings`` that listens to one ``teacher`` (from 1) or to all."""
+        """The setting of a loss with ``settings`` that uses one ``teacher`` (counted from 1) or all."""
         network = self.student.network if self.student else nn.Linear(_DIM, _DIM)
         weights = {name: p.detach() for name, p in network.named_parameters()} if self.started else {}
         return replace(
@@ -50,17 +50,17 @@ class Networks:
     def _teacher_maps(self, named: Any, teacher: int | None) -> Maps:
         if self.peer:
             return self.peer.maps
-        # those of another are known when it is loaded
+        # the maps of a frozen teacher are known only once it is loaded
         return {} if self._exported(teacher) else _made_up(named)
 
     def _exported(self, teacher: int | None) -> bool:
-        """Whether all that is heard comes from files that give embeddings and nothing else."""
+        """Whether all teachers used are files that output embeddings only."""
         heard = self.models if teacher is None else self.models[teacher - 1 : teacher]
         return bool(heard) and all(Path(spec).suffix in EXPORTED for spec in heard)
 
 
 def try_network(whose: str, name: str, settings: Mapping[str, Any]) -> tuple[Rehearsed | None, list[str]]:
-    """The network ``name``, or what is wrong with it."""
+    """Build the network ``name``; return it, or what is wrong with it."""
     try:
         faults = check_model(name, settings)
         found = None if faults else rehearse_model(name, settings)
@@ -70,9 +70,9 @@ def try_network(whose: str, name: str, settings: Mapping[str, Any]) -> tuple[Reh
 
 
 def try_loss(name: str, settings: Mapping[str, Any], setting: Setting) -> list[str]:
-    """All that the loss ``name`` says against ``settings``, whose names and types are right.
+    """Everything that the loss ``name`` rejects in ``settings``, whose names and types are valid.
 
-    It says one thing at a time: the setting that it was about is left out, and it is built again.
+    A constructor reports one fault at a time: the setting it names is left out, and the loss is built again.
     """
     faults: list[str] = []
     fault = _refusal(name, settings, setting)
@@ -82,7 +82,7 @@ def try_loss(name: str, settings: Mapping[str, Any], setting: Setting) -> list[s
         about = [key for key in settings if after[key] != fault]
         about.sort(key=lambda key: (settings[key] != "auto", after[key] is not None))
         if about and settings[about[0]] == "auto":
-            break  # what is found from data may well be found from the run's own
+            break  # what fails on this made-up data may well work on the run's own
         faults.append(fault)
         if not about:
             break
@@ -91,12 +91,12 @@ def try_loss(name: str, settings: Mapping[str, Any], setting: Setting) -> list[s
 
 
 def learners_setting() -> Setting:
-    """The setting of a loss that a teacher learns by while it teaches."""
+    """The setting of a loss that trains a co-trained teacher."""
     return _setting()
 
 
 def _refusal(name: str, settings: Mapping[str, Any], setting: Setting) -> str | None:
-    """Why the loss cannot be built so."""
+    """Why the loss cannot be built with these settings; `None` if it can."""
     try:
         with torch.random.fork_rng(devices=[]):
             loss_class(name)(setting, **settings)
@@ -106,8 +106,8 @@ def _refusal(name: str, settings: Mapping[str, Any], setting: Setting) -> str | 
 
 
 def _setting() -> Setting:
-    """Equal sizes, and a teacher that is sure of the crops of the first classes: between 0.01 and 1000
-    there is a temperature for nearly every mean probability and entropy."""
+    """Equal sizes, and a teacher that is certain about the crops of the first classes, so that a temperature
+    between 0.01 and 1000 exists for nearly every mean probability and entropy."""
     labels = torch.arange(4)
     sample = torch.eye(_DIM)[labels]
     sums = torch.zeros(_CLASSES, _DIM)
@@ -118,7 +118,7 @@ def _setting() -> Setting:
 
 
 def _made_up(named: Any) -> Maps:
-    """Maps of a network that is not known, one of them of the name that is asked for."""
+    """Feature maps of a network that is not loaded yet, one of them with the name asked for."""
     return {name: _SHAPE for name in ("stage1", named) if isinstance(name, str)}
 
 

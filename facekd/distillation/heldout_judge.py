@@ -1,4 +1,4 @@
-"""How good a student is on people that it was never trained on."""
+"""How accurate a student is on held-out people."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from facekd.training import Diverged
 from facekd.training.data import CropSet
 from facekd.verification import AllPairs, all_pairs
 
-#: the FMR at which the held-out people choose a checkpoint
+#: the FMR of the TAR that selects checkpoints
 CHOOSING_FMR = 1e-3
-#: the share of a run from which on a student has to tell people apart
+#: the share of a run after which a student must be better than chance
 _PATIENCE = 0.5
-#: identities that say whether it does, and the standard errors from zero that are no chance
+#: the fewest identities for that test, and the standard errors from zero that count as significant
 _FEWEST_PEOPLE, _ERRORS = 10, 3.0
 
 
 class HeldOutJudge:
-    """Judges a student by TAR over all pairs of the held-out crops that choose; keeps the last one's."""
+    """Judges a student by its TAR over all pairs of the "choose" crops; keeps the last result."""
 
     def __init__(self, crops: CropSet, device: str) -> None:
         self.crops, self._device = crops, device
         self._pairs: AllPairs | None = None
 
     def __call__(self, student: nn.Module, progress: float = 0.0) -> float:
-        """The student's TAR at ``progress``, a share of the run. Raises `Diverged` where it gives no numbers,
-        or from the half of the run on tells nobody apart."""
+        """The student's TAR at ``progress``, a share of the run. Raises `Diverged` if embeddings are not
+        finite, or if from half of the run on the student is no better than chance."""
         assert isinstance(student, FaceNet)
         rows = embed_crops(student, self.crops, self._device)
         lost = int((~np.isfinite(rows)).any(axis=1).sum())
         if lost:
             raise Diverged(
-                f"the student gives no numbers any more for {lost} of {len(rows)} held-out crops",
+                f"the student's embeddings of {lost} of {len(rows)} held-out crops are not finite",
                 "Lower the learning rate.",
             )
         told = at_chance(rows, self.crops.labels) if progress >= _PATIENCE else None
         if told:
             raise Diverged(
-                f"the student tells nobody apart after {progress:.0%} of the run: {told}",
-                "Start a new run with a lower schedule.rate or a longer warmup; see whether the labels and "
+                f"the student is no better than chance after {progress:.0%} of the run: {told}",
+                "Start a new run with a lower schedule.rate or a longer warmup; check that the labels and "
                 "the teacher are right.",
             )
         self._pairs = all_pairs(rows, self.crops.labels)
         return float(self._pairs.tar_at(CHOOSING_FMR))
 
     def interval(self) -> tuple[float, float] | None:
-        """Of the last one's TAR, 95 %, over identities."""
+        """The 95 % interval of the last TAR, over identities."""
         found = self._pairs.operating_point(CHOOSING_FMR).interval if self._pairs else None
         return (found.low, found.high) if found else None
 
 
 def heldout_judge(recipe: Recipe, device: str) -> HeldOutJudge | None:
-    """The judge of a recipe's students; `None` where it holds nobody out.
+    """The judge of a recipe's students; `None` if the recipe holds nobody out.
 
     Raises `RecipeError` for too few people.
     """
@@ -67,13 +67,13 @@ def heldout_judge(recipe: Recipe, device: str) -> HeldOutJudge | None:
     if len(held.people) < 2 or held.counts().max() < 2:
         raise RecipeError(
             f"{recipe.data.heldout}: choosing a checkpoint needs at least two identities with two crops",
-            "They are taken from the odd lines of the list.",
+            "Only the odd lines of the list choose.",
         )
     return HeldOutJudge(held, device)
 
 
 def embed_crops(student: FaceNet, crops: CropSet, device: str = "cpu", batch: int = 64) -> np.ndarray:
-    """Unit embeddings float32 [N, D] of all crops by a torch network."""
+    """Embed all crops with a torch network: unit rows float32 [N, D]."""
     rows = []
     with torch.inference_mode():
         for start in range(0, len(crops), batch):
@@ -85,11 +85,11 @@ def embed_crops(student: FaceNet, crops: CropSet, device: str = "cpu", batch: in
 
 
 def at_chance(rows: np.ndarray, labels: np.ndarray) -> str | None:
-    """Why unit ``rows`` [N, D] of identities ``labels`` [N] tell them apart no better than chance; `None`
-    where they do, or where fewer than ten identities have two rows or more.
+    """Why unit ``rows`` [N, D] of identities ``labels`` [N] are no better than chance; `None` if they are
+    better, or if fewer than ten identities have two rows or more.
 
-    For each identity: the mean cosine among its own rows less that to all others. Were the rows drawn at
-    random these would scatter about zero, so their mean is held against its standard error.
+    The statistic of each identity is the mean cosine among its own rows minus the mean cosine to all others.
+    For random rows it scatters around zero, so its mean is compared with its standard error.
     """
     people, members, counts = np.unique(labels, return_inverse=True, return_counts=True)
     sums = np.zeros((len(people), rows.shape[1]))
@@ -105,6 +105,6 @@ def at_chance(rows: np.ndarray, labels: np.ndarray) -> str | None:
     if mean > _ERRORS * error and mean > 1e-6:
         return None
     return (
-        f"the mean cosine of two crops of one of {len(apart)} held-out people is higher by {mean:.2g} than "
-        f"that of two people, with a standard error of {error:.2g}"
+        f"over {len(apart)} held-out people, the mean cosine of mated pairs exceeds that of non-mated pairs "
+        f"by {mean:.2g}, with a standard error of {error:.2g}"
     )

@@ -1,4 +1,4 @@
-"""From the losses that a recipe names to losses that work: each is told what it may know."""
+"""Build the losses that a recipe names, each with the data it may use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from facekd.models import FaceNet, Teacher, build_model, map_shapes
 
 
 def co_trained_teacher(recipe: Recipe) -> FaceNet | None:
-    """The co-trained teacher, if there is one."""
+    """The co-trained teacher; `None` if there is none."""
     if recipe.teacher is None or recipe.teacher.network is None:
         return None
     return build_model(recipe.teacher.network, **recipe.teacher.settings)
@@ -34,7 +34,7 @@ def build_losses(
     peer: FaceNet | None,
     peer_losses: Sequence[WeightedLoss] = (),
 ) -> list[WeightedLoss]:
-    """The recipe's losses, each built with what it listens to."""
+    """The recipe's losses, each built with the teacher, or teachers, that it uses."""
     teacher_dim = peer.dim if peer else knowledge.teacher.dim if knowledge.teacher else student.dim
     maps: tuple[Maps, Maps] = ({}, {})
     if any(loss_class(table.name).needs_features for table in recipe.loss):
@@ -55,7 +55,7 @@ def build_losses(
 
 
 def build_teacher_losses(recipe: Recipe, peer: FaceNet, knowledge: TeacherKnowledge) -> list[WeightedLoss]:
-    """The losses that a teacher learns by while it teaches."""
+    """The losses that train a co-trained teacher."""
     assert recipe.teacher is not None
     setting = Setting(peer.dim, peer.dim, knowledge.classes, knowledge.sample)
     return [_weighted(table, setting, ()) for table in recipe.teacher.loss]
@@ -77,22 +77,22 @@ def _weighted(
 
 
 def _learning_classifier(peer_losses: Sequence[WeightedLoss]) -> Callable[[], Tensor] | None:
-    """The classifier that a teacher learns by while it teaches, as it will be at each step."""
+    """The current classifier of a co-trained teacher, as it is at each step."""
     weights = [getattr(part.loss, "weight", None) for part in peer_losses]
     found = next((weight for weight in weights if isinstance(weight, Tensor)), None)
     return None if found is None else lambda: found
 
 
 def _finished_classifier(models: tuple[str, ...], setting: Setting) -> Callable[[], Tensor]:
-    """The classifier of the one teacher that a loss listens to."""
+    """The classifier of the one frozen teacher that a loss uses."""
     if len(models) > 1:
-        raise UsageError("by = 'classifier': several teachers have no common one", "Say which: teacher = 1.")
+        raise UsageError("by = 'classifier': several teachers have no common one", "Choose one: teacher = 1.")
     rows = classifier_of(models[0], setting.classes.names)
     return lambda: rows
 
 
 def setting_of_member(setting: Setting, member: TeacherMember) -> Setting:
-    """What a loss may know that listens to one teacher of several."""
+    """The setting of a loss that uses one of several teachers."""
     columns = member.columns
     classes = setting.classes
     if classes.sums.numel():
@@ -102,14 +102,14 @@ def setting_of_member(setting: Setting, member: TeacherMember) -> Setting:
         teacher_dim=columns.stop - columns.start,
         classes=classes,
         sample=torch.nn.functional.normalize(setting.sample[:, columns], dim=1),
-        # what it adds to the sums of the joined targets is shorter
+        # its own contribution to the sums of the joined targets is shorter
         sample_own=setting.sample[:, columns],
         teacher_maps=member.maps(setting.teacher_maps),
     )
 
 
 def _own_maps(network: FaceNet) -> Maps:
-    """Shapes of the feature maps that a network of ours gives for a black crop."""
+    """Shapes of the feature maps that one of facekd's networks outputs for a black crop."""
     size = network.input.size
     with torch.no_grad():
         found = network.eval().outputs(torch.zeros(1, 3, size, size), features=True).features

@@ -1,4 +1,4 @@
-"""What losses are shown of a batch, of all processes' batches, and of one teacher of several."""
+"""The inputs of the losses for a batch: of this process, of all processes, of one teacher of several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ M = TypeVar("M")
 
 
 class LossInputs(NamedTuple):
-    """What the losses see of a batch: the student's, the teacher's and the labels' side."""
+    """The inputs of the losses for a batch: student outputs, teacher targets and labels."""
 
     outputs: Outputs
     targets: Targets | None
@@ -31,20 +31,20 @@ class TeacherMember:
     columns: slice
 
     def of(self, inputs: LossInputs) -> LossInputs:
-        """What a batch is to this teacher alone."""
+        """The inputs with this teacher's targets only."""
         assert inputs.targets is not None
         rows = nn.functional.normalize(inputs.targets.embedding[:, self.columns], dim=1)
         example = Example(inputs.example.labels, inputs.example.own[:, self.columns])
         return LossInputs(inputs.outputs, Targets(rows, self.maps(inputs.targets.features)), example)
 
     def maps(self, maps: Mapping[str, M]) -> dict[str, M]:
-        """Its own among the maps of all, by their own names."""
+        """This teacher's feature maps among those of all teachers, under their original names."""
         before = f"{self.number - 1}."
         return {name.removeprefix(before): m for name, m in maps.items() if name.startswith(before)}
 
 
 def passed(inputs: LossInputs, kept: Tensor | None) -> LossInputs:
-    """The rows ``kept``, or all."""
+    """The rows ``kept``, or all if it is `None`."""
     outputs, targets, example = inputs
     if kept is None or targets is None:
         return inputs
@@ -56,7 +56,7 @@ def passed(inputs: LossInputs, kept: Tensor | None) -> LossInputs:
 
 
 def of_all_processes(inputs: LossInputs) -> LossInputs:
-    """The rows of all processes; feature maps stay where they are."""
+    """The rows of all processes; feature maps are not exchanged."""
     outputs, targets, example = inputs
     return LossInputs(
         Outputs(gathered(outputs.embedding)),

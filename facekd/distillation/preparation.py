@@ -1,4 +1,4 @@
-"""All that a run needs before its first step."""
+"""Prepare everything that a run needs before its first step."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from facekd.models.teachers import members_of
 from facekd.training import RunFolder, first_decides, load_learned, load_weights, processes, rank
 from facekd.training.data import CropSet, EpochOrder, Order, PeopleOrder, ViewLoader, require_usable
 
-#: the key of ``metrics.jsonl`` under which the teacher's own score on held-out people stands
+#: the key in ``metrics.jsonl`` of the teacher's own TAR on the held-out people
 TEACHER_SCORE = "teacher_heldout_tar_1e-3"
 TEACHER_INTERVAL = "teacher_heldout_interval"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that the loop needs; ``classes`` are the identities of the classes, ``label_seconds`` were spent
-    on the teacher's targets and on views to keep, ``contract`` is what its checkpoints state."""
+    """Everything that the loop needs. ``classes`` are the identities of the classes, ``label_seconds`` the
+    time spent on teacher targets and kept views, ``contract`` what the checkpoints state about the run."""
 
     task: DistillTask
     classes: tuple[str, ...]
@@ -49,10 +49,9 @@ class Prepared:
 
 
 def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -> Prepared:
-    """Read the crops, build the student, judge and ask the teacher, build the losses.
+    """Read the crops, build the student, evaluate the teacher, compute its targets, and build the losses.
 
-    Raises `UsageError` where a ``run`` that is to be resumed was begun with something else, or the teacher
-    is not worth learning from.
+    Raises `UsageError` if a ``run`` to resume was started with different inputs, or the teacher is too weak.
     """
     schedule = recipe.schedule
     torch.manual_seed(recipe.seed)
@@ -75,7 +74,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     knowledge = teacher_knowledge(recipe, teacher, crops, query, kept)
     crops = knowledge.crops
     label_seconds = time.perf_counter() - begun
-    torch.manual_seed(recipe.seed)  # whether targets had to be made must not change the start
+    torch.manual_seed(recipe.seed)  # the start must not depend on whether targets had to be computed
     table = recipe.teacher
     gate = Gate(table.gate, knowledge.clean) if table and table.gate is not None and knowledge.clean else None
     peer_losses = build_teacher_losses(recipe, peer, knowledge) if peer else []
@@ -87,7 +86,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     )  # fmt: skip
     _go_on(recipe, task, query)
     if processes() > 1 and any(isinstance(m, nn.Embedding) and m.sparse for m in task.modules()):
-        raise UsageError("a classifier that is sampled (sample below 1) learns in one process only")
+        raise UsageError("a sampled classifier (sample below 1) can be trained in one process only")
     count = table.repeats if table else 0
     order: Order = EpochOrder(len(crops), count, recipe.seed, recipe.mirror)
     if recipe.sampling.people:
@@ -99,26 +98,26 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
 
 
 def _check_people(recipe: Recipe, crops: CropSet) -> None:
-    """Whether losses that tell identities apart have two of them."""
+    """Raise `UsageError` if losses that need identities have fewer than two of them."""
     asking = [table.name for table in recipe.loss if loss_class(table.name).needs_labels]
     if asking and len(crops.people) < 2 and not recipe.pseudo.clusters:
         there = f"one identity, {crops.people[0]}" if crops.people else "no identity"
         raise UsageError(
-            f"loss '{asking[0]}' tells identities apart, and the training data has {there}",
-            "Give data with a folder per identity, or losses that need no labels, such as cosine.",
+            f"loss '{asking[0]}' tells identities apart, but the training data has {there}",
+            "Use data with a folder for each identity, or losses that need no labels, such as cosine.",
         )
 
 
 def _check_crops(recipe: Recipe, crops: CropSet, judge: HeldOutJudge | None, query: TeacherQuery) -> None:
-    """Whether all crops can be trained on, those that judge too, and whether they fill a batch."""
+    """Check that all crops can be used, those that judge too, and whether they fill a batch."""
     require_usable(crops, query.cache)
     if judge:
         require_usable(judge.crops, query.cache)
     batch = recipe.schedule.batch
     if len(crops) < batch:
         query.say(
-            f"note: {len(crops):,} crops are fewer than a batch of {batch}, which shows each of them more "
-            "than once: losses that compare crops of a batch learn little from that"
+            f"note: {len(crops):,} crops are fewer than a batch of {batch}, so a batch contains each of them "
+            "more than once: losses that compare crops of a batch learn little from that"
         )
 
 
@@ -131,14 +130,14 @@ def _note_copies(recipe: Recipe, crops: CropSet, teacher: Teacher | None, query:
 def _judge_teacher(
     recipe: Recipe, teacher: Teacher | None, judge: HeldOutJudge | None, run: RunFolder, query: TeacherQuery
 ) -> None:
-    """What the teacher itself is worth on the held-out people, noted once among the run's metrics."""
+    """The teacher's own accuracy on the held-out people, recorded once among the run's metrics."""
     if teacher is None or recipe.teacher is None:
         return
     for member in members_of(teacher):
         if not getattr(member, "has_card", True):
             query.say(f"note: teacher {member.name} {WITHOUT_CARD}")
     if judge is None:
-        query.say("no held-out people (data.heldout): neither the teacher nor the student is judged")
+        query.say("no held-out people (data.heldout): neither the teacher nor the student is evaluated")
         return
     found = judge_teacher(teacher, judge.crops, recipe.teacher.floor, query)
     if found is not None and not any(TEACHER_SCORE in record for record in run.metrics()):
@@ -169,22 +168,22 @@ def _note_projectors(
 
 
 def _started(recipe: Recipe, student: FaceNet, query: TeacherQuery) -> Mapping[str, Tensor]:
-    """Fill the student from the network that the recipe names, say how many tensors were taken, and
-    give those."""
+    """Initialise the student from the network that the recipe names, say how many tensors were taken, and
+    return those."""
     table = recipe.student
     if table.start is None:
         return {}
     done = start_from(student, load_weights(table.start), table.start_by, table.blend)
     share = "" if table.blend == 1 else f" with a share of {table.blend:g}"
-    begin = f"begin as in {table.start.name}{share}, {len(done.fresh)} afresh"
+    begin = f"start as in {table.start.name}{share}, {len(done.fresh)} at random"
     if not table.blend:
-        begin = f"of {table.start.name} are there to be pulled to, all begin afresh"
+        begin = f"of {table.start.name} are used by l2_sp only, all start at random"
     query.say(f"{len(done.taken)} tensors {begin}")
     return done.taken
 
 
 def _go_on(recipe: Recipe, task: DistillTask, query: TeacherQuery) -> None:
-    """Where the student goes on as a whole: let its losses go on with what they had learned."""
+    """If the student continues a whole network, restore what its losses had learned, too."""
     table = recipe.student
     if table.start is None or table.start_by != "whole" or table.blend < 1:
         return
@@ -195,4 +194,4 @@ def _go_on(recipe: Recipe, task: DistillTask, query: TeacherQuery) -> None:
         for name in taken:
             own[name].copy_(learned[name])
     if own:
-        query.say(f"of {len(own)} tensors that the losses learn {len(taken)} go on as in {table.start.name}")
+        query.say(f"{len(taken)} of {len(own)} tensors of the losses continue as in {table.start.name}")

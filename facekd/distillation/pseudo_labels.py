@@ -1,4 +1,4 @@
-"""Labels for the unlabelled: clusters of the teacher's embeddings."""
+"""Pseudo-labels for unlabelled crops: clusters of the teacher's embeddings."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from facekd.training.data import CropSet
 def with_pseudo_labels(
     crops: CropSet, rows: NDArray[np.float32], clusters: int, gate: float, seed: int
 ) -> CropSet:
-    """``crops`` with a class for every unlabelled crop that lies well inside a cluster.
+    """``crops`` with a class for every unlabelled crop that is close enough to a cluster's centre.
 
-    k-means with ``clusters`` centres runs on the teacher's unit ``rows`` [N, D] of the crops
-    without a label; a crop belongs to the centre of highest cosine if that reaches ``gate``.
-    Clusters left with fewer than two crops are given up. A cluster is seldom one person: its
-    centre is a prototype that student and teacher are asked about, not an identity.
+    k-means with ``clusters`` centres runs on the teacher's unit ``rows`` [N, D] of the unlabelled
+    crops; a crop is assigned to the centre with the highest cosine if that is at least ``gate``.
+    Clusters with fewer than two crops are dropped. A cluster is seldom one person: its
+    centre is a prototype that student and teacher are compared on, not an identity.
 
-    Raises `UsageError` where there are fewer unlabelled crops than clusters.
+    Raises `UsageError` if there are fewer unlabelled crops than clusters.
     """
     from sklearn.cluster import MiniBatchKMeans
 
     unknown = np.flatnonzero(crops.labels < 0)
     if len(unknown) < clusters:
-        raise UsageError(f"{clusters} clusters of {len(unknown)} crops without a label")
+        raise UsageError(f"{clusters} clusters need at least as many unlabelled crops, not {len(unknown)}")
     lengths = np.linalg.norm(rows[unknown], axis=1, keepdims=True)
     mine = rows[unknown] / np.maximum(lengths, 1e-12)
     found = MiniBatchKMeans(clusters, random_state=seed, batch_size=4096, n_init=1).fit(mine)

@@ -1,4 +1,4 @@
-"""In what two recipes differ."""
+"""The differences between two recipes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from facekd.distillation.recipe import Recipe
 
-#: differences that are named one by one, and the letters of a value that are shown
+#: differences that are listed one by one, and the characters of a value that are shown
 _NAMED, _SHOWN = 5, 60
 
 
 def told_changes(before: Recipe, now: Recipe) -> str | None:
-    """``schedule.batch 8 -> 4`` and so on for what differs, a handful of them, the others counted;
-    `None` where nothing does."""
+    """The differences as ``schedule.batch 8 -> 4``, the first few listed and the others counted; `None` if
+    there is none."""
     found = list(_changes("", before.model_dump(mode="json"), now.model_dump(mode="json")))
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return ", ".join(found[:_NAMED]) + more if found else None

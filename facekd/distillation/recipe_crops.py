@@ -1,4 +1,4 @@
-"""The crops that a recipe trains on, and those that it holds out."""
+"""The crops that a recipe trains on, and those it holds out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from facekd.training.data import CropSet, open_crops, open_identities, read_list
 def training_crops(recipe: Recipe, warn: Callable[[str], None] = lambda text: None) -> CropSet:
     """The crops of a recipe, without the held-out identities.
 
-    Names of its lists that match nothing are told to ``warn``. Raises `RecipeError` for held-out identities
-    that are not there, `UsageError` where nothing is left.
+    Names in its lists that match nothing are passed to ``warn``. Raises `RecipeError` for held-out
+    identities that do not exist, `UsageError` if no crop is left.
     """
     data = recipe.data
     crops = open_crops(

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a recipe, for whoever wrote it: the place, what should be there, what is."""
+"""Pydantic's errors as messages for the author of a recipe: the place, what is expected, what was found."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from facekd.distillation.losses import loss_settings
 from facekd.errors import FacekdError
 from facekd.models import check_model
 
-#: what a value should be, by the kind of pydantic's error
+#: what a value should be, by the type of pydantic's error
 _WANTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
-    "string_type": "a text",
+    "string_type": "a string",
     "path_type": "a path",
     "dict_type": "a table",
     "model_type": "a table",
     "model_attributes_type": "a table",
 }
-#: lists, by the last key of their place
+#: what a list should be, by the last key of its place
 _LISTS = {
     "models": 'a list of models, for example ["teacher.onnx"]',
     "loss": "a list of tables, each of which begins with [[loss]]",
@@ -37,13 +37,13 @@ Place = tuple[str | int, ...]
 
 
 def told_faults(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
-    """A sentence for each fault that ``error`` found in the document ``raw`` of a ``model``."""
+    """One sentence for each fault that ``error`` reports in the document ``raw`` of a ``model``."""
     return [_told(fault, raw, model) for fault in _own_faults(error)]
 
 
 def without_faults(error: ValidationError, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """``raw`` without the values that ``error`` is about, so that one wrong value is one fault: what is
-    checked further takes the default instead. Names of data and of models stay, for something must."""
+    """``raw`` without the values that ``error`` reports, so that one wrong value counts as one fault: the
+    checks that follow use the default instead. Names of data and models are kept, since they are required."""
     left = copy.deepcopy(dict(raw))
     for fault in error.errors():
         *before, last = fault["loc"] or ("",)
@@ -61,7 +61,7 @@ def without_faults(error: ValidationError, raw: Mapping[str, Any]) -> dict[str, 
 
 
 def _own_faults(error: ValidationError) -> list[Any]:
-    """The errors that are not another's shadow: a list whose only entry is wrong counts as empty too."""
+    """The errors that do not follow from another: a list whose only entry is wrong also counts as empty."""
     faults = error.errors()
     inside = {fault["loc"][:end] for fault in faults for end in range(1, len(fault["loc"]))}
     return [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in inside]
@@ -89,7 +89,7 @@ def _told(fault: Any, raw: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 
 def _written(place: Sequence[str | int]) -> str:
-    """``loss 1.weight`` for ("loss", 0, "weight"): tables of a list are counted from one."""
+    """``loss 1.weight`` for ("loss", 0, "weight"): the tables of a list are counted from one."""
     text = ""
     for part in place:
         text += f" {part + 1}" if isinstance(part, int) else f".{part}" if text else part
@@ -97,7 +97,7 @@ def _written(place: Sequence[str | int]) -> str:
 
 
 def _belongs(place: Place, raw: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """Where a key that a table does not have belongs, as the end of a sentence."""
+    """Where a key that its table does not have belongs, as the end of a sentence."""
     *inside, key = place
     table = _at(raw, inside)
     if isinstance(key, str) and _is_setting(inside, key, table):
@@ -121,7 +121,7 @@ def _is_setting(inside: Sequence[str | int], key: str, table: Mapping[str, Any])
             name = table.get("name" if inside == ["student"] else "network", "plainres")
             return not any("has no setting" in told for told in check_model(str(name), {key: table[key]}))
     except FacekdError:
-        pass  # there is no such network or loss, which is told elsewhere
+        pass  # there is no such network or loss, which is reported elsewhere
     return False
 
 

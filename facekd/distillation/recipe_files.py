@@ -1,4 +1,4 @@
-"""The files that a recipe names: where they lie, and which are not there."""
+"""The files that a recipe names, and which of them are missing."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _NAMING = (
 
 
 class Missing(NamedTuple):
-    """A path that is not there, and the setting that names it."""
+    """A path that does not exist, and the setting that names it."""
 
     place: str
     path: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.path} is not there"
+        return f"{self.place}: {self.path} does not exist"
 
 
 def missing_files(recipe: Recipe) -> list[Missing]:
-    """The files and folders that the recipe names and that are not there."""
+    """The files and folders that the recipe names and that do not exist."""
     return missing_in(recipe.model_dump(), Path())
 
 
 def require_files(recipe: Recipe, origin: str) -> None:
-    """Raise `InputOutput` that names every file of the recipe that is not there."""
+    """Raise `InputOutput` with the name of every file of the recipe that does not exist."""
     missing = missing_files(recipe)
     if missing:
         teachers = any(one.place == "teacher.models" for one in missing)
         named = ", ".join(one.path for one in missing)
-        raise InputOutput(f"{origin} names what is not there: {named}", KNOWN_TEACHERS if teachers else None)
+        raise InputOutput(f"{origin} names missing files: {named}", KNOWN_TEACHERS if teachers else None)
 
 
 def missing_in(raw: dict[str, Any], base: Path) -> list[Missing]:
-    """What a recipe's document names below ``base`` and is not there, whatever else is wrong with it."""
+    """The missing files below ``base`` that a recipe's document names, whatever other faults it has."""
     found = []
     for place in _NAMING:
         there = _teacher_there if place == "teacher.models" else _there
@@ -68,12 +68,12 @@ def _teacher_there(base: Path, spec: str | Path) -> bool:
     try:
         file = named_file(spec)
     except FacekdError:
-        return True  # it names no file; the check of the teacher says so
+        return True  # it names no file; the check of the teacher reports that
     return file is None or (base / file).exists() or file.exists()
 
 
 def resolved(recipe: Recipe, base: Path) -> Recipe:
-    """``recipe`` with its paths below ``base``; a teacher's is left alone where it is not there."""
+    """``recipe`` with its paths below ``base``; the path of a missing teacher is left unchanged."""
 
     def place(path: Path | None) -> Path | None:
         return None if path is None else base / path

@@ -1,4 +1,4 @@
-"""A recipe from its file, checked whole before anything is loaded."""
+"""Read a recipe from its file and check all of it before anything is loaded."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from facekd.files import read_text
 def read_recipe(path: Path) -> Recipe:
     """The recipe in ``path``, its paths made absolute.
 
-    Raises `InputOutput` where it cannot be read and `RecipeError`, which lists every fault, where
-    it does not say what it must. Files that are not there are listed with them; they alone are
-    no fault, for a recipe may be written for another machine (see `require_files`).
+    Raises `InputOutput` if it cannot be read and `RecipeError`, with a list of all faults, if it is
+    invalid. Missing files are listed with the faults; on their own they are no fault, since a recipe
+    may be written for another machine (see `require_files`).
     """
     try:
         raw = tomllib.loads(read_text(path))
@@ -33,17 +33,17 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def check_recipe(raw: dict[str, Any], origin: str, base: Path = Path()) -> Recipe:
-    """A recipe from a parsed document whose paths begin at ``base``; `RecipeError` lists all its faults
-    at once, and the files that are not there."""
+    """A recipe from a parsed document with paths relative to ``base``; `RecipeError` lists all its faults
+    and the missing files."""
     faults, document = [], raw
     try:
-        # as JSON, which like TOML has one kind of list and writes paths as text; strictly: "2" is no number
+        # as JSON, which like TOML has one kind of list and writes paths as text; strict: "2" is no number
         written = json.dumps(raw, default=str, ensure_ascii=False)
         recipe = Recipe.model_validate_json(written, strict=True, context={"checked": True})
         document = recipe.model_dump()
     except ValidationError as error:
         faults, document = told_faults(error, raw, Recipe), without_faults(error, raw)
-    faults += faults_across(document)  # apart, since pydantic looks no further where a field is wrong
+    faults += faults_across(document)  # separately, since pydantic stops where a field is wrong
     if faults:
         faults += map(str, missing_in(raw, base))
         raise RecipeError(f"{origin}: {len(faults)} fault(s)\n  " + "\n  ".join(faults))

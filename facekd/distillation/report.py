@@ -1,4 +1,4 @@
-"""What a run tells while it works."""
+"""What a run reports while it works."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from facekd.training import Progress, RunFolder
 
 @dataclass(frozen=True)
 class Report:
-    """What a run tells while it works; every field is called with text or counts. ``kept`` counts views
-    that are kept decoded."""
+    """What a run reports while it works; every field is called with a text or with counts. ``kept`` counts
+    the views that are stored decoded."""
 
     say: Callable[[str], None]
     labelled: Callable[[int, int], None]
@@ -23,7 +23,7 @@ SILENT = Report(lambda text: None, lambda done, total: None, lambda progress: No
 
 
 def also_noted(say: Callable[[str], None], run: RunFolder) -> Callable[[str], None]:
-    """``say``, with a line in the run's ``train.log`` as well."""
+    """``say``, which also writes a line to the run's ``train.log``."""
 
     def both(text: str) -> None:
         run.note(text)

@@ -1,4 +1,4 @@
-"""How a run begins, and how one that was begun goes on: only as what it was."""
+"""Start a run, or resume one, only with the inputs that it was started with."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from facekd.training.data import CropSet
 #: what differs, in words, by the key of a contract
 _WORDS = {
     "crops": "the training crops (their names, sizes, checksums or dates)",
-    "labels": "whose crops they are (folders, merge or doubts)",
+    "labels": "the labels of the crops (folders, merge or doubts)",
     "augmentation": "the augmentation",
 }
 
 
 def begin_run(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
-    """Make the run folder, or see that the one to go on with was begun with the same recipe."""
+    """Make the run folder, or check that the run to resume was started with the same recipe."""
     if not resume:
         created = RunFolder.create(folder, force)
         try:
             (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
         except BaseException:
-            created.discard()  # it never began
+            created.discard()  # it never started
             raise
         return
     run = RunFolder.open(folder)
@@ -44,7 +44,7 @@ def begin_run(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
     changes = told_changes(longer or begun, recipe)
     if changes:
         raise UsageError(
-            f"{folder} was begun with another recipe: {changes}",
+            f"{folder} was started with another recipe: {changes}",
             "Resume with the run's own recipe.toml, or start a new run.",
         )
     if stated_recipe(folder) != recipe.to_toml():
@@ -52,14 +52,14 @@ def begin_run(recipe: Recipe, folder: Path, force: bool, resume: bool) -> None:
 
 
 def stated_recipe(folder: Path) -> str | None:
-    """The text of a run folder's recipe; `None` where there is none."""
+    """The text of a run folder's recipe; `None` if there is none."""
     file = folder / "recipe.toml"
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def run_contract(recipe: Recipe, crops: CropSet, teacher: Teacher | None) -> dict[str, Any]:
-    """What a run is of, for its checkpoints: the recipe, the spaces of its teachers, which crops there are
-    and whose, and the augmentation."""
+    """The inputs of a run, for its checkpoints: the recipe, the spaces of its teachers, the crops with
+    their labels, and the augmentation."""
     members = members_of(teacher) if teacher else ()
     labels = hashlib.sha256("\n".join(crops.people).encode() + b"\0" + crops.labels.tobytes())
     return {
@@ -72,8 +72,8 @@ def run_contract(recipe: Recipe, crops: CropSet, teacher: Teacher | None) -> dic
 
 
 def require_same(run: RunFolder, contract: dict[str, Any]) -> None:
-    """Raise `UsageError` that says what of ``contract`` is other than when the run's last checkpoint was
-    written. Of a checkpoint of version 0.1.0 the teacher alone is known, by the run's card."""
+    """Raise `UsageError` that says which part of ``contract`` has changed since the run's last checkpoint.
+    For a checkpoint of version 0.1.0 only the teacher is known, from the run's card."""
     begun = run.state().get("contract") or _known_by_card(run)
     changed = [words for key, words in _WORDS.items() if key in begun and begun[key] != contract[key]]
     if "teachers" in begun and begun["teachers"] != contract["teachers"]:
@@ -81,8 +81,8 @@ def require_same(run: RunFolder, contract: dict[str, Any]) -> None:
         changed.insert(0, f"the teacher ({before}, now {now})")
     if changed:
         raise UsageError(
-            f"{run.path} was begun with something else: {'; '.join(changed)}",
-            "Put back what it was begun with, or start a new run.",
+            f"{run.path} was started with different inputs: {'; '.join(changed)}",
+            "Restore the original inputs, or start a new run.",
         )
 
 
@@ -96,13 +96,13 @@ def _known_by_card(run: RunFolder) -> dict[str, Any]:
         teacher = json.loads(file.read_text(encoding="utf-8"))["teacher"] if file.is_file() else None
     except (ValueError, KeyError):
         return {}
-    # of several the card has a name and a space for all together
+    # of several teachers the card has one name and one space for all together
     several = teacher is not None and " + " in teacher["name"]
     return {"teachers": [teacher]} if teacher and not several else {}
 
 
 def _begun_with(run: RunFolder) -> Recipe:
-    """The recipe that a run's last checkpoint was made by; without one that in its folder."""
+    """The recipe of a run's last checkpoint; without a checkpoint, the one in its folder."""
     stored = run.state().get("contract", {}).get("recipe")
     if stored is None:
         return read_recipe(run.path / "recipe.toml")
@@ -110,13 +110,13 @@ def _begun_with(run: RunFolder) -> Recipe:
         return Recipe.model_validate_json(json.dumps(stored), context={"checked": True})
     except ValidationError as error:
         raise Unreadable(
-            f"{run.path}: its checkpoint states a recipe that this version of facekd does not know ({error})"
+            f"{run.path}: this version of facekd cannot read the recipe in its checkpoint ({error})"
         ) from error
 
 
 def _extended(begun: Recipe, recipe: Recipe, run: RunFolder) -> Recipe | None:
-    """The recipe of a run with the length of ``recipe``, where that is another and the run can have it: its
-    rate is constant until the last part (``wsd``), which begins after what it has a checkpoint of."""
+    """The run's recipe with the length of ``recipe``, if that differs and is possible: the learning rate is
+    constant until the cooldown (``wsd``), and the cooldown starts after the last checkpoint."""
     images = recipe.schedule.images
     if begun.schedule.shape != "wsd" or images == begun.schedule.images:
         return None
@@ -124,8 +124,8 @@ def _extended(begun: Recipe, recipe: Recipe, run: RunFolder) -> Recipe | None:
     done, stable = run.state("stable").get("step", 0), longer.plan("float32").stable_steps
     if stable is None or done > stable:
         raise UsageError(
-            f"the rate of {images:,} images begins to fall before the {done * recipe.schedule.batch:,} that "
-            f"{run.path} has seen",
+            f"with {images:,} images the learning rate begins to fall before the "
+            f"{done * recipe.schedule.batch:,} images that {run.path} has seen",
             "Ask for more images.",
         )
     return longer

@@ -1,4 +1,4 @@
-"""From a recipe to a trained student: what `facekd distill` and `facekd train` do."""
+"""Train a student from a recipe: the work of `facekd distill` and `facekd train`."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ from facekd.training.data import Order
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did, also in its last line of ``metrics.jsonl``. ``heldout_interval`` is the 95 % interval
-    of ``heldout_tar`` over identities, `None` where the held-out people are too few for one (or were judged
-    before the run was resumed); ``teacher_heldout_tar`` is the teacher's own."""
+    """The result of a run, also the last line of its ``metrics.jsonl``. ``heldout_interval`` is the 95 %
+    interval of ``heldout_tar`` over identities, `None` if there are too few held-out people (or the run was
+    resumed after the evaluation); ``teacher_heldout_tar`` is the teacher's own."""
 
     folder: Path
     images: int
@@ -78,14 +78,14 @@ def run_recipe(
 ) -> Outcome:
     """Train the student of ``recipe`` into the run folder ``folder``.
 
-    Of several processes, which `torchrun` starts, each works on its share of every batch, and the
-    first alone speaks and writes. Raises the errors of the rooms it uses; `UsageError` where a
-    resumed run was begun with something else, another process trains in ``folder``, or the teacher is not
-    worth learning from; `InputOutput` where a process does not see the run folder.
+    With several processes, started by `torchrun`, each works on its share of every batch, and only
+    the first prints and writes. Raises the errors of the packages it uses; `UsageError` if a resumed run
+    was started with different inputs, another process trains in ``folder``, or the teacher is too weak;
+    `InputOutput` if a process does not see the run folder.
 
-    Ctrl-C ends it with `KeyboardInterrupt`, SIGTERM with `Terminated`, once a checkpoint is written.
+    Ctrl-C ends it with `KeyboardInterrupt`, SIGTERM with `Terminated`, after a checkpoint is written.
     """
-    torch_device(device)  # said before anything is read or written
+    torch_device(device)  # fails before anything is read or written
     require_files(recipe, "the recipe")
     fabric = make_fabric(device)
     with contextlib.ExitStack() as held:
@@ -102,7 +102,7 @@ def run_recipe(
             ready = prepare(recipe, run, resume, query)
         except (FacekdError, KeyboardInterrupt):
             if begun and not resume and rank() == 0:
-                RunFolder(folder).discard()  # it never began
+                RunFolder(folder).discard()  # it never started
             raise
         trained = report.trained if rank() == 0 else SILENT.trained
         return _train(recipe, run, ready, query, fabric, resume, trained, stop_after, stop)
@@ -117,8 +117,8 @@ def _query(
     threads: int | None,
     workers: int | None,
 ) -> TeacherQuery:
-    """How the teacher is asked, with the threads and processes that are there; what is said goes into the
-    run's log as well."""
+    """The settings for querying the teacher, with the available threads and processes; messages also go to
+    the run's log."""
     here = max(1, threads_available() // started_processes()[1])
     decodes = recipe.teacher is None or not recipe.teacher.keep_views
     threads, workers = share_processors(device, here, threads, workers, decodes)
@@ -137,7 +137,7 @@ def _train(
     stop_after: int | None,
     stop: StopRequest,
 ) -> Outcome:
-    """The loop, with what is written before and after it."""
+    """Run the loop, and write the files before and after it."""
     device, threads, workers = query.device, query.threads, query.workers
     first_decides(lambda: write_card(recipe, ready.task.student, ready.teacher, run))
     if any(loss_class(table.name).needs_labels for table in recipe.loss):
@@ -155,7 +155,7 @@ def _train(
     except KeyboardInterrupt:
         if run.has("last"):
             seen = run.state()["images"]
-            query.say(f"stopped: there is a checkpoint after {seen:,} images; go on with --resume")
+            query.say(f"stopped: the checkpoint is after {seen:,} images; continue with --resume")
         raise
     wait_for_all()
     seconds = time.perf_counter() - started
@@ -179,8 +179,8 @@ def _train(
 
 
 def _precision(recipe: Recipe, student: FaceNet, run: RunFolder, device: str) -> Choice:
-    """What the run was begun in, if it has a checkpoint, so that it goes on to the last bit the
-    same; else what is asked for or found to be faster."""
+    """The precision of the run's checkpoint, if there is one, so that resuming gives exactly the same
+    result; otherwise the requested or the faster one."""
     schedule, begun = recipe.schedule, run.state().get("precision")
     if begun:
         return Choice(begun)
@@ -188,10 +188,10 @@ def _precision(recipe: Recipe, student: FaceNet, run: RunFolder, device: str) ->
 
 
 def _distinct(recipe: Recipe, order: Order, crops: int) -> int:
-    """How many of the views that the whole run shows differ, mirrored ones counted apart."""
+    """How many distinct views the whole run uses, with mirrored views counted separately."""
     shown = recipe.schedule.steps * recipe.schedule.batch
     if recipe.teacher is None or not recipe.teacher.repeats:
-        return shown  # every one is fresh
+        return shown  # every view is new
     numbers = len(recipe.view_numbers(crops))
     seen = np.zeros((crops, numbers, 2), bool)
     for position in range(shown):
@@ -201,6 +201,6 @@ def _distinct(recipe: Recipe, order: Order, crops: int) -> int:
 
 
 def _last_tar(run: RunFolder, judge: HeldOutJudge | None) -> tuple[float | None, tuple[float, float] | None]:
-    """What the last look at the held-out people found, with its interval."""
+    """The last held-out TAR, with its interval."""
     found = [r[SCORE] for r in run.metrics() if SCORE in r]
     return (float(found[-1]) if found else None), (judge.interval() if judge else None)

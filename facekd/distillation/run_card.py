@@ -1,4 +1,4 @@
-"""The card of a run, as far as it is known before the student is exported."""
+"""The card of a run, as far as it is known before export."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_card(recipe: Recipe, student: FaceNet, teacher: Teacher | None, run: R
 
 
 def _said(table: LossTable) -> str:
-    """A loss with its weight, and when it works, in a few words."""
+    """A loss with its weight and the part of the run in which it is on, in a few words."""
     last = "" if table.final_weight is None else f" to {table.final_weight:g}"
     when = "" if (table.begin, table.end) == (0, 1) else f" from {table.begin:g} to {table.end:g}"
     return f"{table.weight:g}{last} {table.name}{when}"

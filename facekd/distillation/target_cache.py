@@ -1,7 +1,7 @@
-"""What the teacher says of every view: asked once, kept in float16, read in place.
+"""The teacher's targets of every view, computed once, stored in float16 and memory-mapped.
 
 A cache belongs to one teacher (its space), one set of crops and one augmentation; its name is
-the digest of the three, so a changed recipe never reads another's targets.
+the digest of the three, so a changed recipe never reads the targets of another.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from facekd.training.data import CropSet, View, ViewLoader, ViewRows
 
 
 class TargetCache:
-    """Teacher embeddings of seeded views, float16 [N, D] for each view number. Where the views are
-    ``kept`` they are read instead of made."""
+    """Teacher embeddings of seeded views, float16 [N, D] for each view number. If the views are ``kept``
+    they are read instead of made again."""
 
     def __init__(
         self,
@@ -51,16 +51,16 @@ class TargetCache:
 
     @property
     def name(self) -> str:
-        """The teacher's."""
+        """The teacher's name."""
         return self._teacher.name
 
     @property
     def parts(self) -> tuple[TargetCache, ...]:
-        """What is to be filled: itself."""
+        """The caches to fill: this one."""
         return (self,)
 
     def alone(self, waiting: Callable[[], None]) -> AbstractContextManager[None]:
-        """While nobody else fills this cache; where somebody does, call ``waiting`` and wait."""
+        """A context in which nobody else fills this cache; if somebody does, call ``waiting`` and wait."""
         return self._rows.alone(waiting)
 
     def missing(self, numbers: range) -> int:
@@ -75,8 +75,8 @@ class TargetCache:
         batch: int = 64,
         threads: int = 1,
     ) -> None:
-        """Label all views of ``numbers`` that have no target yet; ``tell`` gets counts done. Belongs inside
-        `alone`."""
+        """Compute the targets of all views of ``numbers`` that have none; ``tell`` gets the count so far.
+        Call it inside `alone`."""
         loader = ViewLoader(self._crops, self._augmentation, self._seed, batch, workers, threads, self._kept)
 
         def label(number: int, crops: range) -> Iterator[NDArray]:
@@ -91,9 +91,9 @@ class TargetCache:
         lost = crops[torch.from_numpy(~np.isfinite(found).all(axis=1))].tolist()
         if lost:
             raise UsageError(
-                f"the teacher {self.name} gives no numbers for {len(lost)} of {len(found)} crops, "
-                f"{self._crops.called(lost[0])} for one",
-                "See how it is fed ('facekd card FILE'): a scale that is far off overflows.",
+                f"the teacher {self.name} gives embeddings that are not finite for {len(lost)} of "
+                f"{len(found)} crops, for example {self._crops.called(lost[0])}",
+                "Check its input in its card ('facekd card FILE'): a scale that is far off overflows.",
             )
 
     def rows(self, number: int, crops: torch.Tensor) -> torch.Tensor:
@@ -102,8 +102,8 @@ class TargetCache:
 
 
 class JoinedTargetCaches:
-    """What several teachers say, as `SeveralTeachers` joins it, each asked and kept by itself: a run that
-    takes one of them alone finds its targets, and asks nobody twice."""
+    """The targets of several teachers, joined as by `SeveralTeachers`, each computed and stored separately:
+    a run that uses one of them alone finds its targets, and nothing is computed twice."""
 
     def __init__(self, parts: Sequence[TargetCache]) -> None:
         self.parts = tuple(parts)

@@ -1,4 +1,4 @@
-"""One task for everything that trains here: a student, and losses that judge it.
+"""The one training task: a student, and the losses that train it.
 
 With a teacher the losses compare with its targets; without one they use the labels alone.
 """
@@ -18,36 +18,36 @@ from facekd.models import FaceNet, Outputs, Targets, to_planes
 from facekd.training import Mixing, StepResult, gathered, processes
 from facekd.training.data import Batch
 
-#: gives the teacher's targets for a batch
+#: returns the teacher's targets for a batch
 BatchTargets = Callable[[Batch], Targets]
-#: gives the teacher's targets float32 [N, D] of one view of the crops [N] of a batch
+#: returns the teacher's targets float32 [N, D] of one view of the crops [N] of a batch
 CropTargets = Callable[[Tensor], Tensor]
 
 
 class Gate(NamedTuple):
-    """Lets views through whose target has a cosine of ``least`` or more to that of their crop as it is,
-    which ``clean`` gives."""
+    """Keeps the views whose target has a cosine of at least ``least`` to the target of the unaugmented crop,
+    which ``clean`` returns."""
 
     least: float
     clean: CropTargets
 
 
 class DistillTask(nn.Module):
-    """``losses`` are weighted and summed. ``targets`` gives what the teacher says of a batch, and
-    ``first_view`` of view 0 of its crops, which is each crop's own share in its class's sum; both are
+    """``losses`` are weighted and summed. ``targets`` returns the teacher's targets for a batch, and
+    ``first_view`` those of view 0 of its crops, each crop's contribution to its class's sum; both are
     `None` without a teacher.
 
-    A ``peer`` is a teacher that is co-trained: ``peer_losses``, which need labels alone, train it
+    A ``peer`` is a co-trained teacher: ``peer_losses``, which need labels alone, train it
     (``L(teacher, y)``), and its embeddings, without gradients, are the targets of ``losses``.
 
     For the first ``start_share`` of the run the networks see their views reduced to ``start_size``
-    pixels, which costs them a fraction of the work (progressive resizing); the teacher's targets
-    are those of the whole views throughout. Views that the ``gate`` holds back are shown to no loss;
-    where fewer than two of a batch are left (a relation takes two) all terms are zero.
+    pixels, which costs a fraction of the work (progressive resizing); the teacher's targets
+    are always those of the full views. Views that the ``gate`` rejects are passed to no loss;
+    if fewer than two of a batch are left (a relation needs two) all terms are zero.
 
-    With several processes the losses that look across the batch are given the rows of all, and with
-    a gate, which leaves each another number of rows, so are the others. Those of feature maps, which
-    stay where they are, are weighted by what the gate left of each share.
+    With several processes, losses that compare the crops of a batch get the rows of all processes, and with
+    a gate, which leaves each process a different number of rows, so do the others. Losses of feature maps,
+    which are not exchanged, are weighted by the share of rows that the gate keeps in each process.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class DistillTask(nn.Module):
             batch = self._mixing.mix(batch)
         outputs = self._seen(self.student, batch, progress)
         peer = self._seen(self.peer, batch, progress) if self.peer else None
-        with torch.autocast(batch.labels.device.type, enabled=False):  # losses keep their digits
+        with torch.autocast(batch.labels.device.type, enabled=False):  # losses need full precision
             own = self._first_view(batch.crops) if self._first_view else torch.empty(len(batch.labels), 0)
             example = Example(batch.labels, own.to(batch.labels.device))
             targets = _as_targets(peer) if peer else self._targets(batch) if self._targets else None
@@ -97,7 +97,7 @@ class DistillTask(nn.Module):
         return StepResult(torch.stack(list(terms.values())).sum(), terms, outputs.embedding.detach())
 
     def _seen(self, network: FaceNet, batch: Batch, progress: float) -> Outputs:
-        """What ``network`` says of a batch, in float32 whatever it computes in."""
+        """The outputs of ``network`` for a batch, in float32 whatever its precision."""
         planes = to_planes(batch.views, network.input, batch.labels.device)
         size, share = self._start
         if size is not None and progress < share:
@@ -126,7 +126,7 @@ class DistillTask(nn.Module):
         return terms
 
     def _kept(self, batch: Batch, targets: Targets | None) -> Tensor | None:
-        """Which rows the gate lets through, bool [N]; `None` where there is no gate."""
+        """Which rows the gate keeps, bool [N]; `None` if there is no gate."""
         if self._gate is None or targets is None:
             return None
         clean = self._gate.clean(batch.crops).to(targets.embedding.device)
@@ -134,22 +134,22 @@ class DistillTask(nn.Module):
 
 
 def _looks_across(loss: Loss, gated: bool) -> bool:
-    """Whether a loss is given the rows of all processes: with a gate the mean of their means is not
-    that of the batch."""
+    """Whether a loss gets the rows of all processes: with a gate the mean of the processes' means is not
+    the mean of the batch."""
     return loss.whole_batch or (gated and not loss.needs_features)
 
 
 def _share_left(kept: Tensor | None, of_all: Tensor | None) -> float:
-    """By what a mean over the rows ``kept`` here is multiplied, so that the mean over the processes is
-    one over the rows kept ``of_all``."""
+    """The factor that turns a mean over the rows ``kept`` here into one over the rows kept ``of_all``
+    processes, once it is averaged over them."""
     if kept is None or of_all is None:
         return 1.0
     return float(kept.sum() * processes() / of_all.sum().clamp(min=1))
 
 
 def _zeros(part: WeightedLoss, inputs: LossInputs, progress: float) -> dict[str, Tensor]:
-    """A zero for each term of a loss that has nothing to look at: every process has the same terms.
-    Their names it says of rows from which it does not learn."""
+    """A zero for each term of a loss that has nothing to compute on, since every process needs the same
+    terms. The names come from a call on rows without gradients."""
     learns = part.loss.training
     part.loss.eval()
     with torch.no_grad():

@@ -1,7 +1,7 @@
-"""What the teacher itself is worth on people that nobody trains on, before a student learns from it.
+"""Evaluate the teacher on held-out people before a student is trained from it.
 
-A teacher whose crops are read wrongly (colours in another order, another scale or template) gives unit
-vectors like any other, and a student learns them well.
+A teacher that reads its crops wrongly (another colour order, scale or template) outputs unit
+vectors all the same, and a student would learn them well.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from facekd.training import Augmentation
 from facekd.training.data import CropSet
 from facekd.verification import AllPairs, OperatingPoint, all_pairs
 
-#: of a teacher, what is to be said where its file has no card
+#: the note on a teacher without a card
 WITHOUT_CARD = (
     "has no card: it is read by insightface's convention (RGB, the ArcFace template, values from -1 to 1). "
-    "If it wants anything else it teaches nonsense; 'facekd card FILE --set' states what it wants"
+    "If it needs another input its targets are wrong; 'facekd card FILE --set' states the right input"
 )
-#: the strictest of these for which the held-out people are enough is judged by
+#: the strictest of these FMRs for which there are enough held-out people decides
 _FMRS = (CHOOSING_FMR, 1e-2, 1e-1)
 
 
@@ -30,9 +30,9 @@ def judge_teacher(
     teacher: Teacher, heldout: CropSet, floor: float, query: TeacherQuery
 ) -> OperatingPoint | None:
     """The teacher's TAR at FMR 1e-3 over all pairs of the ``heldout`` crops, with its interval; the TAR is
-    said. `None` where they are too few.
+    also reported. `None` if there are too few.
 
-    Raises `UsageError` where its TAR, at the strictest FMR that they suffice for, lies below ``floor``.
+    Raises `UsageError` if its TAR, at the strictest FMR with enough pairs, is below ``floor``.
     """
     targets = open_target_cache(query.cache, teacher, heldout, Augmentation(), 0)
     for part in targets.parts:
@@ -49,8 +49,8 @@ def judge_teacher(
         raise UsageError(
             f"the teacher {teacher.name} hardly tells the held-out people apart: {told}, below the floor of "
             f"{floor:.0%}",
-            "See how it is fed: colour order, scale and template stand in its card ('facekd card FILE'). For "
-            "a teacher that is known to be so weak set floor = 0 under [teacher].",
+            "Check its input in its card ('facekd card FILE'): colour order, scale and template. To use a "
+            "teacher that is known to be weak, set floor = 0 under [teacher].",
         )
     return point if point.fmr == CHOOSING_FMR else None
 

@@ -1,4 +1,4 @@
-"""What a run knows from its teacher: targets for its batches, its classes, a sample of embeddings."""
+"""What a run gets from its teacher: targets for its batches, its classes, a sample of embeddings."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from facekd.models import Teacher
 from facekd.training import Augmentation, first_decides
 from facekd.training.data import CropSet, ViewRows
 
-#: the fewest crops of an identity that is used as a class in distillation
+#: the fewest crops of an identity that counts as a class in distillation
 MIN_MEMBERS = 3
 
 
 @dataclass(frozen=True)
 class TeacherKnowledge:
-    """``batch_targets`` gives targets for a batch, ``first_view`` each crop's target in view 0, which is its
-    share in its class's sum, and ``clean`` that of the crop itself, where there is a gate; ``crops`` are the
-    run's, with pseudo-labels where the recipe wants them; ``sample`` [M, D] are targets of view 0 of some
-    crops and ``sample_labels`` [M] whose they are. ``dims`` are the sizes of the teacher's members."""
+    """``batch_targets`` returns targets for a batch, ``first_view`` each crop's target in view 0, its
+    contribution to its class's sum, and ``clean`` that of the unaugmented crop, if there is a gate; ``crops``
+    are the run's, with pseudo-labels if the recipe asks for them; ``sample`` [M, D] are targets of view 0 of
+    some crops and ``sample_labels`` [M] their labels. ``dims`` are the dimensions of the teachers."""
 
     crops: CropSet
     teacher: Teacher | None
@@ -49,7 +49,7 @@ class TeacherKnowledge:
 
 
 def teacher_of(recipe: Recipe, query: TeacherQuery) -> Teacher | None:
-    """The finished teacher of a recipe, loaded; `None` where there is none, or it is co-trained. Raises the
+    """The frozen teacher of a recipe, loaded; `None` if there is none, or it is co-trained. Raises the
     errors of `load_teacher`."""
     if recipe.teacher is None or recipe.teacher.network:
         return None
@@ -65,10 +65,10 @@ def teacher_knowledge(
     query: TeacherQuery,
     kept: ViewRows | None = None,
 ) -> TeacherKnowledge:
-    """Have the ``teacher`` of ``recipe`` label what has no target yet, and sum up its classes. Views that
-    are ``kept`` are labelled as they lie there.
+    """Have the ``teacher`` of ``recipe`` compute the missing targets, and sum up its classes. Views that
+    are ``kept`` are read as they are stored.
 
-    Raises `UsageError` for more clusters than crops, and `InputOutput` where a process does not see the
+    Raises `UsageError` for more clusters than crops, and `InputOutput` if a process does not see the
     targets.
     """
     nobody = torch.empty(0, dtype=torch.int64)
@@ -121,7 +121,7 @@ def teacher_knowledge(
 
 
 def _needs_first_view(recipe: Recipe) -> bool:
-    """Whether class means, clusters or principal directions look at view 0."""
+    """Whether class means, clusters or principal directions need view 0."""
     assert recipe.teacher is not None
     return (
         any(loss_class(table.name).needs_labels for table in recipe.loss)
@@ -141,7 +141,7 @@ def _classes(crops: CropSet, targets: Caches | None, least: int) -> Classes:
         return Classes(of_label, torch.empty(0, 0), sizes, names)
     wanted = of_label[torch.from_numpy(crops.labels)]
     sums = torch.zeros(len(names), targets.dim)
-    # some at a time: millions of crops do not fit into memory
+    # in portions: the targets of millions of crops do not fit into memory
     for some in (wanted >= 0).nonzero().flatten().split(ROWS_AT_ONCE):
         sums.index_add_(0, wanted[some], targets.rows(0, some))
     return Classes(of_label, sums, sizes, names)

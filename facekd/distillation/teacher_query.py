@@ -1,4 +1,4 @@
-"""Asking the teacher: what it says of views and crops, once, and kept."""
+"""Query the teacher: compute its targets of views and crops once, and store them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from facekd.models import Targets, Teacher
 from facekd.training import Augmentation, first_decides, seen_by_all
 from facekd.training.data import Batch, CropSet, ViewRows, keep_views, kept_views
 
-#: what a teacher, or several, said
+#: the targets of one teacher, or of several
 Caches = TargetCache | JoinedTargetCaches
 #: targets that are in memory at once
 ROWS_AT_ONCE = 65_536
@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class TeacherQuery:
-    """How the teacher is asked: where targets and views are kept, on what, and whom to tell."""
+    """How the teacher is queried: where targets and views are stored, on which device, and who is told."""
 
     cache: Path
     device: str
@@ -37,10 +37,10 @@ class TeacherQuery:
 
 
 def keep_shown_views(recipe: Recipe, crops: CropSet, query: TeacherQuery) -> ViewRows | None:
-    """The views that a run of ``recipe`` shows, made where they are not kept yet; `None` where the recipe
+    """The views that a run of ``recipe`` uses, made if they are not stored yet; `None` if the recipe
     does not keep them.
 
-    Raises `InputOutput` where the disk has no room for them, or a process does not see them.
+    Raises `InputOutput` if the disk is too small for them, or a process does not see them.
     """
     if recipe.teacher is None or not recipe.teacher.keep_views:
         return None
@@ -52,10 +52,10 @@ def keep_shown_views(recipe: Recipe, crops: CropSet, query: TeacherQuery) -> Vie
 
 
 def _keep(kept: ViewRows, numbers: range, recipe: Recipe, crops: CropSet, query: TeacherQuery) -> None:
-    """Make the views that are not there yet."""
+    """Make the views that are missing."""
 
     def keep(total: int) -> None:
-        query.say(f"keeps {total:,} views, {kept.bytes_of(numbers) / 1e9:.1f} GB (in {kept.key})")
+        query.say(f"storing {total:,} views, {kept.bytes_of(numbers) / 1e9:.1f} GB (in {kept.key})")
         keep_views(
             kept, numbers, crops, recipe.augmentation, recipe.seed,
             query.workers, query.threads, lambda done: query.kept(done, total),
@@ -67,19 +67,19 @@ def _keep(kept: ViewRows, numbers: range, recipe: Recipe, crops: CropSet, query:
 def _see_to(
     rows: ViewRows | TargetCache, numbers: range, doing: str, query: TeacherQuery, make: Callable[[int], None]
 ) -> None:
-    """Call ``make`` with how many of the ``rows`` are not there, if any, while nobody else makes them."""
+    """Call ``make`` with the number of missing ``rows``, if any, while nobody else makes them."""
     if not rows.missing(numbers):
         return
     with rows.alone(lambda: query.say(f"another run is {doing} these views: waiting for it")):
-        # less than before, or nothing, where another run did it meanwhile
+        # fewer than before, or none, if another run made them meanwhile
         total = rows.missing(numbers)
         if total:
             make(total)
 
 
 def crop_targets(crops: CropSet, teacher: Teacher, query: TeacherQuery) -> Iterator[Tensor]:
-    """Targets float32 [N, D] of the crops as they are, in their order and some at a time; asked for where
-    they are not kept."""
+    """Targets float32 [N, D] of the unaugmented crops, in their order and in portions; computed if they are
+    not stored."""
     targets = open_target_cache(query.cache, teacher, crops, Augmentation(), 0)
     require_targets(targets, range(1), query)
     for some in torch.arange(len(crops)).split(ROWS_AT_ONCE):
@@ -87,14 +87,14 @@ def crop_targets(crops: CropSet, teacher: Teacher, query: TeacherQuery) -> Itera
 
 
 def require_targets(targets: Caches, numbers: range, query: TeacherQuery) -> None:
-    """Have the first process see to it that the targets are there, and the others that they see them."""
+    """Have the first process make sure that the targets exist, and check that the others see them."""
     for part in targets.parts:
         first_decides(partial(fill_missing, part, numbers, query))
         seen_by_all(f"the teacher's targets in {part.folder}", partial(part.missing, numbers))
 
 
 def fill_missing(targets: TargetCache, numbers: range, query: TeacherQuery) -> None:
-    """Have the teacher label what has no target yet."""
+    """Have the teacher compute the missing targets."""
 
     def label(total: int) -> None:
         query.say(f"{targets.name} labels {total:,} views (kept in {targets.folder.name})")
@@ -109,12 +109,12 @@ def first_view_targets(targets: Caches) -> CropTargets:
 
 
 def asked_batch_targets(teacher: Teacher) -> BatchTargets:
-    """The targets of the views of a batch, for which the teacher is asked each time."""
+    """Targets of the views of a batch, computed by the teacher at each step."""
     return lambda batch: teacher.targets(batch.views.cpu().numpy())
 
 
 def cached_batch_targets(targets: Caches, clean: bool) -> BatchTargets:
-    """The kept targets of the views of a batch, or with ``clean`` of their crops."""
+    """The stored targets of the views of a batch, or with ``clean`` of its unaugmented crops."""
 
     def ask(batch: Batch) -> Targets:
         # an epoch's end may fall inside a batch, which then holds two view numbers

@@ -1,4 +1,4 @@
-"""What does not fit together in a recipe's document, whatever else is wrong with it."""
+"""Check a recipe's tables against each other, whatever other faults the document has."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from facekd.errors import FacekdError
 from facekd.models import Rehearsed
 from facekd.models.teachers import named_file
 
-#: the student of a recipe that names none
+#: the student of a recipe that does not name one
 DEFAULT_STUDENT = "plainres"
 
 
 def faults_across(raw: dict[str, Any]) -> list[str]:
-    """What does not fit together in a recipe's document, whatever else is wrong with it."""
+    """What is inconsistent in a recipe's document, whatever other faults it has."""
     data, teacher = _table(raw.get("data")), raw.get("teacher")
     faults = []
     if not (data.get("labelled") or data.get("unlabelled")):
@@ -29,7 +29,7 @@ def faults_across(raw: dict[str, Any]) -> list[str]:
     sampling, batch = _table(raw.get("sampling")), _table(raw.get("schedule")).get("batch", 128)
     people, crops = sampling.get("people", 0), sampling.get("crops", 4)
     if people and isinstance(people, int) and isinstance(crops, int) and people * crops != batch:
-        faults.append(f"sampling: {people} people with {crops} crops are no batch of {batch}")
+        faults.append(f"sampling: {people} people with {crops} crops each do not make a batch of {batch}")
     if people and not data.get("labelled"):
         faults.append("sampling.people: identities need labelled data")
     labels = bool(data.get("labelled") or _table(raw.get("pseudo")).get("clusters"))
@@ -50,12 +50,12 @@ def _networks(raw: dict[str, Any]) -> tuple[Networks, list[str]]:
 
 def _network(whose: str, name: Any, table: dict[str, Any]) -> tuple[Rehearsed | None, list[str]]:
     if not isinstance(name, str):
-        return None, []  # pydantic says so
+        return None, []  # pydantic reports it
     return try_network(whose, name, _table(table.get("settings")))
 
 
 def _faults_of_schedule(schedule: dict[str, Any], networks: Networks) -> list[str]:
-    """Whether there is a step, and whether the networks see views as small as are wanted."""
+    """Whether there is at least one step, and whether the networks accept views of the given size."""
     faults = []
     images, batch = schedule.get("images"), schedule.get("batch", 128)
     if isinstance(images, int) and isinstance(batch, int) and 0 < images < batch:
@@ -68,41 +68,41 @@ def _faults_of_schedule(schedule: dict[str, Any], networks: Networks) -> list[st
 
 
 def _faults_of_views(raw: dict[str, Any], teacher: Any) -> list[str]:
-    """What mixing and pseudo-labels ask of the teacher."""
+    """What mixing and pseudo-labels require of the teacher."""
     faults, mixing = [], _table(raw.get("mixing"))
     if any(mixing.get(kind) for kind in ("p_mixup", "p_cutmix", "p_cutpaste")):
         if teacher is not None and _cached(teacher):
-            faults.append('mixing: mixed samples are known to the teacher alone: teacher.targets = "online"')
+            faults.append('mixing: mixed samples need targets at every step: teacher.targets = "online"')
         if _table(teacher).get("gate") is not None:
             faults.append("mixing: every mixed sample is far from its crop: leave teacher.gate out")
         if teacher is None:
             faults.append("mixing: mixed samples are unlabelled, so they need a [teacher]")
     if _table(raw.get("pseudo")).get("clusters") and not _table(teacher).get("models"):
-        faults.append("pseudo.clusters: they are of the teacher's embeddings, so they need a [teacher]")
+        faults.append("pseudo.clusters: they are made from teacher embeddings, so they need a [teacher]")
     return faults
 
 
 def _faults_of_teacher(teacher: Any) -> list[str]:
-    """A teacher is either there, or co-trained."""
+    """Whether a teacher is either frozen or co-trained."""
     if teacher is None:
         return []
     table, faults = _table(teacher), []
     if bool(table.get("models")) == bool(table.get("network")):
-        faults.append("teacher: name either models that are there or a network that is co-trained")
+        faults.append("teacher: name either frozen models or a network that is co-trained")
     learns = bool(table.get("network"))
     if learns and not table.get("loss"):
-        faults.append("teacher.network: it learns from labels by a [[teacher.loss]] of its own")
+        faults.append("teacher.network: it is trained from labels by a [[teacher.loss]] of its own")
     if not learns and table.get("loss"):
-        faults.append("teacher.loss: only a teacher.network learns")
+        faults.append("teacher.loss: only a teacher.network is trained")
     if learns and table.get("gate") is not None:
-        faults.append("teacher.gate: what a co-trained teacher says of a crop changes: leave it out")
+        faults.append("teacher.gate: the targets of a co-trained teacher change: leave it out")
     if table.get("rule") == "clean-view" and not _cached(teacher):
         faults.append('teacher.rule = "clean-view": the targets of crops are cached: targets = "cached"')
     if table.get("rule") == "clean-view" and not learns and table.get("gate") is not None:
-        faults.append('teacher.gate: with rule = "clean-view" no target has moved: leave one of them out')
+        faults.append('teacher.gate: it has no effect with rule = "clean-view": leave one of them out')
     if table.get("keep_views") and (not _cached(teacher) or table.get("rule") == "clean-view"):
         faults.append(
-            'teacher.keep_views: only views with targets of their own are seen again: targets = "cached", '
+            'teacher.keep_views: only views with targets of their own are used again: targets = "cached", '
             'rule = "same-view"'
         )
     for model in _listed(table.get("models")):
@@ -112,13 +112,13 @@ def _faults_of_teacher(teacher: Any) -> list[str]:
         faults += [f"teacher.{fault}" for fault in told]
         if loss and (loss.needs_teacher or loss.needs_features):
             faults.append(
-                f"teacher.loss '{entry['name']}' needs a teacher; a teacher learns from labels alone"
+                f"teacher.loss '{entry['name']}' needs a teacher; a teacher is trained from labels alone"
             )
     return faults
 
 
 def _faults_of_spec(spec: Any) -> list[str]:
-    """Whether a teacher's name can name one, there or not."""
+    """Whether a teacher's name is valid, whether or not the file exists."""
     try:
         if isinstance(spec, str):
             named_file(spec)
@@ -142,7 +142,7 @@ def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool, networks:
     if loss.needs_labels and not labels:
         faults.append(f"loss '{name}' needs labelled data")
     if table.get("network") and settings.get("match") == "pca":
-        faults.append(f"loss '{name}' needs teacher.models: principal axes are of a finished teacher")
+        faults.append(f"loss '{name}' needs teacher.models: principal axes are those of a frozen teacher")
     if table.get("network") and loss.needs_means:
         faults += _faults_beside_a_learner(name, settings, _entries(table.get("loss")))
     if isinstance(of, int) and of > len(_listed(table.get("models"))):
@@ -158,25 +158,25 @@ def _faults_of_loss(entry: dict[str, Any], teacher: Any, labels: bool, networks:
 def _faults_beside_a_learner(
     name: str, settings: dict[str, Any], losses: list[dict[str, Any]]
 ) -> Iterator[str]:
-    """What a loss over classes lacks that listens to a co-trained teacher."""
+    """What a loss over classes lacks if its teacher is co-trained."""
     learned = [e for e in losses if e.get("name") in ("arcface", "cosface")]
     whole = [e for e in learned if _table(e.get("settings")).get("sample", 1) == 1]
     if settings.get("by") != "classifier":
         yield (
-            f"loss '{name}': class means are of a finished teacher; a co-trained one has a "
+            f"loss '{name}': class means need a frozen teacher; a co-trained one has a "
             'classifier: by = "classifier"'
         )
     if not whole:
-        yield f"loss '{name}': the classifier of teacher.network is that of an arcface or cosface, unsampled"
+        yield f"loss '{name}': the classifier of teacher.network must be of an unsampled arcface or cosface"
     if settings.get("temperature") == "auto":
-        yield f"loss '{name}': temperature = \"auto\" is of a finished teacher: give a number"
+        yield f"loss '{name}': temperature = \"auto\" needs a frozen teacher: give a number"
 
 
 def _named_loss(entry: dict[str, Any], setting: Setting) -> tuple[type[Loss] | None, list[str]]:
-    """The loss that an entry names, if there is one, and what is wrong with its name and its settings."""
+    """The class of the loss that an entry names, if there is one, and what is wrong with the entry."""
     name, settings = entry.get("name"), _table(entry.get("settings"))
     if not isinstance(name, str):
-        return None, []  # pydantic says so
+        return None, []  # pydantic reports it
     try:
         loss, unfit = loss_class(name), unfit_settings(name, settings)
     except FacekdError as error:
@@ -186,7 +186,7 @@ def _named_loss(entry: dict[str, Any], setting: Setting) -> tuple[type[Loss] | N
 
 
 def _faults_of_stages(losses: list[dict[str, Any]]) -> list[str]:
-    """At every moment of a run some loss has to work."""
+    """At least one loss must be on at every moment of a run."""
     spans = [(e.get("begin", 0.0), e.get("end", 1.0)) for e in losses]
     if not spans or not all(isinstance(x, int | float) for span in spans for x in span):
         return []
@@ -195,7 +195,7 @@ def _faults_of_stages(losses: list[dict[str, Any]]) -> list[str]:
         if begin > reached:
             break
         reached = max(reached, end)
-    return [] if reached >= 1 else [f"loss: none works from {reached:g} of the run on"]
+    return [] if reached >= 1 else [f"loss: none is on from {reached:g} of the run"]
 
 
 def _cached(teacher: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A loss with a weight that moves over a run."""
+"""A loss with a weight that changes over a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from facekd.distillation.losses import Loss
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """A loss and its weight, which goes in a line from ``weight`` at the share ``begin`` of a run to
-    ``final_weight`` at ``end``; before and after the loss rests. ``teacher`` is the one of several
-    that it listens to, if not to all."""
+    """A loss and its weight, which goes linearly from ``weight`` at the share ``begin`` of a run to
+    ``final_weight`` at ``end``; before and after that the loss is off. ``teacher`` is the one of several
+    teachers that it uses; `None` for all."""
 
     loss: Loss
     weight: float = 1.0
@@ -30,7 +30,7 @@ class WeightedLoss:
         return self.weight + (last - self.weight) * (progress - self.begin) / (self.end - self.begin)
 
     def terms(self, seen: LossInputs, progress: float) -> dict[str, Tensor]:
-        """The terms of the loss, not weighted; with several teachers named with the number of its own."""
+        """The unweighted terms of the loss; with one teacher of several, named with that teacher's number."""
         if self.teacher is None:
             return dict(self.loss(*seen, progress))
         found = self.loss(*self.teacher.of(seen), progress)

@@ -1,4 +1,4 @@
-"""From torch to one ONNX file with its card, checked against the network it came from."""
+"""Export torch networks: one ONNX file with its card, checked against the network it came from."""
 
 import lazy_loader
 

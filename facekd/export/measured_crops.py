@@ -1,4 +1,4 @@
-"""The crops that an export is measured on: parity with torch, and the threshold."""
+"""The crops used to measure an export: its parity with torch, and its threshold."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from facekd.training.data import CropSet, open_crops, read_list
 
 @dataclass(frozen=True)
 class Measured:
-    """``any`` serve for parity, those of ``ranges`` for the ranges of int8; ``labelled``, of people who
-    were not trained on, for a threshold, and ``choosing``, of others, for what int8 costs. ``name``,
-    ``detector`` and ``aligner`` are what a calibration says of them."""
+    """``any`` are used for parity, ``ranges`` for the ranges of int8; ``labelled``, of people who
+    were not trained on, for a threshold, and ``choosing``, of other people, for the cost of int8. ``name``,
+    ``detector`` and ``aligner`` go into the calibration."""
 
     any: CropSet
     labelled: CropSet | None
@@ -29,18 +29,18 @@ class Measured:
     aligner: str = "as the crops were given"
 
     def some(self, count: int) -> NDArray[np.uint8]:
-        """``count`` crops from all over, uint8 RGB [count, 112, 112, 3]; fewer if there are."""
+        """``count`` crops, evenly spaced, uint8 RGB [count, 112, 112, 3]; fewer if there are fewer."""
         return some_of(self.any, count)
 
 
 def some_of(crops: CropSet, count: int) -> NDArray[np.uint8]:
-    """``count`` of ``crops`` at even distances, uint8 RGB [count, 112, 112, 3]; fewer if there are."""
+    """``count`` evenly spaced ``crops``, uint8 RGB [count, 112, 112, 3]; fewer if there are fewer."""
     chosen = np.unique(np.linspace(0, len(crops) - 1, count).astype(int))
     return np.stack([crops.read(int(index)) for index in chosen])
 
 
 def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:
-    """The crops of ``data`` (packs, or one recipe), else those of the recipe of ``run``."""
+    """The crops of ``data`` (packs, or one recipe), otherwise those of the recipe of ``run``."""
     if len(data) == 1 and data[0].suffix == ".toml":
         return _of_recipe(data[0])
     if data:
@@ -52,14 +52,14 @@ def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:
     if run is not None:
         return _of_recipe(run / "recipe.toml")
     raise UsageError(
-        "an export is checked on real crops, and none are named",
-        "Name a pack of aligned crops, or a recipe: --data CROPS.zip",
+        "an export is checked on real crops, but none are given",
+        "Give a pack of aligned crops, or a recipe: --data CROPS.zip",
     )
 
 
 def _refuse_trained_on(data: Sequence[Path], run: Path | None) -> None:
-    """Raise `UsageError` where a threshold would be measured on people that the run was trained on: it would
-    let more strangers through than it states."""
+    """Raise `UsageError` if a threshold would be measured on people that the run was trained on: its true
+    FMR would be higher than stated."""
     from facekd.distillation import read_recipe
 
     if run is None or not (run / "recipe.toml").is_file():
@@ -70,8 +70,8 @@ def _refuse_trained_on(data: Sequence[Path], run: Path | None) -> None:
     for path in data:
         if path.resolve() in trained and not held.issuperset(open_crops(labelled=[path]).people):
             raise UsageError(
-                f"{path}: {run} was trained on it, so a threshold measured there would not hold",
-                "Leave --data out, so that the held-out people are taken, or name crops of other people.",
+                f"{path}: {run} was trained on it, so a threshold measured on it would not be valid",
+                "Leave --data out to use the held-out people, or give crops of other people.",
             )
 
 
@@ -82,14 +82,14 @@ def _of_recipe(path: Path) -> Measured:
     missing = [one.path for one in missing_files(recipe) if one.place.startswith("data.")]
     if missing:
         raise UsageError(
-            f"{path} names crops that are not there: {', '.join(missing)}",
-            "Say where crops to measure on are: --data CROPS.zip",
+            f"{path} names crops that do not exist: {', '.join(missing)}",
+            "Give crops to measure on: --data CROPS.zip",
         )
     labelled = heldout_crops(recipe, "calibrate")
     if labelled is None or not len(labelled):
         return Measured(training_crops(recipe), None, recipe.data.name, lambda: training_crops(recipe))
     name = _counted(f"held-out people of {recipe.data.name}", labelled)
-    # parity asks nothing of its crops but that they are real; where few are held out, any serve
+    # parity needs real crops of any people; if few are held out, others are used too
     any_crops = labelled if len(labelled) >= PARITY_CROPS else training_crops(recipe)
     choosing = heldout_crops(recipe, "choose")
     return Measured(

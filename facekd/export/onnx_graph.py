@@ -1,7 +1,7 @@
-"""A torch network as one ONNX file that gives the same embeddings.
+"""Export a torch network as one ONNX file that gives the same embeddings.
 
-The graph takes planes [N, 3, S, S], scaled as the card says, and gives unit rows [N, D]; N is
-free. Batch norms are folded into the convolutions before them by the exporter.
+The graph takes inputs [N, 3, S, S], scaled as the card says, and returns unit rows [N, D]; N is
+free. The exporter folds batch norms into the convolutions before them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from facekd.card import ARCFACE_CROP, Calibration, Card, CropSpec, LandmarkCrop,
 from facekd.errors import Misfit, UsageError
 from facekd.models import FaceNet, to_planes
 
-#: the operator set asked for: old enough for every runtime in use, new enough for LayerNorm
+#: the requested operator set: old enough for every runtime in use, new enough for LayerNorm
 OPSET = 18
-#: crops that parity is measured on, and the batches they are run in
+#: the number of crops for parity, and their batch sizes
 PARITY_CROPS = 64
 PARITY_BATCHES = (1, 8)
 LOWEST_COSINE = 0.99999
@@ -45,9 +45,9 @@ def export_network(
 ) -> Card:
     """Write ``net`` with ``card`` and ``calibration`` to ``path``; return the pinned card.
 
-    ``crops``: at least 64 real crops uint8 RGB [N, S, S, 3], on the ArcFace template where the
-    network wants landmarks. Raises `Misfit` where the exported network gives other embeddings on
-    them than ``net`` does, `UsageError` for too few crops; nothing is written then.
+    ``crops``: at least 64 real crops uint8 RGB [N, S, S, 3], on the ArcFace template if the
+    network uses landmark crops. Raises `Misfit` if the exported network gives other embeddings of
+    them than ``net``, `UsageError` for too few crops; nothing is written then.
     """
     model = to_onnx(net, card)
     check_parity(net, model, card, crops)
@@ -55,10 +55,10 @@ def export_network(
 
 
 def to_onnx(net: FaceNet, card: Card) -> onnx.ModelProto:
-    """The graph of ``net``, unit norm inside, without names of files or of who exported it."""
+    """The graph of ``net`` with unit norm inside, without file names or traces of the exporting machine."""
     size = card.input.size
     unit = _UnitRows(_frozen(net)).eval()
-    # two rows: the exporter would take a batch of one for a constant
+    # two rows: the exporter would treat a batch of one as a constant
     sample = torch.zeros(2, 3, size, size)
     with _quiet():
         program = torch.onnx.export(
@@ -81,9 +81,9 @@ def to_onnx(net: FaceNet, card: Card) -> onnx.ModelProto:
 
 
 def strip(model: onnx.ModelProto) -> None:
-    """Remove from ``model`` what says where and how it was exported; its digest stays.
+    """Remove from ``model`` where and how it was exported; its digest does not change.
 
-    The exporter notes stack traces and module paths of the exporting machine on every node.
+    The exporter writes stack traces and module paths of the exporting machine to every node.
     """
     _clear(model)
     for graph in _graphs(model.graph):
@@ -100,7 +100,7 @@ def _clear(*items: Any) -> None:
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """``graph`` and the branches and loop bodies inside it."""
+    """``graph`` and the branches and loop bodies in it."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
@@ -111,8 +111,8 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 def check_parity(net: FaceNet, model: onnx.ModelProto, card: Card, crops: Crops) -> None:
     """Raise `Misfit` unless ``model`` gives the embeddings of ``net`` on 64 of ``crops``.
 
-    Run one by one and in batches of eight by ONNX Runtime: every cosine at least 0.99999, no
-    value further off than 1e-4.
+    ONNX Runtime runs them one by one and in batches of eight: every cosine must be at least 0.99999, and no
+    value may differ by more than 1e-4.
     """
     if len(crops) < PARITY_CROPS:
         raise UsageError(f"{len(crops)} crops are too few to check the export on: {PARITY_CROPS} are needed")
@@ -129,14 +129,14 @@ def check_parity(net: FaceNet, model: onnx.ModelProto, card: Card, crops: Crops)
         # written so that NaN fails too
         if not (cosine >= LOWEST_COSINE and difference <= LARGEST_DIFFERENCE):
             raise Misfit(
-                f"the exported network is not the network: at batch {batch} the lowest cosine to torch "
-                f"is {cosine:.6f} and the largest difference {difference:.2g}",
-                f"Wanted: {LOWEST_COSINE} and {LARGEST_DIFFERENCE:g}. Nothing was written.",
+                f"the exported network differs from the original: at batch {batch} the lowest cosine to "
+                f"torch is {cosine:.6f} and the largest difference {difference:.2g}",
+                f"Required: {LOWEST_COSINE} and {LARGEST_DIFFERENCE:g}. Nothing was written.",
             )
 
 
 def run_graph(model: onnx.ModelProto, planes: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    """What ``model`` gives for ``planes`` [N, 3, S, S], run in batches."""
+    """The outputs of ``model`` for ``planes`` [N, 3, S, S], run in batches."""
     from facekd.runtime import open_session
 
     session = open_session(model.SerializeToString())
@@ -146,10 +146,10 @@ def run_graph(model: onnx.ModelProto, planes: NDArray[np.float32], batch: int) -
 
 
 def fitted(crops: Crops, spec: CropSpec) -> Crops:
-    """Crops on the ArcFace template as ``spec`` wants them.
+    """Crops on the ArcFace template, converted to ``spec``.
 
-    Box crops cannot be had from these; an enlarged crop is a face of the right size all the same,
-    which is all that comparing two runs of one network asks for.
+    Box crops cannot be made from these; a resized crop is nevertheless a face of the right size, which
+    is enough to compare two runs of one network.
     """
     if isinstance(spec, LandmarkCrop):
         from facekd.geometry import recrop
@@ -177,7 +177,7 @@ def _frozen(net: FaceNet) -> FaceNet:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its progress and warns of its own parts; what it raises still comes."""
+    """Suppress the exporter's progress and warnings; exceptions still pass."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

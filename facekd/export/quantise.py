@@ -1,9 +1,9 @@
 """Static int8: weights and activations of an exported network as 8-bit integers.
 
-Weights are quantised for each output channel, activations (uint8) by the ranges that real crops
-take, both by ONNX Runtime's own quantiser (Jacob et al., "Quantization and training of neural
-networks for efficient integer-arithmetic-only inference", CVPR 2018), in the form of
-QuantizeLinear and DequantizeLinear around each operator, which every runtime understands.
+Weights are quantised per output channel, activations (uint8) by their ranges on real crops,
+both by ONNX Runtime's own quantiser (Jacob et al., "Quantization and training of neural
+networks for efficient integer-arithmetic-only inference", CVPR 2018), as
+QuantizeLinear and DequantizeLinear around each operator, which every runtime supports.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from facekd.errors import Misfit, UsageError
 from facekd.export.onnx_graph import run_graph, strip
 
-#: crops that the ranges of activations are taken from, and the fewest that will do
+#: the number of crops for the ranges of activations, and the fewest that are enough
 RANGE_CROPS, FEWEST_CROPS = 256, 64
-#: the share of an activation's values, in per cent, that its range holds: with all of them a few outliers
-#: widen the steps for everybody (0.6 points of TAR at FMR 1e-3 and 1.0 at 1e-4, against 0.1 and none)
+#: the share of an activation's values, in per cent, inside its range: with all of them a few outliers
+#: make all steps larger (0.6 points of TAR at FMR 1e-3 and 1.0 at 1e-4, against 0.1 and none)
 KEPT_PERCENTILE = 99.99
 #: points of TAR, at each stated FMR, that int8 may cost
 MOST_LOST = 0.005
-#: mean cosine between the embeddings of one crop by both networks
+#: lowest mean cosine between the embeddings of one crop by both networks
 LOWEST_MEAN_COSINE = 0.98
 _BATCH = 32
 
@@ -39,15 +39,15 @@ Planes = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Int8Cost:
-    """What int8 costs on the same crops: the mean ``cosine`` to the float32 network's embeddings, and TAR
-    by FMR of the network before (``tar``) and after (``tar_int8``), for the rates that the data shows."""
+    """The cost of int8 on the same crops: the mean ``cosine`` to the float32 network's embeddings, and TAR
+    by FMR of the network before (``tar``) and after (``tar_int8``), for the rates that the data can show."""
 
     cosine: float
     tar: dict[float, float]
     tar_int8: dict[float, float]
 
     def metrics(self) -> dict[str, float]:
-        """For the card."""
+        """The metrics for the card."""
         told = {"int8_cosine": round(self.cosine, 5)}
         for fmr, value in self.tar_int8.items():
             told[f"tar_{fmr:g}"] = round(value, 5)
@@ -61,14 +61,14 @@ def quantise(
     """``model`` in static int8; ``planes`` float32 [N, 3, S, S] of at least 64 real crops set the ranges;
     ``advance`` is told how many more of them are done.
 
-    Raises `UsageError` for too few crops, `Misfit` where ONNX Runtime cannot quantise the graph.
+    Raises `UsageError` for too few crops, `Misfit` if ONNX Runtime cannot quantise the graph.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     if len(planes) < FEWEST_CROPS:
         raise UsageError(
-            f"{len(planes)} crops are too few to quantise by: {FEWEST_CROPS} are needed",
-            "Name more of them with --data.",
+            f"{len(planes)} crops are too few for quantisation: {FEWEST_CROPS} are needed",
+            "Give more of them with --data.",
         )
     with tempfile.TemporaryDirectory() as folder, _quiet():
         before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
@@ -94,14 +94,14 @@ def check_cosine(model: onnx.ModelProto, quantised: onnx.ModelProto, planes: Pla
     # written so that NaN fails too
     if not cosine >= LOWEST_MEAN_COSINE:
         raise Misfit(
-            f"the int8 network is not the network: the mean cosine of their embeddings is {cosine:.4f}",
-            f"Wanted: {LOWEST_MEAN_COSINE}. Nothing was written; export it in float32.",
+            f"the int8 network differs from the original: the mean cosine of the embeddings is {cosine:.4f}",
+            f"Required: {LOWEST_MEAN_COSINE}. Nothing was written; export it in float32.",
         )
     return cosine
 
 
 def check_tar(tar: dict[float, float], tar_int8: dict[float, float]) -> None:
-    """Raise `Misfit` where TAR at one of the FMRs is more than half a point below what it was."""
+    """Raise `Misfit` if TAR at one of the FMRs is more than half a point lower than before."""
     for fmr, before in tar.items():
         lost = before - tar_int8[fmr]
         if not lost <= MOST_LOST:
@@ -112,7 +112,7 @@ def check_tar(tar: dict[float, float], tar_int8: dict[float, float]) -> None:
 
 
 class _Reader:
-    """Gives the quantiser the crops in whole batches: its percentiles cannot be taken over unequal ones."""
+    """Passes the crops to the quantiser in whole batches: its percentiles need batches of equal size."""
 
     def __init__(self, planes: Planes, advance: Callable[[int], object]) -> None:
         self._advance, self._running = advance, 0
@@ -130,8 +130,8 @@ class _Reader:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser prints what it does, and recommends a preprocessing that only folds what the exporter
-    has folded."""
+    """Suppress the quantiser's output, and its advice to preprocess, which would only fold what the exporter
+    has already folded."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

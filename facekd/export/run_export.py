@@ -1,4 +1,4 @@
-"""The export as a user asks for it: a run, a checkpoint or a teacher to a file."""
+"""Export a run, a checkpoint or a teacher to a file."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _JUDGED_FMRS = (1e-3, 1e-4)
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written where; ``uncalibrated`` says why the card has no threshold, if so, and ``int8``
-    what that form costs where it was asked for."""
+    """The file that was written; ``uncalibrated`` says why the card has no threshold, and ``int8``
+    is the cost of int8 if it was requested."""
 
     path: Path
     card: Card
@@ -52,22 +52,22 @@ def export(
 ) -> Exported:
     """Write the network that ``spec`` names (see `facekd.models.teachers.load_teacher`) to ``out``.
 
-    ``out`` is by default ``student.onnx`` in the run folder, or the network's name here. Parity
-    and the threshold are measured on ``data``: packs of aligned crops of people it was not trained
-    on, or a recipe; by default the held-out people of the run's own recipe. ``tell`` hears what is
-    being done, and ``progress`` opens a bar, of crops, for each part that takes long. ``int8`` quantises
-    weights and activations, by crops that were trained on where a recipe names them, else by ``data``; by
-    default the file is then ``student-int8.onnx``.
+    ``out`` is by default ``student.onnx`` in the run folder, or the network's name in the current folder.
+    Parity and the threshold are measured on ``data``: packs of aligned crops of people it was not trained
+    on, or a recipe; by default the held-out people of the run's own recipe. ``tell`` receives progress
+    messages, and ``progress`` opens a bar, counting crops, for each long part. ``int8`` quantises weights and
+    activations, with the recipe's training crops if there is a recipe, otherwise with ``data``; the default
+    file is then ``student-int8.onnx``.
 
-    Raises the errors of `load_network` and `export_network`, `UsageError` where there is no data to
-    measure on, and `Misfit` where int8 costs more than half a point of TAR.
+    Raises the errors of `load_network` and `export_network`, `UsageError` if there is no data to
+    measure on, and `Misfit` if int8 costs more than half a point of TAR.
     """
     net, card = load_network(spec)
     run = _run_folder(spec)
     ending = "-int8" if int8 else ""
     place = out or (run / f"student{ending}.onnx" if run else Path(f"{card.name}{ending}.onnx"))
     if place.suffix != ".onnx":
-        raise UsageError(f"{place}: an exported model is named .onnx")
+        raise UsageError(f"{place}: the name of an exported model must end with .onnx")
     measured = measured_crops(data, run)
     tell(f"exporting {card.architecture}")
     model = to_onnx(net, card)
@@ -86,7 +86,7 @@ def export(
 def _quantised(
     model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar
 ) -> tuple[onnx.ModelProto, Int8Cost]:
-    """``model`` in int8, and what that costs on the people who choose."""
+    """``model`` in int8, and its cost on the "choose" people."""
     crops = fitted(some_of(measured.ranges(), RANGE_CROPS), card.crop)
     planes = to_planes(crops, card.input).numpy()
     with progress("quantise", len(planes)) as advance:
@@ -102,12 +102,12 @@ def _quantised(
 
 
 def _tars(model: onnx.ModelProto, card: Card, crops: CropSet, advance: Advance) -> dict[float, float]:
-    """TAR at each of the judged FMRs that the comparisons among ``crops`` can show."""
+    """TAR at each of the compared FMRs that the comparisons among ``crops`` can show."""
     from facekd.verification import all_pairs
 
     try:
         pairs = all_pairs(_embed(model, card, crops, advance), crops.labels)
-    except UsageError:  # nobody has two crops, or there is one person only
+    except UsageError:  # nobody has two crops, or there is only one person
         return {}
     points = (pairs.operating_point(fmr) for fmr in _JUDGED_FMRS)
     return {point.fmr: point.tar for point in points if point.tar is not None}
@@ -145,8 +145,8 @@ def _calibration(
 
 
 def _embed(model: onnx.ModelProto, card: Card, crops: CropSet, advance: Advance) -> NDArray[np.float32]:
-    """Embeddings [N, D] of all ``crops``, read a batch at a time, by the exported graph; ``advance`` is told
-    how many more are done."""
+    """Embeddings [N, D] of all ``crops`` by the exported graph, one batch at a time; ``advance`` receives
+    the number of further crops."""
     from facekd.runtime import open_session
 
     session = open_session(model.SerializeToString())

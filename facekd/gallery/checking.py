@@ -13,7 +13,9 @@ from pathlib import Path
 
 from facekd.errors import Unreadable, UsageError
 from facekd.gallery import database
+from facekd.gallery.encryption import NONCE_BYTES, TAG_BYTES, cipher_of, stated_in
 from facekd.gallery.entries import Contract
+from facekd.gallery.keys import KeySource, key_in_use
 from facekd.gallery.migrations import MIGRATIONS, UIDS_SINCE, schema_of
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.reading import Reader
@@ -44,10 +46,14 @@ class Fault:
 class GalleryCheck:
     """Looks for faults in the gallery at ``path``, which may be in use: all of it as it is at one moment.
 
-    Raises `InputOutput` where it cannot be read at all, `Unreadable` where it is no gallery.
+    An encrypted one is decrypted by ``key`` (else that of `key_in_use`); ``without_key`` says that there was
+    none: then embeddings are held against the checksums of their ciphertexts, and not looked into.
+
+    Raises `InputOutput` where it cannot be read at all, `Unreadable` where it is no gallery, and as
+    `GalleryRecords` does for a key that is not the gallery's.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: KeySource | None = None) -> None:
         self.path = path
         self.people = 0
         self.templates = 0
@@ -56,6 +62,7 @@ class GalleryCheck:
             try:
                 database.check_schema(self._reader.db, path)
                 self.schema = schema_of(self._reader.db)
+                self._read_encryption(key_in_use(key))
             except BaseException:
                 self._reader.close()
                 raise
@@ -79,6 +86,12 @@ class GalleryCheck:
                 except Unreadable as error:
                     yield Fault("database", error.cause, RESTORE)
             self._reader.check_unchanged()
+
+    def _read_encryption(self, key: KeySource | None) -> None:
+        stated = stated_in(self._reader.db, self.path)
+        self.encrypted = stated is not None
+        self.without_key = self.encrypted and key is None
+        self._cipher = None if self.without_key else cipher_of(stated, self.path, key)
 
     def _pages(self) -> Iterator[Fault]:
         for (line,) in self._db.execute(f"PRAGMA integrity_check({_LINES})"):
@@ -131,7 +144,8 @@ class GalleryCheck:
     def _templates(self) -> Iterator[Fault]:
         rows = self._db.execute("SELECT space, dim FROM contract LIMIT 1").fetchall()
         space, dim = rows[0] if rows else ("", 0)
-        stored = TemplateRows(Contract(str(space), dim, "", "", ""), self.schema)
+        stored = TemplateRows(Contract(str(space), dim, "", "", ""), self.schema, self._cipher)
+        overhead = NONCE_BYTES + TAG_BYTES if self.encrypted else 0
         for uid, name, in_space, *row in self._db.execute(
             f"SELECT {stored.uid_column}, name, templates.space, photo, embedding, quality, enrolled,"
             f" {stored.checksum_column} FROM templates LEFT JOIN people ON people.id = person"
@@ -139,7 +153,14 @@ class GalleryCheck:
             self.templates += 1
             if name is None:  # orphans are reported as such
                 continue
-            wrong = _wrong_with(stored, Owner(str(uid), str(name)), in_space == space, dim, *row)
+            blob = row[1]
+            if not isinstance(blob, bytes) or len(blob) != 4 * dim + overhead:
+                wrong = f"its embedding is not one of {dim} values"
+            elif not self.encrypted and unpack(blob, dim) is None:
+                wrong = "its embedding is not of unit length"
+            else:
+                owner = Owner(str(uid), str(name))
+                wrong = _wrong_with(stored, owner, in_space == space, self.without_key, *row)
             if wrong:
                 yield _template_fault(str(name), str(row[0]), wrong)
 
@@ -179,30 +200,29 @@ def _is_clean(name: object) -> bool:
 
 
 def _wrong_with(
-    stored: TemplateRows, owner: Owner, is_of_space: bool, dim: int,
-    photo: object, blob: object, quality: object, enrolled: object, seal: object,
+    stored: TemplateRows, owner: Owner, is_of_space: bool, unopened: bool,
+    photo: object, blob: bytes, quality: object, enrolled: object, seal: object,
 ) -> str:  # fmt: skip
-    """What is wrong with a template; empty where nothing is."""
+    """What is wrong with a template beside its embedding, which may stay ``unopened``; empty where nothing
+    is."""
     if not isinstance(photo, str) or not _HEXADECIMAL_64.fullmatch(photo):
         return "the digest of its photo cannot be read"
-    if not isinstance(blob, bytes) or len(blob) != 4 * dim:
-        return f"its embedding is not one of {dim} values"
-    if unpack(blob, dim) is None:
-        return "its embedding is not of unit length"
     if not is_of_space:
         return "it belongs to another space than the gallery"
     if not isinstance(quality, float) or not 0 <= quality <= 1:
         return "its quality is not between 0 and 1"
-    if not _is_date(enrolled):
+    if not isinstance(enrolled, str) or not _is_date(enrolled):
         return "its date cannot be read"
-    if stored.unpacked(owner, photo, blob, quality, enrolled, seal) is None:
+    if not stored.is_sealed(owner, photo, blob, quality, enrolled, seal):
         return "its checksum does not match what it says and whose it is"
+    if not unopened and stored.unpacked(owner, photo, blob, quality, enrolled, seal) is None:
+        return "it was not encrypted by the gallery's key as what it says it is"
     return ""
 
 
-def _is_date(text: object) -> bool:
+def _is_date(text: str) -> bool:
     try:
-        return isinstance(text, str) and bool(datetime.fromisoformat(text))
+        return bool(datetime.fromisoformat(text))
     except ValueError:
         return False
 

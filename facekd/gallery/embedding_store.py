@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from facekd.errors import Misfit
 from facekd.files import cannot_write
 from facekd.gallery import database
+from facekd.gallery.encryption import Cipher
 from facekd.gallery.entries import Contract
+from facekd.gallery.keys import KEY_BYTES
 from facekd.gallery.template import is_unit, pack
 
 
@@ -22,11 +25,13 @@ class EmbeddingStore:
     """Embeddings of the space of ``contract``, by the SHA-256 of their photo, as a gallery stores them.
 
     They lie in a file of mode 0600 in the folder of ``beside``, so that memory does not grow with a gallery;
-    leaving the ``with`` block deletes it. Raises `InputOutput` where it cannot be written.
+    leaving the ``with`` block deletes it. Those of an ``encrypted`` gallery are encrypted there, by a key
+    that is in memory only. Raises `InputOutput` where it cannot be written.
     """
 
-    def __init__(self, beside: Path, contract: Contract) -> None:
+    def __init__(self, beside: Path, contract: Contract, encrypted: bool = False) -> None:
         self.contract = contract
+        self._cipher = Cipher(secrets.token_bytes(KEY_BYTES), b"") if encrypted else None
         folder = Path(os.path.realpath(beside)).parent
         try:
             handle, name = tempfile.mkstemp(prefix=".facekd-", suffix=".db", dir=folder)
@@ -66,8 +71,19 @@ class EmbeddingStore:
         if not is_unit(embedding):
             raise ValueError("an embedding must have unit length")
         blob = pack(embedding)
+        if self._cipher is not None:
+            blob = self._cipher.encrypted(blob, photo.encode())
         with database.explained(self._beside):
             self._db.execute(
                 "INSERT INTO embeddings (photo, embedding, quality) VALUES (?, ?, ?)",
                 (photo, blob, float(quality)),
             )
+
+    def clear(self, photo: str, blob: bytes) -> bytes:
+        """The bytes of an embedding, whose ``blob`` lies in the file."""
+        if self._cipher is None:
+            return blob
+        clear = self._cipher.decrypted(blob, photo.encode())
+        if clear is None:
+            raise database.damaged(self._beside, "an embedding that was just made was changed")
+        return clear

@@ -17,7 +17,7 @@ from facekd.gallery import database
 from facekd.gallery.entries import Contract
 from facekd.gallery.migrations import schema_of
 from facekd.gallery.names import shown
-from facekd.gallery.template_rows import Owner, TemplateRows
+from facekd.gallery.template_rows import Owner, TemplateCipher, TemplateRows
 
 Floats = NDArray[np.float32]
 
@@ -42,14 +42,16 @@ class Everybody:
             yield self.embeddings[start:end]
 
 
-def read(db: sqlite3.Connection, path: Path, contract: Contract) -> Everybody:
-    """Everybody in the gallery at ``path``, made under ``contract``.
+def read(
+    db: sqlite3.Connection, path: Path, contract: Contract, cipher: TemplateCipher | None = None
+) -> Everybody:
+    """Everybody in the gallery at ``path``, made under ``contract``, whose templates ``cipher`` decrypts.
 
     Rows are read in the order in which they lie in the file: by person, each would be looked for. Raises
     `Unreadable` where a template is not what was written, or somebody has none.
     """
     with _one_moment(db):
-        stored = TemplateRows(contract, schema_of(db))
+        stored = TemplateRows(contract, schema_of(db), cipher)
         people = db.execute(f"SELECT id, {stored.uid_column}, name FROM people ORDER BY name").fetchall()
         sizes = dict(db.execute("SELECT person, count(*) FROM templates GROUP BY person").fetchall())
         owners = [_owner(path, uid, name) for _, uid, name in people]

@@ -135,6 +135,32 @@ def _seal_owners(db: sqlite3.Connection) -> None:
 # The name of the token with which somebody asked for the change; empty where nobody had to say who they are.
 _name_askers = statements("ALTER TABLE audit ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''")
 
+# How a gallery is encrypted (`encryption`): one row where it is, none where it is not. As long as there is
+# one, no template in the clear gets into the file, whichever code writes it.
+_IN_THE_CLEAR = (
+    "WHEN length(new.embedding) = 4 * (SELECT dim FROM contract) AND (SELECT count(*) FROM encryption) > 0"
+    " BEGIN SELECT raise(ABORT, 'a template in the clear, in a gallery that is encrypted'); END"
+)
+_encryption = statements(
+    "CREATE TABLE encryption (scheme TEXT NOT NULL, salt TEXT NOT NULL, key_id TEXT NOT NULL,"
+    " check_value TEXT NOT NULL) STRICT",
+    """CREATE TRIGGER one_encryption BEFORE INSERT ON encryption WHEN (SELECT count(*) FROM encryption) > 0
+        BEGIN SELECT raise(ABORT, 'a gallery is encrypted in one way'); END""",
+    f"CREATE TRIGGER no_insert_in_the_clear BEFORE INSERT ON templates {_IN_THE_CLEAR}",
+    f"CREATE TRIGGER no_update_in_the_clear BEFORE UPDATE OF embedding ON templates {_IN_THE_CLEAR}",
+    "INSERT INTO audit_actions (action) VALUES ('encrypt'), ('rotate_key'), ('decrypt')",
+)
+
+# Claims and searches: whom they were for, by number, and what was answered by which model. A table of its
+# own: there are many more of them than changes, and they are kept for a shorter time.
+_note_reads = statements(
+    "INSERT INTO audit_actions (action) VALUES ('claim'), ('search')",
+    """CREATE TABLE audit_reads (
+        id INTEGER PRIMARY KEY, date TEXT NOT NULL, action TEXT NOT NULL REFERENCES audit_actions (action),
+        person INTEGER NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL, model TEXT NOT NULL,
+        space TEXT NOT NULL, fmr REAL, fpir REAL, asked_by TEXT NOT NULL) STRICT""",
+)
+
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
 #: ``statements("INSERT INTO audit_actions (action) VALUES ('export')")``.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -147,6 +173,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     _name_askers,
     # "drop": templates that had no photo when the gallery was led to another model ("re_embed")
     statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
+    _encryption,
+    _note_reads,
 )
 
 #: the schema from which people carry a uid and removals leave a tombstone
@@ -155,6 +183,10 @@ UIDS_SINCE = 4
 STATE_SINCE = 5
 #: the schema from which the audit names who asked
 ASKERS_SINCE = 7
+#: the schema from which a gallery may be encrypted
+ENCRYPTION_SINCE = MIGRATIONS.index(_encryption) + 1
+#: the schema from which claims and searches can be audited
+READS_SINCE = MIGRATIONS.index(_note_reads) + 1
 
 
 def latest() -> int:

@@ -11,14 +11,16 @@ from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 
-from facekd.errors import Misfit, UsageError
-from facekd.gallery import audit, creation, database, everybody, statistics, tombstones
-from facekd.gallery.audit import AuditEntry
+from facekd.errors import InputOutput, Misfit, UsageError
+from facekd.gallery import audit, creation, database, encryption, everybody, statistics, tombstones
+from facekd.gallery.audit import AuditEntry, ReadEntry
 from facekd.gallery.by_name import PeopleByName
+from facekd.gallery.encryption import Cipher, Encryption
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
 from facekd.gallery.gallery_file import GalleryFile
-from facekd.gallery.migrations import ASKERS_SINCE, UIDS_SINCE
+from facekd.gallery.keys import KeySource, key_in_use
+from facekd.gallery.migrations import ASKERS_SINCE, READS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.statistics import Statistics
@@ -35,7 +37,11 @@ class GalleryRecords:
     the ``compatible`` ones that the model's card names. In another space, and without a contract, the
     gallery can be read and people removed, nothing added. A gallery of an older schema is migrated when
     it is opened, except to be read only (``read_only``), which needs no write access. Of every change the
-    audit notes ``by`` whom it was asked for, where that is known.
+    audit notes ``by`` whom it was asked for, where that is known. With ``audit_reads`` whoever compares
+    with the gallery has to note that, too (`note_reads`).
+
+    A gallery that is made although there is a ``key`` (else that of `key_in_use`) is encrypted; of one that
+    is there the key must be the right one: `NoKey`, `WrongKey`, or `UsageError` where it is not encrypted.
 
     Changes are made in ``with records.transaction()``: all or none of them happen, and when the
     block has been left they survive a killed process and a pulled plug. Failures of the file
@@ -50,13 +56,18 @@ class GalleryRecords:
         compatible: Sequence[str] = (),
         read_only: bool = False,
         by: str | None = None,
+        key: KeySource | None = None,
+        audit_reads: bool = False,
     ) -> None:
-        self.path, self._by = Path(path), by
+        self.path, self.audits_reads, self._by = Path(path), audit_reads, by
+        key = key_in_use(key)
         if create and contract is not None:
-            creation.create(self.path, lambda db: _fill(db, contract))
+            creation.create(self.path, lambda db: _fill(db, contract, key))
         self._file = GalleryFile(self.path, read_only)
         self._by_name = PeopleByName(self._file)
         try:
+            self.encryption = self._read_encryption()
+            self._cipher = encryption.cipher_of(self.encryption, self.path, key)
             self.contract = self._read_contract()
             self._fits = contract is not None and contract.space == self.contract.space
             if contract is not None and not self._fits and self.contract.space not in compatible:
@@ -293,12 +304,14 @@ class GalleryRecords:
         """What is enrolled of a person, in the order of enrolment. Raises `NotFound`, and
         `Unreadable` where a stored template is not what was written."""
         key, stored = self._by_name.found(name)
-        stored_as, columns = self._stored, "photo, embedding, quality, enrolled"
-        rows = self._file.rows(
-            f"SELECT {stored_as.uid_column}, name, {columns}, {stored_as.checksum_column} FROM templates"
-            " JOIN people ON people.id = person WHERE person = ? ORDER BY templates.id",
-            key,
-        )
+        columns = "photo, embedding, quality, enrolled"
+        with self._file.snapshot():
+            stored_as = self._stored
+            rows = self._file.rows(
+                f"SELECT {stored_as.uid_column}, name, {columns}, {stored_as.checksum_column} FROM templates"
+                " JOIN people ON people.id = person WHERE person = ? ORDER BY templates.id",
+                key,
+            )
         if not rows:  # nobody is enrolled without one
             self._by_name.found(name)  # somebody who was removed just now is not there
             raise self._file.damaged(f"'{shown(stored)}' has no template")
@@ -310,8 +323,8 @@ class GalleryRecords:
     def everybody(self) -> Everybody:
         """All people and all templates, of one moment. Raises `Unreadable` where a stored template is not
         what was written."""
-        with self._file.reading():
-            return everybody.read(self._file.db, self.path, self.contract)
+        with self._file.reading(), self._file.snapshot():
+            return everybody.read(self._file.db, self.path, self.contract, self._cipher_now())
 
     def holders(self, photo: str) -> list[str]:
         """Under whose names the photo with this SHA-256 is enrolled."""
@@ -344,21 +357,60 @@ class GalleryRecords:
             date, action, person, templates, asker = row
             yield AuditEntry(date, action, person, templates, asker or None)
 
+    def note_reads(self, entries: Sequence[ReadEntry]) -> None:
+        """Write claims and searches into the audit. They are on the disk when it returns; no answer may be
+        given before. Raises `InputOutput` where that fails, or another program writes for too long."""
+        with self._file.noting():
+            audit.note_reads(self._file.db, entries, self._by)
+
+    def read_entries(self, since: str = "") -> Iterator[ReadEntry]:
+        """The claims and searches that were audited from a moment on, the oldest first."""
+        if self._file.schema < READS_SINCE:
+            return
+        columns = "action, person, result, model, space, reason, fmr, fpir, asked_by, date"
+        query = f"SELECT {columns} FROM audit_reads WHERE date >= ? ORDER BY id"
+        rate = (float, type(None))
+        for row in self._file.stream(query, since):
+            self._file.check_types(row, (str, int, str, str, str, str, rate, rate, str, str))
+            action, person, result, model, space, reason, fmr, fpir, asker, date = row
+            rates = (fmr, fpir)
+            yield ReadEntry(action, person, result, model, space, reason or None, *rates, asker or None, date)
+
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""
         with self._file.reading():
             return statistics.measure(self._file.db, self.path, self.has_uids)
 
-    def prune_audit(self, before: str) -> int:
-        """Delete what the audit holds from before a moment; return how many entries. That is audited, too."""
+    def prune_audit(self, before: str, reads_only: bool = False) -> int:
+        """Delete what the audit holds from before a moment, or with ``reads_only`` the claims and searches;
+        return how many entries. That is audited, too."""
         self._file.must_change()
-        return audit.prune(self._file.db, before, self._by)
+        return audit.prune(self._file.db, before, self._by, reads_only)
+
+    def encrypt(self, key: KeySource | None) -> int:
+        """Write all templates anew, encrypted by ``key``, or in the clear where that is `None`; return how
+        many. No byte of how they were before stays in the file.
+
+        Raises `Unreadable` where one of them is damaged.
+        """
+        self._file.must_change()
+        before, was = self._stored, self.encryption
+        self._file.owe_erasure()
+        self.encryption, self._cipher = encryption.new(key) if key else (None, None)
+        encryption.state(self._file.db, self.encryption)
+        count = encryption.rewrite(self._file.db, self.path, before, self._stored)
+        self._note("decrypt" if key is None else "rotate_key" if was else "encrypt", audit.NOBODY, count)
+        return count
 
     def note_forced(self, name: str, templates: int) -> None:
         """Write into the audit that ``templates`` of a person were taken although the guard of enrollment
         had refused them. Raises `NotFound`."""
         self._file.must_change()
         self._note("force", self._by_name.found(name)[0], templates)
+
+    def _read_encryption(self) -> Encryption | None:
+        with self._file.reading():
+            return encryption.stated_in(self._file.db, self.path)
 
     def _read_contract(self) -> Contract:
         query = "SELECT space, dim, model, detector, aligner FROM contract"
@@ -429,24 +481,32 @@ class GalleryRecords:
 
     @property
     def _stored(self) -> TemplateRows:
-        return TemplateRows(self.contract, self._file.schema)
+        return TemplateRows(self.contract, self._file.schema, self._cipher_now())
+
+    def _cipher_now(self) -> Cipher | None:
+        """What the templates are encrypted by. Raises `InputOutput` where another program has changed that
+        since the gallery was opened: this one would read nonsense, or write plain what must not be."""
+        if self._read_encryption() != self.encryption:
+            raise InputOutput(
+                f"{self.path}: it was encrypted, decrypted or given another key meanwhile", "Try again."
+            )
+        return self._cipher
 
     def _seal_again(self, person: int, owner: Owner, new: Owner) -> None:
-        """Give the templates of ``person``, who was ``owner``, the checksums of ``new``; damaged ones stay
-        damaged."""
-        stored = self._stored
+        """Make the templates of ``person``, who was ``owner``, those of ``new``: checksum and encryption
+        cover whose they are. Damaged ones stay damaged."""
+        stored, changed = self._stored, []
         columns = "id, photo, embedding, quality, enrolled, checksum"
-        seals = []
-        for number, photo, blob, quality, enrolled, seal in self._file.rows(
-            f"SELECT {columns} FROM templates WHERE person = ?", person
-        ):
-            whole = stored.unpacked(owner, photo, blob, quality, enrolled, seal) is not None
-            seals.append((stored.seal(new, photo, blob, quality, enrolled) if whole else "", number))
-        self._file.db.executemany("UPDATE templates SET checksum = ? WHERE id = ?", seals)
+        for number, *row in self._file.rows(f"SELECT {columns} FROM templates WHERE person = ?", person):
+            found = stored.taken_over(stored, owner, new, *row)
+            changed.append((*(found or (row[1], "")), number))
+        self._file.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
 
 
-def _fill(db: sqlite3.Connection, contract: Contract) -> None:
+def _fill(db: sqlite3.Connection, contract: Contract, key: KeySource | None) -> None:
     database.create_schema(db)
+    if key is not None:
+        encryption.state(db, encryption.new(key)[0])
     db.execute(
         "INSERT INTO contract (space, dim, model, detector, aligner, created) VALUES (?, ?, ?, ?, ?, ?)",
         (*astuple(contract), now()),

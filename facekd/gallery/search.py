@@ -90,8 +90,8 @@ class SearchIndex:
 
     @classmethod
     def of(cls, records: GalleryRecords, rule: Rule = "mean") -> SearchIndex:
-        """The index of a gallery's file."""
-        return cls(records, rule, records.path)
+        """The index of a gallery's file; that of an encrypted one is in memory only."""
+        return cls(records, rule, None if records.encryption else records.path)
 
     @property
     def names(self) -> tuple[str, ...]:

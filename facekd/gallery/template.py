@@ -63,5 +63,11 @@ def row_checksum(
     """SHA-256 (hexadecimal) over an embedding's bytes, of what it is the embedding, and whose: the person's
     ``uid`` and ``name``. So a template that was given to another person is noticed too, and two people
     whose names were exchanged."""
+    said = row_said(space, dim, uid, name, photo, quality, enrolled)
+    return hashlib.sha256(said + blob).hexdigest()
+
+
+def row_said(space: str, dim: int, uid: str, name: str, photo: str, quality: float, enrolled: str) -> bytes:
+    """All that the row of an embedding says, and whose it is, as checksum and encryption cover it."""
     said = json.dumps([space, dim, uid, name, photo, quality, enrolled])
-    return hashlib.sha256(b"facekd row\n" + said.encode("ascii") + b"\n" + blob).hexdigest()
+    return b"facekd row\n" + said.encode("ascii") + b"\n"

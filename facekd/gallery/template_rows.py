@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 from facekd.errors import Misfit
 from facekd.gallery.entries import Contract
-from facekd.gallery.template import Template, checksum, is_unit, pack, row_checksum, unpack
+from facekd.gallery.template import Template, checksum, is_unit, pack, row_said, unpack
 
 #: the schema from which templates carry a checksum
 CHECKSUMS_SINCE = 2
@@ -22,11 +24,22 @@ class Owner:
     name: str
 
 
-class TemplateRows:
-    """Writes and reads templates made under ``contract``, in a gallery of some ``schema``."""
+class TemplateCipher(Protocol):
+    """Encrypts embeddings, each bound to what its row says."""
 
-    def __init__(self, contract: Contract, schema: int) -> None:
+    def encrypted(self, clear: bytes, said: bytes) -> bytes: ...
+
+    def decrypted(self, blob: bytes, said: bytes) -> bytes | None: ...
+
+
+class TemplateRows:
+    """Writes and reads templates made under ``contract``, in a gallery of some ``schema``, which ``cipher``
+    encrypts if there is one. The checksum then is that of the ciphertext, so that it can be checked without
+    the key."""
+
+    def __init__(self, contract: Contract, schema: int, cipher: TemplateCipher | None = None) -> None:
         self._space, self._dim, self._schema = contract.space, contract.dim, schema
+        self._cipher = cipher
 
     @property
     def checksum_column(self) -> str:
@@ -50,8 +63,7 @@ class TemplateRows:
             )
         if not is_unit(embedding):
             raise ValueError("an embedding must have unit length")
-        blob = pack(embedding)
-        seal = self.seal(owner, template.photo, blob, quality, template.enrolled)
+        blob, seal = self.written(owner, template.photo, pack(embedding), quality, template.enrolled)
         return self._space, template.photo, blob, quality, template.enrolled, seal
 
     def unpacked(
@@ -62,15 +74,50 @@ class TemplateRows:
             return None
         if not (isinstance(owner.uid, str) and isinstance(owner.name, str) and isinstance(blob, bytes)):
             return None
-        embedding = unpack(blob, self._dim)
-        if embedding is None:
+        if not self.is_sealed(owner, photo, blob, quality, enrolled, seal):
             return None
-        if self._schema >= CHECKSUMS_SINCE and seal != self.seal(owner, photo, blob, quality, enrolled):
+        said = self._said(owner, photo, quality, enrolled)
+        clear = blob if self._cipher is None else self._cipher.decrypted(blob, said)
+        embedding = unpack(clear, self._dim)
+        return None if embedding is None else Template(embedding, photo, quality, enrolled)
+
+    def taken_over(
+        self, other: TemplateRows, owner: Owner, new: Owner,
+        photo: object, blob: object, quality: object, enrolled: object, seal: object,
+    ) -> tuple[bytes, str] | None:  # fmt: skip
+        """Embedding and checksum with which a row of ``owner``, as ``other`` has it, is one of these rows and
+        of the owner ``new``; `None` where the row is not what was written."""
+        template = other.unpacked(owner, photo, blob, quality, enrolled, seal)
+        if template is None:
             return None
-        return Template(embedding, photo, quality, enrolled)
+        clear = pack(template.embedding)
+        return self.written(new, template.photo, clear, template.quality, template.enrolled)
+
+    def is_sealed(
+        self, owner: Owner, photo: str, blob: bytes, quality: float, enrolled: str, seal: object
+    ) -> bool:
+        """Whether a row of ``owner`` has the checksum of what it says and holds, encrypted or not; one of a
+        schema without checksums has none."""
+        if self._schema < CHECKSUMS_SINCE:
+            return True
+        return seal == self.seal(owner, photo, blob, quality, enrolled)
 
     def seal(self, owner: Owner, photo: str, blob: bytes, quality: float, enrolled: str) -> str:
-        """The checksum of a row of ``owner``, as this schema has it."""
+        """The checksum of a row of ``owner``, as this schema has it; ``blob`` as it is stored."""
+        return self._seal(self._said(owner, photo, quality, enrolled), photo, blob)
+
+    def written(
+        self, owner: Owner, photo: str, clear: bytes, quality: float, enrolled: str
+    ) -> tuple[bytes, str]:
+        """How the ``clear`` bytes of an embedding of ``owner`` are stored, and their checksum."""
+        said = self._said(owner, photo, quality, enrolled)
+        blob = clear if self._cipher is None else self._cipher.encrypted(clear, said)
+        return blob, self._seal(said, photo, blob)
+
+    def _said(self, owner: Owner, photo: str, quality: float, enrolled: str) -> bytes:
+        return row_said(self._space, self._dim, owner.uid, owner.name, photo, quality, enrolled)
+
+    def _seal(self, said: bytes, photo: str, blob: bytes) -> str:
         if self._schema < OWNERS_SINCE:
             return checksum(self._space, self._dim, photo, blob)
-        return row_checksum(self._space, self._dim, owner.uid, owner.name, photo, blob, quality, enrolled)
+        return hashlib.sha256(said + blob).hexdigest()

@@ -1,4 +1,4 @@
-"""The similarity transform with the least squared error that lays five landmarks on a template.
+"""The least-squares similarity transform from five landmarks to a template.
 
 Umeyama, "Least-squares estimation of transformation parameters between two point patterns", IEEE
 TPAMI 13(4), 1991.
@@ -19,7 +19,7 @@ Matrix = NDArray[np.float64]
 def similarity(source: ArrayLike, target: ArrayLike) -> Matrix:
     """The similarity transform [2, 3] that takes points ``source`` [N, 2] closest to ``target``.
 
-    In the plane Umeyama's solution without reflection is one complex factor: with both sets
+    In the plane, Umeyama's solution without reflection is one complex factor: with both sets
     centred, z -> a z, a = sum(conj(s) t) / sum(|s|^2). Raises `TooSmall` for coinciding points.
     """
     start, end = np.asarray(source, np.float64), np.asarray(target, np.float64)
@@ -34,13 +34,13 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Matrix:
 
 
 def scale_of(matrix: Matrix) -> float:
-    """By how much a similarity transform [2, 3] enlarges."""
+    """The scale factor of a similarity transform [2, 3]."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
 def turned_left(points: NDArray, quarters: int, shape: tuple[int, ...], pixels: bool = True) -> NDArray:
-    """Where ``points`` [N, 2] of a photo of ``shape`` (height, width) are when it is turned left by
-    ``quarters`` right angles. Points are places of ``pixels``, counted from 0, or edges between them."""
+    """``points`` [N, 2] of a photo of ``shape`` (height, width) after it is turned left by
+    ``quarters`` right angles. Points are centres of ``pixels``, counted from 0, or edges between them."""
     x, y = points[:, 0], points[:, 1]
     height, width = (side - 1 if pixels else side for side in shape[:2])
     for _ in range(quarters % 4):

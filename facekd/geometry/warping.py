@@ -1,8 +1,8 @@
-"""Pixels under a transform.
+"""Warp and cut pixels.
 
-They are taken bilinearly, black outside the photo. A bilinear step looks at four pixels only, so a
-transform that shrinks by two or more is preceded by a block mean that leaves less than a factor of two to
-it.
+Interpolation is bilinear, with black outside the photo. A bilinear step uses four pixels only, so a
+transform that shrinks by two or more is preceded by a block mean that leaves it a factor of less than
+two.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def warp(pixels: Pixels, matrix: Matrix, size: int) -> Pixels:
     if right <= left or bottom <= top:
         return np.zeros((size, size, 3), np.uint8)
     region = _block_mean(pixels[top:bottom, left:right], factor)
-    # a pixel of the reduced region stands for the centre of its block in the photo
+    # a pixel of the reduced region is the centre of its block in the photo
     centre = (factor - 1) / 2
     to_photo = np.array([[factor, 0, left + centre], [0, factor, top + centre], [0, 0, 1]])
     return cv2.warpAffine(  # type: ignore[return-value]
@@ -36,7 +36,7 @@ def warp(pixels: Pixels, matrix: Matrix, size: int) -> Pixels:
 
 
 def _seen_region(matrix: Matrix, size: int, shape: tuple[int, ...], margin: int) -> tuple[int, int, int, int]:
-    """The part of the photo (left, top, right, bottom) that a crop of ``size`` looks at."""
+    """The part of the photo (left, top, right, bottom) that a crop of ``size`` uses."""
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
     back = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
     left, top = np.floor(back.min(0)).astype(int) - margin
@@ -45,7 +45,7 @@ def _seen_region(matrix: Matrix, size: int, shape: tuple[int, ...], margin: int)
 
 
 def _block_mean(pixels: Pixels, factor: int) -> Pixels:
-    """Means of ``factor`` x ``factor`` blocks; blocks over the edge are filled up with black."""
+    """Means of ``factor`` x ``factor`` blocks; blocks beyond the edge are padded with black."""
     import cv2
 
     if factor == 1:
@@ -58,7 +58,7 @@ def _block_mean(pixels: Pixels, factor: int) -> Pixels:
 
 
 def cut_box(pixels: Pixels, box: NDArray[np.float32], spec: BoxCrop) -> Pixels:
-    """The crop that facenet-pytorch's ``extract_face`` takes of a Pillow image."""
+    """The crop that facenet-pytorch's ``extract_face`` cuts from a Pillow image."""
     from PIL import Image
 
     height, width = pixels.shape[:2]

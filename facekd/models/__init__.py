@@ -1,4 +1,4 @@
-"""Networks, one architecture per file, found by name; teachers are under ``teachers``."""
+"""Networks, one architecture per file, found by name; teachers are in ``teachers``."""
 
 import lazy_loader
 

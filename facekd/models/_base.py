@@ -1,12 +1,12 @@
-"""What a network is here, and how one is found by name.
+"""The base class of networks, and the registry that finds them by name.
 
-A student is a torch module made by a function in a file of its own in this folder::
+A student is a torch module returned by a function in a file of its own in this folder::
 
     @register("plainres")
     def plainres(dim: int = 512, width: float = 1.0) -> FaceNet: ...
 
-The registry lists the folder, so adding a file is all it takes; another package adds one by an entry point
-of the group ``facekd.models`` (`facekd.registry`).
+The registry lists the folder, so adding a file is enough; another package adds one by an entry point
+in the group ``facekd.models`` (`facekd.registry`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from facekd.settings import annotated, wrong_settings
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a student gives for a batch: ``embedding`` [N, D], not normalised, and the feature
-    maps that were tapped, [N, C, H, W] by name."""
+    """The outputs of a student for a batch: ``embedding`` [N, D], not normalised, and the tapped feature
+    maps, [N, C, H, W] by name."""
 
     embedding: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
@@ -38,23 +38,23 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Targets:
-    """What a teacher says of a batch: ``embedding`` [N, D] with unit rows, and feature maps."""
+    """The targets of a teacher for a batch: ``embedding`` [N, D] with unit rows, and feature maps."""
 
     embedding: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
 
 
 class FaceNet(nn.Module):
-    """Planes [N, 3, S, S] (scaled by ``input``) to an embedding [N, D], not normalised.
+    """Maps inputs [N, 3, S, S] (scaled by ``input``) to embeddings [N, D], not normalised.
 
-    ``taps`` names what `outputs` returns as features: submodules, or names that ``tap_paths``
-    gives to submodules, so that hints can be paired by the same names in every network.
+    ``taps`` names the features that `outputs` returns: submodules, or names that ``tap_paths``
+    maps to submodules, so that hints can use the same names in every network.
     """
 
     input: InputSpec = InputSpec()
     taps: tuple[str, ...] = ()
     tap_paths: Mapping[str, str] = {}
-    #: submodules from the last feature map on, which a start from a larger network leaves out
+    #: submodules after the last feature map, which a start from a larger network leaves out
     head_parts: tuple[str, ...] = ("head",)
     #: whether it can be trained on views smaller than ``input.size``, in multiples of 16
     any_size: bool = False
@@ -81,7 +81,7 @@ class FaceNet(nn.Module):
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """A network that has learned nothing, and the shapes (C, H, W) of its feature maps by name."""
+    """An untrained network, and the shapes (C, H, W) of its feature maps by name."""
 
     network: FaceNet
     maps: Mapping[str, tuple[int, int, int]]
@@ -98,11 +98,11 @@ class Teacher(Protocol):
     def dim(self) -> int: ...
 
     def targets(self, views: NDArray[np.uint8]) -> Targets:
-        """uint8 RGB [N, H, W, 3] 112-pixel ArcFace crops to targets, without gradients."""
+        """Targets, without gradients, of 112-pixel ArcFace crops uint8 RGB [N, H, W, 3]."""
         ...
 
 
-#: what torch and Python raise where numbers do not fit together
+#: the exceptions of torch and Python for sizes that do not fit together
 _UNBUILT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
 _MODELS: Registry[Callable[..., FaceNet]] = Registry("model", "facekd.models", "facekd.models")
@@ -114,7 +114,7 @@ def build_model(name: str, **settings: Any) -> FaceNet:
     """The network ``name`` with ``settings``.
 
     Raises `UsageError` for an unknown name (with the known ones), and for settings that it does not
-    have or not of that type.
+    have or that have the wrong type.
     """
     faults = check_model(name, settings)
     if faults:
@@ -123,14 +123,14 @@ def build_model(name: str, **settings: Any) -> FaceNet:
 
 
 def check_model(name: str, settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the names and types of a network's settings, a sentence each; nothing is built.
-    Raises `UsageError` for a network that there is not."""
+    """What is wrong with the names and types of a network's settings, one sentence each; nothing is built.
+    Raises `UsageError` for an unknown network."""
     return list(wrong_settings(f"model '{name}'", annotated(_MODELS[name]), settings).values())
 
 
 def rehearse_model(name: str, settings: Mapping[str, Any]) -> Rehearsed:
-    """The network ``name`` built with weights of no use and shown one black crop; torch's random state
-    stays as it is. Raises `UsageError` where it cannot be built, or not for crops of its size."""
+    """The network ``name`` built without training and run on one black crop; torch's random state
+    is unchanged. Raises `UsageError` if it cannot be built, or not for crops of its size."""
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -151,7 +151,7 @@ def map_shapes(features: Mapping[str, Tensor]) -> dict[str, tuple[int, int, int]
 def to_planes(
     views: NDArray[np.uint8] | Tensor, spec: InputSpec, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """uint8 RGB [N, S, S, 3] to what a network under ``spec`` is fed, float32 [N, 3, S, S]."""
+    """Convert uint8 RGB [N, S, S, 3] to the network's input under ``spec``, float32 [N, 3, S, S]."""
     pixels = torch.as_tensor(views).to(device)
     if spec.colour == "bgr":
         pixels = pixels.flip(-1)
@@ -159,9 +159,9 @@ def to_planes(
 
 
 def torch_device(name: str) -> torch.device:
-    """The device ``name`` (``cpu``, ``cuda``, ``cuda:1``), which is there.
+    """The device ``name`` (``cpu``, ``cuda``, ``cuda:1``), if it exists.
 
-    Raises `DeviceError` where it is not; nothing falls back to the CPU in silence.
+    Raises `DeviceError` otherwise; there is no silent fallback to the CPU.
     """
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):

@@ -1,6 +1,6 @@
-"""A network of ours from the disk: a run folder, one of its checkpoints, or a weights file.
+"""Load a network of facekd from disk: a run folder, one of its checkpoints, or a weights file.
 
-The run's recipe says which network it is, the run's card what the network is fed; weights are
+The run's recipe states the network, the run's card its input; weights are
 safetensors under the names of the network's state dict.
 """
 
@@ -25,9 +25,9 @@ _WEIGHTS = "model.safetensors"
 def read_saved(path: Path) -> tuple[FaceNet, Card]:
     """The network at ``path`` in eval mode, and its card pinned to the weights.
 
-    ``path`` is a run folder (its ``best`` checkpoint, else ``last``), a checkpoint folder or a
-    ``.safetensors`` file inside a run. Raises `InputOutput` where one of the pieces is missing,
-    `Unreadable` where it is broken, `Misfit` where the weights are another network's.
+    ``path`` is a run folder (its ``best`` checkpoint, otherwise ``last``), a checkpoint folder or a
+    ``.safetensors`` file inside a run. Raises `InputOutput` if one of the pieces is missing,
+    `Unreadable` if it is damaged, `Misfit` if the weights are another network's.
     """
     file = weights_file(path)
     run = run_of(file)
@@ -39,19 +39,19 @@ def read_saved(path: Path) -> tuple[FaceNet, Card]:
 
 
 def weights_file(path: Path) -> Path:
-    """The safetensors file that ``path``, a run folder, a checkpoint or itself, stands for."""
+    """The safetensors file of ``path``, which is a run folder, a checkpoint or that file."""
     if path.is_file():
         return path
     for folder in (path, path / "checkpoints" / "best", path / "checkpoints" / "last"):
         if (folder / _WEIGHTS).is_file():
             return folder / _WEIGHTS
     raise InputOutput(
-        f"{path}: no weights there", "Give a run folder, one of its checkpoints, or a .safetensors file."
+        f"{path}: no weights in it", "Give a run folder, one of its checkpoints, or a .safetensors file."
     )
 
 
 def run_of(file: Path) -> Path:
-    """The run folder that a weights file lies in: the nearest one above it with a recipe."""
+    """The run folder of a weights file: the nearest one above it with a recipe."""
     for folder in file.absolute().parents:
         if (folder / "recipe.toml").is_file():
             return folder
@@ -64,7 +64,7 @@ def run_of(file: Path) -> Path:
 def read_weights(file: Path) -> dict[str, Tensor]:
     """A state dict from a safetensors file or one of torch's (plain tensors only).
 
-    Raises `InputOutput` where the file is missing, `Unreadable` where it is not a state dict.
+    Raises `InputOutput` if the file is missing, `Unreadable` if it is not a state dict.
     """
     if not file.is_file():
         raise InputOutput(f"{file}: no such weights file")
@@ -83,7 +83,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def fill(net: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    """Load ``weights`` into ``net``, every name and shape of both accounted for, or `Misfit`."""
+    """Load ``weights`` into ``net``; `Misfit` unless all names and shapes of both are equal."""
     try:
         net.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -119,7 +119,7 @@ def _card(run: Path, net: FaceNet, name: str, settings: dict[str, Any]) -> Card:
 
 
 def _as_of(card: Card, state: Path) -> Card:
-    """``card`` with the images that this checkpoint had seen: a run's card states its plan."""
+    """``card`` with the number of images that this checkpoint had seen, where a run's card has the plan."""
     if not state.is_file():
         return card
     try:

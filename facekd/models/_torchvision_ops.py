@@ -1,8 +1,8 @@
-"""torchvision beside a CPU build of torch, where its compiled operators cannot load.
+"""Make torchvision work with a CPU build of torch if its compiled operators cannot load.
 
-A torchvision built for CUDA next to a torch built without it stops at import with "operator
-torchvision::nms does not exist". Faces need one of its compiled operators only, non-maximum
-suppression, so that one is given here; the others keep raising torchvision's own error.
+A torchvision built for CUDA beside a torch built without it fails at import with "operator
+torchvision::nms does not exist". facekd needs only one of its compiled operators, non-maximum
+suppression, which is defined here; the others still raise torchvision's own error.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-#: torch.library drops what a `Library` declared when the object goes away
+#: torch.library removes the declarations of a `Library` when the object is deleted
 _kept: list[torch.library.Library] = []
 
 
 def ensure_torchvision_ops() -> None:
     """Make ``import torchvision`` work; call it before the first import of torchvision.
 
-    Does nothing where the compiled operators load, where torchvision is absent, and beside a
+    Does nothing if the compiled operators load, if torchvision is absent, or with a
     CUDA build of torch: there, operators that do not load are a broken installation, which
     torchvision reports best itself.
     """
@@ -55,7 +55,7 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Greedy non-maximum suppression, as `torchvision.ops.nms`.
 
     ``dets`` [N, 4] is x1, y1, x2, y2; ``scores`` [N]. Returns int64 indices of the boxes kept, best
-    score first: a box goes when its overlap with a better one exceeds ``iou_threshold``.
+    score first: a box is removed if its overlap with a better one exceeds ``iou_threshold``.
     """
     order = scores.argsort(descending=True, stable=True)
     boxes = dets[order]

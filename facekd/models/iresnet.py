@@ -1,9 +1,9 @@
-"""IResNet, the backbone of ArcFace: deep residual networks that keep a face's resolution early.
+"""IResNet, the backbone of ArcFace: deep residual networks with a high resolution in the first layers.
 
 Blocks of BN-conv-BN-PReLU-conv-BN (Duta et al., "Improved residual networks", 2020; Deng et al.,
-"ArcFace", CVPR 2019), a stem that does not shrink the crop, and a fully connected layer over the
-last 7 x 7 map. Parameters are named as in insightface's arcface_torch, whose weights load as they
-are.
+"ArcFace", CVPR 2019), a stem that does not reduce the crop, and a fully connected layer on the
+last 7 x 7 map. Parameters are named as in insightface's arcface_torch, whose weights load
+unchanged.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class IResNet(FaceNet):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(before * 7 * 7, dim)
         self.features = nn.BatchNorm1d(dim)
-        # the scale of an embedding's dimension is the fully connected layer's business
+        # the scale of each dimension is left to the fully connected layer
         self.features.weight.requires_grad = False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

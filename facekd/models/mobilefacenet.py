@@ -1,7 +1,7 @@
 """MobileFaceNet (Chen et al., "MobileFaceNets: efficient CNNs for accurate real-time face
 verification on mobile devices", 2018), with a choice of activation.
 
-The paper's PReLU is several times slower than a ReLU in most runtimes for processors.
+The paper's PReLU is several times slower than a ReLU in most CPU runtimes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _conv(
 
 
 class _Bottleneck(nn.Module):
-    """Widen, convolve each channel, narrow without activation; added to the input if it fits."""
+    """Expand, depthwise convolution, project without activation; added to the input if shapes allow."""
 
     def __init__(self, inputs: int, outputs: int, wide: int, stride: int, activation: str) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class MobileFaceNet(FaceNet):
 def mobilefacenet(dim: int = 512, activation: str = "prelu") -> MobileFaceNet:
     """1.2 M parameters (1.0 M at the paper's 128 dimensions), 221 M multiply-adds.
 
-    ``activation``: prelu, relu, relu6, hardswish or silu. Raises `UsageError` for another.
+    ``activation``: prelu, relu, relu6, hardswish or silu. Raises `UsageError` for others.
     """
     if activation not in _ACTIVATIONS:
         raise UsageError(

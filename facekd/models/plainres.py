@@ -1,7 +1,7 @@
-"""A plain residual network of dense 3 x 3 convolutions and ReLU: quick to train, quick to run.
+"""A plain residual network of dense 3 x 3 convolutions and ReLU: fast to train and fast to run.
 
 Dense convolutions use a CPU's multipliers far better than depthwise ones, and a ReLU costs a
-fraction of a PReLU, so that at equal latency this net trains several times faster than
+fraction of a PReLU, so that at equal latency this network trains several times faster than
 MobileFaceNet. Blocks follow He et al., "Deep residual learning", CVPR 2016 (basic block); the
 head is the global depthwise convolution of Chen et al., "MobileFaceNets", 2018.
 """
@@ -30,7 +30,7 @@ class _Block(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        nn.init.zeros_(self.norm.weight)  # a block begins as the identity
+        nn.init.zeros_(self.norm.weight)  # a block starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.relu(x + self.norm(self.second(self.first(x))))
@@ -65,8 +65,8 @@ class PlainRes(FaceNet):
         return out
 
     def _pooled(self, x: Tensor) -> Tensor:
-        """The global depthwise convolution; for a smaller map its kernel is reduced to fit, its
-        sum kept, so that training may begin on smaller views."""
+        """The global depthwise convolution; for a smaller map its kernel is resized with the same
+        sum, so that training can start on smaller views."""
         kernel = self.pool.weight
         if self.training and x.shape[-1] != kernel.shape[-1]:
             small = nn.functional.interpolate(kernel, x.shape[-2:], mode="area")

@@ -1,9 +1,9 @@
-"""torchvision's ResNets and MobileNets with an embedding head, made for 112-pixel faces.
+"""torchvision's ResNets and MobileNets with an embedding head, adapted to 112-pixel faces.
 
-They were drawn for 224 pixels; here they halve a crop once less (no max-pooling in a ResNet, a
-first convolution of stride 1 in a MobileNet), so that the last map is 7 x 7 and the stages lie
-at strides 2, 4, 8 and 16 like those of the other networks. Parameters of ``body`` are named as
-torchvision names them.
+They were designed for 224 pixels; here they halve a crop once less (no max-pooling in a ResNet, a
+first convolution of stride 1 in a MobileNet), so that the last map is 7 x 7 and the stages have
+strides 2, 4, 8 and 16 like those of the other networks. Parameters of ``body`` have
+torchvision's names.
 """
 
 from __future__ import annotations

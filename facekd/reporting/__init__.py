@@ -1,4 +1,4 @@
-"""Results as people read them: text, tables, figures, files, and pages that need nothing else."""
+"""Present results: text, tables, figures, files, and self-contained pages."""
 
 import lazy_loader
 

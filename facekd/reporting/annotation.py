@@ -1,7 +1,7 @@
 """A picture of an answer: photos with their faces marked, crops side by side, the decision in words.
 
-Drawn for whoever has to see why two faces were called one person, so everything that the answer rests on is
-in it: which face was taken, the five landmarks that it was aligned by, the crop that the network saw.
+It shows why two faces were called one person, with everything that the answer depends on: the face that was
+chosen, the five landmarks used for alignment, and the crop that the network received.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from facekd.reporting.output_files import check_file
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
-#: how the file of an annotated photo may end, and in which format it is then written
+#: the suffixes of an annotated photo, and the format of each
 _FORMATS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp"}
 
 _PAPER, _INK, _FAINT, _WHITE = "#ffffff", "#1d2530", "#5b6675", "#ffffff"
-#: told apart by colour-blind readers too (Okabe, Ito); the words say the same
+#: distinguishable by colour-blind readers (Okabe, Ito); the text says the same
 _COLOURS = {True: "#00805a", False: "#c4410c", None: "#0072b2"}
-#: pixels: the longer side of a photo that stands alone, and of one beside another
+#: pixels: the longer side of a single photo, and of one of two
 _ALONE, _BESIDE = (640, 1600), (480, 800)
 _CROP, _MARGIN, _LETTERS, _SMALL = 168, 16, 20, 16
 _LONGEST_LABEL = 40
-#: bytes of a file's name without its end
+#: bytes of a file name without its suffix
 _LONGEST_STEM = 200
-#: categories of characters that nobody sees
+#: Unicode categories of invisible characters
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 @dataclass(frozen=True)
 class MarkedFace:
-    """A face to be marked: ``box`` (left, top, right, bottom) and ``landmarks`` (x, y) in pixels of the
-    photo, the ``label`` at it, the aligned ``crop`` uint8 RGB [S, S, 3]. ``matches`` gives it its colour:
-    `True` one person, `False` another one or nobody, `None` where there is no decision."""
+    """A face to mark: ``box`` (left, top, right, bottom) and ``landmarks`` (x, y) in pixels of the
+    photo, its ``label``, the aligned ``crop`` uint8 RGB [S, S, 3]. ``matches`` selects the colour:
+    `True` one person, `False` another person or nobody, `None` no decision."""
 
     box: tuple[float, float, float, float]
     landmarks: tuple[tuple[float, float], ...]
@@ -54,7 +54,7 @@ class MarkedFace:
 
 @dataclass(frozen=True)
 class MarkedPhoto:
-    """A photo, ``pixels`` uint8 RGB [H, W, 3], called ``name``, and the faces that the answer is about."""
+    """A photo, ``pixels`` uint8 RGB [H, W, 3], its ``name``, and the faces that the answer is about."""
 
     name: str
     pixels: Pixels
@@ -63,8 +63,8 @@ class MarkedPhoto:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is drawn: photos side by side, below them the crops of their faces, the ``verdict`` and ``lines``
-    that say what it rests on. ``matches`` is as in `MarkedFace`, of the verdict."""
+    """The content of the picture: photos side by side, the crops of their faces below, the ``verdict`` and
+    ``lines`` that explain it. ``matches`` is as in `MarkedFace`, for the verdict."""
 
     photos: tuple[MarkedPhoto, ...]
     verdict: str
@@ -73,32 +73,32 @@ class Annotation:
 
 
 def check_annotation(path: Path, photos: Sequence[Path]) -> None:
-    """Raise `UsageError` for a file that an annotation of ``photos`` cannot be written to, before a model
-    runs."""
+    """Raise `UsageError`, before a model runs, for a file that an annotation of ``photos`` cannot be written
+    to."""
     if path.suffix.lower() not in _FORMATS:
-        raise UsageError(f"{path}: an annotated photo ends with {', '.join(_FORMATS)}")
+        raise UsageError(f"{path}: the name of an annotated photo must end with {', '.join(_FORMATS)}")
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a picture")
     check_file(path)
     if any(photo.exists() and path.exists() and photo.samefile(path) for photo in photos):
-        raise UsageError(f"{path} is the photo itself", "Name another file.")
+        raise UsageError(f"{path} is the photo itself", "Choose another file.")
 
 
 def check_annotation_folder(folder: Path, photos: Sequence[Path]) -> None:
-    """Raise `UsageError` for what is no folder for the annotations of many ``photos``, files or folders; nor
-    is one that lies in these, where the next call would take the pictures for photos."""
+    """Raise `UsageError` if ``folder`` cannot hold the annotations of several ``photos``, files or folders:
+    it does not exist, or is inside these, where the next call would read the pictures as photos."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: of several photos a folder is needed, which must be there")
+        raise UsageError(f"{folder}: for several photos, give a folder that exists")
     within = {real_path(photo) for photo in photos if photo.is_dir()}
     own = {real_path(photo).parent for photo in photos if photo.is_file()}
     here = real_path(folder)
     if here in own or within & {here, *here.parents}:
-        raise UsageError(f"{folder}: the photos lie there", "Name another folder.")
+        raise UsageError(f"{folder}: the photos are in this folder", "Choose another folder.")
 
 
 def file_in(folder: Path, name: str, taken: set[str]) -> Path:
-    """The file in ``folder`` for the annotation of the photo called ``name``, a path or a path in an archive.
-    It lies in no folder further down, and is none of those ``taken``, to which it is added."""
+    """The file in ``folder`` for the annotation of the photo ``name``, a path or a path in an archive.
+    It is in no subfolder, and differs from all ``taken`` names, to which it is added."""
     plain = "_".join(part for part in name.replace("\\", "/").split("/") if part not in ("", ".", ".."))
     stem = drawable(plain.rpartition(".")[0] or plain or "photo").replace("\\", "_").lstrip(".")
     stem = stem.encode()[:_LONGEST_STEM].decode(errors="ignore") or "photo"
@@ -110,7 +110,7 @@ def file_in(folder: Path, name: str, taken: set[str]) -> Path:
 
 
 def write_annotation(annotation: Annotation, path: Path) -> None:
-    """Draw ``annotation`` into ``path``, whose suffix says in which format; whole or not at all. Raises
+    """Draw ``annotation`` to ``path``, in the format of its suffix, atomically. Raises
     `InputOutput`."""
     write_atomically(path, encode(draw_annotation(annotation), _FORMATS[path.suffix.lower()]))
 
@@ -132,8 +132,8 @@ def draw_annotation(annotation: Annotation) -> Pixels:
 
 
 def drawable(text: str) -> str:
-    """``text`` with every character that the font has no glyph for as an escape, and so those that are
-    written from right to left where nothing here could order them."""
+    """``text`` with every character that the font has no glyph for as an escape, and also characters
+    of right-to-left scripts if nothing here can order them."""
     return "".join(char if _has_glyph(char) else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -144,7 +144,7 @@ def _has_glyph(char: str) -> bool:
     from matplotlib.ft2font import FT2Font
     from PIL import features
 
-    # joiners change how Persian letters beside them are written, and are not seen themselves
+    # joiners change the shape of the Persian letters beside them, and are invisible themselves
     if char not in "\u200c\u200d" and unicodedata.category(char) in _UNSEEN:
         return False
     if unicodedata.bidirectional(char) in ("R", "AL") and not features.check("raqm"):
@@ -153,7 +153,7 @@ def _has_glyph(char: str) -> bool:
 
 
 def _font_file() -> Path:
-    """DejaVu Sans, which matplotlib carries: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic."""
+    """DejaVu Sans, shipped with matplotlib: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic."""
     import matplotlib as mpl
 
     return Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -172,7 +172,7 @@ def _short(text: str) -> str:
 
 
 def _marked(photo: MarkedPhoto, smallest: int, largest: int) -> Image.Image:
-    """The photo in a legible size, with its faces marked and its name below."""
+    """The photo at a legible size, with its faces marked and its name below."""
     from PIL import Image, ImageDraw
 
     height, width = photo.pixels.shape[:2]
@@ -193,7 +193,7 @@ def _marked(photo: MarkedPhoto, smallest: int, largest: int) -> Image.Image:
 
 
 def _mark(pen: ImageDraw.ImageDraw, face: MarkedFace, scale: float) -> None:
-    """The box and the landmarks; at a small face the points are small."""
+    """Draw the box and the landmarks; for a small face the points are small."""
     colour = _COLOURS[face.matches]
     left, top, right, bottom = (value * scale for value in face.box)
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_WHITE, width=4)
@@ -211,7 +211,7 @@ def _label(
     size: tuple[int, int],
     placed: list[tuple[float, float, float, float]],
 ) -> None:
-    """The label above the face, or where there is no room or another label, below it or inside."""
+    """Draw the label above the face, or below or inside it if there is no room or another label there."""
     if not face.label:
         return
     text = _fitting(pen, _short(face.label), _SMALL, size[0] - 8)
@@ -243,7 +243,7 @@ def _row(photos: Sequence[Image.Image], width: int) -> Image.Image:
 
 
 def _crops(annotation: Annotation, width: int) -> Image.Image:
-    """The crops that were compared, side by side, in as many rows as they need."""
+    """The crops that were compared, side by side, in as many rows as needed."""
     from PIL import Image, ImageDraw
 
     faces = [face for photo in annotation.photos for face in photo.faces]
@@ -264,7 +264,7 @@ def _crops(annotation: Annotation, width: int) -> Image.Image:
 
 
 def _words(annotation: Annotation, width: int) -> Image.Image:
-    """The verdict, large and in its colour, and what it rests on."""
+    """The verdict, large and coloured, and the lines that explain it."""
     from PIL import Image, ImageDraw
 
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
@@ -288,7 +288,7 @@ def _words(annotation: Annotation, width: int) -> Image.Image:
 
 
 def _fitting(pen: ImageDraw.ImageDraw, text: str, letters: int, width: int) -> str:
-    """``text``, cut off where it is wider than ``width`` pixels."""
+    """``text``, cut off if it is wider than ``width`` pixels."""
     if pen.textlength(text, _font(letters)) <= width:
         return text
     while text and pen.textlength(f"{text}…", _font(letters)) > width:
@@ -297,7 +297,7 @@ def _fitting(pen: ImageDraw.ImageDraw, text: str, letters: int, width: int) -> s
 
 
 def _broken(pen: ImageDraw.ImageDraw, text: str, letters: int, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` pixels; a word that is longer is cut off."""
+    """``text`` in lines of at most ``width`` pixels; a longer word is cut off."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -97,9 +97,9 @@ def throughput_drawing(benchmark: Benchmark) -> Iterator[Drawing]:
 
 @ACCURACY_FIGURES.register(10)
 def roc_drawing(benchmark: Benchmark) -> Iterator[Drawing]:
-    """TAR over FMR on a log axis; none where there are too few comparisons for any of it.
+    """TAR over FMR on a log axis; none if there are too few comparisons for any part of it.
 
-    A curve begins where 30 false matches are counted: left of that it is chance.
+    A curve begins where 30 false matches are counted: to the left of that it is noise.
     """
     curves = [(model.name, *well_counted(model.result)) for model in benchmark.models if model.result]
     if benchmark.protocol is None or any(fmr.size < 2 for _, fmr, _ in curves):
@@ -123,14 +123,14 @@ def roc_drawing(benchmark: Benchmark) -> Iterator[Drawing]:
     alt = f"ROC of {names} over {roc}, FMR on a log axis."
     caption = (
         f"ROC over {roc}. The curves begin where {FEWEST_FALSE_MATCHES} false matches are counted; "
-        "further left they would be chance."
+        "further left they would be noise."
     )
     yield Drawing("roc", draw, 3.7, alt, caption)
 
 
 def well_counted(result: PairResult) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The part of a ROC that rests on 30 false matches or more, in at most `_ROC_POINTS` points
-    spread evenly over the log axis; at each the TAR that is reached at or below that FMR."""
+    """The part of a ROC that rests on at least 30 false matches, in at most `_ROC_POINTS` points
+    evenly spaced on the log axis; at each the TAR at or below that FMR."""
     points = roc_points(result)
     shown = points.fmr * points.non_mated >= FEWEST_FALSE_MATCHES - 1e-6
     fmr, tar = points.fmr[shown], points.tar[shown]
@@ -143,7 +143,7 @@ def well_counted(result: PairResult) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 @ACCURACY_FIGURES.register(20)
 def histogram_drawings(benchmark: Benchmark) -> Iterator[Drawing]:
-    """How mated and non-mated scores of each model lie."""
+    """The distributions of mated and non-mated scores of each model."""
     for model in benchmark.models:
         if model.result:
             yield _histogram(model.name, model.result)

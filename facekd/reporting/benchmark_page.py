@@ -19,15 +19,15 @@ def write_benchmark_page(
     notice: str | None = None,
     extra: Sequence[Section] = (),
 ) -> Path:
-    """Write a benchmark's page to ``path``; ``notice`` stands above everything, the parts of
-    ``extra`` after the accuracy. Raises `InputOutput` where it cannot be written."""
+    """Write a benchmark's page to ``path``; ``notice`` is at the top, the sections ``extra`` after
+    the accuracy. Raises `InputOutput` if it cannot be written."""
     return write_page(path, page_of_benchmark(benchmark, title, notice, extra))
 
 
 def page_of_benchmark(
     benchmark: Benchmark, title: str | None = None, notice: str | None = None, extra: Sequence[Section] = ()
 ) -> Page:
-    """The page as a value."""
+    """The page of a benchmark."""
     shows_faces = any(shown.faces for model in benchmark.models for shown in model.hardest)
     told = " ".join(filter(None, (notice, FACES if shows_faces else None)))
     students = " and ".join(model.name for model in benchmark.students)

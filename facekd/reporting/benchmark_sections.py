@@ -18,7 +18,7 @@ from facekd.verification.results import HardPair, ShownPair
 
 @dataclass(frozen=True)
 class BenchmarkPage:
-    """What the page is made of; ``extra`` are sections that somebody else wrote."""
+    """The contents of the page; ``extra`` are sections from elsewhere."""
 
     benchmark: Benchmark
     extra: Sequence[Section] = ()
@@ -38,7 +38,7 @@ def speed_section(page: BenchmarkPage) -> Iterator[Section]:
         "Speed",
         paragraphs=(
             "From the aligned crop to the unit embedding: scaling the pixels, the network and the norm. "
-            "Finding the face is the same work for every model and is not in it.",
+            "Face detection takes equally long for every model and is not included.",
         ),
         pictures=tuple(drawing.picture() for drawing in SPEED_FIGURES.of(page.benchmark)),
     )
@@ -65,19 +65,19 @@ def _rates_table(model: BenchmarkedModel) -> Table:
         (rate.name, benchmark_words.rate(rate), benchmark_words.rate_interval(rate), rate.basis)
         for rate in model.rates
     )
-    columns = ("Rate", "Value", "95\u202f% interval", "Rests on")
-    return Table(columns, rows, f"{model.name}: rates in % with what they rest on")
+    columns = ("Rate", "Value", "95\u202f% interval", "Based on")
+    return Table(columns, rows, f"{model.name}: rates in % with their data")
 
 
 @BENCHMARK_SECTIONS.register(40)
 def hardest_section(page: BenchmarkPage) -> Iterator[Section]:
-    """The comparisons that each model decides worst, with faces where they were given."""
+    """The comparisons with each model's largest errors, with faces if they were given."""
     tested = [model for model in page.benchmark.models if model.hardest]
     if not tested:
         return
     told = (
         "Mated comparisons with the lowest scores, non-mated ones with the highest. "
-        "Wrong labels end up here too."
+        "Wrong labels are among them too."
     )
     pairs = tuple(
         FacePair(*shown.faces, _told(model.name, shown.pair))
@@ -85,7 +85,7 @@ def hardest_section(page: BenchmarkPage) -> Iterator[Section]:
         for shown in model.hardest
         if shown.faces
     )
-    # what is shown needs no row
+    # pairs that are shown need no row
     bare = {model.name: [shown for shown in model.hardest if not shown.faces] for model in tested}
     tables = tuple(_hardest_table(name, hardest) for name, hardest in bare.items() if hardest)
     yield Section("Hardest pairs", (told,), tables, pairs=pairs)
@@ -128,11 +128,9 @@ def cards_section(page: BenchmarkPage) -> Iterator[Section]:
     )
     rows = tuple((name, *(tell(model.card) for model in models)) for name, tell in facts)
     assumed = [model.name for model in models if not model.has_card]
-    told = (f"Without a card, so read by insightface's convention: {', '.join(assumed)}.",) if assumed else ()
+    told = (f"Without a card, read by insightface's convention: {', '.join(assumed)}.",) if assumed else ()
     columns = ("Card", *(model.name for model in models))
-    yield Section(
-        "Where the models come from", told, (Table(columns, rows, "What the card of each model states"),)
-    )
+    yield Section("Where the models come from", told, (Table(columns, rows, "The card of each model"),))
 
 
 def _images_seen(card: Card) -> str:
@@ -166,7 +164,7 @@ def method_section(page: BenchmarkPage) -> Iterator[Section]:
     facts = (
         ("Processor", machine.processor),
         ("Cores used", str(machine.cores)),
-        ("Instructions", ", ".join(machine.instructions) or "none of those looked for"),
+        ("Instructions", ", ".join(machine.instructions) or "none of those searched for"),
         ("Memory", memory),
         ("System", machine.system),
         ("Device", benchmark.device),
@@ -175,19 +173,19 @@ def method_section(page: BenchmarkPage) -> Iterator[Section]:
     )
     timing = benchmark.teacher.timings[0]
     paragraphs = (
-        "The models took turns: in every round each ran a burst of calls, the first of them not timed, and "
-        "the next round began with the next model. Ratios are of the medians within one round; stated are "
-        "their median and the middle nine tenths of them. Whatever slowed the machine slowed all models "
+        "The models took turns: in every round each ran a burst of calls, with the first not timed, and "
+        "the next round began with the next model. Ratios are of the medians within one round; the table has "
+        "their median and their middle nine tenths. Anything that slowed the machine slowed all models "
         f"alike. The first setting took {timing.seconds.shape[0]} rounds. ONNX Runtime's threads do not "
         "spin.",
-        f"Embedded while timing: {benchmark.crops}. The time does not depend on what a crop shows.",
-        "Peak memory is what a fresh process with ONNX Runtime loaded grows by, at most, until one embedding "
-        "is out, on one thread; 'load and first crop' is the time from opening the file to there, with the "
-        "file in the system's cache. Medians of three processes for each model.",
+        f"Embedded while timing: {benchmark.crops}. The time does not depend on the content of a crop.",
+        "Peak memory is the largest growth of a new process, with ONNX Runtime loaded, until one embedding "
+        "is computed, on one thread; 'load and first crop' is the time from opening the file to that point, "
+        "with the file in the system's cache. Medians of three processes for each model.",
         WHAT_IS_COUNTED,
     )
     yield Section(
         "Machine and method",
         paragraphs,
-        (Table(("Part", "This machine"), facts, "The machine that was measured on"),),
+        (Table(("Part", "This machine"), facts, "The machine of the measurement"),),
     )

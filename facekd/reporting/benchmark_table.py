@@ -1,4 +1,4 @@
-"""All measured rows of all models in one table, for the terminal and for the page."""
+"""All measured rows of all models in one table, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from facekd.reporting.number_words import amount, milliseconds, times
 from facekd.reporting.page import Cell, Table
 
 LEGEND = (
-    "Below a student's figure stands its ratio to the teacher, in brackets the middle nine tenths of "
-    "what the rounds gave. Below a rate stands its 95 % interval."
+    "Below a student's figure is its ratio to the teacher, with the middle nine tenths of the rounds in "
+    "brackets. Below a rate is its 95 % interval."
 )
 _NUMBERS: dict[str, Callable[[float], str]] = {
     "": amount,
@@ -24,7 +24,7 @@ _NUMBERS: dict[str, Callable[[float], str]] = {
 
 
 def side_by_side(benchmark: Benchmark) -> Table:
-    """A row for every figure, a column for every model; below a student's figure its ratio to the
+    """A row for every figure, a column for every model; below a student's figure is its ratio to the
     teacher."""
     rows: list[tuple[str | Cell, ...]] = []
     for row in benchmark.rows:
@@ -36,7 +36,7 @@ def side_by_side(benchmark: Benchmark) -> Table:
 
 
 def _cell(benchmark: Benchmark, row: MeasuredRow, model: BenchmarkedModel) -> Cell | None:
-    """The figure of ``model``, beside that of the teacher; `None` where it has none."""
+    """The figure of ``model``, compared with that of the teacher; `None` if it has none."""
     value = row.value(model)
     if value is None:
         return None
@@ -45,7 +45,7 @@ def _cell(benchmark: Benchmark, row: MeasuredRow, model: BenchmarkedModel) -> Ce
 
 @singledispatch
 def _told(value: Any, row: MeasuredRow, model: BenchmarkedModel, teacher: BenchmarkedModel | None) -> Cell:
-    """A number; and so on below for the other kinds of a row's value."""
+    """A cell for a number; the other kinds of values follow below."""
     beside = ""
     if row.ratio and teacher:
         ratio = row.times_smaller(teacher, model)
@@ -74,7 +74,7 @@ def _(value: Gap, row: MeasuredRow, model: BenchmarkedModel, teacher: Benchmarke
 
 
 def _pace(ratio: SpeedRatio) -> str:
-    """A ratio and its spread over the rounds, both told in one direction."""
+    """A ratio and its spread over the rounds, both in one direction."""
     low, high = (ratio.low, ratio.high) if ratio.median >= 1 else (1 / ratio.high, 1 / ratio.low)
     return f"{times(ratio.median, 'faster', 'slower')} ({low:.2f} to {high:.2f})"
 

@@ -1,4 +1,4 @@
-"""What a benchmark found, in words."""
+"""The result of a benchmark, in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def headlines(benchmark: Benchmark) -> tuple[str, ...]:
 
 
 def headline(benchmark: Benchmark, comparison: Comparison) -> str:
-    """The one sentence that a benchmark is run for."""
+    """The summary of one student in one sentence."""
     first, speed = comparison.faster[0]
     size = times(comparison.times_smaller["parameters"], "smaller", "larger")
     pace = times(speed.median, "faster", "slower")
@@ -45,11 +45,11 @@ def gap(value: Gap) -> str:
 
 
 def gap_basis(value: Gap) -> str:
-    """What the difference of two accuracies rests on, and whether there is one at all."""
+    """The basis of the difference of two accuracies, and whether there is a difference at all."""
     if value.low is None or value.high is None:
-        return f"{value.pairs:,} pairs of unknown persons, so without interval"
-    unsure = ", so no difference is shown" if value.low <= 0 <= value.high else ""
+        return f"{value.pairs:,} pairs of unknown people, therefore without an interval"
+    unsure = ", which includes 0: no difference is shown" if value.low <= 0 <= value.high else ""
     return (
-        f"95{NARROW_SPACE}% interval of the difference {value.low * 100:+.2f} to {value.high * 100:+.2f} "
-        f"points, {value.pairs:,} pairs{unsure}"
+        f"{value.pairs:,} pairs; 95{NARROW_SPACE}% interval of the difference {value.low * 100:+.2f} to "
+        f"{value.high * 100:+.2f} points{unsure}"
     )

@@ -1,4 +1,4 @@
-"""What is told of a calibration."""
+"""The report of a calibration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from facekd.verification.results import Calibrated
 
 
 def calibration_lines(result: Calibrated) -> Iterator[str]:
-    """Its data, each threshold, what was refused, the score map and the limits of photos."""
+    """The data, each threshold, refused rates, the score map and the photo limits."""
     sample = result.people.sample
     yield (
         f"{result.card.name} on {result.card.calibration[0].data}: {sample.people:,} people, "

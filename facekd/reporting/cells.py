@@ -1,4 +1,4 @@
-"""Numbers as cells of a table: in per cent, above their intervals."""
+"""Numbers as table cells: in per cent, above their intervals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tar(point: OperatingPoint) -> str:
 
 
 def accuracy_cell(accuracy: Accuracy) -> str:
-    """The mean of the folds, its spread and its interval."""
+    """The mean over folds, its standard deviation and its interval."""
     return f"{percent(accuracy.mean)} ± {percent(accuracy.std)}{_between(accuracy.interval)}"
 
 
@@ -35,10 +35,10 @@ def fnir_cell(point: OpenPoint) -> str:
 
 
 def attempt_rows(points: Sequence[OperatingPoint], lost: Lost, which: str = "") -> list[tuple[str, str]]:
-    """FAR and FRR at each of ``points`` that has a number; nothing where no comparison was ``lost``."""
+    """FAR and FRR at each of ``points`` that has a number; empty if no comparison was ``lost``."""
     if not lost.mated and not lost.non_mated:
         return []
-    # a FAR is as small as its FMR: two decimals would leave nothing of it
+    # a FAR is as small as its FMR and would be 0 with two decimals
     return [
         (f"FAR, FRR at FMR {found.fmr:g}{which}", f"{100 * found.far:.3g}, {percent(found.frr)}")
         for found in whole_attempts(points, lost)
@@ -46,7 +46,7 @@ def attempt_rows(points: Sequence[OperatingPoint], lost: Lost, which: str = "") 
 
 
 def further_rows(rates: PairRates) -> list[tuple[str, str]]:
-    """What is told of a list beyond the table of the terminal."""
+    """The rates of a list that the terminal's table leaves out."""
     partial = rates.partial_auc
     area = measure(partial.value, partial.interval) if partial else "insufficient data"
     return [
@@ -57,7 +57,7 @@ def further_rows(rates: PairRates) -> list[tuple[str, str]]:
 
 
 def failures_row(failed: int, photos: int) -> tuple[str, str]:
-    """How many photos gave no embedding."""
+    """How many photos have no embedding."""
     return "photos without embedding", f"{failed} of {photos:,}"
 
 
@@ -67,13 +67,13 @@ def shortfalls(points: Sequence[OperatingPoint]) -> list[str]:
 
 
 def page_cell(text: str) -> Cell:
-    """The same for a page: a number with its interval on the line below it."""
+    """The same for a page: a number with its interval in the line below."""
     value, _, interval = text.partition("\n")
     return Cell(value, interval.strip())
 
 
 def _plain(found: Measure) -> str:
-    """A number that is no rate above its interval."""
+    """A number that is not a rate, above its interval."""
     if found.interval is None:
         return f"{found.value:.3f}"
     return f"{found.value:.3f}\n  {found.interval.low:.3f} to {found.interval.high:.3f}"

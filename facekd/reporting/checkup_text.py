@@ -1,4 +1,4 @@
-"""What `facekd doctor` found, in lines. It needs nothing that may be missing from a broken installation."""
+"""The result of `facekd doctor` as text. It needs nothing that may be missing from a broken installation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH = max(len(status) for status in Status)
 
 
 def checkup_lines(found: Checkup) -> Iterator[str]:
-    """The sections, each with a line for everything that was looked at and one for what to do about it."""
+    """The sections, each with a line for every check and, if needed, one with the fix."""
     for section, checks in itertools.groupby(found.checks, key=lambda check: check.section):
         yield section
         for check in checks:

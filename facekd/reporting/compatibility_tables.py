@@ -1,4 +1,4 @@
-"""The thresholds of two models beside each other."""
+"""The thresholds of two models side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def threshold_table(results: dict[str, PairResult]) -> Table:
-    """The thresholds of each column, which are its own."""
+    """The thresholds of each column; every column has its own."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""Results as a plain list of numbers, for a spreadsheet or a table of one's own."""
+"""Results as a plain list of numbers, for a spreadsheet or other programs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from facekd.csv_rows import csv_line
 from facekd.files import write_atomically
 
-#: what tells the entries of a list from each other, the first that they all have
+#: the keys that can identify the entries of a list; the first that all entries have is used
 _KEYS = ("fmr", "fpir", "rank", "fold", "group", "name", "probe")
 
 
 def write_numbers(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write every value of ``results`` (documents as `Result.to_dict` gives them, by model) to the CSV
-    ``path`` as ``model,measure,value``; what is not known has no value.
+    """Write every value of ``results`` (documents from `Result.to_dict`, by model) to the CSV
+    ``path`` as ``model,measure,value``; unknown values are empty.
 
-    Raises `InputOutput` where it cannot be written.
+    Raises `InputOutput` if it cannot be written.
     """
     lines = [csv_line(["model", "measure", "value"])]
     for name, document in results.items():
@@ -26,8 +26,8 @@ def write_numbers(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def flattened(document: Any, measure: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value of a document with the way to it: ``operating_points[fmr=0.001].tar``. Entries of a list
-    go by their FMR, rank, fold or name, where each has another, else by their number from 0."""
+    """Each value of a document with its path: ``operating_points[fmr=0.001].tar``. Entries of a list
+    are identified by their FMR, rank, fold or name if these differ, otherwise by their number from 0."""
     if isinstance(document, Mapping):
         for key, value in document.items():
             yield from flattened(value, f"{measure}.{key}" if measure else str(key))
@@ -52,5 +52,5 @@ def _told(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(int(value))
-    # repr gives every digit that it takes to read the same number again
+    # repr writes every digit needed to read the same number again
     return repr(value) if isinstance(value, float) else str(value)

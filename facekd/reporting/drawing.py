@@ -1,4 +1,4 @@
-"""One look for every picture: drawn once by a function, for paper, a light or a dark screen."""
+"""One style for every picture: drawn by one function for paper, a light screen or a dark screen."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: inches; narrow, so that the letters stay legible on a phone
+#: inches; narrow, so that text stays legible on a phone
 WIDTH = 5.2
-#: told apart without colours too
+#: distinguishable without colours too
 DASHES = ("-", "--", "-.", ":")
 _LONGEST_NAME = 28
 #: letters of a legend's entry up to which two entries stand beside one another
@@ -26,8 +26,8 @@ _LEGEND_ROW = 0.17
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one screen; ``series`` are told apart by colour-blind readers too (Okabe, Ito); ``paper``
-    is what lies behind the ink."""
+    """Colours of one screen; ``series`` are distinguishable by colour-blind readers (Okabe, Ito); ``paper``
+    is the background."""
 
     paper: str
     ink: str
@@ -35,7 +35,7 @@ class Theme:
     series: tuple[str, ...]
 
     def colour(self, place: int) -> str:
-        """The colour of the model at ``place``; they come round again."""
+        """The colour of the model at ``place``; colours repeat."""
         return self.series[place % len(self.series)]
 
 
@@ -51,9 +51,9 @@ Draw = Callable[["Axes", Theme], None]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture before it is drawn. ``name`` tells it from others of the same result, ``draw`` draws
-    it, ``height`` is in inches; ``alt`` tells its content to who cannot see it. ``empty`` is true where
-    the data cannot show what is to be drawn: a page then leaves it out."""
+    """A picture before it is drawn. ``name`` identifies it among others of the same result, ``draw`` draws
+    it, ``height`` is in inches; ``alt`` is its text alternative. ``empty`` is true if the data cannot show
+    anything: a page then leaves it out."""
 
     name: str
     draw: Draw
@@ -75,7 +75,8 @@ class Drawing:
 def figure_of(
     draws: Sequence[Draw], theme: Theme, width: float, height: float, stacked: bool = False
 ) -> Figure:
-    """What ``draws`` draw in ``width`` x ``height`` inches, side by side, or ``stacked`` over one x axis."""
+    """A figure of what ``draws`` draw in ``width`` x ``height`` inches, side by side or ``stacked`` over
+    one x axis."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -89,7 +90,7 @@ def figure_of(
         rows, columns = (len(draws), 1) if stacked else (1, len(draws))
         grid = figure.subplots(rows, columns, squeeze=False, sharex=stacked).flat
         for axes, draw in zip(grid, draws, strict=True):
-            # ticks are made when the figure is drawn, long after the style is gone
+            # ticks are made when the figure is drawn, after the style context has ended
             axes.tick_params(which="both", colors=theme.ink, grid_color=theme.grid, grid_linewidth=0.6)
             draw(axes, theme)
     return figure
@@ -109,8 +110,8 @@ def _svg(figure: Figure) -> bytes:
 
 
 def short_name(name: str) -> str:
-    """A name that fits beside a bar, without a leading underscore, which hides a legend's entry. What is
-    left out is its middle: versions differ at the end, directions of a comparison at both."""
+    """A name that fits beside a bar, without a leading underscore, which would hide its legend entry. Its
+    middle is left out: versions differ at the end, directions of a comparison at both ends."""
     half = _LONGEST_NAME // 2
     short = name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
     return f" {short}" if short.startswith("_") else short

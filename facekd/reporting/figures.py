@@ -1,4 +1,4 @@
-"""Results as one figure, for a picture file."""
+"""Results as one figure, for an image file."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def results_figure(results: Mapping[str, Result | GalleryResult]) -> Figure:
-    """Results of one protocol, by model name, as one figure with a colour for each model: their ROC, of
-    searches CMC and FNIR over FPIR, of a gallery ROC, DET and FNIR over FPIR."""
+    """Results of one protocol, by model name, as one figure with a colour for each model: their ROC; for
+    searches CMC and FNIR over FPIR; for a gallery ROC, DET and FNIR over FPIR."""
     compared = ComparedResults(results)
     if compared.searches and compared.curves:
         return _side_by_side(compared, ("roc", "det", "open set"), 13.5, 4.5)
@@ -36,7 +36,7 @@ def results_figure(results: Mapping[str, Result | GalleryResult]) -> Figure:
 
 
 def _side_by_side(compared: ComparedResults, names: Sequence[str], width: float, height: float) -> Figure:
-    """The registered figures of these ``names``, those too that the data cannot show."""
+    """The registered figures with these ``names``, including those that the data cannot show."""
     drawn = {drawing.name: drawing.draw for drawing in RESULT_FIGURES.of(compared)}
     return figure_of([drawn[name] for name in names], LIGHT, width, height)
 

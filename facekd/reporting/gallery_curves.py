@@ -9,8 +9,8 @@ from facekd.verification.results import GalleryResult
 
 
 def gallery_scored(result: GalleryResult) -> Scored:
-    """The comparisons of ``result`` in the form that figures need; ``counts`` holds the kept scores. They
-    have no bands."""
+    """The comparisons of ``result`` in the form that figures need, without bands; ``counts`` are the kept
+    scores."""
     scores, curve = result.scores, result.scores.curve()
     shown = curve.fmr * scores.non_mated >= FEWEST_FALSE_MATCHES - 1e-6
     counts, edges = np.histogram(scores.tail, 64, (-1, 1))

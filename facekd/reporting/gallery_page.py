@@ -1,4 +1,4 @@
-"""How good an enrolled gallery is, as one page."""
+"""The evaluation of an enrolled gallery as one page."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from facekd.reporting.gallery_sections import GALLERY_SECTIONS
 from facekd.reporting.page import dated_page, write_page
 from facekd.verification.results import GalleryEvaluation, GalleryResult
 
-_NAMES = "This page names people. Keep it as you keep the gallery."
+_NAMES = "This page names people. Protect it as you protect the gallery."
 
 
 def write_gallery_page(path: str | os.PathLike[str], found: GalleryEvaluation) -> Path:
     """Write the page of a gallery to ``path``; it shows no faces, but names.
 
-    Raises `InputOutput` where the page cannot be written.
+    Raises `InputOutput` if the page cannot be written.
     """
     title, told = f"{found.model} on {found.gallery.name}", gallery_headlines(found.model, found.result)
     return write_page(path, dated_page(title, told, GALLERY_SECTIONS.of(found), _NAMES))
 
 
 def gallery_headlines(name: str, result: GalleryResult) -> Iterator[str]:
-    """What the model does with this gallery at its operating threshold."""
+    """The error rates of the model with this gallery at its operating threshold."""
     at = result.operating
     if at is None:
         return

@@ -14,15 +14,15 @@ from facekd.reporting.result_figures import drawings
 from facekd.verification.results import GalleryEvaluation
 
 GALLERY_SECTIONS: PageParts[GalleryEvaluation, Section] = PageParts()
-#: persons and pairs on a page; the JSON document has all
+#: people and pairs on a page; the JSON document has all of them
 SHOWN = 25
 _READ_FIRST = (
-    "Read the pairs first. Where nearly all photos of one folder match one template, they are most likely of "
-    "that person: a folder whose name is written otherwise than in the gallery counts as a stranger's."
+    "Read the pairs first. If nearly all photos of one folder match one template, they are most likely of "
+    "that person: a folder with another spelling of a name than the gallery counts as another person."
 )
 _FEW = (
-    "Most persons have few photos, so that a person's own rate says little; look at the counts. Who has no "
-    "error is not listed."
+    "Most people have few photos, so a person's own rate says little; look at the counts. People without an "
+    "error are not listed."
 )
 
 

@@ -1,4 +1,4 @@
-"""A `GalleryResult` in words: one table of rates, one of persons, one of confusions."""
+"""A `GalleryResult` as text: one table of rates, one of people, one of confusions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from facekd.verification.results import AtThreshold, GalleryResult, OpenPoint
 
-#: persons and confusions that are printed; the JSON document has all
+#: people and confusions that are printed; the JSON document has all of them
 SHOWN = 10
 _INTERVALS = (
-    "Intervals of TAR, FMR and FNMR are of a bootstrap over identities; those of searches (Wilson) count "
-    "probes as independent and are too narrow where a person has several."
+    "Intervals of TAR, FMR and FNMR are from a bootstrap over identities; those of searches (Wilson) treat "
+    "probes as independent and are too narrow if a person has several."
 )
 
 
 def gallery_rows(result: GalleryResult) -> list[tuple[str, str]]:
-    """The table: what a row says, and its cell."""
+    """The rows of the table: a label and a cell."""
     told = [(f"TAR@FMR {point.fmr:g}", tar(point)) for point in result.points]
     told += attempt_rows(result.points, result.lost)
     at = result.operating
@@ -42,17 +42,17 @@ def _fnir(point: OpenPoint) -> str:
 
 
 def gallery_notes(result: GalleryResult) -> Iterator[str]:
-    """What a reader of the table must know besides."""
+    """The notes that a reader of the table needs."""
     scores, at = result.scores, result.operating
     with_probes = int(((scores.templates > 0) & (scores.probes > 0)).sum())
     yield (
-        f"Gallery: {result.enrolled:,} enrolled persons, one template each, {with_probes:,} of them with "
-        f"probes; {len(result.unknown):,} persons among the probes are not enrolled. "
+        f"Gallery: {result.enrolled:,} enrolled people, one template each, {with_probes:,} of them with "
+        f"probes; {len(result.unknown):,} people among the probes are not enrolled. "
         f"{scores.mated.size:,} mated and {scores.non_mated:,} non-mated comparisons."
     )
     yield _INTERVALS
     if at is None:
-        yield "No operating threshold: the model is not calibrated and these comparisons are too few."
+        yield "No operating threshold: the model is not calibrated, and there are too few comparisons."
     else:
         yield (
             f"Operating threshold: {at.threshold:.4f}, {at.origin}; {at.false_matches:,} of "
@@ -67,7 +67,7 @@ def gallery_notes(result: GalleryResult) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Listing:
-    """Persons or pairs of them, the worst first; ``title`` says what and how many there are."""
+    """People or pairs of people, the worst first; ``title`` says what they are and how many."""
 
     title: str
     columns: tuple[str, ...]
@@ -75,8 +75,8 @@ class Listing:
 
 
 def gallery_listings(at: AtThreshold) -> tuple[Listing, ...]:
-    """Who is missed, whose template others match, who is confused with whom; nothing of which there is
-    none."""
+    """Who is missed, whose template others match, who is confused with whom; lists without entries are
+    left out."""
     return tuple(listing for listing in (_missed(at), _taken(at), _confused(at)) if listing.rows)
 
 
@@ -110,28 +110,28 @@ def _table(listing: Listing) -> Table:
 
 
 def _missed(at: AtThreshold) -> Listing:
-    """Whose photos do not match their own template."""
+    """People whose photos do not match their own template."""
     rows = tuple(
         (person.name, f"{person.misses:,} of {person.mated:,}", f"{100 * (person.fnmr or 0):.1f}")
         for person in at.people
         if person.misses
     )
-    return Listing(f"Most often missed ({len(rows):,} persons)", ("person", "missed", "FNMR, %"), rows)
+    return Listing(f"Most often missed ({len(rows):,} people)", ("person", "missed", "FNMR, %"), rows)
 
 
 def _taken(at: AtThreshold) -> Listing:
-    """Whose template others' photos match."""
+    """People whose template others' photos match."""
     found = sorted((p for p in at.people if p.others_taken), key=lambda p: (-p.others_taken, p.name))
     rows = tuple(
         (person.name, f"{person.others_taken:,} of {person.as_template:,}", f"{100 * (person.fmr or 0):.3g}")
         for person in found
     )
-    title = f"Templates that others match most often ({len(rows):,} persons)"
+    title = f"Templates that others match most often ({len(rows):,} people)"
     return Listing(title, ("person", "others' photos that match", "FMR, %"), rows)
 
 
 def _confused(at: AtThreshold) -> Listing:
-    """Who is confused with whom."""
+    """Pairs of people who are confused with each other."""
     unknown = {person.name for person in at.people if not person.enrolled}
     rows = tuple(
         (

@@ -1,4 +1,4 @@
-"""How alike groups are to a model: heat maps."""
+"""The similarity of groups to a model: heat maps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def heat_maps(rates: GroupRates) -> Figure:
-    """`group_drawings` side by side, for a picture file."""
+    """`group_drawings` side by side, for an image file."""
     drawings = list(group_drawings("", rates))
     width = 2 * (2.5 + 0.7 * len(rates.names))
     return figure_of([drawing.draw for drawing in drawings], LIGHT, width, drawings[0].height)
@@ -60,7 +60,7 @@ def group_drawings(model: str, rates: GroupRates) -> Iterator[Drawing]:
 
 
 def _extremes(values: NDArray[np.float64], names: tuple[str, ...], times: float = 1, unit: str = "") -> str:
-    """The highest value in words, for who cannot see the map."""
+    """The highest value in words, as a text alternative to the map."""
     if not np.isfinite(values).any():
         return "No value is known."
     one, other = np.unravel_index(int(np.nanargmax(values)), values.shape)
@@ -72,7 +72,7 @@ def _extremes(values: NDArray[np.float64], names: tuple[str, ...], times: float 
 
 
 def _scale(fmr: NDArray[np.float64]) -> Any:
-    """A log scale of the rates above 0; `None` where there are none."""
+    """A log scale of the rates above 0; `None` if there are none."""
     from matplotlib.colors import LogNorm
 
     shown = fmr[np.isfinite(fmr)]
@@ -87,7 +87,7 @@ def _map(
     label: str,
     title: str,
 ) -> Draw:
-    """Each value as a coloured square with what is ``told`` of it."""
+    """Each value as a coloured square with its text from ``told``."""
 
     def draw(axes: Axes, theme: Theme) -> None:
         from matplotlib.ticker import NullFormatter

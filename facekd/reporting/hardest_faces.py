@@ -1,4 +1,4 @@
-"""The faces of the comparisons that a model decides worst."""
+"""The faces of the comparisons with a model's largest errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def hardest_figure(shown: Sequence[ShownPair]) -> Figure:
     """The faces of ``shown``: mated comparisons in the upper row, non-mated ones in the lower, each with
-    its score. Those without faces are left out."""
+    its score. Pairs without faces are left out."""
     from matplotlib.figure import Figure
 
     rows = [[s for s in shown if s.faces and s.pair.mated == mated] for mated in (True, False)]

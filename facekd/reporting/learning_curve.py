@@ -1,4 +1,4 @@
-"""How a run went, as pictures: what it minimised, and what it was worth on held-out people."""
+"""Plots of a training run: its loss, and its TAR on held-out people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Metrics = Sequence[Mapping[str, Any]]
 
-#: of a line of metrics what is no part of the loss
+#: keys of a line of metrics that are not part of the loss
 _NO_PARTS = {"step", "images", "loss", "rate", "images_per_second", "gradient_norm", "seconds"}
 #: the keys of the metrics: the student's score, and the teacher's own
 SCORE, TEACHER_SCORE = "heldout_tar_1e-3", "teacher_heldout_tar_1e-3"
@@ -24,7 +24,7 @@ _HEIGHT = 2.7
 
 def run_drawings(metrics: Metrics) -> Iterator[Drawing]:
     """The loss with its parts over the images seen, and the held-out TAR at FMR 1e-3 beside the teacher's
-    own; from the lines of a run's ``metrics.jsonl``. None where fewer than two steps were logged."""
+    own; from the lines of a run's ``metrics.jsonl``. None if fewer than two steps were logged."""
     logged = [record for record in metrics if "loss" in record]
     if len(logged) < 2:
         return
@@ -36,7 +36,7 @@ def run_drawings(metrics: Metrics) -> Iterator[Drawing]:
 
 def _loss(logged: Metrics) -> Drawing:
     names = ["loss", *dict.fromkeys(key for record in logged for key in record if key not in _NO_PARTS)]
-    # a loss of one part is that part
+    # a loss with one part equals that part
     shown = names if len(names) > 2 else names[:1]
 
     def draw(axes: Axes, theme: Theme) -> None:
@@ -84,7 +84,7 @@ def _finish(axes: Axes, theme: Theme) -> None:
 
 
 def learning_curve(metrics: Metrics) -> Figure | None:
-    """`run_drawings` over one axis of images, as one figure; `None` where there is nothing to draw yet."""
+    """`run_drawings` over one axis of images, as one figure; `None` if there is nothing to draw yet."""
     drawings = list(run_drawings(metrics))
     if not drawings:
         return None
@@ -96,7 +96,7 @@ def learning_curve(metrics: Metrics) -> Figure | None:
 
 
 def write_learning_curve(metrics: Metrics, path: Path) -> bool:
-    """Draw `learning_curve` into the PNG file ``path``; false where there is nothing to draw yet."""
+    """Draw `learning_curve` to the PNG file ``path``; false if there is nothing to draw yet."""
     figure = learning_curve(metrics)
     if figure is not None:
         draw_file(figure, path)

@@ -1,4 +1,4 @@
-"""Photos that gave no embedding: how many, which, and why."""
+"""Photos without an embedding: how many, which, and why."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from facekd.reporting.page import Table
 
-#: photos that are named for one reason of failure
+#: photos that are named for each reason
 _NAMED = 10
 
 
 def reasons_told(failures: Iterable[tuple[str, str]]) -> str:
-    """How many failed for which reason, in brackets; nothing where none did."""
+    """The number of failures for each reason, in brackets; empty if there are none."""
     counts = Counter(reason for _, reason in failures)
     told = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
     return f" ({told})" if told else ""
@@ -31,7 +31,7 @@ def lost_photos_tables(lost: Sequence[tuple[str, str]], caption: str) -> Iterato
 
 
 def _reason(reason: str) -> str:
-    """Without the person or the file that it is about."""
+    """The reason without the person or the file."""
     return re.sub(r"(, of | as ).*", "", reason).replace("_", " ")
 
 

@@ -7,9 +7,9 @@ NO_BREAK = "\u00a0"
 
 
 def amount(value: float, unit: str = "") -> str:
-    """Three figures and a decimal prefix: 2.24 M, 98.3 MB."""
+    """Three digits and a decimal prefix: 2.24 M, 98.3 MB."""
     for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        # what would round up to 1000 belongs to the next prefix
+        # a number that would round up to 1000 gets the next prefix
         if value >= size * 0.9995:
             return f"{_three(value / size)}{NO_BREAK}{prefix}{unit}"
     return f"{value:.0f}{NO_BREAK}{unit}" if unit else f"{value:.0f}"

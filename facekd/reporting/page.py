@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing else: no network, no script, no second file."""
+"""One self-contained HTML page: no network, no script, no second file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from facekd.version import __version__
 
 _TEMPLATE = "page.html.jinja"
 _THUMBNAIL_QUALITY = 85
-#: the notice of a page that shows any
+#: the notice of a page that shows faces
 FACES = (
-    "This page shows faces from the data. Keep it as you keep the data, and pass it on to nobody who may "
-    "not see them."
+    "This page shows faces from the data. Protect it as you protect the data, and do not pass it on to "
+    "anybody who may not see them."
 )
 
 
@@ -45,8 +45,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """``image`` is PNG, JPEG or SVG; ``alt`` tells its content to who cannot see it; ``dark`` is
-    shown instead on a dark screen."""
+    """``image`` is PNG, JPEG or SVG; ``alt`` is its text alternative; ``dark`` is shown
+    instead on a dark screen."""
 
     image: bytes = field(repr=False)
     alt: str
@@ -56,7 +56,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class FacePair:
-    """Two faces side by side over a line of text, and further lines that are less loud."""
+    """Two faces side by side over a line of text, and further lines in a lighter style."""
 
     first: NDArray[np.uint8] = field(repr=False)
     second: NDArray[np.uint8] = field(repr=False)
@@ -87,8 +87,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """``headlines`` are the sentences that a reader in a hurry reads; ``notice`` is what they must
-    not miss before they believe them."""
+    """``headlines`` summarise the page in a few sentences; ``notice`` is a warning that must
+    be read before them."""
 
     title: str
     headlines: tuple[str, ...]
@@ -104,20 +104,20 @@ def dated_page(
     notice: str | None = None,
     version: str = __version__,
 ) -> Page:
-    """A page made now, by facekd ``version``."""
+    """A page with the current time, made by facekd ``version``."""
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     footer = f"Made by facekd {version}, {made}. The page loads nothing and runs nothing."
     return Page(title, tuple(headlines), tuple(sections), notice, footer)
 
 
 def write_page(path: str | os.PathLike[str], page: Page) -> Path:
-    """Write ``page`` to ``path``. Raises `InputOutput` where it cannot be written."""
+    """Write ``page`` to ``path``. Raises `InputOutput` if it cannot be written."""
     write_atomically(path, render(page).encode())
     return Path(path)
 
 
 def render(page: Page) -> str:
-    """The page's HTML. Its own policy forbids the browser to load or run anything."""
+    """The page's HTML. Its content security policy forbids the browser to load or run anything."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(

@@ -1,4 +1,4 @@
-"""The figures and sections of a kind of page: each a function that registers itself."""
+"""The figures and sections of a kind of page: functions that register themselves."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Part = TypeVar("Part")
 
 
 class PageParts(Generic[Source, Part]):
-    """Functions that make parts of a page from what was measured, in order.
+    """Functions that make parts of a page from a result, in order.
 
-    ``folder`` is the package in whose files they stand; it is listed when the parts are asked for, so that
-    adding a file is all it takes. Files whose name begins with an underscore are helpers.
+    ``folder`` is the package that contains them; its files are imported when the parts are requested, so
+    adding a file is enough. Files whose name begins with an underscore are helpers.
     """
 
     def __init__(self, folder: str | None = None) -> None:
@@ -26,8 +26,8 @@ class PageParts(Generic[Source, Part]):
     def register(
         self, place: float
     ) -> Callable[[Callable[[Source], Iterable[Part]]], Callable[[Source], Iterable[Part]]]:
-        """A decorator for a function that gives no, one or several parts; the least ``place`` stands
-        first, of equal ones that which was registered first."""
+        """A decorator for a function that yields no, one or several parts; the lowest ``place`` comes
+        first, and of equal places the one registered first."""
 
         def keep(make: Callable[[Source], Iterable[Part]]) -> Callable[[Source], Iterable[Part]]:
             self.registered.append((place, make))

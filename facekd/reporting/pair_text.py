@@ -1,4 +1,4 @@
-"""Answers to many comparisons of two photos as a table, and what they come to."""
+"""The answers to many comparisons of two photos as a table, and their summary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAIR_COLUMNS = ("a", "b", "answer", "score", "probability", "reason")
 
 
 def pair_row(pair: ComparedPair) -> list[str]:
-    """The fields of `PAIR_COLUMNS`; what is not known is empty."""
+    """The fields of `PAIR_COLUMNS`; unknown values are empty."""
     answer = "" if pair.same is None else "same" if pair.same else "different"
     numbers = ("" if value is None else f"{value:.6f}" for value in (pair.score, pair.probability))
     return [pair.a, pair.b, answer, *numbers, pair.failure.reason if pair.failure else ""]

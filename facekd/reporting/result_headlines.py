@@ -1,4 +1,4 @@
-"""What a reader in a hurry reads of results."""
+"""The one-sentence summaries of results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from facekd.verification.results import (
 
 
 def headlines(results: Mapping[str, Result]) -> Iterator[str]:
-    """One sentence for each model, the most telling number first."""
+    """One sentence for each model, the most important number first."""
     for name, result in results.items():
         told = _headline(result)
         if told:
@@ -39,7 +39,7 @@ def _headline(result: Result) -> str | None:
         balanced = percent(result.balanced_accuracy)
         unlike = "" if result.is_balanced else f"; the list is not balanced, balanced accuracy {balanced}"
         return (
-            f"decides {percent(accuracy.mean)} % of {result.scores.size:,} pairs rightly (95 % interval "
+            f"decides {percent(accuracy.mean)} % of {result.scores.size:,} pairs correctly (95 % interval "
             f"{low} to {high}{lost}{unlike}){f', and it {matched}' if matched else ''}."
         )
     if isinstance(result, AllPairsResult | ScoreResult):

@@ -1,4 +1,4 @@
-"""Results as one page: what was measured, how good it is, how it looks, where it goes wrong."""
+"""Results as one page: what was measured, the rates, the figures, the largest errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write_evaluation_page(
 ) -> Path:
     """Write the page of ``found`` with its ``hardest`` comparisons, by model name, to ``path``.
 
-    Raises `InputOutput` where the page cannot be written.
+    Raises `InputOutput` if the page cannot be written.
     """
     results = found.results()
     title = f"{_and(list(results))} on {found.protocol}"

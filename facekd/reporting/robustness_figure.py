@@ -1,4 +1,4 @@
-"""What worse photos cost, as a picture."""
+"""The accuracy lost on degraded photos, as a figure."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _ACCURACY, _TAR = "accuracy", "TAR at FMR 0.001"
 
 
 def robustness_figure(report: RobustnessReport) -> Figure:
-    """A panel for each kind of degradation, from mild to severe: accuracy (solid) and, where the list is
-    enough, TAR at FMR 1e-3 over all pairs (dashed), with 95 % intervals, one colour for each model."""
+    """A panel for each kind of degradation, from mild to severe: accuracy (solid) and, if the list is
+    large enough, TAR at FMR 1e-3 over all pairs (dashed), with 95 % intervals, one colour for each model."""
     from matplotlib.figure import Figure
 
     kinds = _kinds()
@@ -57,13 +57,13 @@ def _kinds() -> list[str]:
 
 def _caption(kind: str) -> str:
     return (
-        f"{kind[0].upper()}{kind[1:]}: accuracy (solid) and, where the list is enough, TAR at FMR 0.001 over "
-        "all pairs (dashed), with 95 % intervals."
+        f"{kind[0].upper()}{kind[1:]}: accuracy (solid) and, if the list is large enough, TAR at FMR 0.001 "
+        "over all pairs (dashed), with 95 % intervals."
     )
 
 
 def _told(report: RobustnessReport, kind: str) -> str:
-    """The accuracies of the mildest and the worst, for who cannot see the picture."""
+    """The accuracies at the mildest and the worst level, as a text alternative."""
     falls = []
     for name, rows in report.models.items():
         last = [row for row in rows if row.degradation.kind == kind][-1]
@@ -73,7 +73,7 @@ def _told(report: RobustnessReport, kind: str) -> str:
 
 
 def kind_draw(report: RobustnessReport, kind: str) -> Draw:
-    """Each model from clean crops on, over the levels of ``kind``."""
+    """Each model from clean crops over the levels of ``kind``."""
 
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (name, rows) in enumerate(report.models.items()):

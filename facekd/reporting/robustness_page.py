@@ -1,4 +1,4 @@
-"""What worse photos cost, as one page."""
+"""The accuracy lost on degraded photos, as one page."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from facekd.verification.results import Degraded, RobustnessReport
 def write_robustness_page(path: str | os.PathLike[str], found: RobustnessReport) -> Path:
     """Write the page of ``found`` to ``path``; it shows no faces.
 
-    Raises `InputOutput` where the page cannot be written.
+    Raises `InputOutput` if the page cannot be written.
     """
-    title = f"What poor photos cost {' and '.join(found.models)} on {found.protocol}"
+    title = f"Accuracy of {' and '.join(found.models)} on degraded photos of {found.protocol}"
     return write_page(path, dated_page(title, _headlines(found), _sections(found)))
 
 
@@ -30,15 +30,15 @@ def _headlines(found: RobustnessReport) -> Iterator[str]:
     for name, (clean, *worse) in found.models.items():
         worst = min(worse, key=lambda row: row.result.accuracy.mean)
         yield (
-            f"{name} decides {_accuracy(clean)} of the pairs of clean crops rightly, {_accuracy(worst)} of "
-            f"those degraded worst ({worst.degradation.name})."
+            f"{name} decides {_accuracy(clean)} of the pairs of clean crops correctly, and "
+            f"{_accuracy(worst)} of the most degraded ones ({worst.degradation.name})."
         )
         kept = [(row.kept.fmr, row.kept.intervals[0], row) for row in worse if row.kept]
         if kept:
             fmr, interval, row = max(kept, key=lambda entry: entry[0])
             yield (
-                f"At the threshold that gives clean crops FMR 0.01 it takes different people for one in "
-                f"{_rate(fmr, interval)} of the comparisons at the worst ({row.degradation.name})."
+                f"At the threshold with FMR 0.01 on clean crops, the highest FMR is {_rate(fmr, interval)} "
+                f"({row.degradation.name})."
             )
 
 
@@ -78,5 +78,5 @@ def _table(name: str, rows: tuple[Degraded, ...]) -> Table:
 
 
 def _heading(column: str) -> str:
-    """A column's name without the break of its line."""
+    """A column's name without its line break."""
     return column.replace("\n", " ")

@@ -1,4 +1,4 @@
-"""What worse photos cost, as tables."""
+"""The accuracy lost on degraded photos, as tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-#: further ones for a model whose card has limits
+#: further columns for a model whose card has limits
 LIMIT_COLUMNS = ("refused", "FMR of\nthe others")
 
 
@@ -58,5 +58,5 @@ def robustness_cells(found: Degraded) -> tuple[str, ...]:
 
 
 def robustness_columns(rows: Sequence[Degraded]) -> tuple[str, ...]:
-    """What the columns of `robustness_cells` are headed by; those of limits where the model has any."""
+    """The headings of the columns of `robustness_cells`, with those of limits if the model has any."""
     return COLUMNS + LIMIT_COLUMNS if any(row.refused is not None for row in rows) else COLUMNS

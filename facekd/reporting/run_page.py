@@ -1,4 +1,4 @@
-"""How a run went, as one page: the student's score beside its teacher's, and the learning curve."""
+"""A training run as one page: the student's score beside its teacher's, and the learning curve."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from facekd.reporting.page import Cell, Section, Table, dated_page, write_page
 INTERVAL, TEACHER_INTERVAL = "heldout_interval", "teacher_heldout_interval"
 _UNKNOWN = "not measured: no frozen teacher, nobody held out, or too few people"
 _EXPLAINED = (
-    "TAR at FMR 1e-3: the share of comparisons of one person that match, at the threshold that lets one in a "
-    "thousand comparisons of different people match. It is measured on people who were held out from "
-    "training, over all pairs of their crops, and chooses the checkpoint that is exported: so it flatters "
-    "the student a little. Measure the exported student with facekd evaluate before you quote a number."
+    "TAR at FMR 1e-3: the share of mated comparisons that match, at the threshold at which one in a "
+    "thousand non-mated comparisons matches. It is measured over all pairs of crops of people who were held "
+    "out from training. It selects the checkpoint that is exported, and is therefore slightly too high for "
+    "the student. Measure the exported student with facekd evaluate before you quote a number."
 )
 
 
 def write_run_page(metrics: Metrics, name: str, path: str | os.PathLike[str]) -> Path:
     """Write the page of the run ``name`` to ``path``, from the lines of its ``metrics.jsonl``.
 
-    Raises `InputOutput` where the page cannot be written.
+    Raises `InputOutput` if the page cannot be written.
     """
     sections = [Section("Held-out people", (_EXPLAINED,), (_scores(metrics),)), *_curve(metrics)]
     return write_page(path, dated_page(f"The run {name}", _headlines(metrics), sections))
@@ -37,9 +37,9 @@ def _headlines(metrics: Metrics) -> Iterator[str]:
     student, teacher = _last(metrics, SCORE), _last(metrics, TEACHER_SCORE)
     if student is not None:
         within, own = (_in_brackets(_between(metrics, key)) for key in (INTERVAL, TEACHER_INTERVAL))
-        beside = f"; its teacher finds {percent(teacher)} %{own}" if teacher is not None else ""
+        beside = f"; its teacher matches {percent(teacher)} %{own}" if teacher is not None else ""
         yield (
-            f"At FMR 1e-3 it finds {percent(student)} % of the mated pairs of the held-out "
+            f"At FMR 1e-3 it matches {percent(student)} % of the mated pairs of the held-out "
             f"people{within}{beside}."
         )
 
@@ -53,13 +53,13 @@ def _in_brackets(interval: str) -> str:
 
 
 def _between(metrics: Metrics, key: str) -> str:
-    """The last interval of that ``key``; nothing where none was measured."""
+    """The last interval with that ``key``; empty if none was measured."""
     found = _last(metrics, key)
     return f"{percent(found[0])} to {percent(found[1])}" if found else ""
 
 
 def _scores(metrics: Metrics) -> Table:
-    """Every look at the held-out people, and the teacher's own score."""
+    """All held-out scores of the student, and the teacher's own score."""
     teacher = _last(metrics, TEACHER_SCORE)
     own = Cell(_UNKNOWN)
     if teacher is not None:
@@ -72,7 +72,7 @@ def _scores(metrics: Metrics) -> Table:
         )
         for record in looks
     )
-    caption = "Held-out TAR; below the teacher's and the last one their 95 % intervals over people"
+    caption = "Held-out TAR; 95 % intervals over people below the teacher's and the last one"
     return Table(("Network", "TAR at FMR 1e-3"), (("the teacher itself", own), *rows), caption)
 
 

@@ -1,4 +1,4 @@
-"""Results of a protocol as text: the rows of their table, and what its reader must know besides."""
+"""Results of a protocol as text: the rows of their table, and notes on it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from facekd.verification.results import (
 
 @singledispatch
 def table_rows(result: Result) -> list[tuple[str, str]]:
-    """The table of ``result``: what a row says, and its cell."""
-    raise TypeError(f"no table is known of a {type(result).__name__}")
+    """The rows of the table of ``result``: a label and a cell."""
+    raise TypeError(f"there is no table of a {type(result).__name__}")
 
 
 @singledispatch
 def table_notes(result: Result) -> list[str]:
-    """What a reader of the table must know besides."""
-    raise TypeError(f"no notes are known of a {type(result).__name__}")
+    """The notes that a reader of the table needs."""
+    raise TypeError(f"there are no notes on a {type(result).__name__}")
 
 
 @table_rows.register
@@ -70,7 +70,7 @@ def _(result: PairResult) -> list[str]:
             f"{everyone.lost_mated:,} and {everyone.lost_non_mated:,} lost to failures."
         )
     elif result.no_all_pairs:
-        said.append(f"All pairs: not judged, {result.no_all_pairs}.")
+        said.append(f"All pairs: not compared, {result.no_all_pairs}.")
     return [*said, *shortfalls((*result.rates.points, *result.everyone_points)), *result.rates.caveats]
 
 
@@ -85,7 +85,7 @@ def _(result: AllPairsResult) -> list[tuple[str, str]]:
 def _(result: AllPairsResult) -> list[str]:
     pairs = result.everyone
     return [
-        f"All pairs of {result.units:,} {result.compared} of {result.people:,} persons: "
+        f"All pairs of {result.units:,} {result.compared} of {result.people:,} people: "
         f"{pairs.mated.size:,} mated and {pairs.non_mated:,} non-mated comparisons; "
         f"{pairs.lost_mated:,} and {pairs.lost_non_mated:,} lost to failures.",
         *shortfalls(result.points),
@@ -111,7 +111,7 @@ def _(result: ScoreResult) -> list[str]:
     non_mated = int(result.completed.sum()) - mated
     return [
         f"{mated:,} mated and {non_mated:,} non-mated comparisons completed of {result.scores.size:,}; no "
-        "folds, so no accuracy.",
+        "folds, and therefore no accuracy.",
         *shortfalls(result.points),
         *result.rates.caveats,
     ]
@@ -127,11 +127,11 @@ def _(result: IdentificationResult) -> list[tuple[str, str]]:
 @table_notes.register
 def _(result: IdentificationResult) -> list[str]:
     found = result.searches
-    gone = f", {len(result.not_enrolled)} persons could not be enrolled" if result.not_enrolled else ""
+    gone = f", {len(result.not_enrolled)} people could not be enrolled" if result.not_enrolled else ""
     said = [
-        f"Gallery: {found.enrolled:,} of {result.people:,} persons enrolled, one template each{gone}. "
+        f"Gallery: {found.enrolled:,} of {result.people:,} people enrolled, one template each{gone}. "
         f"{found.rank.size:,} mated and {found.highest.size:,} non-mated searches; "
-        f"{result.failed_probes:,} photos searched with gave no embedding: a mated one counts as a miss.",
+        f"{result.failed_probes:,} probes have no embedding: a mated one counts as a miss.",
         INDEPENDENT_PROBES,
     ]
     return [*said, *[f"FNIR@FPIR {p.fpir:g}: {p.shortfall}." for p in result.points if p.shortfall]]

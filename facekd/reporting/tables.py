@@ -37,7 +37,7 @@ def results_table(results: Mapping[str, Result]) -> Table:
     for name in results:
         table.add_column(name, overflow="fold")
     columns = [dict(table_rows(result)) for result in results.values()]
-    # only models that lost comparisons have rows of whole attempts
+    # only models that lost comparisons have rows of transaction error rates
     for title in dict.fromkeys(title for column in columns for title in column):
         table.add_row(title, *[column.get(title, "-") for column in columns])
     return table
@@ -45,8 +45,8 @@ def results_table(results: Mapping[str, Result]) -> Table:
 
 @singledispatch
 def table(found: Any) -> RenderableType:
-    """What is printed of ``found``: the table of a protocol's result and its notes, or the tables and
-    sentences of a whole measurement."""
+    """The table of a protocol's result with its notes, or the tables and sentences of a whole
+    measurement."""
     from rich.console import Group
     from rich.text import Text
 

@@ -21,13 +21,13 @@ from facekd.verification.results import (
 
 @singledispatch
 def lines(found: Any) -> Iterator[str]:
-    """The sentences that stand beside the tables of a measurement."""
-    raise TypeError(f"nothing is known to say of a {type(found).__name__}")
+    """The sentences beside the tables of a measurement."""
+    raise TypeError(f"there are no sentences on a {type(found).__name__}")
 
 
 @lines.register
 def _(result: Evaluation) -> Iterator[str]:
-    """What stands below the table."""
+    """The sentences below the table."""
     mirrored = " Each crop's embedding is added to that of its mirror image." if result.flip else ""
     yield f"Detector: {result.detector}. Aligner: {result.aligner}.{mirrored}"
     found = result.photos - len(result.missing) - len(result.failures)
@@ -43,8 +43,8 @@ def _(result: Evaluation) -> Iterator[str]:
 
 @lines.register
 def _(result: RobustnessReport) -> Iterator[str]:
-    """What stands below the tables."""
-    yield f"Degraded: {result.side}, after detection and alignment, so no face is lost to it."
+    """The sentences below the tables."""
+    yield f"Degraded: {result.side}, after detection and alignment, so that no face is lost."
     yield f"Detector: {result.detector}. Aligner: {result.aligner}."
     gone = f"{len(result.failures)} without crop{reasons_told(result.failures)}"
     first = next(iter(result.models.values()))[0].result
@@ -56,27 +56,27 @@ def _(result: RobustnessReport) -> Iterator[str]:
     if any(row.refused is not None for rows in result.models.values() for row in rows):
         yield (
             "Refused: share of the degraded photos beyond the limits in the model's card. FMR of the "
-            "others: at the clean threshold, of what is left; the other columns count all."
+            "others: at the clean threshold, of the remaining photos; the other columns include all."
         )
     yield (
-        "Accuracy and TAR choose their threshold anew under each degradation; clean threshold is that of "
-        "FMR 0.01 on the listed pairs of clean crops, with Wilson's intervals, which count pairs as "
+        "The thresholds of accuracy and TAR are chosen anew under each degradation; the clean threshold is "
+        "that of FMR 0.01 on the listed pairs of clean crops, with Wilson's intervals, which treat pairs as "
         "independent."
     )
 
 
 @lines.register
 def _(result: CompatibilityResult) -> Iterator[str]:
-    """What stands below the tables."""
+    """The sentences below the tables."""
     yield from lines(result.alone)
     yield from together(result)
 
 
 def together(result: CompatibilityResult) -> Iterator[str]:
-    """What there is to say of the two models together."""
+    """The sentences on the two models together."""
     yield (
-        "A to B: the first photo of each pair embedded by A, the second by B. All pairs between two "
-        "models: every photo by the one with every other by the other, so both directions hold the same."
+        "A to B: the first photo of each pair embedded by A, the second by B. All pairs between two models: "
+        "every photo embedded by one with every other embedded by the other, the same in both directions."
     )
     yield OWN_THRESHOLDS
     for carried in result.carried_fmrs(next(iter(result.crossed.values()))):
@@ -95,7 +95,7 @@ def _(result: Calibrated) -> Iterator[str]:
 
 @lines.register
 def _(result: GalleryEvaluation) -> Iterator[str]:
-    """What stands above the table."""
+    """The sentences above the table."""
     yield f"{result.model} on {result.gallery}. Detector: {result.detector}. Aligner: {result.aligner}."
     yield (
         f"Photos: {len(result.probes.photos):,} probes, {len(result.failures)} failures to acquire"

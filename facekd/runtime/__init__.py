@@ -1,4 +1,4 @@
-"""Crop to embedding, from an exported model. No torch here."""
+"""From crop to embedding with an exported model. No torch here."""
 
 import lazy_loader
 

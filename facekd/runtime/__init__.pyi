@@ -1,3 +1,4 @@
+from .consistency import mirror_consistency as mirror_consistency
 from .embedder import Embedder as Embedder
 from .embedder import embedder_under as embedder_under
 from .embedder import load_embedder as load_embedder

@@ -19,12 +19,12 @@ from facekd.runtime.session import open_session
 Crops = NDArray[np.uint8]
 Embeddings = NDArray[np.float32]
 
-#: what a network may be fed, by ONNX Runtime's names
+#: the number types of a network's input, by ONNX Runtime's names
 _NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Embedder(Protocol):
-    """What evaluation and operators use a model through."""
+    """The interface through which evaluation and operators use a model."""
 
     @property
     def name(self) -> str: ...
@@ -37,24 +37,24 @@ class Embedder(Protocol):
 
     @property
     def space(self) -> str:
-        """Embeddings of equal spaces can be compared."""
+        """The digest of the space: embeddings can be compared if their spaces are equal."""
         ...
 
     @property
     def has_card(self) -> bool:
-        """False where the contract was assumed by convention."""
+        """False if the contract was assumed by convention."""
         ...
 
     def embed(self, crops: Crops) -> Embeddings:
         """uint8 RGB [N, S, S, 3] cut by ``spec`` to float32 [N, D] rows of unit length.
 
-        Raises `Misfit` where the crops are of another size.
+        Raises `Misfit` if the crops have another size.
         """
         ...
 
 
 class OnnxEmbedder:
-    """One ONNX model under its card, or under ``card`` in its place."""
+    """One ONNX model with its card, or with ``card`` in its place."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class OnnxEmbedder:
         planes = planes.astype(self._number, copy=False)
         try:
             found = np.asarray(self._session.run(None, {self._input: planes})[0])
-        # ONNX Runtime raises classes of its own for each kind of fault
+        # ONNX Runtime raises a different class for each kind of fault
         except Exception as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise Misfit(f"{self.name}: the network cannot be run on crops of its card ({first})") from error
@@ -129,8 +129,8 @@ class OnnxEmbedder:
 class EnsembleEmbedder:
     """Several models as one: unit embeddings concatenated, then renormalised.
 
-    All members must share one crop spec, or be given crops of the first member's spec, which are
-    then warped template to template.
+    All members must use one crop spec, or the crops of the first member's spec are
+    warped template to template for the others.
     """
 
     def __init__(self, name: str, members: list[OnnxEmbedder]) -> None:
@@ -176,8 +176,8 @@ def load_embedder(
     """The model in the file ``model``: an ONNX file, or a TOML file ``name = "..."``, ``models = [...]``
     whose models are ONNX files relative to it.
 
-    A model without a card is read by insightface's convention, which ``need_card`` refuses: whoever
-    enrolls, verifies or calibrates must not do so on a guess.
+    A model without a card is read by insightface's convention, which ``need_card`` refuses: enrolling,
+    verifying and calibrating must not rest on a guess.
 
     Raises `InputOutput` or `Unreadable` for the file, `NoCard`, `DeviceError` for the device.
     """
@@ -200,7 +200,7 @@ def load_embedder(
 def embedder_under(
     card: Card, path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None
 ) -> Embedder:
-    """The ONNX model at ``path``, fed as ``card`` says, whatever card stands in the file."""
+    """The ONNX model at ``path``, with the input that ``card`` states, whatever card is in the file."""
     return OnnxEmbedder(path, device, threads, card=card)
 
 

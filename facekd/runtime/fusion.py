@@ -1,4 +1,4 @@
-"""Several embeddings as one."""
+"""Fuse several embeddings into one template."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Floats = NDArray[np.float32]
 
 
 def fuse(embeddings: Sequence[Floats]) -> Floats:
-    """One embedding [D] for a person's several: the direction of their mean.
+    """One embedding [D] from a person's several: the direction of their mean.
 
-    The best of k scores would be a new chance of a false match with every photo, and the
-    threshold, which was calibrated on single comparisons, would no longer keep its rate. The mean
-    direction is one comparison again, of a better template.
+    The best of k scores would be another chance of a false match with every photo, and the
+    threshold, calibrated on single comparisons, would no longer have its rate. The mean
+    direction is again a single comparison, with a better template.
     """
     mean = np.mean(embeddings, axis=0)
-    # embeddings that cancel out have no direction; 0 then scores 0 against everybody
+    # embeddings that cancel out have no direction; the zero vector scores 0 against everybody
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)

@@ -1,4 +1,4 @@
-"""What models are called where several stand side by side."""
+"""Unique names for models that are compared."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """``names`` [N] as N different ones in their order: without control characters (a card may hold any),
-    the first of several that are equal as it is, the others numbered from 2."""
+    """``names`` [N] as N different ones in their order: without control characters (a card may have any),
+    the first of equal names unchanged, the others numbered from 2."""
     found: list[str] = []
     for name in names:
         plain = "".join(c if c.isprintable() else "\ufffd" for c in name) or "unnamed"

@@ -1,4 +1,4 @@
-"""Opening ONNX Runtime: the threads it may use, the device it must use."""
+"""Open ONNX Runtime sessions with a given number of threads and a required device."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """An inference session on ``device`` with at most ``threads`` threads.
 
-    Raises `DeviceError` where the device is absent (ONNX Runtime would fall back to the CPU
-    without a word), `InputOutput` or `Unreadable` where the file is.
+    Raises `DeviceError` if the device is absent (ONNX Runtime would silently fall back to the
+    CPU), `InputOutput` or `Unreadable` if the file is.
     """
     import onnxruntime
 
@@ -37,7 +37,7 @@ def open_session(
     options.intra_op_num_threads = threads or threads_available()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # spinning threads take the cores from decoding and alignment, which run beside the network
+    # spinning threads would take the cores from decoding and alignment, which run beside the network
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     shown = "the model" if isinstance(model, bytes) else os.fspath(model)
     if not isinstance(model, bytes):

@@ -1,4 +1,4 @@
-"""People who do not exist, drawn for the demo and the tests. No torch here."""
+"""Synthetic people, drawn for the demo and the tests. No torch here."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Many drawn people at once, as a folder per person of JPEG files or as a zip of the same."""
+"""Draw many synthetic people at once, as a folder per person of JPEG files or as a zip of the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facekd.samples.capture import capture
 from facekd.samples.identity import person
 from facekd.samples.photo import draw
 
-#: zip members carry this date, so that the same people give the same file
+#: the date of zip members, constant so that the same people give the same file
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 _Put = Callable[[str, bytes], None]
@@ -27,7 +27,7 @@ _Put = Callable[[str, bytes], None]
 
 @dataclass(frozen=True)
 class PhotoCounts:
-    """What was drawn."""
+    """The counts of what was drawn."""
 
     people: int
     photos: int
@@ -54,11 +54,11 @@ def draw_people(
     ``first`` is the number of the first person (from 0; person 0 is ``person-0001``), so that two
     calls with separate ranges draw separate people. ``size`` is the photos' side in pixels.
     ``workers`` processes share the work (default: one for each processor this process may use);
-    they import the calling program afresh, so a script guards its start with
-    ``if __name__ == "__main__"``. ``progress`` is told the number of photos just finished.
+    they import the calling program again, so a script must guard its start with
+    ``if __name__ == "__main__"``. ``progress`` is called with the number of photos just finished.
 
-    The target appears when all is drawn, or not at all. Raises `UsageError` where it is already
-    there or nothing is asked for, `InputOutput` where it cannot be written.
+    The target appears when all is drawn, or not at all. Raises `UsageError` if it already
+    exists or nothing is to be drawn, `InputOutput` if it cannot be written.
     """
     target = Path(folder_or_zip)
     _check(target, people, photos, first, size)
@@ -83,7 +83,7 @@ def _check(target: Path, people: int, photos: int, first: int, size: int) -> Non
     if not 64 <= size <= 1024:
         raise UsageError(f"photos of {size} pixels cannot be drawn", "Choose a side between 64 and 1024.")
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise UsageError(f"{target} is already there", "Remove it or name another place.")
+        raise UsageError(f"{target} already exists", "Remove it or choose another name.")
 
 
 def _drawn(jobs: list[tuple[int, int, int, int]], workers: int | None) -> Iterator[list[bytes]]:
@@ -103,7 +103,7 @@ def _drawn(jobs: list[tuple[int, int, int, int]], workers: int | None) -> Iterat
 
 
 def _processors() -> int:
-    # not every system can say which processors a process may use
+    # not every system reports which processors a process may use
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -128,7 +128,7 @@ def _photos_of(job: tuple[int, int, int, int]) -> list[bytes]:
 
 @contextmanager
 def _album(target: Path) -> Iterator[_Put]:
-    """Somewhere to put files that becomes ``target`` at the end, and nothing when that fails."""
+    """A place to put files, which becomes ``target`` at the end, and disappears on failure."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

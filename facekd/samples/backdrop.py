@@ -1,4 +1,4 @@
-"""What is around the head: clothes, and a background out of focus."""
+"""The surroundings of the head: clothes, and a background out of focus."""
 
 from __future__ import annotations
 

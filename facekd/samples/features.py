@@ -1,4 +1,4 @@
-"""What is painted on a head anew for every photo, because it moves: eyes and mouth."""
+"""The parts painted on a head again for every photo, because they move: eyes and mouth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facekd.samples.paint import mix, soft_band
 def paint_features(
     p: Person, where: Layout, taken: Capture, colour: Floats, x: Floats, y: Floats, z: Floats
 ) -> None:
-    """Paint both eyes and the mouth on ``colour`` in place; x, y, z say where each texel lies."""
+    """Paint both eyes and the mouth on ``colour`` in place; x, y, z are the position of each texel."""
     for sign in (-1, 1):
         at = (sign * where.eye_x, where.eye_y)
         part = _window(x, y, z, at, where.eye_half * 1.2, where.eye_half * 0.95)

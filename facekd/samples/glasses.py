@@ -15,7 +15,7 @@ from facekd.samples.paint import mix
 
 #: sub-pixel bits of OpenCV's line coordinates
 _BITS = 4
-#: how far before the head's middle the bridge sits, in head units
+#: the distance of the bridge before the head's centre, in head units
 _FRONT = 0.87
 
 
@@ -64,7 +64,7 @@ def _temple(where: Layout, sign: int) -> Floats:
 
 
 def _line(ink: NDArray[np.uint8], points: Floats, depth: Floats, width: int) -> None:
-    """Draw a line through ``points``, leaving out what lies behind the head."""
+    """Draw a line through ``points``, without the parts behind the head."""
     import cv2
 
     last = len(depth) - 1

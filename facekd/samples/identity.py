@@ -1,4 +1,4 @@
-"""Who is drawn: the parameters of a person who does not exist."""
+"""The identity that is drawn: the parameters of a synthetic person."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _EYES = (
 
 @dataclass(frozen=True)
 class Person:
-    """A person who does not exist. Shape values without a unit are in standard deviations of the
-    drawn population, 0 being the average face; colours are sRGB in [0, 1]; fractions lie in [0, 1].
+    """A synthetic person. Shape values without a unit are in standard deviations of the
+    drawn population, 0 being the average face; colours are sRGB in [0, 1]; fractions are in [0, 1].
     """
 
     seed: int
@@ -108,7 +108,7 @@ _SHAPE = (
     "nose_hump", "mouth_width", "mouth_height", "upper_lip", "lower_lip", "cupid", "mouth_curve", "hairline",
 )  # fmt: skip
 
-#: how far the two ends of the masculine-feminine axis lie from the average
+#: the distance of the two ends of the masculine-feminine axis from the average
 _BUILD = {
     "jaw_width": 0.7, "chin_width": 0.6, "chin_length": 0.4, "neck": 0.9, "brow_thickness": 0.7,
     "brow_height": -0.5, "brow_arch": -0.5, "nose_width": 0.4, "nose_length": 0.3, "upper_lip": -0.5,

@@ -1,4 +1,4 @@
-"""Where things are on a face: a person's parameters turned into lengths.
+"""The layout of a face: a person's parameters converted into lengths.
 
 Head units: half the height of the average head is 1. x grows to the right of the photo, y upwards
 from the line of the eyes (about the middle of the head), z towards the camera.
@@ -33,8 +33,8 @@ class Layout:
 
 
 def layout(p: Person) -> Layout:
-    """The lengths of ``p``; anatomy's averages (eye distance 63 mm on a head of 230 mm, and so
-    on) and deviations a little wider than people's, so that drawn people can be told apart."""
+    """The lengths of ``p``: anatomy's averages (eye distance 63 mm on a head of 230 mm, and so
+    on) with deviations a little larger than real ones, so that synthetic people can be told apart."""
     eye_x = 0.272 + 0.020 * p.eye_spacing
     eye_y = 0.0 + 0.022 * p.eye_height
     eye_half = 0.138 + 0.011 * p.eye_size

@@ -1,4 +1,4 @@
-"""Light on surfaces: diffuse with wrap, a highlight, shadows and dark hollows seen in the depth."""
+"""Light on surfaces: diffuse with wrap, a highlight, shadows, and dark hollows from the depth map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from facekd.samples.capture import Capture
 
 
 def linear(colour: Floats) -> Floats:
-    """Linear light of sRGB values in [0, 1], by a gamma of 2: near enough, and a product."""
+    """Linear light from sRGB values in [0, 1], with a gamma of 2: accurate enough, and only a product."""
     return colour * colour
 
 
@@ -55,8 +55,8 @@ def _halfway(taken: Capture) -> Floats:
 
 
 def shadows(depth: Floats, taken: Capture) -> Floats:
-    """How much of the light reaches each pixel, [S, S] in [0, 1]: the depth picture is walked
-    towards the light at half size, and what stands in the way darkens."""
+    """How much of the light reaches each pixel, [S, S] in [0, 1]: the depth map is traced
+    towards the light at half size, and obstacles darken."""
     import cv2
 
     size = depth.shape[0]
@@ -74,7 +74,7 @@ def shadows(depth: Floats, taken: Capture) -> Floats:
 
 
 def hollows(depth: Floats) -> Floats:
-    """Ambient light that finds its way to each pixel: less where the surroundings are nearer."""
+    """How much ambient light reaches each pixel: less where the surroundings are nearer."""
     import cv2
 
     size = depth.shape[0]

@@ -1,4 +1,4 @@
-"""Small means of painting: noise and soft edges."""
+"""Painting helpers: noise and soft edges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def clouds(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[float,
 
 
 def enlarge(grid: Floats, shape: tuple[int, ...], how: int | None = None) -> Floats:
-    """``grid`` [R, C, ...] at another fineness (linear unless OpenCV's ``how`` says otherwise)."""
+    """``grid`` [R, C, ...] at another resolution (linear unless OpenCV's ``how`` says otherwise)."""
     import cv2
 
     method = cv2.INTER_LINEAR if how is None else how
@@ -25,7 +25,7 @@ def enlarge(grid: Floats, shape: tuple[int, ...], how: int | None = None) -> Flo
 
 
 def mix(under: Floats, over: Floats | tuple[float, ...], alpha: Floats) -> None:
-    """Paint ``over`` on ``under`` [..., 3] in place, as strongly as ``alpha`` [...] says."""
+    """Paint ``over`` on ``under`` [..., 3] in place, with the opacity ``alpha`` [...]."""
     over = np.asarray(over, np.float32)
     # a channel at a time: broadcasting over an inner axis of three is several times slower
     for channel in range(3):

@@ -1,4 +1,4 @@
-"""A photo of a person who does not exist: geometry, paint and light put together."""
+"""A photo of a synthetic person: geometry, paint and light combined."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OVERSIZE = 1.4
 
 @dataclass(frozen=True)
 class _Model:
-    """What stays the same in every photo of a person."""
+    """What is the same in every photo of a person."""
 
     where: Layout
     canvas: tuple[Floats, Floats, Floats]
@@ -59,7 +59,7 @@ def _model(person: Person) -> _Model:
 
 
 def draw(person: Person, photo: int, size: int = 200) -> Pixels:
-    """Photo number ``photo`` of ``person``: uint8 RGB [size, size, 3], before it is compressed.
+    """Photo number ``photo`` of ``person``: uint8 RGB [size, size, 3], before compression.
 
     The same arguments give the same pixels in every process of one machine.
     """
@@ -72,7 +72,7 @@ def draw(person: Person, photo: int, size: int = 200) -> Pixels:
 
 
 def landmarks(person: Person, photo: int, size: int = 200) -> Floats:
-    """Where `draw` puts the middles of the eyes, the nose's tip and the corners of the mouth:
+    """The true positions of the centres of the eyes, the tip of the nose and the corners of the mouth:
     float32 [5, 2], x and y in pixels, in the order that detectors use (left in the image first)."""
     model, taken = _model(person), capture(person.seed, photo)
     where = model.where
@@ -88,7 +88,7 @@ def landmarks(person: Person, photo: int, size: int = 200) -> Floats:
         for x, y in places
     ]
     points = project(turn(moved.reshape(-1, 3)[chosen], taken), taken, size)[:, :2]
-    # pixels are counted from their middles, which reducing the picture moves
+    # pixels are counted from their centres, which move when the picture is reduced
     return points - np.float32((1 - 1 / _OVERSIZE) / 2)
 
 
@@ -128,12 +128,12 @@ def _render(person: Person, model: _Model, taken: Capture, size: int) -> Floats:
 
 
 def _behind(taken: Capture, size: int) -> Floats:
-    """The depth picture of the background, well behind the head."""
+    """The depth map of the background, well behind the head."""
     return np.full((size, size), -1.5 * taken.scale * size / 2, np.float32)
 
 
 def _uncovered(seen: Seen, depth: Floats) -> tuple[Seen, Floats]:
-    """The part of a surface that lies before ``depth``, and the depth picture with it."""
+    """The part of a surface in front of ``depth``, and the depth map with it."""
     seen = seen.part(seen.depth > depth.ravel()[seen.pixel])
     return seen, np.maximum(depth, seen.depths(len(depth)))
 
@@ -150,7 +150,7 @@ def _hair_light(
     along = unit(np.gradient(points, axis=0))
     tint = seen.read(hair.tint)[:, None]
     normal = _normal(points, seen)
-    # both sides of hair are seen; the one that is seen faces the camera
+    # both sides of hair are visible; the visible one faces the camera
     normal *= np.where(normal[:, 2] < 0, np.float32(-1), np.float32(1))[:, None]
     colour = np.clip(np.asarray(person.hair_colour, np.float32) * tint, 0.005, 1)
     light = shade(colour, normal, lit, hollow, taken)

@@ -17,8 +17,8 @@ Planes = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 
 @dataclass(frozen=True)
 class Seen:
-    """What is seen of one surface, a value for each pixel that shows it: the ``pixel``'s number
-    (row by row), which place of the mesh (``column`` and ``row``, both in [0, 1]) and ``depth``,
+    """The visible part of one surface, a value for each pixel that shows it: the ``pixel``'s number
+    (row by row), the position on the mesh (``column`` and ``row``, both in [0, 1]) and ``depth``,
     growing towards the camera. All [N]."""
 
     pixel: NDArray[np.int64]
@@ -27,7 +27,7 @@ class Seen:
     depth: Floats
 
     def depths(self, size: int) -> Floats:
-        """The depth picture [size, size]; -inf where the surface is not seen."""
+        """The depth map [size, size]; -inf where the surface is not visible."""
         picture = np.full(size * size, -np.inf, np.float32)
         picture[self.pixel] = self.depth
         return picture.reshape(size, size)
@@ -37,10 +37,10 @@ class Seen:
         return Seen(self.pixel[chosen], self.column[chosen], self.row[chosen], self.depth[chosen])
 
     def read(self, grid: Floats) -> Floats:
-        """The values of ``grid`` [R, C, ...] at each pixel's place, [N, ...]; any fineness will do."""
+        """The values of ``grid`` [R, C, ...], of any resolution, at each pixel's position, [N, ...]."""
         import cv2
 
-        # OpenCV takes pictures of at most 32,767 rows, so the pixels are laid out in a block
+        # OpenCV supports at most 32,767 rows, so the pixels are arranged in a block
         rows, columns = grid.shape[:2]
         lines = -(-len(self.pixel) // 64)
         where = np.zeros((2, lines * 64), np.float32)
@@ -54,7 +54,7 @@ class Seen:
 
 
 def rasterise(points: Floats, size: int, sheet: NDArray[np.bool_] | None = None) -> Seen:
-    """What a camera sees of a grid mesh.
+    """The part of a grid mesh that a camera sees.
 
     ``points`` float32 [R, C, 3]: x right, y down (pixels), depth towards the camera. A closed
     body shows only triangles that face the camera; a ``sheet`` shows both its sides, and only
@@ -81,7 +81,7 @@ def rasterise(points: Floats, size: int, sheet: NDArray[np.bool_] | None = None)
 
 
 def _shown(flat: Floats, corners: Corners, sheet: NDArray[np.bool_] | None) -> Corners:
-    """The triangles that can be seen, far ones first."""
+    """The visible triangles, far ones first."""
     if sheet is not None:
         corners = corners[sheet.ravel()[corners].all(axis=1)]
     x, y, depth = (flat[:, axis][corners] for axis in range(3))
@@ -111,13 +111,13 @@ def _at(planes: Planes, who: NDArray[np.int32], x: Any, y: Any) -> tuple[Floats,
 
 
 def _owners(a: Floats, b: Floats, c: Floats, planes: Planes, size: int) -> NDArray[np.int32]:
-    """The number of the triangle seen at each pixel, [size * size]; -1 where there is none."""
+    """The number of the triangle visible at each pixel, [size * size]; -1 where there is none."""
     triangle, x, y = _covered_boxes(a, b, c, size)
     weight_b, weight_c = _at(planes, triangle, x, y)
     edge = -1e-4
     inside = (weight_b >= edge) & (weight_c >= edge) & (weight_b + weight_c <= 1 - edge)
     owner = np.full(size * size, -1, np.int32)
-    # triangles come far ones first: where several share a pixel, the last one written stays
+    # triangles are sorted far ones first: if several share a pixel, the last one written stays
     owner[(y * size + x)[inside]] = triangle[inside]
     return owner
 

@@ -1,4 +1,4 @@
-"""What is painted on a head and stays: skin, brows, beard, moles."""
+"""The parts painted on a head that do not change: skin, brows, beard, moles."""
 
 from __future__ import annotations
 

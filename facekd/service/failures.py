@@ -9,10 +9,12 @@ from facekd.errors import (
     FacekdError,
     InputOutput,
     Misfit,
+    NoKey,
     NotFound,
     NotThisPerson,
     TooLarge,
     UsageError,
+    WrongKey,
 )
 from facekd.workflows import Enrolled
 
@@ -69,7 +71,7 @@ def status_of(error: FacekdError) -> int:
             return _TOO_LARGE
         case InputOutput() if error.photo:
             return _UNREADABLE
-        case InputOutput():
+        case InputOutput() | NoKey():
             return 503
         case CannotSay() | UsageError():
             return _UNPROCESSABLE
@@ -80,6 +82,8 @@ def status_of(error: FacekdError) -> int:
 def failure_document(error: FacekdError) -> dict[str, Any]:
     """The document of ``error``, with the photo that it is about where there is one."""
     failure = {"reason": error.reason, "message": error.cause, "fix": error.fix, "photo": error.photo}
+    if isinstance(error, NoKey | WrongKey):  # where the key comes from is nobody's business out there
+        failure |= {"message": "the service has not the key of its gallery", "fix": None}
     document: dict[str, Any] = {"schema": "failure/1", "failure": failure}
     if isinstance(error, NobodyEnrolled):
         document["failures"] = error.failures

@@ -1,4 +1,4 @@
-"""The one training loop, its checkpoints and its data. It knows nothing of methods."""
+"""The one training loop, its checkpoints and its data, independent of the method that is trained."""
 
 import lazy_loader
 

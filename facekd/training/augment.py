@@ -1,8 +1,8 @@
 """Augmentation as a pure function: the same crop, key and settings always give the same view.
 
-So a teacher can label a view today and a student see it tomorrow, in another process, without
-the pixels being kept. Everything stays near the template: a face recogniser is only ever shown
-aligned crops.
+A teacher can therefore label a view today and a student see it tomorrow, in another process, without
+the pixels being stored. All changes are small relative to the template, since a face recogniser only
+ever sees aligned crops.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Always = Field(1.0, ge=0, le=1)
 
 
 class Augmentation(BaseModel):
-    """What may happen to a crop. Lengths are pixels of a 112-pixel crop, angles degrees."""
+    """The changes made to a crop. Lengths are pixels of a 112-pixel crop, angles degrees."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,11 +61,11 @@ class Augmentation(BaseModel):
     noise: float = Field(30.0, gt=0, le=128)
 
     def view(self, crop: Pixels, key: Sequence[int]) -> Pixels:
-        """View ``key`` (seed, crop number, view number) of ``crop``, uint8 [S, S, 3] as given."""
+        """View ``key`` (seed, crop number, view number) of ``crop``, uint8 [S, S, 3], the same shape."""
         rng = np.random.default_rng(tuple(key))
         moved = coloured = True
         if self.p_move < 1 or self.p_colour < 1:
-            # from a stream of its own, which leaves the other draws as they are
+            # from a separate random stream, which leaves the other draws unchanged
             moved, coloured = rng.spawn(1)[0].random(2) < (self.p_move, self.p_colour)
         out = self._move(crop, rng, moved)
         out = self._light(out, rng, coloured)
@@ -74,13 +74,13 @@ class Augmentation(BaseModel):
         return self._starve(out, rng)
 
     def seed_of(self, seed: int) -> int:
-        """``seed``, or 0 where views are the crops themselves and so the same for every seed."""
+        """``seed``, or 0 if views are the crops themselves and thus the same for every seed."""
         return 0 if self == Augmentation() else seed
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the settings that differ from their defaults, under which nothing happens: a
-        new setting leaves the views of old recipes, and so their cached targets, as they were."""
+        """SHA-256 of the settings that differ from their defaults, with which nothing is changed: adding a
+        setting keeps the views of old recipes, and with them their cached targets."""
         stated = self.model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(canonical_json(stated)).hexdigest()
 
@@ -141,7 +141,7 @@ class Augmentation(BaseModel):
         return out
 
     def _starve(self, crop: Pixels, rng: np.random.Generator) -> Pixels:
-        """Little light, and the noise that comes with it."""
+        """Low light, and the noise that comes with it."""
         dark, noisy = rng.random(2) < (self.p_dark, self.p_noise)
         depth, strength = rng.uniform(0, 1, 2)
         if not (dark or noisy):

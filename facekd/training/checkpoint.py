@@ -1,8 +1,8 @@
-"""Checkpoints: how a run goes on after a kill.
+"""Checkpoints, from which a run resumes after it was killed.
 
-A checkpoint is a folder ``step-N`` with ``model.safetensors`` (the student), ``task.safetensors`` (what
-else learns), ``optimizer.pt`` and ``state.json``. It is written beside, synced and renamed; then the links
-``last`` and ``best`` are switched to it. A folder that is there is whole.
+A checkpoint is a folder ``step-N`` with ``model.safetensors`` (the student), ``task.safetensors`` (all other
+trained parameters), ``optimizer.pt`` and ``state.json``. It is written under another name, synced, renamed;
+then the links ``last`` and ``best`` are switched to it. A folder that exists is therefore complete.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from torch import Tensor
 
 from facekd.errors import InputOutput, Unreadable
 
-#: what a file system says that is full, or whose quota is
+#: the errors of a file system that is full, or whose quota is used up
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-#: the key of ``state.json`` under which the score on held-out people stands
+#: the key of ``state.json`` for the score on held-out people
 SCORE = "heldout_tar_1e-3"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on: ``state`` is JSON, the rest tensors."""
+    """Everything a run needs to resume: ``state`` is JSON, the rest tensors."""
 
     model: dict[str, Tensor]
     task: dict[str, Tensor]
@@ -45,10 +45,10 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, checkpoint: Checkpoint, best: bool, stable: bool = False) -> Path:
-        """Write a checkpoint and switch ``last`` (and ``best``, and ``stable``: its rate had not begun to
-        fall) to it; older ones are removed.
+        """Write a checkpoint and switch ``last`` (and ``best``, and ``stable``: the learning rate had not
+        begun to fall) to it; older checkpoints are removed.
 
-        Raises `InputOutput` where it cannot be written; what was there before is then still there.
+        Raises `InputOutput` if it cannot be written; the earlier checkpoints are then unchanged.
         """
         place = self.folder / f"step-{checkpoint.state['step']}"
         beside = self.folder / f".{place.name}.new"
@@ -84,7 +84,7 @@ class Checkpoints:
             raise Unreadable(f"{place}: cannot be read ({error})") from error
 
     def state(self, which: str = "last") -> dict[str, Any]:
-        """The ``state`` of a checkpoint alone, empty where there is none."""
+        """The ``state`` of a checkpoint alone; empty if there is no such checkpoint."""
         file = self.folder / which / "state.json"
         try:
             return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
@@ -95,15 +95,15 @@ class Checkpoints:
         return (self.folder / which).is_dir()
 
     def repair(self) -> None:
-        """Finish or undo what a kill cut short: folders of half-written checkpoints go, one that was being
-        replaced comes back, and ``best`` is the better of the two that the links name."""
+        """Finish or undo what a kill interrupted: half-written checkpoints are removed, one that was being
+        replaced is restored, and ``best`` becomes the better of the two that the links name."""
         for aside in self.folder.glob(".step-*.old"):
             place = self.folder / aside.name[1:].removesuffix(".old")
             if place.exists():
                 shutil.rmtree(aside, ignore_errors=True)
             else:
                 aside.rename(place)
-        # those of version 0.1.0 end in the number of a process
+        # the names in version 0.1.0 end in a process id
         for left in [p for name in ("step-", "last.", "best.") for p in self.folder.glob(f".{name}*")]:
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
@@ -113,13 +113,13 @@ class Checkpoints:
             self._switch("best", (self.folder / "last").resolve())
 
     def _last_is_better(self) -> bool:
-        """Whether a kill came after ``last`` was switched and before ``best`` was."""
+        """Whether the run was killed after ``last`` was switched and before ``best`` was."""
         last, best = (self.state(which).get(SCORE) for which in ("last", "best"))
         return last is not None and best is not None and last > best
 
     def _put(self, beside: Path, place: Path) -> None:
-        """Rename ``beside`` to ``place``. A checkpoint of the same step is moved aside first: `repair` brings
-        it back where a kill comes in between."""
+        """Rename ``beside`` to ``place``. A checkpoint of the same step is moved aside first: `repair`
+        restores it if the process is killed in between."""
         aside = self.folder / f".{place.name}.old"
         shutil.rmtree(aside, ignore_errors=True)
         if place.exists():
@@ -156,8 +156,8 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _disk_named(folder: Path) -> Iterator[None]:
-    """Raise what goes wrong while a checkpoint is written as `InputOutput`. Neither safetensors nor torch
-    raises an `OSError`, so that a full disk is known by its words or by what is left of it."""
+    """Raise errors while a checkpoint is written as `InputOutput`. Neither safetensors nor torch raises an
+    `OSError`, so a full disk is recognised by the error's text or by the free space."""
     try:
         yield
     except OSError as error:
@@ -171,10 +171,10 @@ def _disk_named(folder: Path) -> Iterator[None]:
 def _not_written(folder: Path, full: bool, cause: str) -> InputOutput:
     if full:
         return InputOutput(
-            f"{folder}: the disk is full; the last checkpoint that was written is still there",
-            "Make room, then go on with --resume.",
+            f"{folder}: the disk is full; the last checkpoint is unchanged",
+            "Free some space, then continue with --resume.",
         )
-    return InputOutput(f"{folder}: the checkpoint cannot be written ({cause})", "Go on with --resume.")
+    return InputOutput(f"{folder}: the checkpoint cannot be written ({cause})", "Continue with --resume.")
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
-"""One process or several: what `torchrun` started, and how the processes speak to each other.
+"""One process or several, as started by `torchrun`, and how the processes communicate.
 
-Under ``torchrun`` every process runs the same program on its share of each batch. The first one
-alone writes the run folder, makes the teacher's targets and judges.
+Under ``torchrun`` every process runs the same program on its share of each batch. Only the first
+writes the run folder, computes the teacher's targets and evaluates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from facekd.models import torch_device
 
 T = TypeVar("T")
 
-#: how long the others may wait while the first process labels views or judges
+#: how long the others may wait while the first process computes targets or evaluates
 _PATIENCE = datetime.timedelta(days=7)
 
 
@@ -33,8 +33,8 @@ def started_processes() -> tuple[int, int]:
 def make_fabric(device: str) -> Any:
     """A launched `lightning_fabric.Fabric` on ``device``, for as many processes as there are.
 
-    Several are joined by gloo on the CPU and by NCCL on CUDA devices, one device each. It computes
-    in float32: the loop opens bf16's autocast itself.
+    Several processes use gloo on the CPU and NCCL on CUDA devices, one device each. It computes
+    in float32: the loop enables autocast to bf16 itself.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from lightning_fabric import Fabric
@@ -46,11 +46,11 @@ def make_fabric(device: str) -> Any:
         devices: Any = [place.index or 0] if place.type == "cuda" else 1
         return Fabric(accelerator=place.type, devices=devices, precision="32-true")
     if place.index is not None:
-        raise UsageError(f"--device {device}: several processes share the devices out themselves")
+        raise UsageError(f"--device {device}: several processes choose their devices themselves")
     strategy = DDPStrategy(
         process_group_backend="nccl" if place.type == "cuda" else "gloo",
         timeout=_PATIENCE,
-        # a loss may rest for a part of the run, and the state of losses is the same everywhere
+        # a loss may be off for a part of the run, and the state of losses is the same in all processes
         find_unused_parameters=True,
         broadcast_buffers=False,
     )
@@ -63,7 +63,7 @@ def make_fabric(device: str) -> Any:
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here: one that ends early would tear the others down."""
+    """Return when every process has reached this point: one that ends early would end the others."""
     if _joined():
         torch.distributed.barrier()
 
@@ -84,9 +84,9 @@ def rank() -> int:
 
 
 def first_decides(ask: Callable[[], T]) -> T:
-    """What ``ask`` gives in the first process, in all of them; the others do not call it.
+    """The result of ``ask`` in the first process, returned in all; the others do not call it.
 
-    An error of the first process is raised in all.
+    An error in the first process is raised in all.
     """
     if not _joined():
         return ask()
@@ -103,8 +103,8 @@ def first_decides(ask: Callable[[], T]) -> T:
 
 
 def seen_by_all(what: str, look: Callable[[], object]) -> None:
-    """Raise `InputOutput`, in every process, where ``look`` at ``what`` on disk gives one of them
-    another answer than the first."""
+    """Raise `InputOutput`, in every process, if ``look`` at ``what`` on disk returns in one of them
+    another result than in the first."""
     if not _joined():
         return
     found: list[Any] = [None] * processes()
@@ -113,16 +113,16 @@ def seen_by_all(what: str, look: Callable[[], object]) -> None:
         if seen != found[0][1]:
             raise InputOutput(
                 f"process {number}, on {host}, does not see {what} as the first process left it",
-                "Several nodes need one disk, which all of them see under the same path.",
+                "Several nodes need one shared disk, under the same path.",
             )
 
 
 def gathered(rows: Tensor) -> Tensor:
     """``rows`` [N, ...] of all processes, in their order, [processes x N, ...].
 
-    Where ``rows`` have a gradient, each process gets back the sum of what all of them derive by
-    its own: with the same loss of all rows everywhere, and gradients averaged over the processes
-    as data-parallel training does, that is the gradient of that one loss.
+    If ``rows`` have a gradient, each process receives the sum of the gradients of all processes with
+    respect to its own rows: with the same loss of all rows in every process, and gradients averaged over
+    the processes as in data-parallel training, that is the gradient of that one loss.
     """
     return _Gathered.apply(rows) if _joined() else rows  # type: ignore[no-any-return]
 

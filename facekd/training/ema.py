@@ -1,4 +1,4 @@
-"""The running mean of a network's weights, which often recognises better than the last of them.
+"""The running mean of a network's weights, which is often more accurate than the last weights.
 
 Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control and
 Optimization 1992; exponential, as in Tarvainen and Valpola, "Mean teachers are better role
@@ -12,9 +12,9 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def running_mean(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of ``network`` that `AveragedModel.update_parameters` moves by ``1 - decay`` towards
-    it, by more while few steps are behind (at step n the decay is at most n / (n + 9)), so that the
-    random start is soon forgotten. Batch-norm statistics are averaged like weights."""
+    """A copy of ``network`` that `AveragedModel.update_parameters` moves towards it by ``1 - decay``, or by
+    more in the first steps (at step n the decay is at most n / (n + 9)), so that the random start soon
+    has no weight. Batch-norm statistics are averaged like weights."""
 
     def move(averages: list[Tensor], values: list[Tensor], behind: Tensor | int) -> None:
         share = 1 - min(decay, float(behind) / (float(behind) + 9))

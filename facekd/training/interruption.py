@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run that is asked to stop leaves a checkpoint."""
+"""Ctrl-C and SIGTERM: a run that is asked to stop writes a checkpoint first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StopRequest:
         self._deferred = False
 
     def heard(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler: raises at once, unless the first signal is to wait for the end of a step."""
+        """The signal handler: raises at once, unless the first signal waits for the end of a step."""
         if self._deferred and self._signal is None:
             self._signal = number
             return
@@ -30,7 +30,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def stop_between_steps(self) -> Iterator[None]:
-        """Within, a first signal is only noted; a second one raises at once."""
+        """In this context a first signal is only recorded; a second one raises at once."""
         self._deferred = True
         try:
             yield
@@ -38,7 +38,7 @@ class StopRequest:
             self._deferred = False
 
     def made(self, device: torch.device) -> bool:
-        """Whether this process, or another of the run, was asked to stop: all get the same answer."""
+        """Whether any process of the run was asked to stop: all get the same answer."""
         if processes() == 1:
             return self._signal is not None
         asked = torch.tensor(self._signal or 0, device=device)
@@ -47,14 +47,14 @@ class StopRequest:
         return self._signal is not None
 
     def error(self) -> KeyboardInterrupt:
-        """What a run that was asked to stop ends with."""
+        """The exception that ends a run that was asked to stop."""
         return _error(self._signal or signal.SIGINT)
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[StopRequest]:
-    """Within, SIGINT raises `KeyboardInterrupt` and SIGTERM `Terminated`, a kind of it, so that both end a
-    run in the same way. Signals reach the main thread alone: in another nothing changes."""
+    """In this context SIGINT raises `KeyboardInterrupt` and SIGTERM `Terminated`, a subclass, so that both
+    end the run in the same way. Signals reach only the main thread: in another, nothing changes."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

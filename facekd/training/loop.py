@@ -1,6 +1,6 @@
-"""The loop: batches in, steps, a log, checkpoints. Methods live in tasks.
+"""The training loop: batches, steps, a log, checkpoints. Methods are tasks (see `Task`).
 
-Built on Lightning Fabric, which brings the device and the processes.
+Built on Lightning Fabric, which handles the device and the processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from facekd.training.rng import seed_draws
 from facekd.training.run_folder import RunFolder
 from facekd.training.schedule import OptimizerName, Shape, make_optimizers, rate_at
 
-#: how many crops an error names
+#: how many crops an error lists
 _NAMED = 4
 
 #: scores a network on held-out identities at a share of the run; higher is better
@@ -34,8 +34,8 @@ Judge = Callable[[nn.Module, float], float]
 
 
 class StepResult(NamedTuple):
-    """``loss`` is what is minimised; ``terms`` are its named parts, which add up to it and are
-    only logged, with their shares in the gradient. ``embeddings`` [N, D] are the student's of the
+    """``loss`` is minimised; ``terms`` are its named parts, which add up to it and are
+    only logged, with their shares of the gradient. ``embeddings`` [N, D] are the student's for the
     batch, without gradients."""
 
     loss: Tensor
@@ -44,8 +44,8 @@ class StepResult(NamedTuple):
 
 
 class Task(Protocol):
-    """What is being learned. A `torch.nn.Module` whose ``student`` is what will be shipped;
-    ``networks`` are the student and what else is a network, not a classifier or a projector."""
+    """What is trained: a `torch.nn.Module` whose ``student`` is the network to be exported.
+    ``networks`` are the student and the other networks, without classifiers and projectors."""
 
     student: nn.Module
 
@@ -70,11 +70,11 @@ class Plan:
     precision: Precision
     evaluations: int
     log_every: int = 20
-    #: steps between looks at the share of each part in the gradient, which cost a pass each
+    #: steps between measurements of each term's share of the gradient, which cost one pass each
     share_every: int = 200
-    #: decay of the running mean of the student's weights, which is then what is judged and kept
+    #: decay of the running mean of the student's weights, which is then evaluated and stored
     ema: float | None = None
-    #: the share of the run, at its end, in which the rate of ``wsd`` falls to zero
+    #: the share of the run, at its end, in which the learning rate of ``wsd`` falls to zero
     cooldown: float = 0.2
 
     @property
@@ -83,13 +83,13 @@ class Plan:
 
     @property
     def stable_steps(self) -> int | None:
-        """The steps before the rate of ``wsd`` begins to fall; `None` for the other shapes."""
+        """The steps before the learning rate of ``wsd`` begins to fall; `None` for the other shapes."""
         return math.floor(self.steps * (1 - self.cooldown)) if self.shape == "wsd" else None
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the caller is told while a run goes on."""
+    """What the caller is told while a run is in progress."""
 
     images: int
     total: int
@@ -98,7 +98,7 @@ class Progress:
 
 
 class Diverged(UsageError):
-    """The loss, its gradient or an embedding is no longer a number, or the student tells nobody apart."""
+    """The loss, its gradient or an embedding is not finite, or the student is no better than chance."""
 
 
 def fit(
@@ -116,17 +116,17 @@ def fit(
     stop: StopRequest | None = None,
     contract: dict[str, Any] | None = None,
 ) -> int:
-    """Train ``task`` by ``plan`` and leave checkpoints in ``run``; return the images seen so far.
+    """Train ``task`` by ``plan`` and write checkpoints to ``run``; return the number of images seen.
 
-    ``fabric`` is that of `make_fabric` (one process on the CPU where none is given); with several
-    processes each works on its share of every batch, ``loader``'s batches being that large. What a
-    step draws follows from ``seed``, the step and the process (`seed_draws`).
+    ``fabric`` comes from `make_fabric` (by default one process on the CPU); with several
+    processes each works on its share of every batch, and the batches of ``loader`` have that size. The
+    random numbers of a step follow from ``seed``, the step and the process (`seed_draws`).
     ``judge`` scores the student on held-out identities at every checkpoint; ``stop_after`` ends
-    the call after so many steps, as a kill would. Where a ``stop`` is asked for, the step is ended and
-    a checkpoint written. Every checkpoint states the ``contract``, JSON that says what the run is of.
+    the call after that many steps, as a kill would. After a ``stop`` request the step is finished and
+    a checkpoint written. Every checkpoint contains the ``contract``, JSON that states the run's inputs.
 
-    Raises `KeyboardInterrupt` (or `Terminated`) after a stop, `Diverged` before a step by what is no
-    number, or `UsageError` for a plan without a step, or whose batch cannot be shared.
+    Raises `KeyboardInterrupt` (or `Terminated`) after a stop; `Diverged` before a step with values that are
+    not finite; `UsageError` for a plan without a step, or with a batch that cannot be divided.
     """
     if plan.steps < 1:
         raise UsageError(f"{plan.images} images in batches of {plan.batch} make no step")
@@ -182,7 +182,7 @@ def fit(
 
 
 def _set_rates(optimizers: list[Any], plan: Plan, progress: float) -> None:
-    """The learning rate of the step that begins at ``progress``."""
+    """Set the learning rate of the step that begins at ``progress``."""
     share = rate_at(progress, plan.warmup, plan.shape, plan.cooldown, 1 / plan.steps)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -190,9 +190,9 @@ def _set_rates(optimizers: list[Any], plan: Plan, progress: float) -> None:
 
 
 def clipped_norm(learned: list[nn.Parameter], most: float) -> Tensor:
-    """The norm of the gradient, which is first made at most ``most`` long (0: left alone).
+    """The norm of the gradient, after clipping it to at most ``most`` (0: no clipping).
 
-    Gradients of a few rows are not clipped and not counted, unless they are no numbers.
+    Sparse gradients are neither clipped nor counted, unless they are not finite.
     """
     dense = [p for p in learned if p.grad is not None and not p.grad.is_sparse]
     norm = nn.utils.get_total_norm([p.grad for p in dense if p.grad is not None], foreach=True)
@@ -200,36 +200,36 @@ def clipped_norm(learned: list[nn.Parameter], most: float) -> Tensor:
         nn.utils.clip_grads_with_norm_(dense, most, norm, foreach=True)
     for p in learned:
         if p.grad is not None and p.grad.is_sparse:
-            norm = norm + 0 * p.grad.coalesce().values().norm()  # a zero, or none
+            norm = norm + 0 * p.grad.coalesce().values().norm()  # zero, or NaN
     return norm
 
 
 def _own_views(order: Order, plan: Plan, first: int) -> Iterator[View]:
-    """The views of this process from step ``first`` on: its share of each batch, in order."""
+    """The views of this process from step ``first``: its share of each batch, in order."""
     share, left = divmod(plan.batch, processes())
     if left:
-        raise UsageError(f"a batch of {plan.batch} cannot be shared by {processes()} processes")
+        raise UsageError(f"a batch of {plan.batch} cannot be divided among {processes()} processes")
     for step in range(first, plan.steps):
         start = step * plan.batch + rank() * share
         yield from (order.at(position) for position in range(start, start + share))
 
 
 def _number(result: StepResult, norm: Tensor, step: int, batch: Batch, crops: CropSet) -> float:
-    """The loss as a number; `Diverged` where it, or the ``norm`` of its gradient, is none."""
+    """The loss as a number; `Diverged` if it, or the ``norm`` of its gradient, is not finite."""
     loss, length = torch.stack([result.loss.detach().double(), norm.double()]).tolist()
     if math.isfinite(loss) and math.isfinite(length):
         return float(loss)
     what = f"the norm of the gradient is {length}" if math.isfinite(loss) else f"the loss is {loss}"
     raise Diverged(
         f"{what} at step {step} ({_at_fault(result, batch, crops)})",
-        "Start a new run with a lower learning rate; --resume goes on from the last checkpoint with the "
-        "same one.",
+        "Start a new run with a lower learning rate; --resume would continue from the last checkpoint with "
+        "the same one.",
     )
 
 
 def _at_fault(result: StepResult, batch: Batch, crops: CropSet) -> str:
-    """How many crops have embeddings that are no numbers, and some of their names; of the whole batch
-    where all or none have."""
+    """How many crops have embeddings that are not finite, with some of their names; all crops of the batch
+    if all or none have."""
     lost = ~result.embeddings.isfinite().all(1)
     found = (batch.crops[lost.to(batch.crops.device)] if lost.any() else batch.crops).tolist()
     named = ", ".join(crops.called(index) for index in found[:_NAMED])
@@ -237,7 +237,7 @@ def _at_fault(result: StepResult, batch: Batch, crops: CropSet) -> str:
 
 
 def gradient_shares(terms: dict[str, Tensor], network: nn.Module) -> dict[str, float]:
-    """The norm of each term's gradient by the network's parameters, as a share of their sum."""
+    """The norm of each term's gradient in the network's parameters, as a share of their sum."""
     weights = [p for p in network.parameters() if p.requires_grad]
     norms = {}
     for name, term in terms.items():
@@ -248,7 +248,7 @@ def gradient_shares(terms: dict[str, Tensor], network: nn.Module) -> dict[str, f
 
 
 class _Clock:
-    """Images a second since the start, evaluations not counted."""
+    """Images per second since the start, without the time of evaluations."""
 
     def __init__(self) -> None:
         self.seconds, self.images, self.since = 0.0, 0, time.perf_counter()
@@ -276,7 +276,7 @@ def _log(
     clock: _Clock,
     fabric: Any,
 ) -> None:
-    """A line of metrics; losses are means over the processes."""
+    """Log a line of metrics; losses are means over the processes."""
     parts = {"loss": result.loss, **result.terms}
     values = torch.stack([value.detach().float() for value in parts.values()])
     if processes() > 1:
@@ -289,8 +289,8 @@ def _log(
 
 
 class _State:
-    """What a checkpoint holds of a run: the task, the optimizers, the running mean of weights and
-    the best score so far."""
+    """The state of a run that a checkpoint contains: the task, the optimizers, the running mean of the
+    weights and the best score so far."""
 
     def __init__(
         self, task: Any, optimizers: list[torch.optim.Optimizer], plan: Plan, contract: dict[str, Any]
@@ -301,12 +301,12 @@ class _State:
         self._best = -math.inf
 
     def average(self) -> None:
-        """Move the running mean towards the weights of a step."""
+        """Update the running mean with the weights after a step."""
         if self._mean:
             self._mean.update_parameters(self.student)
 
     def keep(self, run: RunFolder, step: int, judge: Judge | None) -> None:
-        """Judge the student, or the mean of its weights, and write a checkpoint."""
+        """Evaluate the student, or the running mean of its weights, and write a checkpoint."""
         kept = self._kept()
         score = None
         if judge:
@@ -320,11 +320,11 @@ class _State:
             run.log({"step": step, "images": step * self._plan.batch, SCORE: score})
 
     def keep_unjudged(self, run: RunFolder, step: int, best: bool) -> None:
-        """Write a checkpoint as it is; it becomes the best one only where ``best`` says so."""
+        """Write a checkpoint without a score; it becomes the best one only if ``best`` says so."""
         self._save(run, step, None, best)
 
     def _kept(self) -> nn.Module:
-        """What is judged and shipped."""
+        """The network that is evaluated and exported."""
         return self._mean.module if self._mean else self.student
 
     def _save(self, run: RunFolder, step: int, score: float | None, best: bool) -> None:
@@ -352,17 +352,17 @@ class _State:
         )
 
     def _extends(self, run: RunFolder) -> bool:
-        """Whether the rate of the run's last checkpoint had begun to fall where this plan's has not."""
+        """Whether the learning rate had begun to fall at the run's last checkpoint but not in this plan."""
         before_fall = run.state("stable").get("step")
         if before_fall is None or self._plan.stable_steps is None:
             return False
         return bool(before_fall < self._plan.stable_steps and before_fall < run.state("last")["step"])
 
     def restore(self, run: RunFolder) -> int:
-        """Go back to the run's last checkpoint; its step.
+        """Restore the run's last checkpoint; return its step.
 
-        Where the plan's rate is still at its peak when that of the last checkpoint had begun to fall (a
-        run of shape ``wsd`` that is extended), back to the last one before the fall.
+        If the learning rate of this plan is still at its peak where that of the last checkpoint had begun to
+        fall (a run of shape ``wsd`` that is extended), restore the last checkpoint before the fall.
         """
         saved = run.load("stable" if self._extends(run) else "last")
         others = saved.optimizer

@@ -1,4 +1,4 @@
-"""Views made of two crops: more inputs to a teacher than there are faces."""
+"""Views mixed from two crops, which give a teacher more distinct inputs than there are faces."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Mixing(BaseModel):
     @model_validator(mode="after")
     def _at_most_one(self) -> Mixing:
         if self._share > 1:
-            raise ValueError("p_mixup, p_cutmix and p_cutpaste add up to 1 at most")
+            raise ValueError("p_mixup, p_cutmix and p_cutpaste must add up to at most 1")
         return self
 
     @property
@@ -54,7 +54,7 @@ class Mixing(BaseModel):
         return math.fsum((self.p_mixup, self.p_cutmix, self.p_cutpaste))
 
     def mix(self, batch: Batch) -> Batch:
-        """The batch with some of its views mixed, by torch's generator, set by the loop for every step."""
+        """The batch with some of its views mixed, by torch's generator, which the loop seeds per step."""
         count, height, width, _ = batch.views.shape
         device = batch.views.device
         draw = torch.rand(count)
@@ -62,7 +62,7 @@ class Mixing(BaseModel):
         blended, cut = draw < first, (draw >= first) & (draw < second)
         pasted = (draw >= second) & (draw < self._share)
         share = torch.distributions.Beta(self.alpha, self.alpha).sample((count,))
-        # a shift by at least one: nobody is mixed with itself
+        # a shift by at least one, so that no view is mixed with itself
         others = (torch.arange(count) + torch.randint(1, max(count, 2), (1,))) % count
         theirs = batch.views[others.to(device)]
         own = torch.where(blended[:, None, None], share[:, None, None], 1.0).expand(count, height, width)
@@ -78,8 +78,8 @@ class Mixing(BaseModel):
 
 
 def rectangles(share: Tensor, height: int, width: int) -> Tensor:
-    """Where a rectangle of the area 1 - ``share`` [N] lies, bool [N, height, width]; its middle is
-    anywhere, what lies outside the image is lost."""
+    """A mask of a rectangle of the area 1 - ``share`` [N], bool [N, height, width]; its centre is
+    anywhere in the image, and the part outside the image is cut off."""
     sides = (1 - share).sqrt()
     middle_y, middle_x = torch.rand(len(share)) * height, torch.rand(len(share)) * width
     rows, columns = torch.arange(height) + 0.5, torch.arange(width) + 0.5
@@ -90,22 +90,22 @@ def rectangles(share: Tensor, height: int, width: int) -> Tensor:
 
 class Patches(NamedTuple):
     """Where patches are pasted, ``inside`` bool [N, H, W], and which row [N, H] and column [N, W] of
-    the other view then stands in each row and column of the image."""
+    the other view each row and column of the image then shows."""
 
     inside: Tensor
     rows: Tensor
     columns: Tensor
 
     def moved(self, views: Tensor) -> Tensor:
-        """``views`` [N, H, W, 3], each moved so that its patch lies where it is pasted."""
+        """``views`` [N, H, W, 3], each shifted so that its patch is where it is pasted."""
         rows, columns = self.rows.to(views.device), self.columns.to(views.device)
         each = torch.arange(len(views), device=views.device)
         return views[each[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def patches(share: Tensor, height: int, width: int) -> Patches:
-    """Patches of the area 1 - ``share`` [N], to whole pixels, that lie within the image where they are
-    cut and where they are pasted, two places drawn each on its own."""
+    """Patches of the area 1 - ``share`` [N], in whole pixels, that are inside the image both where they are
+    cut and where they are pasted; the two places are drawn independently."""
     sides = (1 - share).sqrt()
     inside_y, rows = _stretches(sides, height)
     inside_x, columns = _stretches(sides, width)

@@ -1,9 +1,9 @@
-"""Muon: momentum whose steps are orthogonal matrices.
+"""Muon: momentum with orthogonalised steps.
 
 Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; the step is scaled
 to the size of AdamW's as in Liu et al., "Muon is scalable for LLM training", 2025, equation 4, so
-that both kinds of parameter share one learning rate. Written here because torch's own takes
-matrices only, not convolutions, and timm's computes in bfloat16, which a CPU without such
+that both kinds of parameters share one learning rate. Written here because torch's own supports
+matrices only, not convolutions, and timm's computes in bfloat16, which a CPU without bf16
 hardware emulates at a tenth of the speed.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: of the quintic x -> a x + b x^3 + c x^5, whose iterates drive every singular value near 1
+#: coefficients of the quintic x -> a x + b x^3 + c x^5, whose iterates move every singular value towards 1
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
@@ -39,8 +39,8 @@ class Muon(torch.optim.Optimizer):
                 as_matrix(parameter).add_(update, alpha=-group["lr"] * size)
 
     def _ahead(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Nesterov's momentum as a matrix, in the order of the parameter's memory, whatever that of
-        its gradient is."""
+        """Nesterov's momentum as a matrix, in the memory order of the parameter, whatever the order of
+        its gradient."""
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
@@ -52,21 +52,21 @@ class Muon(torch.optim.Optimizer):
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """``weight`` [R, ...] as a matrix [R, C] that shares its memory, columns in the order of that:
-    which column is which is all the same to what is orthogonal."""
+    """``weight`` [R, ...] as a matrix [R, C] that shares its memory, with the columns in memory order:
+    orthogonalisation does not depend on the order of the columns."""
     if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
         weight = weight.permute(0, 2, 3, 1)
     return weight.view(len(weight), -1)
 
 
 def orthogonal(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
-    """The nearest half-orthogonal matrix to each of ``matrices`` [R, C], about: a Newton-Schulz
-    iteration leaves its singular vectors and brings its singular values to between 0.7 and 1.2.
+    """Approximately the nearest semi-orthogonal matrix to each of ``matrices`` [R, C]: a Newton-Schulz
+    iteration keeps the singular vectors and moves the singular values to between 0.7 and 1.2.
 
-    All factors are polynomials of the Gram matrix, so they commute: the iteration runs on that
-    square alone, and the long side is multiplied twice instead of ten times. The square needs
-    float32: gradients have a few large singular values, beside which bf16 loses the small ones
-    that the iteration lifts (a short run ended at half the TAR).
+    All factors are polynomials of the Gram matrix, so they commute: the iteration runs on the Gram
+    matrix alone, and the long side is multiplied twice instead of ten times. The Gram matrix needs
+    float32: gradients have a few large singular values, next to which bf16 loses the small ones
+    that the iteration enlarges (a short run ended at half the TAR).
     """
     found = []
     for matrix in matrices:
@@ -78,7 +78,7 @@ def orthogonal(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
 
 
 def _factors(gram: Tensor, steps: int) -> Tensor:
-    """What the iteration multiplies a matrix by whose Gram matrix is ``gram`` [R, R]."""
+    """The matrix that the iteration multiplies a matrix with Gram matrix ``gram`` [R, R] by."""
     a, b, c = _QUINTIC
     factors: Tensor | None = None
     for step in range(steps):

@@ -1,7 +1,7 @@
-"""Float32 or bf16: measured, not guessed.
+"""Choose float32 or bf16 by measurement.
 
 A processor may list bf16 among its instructions and still be slower with it (small channels,
-conversions between layers), so ``auto`` times a few steps of the network at hand with either.
+conversions between layers), so ``auto`` times a few steps of the given network with each.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from facekd.models import torch_device
 
 Precision = Literal["float32", "bf16"]
 
-#: bf16 costs digits, so it has to bring more than the noise of a probe
+#: the least gain at which bf16 is chosen: it loses precision, so the gain must exceed the timing noise
 WORTH = 1.1
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a run computes in; ``gain`` is float32's time over bf16's, `None` where not measured."""
+    """The precision of a run; ``gain`` is float32's time over bf16's, `None` if it was not measured."""
 
     precision: Precision
     gain: float | None = None
@@ -40,10 +40,10 @@ class Choice:
 def choose_precision(
     asked: Literal["auto", "float32", "bf16"], network: nn.Module, size: int, batch: int, device: str = "cpu"
 ) -> Choice:
-    """``asked``, or for ``auto`` the faster one for training ``network`` on planes [``batch``, 3,
+    """``asked``, or for ``auto`` the faster one for training ``network`` on inputs [``batch``, 3,
     ``size``, ``size``].
 
-    Where the hardware has no bf16 nothing is timed: emulation is many times slower.
+    Nothing is timed if the hardware has no bf16: emulation is many times slower.
     """
     if asked != "auto":
         return Choice(asked)
@@ -64,7 +64,7 @@ def has_bf16(kind: str) -> bool:
 
 def bf16_gain(network: nn.Module, size: int, batch: int, kind: str = "cpu", rounds: int = 4) -> float:
     """Seconds of a forward and backward pass in float32 over those in bf16, each the best of
-    ``rounds`` in turn after one to warm up. A copy of ``network`` is used, and no random state."""
+    ``rounds`` in alternation after a warm-up. Uses a copy of ``network`` and keeps the random state."""
     device = torch.device(kind)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
         net = copy.deepcopy(network).to(device).train()

@@ -1,7 +1,7 @@
-"""The run folder: what a run leaves on disk.
+"""The run folder: the files of a run on disk.
 
 ``recipe.toml``, ``metrics.jsonl``, ``train.log``, ``card.json`` and ``checkpoints/`` (see `checkpoint`).
-One run at a time: who trains in it holds the lock ``.lock``.
+The process that trains in it holds the lock ``.lock``, so only one can.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from facekd.training.checkpoint import Checkpoint, Checkpoints
 from facekd.training.tensorboard_log import Board, open_board
 
 _LOCK = ".lock"
-#: how the names of what losses learn begin in a checkpoint
+#: the prefix, in a checkpoint, of the names of parameters that losses train
 _LEARNED = "losses."
 
 
 class RunFolder:
-    """One run on disk. With ``writes`` false nothing is: of several processes one alone writes."""
+    """One run on disk. With ``writes`` false nothing is written: of several processes only one writes."""
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         self.path, self._writes = path, writes
@@ -37,14 +37,15 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, force: bool = False) -> RunFolder:
-        """A new run at ``path``; one that is there already is only replaced with ``force``."""
+        """A new run at ``path``; an existing one is only replaced with ``force``."""
         if path.exists() and not _is_empty(path):
             if not force:
                 raise UsageError(
-                    f"{path} exists already", "Go on with --resume, replace it with --force, or name another."
+                    f"{path} exists already",
+                    "Continue with --resume, replace it with --force, or name another.",
                 )
             if not _is_run(path):
-                raise UsageError(f"{path} is not a run folder; it is not replaced")
+                raise UsageError(f"{path} is not a run folder and is not replaced")
             for inside in path.iterdir():
                 if inside.is_dir() and not inside.is_symlink():
                     shutil.rmtree(inside)
@@ -59,13 +60,13 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """The run at ``path``; `InputOutput` where there is none."""
+        """The run at ``path``; raises `InputOutput` if there is none."""
         if not _is_run(path):
             raise InputOutput(f"{path} is not a run folder (it has no recipe.toml)")
         return cls(path)
 
     def discard(self) -> None:
-        """Remove a run that has no checkpoint yet; one that has is kept."""
+        """Remove a run that has no checkpoint yet; a run with a checkpoint is kept."""
         if not any(self.checkpoints.glob("step-*")):
             shutil.rmtree(self.path, ignore_errors=True)
 
@@ -78,38 +79,38 @@ class RunFolder:
         return self._saved.load(which)
 
     def state(self, which: str = "last") -> dict[str, Any]:
-        """The ``state`` of a checkpoint alone, empty where there is none."""
+        """The ``state`` of a checkpoint alone; empty if there is no such checkpoint."""
         return self._saved.state(which)
 
     def has(self, which: str) -> bool:
         return self._saved.has(which)
 
     def repair(self) -> None:
-        """As `Checkpoints.repair`: belongs before a run goes on."""
+        """As `Checkpoints.repair`: call it before a run is resumed."""
         self._saved.repair()
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append one line to ``metrics.jsonl``, and its numbers to the board if there is one."""
+        """Append one line to ``metrics.jsonl``, and its numbers to TensorBoard if it is in use."""
         self._append("metrics.jsonl", json.dumps(record))
         if self._board:
             self._board.add(record)
 
     def show_on_board(self) -> None:
-        """From now on write for TensorBoard too, below ``tensorboard/``, where that is installed."""
+        """From now on also write for TensorBoard, below ``tensorboard/``, if it is installed."""
         self._board = open_board(self.path / "tensorboard") if self._writes else None
 
     def flush(self) -> None:
-        """Bring to disk what the board still holds."""
+        """Write to disk what TensorBoard's writer still holds in memory."""
         if self._board:
             self._board.flush()
 
     def note(self, text: str) -> None:
-        """Append a line with the time to ``train.log``."""
+        """Append a line with a time stamp to ``train.log``."""
         now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self._append("train.log", f"{now} {text}")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All lines of ``metrics.jsonl``; one that a kill cut short is left out."""
+        """All lines of ``metrics.jsonl``, without a last line that a kill cut short."""
         file = self.path / "metrics.jsonl"
         records = []
         for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
@@ -120,7 +121,7 @@ class RunFolder:
         return records
 
     def cut_metrics(self, step: int) -> None:
-        """Drop what was logged after ``step``: a resumed run logs it again."""
+        """Drop what was logged after ``step``, since a resumed run logs it again."""
         if not self._writes:
             return
         kept = [json.dumps(r) for r in self.metrics() if r.get("step", 0) <= step]
@@ -135,16 +136,16 @@ class RunFolder:
         except OSError as error:
             raise InputOutput(
                 f"{self.path / name}: cannot be written ({error.strerror or error})",
-                "The last checkpoint is still there: go on with --resume.",
+                "The last checkpoint is unchanged: continue with --resume.",
             ) from error
 
 
 @contextlib.contextmanager
 def locked_run(path: Path) -> Iterator[None]:
-    """While nobody else trains in the run folder ``path``, which is made where it is not there.
+    """A context in which nobody else trains in the run folder ``path``, which is created if missing.
 
-    Raises `UsageError` at once where somebody does. A process that is killed leaves no lock behind.
-    A folder that is neither empty nor a run is left as it is: `RunFolder` refuses it.
+    Raises `UsageError` at once if somebody does. The lock of a killed process is released.
+    A folder that is neither empty nor a run is left unchanged: `RunFolder` refuses it.
     """
     from filelock import FileLock, Timeout
 
@@ -159,7 +160,7 @@ def locked_run(path: Path) -> Iterator[None]:
     except Timeout as error:
         raise UsageError(
             f"{path} is in use: another process trains in it",
-            "Wait until that run has ended, or name another folder with --run.",
+            "Wait until that run has ended, or choose another folder with --run.",
         ) from error
     except OSError as error:
         raise InputOutput(f"{path}: {error.strerror or error}") from error
@@ -181,8 +182,8 @@ def load_weights(path: Path, which: str = "best") -> dict[str, Tensor]:
 
 
 def load_learned(path: Path, which: str = "best") -> dict[str, Tensor]:
-    """What the losses learned beside those weights, projectors say (``losses.0.…``); empty where nothing
-    was kept of it."""
+    """The parameters that the losses trained beside those weights, such as projectors (``losses.0.…``);
+    empty if none were stored."""
     file = _weights_of(path, which)
     beside = file.parent / "task.safetensors"
     found = _tensors(beside if file.name == "model.safetensors" and beside.is_file() else file)
@@ -197,7 +198,7 @@ def _weights_of(path: Path, which: str) -> Path:
     run = RunFolder.open(path)
     file = run.checkpoints / (which if run.has(which) else "last") / "model.safetensors"
     if not file.is_file():
-        raise InputOutput(f"{path}: no weights there (model.safetensors)")
+        raise InputOutput(f"{path}: no weights in it (model.safetensors)")
     return file
 
 
@@ -215,5 +216,5 @@ def _is_run(path: Path) -> bool:
 
 
 def _is_empty(path: Path) -> bool:
-    """Whether ``path`` is a folder with nothing in it but perhaps a lock."""
+    """Whether ``path`` is a folder that contains nothing, or only a lock."""
     return path.is_dir() and all(inside.name == _LOCK for inside in path.iterdir())

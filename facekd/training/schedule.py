@@ -20,14 +20,14 @@ _POWERS = {"linear": 1, "quadratic": 2}
 
 def rate_at(progress: float, warmup: float, shape: Shape, cooldown: float = 0.2, step: float = 0.0) -> float:
     """The share of the peak learning rate at ``progress`` in [0, 1]: a linear rise over the first
-    ``warmup``, then a fall to zero along a half cosine or a power of what is left.
+    ``warmup``, then a fall to zero along a half cosine or a power of the remaining share.
 
-    ``step`` is a step's share of the run. A step of the warm-up has the rate that is reached at its end,
-    for at its beginning that of the first would be zero.
+    ``step`` is a step's share of the run. A step of the warm-up uses the rate at its end,
+    since at the beginning of the first step that would be zero.
 
     ``wsd`` (warmup, stable, decay: Hu et al., "MiniCPM", 2024; Hägele et al., "Scaling laws and
     compute-optimal training beyond fixed training durations", 2024) stays at the peak until the last
-    ``cooldown``, along which it falls to zero in a line, so that a run can be extended.
+    ``cooldown``, over which it falls linearly to zero, so that a run can be extended.
     """
     if progress < warmup:
         return min(1.0, (progress + step) / warmup)
@@ -40,14 +40,14 @@ def rate_at(progress: float, warmup: float, shape: Shape, cooldown: float = 0.2,
 def make_optimizers(
     task: nn.Module, networks: Sequence[nn.Module], name: OptimizerName, rate: float, decay: float
 ) -> list[torch.optim.Optimizer]:
-    """Muon with AdamW, AdamW, or SGD with Nesterov momentum 0.9, for all that ``task`` learns, of
-    which ``networks`` are parts; biases and norms are not decayed.
+    """Muon with AdamW, AdamW, or SGD with Nesterov momentum 0.9, for all parameters of ``task``, of
+    which ``networks`` are parts; biases and norms get no weight decay.
 
     Muon (Jordan et al., 2024) moves each weight matrix of ``networks`` by its orthogonalised
-    momentum, with the step sizes of AdamW; convolutions count as matrices. Vectors, and what else
-    is learned (classifiers, projectors), are left to AdamW with betas 0.9 and 0.95. Sparse
-    embeddings (classifiers of which each step samples a part) have an Adam of their own, which
-    touches only the rows of a step.
+    momentum, with the step sizes of AdamW; convolutions count as matrices. Vectors, and all other
+    parameters (classifiers, projectors), use AdamW with betas 0.9 and 0.95. Sparse
+    embeddings (classifiers that are sampled at each step) have an Adam of their own, which
+    updates only the rows of a step.
     """
     inside = {id(p) for net in networks for p in net.parameters()}
     rows = [m.weight for m in task.modules() if isinstance(m, nn.Embedding) and m.sparse]

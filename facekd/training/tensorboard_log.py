@@ -1,4 +1,4 @@
-"""Metrics for TensorBoard, where it is installed."""
+"""Metrics for TensorBoard, if it is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Board:
-    """Writes the numbers of a run into ``folder``, a table of names within a record as
+    """Writes the numbers of a run to ``folder``; numbers of a table within a record are named
     ``table/name``."""
 
     def __init__(self, folder: Path) -> None:
@@ -17,7 +17,7 @@ class Board:
         self._writer = SummaryWriter(str(folder))
 
     def add(self, record: dict[str, Any]) -> None:
-        """The numbers of a line of metrics that states its step; other lines are left out."""
+        """Add the numbers of a record that has a step; other records are skipped."""
         step = record.get("step")
         if step is None:
             return
@@ -32,5 +32,5 @@ class Board:
 
 
 def open_board(folder: Path) -> Board | None:
-    """A board that writes to ``folder``; `None` where TensorBoard is not installed."""
+    """A board that writes to ``folder``; `None` if TensorBoard is not installed."""
     return Board(folder) if importlib.util.find_spec("tensorboard") else None

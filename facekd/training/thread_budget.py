@@ -1,22 +1,22 @@
-"""Who gets the processors: the network's threads, or the processes that decode its views."""
+"""Divide the processors between the network's threads and the processes that decode its views."""
 
 from __future__ import annotations
 
 from facekd.models import torch_device
 
-#: more than this many decode faster than any network here learns
+#: more decoding processes than this produce views faster than any network here trains
 _ENOUGH = 8
 
 
 def share_processors(
     device: str, processors: int, threads: int | None, workers: int | None, decodes: bool = True
 ) -> tuple[int, int]:
-    """Threads and workers (decoding processes) for training on ``device``, where not given.
+    """Threads and workers (decoding processes) for training on ``device``, unless given.
 
-    Threads that wait for each other lose more to a third process on two processors than decoding
-    between the steps costs (350 against 440 images/s, 153 M multiply-adds, batch 64), so a CPU
-    with fewer than four has no worker; beyond that a quarter decodes. Beside an accelerator
-    nearly all do. A run that does not have to decode (``decodes`` false) leaves a CPU to its network.
+    On two processors, a third process costs more through threads that wait for each other than decoding
+    between the steps (350 against 440 images/s, 153 M multiply-adds, batch 64), so a CPU
+    with fewer than four processors has no worker; with more, a quarter decode. Beside an accelerator
+    nearly all do. A run that need not decode (``decodes`` false) uses all processors for its network.
     """
     if torch_device(device).type != "cpu":
         spare = min(_ENOUGH, max(1, processors - 1))

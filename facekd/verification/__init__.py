@@ -1,4 +1,4 @@
-"""Scores to numbers: rates with protocol, counts, interval and failures. No torch here."""
+"""From scores to rates, each with its protocol, counts, interval and failures. No torch here."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Cross-validated accuracy: each fold is judged by a threshold chosen on the others."""
+"""Cross-validated accuracy: each fold is evaluated at a threshold chosen on the others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from facekd.verification.metrics import best_threshold
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold under the threshold of the others. ``accuracy`` is over the comparisons that were
-    completed (NaN where none was), ``accuracy_with_failures`` counts the others as errors."""
+    """One fold at the threshold of the others. ``accuracy`` is over the completed comparisons
+    (NaN if there are none), ``accuracy_with_failures`` counts the others as errors."""
 
     name: str
     threshold: float
@@ -46,7 +46,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Mean over folds, with the standard deviation between them and the mean's standard error."""
+    """Mean over folds, with the standard deviation between folds and the standard error of the mean."""
 
     mean: float
     std: float
@@ -65,11 +65,11 @@ class Accuracy:
 def cross_validate(
     scores: NDArray[np.float64], mated: NDArray[np.bool_], fold: NDArray[np.int64], names: tuple[str, ...]
 ) -> tuple[tuple[Fold, ...], NDArray[np.bool_]]:
-    """Judge every fold by the best threshold of the others.
+    """Evaluate every fold at the best threshold of the others.
 
     ``scores`` [P] with NaN for a failed comparison, ``mated`` [P], ``fold`` [P] indices into
-    ``names``. Returns the folds and which comparisons were decided rightly [P]; a failed one never
-    is. Raises `UsageError` where the other folds lack a mated or non-mated score.
+    ``names``. Returns the folds and which comparisons were decided correctly [P]; a failed one never
+    is. Raises `UsageError` if the other folds lack a mated or non-mated score.
     """
     completed = np.isfinite(scores)
     right = np.zeros(scores.size, bool)
@@ -93,7 +93,7 @@ def summarise(folds: tuple[Fold, ...], with_failures: bool = False) -> Accuracy:
     """The mean accuracy of ``folds`` with its 95 % interval.
 
     The interval is Student's over the folds (Huang et al., "Labeled Faces in the Wild", 2007,
-    report the same standard error). Folds that all agree would give it no width: there it is
+    report the same standard error). If all folds are equal that would have no width: the interval is then
     Clopper-Pearson's over the comparisons.
     """
     kind = "accuracy_with_failures" if with_failures else "accuracy"

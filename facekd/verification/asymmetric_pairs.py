@@ -1,4 +1,4 @@
-"""Listed pairs whose two photos were embedded in two ways: by two models, or of two conditions."""
+"""Listed pairs with two sets of embeddings: of two models, or under two conditions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TwoSided:
-    """``result`` judges the listed pairs; its ``everyone_points`` are those of ``everyone``, which
+    """``result`` is for the listed pairs; its ``everyone_points`` are those of ``everyone``, which
     compares every photo embedded in the first way with every other photo embedded in the second, in
-    both orders; `None` where the photos' folders do not name persons."""
+    both orders; `None` if the photos' folders do not name people."""
 
     result: PairResult
     everyone: Against | None
@@ -28,7 +28,7 @@ class TwoSided:
 
 @dataclass(frozen=True)
 class Kept(PairList):
-    """A list of pairs that keeps the embeddings it was judged by, model after model, in ``rows``."""
+    """A list of pairs that keeps the embeddings it was evaluated with in ``rows``, one entry per model."""
 
     rows: list[Rows] = field(default_factory=list)
 
@@ -46,16 +46,16 @@ class Kept(PairList):
 
 
 def judge_two_sided(protocol: PairList, first: Rows, second: Rows) -> TwoSided:
-    """Judge the pairs of ``protocol`` by the embeddings ``first`` [N, D] of their first photos and
-    ``second`` [N, D] of their second ones; rows are those of ``protocol.photos``, NaN where a photo
-    gave none.
+    """Evaluate the pairs of ``protocol`` with the embeddings ``first`` [N, D] of their first photos and
+    ``second`` [N, D] of their second ones. Rows are those of ``protocol.photos``, NaN for a photo without
+    an embedding.
 
-    Raises `Misfit` where the lengths differ, `UsageError` as `PairList.evaluate` does.
+    Raises `Misfit` if D differs, `UsageError` as `PairList.evaluate` does.
     """
     if first.shape != second.shape:
         raise Misfit(
-            f"embeddings of {first.shape[1]} and of {second.shape[1]} numbers cannot be compared",
-            "Two models share a space only where one was trained to give the other's embeddings.",
+            f"embeddings of dimension {first.shape[1]} and {second.shape[1]} cannot be compared",
+            "Two models share a space only if one was trained to output the other's embeddings.",
         )
     place = {name: index for index, name in enumerate(protocol.photos)}
     ends = np.array([(place[p.first], place[p.second]) for p in protocol.pairs])
@@ -75,7 +75,7 @@ def judge_two_sided(protocol: PairList, first: Rows, second: Rows) -> TwoSided:
 
 def _everyone(protocol: PairList, first: Rows, second: Rows) -> tuple[Against | None, str | None]:
     if protocol.people is None:
-        return None, "the folders of the photos do not name persons"
+        return None, "the folders of the photos do not name people"
     try:
         return against(first, protocol.people, second, protocol.people, same_photos=True), None
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""The bootstrap over identities: intervals where comparisons share persons."""
+"""The bootstrap over identities: intervals for comparisons that share identities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPLICATES = 1000
 def identity_weights(
     people: int, replicates: int = REPLICATES, seed: int = 0
 ) -> Iterator[NDArray[np.float64]]:
-    """How often each of ``people`` is drawn, [people], for every replicate."""
+    """How often each of ``people`` is drawn in every replicate, [people]."""
     random = np.random.default_rng(seed)
     for _ in range(replicates):
         yield np.bincount(random.integers(people, size=people), minlength=people).astype(np.float64)
@@ -31,19 +31,19 @@ def identity_bootstrap(
     seed: int = 0,
     influences: Sequence[Influence] | None = None,
 ) -> list[Interval]:
-    """95 % intervals of the rates ``statistics(weights [people])``, persons drawn anew.
+    """95 % intervals of the rates ``statistics(weights [people])``, with identities resampled.
 
-    A mated comparison of person i must be weighed w_i in ``statistics``, a non-mated one of i and
-    j w_i * w_j: then a person drawn twice never makes a non-mated pair with itself. A replicate
-    that leaves a class empty gives NaN and is left out.
+    In ``statistics`` a mated comparison of identity i must be weighted by w_i, a non-mated one of i and
+    j by w_i * w_j: an identity drawn twice then never makes a non-mated pair with itself. A replicate
+    that leaves a class empty gives NaN and is dropped.
 
-    The bootstrap gives the spread of the log odds, Student's t its multiple: percentiles of the
-    replicates are too narrow for few persons and lie on the wrong side for rates near 0 or 1
-    (`tools/measure_coverage.py` compares them). The ``influences`` of the persons on each rate give
-    the multiple, `multiple_of`; without them it is `students_multiple`, as if all persons weighed alike. A
-    rate that is 0 or 1 in every replicate has an interval of no width: there take `extreme_interval`.
+    The bootstrap gives the standard error of the log odds, and Student's t its multiple: percentiles of the
+    replicates are too narrow for few identities and off to one side for rates near 0 or 1
+    (`tools/measure_coverage.py` compares them). The multiple comes from the ``influences`` of the identities
+    on each rate (`multiple_of`); without them it is `students_multiple`, as if all identities had equal
+    weight. A rate that is 0 or 1 in every replicate gets an interval of zero width: use `extreme_interval`.
 
-    Raises `UsageError` with fewer than two persons, or where most replicates are empty.
+    Raises `UsageError` with fewer than two identities, or if most replicates are empty.
     """
     values = replicated(statistics, people, replicates, seed)
     rates = np.asarray(statistics(np.ones(people)), np.float64)
@@ -53,12 +53,12 @@ def identity_bootstrap(
 def log_odds_intervals(
     rates: NDArray[np.float64], values: NDArray[np.float64], multiples: NDArray[np.float64] | float
 ) -> list[Interval]:
-    """Intervals of `identity_bootstrap` for ``rates`` [S] whose replicates are ``values`` [B, S], half
-    as wide as ``multiples`` ([S] or one for all) of the replicates' spread."""
+    """Intervals of `identity_bootstrap` for ``rates`` [S] with replicates ``values`` [B, S]. Half of each
+    interval is ``multiples`` ([S], or one for all) times the spread of the replicates."""
     from scipy.special import expit, logit
 
     room = np.minimum(values, 1 - values)
-    # half of the smallest rate that was drawn stands in for none
+    # half of the smallest rate in the replicates replaces a rate of zero
     least = np.where((room > 0).any(axis=0), np.where(room > 0, room, 1).min(axis=0) / 2, 1e-12)
     centres = logit(np.clip(rates, least, 1 - least))
     half = multiples * logit(np.clip(values, least, 1 - least)).std(axis=0, ddof=1)
@@ -77,7 +77,7 @@ def difference_bootstrap(
 ) -> list[Interval]:
     """As `identity_bootstrap`, for differences of two rates: Student's t on their own scale.
 
-    A difference that no drawing moves has an interval of no width: bound it by other means.
+    A difference that is equal in all replicates gets an interval of zero width: bound it by other means.
     """
     values = replicated(differences, people, replicates, seed)
     centres = np.asarray(differences(np.ones(people)), np.float64)
@@ -94,7 +94,7 @@ def replicated(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """The replicates [B, S] of ``statistics`` that are numbers; errors as `identity_bootstrap`."""
+    """The replicates [B, S] of ``statistics`` without NaN; raises as `identity_bootstrap`."""
     if people < 2:
         raise UsageError("a bootstrap over identities needs at least two of them")
     values = np.array([statistics(w) for w in identity_weights(people, replicates, seed)])
@@ -105,16 +105,16 @@ def replicated(
 
 
 def effective_number(sizes: NDArray[np.integer]) -> float:
-    """How many persons with equally many comparisons weigh as much as persons with ``sizes``:
-    (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965)."""
+    """The number of identities with equally many comparisons that carry as much information as
+    identities with ``sizes``: (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965)."""
     exact = np.asarray(sizes, np.float64)
     return float(exact.sum() ** 2 / (exact**2).sum())
 
 
 def students_multiple(persons: float) -> float:
-    """How many standard errors make half a 95 % interval where they rest on so many ``persons``:
-    Student's multiple, times sqrt(n / (n - 1)), which drawing n of n takes off the spread
-    (Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015)."""
+    """The number of standard errors in half a 95 % interval that rests on this many ``persons``:
+    Student's multiple, times sqrt(n / (n - 1)), since drawing n of n understates the spread by that
+    factor (Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015)."""
     from scipy.special import stdtrit
 
     count = max(2.0, persons)
@@ -122,7 +122,7 @@ def students_multiple(persons: float) -> float:
 
 
 def multiple_of(influence: Influence) -> float:
-    """As `students_multiple`, with the degrees of freedom of ``influence``, and with its shrinkage."""
+    """As `students_multiple`, with the degrees of freedom and the shrinkage of ``influence``."""
     from scipy.special import stdtrit
 
     people = influence.mated.size
@@ -146,9 +146,9 @@ def weighted_tar(
 ) -> float:
     """TAR at ``fmr`` of weighted comparisons.
 
-    ``tail`` are the highest non-mated scores, falling; ``total`` is the weight of all non-mated
-    comparisons. NaN where a class has no weight. Where the tail ends before ``fmr`` is reached
-    its last score serves, which understates the TAR.
+    ``tail`` are the highest non-mated scores, descending; ``total`` is the weight of all non-mated
+    comparisons. NaN if a class has no weight. If the tail ends before ``fmr`` is reached,
+    its last score is used, which understates the TAR.
     """
     weight = mated_weights.sum()
     if weight == 0 or total == 0:

@@ -1,4 +1,4 @@
-"""Thresholds with their false match rates, measured on data that is neither training nor test."""
+"""Thresholds with their false match rates, measured on data used for neither training nor test."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from facekd.errors import UsageError
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
 from facekd.verification.photo_scores import AllPairs, all_pairs
 
-#: the false match rates a calibration is sought at, the strictest that the data allows
+#: the false match rates that a calibration tries; it uses the strictest that the data can show
 CALIBRATED_FMRS = (1e-2, 1e-3, 1e-4)
-#: lower rates, for searches: each person of a gallery adds one comparison
+#: lower rates, for searches: each enrolled person adds one comparison
 SEARCH_FMRS = (5e-5, 2e-5, 1e-5, 5e-6, 2e-6, 1e-6)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a calibration was measured on and how, as the card states it. ``failures`` photos failed
-    before they had an embedding."""
+    """The data and method of a calibration, as the card states them. ``failures`` photos have no
+    embedding."""
 
     data: str
     detector: str
@@ -35,8 +35,8 @@ def calibration_at(pairs: AllPairs, fmr: float, conditions: Conditions) -> Calib
     """The threshold at ``fmr``, with 95 % intervals of FMR and FNMR there by the bootstrap over
     identities.
 
-    Raises `UsageError` where fewer than 30 false matches are expected, or where that many non-mated
-    comparisons score one.
+    Raises `UsageError` if fewer than 30 false matches are expected, or if that many non-mated
+    comparisons score 1.
     """
     check_enough(pairs.non_mated, fmr)
     threshold = pairs.threshold_at(fmr)
@@ -72,7 +72,7 @@ def calibration_at(pairs: AllPairs, fmr: float, conditions: Conditions) -> Calib
 
 
 def check_enough(non_mated: int, fmr: float) -> None:
-    """Raise `UsageError`, which says what is needed, where ``non_mated`` comparisons cannot show
+    """Raise `UsageError`, which says how many are needed, if ``non_mated`` comparisons cannot show
     ``fmr``."""
     if enough(non_mated, fmr):
         return
@@ -80,7 +80,7 @@ def check_enough(non_mated: int, fmr: float) -> None:
     raise UsageError(
         f"FMR {fmr:g}: insufficient data, {non_mated * fmr:.3g} false matches expected among "
         f"{non_mated:,} non-mated comparisons",
-        f"It needs {needed:,} of them, for {FEWEST_FALSE_MATCHES} false matches; give more people.",
+        f"{needed:,} are needed for {FEWEST_FALSE_MATCHES} false matches; add more people.",
     )
 
 
@@ -89,8 +89,8 @@ def calibrate_threshold(
 ) -> Calibration:
     """`calibration_at` the lowest of `CALIBRATED_FMRS` that ``pairs`` can show.
 
-    Raises `UsageError` where even the highest of the rates expects fewer than 30 false matches,
-    or where that many non-mated comparisons score one.
+    Raises `UsageError` if fewer than 30 false matches are expected even at the highest of these rates,
+    or if that many non-mated comparisons score 1.
     """
     shown = [fmr for fmr in CALIBRATED_FMRS if enough(pairs.non_mated, fmr)]
     fmr = min(shown, default=max(CALIBRATED_FMRS))
@@ -100,8 +100,8 @@ def calibrate_threshold(
 def calibration_entries(
     embeddings: ArrayLike, labels: ArrayLike, *, data: str, detector: str, aligner: str, failures: int = 0
 ) -> tuple[Calibration, ...]:
-    """What a card's ``calibration`` can hold from ``embeddings`` [N, D] of persons ``labels`` [N]:
-    an entry for each of `CALIBRATED_FMRS` that the comparisons can show.
+    """The entries of a card's ``calibration``, from ``embeddings`` [N, D] of people ``labels`` [N]:
+    one for each of `CALIBRATED_FMRS` that the comparisons can show.
 
     Raises `UsageError` as `all_pairs` and `calibration_at` do.
     """
@@ -112,8 +112,8 @@ def calibration_entries(
 
 
 def upper_tail(pairs: AllPairs) -> tuple[TailThreshold, ...]:
-    """A threshold for each of `SEARCH_FMRS` that ``pairs`` can show (30 false matches expected), for the
-    ``upper_tail`` of a card."""
+    """A threshold for each of `SEARCH_FMRS` that ``pairs`` can show (at least 30 false matches expected), for
+    the ``upper_tail`` of a card."""
     found = []
     for fmr in SEARCH_FMRS:
         threshold = pairs.threshold_at(fmr) if enough(pairs.non_mated, fmr) else 2.0

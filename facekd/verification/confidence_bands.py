@@ -1,9 +1,9 @@
-"""Confidence bands of a ROC: at each FMR of a grid the 95 % interval of the TAR there.
+"""Confidence bands of a ROC: at each FMR of a grid, the 95 % interval of the TAR.
 
-A band is pointwise: each of its intervals is a 95 % interval, and the curve as a whole lies inside
-less often than that (vertical averaging in Macskassy, Provost and Rosset, "Pointwise ROC confidence
-bounds: an empirical evaluation", ROCML 2005). Persons are drawn once for the whole grid, by the
-bootstrap of the tables; fewer replicates are enough, since only the spread is taken from them.
+A band is pointwise: each of its intervals is a 95 % interval, but the curve as a whole lies inside
+less often (vertical averaging in Macskassy, Provost and Rosset, "Pointwise ROC confidence
+bounds: an empirical evaluation", ROCML 2005). The bootstrap over identities uses the same draws for the
+whole grid and fewer replicates than for the tables, since only the spread is taken from them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from facekd.verification.pair_rates import pair_statistics
 from facekd.verification.photo_scores import AllPairs
 
 REPLICATES = 200
-#: FMRs at which a band is found; between them it is drawn straight
+#: FMRs at which a band is computed; between them it is interpolated linearly
 POINTS = 25
 
 Floats = NDArray[np.float64]
@@ -33,7 +33,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Band:
-    """From ``low`` to ``high`` [G] at the rising FMRs ``fmr`` [G]; ``method`` is how they were found."""
+    """From ``low`` to ``high`` [G] at the ascending FMRs ``fmr`` [G]; ``method`` names the intervals."""
 
     fmr: Floats
     low: Floats
@@ -44,9 +44,9 @@ class Band:
 def listed_band(yes: Floats, no: Floats, people: tuple[Ids, Ids] | None) -> Band | None:
     """The band of listed comparisons with mated scores ``yes`` [M] and non-mated scores ``no`` [N].
 
-    ``people`` are the persons of the mated [M] and the non-mated [N, 2] comparisons. Without them, or
-    where they are too few to draw from, the intervals are Wilson's, which count comparisons as
-    independent. `None` where no FMR rests on 30 false matches.
+    ``people`` are the identities of the mated [M] and the non-mated [N, 2] comparisons. Without them, or
+    with too few to resample, the intervals are Wilson's, which treat comparisons as
+    independent. `None` if no FMR rests on 30 false matches.
     """
     lowest = FEWEST_FALSE_MATCHES / no.size
     if lowest >= 1:
@@ -56,9 +56,9 @@ def listed_band(yes: Floats, no: Floats, people: tuple[Ids, Ids] | None) -> Band
     tars = [metrics.tar_of(curve, fmr) for fmr in fmrs]
     try:
         if people is None:
-            raise UsageError("the persons are not known")
+            raise UsageError("the identities are not known")
         statistics, sizes = pair_statistics(yes, no, *people, fmrs.tolist())
-        # AUC and EER come first
+        # AUC and EER are the first two
         found = identity_bootstrap(statistics, sizes.size, REPLICATES, influences=statistics.influences())[2:]
     except UsageError:
         return _band(fmrs, [wilson(round(tar * yes.size), yes.size) for tar in tars], "Wilson")
@@ -66,8 +66,8 @@ def listed_band(yes: Floats, no: Floats, people: tuple[Ids, Ids] | None) -> Band
 
 
 def all_pairs_band(pairs: AllPairs) -> Band | None:
-    """The band of all pairs up to FMR 1e-2, persons drawn anew; `None` where no FMR up to there rests
-    on 30 false matches, or there are too few persons to draw from."""
+    """The band of all pairs up to FMR 1e-2, with identities resampled; `None` if no FMR up to there rests
+    on 30 false matches, or there are too few identities to resample."""
     lowest = FEWEST_FALSE_MATCHES / pairs.non_mated
     if lowest >= HIGHEST_FMR:
         return None

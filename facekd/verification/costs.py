@@ -1,7 +1,7 @@
-"""What decisions and likelihood ratios cost: minDCF, Cllr and its minimum.
+"""The cost of decisions and of likelihood ratios: minDCF, Cllr and minimum Cllr.
 
-Speaker recognition's measures, applied to scores of faces. Errors for scores that are not finite,
-or where a class is empty, are those of `metrics`.
+These are measures of speaker recognition, applied to face scores. Errors for scores that are not finite,
+or for an empty class, are those of `metrics`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from facekd.errors import UsageError
 from facekd.verification.metrics import Roc, checked, levels_of, roc
 
-#: the share of mated comparisons that `min_dcf` reckons with
+#: the prior probability of a mated comparison in `min_dcf`
 P_TARGET = 0.01
 
 Floats = NDArray[np.float64]
@@ -21,11 +21,11 @@ Floats = NDArray[np.float64]
 def min_dcf(
     mated: ArrayLike, non_mated: ArrayLike, p_target: float = P_TARGET, c_miss: float = 1.0, c_fa: float = 1.0
 ) -> float:
-    """The detection cost at the threshold where it is least, in units of the better of the two
-    decisions that need no score, all mated and all non-mated; so it is at most 1.
+    """The detection cost at the threshold with the least cost, relative to the better of the two
+    decisions that need no score, all mated and all non-mated; it is therefore at most 1.
 
     The cost is C_miss P_target FNMR + C_fa (1 - P_target) FMR (NIST 2016 speaker recognition
-    evaluation plan, section 3, whose C_miss = C_fa = 1 are the defaults). Raises `UsageError` for
+    evaluation plan, section 3, where C_miss = C_fa = 1, the defaults). Raises `UsageError` for
     ``p_target`` outside (0, 1) and for a cost that is not positive.
     """
     return min_dcf_of(roc(mated, non_mated), p_target, c_miss, c_fa)
@@ -38,46 +38,46 @@ def min_dcf_of(curve: Roc, p_target: float = P_TARGET, c_miss: float = 1.0, c_fa
 
 
 def rate_costs(p_target: float = P_TARGET, c_miss: float = 1.0, c_fa: float = 1.0) -> tuple[float, float]:
-    """What a unit of FNMR and what a unit of FMR cost in the units of `min_dcf`; errors as there."""
+    """The cost of one unit of FNMR and of one unit of FMR, in the units of `min_dcf`; raises as there."""
     if not 0 < p_target < 1:
-        raise UsageError(f"the share of mated comparisons lies between 0 and 1, not {p_target:g}")
+        raise UsageError(f"the share of mated comparisons must be between 0 and 1, not {p_target:g}")
     if not (0 < c_miss < np.inf and 0 < c_fa < np.inf):
-        raise UsageError(f"the cost of an error is a positive number, not {c_miss:g} and {c_fa:g}")
+        raise UsageError(f"the cost of an error must be a positive number, not {c_miss:g} or {c_fa:g}")
     miss, false = c_miss * p_target, c_fa * (1 - p_target)
     return miss / min(miss, false), false / min(miss, false)
 
 
 def cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
-    """What log-likelihood ratios (natural logarithm, mated over non-mated) cost, in bits.
+    """The cost, in bits, of log-likelihood ratios (natural logarithm, mated over non-mated).
 
     Brümmer and du Preez, "Application-independent evaluation of speaker detection", Computer Speech
-    and Language 2006: 0 for ratios that are certain and right, 1 for ratios that say nothing,
-    without bound for ratios that mislead. A ratio may be infinite: certain and right it costs
-    nothing, certain and wrong without end.
+    and Language 2006: 0 for ratios that are certain and right, 1 for ratios without information,
+    unbounded for misleading ratios. A ratio may be infinite: it costs nothing if it is right, and an
+    infinite amount if it is wrong.
     """
     yes, no = _ratios(mated, "mated"), _ratios(non_mated, "non-mated")
     return weighted_cllr(yes, np.ones(yes.size), no, np.ones(no.size))
 
 
 def weighted_cllr(mated: Floats, mated_counts: ArrayLike, non_mated: Floats, non_counts: ArrayLike) -> float:
-    """`cllr` of the log-likelihood ratios ``mated`` [M] and ``non_mated`` [N], each standing for as
-    many comparisons as its count says; a count of 0 leaves it out, even an infinite one."""
+    """`cllr` of the log-likelihood ratios ``mated`` [M] and ``non_mated`` [N], each weighted by its
+    count; a count of 0 leaves a ratio out, even an infinite one."""
     return (_cost(-mated, mated_counts) + _cost(non_mated, non_counts)) / (2 * float(np.log(2)))
 
 
 def min_cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
-    """`cllr` of the best ratios that rise with the scores: what is lost without calibration's fault.
+    """`cllr` of the best ratios that increase with the scores: the cost without calibration errors.
 
-    The best rising map is found by pooling adjacent violators (Brümmer and du Preez 2006, section
-    on minimum Cllr), on the scores that it is then judged by. At most 1.
+    The best increasing map is found by pooling adjacent violators (Brümmer and du Preez 2006, section
+    on minimum Cllr), on the same scores that it is evaluated on. At most 1.
     """
     ratios, at_mated, at_non_mated = best_ratios(mated, non_mated)
     return weighted_cllr(ratios, at_mated, ratios, at_non_mated)
 
 
 def least_cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
-    """`min_cllr` of ``mated`` [L] and ``non_mated`` [L] comparisons, counted at rising scores; a score
-    may have none."""
+    """`min_cllr` of counts of ``mated`` [L] and ``non_mated`` [L] comparisons at ascending scores; counts
+    may be zero."""
     yes, no = np.asarray(mated, np.float64), np.asarray(non_mated, np.float64)
     used = yes + no > 0
     ratios = _pooled_ratios(yes[used], no[used])
@@ -85,10 +85,10 @@ def least_cllr(mated: ArrayLike, non_mated: ArrayLike) -> float:
 
 
 def best_ratios(mated: ArrayLike, non_mated: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """The rising log-likelihood ratios [G] with the least `cllr`, one for each distinct score in
-    rising order, and how many mated and non-mated comparisons [G] each have.
+    """The increasing log-likelihood ratios [G] with the least `cllr`, one for each distinct score in
+    ascending order, and the number of mated and non-mated comparisons [G] of each.
 
-    Infinite at the ends, where one class alone is found.
+    They are infinite at the ends, where there is only one class.
     """
     levels = levels_of(mated, non_mated)
     count = levels.thresholds.size - 1
@@ -98,12 +98,12 @@ def best_ratios(mated: ArrayLike, non_mated: ArrayLike) -> tuple[Floats, Floats,
 
 
 def _pooled_ratios(mated: Floats, non_mated: Floats) -> Floats:
-    """Of counts [G] at rising scores, none without a comparison: adjacent violators pooled."""
+    """Ratios from counts [G] at ascending scores, each with a comparison, by pooling adjacent violators."""
     from scipy.optimize import isotonic_regression
 
     both = mated + non_mated
     blocks = isotonic_regression(mated / both, weights=both).blocks
-    # the blocks' counts again: their means are rounded, and a sure one must be sure
+    # count each block again: its mean is rounded, and a certain ratio must be exactly so
     yes, no = np.add.reduceat(mated, blocks[:-1]), np.add.reduceat(non_mated, blocks[:-1])
     with np.errstate(divide="ignore"):
         ratios = np.log(yes / yes.sum()) - np.log(no / no.sum())

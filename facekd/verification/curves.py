@@ -1,4 +1,4 @@
-"""The comparisons of one model in the form that pictures need, wherever their scores came from."""
+"""The comparisons of one model in the form that plots need, wherever their scores came from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from facekd.verification.photo_scores import AllPairs
 from facekd.verification.results import AllPairsResult, PairResult, Result, ScoreResult
 from facekd.verification.score_matrix import BINS_PER_UNIT, bin_edges
 
-#: bins of a drawn histogram in one unit of an all-pairs score, and of all listed scores together
+#: bins of a plotted histogram: per unit of an all-pairs score, and in total for listed scores
 _PER_UNIT, _LISTED_BINS = 64, 60
 _POINTS = 400
 
@@ -27,11 +27,11 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Scored:
-    """``comparisons`` says which they are. ``mated`` [M] are scores, ``non_mated`` counts the others.
+    """``comparisons`` names them. ``mated`` [M] are scores, ``non_mated`` is the number of the others.
 
-    ``curve`` is the ROC, ``counts`` [B] the non-mated scores between neighbours of ``edges`` [B + 1].
-    ``fmr`` (rising) and ``tar`` are the part of the ROC that rests on 30 false matches and is drawn;
-    ``points`` the operating points that have a threshold. `band` is found when it is asked for.
+    ``curve`` is the ROC, ``counts`` [B] the non-mated scores between neighbouring ``edges`` [B + 1].
+    ``fmr`` (ascending) and ``tar`` are the part of the ROC that rests on 30 false matches and is plotted;
+    ``points`` the operating points that have a threshold. `band` is computed on demand.
     """
 
     comparisons: str
@@ -47,7 +47,7 @@ class Scored:
 
     @cached_property
     def band(self) -> Band | None:
-        """The confidence band of the drawn part."""
+        """The confidence band of the plotted part."""
         return self.find_band()
 
     @property
@@ -63,8 +63,8 @@ def score_listed(
     points: Sequence[OperatingPoint],
     comparisons: str = "listed pairs",
 ) -> Scored:
-    """From mated scores ``yes`` [M] and non-mated scores ``no`` [N] of any range; ``people`` as of
-    `bands.listed_band`."""
+    """From mated scores ``yes`` [M] and non-mated scores ``no`` [N] of any range; ``people`` as in
+    `confidence_bands.listed_band`."""
     curve = metrics.roc(yes, no)
     drawn = _well_counted(curve, no.size)
     low, high = min(yes.min(), no.min()), max(yes.max(), no.max())
@@ -81,7 +81,7 @@ def score_all_pairs(
     """From the scores that `AllPairs` keeps."""
     bins = BINS_PER_UNIT // _PER_UNIT
     edges = np.append(bin_edges()[:-1:bins], 1.0)
-    # the last bin holds the score 1 alone and joins the one below it
+    # the last bin holds the score 1 alone and is merged with the one below it
     counts = pairs.histogram[:-1].reshape(-1, bins).sum(axis=1)
     counts[-1] += pairs.histogram[-1]
     lowest = max(np.searchsorted(edges, pairs.mated.min(), side="right") - 1, 0)
@@ -98,13 +98,13 @@ def _well_counted(curve: metrics.Roc, non_mated: int) -> metrics.Roc:
 
 
 def all_pairs_curve(pairs: AllPairs) -> tuple[Floats, Floats]:
-    """FMR and TAR of all pairs, between 30 false matches and the end of the kept tail."""
+    """FMR and TAR of all pairs, from 30 false matches to the end of the kept tail."""
     most = int(pairs.non_mated * HIGHEST_FMR)
     if most <= FEWEST_FALSE_MATCHES:
         return np.empty(0), np.empty(0)
     counts = np.unique(np.geomspace(FEWEST_FALSE_MATCHES, most, _POINTS).astype(int))
     mated = np.sort(pairs.mated)
-    # a mated score matches when it is above the first non-mated score that may not
+    # a mated score matches if it is above the first non-mated score that must not match
     missed = np.searchsorted(mated, pairs.tail[counts], side="right")
     return counts / pairs.non_mated, 1 - missed / mated.size
 
@@ -119,8 +119,8 @@ def score_completed(
     people: NDArray[np.int64] | None,
     points: Sequence[OperatingPoint],
 ) -> Scored:
-    """The completed of listed comparisons for pictures: ``scores`` [P], NaN where one failed, ``mated``
-    [P] and the ``people`` [P, 2] where they are known."""
+    """The completed ones of listed comparisons, for plots: ``scores`` [P], NaN if one failed, ``mated``
+    [P] and the ``people`` [P, 2] if they are known."""
     done = np.isfinite(scores)
     yes, no = done & mated, done & ~mated
     known = None if people is None else (people[yes, 0], people[no])
@@ -129,13 +129,13 @@ def score_completed(
 
 @singledispatch
 def curves_of(result: Result) -> tuple[Scored, ...]:
-    """The comparisons of ``result`` for pictures, the widest kind last; none for a search."""
+    """The comparisons of ``result`` for plots, the largest set last; none for a search."""
     return ()
 
 
 @curves_of.register
 def _(result: PairResult) -> tuple[Scored, ...]:
-    """The listed comparisons, and all pairs where they were judged, for pictures."""
+    """The listed comparisons, and all pairs if they were evaluated, for plots."""
     listed = score_completed(result.scores, result.mated, result.pair_people, result.rates.points)
     if result.everyone is None:
         return (listed,)
@@ -144,11 +144,11 @@ def _(result: PairResult) -> tuple[Scored, ...]:
 
 @curves_of.register
 def _(result: AllPairsResult) -> tuple[Scored, ...]:
-    """The comparisons for pictures."""
+    """The comparisons for plots."""
     return (score_all_pairs(result.everyone, result.points),)
 
 
 @curves_of.register
 def _(result: ScoreResult) -> tuple[Scored, ...]:
-    """The comparisons for pictures."""
+    """The comparisons for plots."""
     return (score_completed(result.scores, result.mated, result.pair_people, result.points),)

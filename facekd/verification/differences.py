@@ -1,4 +1,4 @@
-"""Differences between models in a rate, and their intervals."""
+"""Differences between models in a rate, with intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 def tar_difference(reference: KeptScores, other: KeptScores, fmr: float) -> Difference:
     """The difference of two models' TAR at ``fmr`` over all pairs of the same photos, each model
-    with its own threshold, which every drawing of persons sets anew.
+    at its own threshold, which is found again in every replicate.
 
     Each TAR is over the comparisons that its model completed. Raises `UsageError` as
     `KeptScores.tar_at` and `difference_bootstrap` do.
@@ -40,7 +40,7 @@ def tar_difference(reference: KeptScores, other: KeptScores, fmr: float) -> Diff
 
 
 def _among(people: int, place: NDArray[np.intp], influence: Influence) -> Influence:
-    """``influence`` of persons who stand at ``place`` among ``people``; the others have none."""
+    """``influence`` of people at the positions ``place`` among ``people``; zero for the others."""
     mated, non_mated = np.zeros((2, people))
     mated[place], non_mated[place] = influence.mated, influence.non_mated
     return Influence(mated, non_mated, influence.dyads)
@@ -52,19 +52,19 @@ def accuracy_difference(
     mated: NDArray[np.bool_],
     people: NDArray[np.int64],
 ) -> Difference:
-    """The difference of two models' shares of right decisions on the same listed pairs.
+    """The difference of two models' shares of correct decisions on the same listed pairs.
 
-    ``reference`` and ``other`` [P] say which comparisons each decided rightly, ``people`` [P, 2] are
-    the persons of each. Thresholds stay as they are, and so do the shares of mated and non-mated
-    pairs, which the list's makers chose. The interval is Student's with `clustered_error`: in a list
-    most persons come into a few non-mated pairs, and there drawing persons, which weighs a pair by a
-    product, makes the interval of a mean up to 1.7 times too wide.
+    ``reference`` and ``other`` [P] say which comparisons each decided correctly, ``people`` [P, 2] are
+    the two people of each. Thresholds are fixed, and so are the shares of mated and non-mated
+    pairs, which the authors of the list chose. The interval is Student's with `clustered_error`: in a list
+    most people occur in only a few non-mated pairs, and resampling people, which weights a pair by a
+    product, would make the interval of a mean up to 1.7 times too wide.
 
-    Raises `UsageError` with fewer than two persons.
+    Raises `UsageError` with fewer than two people.
     """
     persons, numbers = np.unique(people, return_inverse=True)
     if persons.size < 2:
-        raise UsageError("a difference between persons needs at least two of them")
+        raise UsageError("a difference over identities needs at least two of them")
     ends = numbers.reshape(-1, 2)
     gain = other.astype(np.float64) - reference
     value = float(gain.mean())
@@ -78,16 +78,16 @@ def accuracy_difference(
 
 
 def clustered_error(deviations: Floats, ends: NDArray[np.integer]) -> float:
-    """The standard error of a mean over pairs [P] of persons ``ends`` [P, 2], of which those that
-    share a person depend on each other: the root of the sum of all products of two such pairs'
-    ``deviations`` from the mean [P], over P (Aronow, Samii and Assenova, "Cluster-robust variance
-    estimation for dyadic data", Political Analysis 2015). Not below that of independent pairs.
+    """The standard error of a mean over pairs [P] of people ``ends`` [P, 2], where pairs that
+    share a person are dependent: the square root of the sum, over all such pairs of pairs, of the product
+    of their ``deviations`` [P] from the mean, divided by P (Aronow, Samii and Assenova, "Cluster-robust
+    variance estimation for dyadic data", Political Analysis 2015). At least that of independent pairs.
     """
     one, other = np.sort(ends, axis=1).T
     apart = one != other
     of_person = np.bincount(one, deviations, ends.max() + 1)
     of_person += np.bincount(other[apart], deviations[apart], ends.max() + 1)
-    # pairs of the same two persons have been counted with both
+    # pairs of the same two people were counted for both of them
     alike = np.unique(np.stack([one, other])[:, apart], axis=1, return_inverse=True)[1]
     twice = np.bincount(alike, deviations[apart])
     total = of_person @ of_person - twice @ twice
@@ -95,8 +95,8 @@ def clustered_error(deviations: Floats, ends: NDArray[np.integer]) -> float:
 
 
 def _with_width(value: float, interval: Interval, people: int) -> Interval:
-    """Where the models never differ, three divided by the number of persons bounds what was
-    not seen, to both sides."""
+    """If the models never differ, three divided by the number of people bounds the unseen difference
+    on both sides."""
     if interval.high - interval.low > 1e-12:
         return interval
     bound = rule_of_three(people)

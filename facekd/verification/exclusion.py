@@ -1,4 +1,4 @@
-"""Persons whom an evaluation leaves out: who of those named is there, and what goes with them."""
+"""People who are left out of an evaluation: which of the names exist, and what is left out with them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from facekd.errors import UsageError
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was taken from a protocol with ``people``: ``photos`` in all, ``others`` of them of persons
-    who stay, but named by no comparison that is left; and comparisons. Nobody of the protocol is called
-    by a name in ``unknown``."""
+    """What was left out of a protocol with ``people``: ``photos`` in all, ``others`` of them of people
+    who remain, but in no remaining comparison; and comparisons. The names ``unknown`` match nobody in the
+    protocol."""
 
     people: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -25,9 +25,9 @@ class LeftOut:
 
     @property
     def sentence(self) -> str:
-        also = f", {self.others:,} of which show others and are in no comparison that is left"
+        also = f" ({self.others:,} of them of other people, in no comparison that is left)"
         return (
-            f"Left out: {len(self.people):,} persons, {self.mated:,} mated and {self.non_mated:,} non-mated "
+            f"Left out: {len(self.people):,} people, {self.mated:,} mated and {self.non_mated:,} non-mated "
             f"comparisons; with them {self.photos:,} photos{also if self.others else ''}."
         )
 
@@ -42,28 +42,28 @@ class LeftOut:
 
 
 def nobody_known(protocol: str) -> UsageError:
-    """What is wrong with leaving persons out of a ``protocol`` that compares no photos of known ones."""
+    """The error for leaving people out of a ``protocol`` that does not compare photos of known people."""
     return UsageError(
         f"protocol {protocol} does not compare photos of known people: none can be left out",
-        "Persons are known where photos lie in a folder for each: --protocol people, or a list of such ones.",
+        "People are known if each has a folder of photos: --protocol people, or a pair list of such photos.",
     )
 
 
 def find_people(
     names: Iterable[str], people: Collection[str], protocol: str
 ) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Those of the ``people`` of ``protocol`` who are meant by ``names``, and the names that mean nobody.
+    """The ``people`` of ``protocol`` that ``names`` match, and the names that match nobody.
 
-    A name may begin with further folders, as the photos may lie below some. Raises `UsageError` where
-    nobody is meant.
+    A name may have further folders in front, since the photos may be below some. Raises `UsageError` if
+    no name matches.
     """
     known = set(people)
     meant = {name: next((end for end in _ends(name) if end in known), None) for name in names}
     found = frozenset(person for person in meant.values() if person is not None)
     if not found:
         raise UsageError(
-            f"protocol {protocol}: nobody of its {len(known):,} persons is named to be left out",
-            f"A person is named as the folder of the photos is: {min(known)}.",
+            f"protocol {protocol}: none of the names to leave out matches one of its {len(known):,} people",
+            f"A person has the name of the folder of photos: {min(known)}.",
         )
     return found, tuple(name for name, person in meant.items() if person is None)
 

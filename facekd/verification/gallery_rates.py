@@ -1,8 +1,8 @@
-"""Probe photos against enrolled persons: how often each is missed, and who is confused with whom.
+"""Probe photos against enrolled people: how often each is missed, and who is confused with whom.
 
-Persons differ: some are often missed, some are often taken for others, some for whom others are taken
-(Doddington et al., "Sheep, goats, lambs and wolves", ICSLP 1998). So rates stand by person too, with
-their counts, since most persons have few photos.
+People differ: some are often missed, some often match others, and some are often matched by others
+(Doddington et al., "Sheep, goats, lambs and wolves", ICSLP 1998). Rates are therefore given by person too,
+with their counts, since most people have few photos.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def judge_gallery(
     """Compare the embeddings ``probes`` [N, D] of ``photos`` [N] of ``people`` [N] with ``templates``
     [G, D], one for each person of ``enrolled`` [G].
 
-    Rows have unit length; a probe of NaN was not acquired. Persons that are not among ``enrolled`` are
-    unknown. Without an operating ``threshold``, which comes from ``origin``, that of the lowest FMR
-    that the comparisons can show is taken. Raises `UsageError` where no probe of an enrolled person was
-    acquired, or nobody's photo is compared with another's template.
+    Rows have unit length; a probe of NaN is a failure to acquire. People who are not among ``enrolled`` are
+    unknown. Without an operating ``threshold``, whose source is ``origin``, that of the lowest FMR
+    that the comparisons can show is used. Raises `UsageError` if no probe of an enrolled person was
+    acquired, or there is no non-mated comparison.
     """
     whose, known = np.asarray(people), np.isin(people, enrolled)
     scores = against(probes, whose, templates, np.asarray(enrolled))
@@ -46,7 +46,7 @@ def judge_gallery(
         shown = [point for point in points if point.threshold is not None]
         if shown:
             threshold = shown[-1].threshold
-            origin = f"of FMR {shown[-1].fmr:g} on these very comparisons"
+            origin = f"of FMR {shown[-1].fmr:g} on these comparisons themselves"
     operating = None
     if threshold is not None:
         matches = false_matches(probes, whose, templates, np.asarray(enrolled), threshold)
@@ -69,7 +69,7 @@ def judge_gallery(
 
 
 def _failures(scores: Against, probes: Rows, whose: NDArray[Any]) -> NDArray[np.int64]:
-    """Photos without embedding of each person [P]."""
+    """The number of photos without an embedding of each person [P]."""
     lost = np.isnan(probes).all(axis=1)
     return np.bincount(np.searchsorted(scores.names, whose[lost]), minlength=scores.names.size)
 

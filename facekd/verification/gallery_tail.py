@@ -1,11 +1,11 @@
-"""Thresholds that fit a gallery, from the scores between the people who are enrolled in it.
+"""Thresholds for one gallery, from the scores between the people enrolled in it.
 
-A card's thresholds were measured on other people and other photos. How alike the people of one gallery
-look to the model, and how their photos are, only that gallery can tell, and the comparisons between its
-different people are non-mated comparisons of exactly the templates that are searched. A low false match
-rate depends on the highest of them alone, so no more is kept: scores and whose they are, never embeddings.
+A card's thresholds were measured on other people and other photos. How similar the people of a gallery
+are to the model depends on the gallery, and the comparisons between its different people are
+non-mated comparisons of exactly the templates that are searched. A low false match rate depends only on
+the highest scores, so only those are kept: scores and their people, never embeddings.
 
-Searching a gallery of N people is a false positive where any of its N comparisons matches. The
+A search of a gallery of N people is a false positive if any of its N comparisons matches. The
 false match rate is that of a gallery of one, so both rates are one estimate here.
 """
 
@@ -28,20 +28,20 @@ from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
 from facekd.verification.score_matrix import Rows, UpperTail, acquired, blocks, checked
 from facekd.verification.suspected_doubles import Pairs, likely_doubles, one_of_each
 
-#: however few comparisons there are, so many scores are kept, and never more than so many
+#: the fewest scores that are kept, and the most
 _SHORTEST_TAIL, _LONGEST_TAIL = 10_000, 4_000_000
-#: by how much sums of shares may miss what they are compared with
+#: the tolerance when sums of shares are compared
 _ROUNDING = 1 + 1e-9
 
 
 @dataclass(frozen=True)
 class GalleryThreshold:
-    """The threshold that keeps a rate in one gallery, or why its people are too few to tell.
+    """The threshold for a rate in one gallery, or why there are too few people for it.
 
-    ``kind`` is "fmr" or "fpir", ``rate`` what was asked for; an FPIR is that of a gallery of ``size``
+    ``kind`` is "fmr" or "fpir", ``rate`` the requested rate; an FPIR is that of a gallery of ``size``
     people (1 for an FMR). ``enrolled`` people were compared, in ``identity_pairs`` pairs, of which
-    ``pairs_above`` reach the ``threshold``. ``interval`` holds the rate there for newcomers like them with
-    95 %. ``needed`` people would be enough; fewer have neither threshold nor interval.
+    ``pairs_above`` reach the ``threshold``. ``interval`` is the 95 % interval of the rate there for similar
+    newcomers. With ``needed`` people there is a threshold; with fewer, neither threshold nor interval.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class GalleryThreshold:
 
     @property
     def shortfall(self) -> str | None:
-        """Why there is no threshold, with what would be enough; `None` if there is one."""
+        """Why there is no threshold, and how many people are needed; `None` if there is one."""
         if self.threshold is not None:
             return None
         what = "FMR" if self.kind == "fmr" else f"FPIR with {self.size:,} people"
@@ -82,7 +82,7 @@ class GalleryThreshold:
 
 @dataclass(frozen=True)
 class SuspectedDouble:
-    """Two entries of a gallery whose ``score`` no pair of different people comes to by chance: one person
+    """Two entries of a gallery with a ``score`` too high for different people by chance: one person
     under two names, twins, or a photo in the wrong folder."""
 
     one: str
@@ -98,11 +98,11 @@ class GalleryTail:
     """The highest scores between the different people ``names`` [P] of a gallery, each compared as a probe
     with everybody else's template.
 
-    ``scores`` [K] fall; ``people`` [K, 2] are the places in ``names`` of the probe's person and of the
-    template's. Every comparison above ``floor`` is there, and no other.
+    ``scores`` [K] descend; ``people`` [K, 2] are the positions in ``names`` of the probe's person and of the
+    template's. All comparisons above ``floor`` are included, and no others.
 
-    Suspected doubles are taken for one person: of each only the first in ``names`` counts, as if the
-    others were not enrolled, so that enrolling somebody twice moves no threshold.
+    Suspected duplicates count as one person: only the first of them in ``names`` counts, as if the
+    others were not enrolled, so that enrolling somebody twice does not change a threshold.
     """
 
     names: tuple[str, ...]
@@ -112,12 +112,12 @@ class GalleryTail:
 
     @property
     def comparisons(self) -> int:
-        """Of all different people, the doubles' too."""
+        """All comparisons of different people, including the duplicates'."""
         return len(self.names) * (len(self.names) - 1)
 
     @cached_property
     def doubles(self) -> tuple[SuspectedDouble, ...]:
-        """The pairs that lie far above the rest, the highest first (`likely_doubles`)."""
+        """The pairs with scores far above the others, highest first (`likely_doubles`)."""
         found = likely_doubles(self._pairs)
         return tuple(
             SuspectedDouble(self.names[one], self.names[other], float(score))
@@ -126,24 +126,24 @@ class GalleryTail:
 
     @property
     def counted(self) -> int:
-        """The people that rates are estimated from: one of each double."""
+        """The number of people that rates are estimated from: one of each duplicate."""
         return int(self._counts.sum())
 
     def threshold_at_fmr(self, fmr: float) -> GalleryThreshold:
         """The smallest threshold at which at most ``fmr`` of the comparisons of different people match.
 
-        Raises `UsageError` outside (0, 1), and where the kept scores do not reach so far down.
+        Raises `UsageError` outside (0, 1), and if the kept scores do not reach low enough.
         """
         return self._threshold("fmr", fmr, 1)
 
     def threshold_at_fpir(self, fpir: float, people: int | None = None) -> GalleryThreshold:
-        """The smallest threshold at which at most ``fpir`` of the searches of somebody who is not enrolled
+        """The smallest threshold at which at most ``fpir`` of the searches for somebody who is not enrolled
         find anybody, in a gallery of ``people`` (default: this one).
 
-        Each person is left out once and searched for among the others; of a smaller gallery, all that can
-        be drawn from these are averaged. A larger one has no such searches yet: there comparisons are taken
-        to be independent, FPIR = 1 - (1 - FMR)^N, which is never too low where some probes match more
-        often than others (Jensen's inequality). Raises as `threshold_at_fmr` does.
+        Each person is left out once and searched for among the others; for a smaller gallery, the average
+        over all such galleries drawn from these people is used. A larger one has no such searches yet:
+        comparisons are then treated as independent, FPIR = 1 - (1 - FMR)^N, which is never too low if some
+        probes match more often than others (Jensen's inequality). Raises as `threshold_at_fmr` does.
         """
         return self._threshold("fpir", fpir, self.counted if people is None else people, people is None)
 
@@ -169,10 +169,10 @@ class GalleryTail:
         probes: ArrayLike | None = None,
         enrolled_probes: ArrayLike | None = None,
     ) -> GalleryTail:
-        """The tail after the people ``names`` [A] came, with ``templates`` [A, D] and ``probes``;
+        """The tail after the people ``names`` [A] were added, with ``templates`` [A, D] and ``probes``;
         ``enrolled`` [P, D] and ``enrolled_probes`` are those of the people of this tail, in its order.
 
-        It holds what `tail_of_gallery` would find of all, as far as this one reaches.
+        It equals what `tail_of_gallery` would find for all of them, as far as this tail reaches.
         """
         _check_new(self.names, names)
         new, old = _rows(names, templates), _rows(self.names, enrolled)
@@ -195,7 +195,7 @@ class GalleryTail:
         return _cut((*self.names, *names), scores[order], people[order], self.floor)
 
     def without(self, names: Collection[str]) -> GalleryTail:
-        """The tail after the people ``names`` went; nothing of theirs is in it."""
+        """The tail after the people ``names`` were removed, without any of their scores."""
         gone = np.isin(self.names, list(names))
         place = np.cumsum(~gone) - 1
         kept = ~gone[self.people].any(axis=1)
@@ -203,7 +203,7 @@ class GalleryTail:
         return GalleryTail(left, self.scores[kept], place[self.people[kept]].astype(np.int32), self.floor)
 
     def to_dict(self) -> dict[str, Any]:
-        """For a file that is as private as the gallery: it names people."""
+        """A dictionary for a file as private as the gallery, since it contains names."""
         return {
             "people": list(self.names),
             "comparisons": self.comparisons,
@@ -215,23 +215,23 @@ class GalleryTail:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> GalleryTail:
-        """What `to_dict` made. Raises `UsageError` where it is not that."""
+        """The inverse of `to_dict`. Raises `UsageError` for anything else."""
         try:
             names = tuple(str(name) for name in saved["people"])
             scores = np.array(saved["scores"], np.float64)
             people = np.array(saved["compared"], np.int32).reshape(-1, 2)
             floor = -np.inf if saved["floor"] is None else float(saved["floor"])
         except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"these are no kept scores of a gallery ({error})") from error
+            raise UsageError(f"these are not the kept scores of a gallery ({error})") from error
         whole = scores.ndim == 1 and len(people) == scores.size and np.isfinite(scores).all()
         placed = not people.size or (people.min() >= 0 and people.max() < len(names))
         if not whole or not placed or (np.diff(scores) > 0).any() or (scores <= floor).any():
-            raise UsageError("these are no kept scores of a gallery")
+            raise UsageError("these are not the kept scores of a gallery")
         return cls(names, scores, people, floor)
 
     @cached_property
     def _pairs(self) -> Pairs:
-        """The kept scores by pair of people, of the two of each the higher."""
+        """The kept scores by pair of people, the higher of the two scores of each."""
         one, other = np.sort(self.people, axis=1).T.astype(np.int64)
         # the first of equal pairs is the higher
         first = np.sort(np.unique(one * len(self.names) + other, return_index=True)[1])
@@ -239,7 +239,7 @@ class GalleryTail:
 
     @cached_property
     def _counts(self) -> NDArray[np.bool_]:
-        """Who counts [P]."""
+        """A mask of the people who count [P]."""
         return one_of_each(len(self.names), likely_doubles(self._pairs).people)
 
     @cached_property
@@ -256,7 +256,7 @@ class GalleryTail:
 
     def _threshold(self, kind: str, rate: float, size: int, whole: bool = False) -> GalleryThreshold:
         if not 0 < rate < 1:
-            raise UsageError(f"a false positive rate lies between 0 and 1, not {rate:g}")
+            raise UsageError(f"a false positive rate must be between 0 and 1, not {rate:g}")
         if size < 1 and not whole:
             raise UsageError(f"a gallery has at least one person, not {size}")
         counted = self.counted
@@ -266,7 +266,7 @@ class GalleryTail:
             return GalleryThreshold(kind, rate, size, counted, pairs, needed)
         if size > counted:  # by independent comparisons
             single = self._threshold("fmr", _of_one(rate, size), 1)
-            assert single.interval is not None  # so many people are enough
+            assert single.interval is not None  # there are enough people
             low, high = (_of_searches(end, size) for end in (single.interval.low, single.interval.high))
             interval = Interval(low, high, f"{single.interval.method}, independent comparisons")
             return GalleryThreshold(
@@ -279,9 +279,9 @@ class GalleryTail:
         return GalleryThreshold(kind, rate, size, counted, pairs, needed, threshold, interval, above)
 
     def _smallest(self, rate: float, size: int) -> float:
-        """The smallest threshold that keeps ``rate`` in a gallery of ``size``."""
+        """The smallest threshold that gives at most ``rate`` in a gallery of ``size``."""
         scores, probes = self._counted_scores, self._counted_people[:, 0]
-        # the how manieth match of its probe each score is
+        # the rank of each score among the matches of its probe
         order = np.argsort(probes, kind="stable")
         starts = np.searchsorted(probes[order], probes[order])
         nth = np.empty(probes.size, np.int64)
@@ -291,8 +291,8 @@ class GalleryTail:
         allowed = int(np.searchsorted(reached, rate * _ROUNDING, side="right"))
         if allowed == scores.size:
             raise UsageError(
-                f"the kept scores end at {self.floor:.4f}, above the threshold of {rate:g}",
-                f"They reach as far as an FMR of {len(scores) / self.counted / (self.counted - 1):.2g}.",
+                f"the kept scores end at {self.floor:.4f}, above the threshold for {rate:g}",
+                f"They suffice down to an FMR of {len(scores) / self.counted / (self.counted - 1):.2g}.",
             )
         return metrics.threshold_above(float(scores[allowed]), scores)
 
@@ -318,18 +318,18 @@ class GalleryTail:
         return Interval(float(expit(centre - half)), float(expit(centre + half)), "jackknife over people")
 
     def _left_out(self, hits: Ids, size: int) -> tuple[Floats, Floats]:
-        """The rate without each counted person, as probe and as template, and what each pair of ``hits`` adds
-        to it.
+        """The rate without each counted person, as probe and as template, and the contribution of each pair
+        of ``hits``.
 
-        The variance of the one holds what a pair adds by chance twice, once for either person, and is
-        corrected by the other (Aronow, Samii and Assenova, "Cluster-robust variance estimation for dyadic
-        data", Political Analysis 2015). Uncorrected it would be too large (Efron and Stein, "The jackknife
-        estimate of variance", Annals of Statistics 1981).
+        The variance of the former counts the random contribution of a pair twice, once for either person,
+        and is corrected by the latter (Aronow, Samii and Assenova, "Cluster-robust variance estimation for
+        dyadic data", Political Analysis 2015). Uncorrected it would be too large (Efron and Stein, "The
+        jackknife estimate of variance", Annals of Statistics 1981).
         """
         people, found = self.counted, np.bincount(hits[:, 0], minlength=len(self.names))
         chances = _chances(int(found.max()), people - 2, size)
         own = chances[found]
-        # what a probe loses with one of its matches
+        # what a probe loses without one of its matches
         lost = (chances[found] - chances[found - 1])[hits[:, 0]]
         as_template = np.bincount(hits[:, 1], lost, len(self.names))
         rates = (own.sum() - own - as_template)[self._counts] / (people - 1)
@@ -347,19 +347,19 @@ def tail_of_gallery(
 ) -> GalleryTail:
     """Compare the people ``names`` [P] of a gallery with each other.
 
-    ``templates`` [P, D] are what is searched; ``probes`` [P, D] one photo of each, as newcomers would bring
-    one: a template of several photos is less noisy, and two of them score further from zero than a photo
-    with one. Without them the templates are compared among themselves. Rows have unit length.
+    ``templates`` [P, D] are searched; ``probes`` [P, D] are one photo of each person, as newcomers would
+    have: a template of several photos is less noisy, and two templates score further from zero than a photo
+    and a template. Without probes, templates are compared with each other. Rows have unit length.
 
-    Scores are streamed; the highest are kept, so many that an FMR of 1e-2 can be told in a gallery of up to
-    some 14,000 people, and one of 4e-4 with 100,000. Raises `UsageError` for fewer than two people, a
-    name given twice, or embeddings that are not finite or not [P, D].
+    Scores are computed in blocks; the highest are kept, enough for an FMR of 1e-2 in a gallery of up to
+    about 14,000 people, and of 4e-4 with 100,000. Raises `UsageError` for fewer than two people, a
+    repeated name, or embeddings that are not finite or not [P, D].
     """
     _check_new((), names)
     columns = _rows(names, templates)
     rows = columns if probes is None else _rows(names, probes)
     if rows.shape != columns.shape:
-        raise UsageError(f"templates are {list(columns.shape)}, but probes {list(rows.shape)}")
+        raise UsageError(f"templates have the shape {list(columns.shape)}, but probes {list(rows.shape)}")
     people = np.arange(len(names), dtype=np.int32)
     tail = UpperTail(_length(len(names)) // (2 if probes is None else 1))
     for block in blocks(rows) if probes is None else blocks(rows, columns):
@@ -368,7 +368,7 @@ def tail_of_gallery(
         np.copyto(block.scores, -np.inf, where=~compared)
         tail.add(block.scores, one, other)
     scores, pairs = tail.falling()
-    if probes is None:  # each way round it is the same score
+    if probes is None:  # the score is the same in both directions
         scores, pairs = np.repeat(scores, 2), np.stack([pairs, pairs[:, ::-1]], axis=1).reshape(-1, 2)
     there = np.isfinite(scores)
     scores, pairs = scores[there], pairs[there]
@@ -377,11 +377,11 @@ def tail_of_gallery(
 
 
 def fewest_people(rate: float, size: int | None = 1) -> int:
-    """How many people show a false positive rate of ``rate`` in a gallery of ``size`` (1: an FMR; `None`: in
-    one of just these people): so many that 30 pairs of them are expected to match
-    (`FEWEST_FALSE_MATCHES`), comparisons taken to be independent."""
+    """How many people are needed for a false positive rate of ``rate`` in a gallery of ``size`` (1: an FMR;
+    `None`: of these people only): as many as make 30 expected matching pairs
+    (`FEWEST_FALSE_MATCHES`), with comparisons treated as independent."""
     if not 0 < rate < 1:
-        raise UsageError(f"a false positive rate lies between 0 and 1, not {rate:g}")
+        raise UsageError(f"a false positive rate must be between 0 and 1, not {rate:g}")
 
     def enough(people: int) -> bool:
         pairs = people * (people - 1) / 2
@@ -397,32 +397,32 @@ def fewest_people(rate: float, size: int | None = 1) -> int:
 
 
 def _of_one(rate: float, size: int) -> float:
-    """The FMR at which independent comparisons come to ``rate`` in a gallery of ``size``."""
+    """The FMR at which independent comparisons give ``rate`` in a gallery of ``size``."""
     return float(-np.expm1(np.log1p(-rate) / size))
 
 
 def _of_searches(fmr: float, size: int) -> float:
-    """The FPIR of a gallery of ``size`` where comparisons are independent."""
+    """The FPIR of a gallery of ``size`` with independent comparisons."""
     return float(-np.expm1(size * np.log1p(-fmr))) if fmr < 1 else 1.0
 
 
 def _chances(most: int, others: int, size: int) -> Floats:
-    """Of a probe that 0, 1, ... ``most`` of ``others`` match, the chance that one of them at least is among
-    ``size`` drawn from these: 1 - C(others - k, size) / C(others, size)."""
+    """For probes that 0, 1, ... ``most`` of ``others`` match, the probability that at least one of these is
+    among ``size`` people drawn from the others: 1 - C(others - k, size) / C(others, size)."""
     drawn, gone = min(size, others), np.arange(most)
     missed = np.clip(others - drawn - gone, 0, None) / np.maximum(others - gone, 1)
     return 1 - np.concatenate([[1.0], np.cumprod(missed)])
 
 
 def _length(people: int) -> int:
-    """How many scores are kept of so many people."""
+    """How many scores are kept for this many people."""
     compared = people * (people - 1)
     return min(compared, int(np.clip(TAIL_SHARE * compared, _SHORTEST_TAIL, _LONGEST_TAIL)))
 
 
 def _cut(names: tuple[str, ...], scores: Floats, people: Ids, floor: float) -> GalleryTail:
-    """A tail of the falling ``scores``, no longer than `_length`; those that tie with what is left out
-    are left out too."""
+    """A tail of the descending ``scores``, at most `_length` long; scores that tie with a dropped one are
+    dropped too."""
     size = _length(len(names))
     if scores.size > size:
         floor = max(floor, float(scores[size]))
@@ -432,7 +432,7 @@ def _cut(names: tuple[str, ...], scores: Floats, people: Ids, floor: float) -> G
 
 def _check_new(names: Sequence[str], new: Sequence[str]) -> None:
     if len({*names, *new}) < len(names) + len(new):
-        raise UsageError("a person of the gallery is named twice")
+        raise UsageError("a person of the gallery is given twice")
     if len(names) + len(new) < 2:
         raise UsageError("there is nobody to compare: a gallery's own thresholds need different people")
 
@@ -440,5 +440,5 @@ def _check_new(names: Sequence[str], new: Sequence[str]) -> None:
 def _rows(names: Sequence[str], embeddings: ArrayLike) -> Rows:
     rows, _ = checked(embeddings, np.asarray(names))
     if not acquired(rows).all():
-        raise UsageError("an embedding holds values that are not finite")
+        raise UsageError("an embedding has values that are not finite")
     return rows

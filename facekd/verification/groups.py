@@ -1,4 +1,4 @@
-"""Error rates by group of persons, at one threshold for all.
+"""Error rates by group of people, at one threshold for all.
 
 As in NIST's study of demographic differences (Grother, Ngan and Hanaoka, "Face recognition vendor
 test part 3: demographic effects", NISTIR 8280, 2019): the threshold is that of a stated FMR over
@@ -22,21 +22,21 @@ from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
 from facekd.verification.results import Counts, GroupRates
 from facekd.verification.score_matrix import acquired, blocks, unit
 
-#: the false match rates over everybody that a threshold is taken at: the strictest that counts allow
+#: the false match rates over everybody for the threshold: the strictest that the counts allow is used
 GROUP_FMRS = (1e-4, 1e-3, 1e-2)
 
 
 def group_threshold(everyone: KeptScores) -> tuple[float, float]:
     """The strictest of `GROUP_FMRS` that the comparisons of ``everyone`` can show, and its threshold.
 
-    Raises `UsageError` where they are too few for any.
+    Raises `UsageError` if there are too few for any of them.
     """
     for fmr in GROUP_FMRS:
         if enough(everyone.non_mated, fmr):
             return fmr, everyone.threshold_at(fmr)
     raise UsageError(
-        f"{everyone.non_mated:,} non-mated comparisons are too few for a threshold to judge groups by",
-        f"At FMR {GROUP_FMRS[-1]:g} it takes {FEWEST_FALSE_MATCHES / GROUP_FMRS[-1]:,.0f}.",
+        f"{everyone.non_mated:,} non-mated comparisons are too few for a threshold to compare groups at",
+        f"FMR {GROUP_FMRS[-1]:g} needs {FEWEST_FALSE_MATCHES / GROUP_FMRS[-1]:,.0f}.",
     )
 
 
@@ -49,16 +49,16 @@ def group_rates(
 ) -> GroupRates:
     """Compare every photo with every other and count by group.
 
-    ``embeddings`` [N, D], rows of NaN where there is none; ``people`` [N] and ``groups`` [N] of the
-    photos, `None` where a photo has no group. Raises `UsageError` with fewer than two groups.
+    ``embeddings`` [N, D], with rows of NaN for none; ``people`` [N] and ``groups`` [N] of the
+    photos, `None` for a photo without a group. Raises `UsageError` with fewer than two groups.
     """
     known = np.array([group is not None for group in groups], bool)
     there = known & acquired(embeddings)
     names, group = np.unique([g for g, kept in zip(groups, there, strict=True) if kept], return_inverse=True)
     if len(names) < 2:
         raise UsageError(
-            f"the embedded photos are of {len(names)} groups, two are the least",
-            "Photos are named in the file of groups as the protocol names them.",
+            f"the embedded photos are of {len(names)} group(s); at least two are needed",
+            "The file of groups must name photos as the protocol does.",
         )
     person = np.unique(np.asarray(people)[there], return_inverse=True)[1]
     rows = unit(embeddings[there])
@@ -67,7 +67,7 @@ def group_rates(
     np.add.at(own, (person, group), 1)
     photos = own.sum(axis=0)
     non_mated = photos[:, None] * photos - own.T @ own
-    # within a group each comparison was counted from both ends
+    # within a group each comparison was counted in both directions
     np.fill_diagonal(non_mated, non_mated.diagonal() // 2)
     return GroupRates(
         fmr, threshold, tuple(str(name) for name in names), photos, mated.diagonal(), missed.diagonal(),
@@ -77,8 +77,8 @@ def group_rates(
 
 
 def _likeness(rows: NDArray[np.float32], person: Counts, group: Counts, non_mated: Counts) -> NDArray[Any]:
-    """Mean non-mated score [G, G]. The scores of two sets of photos add up to the product of the sums of
-    their rows; those of one person's photos are taken out again."""
+    """Mean non-mated score [G, G]: the scores of two sets of photos add up to the product of the sums of
+    their rows, minus those of photos of the same person."""
     groups = len(non_mated)
     parts, place = np.unique(person * groups + group, return_inverse=True)
     sums = np.zeros((len(parts), rows.shape[1]))
@@ -86,7 +86,7 @@ def _likeness(rows: NDArray[np.float32], person: Counts, group: Counts, non_mate
     total = np.zeros((groups, rows.shape[1]))
     np.add.at(total, parts % groups, sums)
     scores = total @ total.T
-    # a person's parts stand together, one for each group that they have photos in
+    # the parts of a person are adjacent, one for each group that they have photos in
     for part in np.split(np.arange(len(parts)), np.flatnonzero(np.diff(parts // groups)) + 1):
         one = parts[part] % groups
         scores[np.ix_(one, one)] -= sums[part] @ sums[part].T
@@ -120,17 +120,17 @@ def _symmetric(counts: Counts) -> Counts:
 def read_groups(path: Path) -> Mapping[str, str]:
     """The group of each photo in a CSV that begins with ``photo,group``.
 
-    Raises `InputOutput` where it cannot be read, `Unreadable` with the line where its form is broken
+    Raises `InputOutput` if it cannot be read, `Unreadable` with the line if its format is wrong
     or a photo has a second group.
     """
     rows = CsvRows(read_text(path), path)
     if rows.head != ["photo", "group"]:
-        raise rows.wrong_head("It begins with the line photo,group.")
+        raise rows.wrong_head("The first line must be photo,group.")
     found: dict[str, str] = {}
     for line, fields in rows:
         if len(fields) != 2 or not all(fields):
             raise rows.fault(line, "expected a photo and its group")
         photo = fields[0].replace("\\", "/").removeprefix("./")
         if found.setdefault(photo, fields[1]) != fields[1]:
-            raise rows.fault(line, f"{fields[0]} has another group further up")
+            raise rows.fault(line, f"{fields[0]} has another group in an earlier line")
     return found

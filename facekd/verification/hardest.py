@@ -1,4 +1,4 @@
-"""The comparisons that a model decides worst: where to look for bad photos and wrong labels."""
+"""The comparisons with a model's largest errors, which often show bad photos and wrong labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facekd.verification.results import (
 )
 from facekd.verification.score_matrix import Rows, UpperTail, acquired, blocks, unit
 
-#: hardest comparisons of each kind
+#: how many of the hardest comparisons of each kind
 HARDEST = 8
 
 
@@ -29,10 +29,10 @@ Floats = NDArray[np.float64]
 def hardest_pairs(
     protocol: Protocol[Any], result: Result, rows: Rows, count: int = HARDEST
 ) -> tuple[HardPair, ...]:
-    """The ``count`` mated comparisons of ``result`` that score lowest, then the ``count`` non-mated ones
-    that score highest; of a search that of the probe with its person, and of a photo of nobody
-    enrolled with who came first. ``rows`` [N, D] are the embeddings of the protocol's photos, NaN where
-    there is none. None for a result of another kind.
+    """The ``count`` mated comparisons of ``result`` with the lowest scores, then the ``count`` non-mated ones
+    with the highest. For a search these are the probe with its own person, and a probe of nobody
+    enrolled with the first candidate. ``rows`` [N, D] are the embeddings of the protocol's photos, NaN for
+    none. None for a result of another kind.
     """
     if isinstance(protocol, Identification) and isinstance(result, IdentificationResult):
         return tuple(_searches(protocol, result, count))
@@ -54,9 +54,9 @@ def hardest_listed(
     count: int = HARDEST,
     shown: Mapping[str, str] | None = None,
 ) -> tuple[HardPair, ...]:
-    """Of the listed comparisons ``compared`` [P] with their ``scores`` [P], NaN where one failed, and
-    ``mated`` [P]: the first of those that are equally hard. ``shown`` names the photo that shows what
-    is no photo itself."""
+    """From the listed comparisons ``compared`` [P] with their ``scores`` [P], NaN if one failed, and
+    ``mated`` [P]; of equally hard ones the first. ``shown`` is the photo to show for something
+    that is not a photo itself."""
 
     def worst(kind: NDArray[np.bool_], sign: int) -> list[int]:
         places = np.flatnonzero(kind & np.isfinite(scores))
@@ -73,8 +73,8 @@ def hardest_of_all(
     count: int = HARDEST,
     shown: Mapping[str, str] | None = None,
 ) -> tuple[HardPair, ...]:
-    """Of all comparisons among ``rows`` [N, D], NaN where there is none, of ``people`` [N]; ``names``
-    [N] are those of the photos. Scores are computed again, in blocks, and only the worst kept."""
+    """From all comparisons among ``rows`` [N, D], NaN for none, of ``people`` [N]; ``names``
+    [N] are those of the photos. Scores are computed again, in blocks, and only the hardest are kept."""
     there = np.flatnonzero(acquired(rows))
     place = np.arange(there.size)
     person = np.unique(np.asarray(people), return_inverse=True)[1][there]
@@ -97,7 +97,7 @@ def _pair(first: str, second: str, mated: bool, score: float, shown: Mapping[str
 
 
 def _shown(protocol: Protocol[Any], rows: Rows) -> dict[str, str]:
-    """The first photo of each template that gave an embedding; nothing where photos are compared."""
+    """The first embedded photo of each template; empty if photos are compared."""
     if not isinstance(protocol, Templates):
         return {}
     there = {photo for photo, kept in zip(protocol.photos, acquired(rows), strict=True) if kept}

@@ -1,8 +1,8 @@
-"""How far each person moves a rate or d': the first order of what drawing persons does.
+"""How much each person moves a rate or d': the first-order effect of resampling people.
 
-A rate's influences are its derivatives by the persons' weights, where a mated comparison weighs w_i
-and a non-mated one w_i * w_j. They tell what a bootstrap's replicates cannot: how many persons a rate
-really rests on, and how much of the replicates' spread the product of weights put there.
+The influences on a rate are its derivatives by the people's weights, where a mated comparison is weighted
+by w_i and a non-mated one by w_i * w_j. They give what a bootstrap's replicates cannot: how many people a
+rate really rests on, and how much of the replicates' spread comes from the product of weights.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Influence:
-    """How fast a rate moves with each person's weight, P >= 2: through the mated comparisons ``mated``
+    """The derivative of a rate by each person's weight, P >= 2: through the mated comparisons ``mated``
     [P] and through the non-mated ones ``non_mated`` [P].
 
-    ``dyads`` [K] are the parts that the non-mated comparisons of each two persons have in it, which
-    ``non_mated`` holds twice, once for either person; empty where the spread is not to shrink.
+    ``dyads`` [K] are the contributions of the non-mated comparisons of each two people, which
+    ``non_mated`` contains twice, once for either person; empty if the spread must not be shrunk.
     """
 
     mated: Floats
@@ -32,17 +32,17 @@ class Influence:
     dyads: Floats
 
     def __sub__(self, other: Influence) -> Influence:
-        """Of the difference of two rates, each over many comparisons of the same persons."""
+        """The influence on the difference of two rates, each over many comparisons of the same people."""
         return Influence(self.mated - other.mated, self.non_mated - other.non_mated, np.empty(0))
 
     @property
     def freedom(self) -> float:
-        """The degrees of freedom of a standard error that rests on these persons, P - 1 at most.
+        """The degrees of freedom of a standard error that rests on these people, at most P - 1.
 
-        A sum of squares is as uncertain as a chi square of 2 P / (k - 1) degrees, k being the
-        influences' kurtosis P sum(L^4) / sum(L^2)^2 (Satterthwaite, "An approximate distribution of
-        estimates of variance components", Biometrics Bulletin 1946): P where they are normal, and
-        few where a few persons hold most comparisons or most errors.
+        A sum of squares is as uncertain as a chi square of 2 P / (k - 1) degrees, where k is the
+        kurtosis P sum(L^4) / sum(L^2)^2 of the influences (Satterthwaite, "An approximate distribution of
+        estimates of variance components", Biometrics Bulletin 1946): P if they are normal, and
+        few if a few people have most comparisons or most errors.
         """
         squares = (self.mated + self.non_mated) ** 2
         people, total = squares.size, float(squares.sum())
@@ -54,13 +54,13 @@ class Influence:
 
     @property
     def shrinkage(self) -> float:
-        """What a bootstrap's spread has to be multiplied with to be that of the rate, 1 at most.
+        """The factor, at most 1, from a bootstrap's spread to that of the rate.
 
-        The variance of weights w_i * w_j counts what one non-mated pair adds by chance three times
-        (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007): sum(L^2), which holds
-        it for both of its persons, plus sum(D^2). It is counted once in sum(L^2) - sum(D^2) (Aronow,
+        The variance with weights w_i * w_j counts the random contribution of a non-mated pair three times
+        (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007): sum(L^2), which contains
+        it for both of its people, plus sum(D^2). It is counted once in sum(L^2) - sum(D^2) (Aronow,
         Samii and Assenova, "Cluster-robust variance estimation for dyadic data", Political Analysis
-        2015). Never taken for less than where persons differ in mated comparisons alone.
+        2015). At least the factor for people who differ in mated comparisons only.
         """
         squares, doubly = float(((self.mated + self.non_mated) ** 2).sum()), float(self.dyads @ self.dyads)
         if squares + doubly == 0:
@@ -71,9 +71,9 @@ class Influence:
 
 @dataclass(frozen=True)
 class PairSums:
-    """Comparisons of known persons, summed by person.
+    """Sums over the comparisons of known people, by person.
 
-    ``ones`` [M] are the persons of the mated comparisons, ``others`` [N, 2] those of the non-mated,
+    ``ones`` [M] are the people of the mated comparisons, ``others`` [N, 2] those of the non-mated,
     as numbers below ``people``.
     """
 
@@ -86,7 +86,7 @@ class PairSums:
         return _summed(self.ones, _shares(values), self.people)
 
     def non_mated(self, values: NDArray[np.generic]) -> tuple[Floats, Floats]:
-        """The influences [people] of the mean of ``values`` [N], and the parts of every two persons."""
+        """The influences [people] on the mean of ``values`` [N], and the contribution of every two people."""
         shares = _shares(values)
         one, other = np.sort(self.others, axis=1).T
         alike = np.unique(one * self.people + other, return_inverse=True)[1]
@@ -95,23 +95,23 @@ class PairSums:
 
 
 def auc_influence(levels: metrics.Levels, sums: PairSums) -> Influence:
-    """Of the AUC: by the share of the other class that each score beats (DeLong, DeLong and
+    """On the AUC: from the share of the other class that each score exceeds (DeLong, DeLong and
     Clarke-Pearson, Biometrics 1988; for clusters Obuchowski, Biometrics 1997).
 
-    Without its dyads, so that nothing shrinks: of an AUC near 1 so few pairs decide that what they
-    add by chance is not known well enough, and the shrunken interval holds the truth too seldom.
+    Without dyads, so that nothing is shrunk: an AUC near 1 depends on so few pairs that their random
+    contribution is not known well enough, and a shrunken interval would contain the truth too seldom.
     """
     places = (levels.mated, levels.non_mated)
     counts = [np.bincount(place, minlength=levels.thresholds.size - 1) for place in places]
-    # a tie is half beaten
+    # a tie counts one half
     mated, non_mated = ((np.cumsum(count) - count / 2) / count.sum() for count in counts)
     by_person, _ = sums.non_mated(1 - mated[levels.non_mated])
     return Influence(sums.mated(non_mated[levels.mated]), by_person, np.empty(0))
 
 
 def eer_influence(levels: metrics.Levels, curve: metrics.Roc, sums: PairSums) -> Influence:
-    """Of the EER: those of FNMR and FMR at its threshold, each in the measure in which the other rate
-    changes there, because the threshold gives way to the faster one."""
+    """On the EER: those of FNMR and FMR at its threshold, each weighted by the rate of change of the other
+    rate there, since the threshold moves towards the one that changes faster."""
     place = int(np.argmin(np.abs(curve.fmr - curve.fnmr)))
     by_person, dyads = sums.non_mated(levels.non_mated >= place)
     missed, false = changes(curve, float(curve.fmr[place]), by_person)
@@ -120,7 +120,7 @@ def eer_influence(levels: metrics.Levels, curve: metrics.Roc, sums: PairSums) ->
 
 
 def tar_influence(levels: metrics.Levels, curve: metrics.Roc, fmr: float, sums: PairSums) -> Influence:
-    """Of the TAR at ``fmr``: those of the TAR at a fixed threshold, and those of the FMR there times
+    """On the TAR at ``fmr``: the influence on the TAR at a fixed threshold, plus that on the FMR there times
     the slope of the ROC."""
     place = _place(curve, fmr)
     by_person, dyads = sums.non_mated(levels.non_mated >= place)
@@ -132,11 +132,11 @@ def tar_influence(levels: metrics.Levels, curve: metrics.Roc, fmr: float, sums: 
 def partial_auc_influence(
     levels: metrics.Levels, curve: metrics.Roc, highest_fmr: float, sums: PairSums
 ) -> Influence:
-    """Of the partial AUC up to ``highest_fmr``: a mated score counts the non-mated ones that it beats among
-    the highest share, a non-mated one among these the mated scores below it, less those that are missed
-    in any case. Without its dyads, as `auc_influence`: even fewer pairs decide."""
+    """On the partial AUC up to ``highest_fmr``: a mated score counts the non-mated scores below it within
+    the highest share, a non-mated one of these the mated scores below it, minus those that are missed
+    in any case. Without dyads, as in `auc_influence`: it depends on even fewer pairs."""
     place, scale = _place(curve, highest_fmr), metrics.partial_auc_scale(highest_fmr)
-    # the middle of the steps to both sides of a score: a tie is half beaten
+    # the mean of the step functions from both sides of a score: a tie counts one half
     false, missed = ((rate[:-1] + rate[1:]) / 2 for rate in (curve.fmr, curve.fnmr))
     beaten = np.clip(highest_fmr - false, 0, None)[levels.mated]
     above = np.where(levels.non_mated >= place, missed[levels.non_mated] - curve.fnmr[place], 0)
@@ -145,9 +145,9 @@ def partial_auc_influence(
 
 
 def min_dcf_influence(levels: metrics.Levels, curve: metrics.Roc, sums: PairSums) -> Influence:
-    """Of `costs.min_dcf`: those of its two rates at its threshold, which lies where a step to either side
-    costs nothing. Without its dyads: the threshold keeps to few false matches, and what they add by
-    chance is not known well enough."""
+    """On `costs.min_dcf`: those on its two rates at its threshold, where the cost is stationary.
+    Without dyads: only few false matches remain at that threshold, and their random contribution is not
+    known well enough."""
     per_miss, per_false = rate_costs()
     place = int(np.argmin(per_miss * curve.fnmr + per_false * curve.fmr))
     by_person, _ = sums.non_mated(levels.non_mated >= place)
@@ -155,8 +155,8 @@ def min_dcf_influence(levels: metrics.Levels, curve: metrics.Roc, sums: PairSums
 
 
 def d_prime_influence(levels: metrics.Levels, sums: PairSums) -> Influence:
-    """Of d': a score's distance d from the mean of its class adds d / s through the mean and takes
-    d' d^2 / (4 s^2) off through the variance, s being the spread. Nothing where there is no spread."""
+    """On d': the distance d of a score from the mean of its class adds d / s through the mean and subtracts
+    d' d^2 / (4 s^2) through the variance, where s is the spread. Zero without a spread."""
     yes, no = (levels.thresholds[place] for place in (levels.mated, levels.non_mated))
     spread = np.sqrt((yes.var() + no.var()) / 2)
     if spread == 0 or np.ptp(yes) == 0 == np.ptp(no):
@@ -168,8 +168,8 @@ def d_prime_influence(levels: metrics.Levels, sums: PairSums) -> Influence:
 
 
 def changes(curve: metrics.Roc, fmr: float, by_person: Floats) -> tuple[float, float]:
-    """How much FNMR and FMR change from two standard errors of the FMR below ``fmr`` to two above:
-    over as much of ``curve`` as the threshold wanders when persons move the FMR by ``by_person``."""
+    """The change of FNMR and of FMR from two standard errors of the FMR below ``fmr`` to two above:
+    over the part of ``curve`` in which the threshold moves when people move the FMR by ``by_person``."""
     far = 2 * float(np.sqrt(by_person @ by_person))
     ends = [_place(curve, rate) for rate in (fmr - far, fmr + far)]
     missed, false = (rate[ends] for rate in (curve.fnmr, curve.fmr))
@@ -177,7 +177,7 @@ def changes(curve: metrics.Roc, fmr: float, by_person: Floats) -> tuple[float, f
 
 
 def _place(curve: metrics.Roc, fmr: float) -> int:
-    """Where the smallest threshold with an FMR of at most ``fmr`` stands, the last for less than 0."""
+    """The position of the smallest threshold with an FMR of at most ``fmr``; the last for a negative one."""
     return min(int(np.searchsorted(-curve.fmr, -fmr - 1e-12)), curve.fmr.size - 1)
 
 

@@ -11,7 +11,7 @@ from facekd.errors import UsageError
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval and how it was found."""
+    """A 95 % interval and the method by which it was found."""
 
     low: float
     high: float
@@ -48,14 +48,14 @@ def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> Interva
 
 
 def rule_of_three(trials: int) -> float:
-    """What no event in ``trials`` independent trials says of the rate: at most this, with 95 %."""
+    """The 95 % upper bound of a rate if there was no event in ``trials`` independent trials."""
     _check(0, trials)
     return min(1.0, 3 / trials)
 
 
 def extreme_interval(rate: float, people: int) -> Interval | None:
-    """What bounds a ``rate`` of 0 or 1, where no drawing of persons would find another: three divided
-    by the number of ``people``, the units that are independent. `None` for any other rate."""
+    """A bound for a ``rate`` of 0 or 1, which resampling people would not change: three divided
+    by the number of ``people``, the independent units. `None` for any other rate."""
     bound = rule_of_three(people)
     if rate == 0:
         return Interval(0.0, bound, "rule of three over identities")

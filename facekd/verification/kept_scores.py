@@ -1,7 +1,7 @@
-"""The scores of all comparisons among known persons, as far as low false match rates need them.
+"""The scores of all comparisons among known people, as far as low false match rates need them.
 
-All mated scores are kept; of the non-mated ones the upper tail is kept exactly, which is all that a
-low FMR depends on, with the two persons of each for the bootstrap.
+All mated scores are kept; of the non-mated ones the upper tail is kept exactly, with the two people of
+each for the bootstrap: a low FMR depends on nothing else.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from facekd.verification.intervals import Interval, extreme_interval, rule_of_th
 from facekd.verification.operating_points import OperatingPoint, enough
 from facekd.verification.score_matrix import Block, UpperTail, histogram
 
-#: the largest FMR that the kept tail answers for
+#: the largest FMR that the kept tail is sufficient for
 HIGHEST_FMR = 0.01
-#: the tail goes deeper than that, since a bootstrap replicate may reach further down
+#: the tail extends beyond that, since a bootstrap replicate may reach further down
 TAIL_SHARE = 2 * HIGHEST_FMR
-#: points of a curve that are read from the tail
+#: points of a curve that are computed from the tail
 _TAIL_POINTS = 2000
-#: kept scores are counted so many at a time, so that it needs little memory
+#: kept scores are counted in portions of this size, to save memory
 _AT_ONCE = 2**20
 
 Floats = NDArray[np.float64]
@@ -39,8 +39,8 @@ Counts = NDArray[np.int64]
 @dataclass(frozen=True)
 class KeptScores(ABC):
     """``mated`` scores [M] with ``mated_people`` [M]; ``tail`` [K], the highest non-mated scores,
-    falling, with ``tail_people`` [K, 2]; ``non_mated`` counts all non-mated comparisons. ``names``
-    [P] are the labels of the persons, rising; persons are numbered by their places there."""
+    descending, with ``tail_people`` [K, 2]; ``non_mated`` is the number of all non-mated comparisons.
+    ``names`` [P] are the labels of the people, ascending; people are numbered by their positions there."""
 
     mated: Floats
     mated_people: Ids
@@ -52,32 +52,32 @@ class KeptScores(ABC):
     @property
     @abstractmethod
     def identity_pairs(self) -> int:
-        """How many distinct pairs of persons the non-mated comparisons are of: so many independent trials
-        there are at most, however many photos each person has."""
+        """The number of distinct pairs of people in the non-mated comparisons: the most independent trials
+        that there can be, however many photos each person has."""
 
     @abstractmethod
     def compared_with_others(self) -> Counts:
-        """In how many non-mated comparisons each person [P] is."""
+        """The number of non-mated comparisons of each person [P]."""
 
     @abstractmethod
     def drawn_non_mated(self, weights: Floats) -> float:
-        """The weight of all non-mated comparisons with person i drawn ``weights`` [P] times."""
+        """The weight of all non-mated comparisons if person i is drawn ``weights`` [P] times."""
 
     def threshold_at(self, fmr: float) -> float:
         """The smallest threshold whose FMR is at most ``fmr``, as `metrics.threshold_at_fmr`.
 
-        Raises `UsageError` for an FMR above 1e-2 where not all non-mated scores were kept.
+        Raises `UsageError` for an FMR above 1e-2 if not all non-mated scores were kept.
         """
         if fmr > HIGHEST_FMR and self.tail.size < self.non_mated:
-            raise UsageError(f"scores are kept for FMR {HIGHEST_FMR:g} and below, not {fmr:g}")
+            raise UsageError(f"scores are kept for an FMR of {HIGHEST_FMR:g} and below, not {fmr:g}")
         allowed = metrics.allowed_false_matches(self.non_mated, fmr)
         return metrics.threshold_above(float(self.tail[allowed]), self.mated, self.tail)
 
     def tar_at(self, fmr: float) -> float:
         """The share of completed mated comparisons that match at ``fmr``.
 
-        The bare number, for choosing among models on the same data; what is told to people is
-        `operating_point`, which knows when the data is too little.
+        The bare number, for choosing among models on the same data; reports use `operating_point`,
+        which is insufficient if there are too few comparisons.
         """
         return 1 - metrics.fnmr_at(self.mated, self.threshold_at(fmr))
 
@@ -86,7 +86,7 @@ class KeptScores(ABC):
         return int((self.tail >= threshold).sum())
 
     def operating_point(self, fmr: float) -> OperatingPoint:
-        """TAR at ``fmr`` with its interval, or why the data is insufficient."""
+        """TAR at ``fmr`` with its interval, or why the data are insufficient."""
         if not enough(self.non_mated, fmr):
             return OperatingPoint(fmr, self.mated.size, self.non_mated, identity_pairs=self.identity_pairs)
         threshold, tar = self.threshold_at(fmr), self.tar_at(fmr)
@@ -97,7 +97,7 @@ class KeptScores(ABC):
         )  # fmt: skip
 
     def fnmr_interval(self, threshold: float) -> Interval:
-        """The 95 % interval of the FNMR at a fixed ``threshold``, persons drawn anew."""
+        """The 95 % interval of the FNMR at a fixed ``threshold``, with people resampled."""
         missed = self.mated < threshold
         asked, refused = self._by_person(self.mated_people), self._by_person(self.mated_people[missed])
 
@@ -111,8 +111,8 @@ class KeptScores(ABC):
     def _fmr_interval(
         self, weigh: Callable[[Floats], float], by_person: NDArray[Any], false: int
     ) -> Interval:
-        """That of the FMR where ``false`` comparisons match, ``by_person`` [P] of each; ``weigh`` gives
-        their weight in a drawing."""
+        """The interval of the FMR with ``false`` matches, ``by_person`` [P] of each; ``weigh`` returns
+        their weight in a replicate."""
         if false == 0:
             return Interval(0.0, rule_of_three(self.identity_pairs), "rule of three over pairs of identities")
 
@@ -130,8 +130,8 @@ class KeptScores(ABC):
         return identity_bootstrap(lambda weights: [rate(weights)], self.names.size, influences=[influence])[0]
 
     def drawn_tar(self, fmr: float) -> Callable[[Floats], float]:
-        """`tar_at` with person i drawn ``weights`` [P] times, as a function of the weights; NaN where
-        a class is left empty."""
+        """`tar_at` if person i is drawn ``weights`` [P] times, as a function of the weights; NaN if
+        a class is empty."""
         near = self._near(fmr)
 
         def tar(weights: Floats) -> float:
@@ -146,12 +146,12 @@ class KeptScores(ABC):
         return tar
 
     def _near(self, fmr: float) -> int:
-        """How deep into the tail a drawing reaches at ``fmr``, but for rare ones."""
+        """How deep into the tail a replicate reaches at ``fmr``, except for rare ones."""
         return min(self.tail.size, 2 * metrics.allowed_false_matches(self.non_mated, fmr) + 100)
 
     def tar_influence(self, fmr: float) -> Influence:
-        """The influence of the persons [P] on `tar_at` ``fmr``: that on the TAR at a fixed threshold, and
-        that on the FMR there times the slope of the ROC, as far as the threshold wanders."""
+        """The influence of the people [P] on `tar_at` ``fmr``: that on the TAR at a fixed threshold, plus
+        that on the FMR there times the slope of the ROC over the range in which the threshold moves."""
         allowed = metrics.allowed_false_matches(self.non_mated, fmr)
         by_person = self._fmr_influence(self._in_tail(0, allowed), allowed)
         far = 2 * float(np.sqrt(by_person @ by_person)) * self.non_mated
@@ -162,16 +162,16 @@ class KeptScores(ABC):
         return Influence(matched, -slope * by_person, np.empty(0))
 
     def _mated_influence(self, chosen: NDArray[np.bool_]) -> Floats:
-        """Of the persons [P] on the share of ``chosen`` [M] among the mated comparisons."""
+        """The influence of the people [P] on the share of ``chosen`` [M] among the mated comparisons."""
         asked, people = self._by_person(self.mated_people), self.mated_people[chosen]
         return (self._by_person(people) - people.size / self.mated.size * asked) / self.mated.size
 
     def _fmr_influence(self, by_person: NDArray[Any], false: int) -> Floats:
-        """Of the persons [P] on the FMR where ``false`` comparisons match, ``by_person`` [P] of each."""
+        """The influence of the people [P] on the FMR with ``false`` matches, ``by_person`` [P] of each."""
         return np.asarray(by_person - false / self.non_mated * self.compared_with_others()) / self.non_mated
 
     def _in_tail(self, start: int, stop: int) -> Counts:
-        """In how many of the non-mated comparisons from rank ``start`` to ``stop`` each person is."""
+        """The number of non-mated comparisons from rank ``start`` to ``stop`` of each person."""
         counts = np.zeros(self.names.size, np.int64)
         for top in range(start, stop, _AT_ONCE):
             counts += self._by_person(self.tail_people[top : min(top + _AT_ONCE, stop)].ravel())
@@ -181,15 +181,15 @@ class KeptScores(ABC):
         return np.bincount(people, minlength=self.names.size)
 
     def _tail_scores(self, most: int) -> Floats:
-        """Some thousand of the ``most`` highest non-mated scores, rising, each once."""
+        """About a thousand of the ``most`` highest non-mated scores, ascending, without repetition."""
         ranks = np.unique(np.geomspace(1, most, _TAIL_POINTS).astype(np.int64)) if most else np.empty(0, int)
         scores = np.unique(self.tail[ranks - 1])
         if self.tail.size < self.non_mated:
-            scores = scores[scores > self.tail[-1]]  # more of the last may have been dropped
+            scores = scores[scores > self.tail[-1]]  # others equal to the last may have been dropped
         return scores
 
     def _roc(self, below: Floats, counts: Counts, scores: Floats) -> metrics.Roc:
-        """The ROC at ``scores`` of the tail, and ``below`` them where ``counts`` comparisons match."""
+        """The ROC at ``scores`` of the tail, and at ``below`` them, where ``counts`` comparisons match."""
         thresholds = np.concatenate([below, scores, [np.inf]])
         false = np.concatenate([counts, np.searchsorted(-self.tail, -scores, side="right"), [0]])
         missed = np.searchsorted(np.sort(self.mated), thresholds, side="left")
@@ -204,9 +204,9 @@ def sift(
     tail: UpperTail,
     counts: Counts | None = None,
 ) -> tuple[Floats, Ids, Floats, Ids]:
-    """What `KeptScores` keeps of a matrix with rows of the persons ``rows`` [N] and columns of the
-    persons ``columns`` [M]: mated scores, their persons, ``tail`` and its persons. ``compared`` says which
-    comparisons of a block count, where persons may be compared with themselves. The `histogram` of all
+    """What `KeptScores` keeps of a matrix with rows of the people ``rows`` [N] and columns of the
+    people ``columns`` [M]: mated scores, their people, ``tail`` and its people. ``compared`` says which
+    comparisons of a block count, if people may be compared with themselves. The `histogram` of all
     non-mated scores is added to ``counts``.
     """
     mated, whose = [np.empty(0, np.float32)], [np.empty(0, np.int32)]
@@ -225,5 +225,5 @@ def sift(
 
 
 def products(weights: Floats, pairs: Ids) -> Floats:
-    """The weight of each of ``pairs`` [K, 2] of persons."""
+    """The weight of each of ``pairs`` [K, 2] of people."""
     return weights[pairs[:, 0]] * weights[pairs[:, 1]]

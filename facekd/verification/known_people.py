@@ -1,4 +1,4 @@
-"""Judging a model on photos of known persons: every comparison that they allow."""
+"""Evaluate a model on photos of known people, with every possible comparison."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from facekd.verification.photo_scores import all_pairs
 from facekd.verification.results import AllPairsResult
 
-#: the false match rates at which all comparisons are judged, as far as their number allows
+#: the false match rates for all comparisons, as far as there are enough of them
 PEOPLE_FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 
 
@@ -23,9 +23,9 @@ def judge_people(
     failed: Sequence[str],
     compared: str = "photos",
 ) -> AllPairsResult:
-    """Compare every row of ``embeddings`` [N, D] with every other; ``people`` [N] says whose it is.
+    """Compare every row of ``embeddings`` [N, D] with every other; ``people`` [N] are their identities.
 
-    A row of NaN has no embedding. Raises `UsageError` where there is no mated or no non-mated
+    A row of NaN has no embedding. Raises `UsageError` if there is no mated or no non-mated
     comparison.
     """
     everyone = all_pairs(embeddings, people)

@@ -1,4 +1,4 @@
-"""Judging a model on a list of pairs."""
+"""Evaluate a model on a list of pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facekd.verification.pair_rates import pair_rates
 from facekd.verification.photo_scores import AllPairs, all_pairs
 from facekd.verification.results import PairRates, PairResult
 
-#: the false match rates at which all pairs are judged
+#: the false match rates for all pairs
 ALL_PAIRS_FMRS = (1e-3, 1e-4)
 
 
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 
 class Listed(Protocol):
-    """What judging a list of pairs asks of it; see `facekd.verification.protocols.PairList`."""
+    """What the evaluation of a list of pairs needs; see `facekd.verification.protocols.PairList`."""
 
     @property
     def name(self) -> str: ...
@@ -48,7 +48,7 @@ class Listed(Protocol):
 def judge_pairs(
     protocol: Listed, embeddings: NDArray[np.float32], ends: NDArray[np.int64], mated: NDArray[np.bool_]
 ) -> PairResult:
-    """Everything that is said of a model on ``protocol``: ``embeddings`` [N, D] of its photos,
+    """The result of a model on ``protocol``: ``embeddings`` [N, D] of its photos,
     ``ends`` [P, 2] the photos of each pair, ``mated`` [P]."""
     lost = np.asarray(np.isnan(embeddings).all(axis=1))
     scores = cosines(embeddings, ends)
@@ -66,7 +66,7 @@ def judge_listed(
     mated: NDArray[np.bool_],
     lost: NDArray[np.bool_],
 ) -> PairResult:
-    """What is said of the listed pairs alone: ``scores`` [P], NaN where a comparison failed, and which
+    """The result for the listed pairs alone: ``scores`` [P], NaN if a comparison failed, and which
     photos [N] were ``lost``; the rest as in `judge_pairs`."""
     people = protocol.people
     folds, right = cross_validate(scores, mated, protocol.fold, protocol.fold_names)
@@ -95,7 +95,7 @@ def cosines(embeddings: NDArray[np.float32], ends: NDArray[np.int64]) -> Floats:
     rows = embeddings.astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     scores = np.empty(len(ends))
-    # millions of template pairs at once would take their embeddings many times over
+    # scoring millions of template pairs at once would copy their embeddings many times over
     for start in range(0, len(ends), _PAIRS):
         part = ends[start : start + _PAIRS]
         scores[start : start + _PAIRS] = np.einsum("pd,pd->p", rows[part[:, 0]], rows[part[:, 1]])
@@ -105,8 +105,8 @@ def cosines(embeddings: NDArray[np.float32], ends: NDArray[np.int64]) -> Floats:
 def listed_rates(
     scores: Floats, mated: NDArray[np.bool_], ends: NDArray[np.int64], people: Sequence[str] | None
 ) -> PairRates:
-    """Rates of the ``scores`` [P] of pairs of the photos ``ends`` [P, 2], NaN where a comparison failed;
-    ``people`` are the persons of all photos."""
+    """Rates of the ``scores`` [P] of pairs of the photos ``ends`` [P, 2], NaN if a comparison failed;
+    ``people`` are the identities of all photos."""
     completed = np.isfinite(scores)
     yes, no = completed & mated, completed & ~mated
     if people is None:
@@ -119,7 +119,7 @@ def _everyone(
     embeddings: NDArray[np.float32], people: Sequence[str] | None
 ) -> tuple[AllPairs | None, str | None]:
     if people is None:
-        return None, "the folders of the photos do not name persons"
+        return None, "the folders of the photos do not name people"
     try:
         return all_pairs(embeddings, people), None
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""One operating point: a TAR at an FMR, or why the data cannot give it."""
+"""An operating point: a TAR at an FMR, or why there are too few data for it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from facekd.verification import metrics
 from facekd.verification.intervals import Interval, rule_of_three
 
-#: Expected false matches below which an operating point is not stated: the rule of 30 (Doddington
+#: the fewest expected false matches for an operating point: the rule of 30 (Doddington
 #: et al., "The NIST speaker recognition evaluation", Speech Communication 2000).
 FEWEST_FALSE_MATCHES = 30
-#: up to this FMR reaches the partial AUC
+#: the highest FMR of the partial AUC
 PARTIAL_FMR = 0.01
 
 Floats = NDArray[np.float64]
@@ -28,25 +28,25 @@ def enough(non_mated: int, fmr: float) -> bool:
 
 @dataclass(frozen=True)
 class Lost:
-    """How many ``mated`` and ``non_mated`` comparisons have no score, since one of their photos or both
-    gave no embedding."""
+    """How many ``mated`` and ``non_mated`` comparisons have no score because one or both of their photos
+    have no embedding."""
 
     mated: int
     non_mated: int
 
     @classmethod
     def of(cls, scores: Floats, mated: NDArray[np.bool_]) -> Lost:
-        """Of comparisons whose ``scores`` [P] are NaN where there is none."""
+        """From comparisons with ``scores`` [P], NaN for none."""
         failed = ~np.isfinite(scores)
         return cls(int((failed & mated).sum()), int((failed & ~mated).sum()))
 
 
 @dataclass(frozen=True)
 class WholeAttempts:
-    """The rates of whole attempts at the threshold of the operating point of ``fmr``.
+    """The transaction error rates at the threshold of the operating point of ``fmr``.
 
-    An attempt is a comparison that was asked for. It fails, and is then refused, if either of its photos
-    gives no embedding: the failure-to-acquire rate of comparisons is the share that was lost so, of the
+    A transaction is one attempted comparison. It fails, and is then refused, if either of its photos
+    has no embedding: the failure-to-acquire rate of comparisons is the share lost in this way, of the
     mated ones for ``frr`` and of the non-mated ones for ``far`` (ISO/IEC 19795-1, `metrics.with_failures`).
     """
 
@@ -61,7 +61,7 @@ class WholeAttempts:
 
 
 def whole_attempts(points: Sequence[OperatingPoint], lost: Lost) -> list[WholeAttempts]:
-    """FAR and FRR at each of ``points`` that has a number, ``lost`` comparisons being refused."""
+    """FAR and FRR at each of ``points`` that has a number, if ``lost`` comparisons are refused."""
     found = []
     for point in points:
         if point.fnmr is not None and point.false_matches is not None:
@@ -76,7 +76,7 @@ def whole_attempts(points: Sequence[OperatingPoint], lost: Lost) -> list[WholeAt
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """TAR at a stated FMR. ``tar``, ``threshold`` and ``interval`` are `None` where fewer than 30
+    """TAR at a stated FMR. ``tar``, ``threshold`` and ``interval`` are `None` if fewer than 30
     false matches are expected among the ``non_mated`` comparisons."""
 
     fmr: float
@@ -86,7 +86,7 @@ class OperatingPoint:
     threshold: float | None = None
     interval: Interval | None = None
     false_matches: int | None = None
-    #: how many distinct pairs of identities the non-mated comparisons are of, where that is known
+    #: the number of distinct pairs of identities in the non-mated comparisons, if known
     identity_pairs: int | None = None
 
     @property
@@ -95,17 +95,17 @@ class OperatingPoint:
 
     @property
     def fnmr_interval(self) -> Interval | None:
-        """That of the TAR, mirrored."""
+        """The interval of the TAR, mirrored."""
         return self.interval and Interval(1 - self.interval.high, 1 - self.interval.low, self.interval.method)
 
     @property
     def shortfall(self) -> str | None:
-        """Why there is no number, with the bound that the counts allow; `None` if there is one."""
+        """Why there is no number, with the bound that the counts allow; `None` if there is a number."""
         if self.tar is not None:
             return None
         if self.non_mated == 0:
             return "insufficient data: no non-mated comparisons"
-        # comparisons of the same two identities are no independent trials
+        # comparisons of the same two identities are not independent trials
         of_pairs = "" if self.identity_pairs is None else f" of {self.identity_pairs:,} pairs of identities"
         bound = rule_of_three(self.non_mated if self.identity_pairs is None else self.identity_pairs)
         return (

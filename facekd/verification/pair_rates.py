@@ -1,4 +1,4 @@
-"""What is said of listed pairs, with intervals over the persons where they are known: AUC and partial AUC,
+"""The rates of listed pairs, with intervals over identities if these are known: AUC and partial AUC,
 EER, minDCF, d' and TAR."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from facekd.verification.intervals import Interval, extreme_interval, rule_of_th
 from facekd.verification.operating_points import PARTIAL_FMR, OperatingPoint, enough
 from facekd.verification.results import Measure, PairRates
 
-#: the false match rates at which listed pairs are judged
+#: the false match rates for listed pairs
 PAIR_FMRS = (1e-2,)
 
 
@@ -46,13 +46,13 @@ def pair_rates(
 ) -> PairRates:
     """Rates of mated scores ``yes`` [M] and non-mated scores ``no`` [N], TAR at the FMRs ``asked``.
 
-    ``ones`` [M] are the persons of the mated comparisons, ``others`` [N, 2] those of the non-mated;
-    `None` where persons are not known. Then a TAR has Wilson's interval, which counts pairs as
+    ``ones`` [M] are the identities of the mated comparisons, ``others`` [N, 2] those of the non-mated;
+    `None` if they are not known. A TAR then has Wilson's interval, which treats pairs as
     independent, the other numbers have none, and a caveat says so.
 
-    Intervals are those of `intervals.identity_bootstrap`, minDCF's corrected for bias. d' is no rate: half
-    its interval is Student's multiple of the spread of d' itself, and it has none where it is infinite,
-    in a drawing or at all.
+    Intervals are those of `bootstrap.identity_bootstrap`; minDCF's is corrected for bias. d' is not a rate:
+    half of its interval is Student's multiple of the spread of d' itself, and it has none if it is infinite,
+    in a replicate or at all.
     """
     curve = metrics.roc(yes, no)
     fmrs = [fmr for fmr in asked if enough(no.size, fmr)]
@@ -65,14 +65,14 @@ def pair_rates(
     intervals: list[Interval | None]
     try:
         if ones is None or others is None:
-            raise UsageError("the list does not say who is who")
+            raise UsageError("the list does not name identities")
         intervals = _over_people(yes, no, ones, others, fmrs, values)
     except UsageError as error:
         independent = [wilson(round(tar * yes.size), yes.size) for tar in tars]
         intervals = [None, None, *independent, None, None, None]
         caveats = (
-            f"No bootstrap over identities ({error.cause}): the interval of TAR counts pairs as "
-            "independent and is too narrow where pairs share persons; the other numbers have none.",
+            f"No bootstrap over identities ({error.cause}): the interval of TAR treats pairs as "
+            "independent and is too narrow if pairs share identities; the other numbers have none.",
         )
     auc, eer, *found, partial, min_dcf, d_prime = map(Measure, values, intervals)
     distinct = None if others is None else len(np.unique(np.sort(others, axis=1), axis=0))
@@ -97,7 +97,7 @@ def _over_people(
     multiples = np.array([multiple_of(influence) for influence in statistics.influences()])
     found = log_odds_intervals(np.asarray(values[:-2]), drawn[:, :-2], multiples[:-2])
     found.append(_cost_interval(values[-2], drawn[:, -2], float(multiples[-2])))
-    # how much a rate of errors moves each of them at most
+    # the most that an error rate changes each of them by
     moves = [*[1.0] * (2 + len(fmrs)), metrics.partial_auc_scale(PARTIAL_FMR), max(costs.rate_costs())]
     people = np.unique(ones).size
     bounded = [
@@ -108,7 +108,7 @@ def _over_people(
 
 
 def _extreme(value: float, people: int, most: float) -> Interval | None:
-    """`extreme_interval` of a number that a rate of errors moves by ``most`` times itself at most."""
+    """`extreme_interval` of a number that an error rate changes by at most ``most`` times itself."""
     found, bound = extreme_interval(value, people), min(1.0, most * rule_of_three(people))
     if found is None:
         return None
@@ -116,9 +116,9 @@ def _extreme(value: float, people: int, most: float) -> Interval | None:
 
 
 def _cost_interval(value: float, drawn: Floats, multiple: float) -> Interval:
-    """Of a least cost, which lies too low, since its threshold is the best for these very persons: as
-    `intervals.log_odds_intervals`, moved up by as much as the drawings lie below it (Efron and
-    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 10)."""
+    """The interval of a minimum cost, which is biased low, since its threshold is the best for these
+    identities: as `bootstrap.log_odds_intervals`, shifted up by the amount by which the replicates lie below
+    it (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 10)."""
     from scipy.special import expit, logit
 
     room = np.minimum(drawn, 1 - drawn)
@@ -131,8 +131,8 @@ def _cost_interval(value: float, drawn: Floats, multiple: float) -> Interval:
 
 
 def _distance_interval(value: float, drawn: Floats, multiple: float) -> Interval | None:
-    """Of a number without bounds: as `intervals.log_odds_intervals`, but on its own scale; `None` where
-    it or a drawing of it is infinite."""
+    """The interval of an unbounded number: as `bootstrap.log_odds_intervals`, but on its own scale; `None` if
+    it or a replicate of it is infinite."""
     if not np.isfinite([value, *drawn]).all():
         return None
     half = multiple * float(drawn.std(ddof=1))
@@ -143,13 +143,13 @@ def pair_statistics(
     yes: Floats, no: Floats, ones: Ids, others: Ids, fmrs: Sequence[float]
 ) -> tuple[PairStatistics, Ids]:
     """AUC, EER and the TAR at each of ``fmrs`` as a function of how often each person is drawn, and
-    the number of mated comparisons of each person; arguments as of `pair_rates`."""
+    the number of mated comparisons of each person; arguments as in `pair_rates`."""
     levels, sums, sizes = _numbered(yes, no, ones, others)
     return PairStatistics(levels, sums, fmrs), sizes
 
 
 def _numbered(yes: Floats, no: Floats, ones: Ids, others: Ids) -> tuple[metrics.Levels, PairSums, Ids]:
-    """The scores in order, their persons by number, and the mated comparisons of each person."""
+    """The sorted scores, the number of each person, and the mated comparisons of each person."""
     people, numbers = np.unique(np.concatenate([ones, others.ravel()]), return_inverse=True)
     ones, others = numbers[: yes.size], numbers[yes.size :].reshape(-1, 2)
     sizes = np.bincount(ones, minlength=people.size)
@@ -159,7 +159,7 @@ def _numbered(yes: Floats, no: Floats, ones: Ids, others: Ids) -> tuple[metrics.
 class PairStatistics:
     """AUC, EER and the TAR at each of ``fmrs`` as a function of how often each person is drawn.
 
-    Comparisons are sorted once; a drawing then costs two running sums and a search in them.
+    Comparisons are sorted once; a replicate then costs two cumulative sums and a search in them.
     """
 
     def __init__(self, levels: metrics.Levels, sums: PairSums, fmrs: Sequence[float]) -> None:
@@ -167,21 +167,21 @@ class PairStatistics:
         rising, self._ones = _in_order(levels.mated, sums.ones)
         places, others = _in_order(levels.non_mated, sums.others)
         self._one, self._other = np.ascontiguousarray(others.T)
-        # for each mated comparison the non-mated ones below it, and those at most as high
+        # for each mated comparison the number of non-mated ones below it, and of those at most as high
         self._lower, self._not_higher = (np.searchsorted(places, rising, side) for side in ("left", "right"))
-        # for each number of refused non-mated comparisons the mated ones at most as high
+        # for each number of rejected non-mated comparisons the mated ones at most as high
         self._refused = np.append(0, np.searchsorted(rising, places, side="right"))
         # for each threshold the mated and the non-mated comparisons below it
         every = np.arange(levels.thresholds.size)
         self._missed, self._kept_out = np.searchsorted(rising, every), np.searchsorted(places, every)
 
     def __call__(self, weights: Floats) -> list[float]:
-        """AUC, EER and TARs with person i drawn ``weights`` [P] times; NaN where a class is empty."""
+        """AUC, EER and TARs if person i is drawn ``weights`` [P] times; NaN if a class is empty."""
         drawn = self._drawn(weights)
         return self._rates(drawn) if drawn else [float("nan")] * (2 + len(self._fmrs))
 
     def _drawn(self, weights: Floats) -> _Drawn | None:
-        """The comparisons of drawn persons, `None` where a class is empty."""
+        """The comparisons of the drawn people, `None` if a class is empty."""
         yes, no = weights[self._ones], weights[self._one] * weights[self._other]
         missed, refused = _running(yes), _running(no)
         return _Drawn(yes, no, missed, refused) if missed[-1] and refused[-1] else None
@@ -195,7 +195,7 @@ class PairStatistics:
         return [auc, self._eer(mated, non_mated), *(1 - mated[self._refused[refused]]).tolist()]
 
     def _eer(self, missed: Floats, refused: Floats) -> float:
-        """As `metrics.eer_of`, of the shares of mated and of non-mated comparisons below each."""
+        """As `metrics.eer_of`, from the shares of mated and of non-mated comparisons below each."""
 
         def rates(place: int) -> tuple[float, float]:
             return float(missed[self._missed[place]]), float(1 - refused[self._kept_out[place]])
@@ -211,14 +211,14 @@ class PairStatistics:
         return sum(nearest) / len(nearest)
 
     def influences(self) -> list[Influence]:
-        """The influence of the persons on each of the rates."""
+        """The influence of the people on each of the rates."""
         levels, curve, sums = self._levels, self._levels.curve(), self._sums
         tars = [tar_influence(levels, curve, fmr, sums) for fmr in self._fmrs]
         return [auc_influence(levels, sums), eer_influence(levels, curve, sums), *tars]
 
 
 class WholeStatistics(PairStatistics):
-    """As `PairStatistics`, and behind the TARs partial AUC, minDCF and d'."""
+    """As `PairStatistics`, with partial AUC, minDCF and d' after the TARs."""
 
     def __init__(self, levels: metrics.Levels, sums: PairSums, fmrs: Sequence[float]) -> None:
         super().__init__(levels, sums, fmrs)
@@ -227,12 +227,12 @@ class WholeStatistics(PairStatistics):
         )
 
     def __call__(self, weights: Floats) -> list[float]:
-        """All of them with person i drawn ``weights`` [P] times; NaN where a class is empty."""
+        """All of them if person i is drawn ``weights`` [P] times; NaN if a class is empty."""
         drawn = self._drawn(weights)
         return [*self._rates(drawn), *self._more(drawn)] if drawn else [float("nan")] * (5 + len(self._fmrs))
 
     def _more(self, drawn: _Drawn) -> list[float]:
-        # the curve of the weighted comparisons, as `Levels.curve` makes it, without counting them again
+        # the curve of the weighted comparisons, as `Levels.curve` computes it, without counting them again
         missed, refused = drawn.missed[self._missed], drawn.refused[self._kept_out]
         curve = metrics.Roc(self._levels.thresholds, 1 - refused / refused[-1], missed / missed[-1])
         d_prime = metrics.weighted_d_prime(self._yes, drawn.yes, self._no, drawn.no)
@@ -250,7 +250,7 @@ class WholeStatistics(PairStatistics):
 @dataclass(frozen=True)
 class _Drawn:
     """The weights of the mated comparisons ``yes`` [M] and of the non-mated ones ``no`` [N], in the order of
-    their scores, and their running sums ``missed`` [M + 1] and ``refused`` [N + 1]."""
+    their scores, and their cumulative sums ``missed`` [M + 1] and ``refused`` [N + 1]."""
 
     yes: Floats
     no: Floats

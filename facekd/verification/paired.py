@@ -1,4 +1,4 @@
-"""Two models on the same comparisons: is one better, or is it chance?"""
+"""Two models on the same comparisons: is the difference more than chance?"""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from facekd.verification.results import Difference, Paired, PairResult
 
 
 def compare_models(reference_name: str, reference: PairResult, other_name: str, other: PairResult) -> Paired:
-    """Compare two results of one protocol. Raises `UsageError` where the comparisons differ."""
+    """Compare two results of one protocol. Raises `UsageError` if the comparisons differ."""
     if reference.source != other.source or reference.right.shape != other.right.shape:
-        raise UsageError("two models can be compared on the same list of pairs only")
+        raise UsageError("two models can only be compared on the same list of pairs")
     only_reference = int((~reference.right & other.right).sum())
     only_other = int((reference.right & ~other.right).sum())
     return Paired(
@@ -24,7 +24,7 @@ def compare_models(reference_name: str, reference: PairResult, other_name: str, 
 
 
 def _differences(reference: PairResult, other: PairResult) -> Iterator[Difference]:
-    with suppress(UsageError):  # with too few persons nothing can be drawn
+    with suppress(UsageError):  # there may be too few people to resample
         if reference.pair_people is not None:
             yield accuracy_difference(reference.right, other.right, reference.mated, reference.pair_people)
         if reference.everyone is not None and other.everyone is not None:

@@ -1,7 +1,7 @@
 """Every photo against every other.
 
-Beside the scores that low false match rates need, all non-mated scores are counted in a histogram
-fine enough to draw the rest of the curve from.
+In addition to the scores that low false match rates need, all non-mated scores are counted in a histogram
+fine enough to plot the rest of the curve.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from facekd.verification.kept_scores import (
 from facekd.verification.operating_points import Lost
 from facekd.verification.score_matrix import UpperTail, acquired, bin_edges, blocks, checked, unit
 
-#: however few comparisons there are, this many are kept
+#: the fewest scores that are kept
 _SHORTEST_TAIL = 10_000
-#: more non-mated comparisons than these are not weighed one by one in every replicate, where there
-#: are at least so many persons
+#: above this number of non-mated comparisons, and with at least this many people, comparisons are not
+#: weighted one by one in every replicate
 _WALKED, _MANY = 2**18, 1000
-#: the ranks of a long tail between which its weight is drawn straight
+#: the ranks of a long tail between which its weight is interpolated
 _LEVELS = 128
 
 
 @dataclass(frozen=True)
 class AllPairs(KeptScores):
-    """The scores of all comparisons among photos of known persons.
+    """The scores of all comparisons among photos of known people.
 
-    ``photos`` [P] is the number of embedded photos of each person. ``failures`` photos gave no
-    embedding, which lost ``lost_mated`` and ``lost_non_mated`` comparisons. ``histogram``
-    [2 * BINS_PER_UNIT + 1] counts all non-mated scores, the tail's too: bin b those at or above
+    ``photos`` [P] is the number of embedded photos of each person. ``failures`` photos have no
+    embedding, which cost ``lost_mated`` and ``lost_non_mated`` comparisons. ``histogram``
+    [2 * BINS_PER_UNIT + 1] counts all non-mated scores, including the tail's: bin b those at or above
     `bin_edges`[b] and below the next edge.
     """
 
@@ -70,15 +70,15 @@ class AllPairs(KeptScores):
         return float((drawn.sum() ** 2 - (drawn**2).sum()) / 2)
 
     def curve(self) -> metrics.Roc:
-        """The whole ROC: exact at each of its thresholds, which are some thousand scores of the
-        tail for an FMR up to 1e-2 and the edges of the histogram above."""
+        """The whole ROC, exact at each of its thresholds: about a thousand scores of the
+        tail for an FMR up to 1e-2, and the edges of the histogram above it."""
         scores = self._tail_scores(metrics.allowed_false_matches(self.non_mated, HIGHEST_FMR))
         edges = bin_edges()
         edges = edges[edges < (scores[0] if scores.size else np.inf)]
         return self._roc(edges, self.histogram[::-1].cumsum()[::-1][: edges.size], scores)
 
     def fmr_interval(self, threshold: float) -> Interval:
-        """The 95 % interval of the FMR at a fixed threshold of `threshold_at`, persons drawn anew."""
+        """The 95 % interval of the FMR at a fixed threshold of `threshold_at`, with people resampled."""
         false = self.false_matches(threshold)
         by_person = self._in_tail(0, false)
 
@@ -90,10 +90,10 @@ class AllPairs(KeptScores):
         return self._fmr_interval(weigh, by_person, false)
 
     def drawn_tar(self, fmr: float) -> Callable[[Floats], float]:
-        """As `KeptScores.drawn_tar`: a short tail is weighed pair by pair. In a long one of many persons
-        w_i * w_j is taken as w_i + w_j - 1, so that a sum over pairs is one over persons. What is left
-        out of K pairs of P persons, (w_i - 1)(w_j - 1), is a share of the order of 1 / P or 1 / sqrt(K),
-        whichever is more; what persons move is one of the order of 1 / sqrt(P).
+        """As `KeptScores.drawn_tar`: a short tail is weighted pair by pair. In a long one of many people
+        w_i * w_j is approximated by w_i + w_j - 1, so that a sum over pairs is one over people. The error
+        for K pairs of P people, (w_i - 1)(w_j - 1), is a share of the order of 1 / P or 1 / sqrt(K),
+        whichever is larger; the effect of the people themselves is of the order of 1 / sqrt(P).
         """
         depth = self._near(fmr)
         if not self._summed(depth):
@@ -120,11 +120,11 @@ class AllPairs(KeptScores):
 def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> AllPairs:
     """Compare every photo with every other.
 
-    ``embeddings`` [N, D] (rows of any length but zero; a row of NaN is a failure to acquire) and
+    ``embeddings`` [N, D] (rows of any length except zero; a row of NaN is a failure to acquire) and
     ``labels`` [N], one value for each person. Scores are cosines in float32. Needs a few times
     12 bytes for each kept score and 4 for each number of ``embeddings``.
 
-    Raises `UsageError` where shapes disagree, values are not finite, or there is no mated or no
+    Raises `UsageError` if shapes disagree, values are not finite, or there is no mated or no
     non-mated comparison.
     """
     rows, given = checked(embeddings, labels)
@@ -137,9 +137,9 @@ def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> AllPairs:
         kind = "mated" if mated == 0 else "non-mated"
         raise UsageError(
             f"there is no {kind} comparison among {people.size} embedded photos",
-            "All-pairs rates need two persons, one of them with two photos.",
+            "All-pairs rates need two people, one of them with two photos.",
         )
-    # sorted by person, mated comparisons lie beside the diagonal
+    # sorted by person, mated comparisons are next to the diagonal
     order = np.argsort(people, kind="stable")
     rows, whose = unit(rows[np.flatnonzero(there)[order]]), people[order].astype(np.int32)
     tail = UpperTail(max(_SHORTEST_TAIL, int(np.ceil(non_mated * TAIL_SHARE))))
@@ -152,7 +152,7 @@ def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> AllPairs:
 
 
 def _counts(photos: Counts) -> tuple[int, int]:
-    """The mated and the non-mated comparisons among so many ``photos`` [P] of each person."""
+    """The numbers of mated and non-mated comparisons with this many ``photos`` [P] of each person."""
     sizes = photos.astype(object)
     mated, total = int((sizes * (sizes - 1)).sum()) // 2, int(sizes.sum())
     return mated, total * (total - 1) // 2 - mated

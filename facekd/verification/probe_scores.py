@@ -1,7 +1,7 @@
-"""Every probe against every template, where the two are not the same embeddings.
+"""Every probe against every template, if the two are not the same embeddings.
 
-So it is with a gallery, whose templates are compared with probe photos, and with two models, of which
-one embeds the probes and the other the templates.
+Examples are a gallery, whose templates are compared with probe photos, and two models, one of which
+embeds the probes and the other the templates.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from facekd.verification.intervals import Interval
 from facekd.verification.kept_scores import TAIL_SHARE, Counts, Floats, Ids, KeptScores, products, sift
 from facekd.verification.score_matrix import Block, Rows, UpperTail, acquired, blocks, checked
 
-#: however few comparisons there are, this many non-mated scores are kept
+#: the fewest non-mated scores that are kept
 _SHORTEST_TAIL = 1_000_000
 
 
 @dataclass(frozen=True)
 class Against(KeptScores):
-    """The scores of probes against templates, both of known persons.
+    """The scores of probes against templates, both of known people.
 
-    Of ``tail_people`` [K, 2] the first is the probe's person, the second the template's. ``probes`` and
+    In ``tail_people`` [K, 2] the first is the probe's person, the second the template's. ``probes`` and
     ``templates`` [P] are the numbers of each person's embeddings.
     """
 
@@ -37,7 +37,7 @@ class Against(KeptScores):
     def identity_pairs(self) -> int:
         asked, enrolled = self.probes > 0, self.templates > 0
         both = int((asked & enrolled).sum())
-        # two who are both probe and template are compared twice, and nobody with themselves
+        # two people who are both probe and template are compared twice, and nobody with themselves
         return int(asked.sum()) * int(enrolled.sum()) - both - both * (both - 1) // 2
 
     def compared_with_others(self) -> Counts:
@@ -50,17 +50,17 @@ class Against(KeptScores):
         return float(probes.sum() * templates.sum() - probes @ templates)
 
     def curve(self) -> metrics.Roc:
-        """The ROC at some thousand of the kept scores, exact at each; it reaches as far as they do."""
+        """The ROC at about a thousand of the kept scores, exact at each, over their range."""
         return self._roc(np.empty(0), np.empty(0, np.int64), self._tail_scores(self.tail.size))
 
     def fmr_at(self, threshold: float) -> float | None:
-        """The FMR at ``threshold``; `None` where it lies below the kept scores."""
+        """The FMR at ``threshold``; `None` if that is below the kept scores."""
         if self.tail.size < self.non_mated and threshold <= self.tail[-1]:
             return None
         return self.false_matches(threshold) / self.non_mated
 
     def fmr_interval(self, found: FalseMatches) -> Interval:
-        """The 95 % interval of the FMR where ``found`` are the false matches, persons drawn anew."""
+        """The 95 % interval of the FMR with the false matches ``found``, with people resampled."""
         probe, template = (np.bincount(side, found.counts, self.names.size) for side in found.people.T)
 
         def weigh(weights: Floats) -> float:
@@ -82,10 +82,10 @@ def against(
 ) -> Against:
     """Compare ``probes`` [N, D] of ``people`` [N] with ``templates`` [G, D] of ``enrolled`` [G].
 
-    Rows have unit length; those of NaN were not acquired and are left out. ``same_photos``: row i of
+    Rows have unit length; rows of NaN were not acquired and are left out. ``same_photos``: row i of
     both is the same photo, which is not compared with itself. Scores are cosines in float32.
 
-    Raises `UsageError` where there is no mated or no non-mated comparison, shapes disagree, or values
+    Raises `UsageError` if there is no mated or no non-mated comparison, shapes disagree, or values
     are not finite.
     """
     (rows, whose, place), (columns, theirs, among), names = _sides(probes, people, templates, enrolled)
@@ -107,8 +107,8 @@ def against(
 
 @dataclass(frozen=True)
 class FalseMatches:
-    """The false matches at a threshold, by the two persons: ``people`` [C, 2], probe and template, in
-    the numbering of `Against`, ``counts`` [C] of them and the ``highest`` score [C]; rising by people."""
+    """The false matches at a threshold, by the two people: ``people`` [C, 2], probe and template, in
+    the numbering of `Against`, the ``counts`` [C] and the ``highest`` scores [C]; ascending by people."""
 
     people: Ids
     counts: Counts
@@ -118,7 +118,7 @@ class FalseMatches:
 def false_matches(
     probes: ArrayLike, people: ArrayLike, templates: ArrayLike, enrolled: ArrayLike, threshold: float
 ) -> FalseMatches:
-    """Who is confused with whom at ``threshold``; arguments as of `against`, however low it lies."""
+    """Who is confused with whom at ``threshold``, however low; arguments as in `against`."""
     (rows, whose, _), (columns, theirs, _), names = _sides(probes, people, templates, enrolled)
     keys, highest = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for block in blocks(rows, columns):
@@ -139,13 +139,13 @@ _Side = tuple[Rows, Ids, NDArray[np.intp]]
 def _sides(
     probes: ArrayLike, people: ArrayLike, templates: ArrayLike, enrolled: ArrayLike
 ) -> tuple[_Side, _Side, NDArray[Any]]:
-    """Of probes and of templates the acquired embeddings, their persons by number and their places
-    among all rows; and the labels of the persons, rising."""
+    """The acquired embeddings of probes and of templates, their people by number and their positions
+    among all rows; and the labels of the people, ascending."""
     (one, whose), (other, theirs) = checked(probes, people), checked(templates, enrolled)
     if one.shape[1] != other.shape[1]:
         raise UsageError(
             f"probes {list(one.shape)} and templates {list(other.shape)} cannot be compared",
-            "Both are [N, D] with the same D.",
+            "Both must be [N, D] with the same D.",
         )
     names, numbers = np.unique(np.concatenate([whose, theirs]), return_inverse=True)
 

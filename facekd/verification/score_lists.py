@@ -1,4 +1,4 @@
-"""Judging scores without folds: template pairs, and scores that another system may have computed."""
+"""Evaluate scores without folds: of template pairs, or computed by another system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from facekd.verification.pair_rates import pair_rates
 from facekd.verification.results import Floats, ScoreResult
 
-#: the false match rates at which scores are judged, as far as their number allows
+#: the false match rates for scores, as far as there are enough of them
 SCORE_FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 
 
@@ -23,10 +23,10 @@ def judge_scores(
     photos: int | None = None,
     failed: Sequence[str] = (),
 ) -> ScoreResult:
-    """Rates of ``scores`` [P], NaN where a comparison failed, with ``mated`` [P].
+    """Rates of ``scores`` [P], NaN if a comparison failed, with ``mated`` [P].
 
-    ``people`` [P, 2] are the persons of each comparison, for the bootstrap over identities. Raises
-    `UsageError` where no mated or no non-mated comparison was completed.
+    ``people`` [P, 2] are the two people of each comparison, for the bootstrap over identities. Raises
+    `UsageError` if no mated or no non-mated comparison was completed.
     """
     done = np.isfinite(scores)
     yes, no = done & mated, done & ~mated

@@ -1,8 +1,8 @@
-"""Fitting a score map, and what it costs on persons that it never saw.
+"""Fit a score map, and measure its cost on people that it was not fitted on.
 
-All comparisons of all photos count, so their scores are binned as they come and the fits see bins
-with counts. The persons are dealt into folds; whatever is said of a map was measured on comparisons
-within a fold, by a map fitted on comparisons of which neither person is in that fold.
+All comparisons of all photos are used, so their scores are binned as they are computed, and the fits see
+bins with counts. People are divided into folds; all figures of a map were measured on comparisons
+within a fold, with a map fitted on comparisons in which neither person is in that fold.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from facekd.verification.score_matrix import blocks
 Kind = Literal["logistic", "isotonic"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-#: folds of persons, fewer where there are fewer persons
+#: folds of people; fewer if there are fewer people
 FOLDS = 5
-#: bins of equal width to a score of one; a score moves by half a bin, 3e-5, at most
+#: bins of equal width per unit of score; binning moves a score by at most half a bin, 3e-5
 _BINS = 2**14
 #: the scores of the bins, -1 to 1
 LEVELS: Floats = np.arange(-_BINS, _BINS + 1) / _BINS
@@ -34,7 +34,7 @@ Tally = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ScoreCounts:
-    """How many comparisons have the score of each of `LEVELS` [L], by the folds of the two persons.
+    """How many comparisons have the score of each of `LEVELS` [L], by the folds of the two people.
 
     ``mated`` [F, L]; ``non_mated`` [F, F, L], the lower fold first.
     """
@@ -47,25 +47,25 @@ class ScoreCounts:
         return len(self.mated)
 
     def all(self) -> tuple[Tally, Tally]:
-        """Mated [L] and non-mated [L] of everybody."""
+        """The mated [L] and non-mated [L] counts of everybody."""
         return self.mated.sum(0), self.non_mated.sum((0, 1))
 
     def within(self, fold: int) -> tuple[Tally, Tally]:
-        """Both persons in ``fold``."""
+        """The counts with both people in ``fold``."""
         return self.mated[fold], self.non_mated[fold, fold]
 
     def without(self, fold: int) -> tuple[Tally, Tally]:
-        """Neither person in ``fold``."""
+        """The counts with neither person in ``fold``."""
         others = np.delete(np.arange(self.folds), fold)
         return self.mated[others].sum(0), self.non_mated[np.ix_(others, others)].sum((0, 1))
 
 
 @dataclass(frozen=True)
 class FittedMap:
-    """The kind of curve that costs least on persons it was not fitted on, fitted on everybody.
+    """The kind of curve with the least cost on people it was not fitted on, fitted on everybody.
 
-    ``cllrs`` has the held-out cost of each kind, in bits; ``min_cllr`` is the least that any rising
-    curve could cost on those same comparisons.
+    ``cllrs`` has the held-out cost of each kind, in bits; ``min_cllr`` is the least cost of any increasing
+    curve on the same comparisons.
     """
 
     curve: LogisticCurve | IsotonicCurve
@@ -79,10 +79,10 @@ class FittedMap:
 
 
 def fit_map(embeddings: ArrayLike, labels: ArrayLike) -> FittedMap:
-    """The map from scores to evidence of all comparisons among ``embeddings`` [N, D] (unit rows; a
-    row of NaN is a failure to acquire) of persons ``labels`` [N].
+    """The map from scores to evidence, from all comparisons among ``embeddings`` [N, D] (unit rows; a
+    row of NaN is a failure to acquire) of people ``labels`` [N].
 
-    Raises `UsageError` where fewer than four persons have two embedded photos, or mated comparisons
+    Raises `UsageError` if fewer than four people have two embedded photos, or mated comparisons
     do not score above non-mated ones.
     """
     rows, names = np.asarray(embeddings, np.float32), np.asarray(labels)
@@ -95,18 +95,18 @@ def fit_map(embeddings: ArrayLike, labels: ArrayLike) -> FittedMap:
 
 
 def deal(people: NDArray[np.integer]) -> NDArray[np.intp]:
-    """The fold [P] of each person, `FOLDS` of them or fewer, of ``people`` [N], a person's number
+    """The fold [P] of each person, in at most `FOLDS` folds; ``people`` [N] is a person's number
     for each photo.
 
-    Persons are dealt in turn, those with most photos first, so that the folds are much alike and
-    each has at least two persons with two photos. Raises `UsageError` where that makes no two folds.
+    People are assigned to folds in turn, those with the most photos first, so that the folds are similar and
+    each has at least two people with two photos. Raises `UsageError` if that does not give two folds.
     """
     photos = np.bincount(people)
     several = int((photos >= 2).sum())
     if several < 4:
         raise UsageError(
             f"only {several} of the people have two usable photos",
-            "A score map is judged on people it was not fitted on: give at least four such people.",
+            "A score map is tested on people it was not fitted on: add at least four such people.",
         )
     folds = np.empty(len(photos), np.intp)
     folds[np.argsort(-photos, kind="stable")] = np.arange(len(photos)) % min(FOLDS, several // 2)
@@ -116,8 +116,8 @@ def deal(people: NDArray[np.integer]) -> NDArray[np.intp]:
 def count_scores(
     rows: NDArray[np.float32], people: NDArray[np.integer], folds: NDArray[np.intp]
 ) -> ScoreCounts:
-    """Count the cosines of all comparisons among unit ``rows`` [N, D] of persons ``people`` [N] that
-    lie in ``folds`` [P]; a cosine counts for the nearest of `LEVELS`."""
+    """Count the cosines of all comparisons among unit ``rows`` [N, D] of people ``people`` [N] in
+    ``folds`` [P]; a cosine counts for the nearest of `LEVELS`."""
     count = int(folds.max()) + 1
     mated = np.zeros((count, LEVELS.size), np.int64)
     non_mated = np.zeros((count, count, LEVELS.size), np.int64)
@@ -127,7 +127,7 @@ def count_scores(
             for block in blocks(rows[mine], rows[theirs]):
                 levels = np.rint((block.scores + 1) * _BINS).astype(np.int32)
                 same = people[mine[block.rows], None] == people[theirs[block.columns]]
-                # within a fold each pair is met twice, once above the diagonal
+                # within a fold each pair occurs twice, once above the diagonal
                 once = block.above if one == other else np.ones_like(same)
                 non_mated[one, other] += np.bincount(levels[once & ~same], minlength=LEVELS.size)
                 mated[one] += np.bincount(levels[once & same], minlength=LEVELS.size)
@@ -149,15 +149,15 @@ def held_out_cost(counts: ScoreCounts) -> tuple[dict[Kind, float], float]:
 def fit_curve(
     kind: Kind, scores: ArrayLike, mated: ArrayLike, non_mated: ArrayLike
 ) -> LogisticCurve | IsotonicCurve:
-    """Fit a curve to ``mated`` [L] and ``non_mated`` [L] comparisons at rising ``scores`` [L].
+    """Fit a curve to counts of ``mated`` [L] and ``non_mated`` [L] comparisons at ascending ``scores`` [L].
 
-    Both kinds of comparison weigh the same together, so that the log-odds of the fitted probability
+    Both kinds of comparison have the same total weight, so that the log-odds of the fitted probability
     are a log-likelihood ratio. Logistic: Platt's sigmoid with his corrected targets ("Probabilistic
-    outputs for support vector machines", 1999, section 2.2), which keep the slope finite where no
-    two scores overlap. Isotonic: pooled adjacent violators after Laplace's rule, one comparison of
+    outputs for support vector machines", 1999, section 2.2), which keep the slope finite if no
+    two scores overlap. Isotonic: pooled adjacent violators after Laplace's rule, with one comparison of
     either kind added at the lowest and at the highest score, so that no probability is 0 or 1.
 
-    Raises `UsageError` where a kind of comparison is missing or scores do not rise with it.
+    Raises `UsageError` if a kind of comparison is missing or mated scores are not higher.
     """
     # scikit-learn is imported here and nowhere else among the operator's packages
     from sklearn.isotonic import IsotonicRegression
@@ -191,14 +191,14 @@ def _used(scores: ArrayLike, mated: ArrayLike, non_mated: ArrayLike) -> tuple[Fl
 
 
 def _platt(yes: Floats, no: Floats) -> tuple[Floats, Floats]:
-    """The weight of each score as mated and as non-mated: Platt's targets, kinds of equal weight."""
+    """The weight of each score as mated and as non-mated: Platt's targets, both kinds with equal weight."""
     high, low = (yes.sum() + 1) / (yes.sum() + 2), 1 / (no.sum() + 2)
     m, n = yes / yes.sum(), no / no.sum()
     return m * high + n * low, m * (1 - high) + n * (1 - low)
 
 
 def _laplace(yes: Floats, no: Floats) -> tuple[Floats, Floats]:
-    """The share of mated comparisons at each score and its weight, kinds of equal weight."""
+    """The share of mated comparisons at each score and its weight, both kinds with equal weight."""
     m, n = yes.copy(), no.copy()
     for counts in (m, n):
         counts[0] += 1
@@ -211,5 +211,5 @@ def _must_rise(rises: bool) -> None:
     if not rises:
         raise UsageError(
             "mated comparisons do not score above non-mated ones: there is no score map",
-            "The model does not tell these people apart, or the folders are not one per person.",
+            "The model does not tell these people apart, or the folders are not one for each person.",
         )

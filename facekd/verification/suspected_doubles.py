@@ -1,4 +1,4 @@
-"""Pairs of a gallery that are too much alike to be two people."""
+"""Pairs of a gallery that are too similar to be two people."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 from facekd.verification.det import normal_deviate
 from facekd.verification.kept_scores import Floats, Ids
 
-#: pairs of different people that are expected to be suspected wrongly in a whole gallery
+#: expected number of pairs of different people that are wrongly suspected in a whole gallery
 _WRONGLY_SUSPECTED = 0.01
-#: the share of all pairs whose scores the tail is fitted to, and how many there are at least
+#: the share of all pairs that the tail is fitted to, and the fewest pairs
 _FITTED, _FEWEST_FITTED = 0.01, 40
-#: of the fitted pairs, one in so many may be a double without moving the fit
+#: one in this many of the fitted pairs may be a duplicate without moving the fit
 _CENSORED = 8
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The highest ``scores`` [K], falling, of the pairs of ``of`` people, with who they are,
-    ``people`` [K, 2]; the first of two has the lower number."""
+    """The highest ``scores`` [K], descending, of the pairs of ``of`` people, with their numbers
+    ``people`` [K, 2], the lower of the two first."""
 
     of: int
     scores: Floats
@@ -32,14 +32,15 @@ class Pairs:
 
 
 def likely_doubles(pairs: Pairs) -> Pairs:
-    """Those of ``pairs`` that lie above all that different people come to.
+    """The ``pairs`` with scores higher than different people reach.
 
-    Scores of different people are nearly normal in their upper tail, as sums of many products are: against
-    the normal deviates of their ranks they lie on a line, as they do where a DET curve is drawn (Martin et
-    al., "The DET curve in assessment of detection task performance", Eurospeech 1997). It is fitted to the
-    highest hundredth of all pairs, 40 at least, without their highest eighth, where doubles would be. A
-    pair is suspected above the score that, by this line, 0.01 pairs of different people in the whole
-    gallery would reach. What is suspected is taken out and the rest fitted again, until no more is found.
+    Scores of different people are nearly normal in their upper tail, as sums of many products are: plotted
+    against the normal deviates of their ranks they lie on a line, as in a DET plot (Martin et
+    al., "The DET curve in assessment of detection task performance", Eurospeech 1997). The line is fitted to
+    the highest hundredth of all pairs, at least 40, without their highest eighth, where duplicates would be.
+    A pair is suspected above the score that, by this line, 0.01 pairs of different people in the whole
+    gallery would reach. Suspected pairs are removed and the others fitted again, until there are no more.
+    With too few pairs for a fit, none is suspected.
     Too few pairs for a fit: none is suspected.
     """
     found = 0
@@ -52,19 +53,19 @@ def likely_doubles(pairs: Pairs) -> Pairs:
 
 
 def highest_by_chance(scores: Floats, total: int) -> float:
-    """The score that `_WRONGLY_SUSPECTED` of ``total`` pairs are expected to reach, by the highest of
-    their ``scores`` [K], falling; infinite where these are too few."""
+    """The score that `_WRONGLY_SUSPECTED` of ``total`` pairs are expected to reach, estimated from the
+    highest of their ``scores`` [K], descending; infinite if these are too few."""
     fitted = min(max(_FEWEST_FITTED, int(_FITTED * total)), scores.size)
     if fitted < _FEWEST_FITTED or 2 * fitted > total:
         return np.inf
     ranks = np.arange(fitted // _CENSORED, fitted)
     slope, level = np.polyfit(_deviates((ranks + 0.5) / total), scores[ranks], 1)
-    # where all tie, rounding may lead the line just below them
+    # if all tie, rounding may put the line just below them
     return max(float(level + slope * _deviates(_WRONGLY_SUSPECTED / total)), float(scores[ranks[0]]))
 
 
 def one_of_each(people: int, doubles: Ids) -> NDArray[np.bool_]:
-    """Who counts [``people``] where those of ``doubles`` [K, 2] are one person: the first of them."""
+    """A mask [``people``] of those who count if each of ``doubles`` [K, 2] is one person: the first."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -76,5 +77,5 @@ def one_of_each(people: int, doubles: Ids) -> NDArray[np.bool_]:
 
 
 def _deviates(rates: ArrayLike) -> Floats:
-    """The normal deviates that so large shares of a normal distribution exceed."""
+    """The normal deviates that these shares of a normal distribution exceed."""
     return -normal_deviate(rates)

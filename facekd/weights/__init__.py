@@ -1,4 +1,4 @@
-"""The student that ships, and its terms."""
+"""The shipped student, and its terms."""
 
 import lazy_loader
 

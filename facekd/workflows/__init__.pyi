@@ -59,6 +59,10 @@ from .evaluated import evaluate_files as evaluate_files
 from .gallery_archive import check_archive as check_archive
 from .gallery_archive import export_gallery as export_gallery
 from .gallery_archive import import_archive as import_archive
+from .gallery_encryption import Rewritten as Rewritten
+from .gallery_encryption import decrypt_gallery as decrypt_gallery
+from .gallery_encryption import encrypt_gallery as encrypt_gallery
+from .gallery_encryption import rotate_key as rotate_key
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
 from .gallery_merge import merge_people as merge_people
 from .gallery_merge import open_to_merge as open_to_merge

@@ -29,6 +29,7 @@ _WANTED = {
     "less_than_equal": "should lie in [-1, 1]",
     "greater_than": "should lie between 0 and 1",
     "less_than": "should lie between 0 and 1",
+    "bool_type": "should be true or false",
 }
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -45,6 +46,9 @@ class _Written(BaseModel):
     threshold: _Score | None = None
     fmr: _Rate | None = None
     fpir: _Rate | None = None
+    key_file: _Text | None = None
+    key_command: _Text | None = None
+    audit_reads: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,11 @@ class Defaults:
     threshold: float | None = None
     fmr: float | None = None
     fpir: float | None = None
+    key_file: Path | None = None
+    key_command: str | None = None
+    audit_reads: bool | None = None
 
-    def stated(self) -> dict[str, Path | str | float]:
+    def stated(self) -> dict[str, Path | str | float | bool]:
         """The settings that the file has."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
         return {name: value for name, value in values.items() if value is not None}
@@ -83,6 +90,7 @@ def read_defaults() -> Defaults | None:
         written = _Written.model_validate(raw)
     except ValidationError as error:
         raise _wrong(path, [_told(fault) for fault in error.errors()]) from None
+    _check_key(path, written)
     rates = [name for name in ("fmr", "fpir") if getattr(written, name) is not None]
     if written.threshold is not None and rates:
         raise _wrong(path, [f"threshold: the file sets {' and '.join(rates)}, too; keep one of the two"])
@@ -95,6 +103,9 @@ def read_defaults() -> Defaults | None:
         written.threshold,
         written.fmr,
         written.fpir,
+        None if written.key_file is None else _inside(folder, written.key_file),
+        written.key_command,
+        written.audit_reads,
     )
 
 
@@ -108,6 +119,19 @@ def _check_own(path: Path) -> None:
         raise UsageError(f"{path}: it belongs to another user", _TRUST)
     if found.st_mode & stat.S_IWOTH:
         raise UsageError(f"{path}: everybody may change it", _TRUST)
+
+
+def _check_key(path: Path, written: _Written) -> None:
+    """Raise `UsageError` for two keys, and for a command in a file that merely lies in the current folder,
+    which may have come with a download: it would be run."""
+    if written.key_command is None:
+        return
+    if written.key_file is not None:
+        raise _wrong(path, ["key_command: the file sets key_file, too; keep one of the two"])
+    if path == settings_places()[0]:
+        raise UsageError(
+            f"{path}: key_command: a file in the current folder may not name a command to be run", _TRUST
+        )
 
 
 def _parsed(path: Path) -> dict[str, Any]:

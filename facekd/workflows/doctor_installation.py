@@ -87,6 +87,7 @@ EXTRAS = (
         },
     ),
     Extra("parquet", "embed into .parquet", {"pyarrow": "pyarrow"}),
+    Extra("encryption", "encrypted galleries", {"cryptography": "cryptography"}),
 )  # fmt: skip
 
 #: SQLite before has no STRICT tables, which a gallery consists of

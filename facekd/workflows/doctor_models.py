@@ -161,8 +161,10 @@ def _look_at_content(path: Path, records: GalleryRecords) -> Check:
     # every template is held against its checksum while it is read
     templates = sum(len(records.templates(person.name)) for person in people)
     return Check(
-        "gallery", str(path), Status.OK, f"{len(people)} people, {templates} templates, all of them intact",
-        values={"people": len(people), "templates": templates},
+        "gallery", str(path), Status.OK,
+        f"{len(people)} people, {templates} templates, all of them intact"
+        + (f", encrypted ({records.encryption.scheme})" if records.encryption else ""),
+        values={"people": len(people), "templates": templates, "encrypted": bool(records.encryption)},
     )  # fmt: skip
 
 

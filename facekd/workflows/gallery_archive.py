@@ -35,15 +35,21 @@ class Imported:
     removed_photos: int = 0
 
 
-def export_gallery(gallery: Path, archive: Path, replace: bool = False) -> ArchiveHeader:
+def export_gallery(gallery: Path, archive: Path, replace: bool = False, plain: bool = False) -> ArchiveHeader:
     """Write everybody in ``gallery`` and all that it knows of removals to ``archive`` (mode 0600), as of one
     moment; it is read back before it gets its name.
 
-    A gallery of a schema without uids is migrated. Raises `UsageError` where a name must be changed first or
+    An archive is never encrypted, so of an encrypted gallery one is written only if ``plain`` says so. A
+    gallery of a schema without uids is migrated. Raises `UsageError` where a name must be changed first or
     there is such a file, `Unreadable` where something is damaged, `InputOutput` where writing fails.
     """
     with GalleryRecords(gallery, read_only=True) as records:
         has_uids = records.has_uids
+        if records.encryption and not plain:
+            raise UsageError(
+                f"{gallery} is encrypted, and an archive is not",
+                "Write it all the same with --plain, or copy the gallery as it is: facekd gallery backup",
+            )
     with GalleryRecords(gallery, read_only=has_uids) as records, open_new(archive, replace) as unfinished:
         header = _write(records, unfinished)
     return header

@@ -14,6 +14,7 @@ from facekd.gallery import (
     Contract,
     EmbeddingStore,
     GalleryRecords,
+    KeySource,
     Moved,
     check_copy,
     move_copy,
@@ -94,6 +95,7 @@ class _Enrolled:
 
     contract: Contract
     state: str
+    encrypted: bool
     photos: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -111,6 +113,7 @@ def re_embed_gallery(
     drop_missing: bool = False,
     on_many: str = "dominant",
     advance: Callable[[], object] = lambda: None,
+    key: KeySource | None = None,
 ) -> ReEmbedded:
     """Give every template of ``gallery`` the embedding of its photo by ``recognizer``; ``out`` names a copy
     that is moved instead.
@@ -118,14 +121,14 @@ def re_embed_gallery(
     Photos are known by the SHA-256 of their file, wherever they lie in ``photos``, a folder or a pack. People
     keep their names, uids, numbers and dates. Where all photos of somebody are missing, or refused by the new
     model, nothing is changed, unless ``drop_missing``; and never where nobody would be left. ``on_many`` is
-    the policy of `choose` for photos with several faces.
+    the policy of `choose` for photos with several faces. An encrypted gallery stays so, by its ``key``.
 
     Raises `UsageError` where the gallery was made in this very way already or ``out`` cannot be,
     `InputOutput` or `Unreadable` where the gallery or the folder fails. In all these cases, and where the
     process is killed, the gallery is as it was.
     """
     source = _opened(photos)
-    enrolled = _read(gallery)
+    enrolled = _read(gallery, key)
     if enrolled.contract == recognizer.contract:
         raise UsageError(
             f"{gallery} was made with {enrolled.contract.model}, this detector and this aligner already",
@@ -134,7 +137,7 @@ def re_embed_gallery(
     if out is not None:
         check_copy(gallery, out, replace)
     with ExitStack() as stack:
-        store = stack.enter_context(EmbeddingStore(out or gallery, recognizer.contract))
+        store = stack.enter_context(EmbeddingStore(out or gallery, recognizer.contract, enrolled.encrypted))
         refused: dict[str, Failure] = {}
         while True:
             look = _Look(source, recognizer, store, refused, on_many)
@@ -143,13 +146,13 @@ def re_embed_gallery(
             if (found.lost and not drop_missing) or (found.people and len(found.lost) == found.people):
                 return found
             if out is None:
-                moved = move_gallery(gallery, store, enrolled.state)
+                moved = move_gallery(gallery, store, enrolled.state, key)
             else:
-                moved = move_copy(gallery, out, store, enrolled.state, replace)
+                moved = move_copy(gallery, out, store, enrolled.state, replace, key)
             if moved is not None:
                 return _done(found, moved)
             # somebody changed the gallery meanwhile: only what is new in it is embedded
-            enrolled = _read(gallery)
+            enrolled = _read(gallery, key)
 
 
 def photos_to_re_embed(photos: Path) -> int:
@@ -170,15 +173,15 @@ def _opened(photos: Path) -> Source:
     return source
 
 
-def _read(gallery: Path) -> _Enrolled:
+def _read(gallery: Path, key: KeySource | None) -> _Enrolled:
     """A gallery of a schema without a state is migrated. Raises `Unreadable` where a template is damaged: it
     would be given, whole, to whoever it says that it belongs to."""
-    with GalleryRecords(gallery, read_only=True) as records:
+    with GalleryRecords(gallery, read_only=True, key=key) as records:
         has_state = records.state() is not None
-    with GalleryRecords(gallery, read_only=has_state) as records, records.snapshot():
+    with GalleryRecords(gallery, read_only=has_state, key=key) as records, records.snapshot():
         state = records.state()
         assert state is not None  # a gallery that was migrated has one
-        enrolled = _Enrolled(records.contract, state)
+        enrolled = _Enrolled(records.contract, state, records.encryption is not None)
         for name in records.names():
             enrolled.photos[name] = [template.photo for template in records.templates(name)]
     return enrolled

@@ -15,10 +15,16 @@ import numpy as np
 from facekd import errors
 from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
 from facekd.files import gallery_file, make_gallery_folder
-from facekd.gallery import GalleryRecords, Person, clean_name
+from facekd.gallery import NO_KEY, GalleryRecords, Key, Person, as_key, clean_name
 from facekd.preprocess import PhotoLike, as_photo, is_video
 from facekd.verification.results import IdentifiedPhoto
 from facekd.workflows.enroll import AnyPhoto, Enrolled, PhotoInHand, enroll_people, photos_at
+from facekd.workflows.gallery_encryption import (
+    Rewritten,
+    decrypt_gallery,
+    encrypt_gallery,
+    rotate_key,
+)
 from facekd.workflows.gallery_re_embed import ReEmbedded, re_embed_gallery
 from facekd.workflows.identify import FPIR, identify_photo, open_search
 from facekd.workflows.recognizer import Recognizer, Verification
@@ -57,18 +63,33 @@ class Gallery:
     the file, and the data folder, for their owner alone. ``recognizer`` is by default that of the student
     that ships, which is loaded when it is needed; the gallery then belongs to its space.
 
+    ``key`` is that of an encrypted gallery: 32 bytes, or the path of the key's file; by default what
+    ``FACEKD_GALLERY_KEY_FILE``, ``FACEKD_GALLERY_KEY`` or ``FACEKD_GALLERY_KEY_COMMAND`` say. Where there is
+    a key, a gallery that is made is encrypted, and one that is not encrypted is refused.
+
     Each call opens the file for itself and leaves it closed, so other programs and other threads may use it
     meanwhile, and one `Gallery` may be shared by threads. Leaving a ``with`` block, or `close`, lets go of
     the model that was loaded here.
 
+    With ``audit_reads`` every `verify` and `identify` is noted in the file before it is answered (``facekd
+    gallery audit --reads``), and raises `InputOutput` where that cannot be done.
+
     Every call raises `InputOutput` or `Unreadable` where the file fails, `Misfit` where it was made in
-    another space than the recognizer's, `UsageError` once the gallery was closed.
+    another space than the recognizer's, `NoKey` or `WrongKey` where it is encrypted, `UsageError` once the
+    gallery was closed.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, recognizer: Recognizer | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        recognizer: Recognizer | None = None,
+        key: Key | None = None,
+        audit_reads: bool = False,
     ) -> None:
         self.path = gallery_file() if path is None else Path(path)
+        self._key = None if key is None else as_key(key)
+        self.audit_reads = audit_reads
         self._recognizer = recognizer
         self._loading = threading.Lock()
         self._closed = False
@@ -118,7 +139,7 @@ class Gallery:
         clean_name(name)
         given = _given(photos, recognizer)
         make_gallery_folder(self.path)
-        with GalleryRecords(self.path, recognizer.contract, create=True) as records:
+        with GalleryRecords(self.path, recognizer.contract, create=True, key=self._key) as records:
             stored = records.name_of(name)
             prepared = tuple(f"{self.path} was {one}" for one in recognizer.differences(records.contract))
             (entry,) = enroll_people(records, recognizer, {stored: given}, on_many, force)
@@ -134,7 +155,7 @@ class Gallery:
         """
         recognizer = self.recognizer
         threshold = recognizer.threshold
-        with recognizer.open_gallery(self.path) as records:
+        with recognizer.open_gallery(self.path, self._key, audit_reads=self.audit_reads) as records:
             return verify_claim(recognizer, records, name, photo, threshold)
 
     def identify(
@@ -147,7 +168,7 @@ class Gallery:
         Raises what `Recognizer.recognise` does for the photo, `UsageError` for a rate that cannot be.
         """
         recognizer = self.recognizer
-        with recognizer.open_gallery(self.path) as records:
+        with recognizer.open_gallery(self.path, self._key, audit_reads=self.audit_reads) as records:
             search = open_search(recognizer, records, fpir, recognizer.given_threshold)
             return identify_photo(search, photo, top=top, all_faces=all_faces)
 
@@ -157,7 +178,7 @@ class Gallery:
         """As `identify`, of each person in a video file; ``track`` of an answer says when they are seen. One
         answer with a ``failure`` where the video cannot be used."""
         recognizer = self.recognizer
-        with recognizer.open_gallery(self.path) as records:
+        with recognizer.open_gallery(self.path, self._key, audit_reads=self.audit_reads) as records:
             search = open_search(recognizer, records, fpir, recognizer.given_threshold)
             return identify_video(search, Path(video), top=top)
 
@@ -181,19 +202,42 @@ class Gallery:
             out=None if out is None else Path(out),
             drop_missing=drop_missing,
             on_many=on_many,
+            key=self._key,
         )
 
     def people(self) -> list[Person]:
         """Everybody who is enrolled, by name."""
         self._check_open()
-        with GalleryRecords(self.path, read_only=True) as records:
+        with GalleryRecords(self.path, read_only=True, key=self._key) as records:
             return records.people()
 
     def remove(self, name: str) -> Removed:
         """Remove a person and every template of theirs, without asking. Raises `NotFound`."""
         self._check_open()
-        with GalleryRecords(self.path) as records:
+        with GalleryRecords(self.path, key=self._key) as records:
             return remove_person(records, name)
+
+    def encrypt(self, key: Key) -> Rewritten:
+        """Encrypt every template of a gallery that is not encrypted, in one transaction; no template stays in
+        the clear in its file. Raises as `encrypt_gallery`."""
+        self._check_open()
+        done = encrypt_gallery(self.path, as_key(key))
+        self._key = as_key(key)
+        return done
+
+    def rotate_key(self, new: Key) -> Rewritten:
+        """Encrypt every template by another key, in one transaction. Raises as `rotate_key`."""
+        self._check_open()
+        done = rotate_key(self.path, as_key(new), self._key)
+        self._key = as_key(new)
+        return done
+
+    def decrypt(self) -> Rewritten:
+        """Store every template in the clear again, without asking. Raises as `decrypt_gallery`."""
+        self._check_open()
+        done = decrypt_gallery(self.path, self._key)
+        self._key = NO_KEY
+        return done
 
     def _check_open(self) -> None:
         if self._closed:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facekd.card import ARCFACE_CROP, MODELS_COME_FROM, no_card
 from facekd.errors import CannotSay, InputOutput, LowQuality, UsageError
-from facekd.gallery import Contract, GalleryRecords
+from facekd.gallery import Contract, GalleryRecords, KeySource
 from facekd.preprocess import (
     ALIGNER,
     Detector,
@@ -26,10 +26,9 @@ from facekd.preprocess import (
     choose,
     cut,
     find_faces,
-    quality,
 )
 from facekd.preprocess.detectors import make_detector
-from facekd.runtime import Embedder, load_embedder
+from facekd.runtime import Embedder, load_embedder, mirror_consistency
 from facekd.weights import shipped_model
 from facekd.workflows.thresholds import Evidence, Threshold, choose_threshold, doubts, evidence
 
@@ -37,8 +36,8 @@ from facekd.workflows.thresholds import Evidence, Threshold, choose_threshold, d
 @dataclass(frozen=True)
 class Recognised:
     """What a photo gave: ``embedding`` float32 [D] of unit length of the ``face`` that was taken
-    out of ``faces`` usable ones, ``quality`` in [0, 1], ``sha256`` of the photo's file, ``faults`` the
-    limits that it lies beyond where it was taken all the same."""
+    out of ``faces`` usable ones, ``quality`` in [0, 1] (`mirror_consistency`), ``sha256`` of the photo's
+    file, ``faults`` the limits that it lies beyond where it was taken all the same."""
 
     photo: str
     sha256: str
@@ -130,11 +129,27 @@ class Recognizer:
             aligner=ALIGNER,
         )
 
-    def open_gallery(self, path: str | os.PathLike[str]) -> GalleryRecords:
-        """The gallery at ``path`` to compare with, opened to be read: of this space, or one that the
-        model's card calls compatible. Raises `Misfit` for any other."""
-        compatible = self.embedder.card.compatible_with
-        return GalleryRecords(path, self.contract, compatible=compatible, read_only=True)
+    def open_gallery(
+        self,
+        path: str | os.PathLike[str],
+        key: KeySource | None = None,
+        *,
+        audit_reads: bool = False,
+        by: str | None = None,
+    ) -> GalleryRecords:
+        """The gallery at ``path`` to compare with, opened to be read, an encrypted one by its ``key``: of
+        this space, or one that the model's card calls compatible. With ``audit_reads`` each claim and search
+        is noted, and ``by`` whom it was asked for: the file must be writable then. Raises `Misfit` for any
+        other."""
+        return GalleryRecords(
+            path,
+            self.contract,
+            compatible=self.embedder.card.compatible_with,
+            read_only=not audit_reads,
+            by=by,
+            key=key,
+            audit_reads=audit_reads,
+        )
 
     def shares_space(self, other: Contract) -> bool:
         """Whether a gallery was made in this very space, where alone the card's thresholds hold."""
@@ -243,13 +258,14 @@ class Recognizer:
         with _named(photo):
             crop = cut(photo.pixels, face, self.embedder.spec)
             faults = self._faults(photo, face)
+        embedding = self.embedder.embed(crop[None])
         return Recognised(
             photo=photo.path,
             sha256=photo.sha256,
             face=face,
             faces=faces,
-            quality=quality(crop, face),
-            embedding=self.embedder.embed(crop[None])[0],
+            quality=float(mirror_consistency(self.embedder, crop[None], embedding)[0]),
+            embedding=embedding[0],
             faults=faults,
         )
 

@@ -96,7 +96,8 @@ def test_without_persons_there_is_a_difference_and_no_interval(made: Benchmark) 
     changed = replace(made, models=(made.teacher, replace(made.students[0], gap=gap)))
     (sentence,) = headlines(changed)
     assert (
-        "1.50 points less accurate on lfw (2,000 pairs of unknown persons, so without interval)" in sentence
+        "1.50 points less accurate on lfw (2,000 pairs of unknown people, therefore without an interval)"
+        in sentence
     )
     assert json.loads(json.dumps(changed.to_dict()))["comparisons"][0]["accuracy"]["low"] is None
 
@@ -128,7 +129,7 @@ def test_the_headline_says_all_three_things(made: Benchmark) -> None:
     (sentence,) = headlines(made)
     assert sentence.startswith("small is 4.0 times smaller than big (parameters), 8")
     assert "times faster (one crop, one thread)" in sentence
-    assert "1.50 points less accurate on lfw (95" in sentence
+    assert "1.50 points less accurate on lfw (2,000 pairs; 95" in sentence
     assert "no difference" not in sentence
     teacher, student = made.models[::-1]
     gap = Gap.of(compare_models("small", teacher.result, "big", student.result))

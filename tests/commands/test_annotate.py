@@ -43,7 +43,7 @@ def test_the_crops_are_those_that_the_model_saw(
     recognizer.embedder.embed = lambda crops: (seen.append(crops[0]), embed(crops))[1]  # type: ignore[method-assign]
     decision = recognizer.verify(*pair)
     annotation = annotate_verification(recognizer, decision, pair, "same person")
-    for crop, photo in zip(seen, annotation.photos, strict=True):
+    for crop, photo in zip(seen[::2], annotation.photos, strict=True):  # each is followed by its mirror image
         np.testing.assert_array_equal(crop, photo.faces[0].crop)
     assert draw_annotation(annotation).shape[2] == 3
 

@@ -139,7 +139,7 @@ def test_too_few_comparisons_to_say(facekd: Callable, crops: Path, models: Path,
         "--data", crops / "crops", "--pairs", tmp_path / "few.csv",
     )  # fmt: skip
     assert ran.code == Exit.USAGE
-    assert "cannot be said: insufficient data" in ran.err
+    assert "cannot be decided: insufficient data" in ran.err
     assert read_card(models / "one.onnx")[0].compatible_with == ()
 
 

@@ -117,7 +117,7 @@ def test_two_models_as_text_with_a_picture(facekd: Callable, drawn: Path, tmp_pa
 def test_a_page_that_is_none_is_refused_first(facekd: Callable, drawn: Path, tmp_path: Path) -> None:
     ran = _run(facekd, drawn, "--report", tmp_path / "worse.txt")
     assert ran.code == Exit.USAGE
-    assert "a page ends with .html" in ran.err
+    assert "a page must end with .html" in ran.err
 
 
 def test_limits_in_the_card_refuse_and_what_is_left_is_counted(

@@ -212,7 +212,7 @@ def test_broken_photos_are_failures_and_absent_ones_are_missing(
         (["student.onnx", "--data", "crops", "--protocol", "pairs"], Exit.USAGE, "Give it with --pairs"),
         (["student.onnx", "--data", "crops/P0", "--aligned"], Exit.USAGE, "no pairs.txt or lfw_pairs.txt"),
         (["student.onnx", "--data", "crops", "--detector", "dlib"], Exit.USAGE, "no detector is named"),
-        (["student.onnx", "--data", "crops", "--plot", "roc.doc"], Exit.USAGE, "a picture ends with"),
+        (["student.onnx", "--data", "crops", "--plot", "roc.doc"], Exit.USAGE, "a picture must end with"),
         (["student.onnx", "--data", "crops", "--plot", "absent/roc.png"], Exit.USAGE, "does not exist"),
         (["student.onnx", "--data", "crops", "--scores", "absent/s.csv"], Exit.USAGE, "does not exist"),
         (

@@ -127,7 +127,7 @@ def test_scores_out_and_in_agree(facekd: Callable, tiny: Path, people: Path, tmp
     assert told["comparisons"] == model["comparisons"]
     assert "<svg" in (tmp_path / "r.svg").read_text()
     text = facekd("evaluate-scores", tmp_path / "s.csv")
-    assert "no folds, so no accuracy" in " ".join(text.out.split())
+    assert "no folds, and therefore no accuracy" in " ".join(text.out.split())
 
 
 def test_people_with_groups(facekd: Callable, tiny: Path, people: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_people_with_groups(facekd: Callable, tiny: Path, people: Path, tmp_path
     text = facekd("evaluate", tiny, tiny, *arguments)
     assert text.code == Exit.DONE, text.err
     assert text.out.count("over everybody") == 2
-    assert "All pairs of 180 photos of 45 persons" in " ".join(text.out.split())
+    assert "All pairs of 180 photos of 45 people" in " ".join(text.out.split())
 
 
 def test_identification(facekd: Callable, tiny: Path, tmp_path: Path) -> None:

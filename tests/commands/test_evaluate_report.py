@@ -172,7 +172,7 @@ def test_two_models_together(facekd: Callable, model: Path, people: Path, tmp_pa
     page = Page(tmp_path / "r.html")
     _check_alone(page)
     assert page.titles == [
-        "What was measured", "Do the two fit together?", "Numbers", "Which model is better?", "Pictures",
+        "What was measured", "Are the two compatible?", "Numbers", "Which model is better?", "Pictures",
         "How to read this page",
     ]  # fmt: skip
     for told in ("tiny to other", "other to tiny", "Thresholds do not carry over", "compatible"):
@@ -298,7 +298,7 @@ def test_scores_alone(facekd: Callable, tmp_path: Path) -> None:
     _check_alone(page)
     assert page.titles == ["What was measured", "Numbers", "Pictures", "How to read this page"]
     assert page.drawn() == ["ROC", "DET", "FMR", "Histogram"]
-    assert "of model, detector and photos nothing is known" in page.text
+    assert "model, detector and photos are not known" in page.text
     assert "Wilson" in page.text
     assert page.faces() == []
     assert "Read this first" not in page.text
@@ -306,7 +306,7 @@ def test_scores_alone(facekd: Callable, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("r.pdf", "a page ends with .html"), ("absent/r.html", "its folder does not exist")],
+    [("r.pdf", "a page must end with .html"), ("absent/r.html", "its folder does not exist")],
 )
 def test_where_no_page_can_be_written(
     facekd: Callable, model: Path, people: Path, tmp_path: Path, name: str, told: str

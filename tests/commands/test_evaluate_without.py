@@ -93,11 +93,11 @@ def test_it_is_said_below_the_table_on_the_page_and_on_stderr(
     assert ran.code == Exit.DONE, ran.err
     assert "7 of these people have no photo: Q1, Q2, Q3, Q4, Q5 and 2 more" in ran.err
     out = " ".join(ran.out.split())
-    assert "Left out: 3 persons, 9 mated and 24 non-mated comparisons; with them 9 photos." in out
-    assert "8 folds as listed; left of them are 8 of 24 to 35 pairs." in out
+    assert "Left out: 3 people, 9 mated and 24 non-mated comparisons; with them 9 photos." in out
+    assert "8 folds as listed; of these, 8 with 24 to 35 pairs are left." in out
     page = (tmp_path / "page.html").read_text()
     assert "9 photos, 9 mated and 24 non-mated comparisons" in page
-    assert "3 persons" in page
+    assert "3 people" in page
     with (tmp_path / "scores.csv").open() as file:
         people = {line[end].split("/")[0] for line in csv.DictReader(file) for end in ("first", "second")}
     assert people == {f"P{n:02d}" for n in range(PEOPLE)} - set(GONE)
@@ -131,8 +131,8 @@ def test_people_found_by_data_check_are_left_out(facekd: Callable, place: Path, 
     [
         (None, ["--data", "all", "--protocol", "people"], "'gone.txt' does not exist"),
         ("\n  \n", ["--data", "all", "--protocol", "people"], "gone.txt: names nobody"),
-        ("Q1\nQ2\n", ["--data", "all", "--protocol", "people"], "nobody of its 40 persons is named"),
-        ("Q1\n", ["--data", "all", "--pairs", "pairs.csv"], "nobody of its 40 persons is named"),
+        ("Q1\nQ2\n", ["--data", "all", "--protocol", "people"], "matches one of its 40 people"),
+        ("Q1\n", ["--data", "all", "--pairs", "pairs.csv"], "matches one of its 40 people"),
         ("P00\n", ["--data", "all", "--pairs", "wrong.csv"], "does not compare photos of known people"),
         (
             "A\n",

@@ -112,7 +112,7 @@ def test_write_compatible_is_write(facekd: Callable, place: Path) -> None:
     ran = facekd("evaluate", "one.onnx", "two.onnx", "--cross", "--write-compatible", *LISTED)
     # 24 comparisons are too few to say whether they fit
     assert ran.code == Exit.USAGE
-    assert "cannot be said: insufficient data" in ran.err
+    assert "cannot be decided: insufficient data" in ran.err
     assert f"note: --write-compatible is now called --write{GOES}" in ran.err
 
 

@@ -108,7 +108,7 @@ def test_methods_side_by_side_on_the_held_out_people(tool: ModuleType, place: Pa
     assert all("insufficient data: 0.016 false matches expected" in line for line in lines[2:])
     alone = CliRunner().invoke(tool.main, [*given, "--data", str(place / "crops")])
     assert isinstance(alone.exception, UsageError)
-    assert "belong together" in str(alone.exception)
+    assert "must be given together" in str(alone.exception)
 
 
 def test_only_what_is_trained_on_is_compared_with_the_test(
@@ -154,7 +154,7 @@ def test_methods_are_timed_without_being_trained(tool: ModuleType, place: Path) 
     given = [str(place / "recipe.toml"), "--out", str(place / "runs"), "--methods", str(methods)]
     given += ["--seeds", "0", "--rates-only"]
     alone = CliRunner().invoke(tool.main, given)
-    assert "--rates-only goes with --rate-steps" in str(alone.exception)
+    assert "--rates-only needs --rate-steps" in str(alone.exception)
     done = CliRunner().invoke(tool.main, [*given, "--rate-steps", "40"], catch_exceptions=False)
     assert re.search(r"^\| cosine \| \d+ \(1\.00\) \|$", done.output, re.MULTILINE)
     assert [path.name for path in (place / "runs").iterdir()] == ["rates.json"]

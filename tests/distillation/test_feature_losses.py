@@ -85,7 +85,7 @@ def test_a_projector_where_the_sizes_are_equal(data: Data, name: str) -> None:
     found = loss(student, data.teacher, data.example, 0.0)[name].item()
     cosine = np.mean(1 - np.sum(unit(mine @ weight.T) * unit(theirs), axis=1))
     assert found == pytest.approx(cosine if name == "cosine" else 2 / TEACHER * cosine, rel=1e-5)
-    with pytest.raises(RecipeError, match="PCA has no projector"):
+    with pytest.raises(RecipeError, match="'pca' has no projector"):
         loss_class(name)(setting, match="pca", always=True)
 
 
@@ -339,5 +339,5 @@ def test_attention_compares_where_the_channels_are_strong(data: Data) -> None:
 @pytest.mark.parametrize("name", ["fitnet", "attention"])
 def test_a_teacher_without_maps_is_named(data: Data, name: str) -> None:
     plain = Setting(STUDENT, TEACHER, data.setting.classes, data.setting.sample, STUDENT_MAPS)
-    with pytest.raises(RecipeError, match="this teacher gives no feature maps"):
+    with pytest.raises(RecipeError, match="this teacher has no feature maps"):
         loss_class(name)(plain)

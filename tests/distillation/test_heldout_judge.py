@@ -58,7 +58,7 @@ def test_the_means_are_those_of_the_pairs() -> None:
     means = np.array(means) - [scores[labels == k][:, labels != k].mean() for k in range(12)]
     told = at_chance(rows, labels)
     assert told is not None
-    assert f"by {means.mean():.2g} than" in told
+    assert f"by {means.mean():.2g}," in told
     assert f"error of {means.std(ddof=1) / 12**0.5:.2g}" in told
     assert same.sum() == 12 * 16
 
@@ -69,7 +69,7 @@ def test_a_student_at_chance_ends_its_run_from_the_half_on(monkeypatch: pytest.M
     student = build_model("plainres", dim=16, widths=[8, 8, 8, 8], depths=[0, 0, 0, 0])
     judge = heldout_judge.HeldOutJudge(SimpleNamespace(labels=labels), "cpu")
     assert judge(student, 0.4) < 0.1
-    with pytest.raises(Diverged, match="the student tells nobody apart after 60% of the run") as told:
+    with pytest.raises(Diverged, match="the student is no better than chance after 60% of the run") as told:
         judge(student, 0.6)
     assert told.value.exit_code == 2
     assert "lower schedule.rate" in (told.value.fix or "")

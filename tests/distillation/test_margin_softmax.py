@@ -146,11 +146,11 @@ def test_two_hundred_thousand_classes_touch_the_sampled_rows_alone() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("arcface", {"sample": 0.0}, "sample is a share"),
-        ("cosface", {"sample": 1.5}, "sample is a share"),
-        ("arcface", {"balance": 1.0}, "balance is at least 0 and below 1"),
-        ("prototypes", {"balance": -0.1}, "balance is at least 0 and below 1"),
-        ("margin_distillation", {"low": 0.5, "high": 0.2}, "high is at least low"),
+        ("arcface", {"sample": 0.0}, "sample must be above 0 and at most 1"),
+        ("cosface", {"sample": 1.5}, "sample must be above 0 and at most 1"),
+        ("arcface", {"balance": 1.0}, "balance must be at least 0 and below 1"),
+        ("prototypes", {"balance": -0.1}, "balance must be at least 0 and below 1"),
+        ("margin_distillation", {"low": 0.5, "high": 0.2}, "high must be at least low"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(data: Data, name: str, settings: dict, message: str) -> None:

@@ -59,7 +59,7 @@ def test_maps_of_a_torch_teacher_teach(place: Path, name: str) -> None:
     assert found[-1][name] < found[0][name]
     with pytest.raises(RecipeError, match=r"needs feature maps: teacher.targets = .online"):
         recipe(place, TEACHER, f'[[loss]]\nname = "{name}"\n')
-    with pytest.raises(RecipeError, match="this teacher gives no feature maps"):
+    with pytest.raises(RecipeError, match="this teacher has no feature maps"):
         recipe(place, TEACHER + 'targets = "online"\n', f'[[loss]]\nname = "{name}"\n')
 
 
@@ -82,7 +82,7 @@ def test_a_student_started_from_a_larger_run_stays_near_it(place: Path) -> None:
         begun = large["stage3.0.0.weight"][rows][:, columns]
         apart[name] = float((weights - begun).norm() / begun.norm())
     assert apart["stayed"] < 0.7 * apart["went"]
-    assert "tensors begin as in large" in (place / "went" / "train.log").read_text()
+    assert "tensors start as in large" in (place / "went" / "train.log").read_text()
     with pytest.raises(RecipeError, match=r"'l2_sp' needs .*\[student\] start"):
         recipe(place, losses=near)
 
@@ -108,7 +108,7 @@ def test_a_student_that_began_at_random_is_pulled_to_the_weights_of_another(plac
     assert first["pulled"] == first["plain"]  # the same random start
     assert apart["pulled"] < 0.7 * apart["plain"]
     said = (place / "pulled" / "train.log").read_text()
-    assert "tensors of other are there to be pulled to, all begin afresh" in said
+    assert "tensors of other are used by l2_sp only, all start at random" in said
     wide = ("widths = [8, 8, 16, 16]", "widths = [8, 8, 16, 24]")
     with pytest.raises(Misfit, match=r"unequal shape .*stage4.0.0.weight is \[16, 16"):
         run(place, "wide", recipe(place, losses=pull, s=start, w=wide))
@@ -146,7 +146,7 @@ def test_batches_of_people_and_a_cap_from_a_recipe(place: Path) -> None:
     assert records[-1]["distinct_views"] <= 16 * 2 * 2  # 16 crops, two views, mirrors
     text = (place / "recipe.toml").read_text()
     (place / "recipe.toml").write_text(text.replace("crops = 2", "crops = 3"))
-    with pytest.raises(RecipeError, match="4 people with 3 crops are no batch of 8"):
+    with pytest.raises(RecipeError, match="4 people with 3 crops each do not make a batch of 8"):
         read_recipe(place / "recipe.toml")
     capped = recipe(place, c=('heldout = "heldout.txt"', 'heldout = "heldout.txt"\ncap = 2'))
     assert len(training_crops(capped)) == 8

@@ -62,5 +62,5 @@ def test_the_gate_leaves_out_who_is_far_from_every_centre(crops: CropSet, rows: 
     strict = with_pseudo_labels(crops, rows, GROUPS, 0.8, seed=0)
     assert (loose.labels[10:] >= 0).mean() > (strict.labels[10:] >= 0).mean()
     assert (strict.labels[10 + GROUPS * EACH :] == -1).sum() >= 6
-    with pytest.raises(UsageError, match="500 clusters of 108 crops"):
+    with pytest.raises(UsageError, match="500 clusters need at least as many unlabelled crops, not 108"):
         with_pseudo_labels(crops, rows, 500, 0.5, seed=0)

@@ -25,7 +25,7 @@ def faults(**tables: Any) -> list[str]:
     with pytest.raises(RecipeError) as error:
         check_recipe(document(**tables), "mine")
     found = [line.strip() for line in error.value.cause.splitlines()[1:]]
-    return [line for line in found if not line.endswith("is not there")]
+    return [line for line in found if not line.endswith("does not exist")]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def refused(place: Path, chosen: Recipe, *words: str) -> None:
     metrics = (place / "run" / "metrics.jsonl").read_text()
     with pytest.raises(UsageError) as told:
         run(place, "run", chosen, resume=True)
-    assert "was begun with" in told.value.cause
+    assert "was started with" in told.value.cause
     for part in words:
         assert part in told.value.cause
     assert (place / "run" / "metrics.jsonl").read_text() == metrics
@@ -67,7 +67,7 @@ def test_the_same_crops_as_other_peoples(place: Path) -> None:
     chosen = recipe(place, m=("[student]", 'merge = "same.csv"\n[student]'))
     run(place, "run", chosen, stop_after=4)
     (place / "same.csv").write_text("label,merge_into\np1,p3\n")
-    refused(place, chosen, "whose crops they are")
+    refused(place, chosen, "the labels of the crops")
 
 
 def test_the_recipe_in_the_folder_is_not_what_counts(place: Path, begun: Recipe) -> None:

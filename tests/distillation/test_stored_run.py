@@ -47,7 +47,7 @@ def test_to_go_on_with_it_says_what_differs(tmp_path: Path) -> None:
     shutil.copytree(STORED, place / "run", symlinks=True)
     text = (STORED / "recipe.toml").read_text().replace("/home/somebody/faces", str(place))
     (place / "recipe.toml").write_text(text.replace("rate = 0.002", "rate = 0.004"))
-    with pytest.raises(UsageError, match="begun with another recipe") as told:
+    with pytest.raises(UsageError, match="started with another recipe") as told:
         run_recipe(read_recipe(place / "recipe.toml"), place / "run", SILENT, cache=place, resume=True)
     for part in ("data.labelled", "/home/somebody/faces/heldout.txt", "schedule.rate 0.002 -> 0.004"):
         assert part in told.value.cause

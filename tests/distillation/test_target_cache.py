@@ -62,7 +62,7 @@ def test_a_teacher_without_numbers_is_named(place: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(teacher, "targets", spoiled)
     cache = TargetCache(place / "cache", teacher, crops, chosen.augmentation, chosen.seed)
-    with pytest.raises(UsageError, match=r"gives no numbers for 1 of 5 crops, crops/p0/2\.png for one"):
+    with pytest.raises(UsageError, match=r"not finite for 1 of 5 crops, for example crops/p0/2\.png"):
         cache.fill(range(1), workers=0, batch=5)
     assert cache.missing(range(1)) == 16
 
@@ -130,7 +130,7 @@ def test_a_run_that_keeps_its_views_takes_the_same_steps(
     keeping = TEACHER + "views = 2\nkeep_views = true\n"
     assert losses_of(run(place, "kept", recipe(place, keeping))) == made
     # 16 crops and 96 images: two views of each
-    assert "keeps 32 views, 0.0 GB (in" in (place / "kept" / "train.log").read_text()
+    assert "storing 32 views, 0.0 GB (in" in (place / "kept" / "train.log").read_text()
 
     def fail(*_: object) -> None:
         pytest.fail("made again")
@@ -138,7 +138,7 @@ def test_a_run_that_keeps_its_views_takes_the_same_steps(
     monkeypatch.setattr(Augmentation, "view", fail)
     monkeypatch.setattr("facekd.models.teachers.onnx.OnnxTeacher.targets", fail)
     assert losses_of(run(place, "again", recipe(place, keeping))) == made
-    assert "keeps" not in (place / "again" / "train.log").read_text()
+    assert "storing" not in (place / "again" / "train.log").read_text()
 
 
 def test_the_teacher_labels_views_as_they_are_kept(place: Path) -> None:

@@ -90,7 +90,7 @@ def test_too_few_people_are_said_to_be_so(place: Path) -> None:
         in (place / "run" / "train.log").read_text()
     )
     run(place, "none", recipe(place, h=('heldout = "heldout.txt"', "")), stop_after=1)
-    assert "neither the teacher nor the student is judged" in (place / "none" / "train.log").read_text()
+    assert "neither the teacher nor the student is evaluated" in (place / "none" / "train.log").read_text()
 
 
 def test_a_projector_is_said(place: Path) -> None:

@@ -62,20 +62,20 @@ def test_only_even_lines_of_the_heldout_list_calibrate(run_folder: Path) -> None
 
 def test_without_crops_nothing_is_exported(run_folder: Path, tmp_path: Path) -> None:
     (run_folder.parent.parent / "pack.zip").unlink()
-    with pytest.raises(UsageError, match=r"not there: .*pack\.zip"):
+    with pytest.raises(UsageError, match=r"do not exist: .*pack\.zip"):
         export(run_folder)
     assert not (run_folder / "student.onnx").exists()
 
 
 def test_what_is_not_a_run_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputOutput, match="no weights there"):
+    with pytest.raises(InputOutput, match="no weights in it"):
         export(tmp_path)
     with pytest.raises(InputOutput, match="no such file or folder"):
         export(tmp_path / "none")
 
 
 def test_an_exported_model_is_named_onnx(run_folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"named \.onnx"):
+    with pytest.raises(UsageError, match=r"must end with \.onnx"):
         export(run_folder, run_folder / "student.pt")
 
 

@@ -103,7 +103,7 @@ def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint(
     assert process.returncode == code
     step = RunFolder(place / "run").state()["step"]
     assert 40 <= step < 200
-    assert f"stopped: there is a checkpoint after {6 * step:,} images; go on with --resume" in said
+    assert f"stopped: the checkpoint is after {6 * step:,} images; continue with --resume" in said
     assert said.splitlines()[-1] == f"facekd: {word}"
     assert "Traceback" not in said
     assert not RunFolder(place / "run").metrics()[-1].get("finished")

@@ -75,7 +75,7 @@ def test_the_card_of_the_run_is_kept_and_pinned_to_the_weights(run: Path) -> Non
 
 
 def test_missing_and_broken_pieces(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputOutput, match="no weights there"):
+    with pytest.raises(InputOutput, match="no weights in it"):
         read_saved(tmp_path)
     save_file(student(1).state_dict(), tmp_path / "lonely.safetensors")
     with pytest.raises(InputOutput, match=r"no recipe\.toml above it"):

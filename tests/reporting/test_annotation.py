@@ -122,7 +122,7 @@ class TestFiles:
         (tmp_path / "folder.jpg").mkdir()
         (tmp_path / "link.jpg").symlink_to(photo)
         for path, told in (
-            ("out.pdf", "ends with .jpg"), ("out", "ends with .jpg"), ("no/out.jpg", "folder does not exist"),
+            ("out.pdf", "end with .jpg"), ("out", "end with .jpg"), ("no/out.jpg", "folder does not exist"),
             ("folder.jpg", "is a folder"), ("a.jpg", "the photo itself"), ("link.jpg", "the photo itself"),
         ):  # fmt: skip
             with pytest.raises(UsageError, match=told):
@@ -136,9 +136,9 @@ class TestFiles:
         check_annotation_folder(out, [photos, photos / "a.jpg"])
         check_annotation_folder(photos / "below", [photos / "a.jpg"])
         for folder, given in ((photos, photos), (photos / "below", photos), (photos, photos / "a.jpg")):
-            with pytest.raises(UsageError, match="the photos lie there"):
+            with pytest.raises(UsageError, match="the photos are in this folder"):
                 check_annotation_folder(folder, [given])
-        with pytest.raises(UsageError, match="a folder is needed"):
+        with pytest.raises(UsageError, match="give a folder that exists"):
             check_annotation_folder(tmp_path / "absent", [photos])
 
     def test_a_file_in_it_for_every_photo(self, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_headlines() -> None:
     # at the lowest FMR that the data can show: 30 of 3,000 at 0.01
     assert told[0].startswith("s matches 99.00 % (")
     assert told[0].endswith(") of 3,000 mated comparisons at FMR 0.01.")
-    assert told[1].startswith("p decides 95.00 % of 20 pairs rightly (95 % interval ")
+    assert told[1].startswith("p decides 95.00 % of 20 pairs correctly (95 % interval ")
     assert told[1].endswith(", not counting 1 that failed).")
     assert told[2].startswith("i finds the right person first in 75.00 % of 4 searches (95 % interval 30.06")
     assert told[2].endswith("among 5 enrolled.")
@@ -121,7 +121,7 @@ def test_numbers_of_several_models_stand_side_by_side() -> None:
     assert float(found.text) == pytest.approx(0.4 * (2999 - 29.5) / 2999, abs=6e-5)
     assert found.note == "30 false matches"
     assert none == Cell("-")
-    assert any("no folds, so no accuracy" in note for note in section.paragraphs)
+    assert any("no folds, and therefore no accuracy" in note for note in section.paragraphs)
     assert len(set(section.paragraphs)) == len(section.paragraphs)
 
 

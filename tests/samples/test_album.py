@@ -72,7 +72,7 @@ def test_nothing_is_left_when_drawing_stops(tmp_path: Path):
 
 
 def test_refusals(album: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match="already there"):
+    with pytest.raises(UsageError, match="already exists"):
         draw_people(album, people=1, photos=1)
     for people, photos, first in ((0, 1, 0), (1, 0, 0), (1, 1, -1)):
         with pytest.raises(UsageError, match="nothing to draw"):

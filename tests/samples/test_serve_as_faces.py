@@ -116,7 +116,7 @@ def test_the_tool_checks_writes_and_refuses(tmp_path: Path):
     assert len(list((tmp_path / "people").glob("*/*.jpg"))) == 4
     again = subprocess.run([*tool, str(tmp_path / "people"), *few], capture_output=True, text=True)
     assert again.returncode == 2
-    assert "already there" in again.stderr
+    assert "already exists" in again.stderr
     assert "Traceback" not in again.stderr
     assert subprocess.run(tool, capture_output=True).returncode == 2
 

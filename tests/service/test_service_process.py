@@ -71,6 +71,30 @@ def test_what_was_accepted_is_finished(serve: Callable[..., Running], photos: Pa
         running.connect()
 
 
+def test_processes_share_nothing_but_the_records(serve: Callable[..., Running], photos: Path) -> None:
+    """What one is told the other knows with the next request, and both answer alike."""
+    one, other = serve(), serve()
+    assert enroll(one.client, "Ann", photos / "a.jpg").json()["added"] == 1
+    assert enroll(other.client, "Ann", photos / "b.jpg").json()["templates"] == 2
+    # one photo under two names, asked of two processes
+    assert enroll(other.client, "Bo", photos / "a.jpg").status_code == 409
+    for ask in (
+        lambda client: client.get("/v1/people"),
+        lambda client: client.get("/v1/people/Ann"),
+        lambda client: client.post("/v1/identify", files={"photo": photo(photos / "c.jpg")}),
+        lambda client: client.post(
+            "/v1/verify", files={"photo": photo(photos / "c.jpg")}, data={"name": "Ann"}
+        ),
+    ):
+        answers = [ask(running.client) for running in (one, other)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[0].json() == answers[1].json()
+    assert one.client.delete("/v1/people/Ann").json()["erasure"] == "done"
+    assert other.client.get("/v1/people/Ann").status_code == 404
+    found = other.client.post("/v1/identify", files={"photo": photo(photos / "a.jpg")}).json()
+    assert found["candidates"] == []
+
+
 def test_half_requests_and_idle_connections_are_let_go(
     serve: Callable[..., Running],
 ) -> None:

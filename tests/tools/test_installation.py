@@ -80,7 +80,7 @@ def test_what_a_wheel_lacks_is_found(wheel: Path, tmp_path: Path) -> None:
     faults = faults_of_wheel(poorer)
     assert "the wheel lacks facekd/reporting/page.html.jinja" in faults
     assert "the wheel carries no student" in faults
-    assert "the wheel holds facekd/notes.txt" in faults
+    assert "the wheel contains facekd/notes.txt" in faults
 
 
 def test_no_extra_is_there(core: Path, wheel: Path) -> None:

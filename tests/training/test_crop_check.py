@@ -33,13 +33,13 @@ def test_all_bad_crops_are_listed_once(place: Path) -> None:
     with pytest.raises(Unreadable) as told:
         run(place, "run", recipe(place))
     first, *lines = told.value.cause.splitlines()
-    assert first == "5 of 17 crops cannot be trained on"
+    assert first == "5 of 17 crops cannot be used"
     assert [line.strip().removeprefix(str(crops) + "/") for line in lines] == [
         "p0/0.png: not an image",
-        "p0/5.jpg: cut short",
+        "p0/5.jpg: truncated",
         "p1/1.png: not an image",
         "p2/2.png: 100 x 100 pixels, not 112",
-        "p3/3.png: cut short",
+        "p3/3.png: truncated",
     ]
     assert not (place / "run").exists()
 
@@ -76,7 +76,7 @@ def test_what_a_header_does_not_show_is_listed_at_the_first_read(tmp_path: Path,
     with pytest.raises(Unreadable) as told:
         list(loader.batches([View(k, 0, False) for k in range(8)]))
     first, *lines = told.value.cause.splitlines()
-    assert first == "2 of 8 crops cannot be trained on"
+    assert first == "2 of 8 crops cannot be used"
     assert [Path(line.split(":")[0]).name for line in lines] == ["3.png", "6.png"]
     assert "Traceback" not in str(told.value)
 
@@ -96,7 +96,7 @@ def test_one_identity_and_few_crops_are_said(place: Path) -> None:
     (place / "one").mkdir()
     (place / "crops" / "p1").rename(place / "one" / "p1")
     nobody = ('heldout = "heldout.txt"', "")
-    with pytest.raises(UsageError, match=r"'arcface' tells identities apart, and .* has one identity, p1"):
+    with pytest.raises(UsageError, match=r"'arcface' tells identities apart, but .* has one identity, p1"):
         run(place, "run", recipe(place, "", arcface, one=one, nobody=nobody))
     cosine = '[[loss]]\nname = "cosine"\n'
     run(place, "run", recipe(place, losses=cosine, one=one, nobody=nobody), stop_after=1)

@@ -142,7 +142,7 @@ def test_processes_that_see_other_disks_all_say_so(tmp_path: Path) -> None:
         for number in (0, 1):
             told = (place / f"{name}-{number}.txt").read_text()
             assert re.search(rf"process 1, on \S+, does not see the {what} ", told), told
-            assert "need one disk" in told
+            assert "need one shared disk" in told
     assert not (place / "run").exists()  # it never began
     assert RunFolder(place / "own-0").load().state["step"] == 8  # and nothing went on
 
@@ -168,5 +168,5 @@ def test_torchrun_needs_no_other_recipe_and_one_process_speaks(tmp_path: Path) -
 def test_a_batch_that_cannot_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = recipe(make_place(tmp_path), odd=("batch = 8", "batch = 9"))
     monkeypatch.setattr("facekd.training.loop.processes", lambda: 2)
-    with pytest.raises(UsageError, match="a batch of 9 cannot be shared by 2 processes"):
+    with pytest.raises(UsageError, match="a batch of 9 cannot be divided among 2 processes"):
         run(tmp_path, "run", chosen)

@@ -29,7 +29,7 @@ def place(tmp_path: Path) -> Path:
     ("looks", "message"),
     [
         (1, r"the loss is nan at step 2 \(8 crops: (crops/p\d/\d.png, ){4}\.\.\.\)"),
-        (12, "the student gives no numbers any more for 8 of 8 held-out crops"),
+        (12, "the student's embeddings of 8 of 8 held-out crops are not finite"),
     ],
 )
 def test_numbers_that_are_none_end_a_run(place: Path, looks: int, message: str) -> None:

@@ -137,9 +137,9 @@ def test_a_share_of_each_kind_and_old_runs_draw_what_they_drew(scenes: Batch) ->
 
 
 def test_settings_that_make_no_sense_and_none_at_all(batch: Batch) -> None:
-    with pytest.raises(ValidationError, match="add up to 1"):
+    with pytest.raises(ValidationError, match="add up to at most 1"):
         Mixing(p_mixup=0.6, p_cutmix=0.6)
-    with pytest.raises(ValidationError, match="add up to 1"):
+    with pytest.raises(ValidationError, match="add up to at most 1"):
         Mixing(p_mixup=0.4, p_cutmix=0.4, p_cutpaste=0.4)
     assert Mixing(p_mixup=0.7, p_cutmix=0.17, p_cutpaste=0.13).active
     assert Mixing(p_cutpaste=0.1).active

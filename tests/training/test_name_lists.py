@@ -40,7 +40,7 @@ def test_all_held_out_names_that_match_nobody_are_a_fault(tree: Path) -> None:
     with pytest.raises(RecipeError, match="the list matches nothing in the labelled data: x, y"):
         open_crops([tree / "known"], heldout=listed(tree, "x\ny\n"))
     write_crop(tree / "flat" / "1.png", 10)
-    with pytest.raises(RecipeError, match=r"matches nothing .* has no folders, so nobody in it has a name"):
+    with pytest.raises(RecipeError, match=r"matches nothing .* has no folders, and so no identities"):
         open_crops([tree / "flat"], heldout=listed(tree, "ann\n"))
 
 

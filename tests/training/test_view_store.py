@@ -117,7 +117,7 @@ def test_a_disk_without_room_is_told_of_first(
     kept = kept_views(tmp_path / "cache", crops, MOVED, SEED)
     room = kept.bytes_of(range(1)) + (1 << 30)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, room - 1))
-    with pytest.raises(InputOutput, match="GB are to be kept, of"):
+    with pytest.raises(InputOutput, match="GB are needed, "):
         keep_views(kept, range(1), crops, MOVED, SEED)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, room))
     keep_views(kept, range(1), crops, MOVED, SEED)

@@ -64,7 +64,7 @@ def test_one_way_twice_is_that_way_alone(protocol: PairList) -> None:
 
 def test_lengths_that_differ(protocol: PairList) -> None:
     rows = _rows(protocol, 1)
-    with pytest.raises(Misfit, match="8 and of 7 numbers"):
+    with pytest.raises(Misfit, match="dimension 8 and 7"):
         judge_two_sided(protocol, rows, rows[:, :7])
 
 
@@ -83,7 +83,7 @@ def test_folders_that_name_nobody(tmp_path: Path) -> None:
     found = judge_two_sided(protocol, embeddings, embeddings)
     assert found.everyone is None
     assert found.result.everyone_points == ()
-    assert "do not name persons" in found.result.no_all_pairs
+    assert "do not name people" in found.result.no_all_pairs
 
 
 def test_embeddings_are_kept_in_the_order_of_models(protocol: PairList) -> None:

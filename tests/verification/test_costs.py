@@ -145,5 +145,5 @@ def test_scores_that_cannot_be_judged(mated: list, non_mated: list, told: str) -
 
 @pytest.mark.parametrize("settings", [(0, 1, 1), (1, 1, 1), (0.1, 0, 1), (0.1, 1, -2), (0.1, 1, np.inf)])
 def test_costs_that_are_none(settings: tuple[float, float, float]) -> None:
-    with pytest.raises(UsageError, match=r"lies between|positive"):
+    with pytest.raises(UsageError, match=r"must be between|positive"):
         min_dcf([0.9], [0.1], *settings)

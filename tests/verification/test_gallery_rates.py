@@ -113,7 +113,7 @@ def test_without_a_threshold_that_of_the_lowest_measurable_rate(case: Case) -> N
     shown = [point for point in result.points if point.threshold is not None]
     assert [point.fmr for point in shown] == [1e-2]
     assert result.operating.threshold == shown[-1].threshold
-    assert "these very comparisons" in result.operating.origin
+    assert "these comparisons themselves" in result.operating.origin
     assert result.operating.false_matches == shown[-1].false_matches
 
 
@@ -131,7 +131,7 @@ def test_everybody_is_enrolled_and_nobody_is_missed() -> None:
     at = result.operating
     assert (at.fmr, at.fnmr, at.confusions, result.unknown) == (0, 0, (), ())
     assert (at.fmr_interval.high, at.fnmr_interval.high) == (3 / 6, 3 / 4)  # of four people six pairs
-    assert "no photos of persons who are not enrolled" in _printed(result)
+    assert "no photos of people who are not enrolled" in _printed(result)
 
 
 def test_nobody_with_a_probe() -> None:
@@ -151,7 +151,7 @@ def _printed(result: GalleryResult) -> str:
 def test_what_is_printed(case: Case) -> None:
     told = _printed(case.judged(0.7))
     for words in (
-        "30 enrolled persons", "30 persons among the probes are not enrolled", "Most often missed",
+        "30 enrolled people", "30 people among the probes are not enrolled", "Most often missed",
         "Who is confused with whom", "P59 (not enrolled)", "Operating threshold: 0.7000, given", "3 of 300",
     ):  # fmt: skip
         assert words in told

@@ -327,9 +327,9 @@ def test_a_tail_is_written_and_read() -> None:
         ("compared", [[0, 99]] * len(saved["scores"])),
         ("floor", 2.0),
     ):
-        with pytest.raises(UsageError, match="no kept scores"):
+        with pytest.raises(UsageError, match="not the kept scores"):
             GalleryTail.from_dict(saved | {part: wrong})
-    with pytest.raises(UsageError, match="no kept scores"):
+    with pytest.raises(UsageError, match="not the kept scores"):
         GalleryTail.from_dict({})
 
 
@@ -337,7 +337,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
     rows = made(20, 5)
     for names, templates, probes, match in (
         (["a"], rows[:1], None, "nobody to compare"),
-        (["a", "a"], rows[:2], None, "named twice"),
+        (["a", "a"], rows[:2], None, "given twice"),
         (["a", "b"], rows[:3], None, "labels"),
         (["a", "b"], np.full((2, 4), np.nan), None, "not finite"),
         (["a", "b"], rows[:2], rows[:2, :8], "probes"),
@@ -345,7 +345,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         with pytest.raises(UsageError, match=match):
             tail_of_gallery(names, templates, probes)
     tail = tail_of_gallery(named(5), rows)
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="given twice"):
         tail.with_people(["p1"], rows[:1], rows)
     for rate in (0, 1, -0.1):
         with pytest.raises(UsageError, match="between 0 and 1"):

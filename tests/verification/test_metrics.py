@@ -161,7 +161,7 @@ def test_partial_auc_of_small_sets(mated: list[float], non_mated: list[float], h
 
 @pytest.mark.parametrize("highest", [0.0, -0.1, 1.1, float("nan")])
 def test_a_partial_area_needs_a_range(highest: float) -> None:
-    with pytest.raises(UsageError, match="partial area"):
+    with pytest.raises(UsageError, match="partial AUC"):
         metrics.partial_auc([0.5], [0.1], highest)
 
 

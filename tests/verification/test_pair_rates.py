@@ -85,7 +85,7 @@ def test_lists_without_persons_say_so() -> None:
     rates = pair_rates(np.array([0.9, 0.8]), np.linspace(0, 0.5, 3000), None, None)
     assert rates.auc.interval is rates.eer.interval is None
     assert rates.points[0].interval.method == "Wilson"
-    assert "does not say who is who" in rates.caveats[0]
+    assert "does not name identities" in rates.caveats[0]
     assert rates.partial_auc is not None
     assert rates.partial_auc.interval is rates.min_dcf.interval is rates.d_prime.interval is None
     assert "the other numbers have none" in rates.caveats[0]

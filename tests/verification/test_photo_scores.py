@@ -223,7 +223,7 @@ def test_failures_are_counted_with_the_comparisons_they_cost() -> None:
     [
         (np.ones((3, 4)), [1, 1], r"\[N, D\]"),
         (np.ones(3), [1, 1, 2], r"\[N, D\]"),
-        (np.zeros((3, 4)), [1, 1, 2], "no length"),
+        (np.zeros((3, 4)), [1, 1, 2], "length zero"),
         (np.array([[1, np.nan], [1, 1], [0, 1]]), [1, 1, 2], "not finite"),
         (np.array([[1, np.inf], [1, 1], [0, 1]]), [1, 1, 2], "not finite"),
         (np.eye(3), [1, 1, 1], "no non-mated comparison"),
@@ -239,7 +239,7 @@ def test_what_cannot_be_compared(embeddings: np.ndarray, labels: list, told: str
 
 def test_an_fmr_beyond_the_tail_is_refused() -> None:
     pairs = all_pairs(*_people(300, 30))
-    with pytest.raises(UsageError, match="kept for FMR"):
+    with pytest.raises(UsageError, match="kept for an FMR"):
         pairs.tar_at(0.5)
 
 

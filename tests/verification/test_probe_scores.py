@@ -124,7 +124,7 @@ def test_only_the_highest_are_kept_of_many(gallery) -> None:
     theirs = scores[np.ix_(people == one, enrolled == other)]
     assert np.abs(theirs - found.tail[place]).min() < 1e-6
     assert found.threshold_at(0.01) == pytest.approx(every[int(every.size * 0.01)], abs=1e-5)
-    with pytest.raises(UsageError, match="kept for FMR"):
+    with pytest.raises(UsageError, match="kept for an FMR"):
         found.threshold_at(0.1)
     assert found.fmr_at(-1.0) is None
     assert found.curve().fmr.max() < 1_000_000 / every.size

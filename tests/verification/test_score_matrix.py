@@ -98,5 +98,5 @@ def test_what_holds_an_embedding() -> None:
         checked([[np.inf, 0]], ["a"])
     with pytest.raises(UsageError, match=r"\[N, D\]"):
         checked(rows, ["a", "b"])
-    with pytest.raises(UsageError, match="no length"):
+    with pytest.raises(UsageError, match="length zero"):
         unit(np.zeros((1, 3), np.float32))

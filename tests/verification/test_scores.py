@@ -51,7 +51,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again, scores)
     np.testing.assert_array_equal(labels, mated)
     assert (tmp_path / "s.csv").read_text().startswith("score,label,first,second\n0.3333333333333333,")
-    with pytest.raises(UsageError, match="do not fit"):
+    with pytest.raises(UsageError, match="differ in number"):
         write_scores(tmp_path / "s.csv", scores, mated, pairs[1:])
 
 
@@ -67,9 +67,9 @@ def test_columns_in_any_order(tmp_path: Path) -> None:
     [
         ("", "first line is ''"),
         ("0.5,1\n", "first line is '0.5,1'"),
-        ("score,label\n0.5,1\n0.5\n", "line 3: 2 columns"),
+        ("score,label\n0.5,1\n0.5\n", "line 3: expected 2 columns"),
         ("score,label\n0.5,maybe\n", "line 2: label 'maybe'"),
-        ("score,label\n\nhigh,1\n", "line 3: score 'high' is no number"),
+        ("score,label\n\nhigh,1\n", "line 3: score 'high' is not a number"),
         ("score,label\nnan,1\n", "line 2: score 'nan' is not finite"),
         ("score,label\n1e999,1\n", "line 2: score '1e999' is not finite"),
     ],

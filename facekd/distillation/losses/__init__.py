@@ -1,7 +1,7 @@
 """Losses, one per file, found by name.
 
-A file of this folder holds a `Loss` under ``@register_loss("name")``; another package adds one by an entry
-point of the group ``facekd.losses`` (`facekd.registry`).
+A file of this folder defines a `Loss` under ``@register_loss("name")``; another package adds one by an entry
+point in the group ``facekd.losses`` (`facekd.registry`).
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What a loss is, what it is told, and how it is found by name.
+"""The base class of losses, their inputs, and the registry that finds them by name.
 
 A loss is a module in a file of its own in this folder. It is built with a `Setting` (what is
 known before the first step) and its own settings from the recipe, and returns named scalars; the
@@ -27,9 +27,9 @@ Maps = Mapping[str, tuple[int, int, int]]
 
 @dataclass(frozen=True)
 class Classes:
-    """The identities that a run may use as classes.
+    """The identities that a run uses as classes.
 
-    ``of_label`` int64 [labels + 1] maps a label to its class or -1 (its last entry serves label
+    ``of_label`` int64 [labels + 1] maps a label to its class or -1 (its last entry is for label
     -1). ``sums`` float32 [C, D] are the sums of the teacher's unit embeddings of each class, empty
     without a teacher. ``sizes`` int64 [C] are the crops of each class, ``names`` [C] its identity.
     """
@@ -46,7 +46,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a loss may know when it is built: sizes, classes, and the teacher's PCA on demand."""
+    """What a loss knows when it is built: sizes, classes, and the teacher's PCA on demand."""
 
     student_dim: int
     teacher_dim: int
@@ -56,22 +56,22 @@ class Setting:
     #: shapes (C, H, W) of the feature maps by name; empty unless a loss needs them
     student_maps: Maps = field(default_factory=dict)
     teacher_maps: Maps = field(default_factory=dict)
-    #: whose crops the sample is of, int64 [M]; -1: nobody known
+    #: the labels of the sample's crops, int64 [M]; -1: unlabelled
     sample_labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    #: the student, and by its own names the tensors that were taken from another network for it, as
-    #: they are there, whatever their share in its start
+    #: the student, and by the student's own names the tensors taken from another network for its start,
+    #: unscaled, whatever share of them the start uses
     network: nn.Module | None = None
     started: Mapping[str, Tensor] = field(default_factory=dict)
-    #: each sample crop's own share in its class's sum, float32 [M, D]; `None`: its row
+    #: each sample crop's own contribution to its class's sum, float32 [M, D]; `None`: its row
     sample_own: Tensor | None = None
-    #: the rows [C, D] of the teacher's own classifier as they are now, where it has one
+    #: returns the current rows [C, D] of the teacher's own classifier; `None` if it has none
     classifier: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class Example:
-    """What a batch says beside its pixels: ``labels`` int64 [N] (-1: nobody known) and ``own``
-    float32 [N, D], each crop's own share in its class's sum (view 0), for leaving it out."""
+    """The rest of a batch beside its pixels: ``labels`` int64 [N] (-1: unlabelled) and ``own`` float32
+    [N, D], each crop's contribution to its class's sum (view 0), for leaving it out."""
 
     labels: Tensor
     own: Tensor
@@ -79,12 +79,12 @@ class Example:
 
 class Loss(nn.Module, ABC):
     """``forward`` returns named scalars. ``needs_teacher``, ``needs_labels``, ``needs_means`` (class
-    means of a finished teacher) and ``needs_features`` (feature maps of both networks) let a recipe
+    means of a frozen teacher) and ``needs_features`` (feature maps of both networks) let a recipe
     be checked before anything is loaded.
 
-    ``whole_batch``, which every registered loss states in its own body: with several processes the loss is
-    shown the rows of all of them. Only a loss that is a plain mean over all its rows may do with each
-    process's own."""
+    ``whole_batch``, which every registered loss sets in its own body, says that with several processes the
+    loss needs the rows of all of them. Only a loss that is a plain mean over all its rows may be computed
+    on each process's own rows."""
 
     needs_teacher: bool = True
     needs_labels: bool = False
@@ -103,9 +103,8 @@ loss_names = _LOSSES.names
 
 
 def register_loss(name: str) -> Callable[[type[Loss]], type[Loss]]:
-    """A decorator that makes a loss available to recipes as ``name``. A class that does not state
-    ``whole_batch`` itself is refused: whatever was assumed, a run of several processes would be wrong
-    without a word."""
+    """A decorator that makes a loss available to recipes as ``name``. A class that does not set
+    ``whole_batch`` itself is refused: a default would make runs of several processes silently wrong."""
 
     def keep(loss: type[Loss]) -> type[Loss]:
         if "whole_batch" not in vars(loss):
@@ -121,17 +120,17 @@ def loss_class(name: str) -> type[Loss]:
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the names and types of a loss's settings, a sentence each."""
+    """What is wrong with the names and types of a loss's settings, one sentence each."""
     return list(unfit_settings(name, settings).values())
 
 
 def unfit_settings(name: str, settings: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that a loss does not have, or not of that type, each with the sentence that says so."""
+    """The settings that a loss does not have or that have the wrong type, each with a sentence about it."""
     return wrong_settings(f"loss '{name}'", loss_settings(name), settings)
 
 
 def loss_settings(name: str) -> dict[str, Any]:
-    """A loss's settings with their types; one that takes ``**others`` hands them to its base."""
+    """A loss's settings with their types; a loss that takes ``**others`` also has those of its base class."""
     loss = loss_class(name)
     known: dict[str, Any] = {}
     for kind in loss.__mro__:
@@ -146,12 +145,12 @@ def loss_settings(name: str) -> dict[str, Any]:
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Rows [N, D] at unit length, in float32 whatever the autocast."""
+    """Rows [N, D] scaled to unit length, in float32 whatever the autocast."""
     return nn.functional.normalize(rows.float(), dim=1)
 
 
 def zero_like(student: Outputs) -> Tensor:
-    """A zero that keeps the graph connected, for a batch that has nothing for a loss."""
+    """A zero that keeps the graph connected, for a batch on which a loss has nothing to compute."""
     return student.embedding.float().sum() * 0.0
 
 

@@ -1,4 +1,4 @@
-"""The answers of student and teacher to "who is it?", and what logit losses share."""
+"""Class probabilities of student and teacher, and what the logit losses share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Classifier = Literal["shared", "own"]
 
 
 class Answers(NamedTuple):
-    """Logits [M, C] over T of the labelled crops of a batch, and their classes [M]."""
+    """Logits [M, C] divided by T of the labelled crops of a batch, and their classes [M]."""
 
     student: Tensor
     teacher: Tensor
@@ -33,21 +33,21 @@ class Answers(NamedTuple):
 class AnswerLoss(Loss):
     """A loss that compares the student's logits with the teacher's, ``z = scale * cos / T``.
 
-    The teacher answers by its class means, each crop left out of its own, or, ``by = "classifier"``,
-    by the classifier that it learned by (`TeacherClasses`). With ``classifier = "shared"`` the student
-    is scored against the same rows (a reweighted feature loss, through a learned projector where
-    sizes differ); with ``"own"`` against a classifier that it learns. ``sample`` below 1 compares
-    each crop with that share of the classes, its own among them (Partial FC, see `arcface`).
+    The teacher's logits come from its class means, each crop left out of its own, or, with ``by =
+    "classifier"``, from the classifier it was trained with (`TeacherClasses`). With ``classifier =
+    "shared"`` the student is compared with the same rows (a reweighted feature loss, through a learned
+    projector if sizes differ); with ``"own"`` with a learned classifier of its own. ``sample`` below 1
+    compares each crop with that share of the classes, its own among them (Partial FC, see `arcface`).
 
-    ``standardise`` brings the logits of every crop to mean 0 and deviation 1 before they are divided
+    ``standardise`` scales the logits of every crop to mean 0 and deviation 1 before they are divided
     by T, so that the student need not match their size (Sun et al., "Logit standardization in
-    knowledge distillation", CVPR 2024). Identities with fewer than three crops (by a classifier:
-    one), and crops without a label, take no part. The result is multiplied by T^2.
+    knowledge distillation", CVPR 2024). Identities with fewer than three crops (with a classifier:
+    one), and crops without a label, are left out. The result is multiplied by T^2.
 
-    ``temperature = "auto"`` finds the T at which the teacher gives the right class
-    ``target_probability`` on average (0.5), or at which its answers have the mean entropy
-    ``target_entropy`` in nats (the useful window is narrow, and moves with the number of classes);
-    ``final_temperature`` moves T in a line to another value over the run.
+    ``temperature = "auto"`` finds the T at which the teacher gives the right class a mean probability of
+    ``target_probability`` (0.5), or at which its probabilities have the mean entropy ``target_entropy``
+    in nats (the useful window is narrow, and depends on the number of classes). ``final_temperature``
+    moves T linearly to another value over the run.
     """
 
     name: ClassVar[str]
@@ -70,18 +70,20 @@ class AnswerLoss(Loss):
         super().__init__()
         numbers = [scale, *(t for t in (temperature, final_temperature) if isinstance(t, int | float))]
         if min(numbers) <= 0 or (isinstance(temperature, str) and temperature != "auto"):
-            raise RecipeError(f"loss '{self.name}': temperature (a number or auto) and scale are above zero")
+            raise RecipeError(
+                f"loss '{self.name}': temperature (a number or auto) and scale must be above zero"
+            )
         if target_probability is not None and not 0 < target_probability < 1:
-            raise RecipeError(f"loss '{self.name}': target_probability lies between 0 and 1")
+            raise RecipeError(f"loss '{self.name}': target_probability must be between 0 and 1")
         if target_entropy is not None and target_entropy <= 0:
-            raise RecipeError(f"loss '{self.name}': target_entropy is above zero, in nats")
+            raise RecipeError(f"loss '{self.name}': target_entropy must be above zero, in nats")
         if (target_probability, target_entropy).count(None) < (1 if temperature == "auto" else 2):
             raise RecipeError(
-                f"loss '{self.name}': temperature = 'auto' goes by target_probability or target_entropy, "
-                "one of them, and a number by neither"
+                f"loss '{self.name}': temperature = 'auto' takes target_probability or target_entropy, "
+                "not both; a number takes neither"
             )
         if classifier not in ("shared", "own"):
-            raise RecipeError(f"loss '{self.name}': classifier = '{classifier}' is neither shared nor own")
+            raise RecipeError(f"loss '{self.name}': classifier = '{classifier}' must be shared or own")
         if setting.classes.count < 2:
             raise RecipeError(
                 f"loss '{self.name}' needs two or more identities with at least three crops",
@@ -95,7 +97,7 @@ class AnswerLoss(Loss):
         self.temperature: float = temperature
         self.final_temperature = temperature if final_temperature is None else final_temperature
         self.weight: nn.Parameter | None = None
-        #: the student's classifier where some classes are compared alone; its gradient is of their rows
+        #: the student's classifier if some classes are sampled; its gradient covers their rows only
         self.rows: nn.Embedding | None = None
         if classifier == "own":
             rows = torch.randn(setting.classes.count, setting.student_dim)
@@ -103,7 +105,7 @@ class AnswerLoss(Loss):
                 self.weight = nn.Parameter(rows)
             else:
                 self.rows = nn.Embedding.from_pretrained(rows, freeze=False, sparse=True)
-            self.teacher.projector = nn.Identity()  # of no use, and not to be trained
+            self.teacher.projector = nn.Identity()  # not used, and not to be trained
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
         assert teacher is not None
@@ -115,7 +117,7 @@ class AnswerLoss(Loss):
 
     @abstractmethod
     def compare(self, answers: Answers) -> Tensor:
-        """The loss of a batch, a scalar, without the T^2."""
+        """The loss of a batch, a scalar, without the factor T^2."""
 
     def answers(
         self, student: Outputs, teacher: Targets, example: Example, temperature: float
@@ -145,7 +147,7 @@ class AnswerLoss(Loss):
         return logits
 
     def _temperature_for(self, probability: float | None, nats: float | None, setting: Setting) -> float:
-        """The T at which the teacher is as sure as stated, on average."""
+        """The T at which the teacher has the given mean probability or entropy."""
         measure, stated, what = right_probability, 0.5 if probability is None else probability, "probability"
         if nats is not None:
             measure, stated, what = entropy, nats, "entropy"
@@ -157,7 +159,7 @@ class AnswerLoss(Loss):
             raise RecipeError(
                 f"loss '{self.name}': no temperature brings the teacher's mean target {what} to {stated:g} "
                 f"over {self.classes.count} classes",
-                "State another, or a temperature.",
+                "Choose another value, or give a temperature.",
             )
         return found
 
@@ -174,7 +176,7 @@ def log_divergence(teacher: Tensor, student: Tensor) -> Tensor:
 
 def shares(logits: Tensor, inside: Tensor) -> Tensor:
     """The log-probabilities [M, 2] that softmax gives to the classes ``inside`` [M, C] together
-    and to all others together; neither side may be empty."""
+    and to all others together; neither set may be empty."""
     total = logits.logsumexp(1)
     mass = logits.masked_fill(~inside, -torch.inf).logsumexp(1) - total
     rest = logits.masked_fill(inside, -torch.inf).logsumexp(1) - total

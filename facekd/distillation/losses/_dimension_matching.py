@@ -1,4 +1,4 @@
-"""Bringing the student's embedding and the teacher's to one size."""
+"""Bring the student's and the teacher's embeddings to one dimension."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ How = Literal["linear", "mlp", "pca"]
 
 
 class Match(nn.Module):
-    """Student [N, D_s] and teacher [N, D_t] to two tensors of one width.
+    """Map student [N, D_s] and teacher [N, D_t] embeddings to one dimension.
 
-    Equal sizes are left alone, unless a projector is wanted ``always``. Otherwise ``linear`` learns a
+    Equal sizes are unchanged, unless ``always`` asks for a projector. Otherwise ``linear`` learns a
     projector of the student's embedding, ``mlp`` one with a hidden layer of D_t units (both are dropped
     at export), and ``pca`` instead reduces the teacher to the student's size by its principal directions
     (D_s < D_t).
@@ -26,9 +26,9 @@ class Match(nn.Module):
     def __init__(self, setting: Setting, how: How, loss: str, always: bool = False) -> None:
         super().__init__()
         if how not in ("linear", "mlp", "pca"):
-            raise RecipeError(f"loss '{loss}': match = '{how}' is none of linear, mlp, pca")
+            raise RecipeError(f"loss '{loss}': match = '{how}' must be linear, mlp or pca")
         if always and how == "pca":
-            raise RecipeError(f"loss '{loss}': PCA has no projector that could be there always")
+            raise RecipeError(f"loss '{loss}': match = 'pca' has no projector: leave always out")
         student, teacher = setting.student_dim, setting.teacher_dim
         self.projector: nn.Module = nn.Identity()
         self.register_buffer("basis", None)

@@ -1,4 +1,4 @@
-"""Which feature maps are compared, and how they are brought to one size."""
+"""Choose the feature maps to compare, and resize them to one size."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from facekd.models import Outputs, Targets
 class MapPair:
     """One feature map of the student and one of the teacher, by name.
 
-    Without names: the student's last map, and the last of the teacher's that is nearest to it in
-    size. Raises `RecipeError` for a name that is not there or a network without maps.
+    By default: the student's last map, and the last teacher map among those nearest to it in
+    size. Raises `RecipeError` for a name that does not exist or a network without maps.
     """
 
     def __init__(self, setting: Setting, student: str | None, teacher: str | None, loss: str) -> None:
@@ -25,8 +25,8 @@ class MapPair:
         self.teacher = _named(setting.teacher_maps, teacher, "teacher", loss)
 
     def of(self, student: Outputs, teacher: Targets) -> tuple[Tensor, Tensor]:
-        """The two maps [N, C_s, H, W] and [N, C_t, H, W], the teacher's brought to the student's
-        size: means of areas where it is larger, bilinear where it is smaller."""
+        """The two maps [N, C_s, H, W] and [N, C_t, H, W], the teacher's resized to the student's
+        size: area means where it is larger, bilinear where it is smaller."""
         mine = student.features[self.student].float()
         theirs = teacher.features[self.teacher].float().detach()
         size = (mine.shape[2], mine.shape[3])
@@ -39,8 +39,8 @@ class MapPair:
 
 def _named(maps: Maps, name: str | None, whose: str, loss: str) -> str:
     if not maps:
-        hint = "Take a teacher that runs in torch: a run folder, or timm:NAME:FILE."
-        raise RecipeError(f"loss '{loss}': this {whose} gives no feature maps", hint)
+        hint = "Use a teacher that runs in torch: a run folder, or timm:NAME:FILE."
+        raise RecipeError(f"loss '{loss}': this {whose} has no feature maps", hint)
     if name is None:
         return list(maps)[-1]
     if name not in maps:

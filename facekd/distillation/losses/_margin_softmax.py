@@ -1,4 +1,4 @@
-"""Margin softmax from labels: how teachers and the baseline without a teacher are trained."""
+"""Margin softmax from labels, used to train teachers and the baseline without a teacher."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class MarginSoftmax(Loss):
     """Cross-entropy of ``scale * margin(cos)`` over a learned classifier [C, D].
 
     With ``sample`` below 1 each step compares with that share of the classes: those of the batch,
-    and others by chance (Partial FC: An et al., "Killing two birds with one stone", CVPR 2022), so
-    that a million identities need no million rows. ``balance`` in (0, 1) weighs a class of n crops
-    as its `effective_number` asks.
+    and others chosen at random (Partial FC: An et al., "Killing two birds with one stone", CVPR 2022), so
+    that a million identities need no million rows. ``balance`` in (0, 1) weights a class of n crops
+    by the inverse of its `effective_number`.
     """
 
     needs_teacher = False
@@ -47,7 +47,7 @@ class MarginSoftmax(Loss):
         self.class_weights = balanced_weights(setting.classes, balance)
         rows = torch.randn(setting.classes.count, setting.student_dim)
         self.weight = nn.Parameter(rows) if sample == 1 else None
-        # its gradient, and the optimizer's work, are of the rows that a step used
+        # its gradient, and the optimizer's work, cover only the rows that a step used
         self.rows = None if sample == 1 else nn.Embedding.from_pretrained(rows, freeze=False, sparse=True)
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
@@ -68,8 +68,8 @@ class MarginSoftmax(Loss):
 
 
 def some_classes(wanted: Tensor, count: int, share: float) -> Tensor:
-    """``share`` of the classes 0 to ``count`` - 1, rising: all of ``wanted`` [N] (more, if there
-    are more of them), the others by chance."""
+    """``share`` of the classes 0 to ``count`` - 1, ascending: all of ``wanted`` [N] (even if they are more
+    than that share), the others chosen at random."""
     present = wanted.unique()
     size = max(math.ceil(count * share), 2)
     if len(present) >= size:
@@ -80,9 +80,9 @@ def some_classes(wanted: Tensor, count: int, share: float) -> Tensor:
 
 
 def effective_number(sizes: Tensor, beta: float) -> Tensor:
-    """``(1 - beta^n) / (1 - beta)`` of classes of n crops: what n crops are worth where each new
-    one overlaps the old ones more (Cui et al., "Class-balanced loss based on effective number of
-    samples", CVPR 2019, equation 2)."""
+    """``(1 - beta^n) / (1 - beta)`` of classes of n crops: the effective number of samples if each new
+    crop overlaps more with the earlier ones (Cui et al., "Class-balanced loss based on effective number
+    of samples", CVPR 2019, equation 2)."""
     return (1 - beta ** sizes.double()) / (1 - beta)
 
 
@@ -95,8 +95,8 @@ def balanced_weights(classes: Classes, beta: float) -> Tensor | None:
 
 
 def with_arc_margin(cosine: Tensor, margin: float | Tensor) -> Tensor:
-    """``cos(theta + m)`` (Deng et al., "ArcFace", CVPR 2019, equation 3). Past ``theta = pi - m``,
-    where that would rise again, ``cos(theta) - m sin(m)`` goes on falling."""
+    """``cos(theta + m)`` (Deng et al., "ArcFace", CVPR 2019, equation 3). Above ``theta = pi - m``,
+    where that would rise again, ``cos(theta) - m sin(m)`` continues to decrease."""
     margin = torch.as_tensor(margin, dtype=cosine.dtype, device=cosine.device)
     inside = cosine.clamp(-1 + 1e-6, 1 - 1e-6)
     moved = torch.cos(torch.acos(inside) + margin)
@@ -118,23 +118,24 @@ MARGINS: dict[str, Callable[[Tensor, float | Tensor], Tensor]] = {
 def check_margin(
     loss: str, classes: Classes, kind: str, margin: float, scale: float, balance: float = 0.0
 ) -> None:
-    """Raise `RecipeError` for a margin softmax that makes no sense."""
+    """Raise `RecipeError` for margin softmax settings that are out of range."""
     if kind not in MARGINS:
-        raise RecipeError(f"loss '{loss}': kind = '{kind}' is neither {' nor '.join(MARGINS)}")
+        raise RecipeError(f"loss '{loss}': kind = '{kind}' must be {' or '.join(MARGINS)}")
     if scale <= 0 or margin < 0:
-        raise RecipeError(f"loss '{loss}': scale is above zero, margin is not negative")
+        raise RecipeError(f"loss '{loss}': scale must be above zero and margin not negative")
     if not 0 <= balance < 1:
-        raise RecipeError(f"loss '{loss}': balance is at least 0 and below 1")
+        raise RecipeError(f"loss '{loss}': balance must be at least 0 and below 1")
     if classes.count < 2:
         raise RecipeError(
-            f"loss '{loss}' needs labels of two or more identities, with a teacher of three crops each"
+            f"loss '{loss}' needs labels of two or more identities, with at least three crops each if "
+            "there is a teacher"
         )
 
 
 def check_sample(loss: str, sample: float) -> None:
-    """Raise `RecipeError` for a share of the classes that is none."""
+    """Raise `RecipeError` for a share of the classes that is out of range."""
     if not 0 < sample <= 1:
-        raise RecipeError(f"loss '{loss}': sample is a share of the classes, above 0 and at most 1")
+        raise RecipeError(f"loss '{loss}': sample must be above 0 and at most 1")
 
 
 def margin_softmax(
@@ -145,9 +146,9 @@ def margin_softmax(
     scale: float,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of ``scale * cosines`` [N, C], the one to each crop's class ``wanted`` [N]
-    made harder by the margin of ``kind`` (one for all, or [N, 1]), mean over crops, or their mean
-    by ``weights`` [N]."""
+    """Cross-entropy of ``scale * cosines`` [N, C], with the margin of ``kind`` (one value, or [N, 1])
+    applied to the cosine of each crop's class ``wanted`` [N]; mean over crops, weighted by ``weights``
+    [N] if given."""
     target = cosines.gather(1, wanted[:, None])
     logits = scale * cosines.scatter(1, wanted[:, None], MARGINS[kind](target, margin))
     if weights is None:

@@ -1,4 +1,4 @@
-"""What a teacher answers "who is it?" by: its class means, or its own classifier."""
+"""The rows that represent classes in the teacher's space: its class means, or its own classifier."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ By = Literal["means", "classifier"]
 
 
 class TeacherClasses(nn.Module):
-    """A row for each class in the teacher's space; the student meets them through a learned projector
-    where the sizes differ.
+    """A row for each class in the teacher's space; student embeddings of another size are mapped to it by
+    a learned projector.
 
     ``by = "means"``: the teacher's class means, each crop left out of its own class's. ``"classifier"``:
-    the classifier that the teacher learned by, as a run folder holds it or, of a teacher that learns
-    along, as it is at that step; it is not trained from here.
+    the classifier that the teacher was trained with, read from a run folder or, for a co-trained teacher,
+    its current state at each step; this loss does not train it.
 
     With ``sample`` below 1 each step compares with that share of the classes, those of the batch among
     them (`some_classes`).
@@ -33,15 +33,15 @@ class TeacherClasses(nn.Module):
     def __init__(self, setting: Setting, by: By, sample: float, loss: str) -> None:
         super().__init__()
         if by not in ("means", "classifier"):
-            raise RecipeError(f"loss '{loss}': by = '{by}' is neither means nor classifier")
+            raise RecipeError(f"loss '{loss}': by = '{by}' must be means or classifier")
         check_sample(loss, sample)
         self.count, self.sample = setting.classes.count, sample
         self._classifier: Callable[[], Tensor] | None = None
         if by == "classifier":
             if setting.classifier is None:
                 raise RecipeError(
-                    f"loss '{loss}': by = 'classifier' needs a teacher that has one",
-                    "A run folder of a teacher that learned from labels has, and a co-trained one.",
+                    f"loss '{loss}': by = 'classifier' needs a teacher with a classifier",
+                    "The run folder of a teacher trained from labels has one, and a co-trained teacher.",
                 )
             self._classifier = setting.classifier
         self.register_buffer("sums", setting.classes.sums, persistent=False)
@@ -50,12 +50,12 @@ class TeacherClasses(nn.Module):
             self.projector = nn.Linear(setting.student_dim, setting.teacher_dim, bias=False)
 
     def compared(self, wanted: Tensor) -> Tensor | None:
-        """The classes [M], rising, that crops of classes ``wanted`` [N] are compared with; `None`: all."""
+        """The classes [M], ascending, that crops of classes ``wanted`` [N] are compared with; `None`: all."""
         return None if self.sample == 1 else some_classes(wanted, self.count, self.sample)
 
     def of_teacher(self, rows: Tensor, wanted: Tensor, own: Tensor, compared: Tensor | None = None) -> Tensor:
-        """Cosines [N, C] of ``rows`` [N, D_t] of classes ``wanted`` [N], whose own shares in their
-        classes' sums are ``own`` [N, D_t]; of the classes ``compared`` alone [N, M]."""
+        """Cosines [N, C] of ``rows`` [N, D_t] of classes ``wanted`` [N], whose contributions to their
+        classes' sums are ``own`` [N, D_t]; [N, M] if only the classes ``compared`` are used."""
         cosines = unit(rows) @ unit(self._all(compared)).T
         if self._classifier is not None:
             return cosines
@@ -76,9 +76,9 @@ class TeacherClasses(nn.Module):
         return rows if classes is None else rows[classes]
 
 
-#: cosines that are looked at for an automatic temperature
+#: the number of cosines used to find an automatic temperature
 _MOST = 50_000_000
-#: crops that are looked at together, compared with the same classes
+#: crops processed together, compared with the same classes
 _BLOCK = 512
 
 
@@ -89,11 +89,12 @@ def temperature_for(
     teacher: TeacherClasses,
     setting: Setting,
 ) -> float | None:
-    """The T at which the mean of ``measure`` (of logits [N, C], those of the right classes [N, 1] and T,
-    giving [N]) over the teacher's answers is ``stated``; `None` where none from 0.01 to 1000 does.
+    """The T at which the mean of ``measure`` over the teacher's logits is ``stated``; `None` if no T from
+    0.01 to 1000 gives it. ``measure`` takes logits [N, C], those of the right classes [N, 1] and T, and
+    returns [N].
 
-    ``logits`` makes logits of cosines. Of the setting's labelled sample so many crops are used, evenly
-    spaced, as make fifty million cosines. Raises `ValueError` where it has none.
+    ``logits`` computes logits from cosines. Evenly spaced crops of the setting's labelled sample are used,
+    as many as make fifty million cosines. Raises `ValueError` if it has none.
     """
     wanted = setting.classes.of_label[setting.sample_labels]
     known = (wanted >= 0).nonzero().flatten()
@@ -123,7 +124,7 @@ def temperature_for(
 
 
 def right_probability(logits: Tensor, right: Tensor, temperature: float) -> Tensor:
-    """The probability [N] of the right class, whose logits are ``right`` [N, 1]: with it
+    """The probability [N] of the right class, whose logits are ``right`` [N, 1]:
     ``1 / sum exp((z - z_right) / T)``."""
     return (-((logits - right) / temperature).logsumexp(1)).exp()
 

@@ -28,16 +28,16 @@ from facekd.models import Outputs, Targets
 
 @register_loss("adadistill")
 class AdaDistill(Loss):
-    """Margin softmax against class centres that follow the teacher's embeddings ever more slowly.
+    """Margin softmax against class centres that follow the teacher's embeddings more and more slowly.
 
     A crop i of class y moves its centre to ``a w_y + (1 - a) t_i`` with ``a = cos(s_i, t_i) *
-    cos(w_y, t_i)``, cut to [1e-6, 1]: while the student is far from the teacher the centre is the
-    crop's own target, later the class's mean (Boutros, Struc, Damer, "AdaDistill", ECCV 2024).
-    Several crops of one class in a batch move it to the mean of where each would, so that their
-    order does not matter. Centres begin at zero, which is far from everybody. Where the sizes
-    differ the student goes through a learned projector.
+    cos(w_y, t_i)``, clipped to [1e-6, 1]: while the student is far from the teacher the centre is the
+    crop's own target, later the class mean (Boutros, Struc, Damer, "AdaDistill", ECCV 2024).
+    Several crops of one class in a batch move it to the mean of their individual results, so that their
+    order does not matter. Centres start at zero, whose cosine to everything is 0. If the sizes
+    differ, the student's embedding goes through a learned projector.
 
-    Identities with fewer than three crops, and crops without a label, take no part. ``sample`` is
+    Identities with fewer than three crops, and crops without a label, are left out. ``sample`` is
     that of `arcface`.
     """
 

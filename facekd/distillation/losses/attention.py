@@ -1,4 +1,4 @@
-"""Attention transfer: where in the face the networks look."""
+"""Attention transfer: the regions of the face that the networks respond to."""
 
 from __future__ import annotations
 

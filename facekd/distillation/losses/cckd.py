@@ -16,7 +16,7 @@ from facekd.models import Outputs, Targets
 class CCKD(Loss):
     """Mean squared difference of the Gaussian correlations ``exp(-gamma |x_i - x_j|^2)`` of student
     and teacher over all pairs of the batch, by the Taylor series of ``terms`` powers of the cosine
-    (Peng et al., "Correlation congruence for knowledge distillation", ICCV 2019; theirs: gamma
+    (Peng et al., "Correlation congruence for knowledge distillation", ICCV 2019; the paper uses gamma
     0.4, powers 0 to 2). Unit embeddings, sizes may differ.
     """
 
@@ -25,7 +25,7 @@ class CCKD(Loss):
     def __init__(self, setting: Setting, gamma: float = 0.4, terms: int = 3) -> None:
         super().__init__()
         if gamma <= 0 or terms < 2:
-            raise RecipeError("loss 'cckd': gamma is above zero and terms is two or more")
+            raise RecipeError("loss 'cckd': gamma must be above zero and terms two or more")
         self.gamma, self.terms = gamma, terms
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:

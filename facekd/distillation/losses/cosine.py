@@ -9,12 +9,12 @@ from facekd.models import Outputs, Targets
 
 @register_loss("cosine")
 class Cosine(Loss):
-    """``mean(1 - cos(P s, t))``, s [N, D_s] the student's embedding, t [N, D_t] the teacher's, P
-    as `Match` says.
+    """``mean(1 - cos(P s, t))``, with s [N, D_s] the student's embedding, t [N, D_t] the teacher's and P
+    the map of `Match`.
 
-    In other units: the MSE of unit vectors, mean over D, is (2 / D) times this. For faces Duong et al.,
+    In other units: the MSE of unit vectors, mean over D, is (2 / D) times this. For faces, Duong et al.,
     "ShrinkTeaNet", 2019, square it (angular distillation), and Yan et al., "VarGFaceNet", ICCV
-    workshops 2019, take the squared distance of the unit vectors, which is twice this.
+    workshops 2019, use the squared distance of the unit vectors, which is twice this.
     """
 
     whole_batch = False

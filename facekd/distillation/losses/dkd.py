@@ -22,7 +22,7 @@ from facekd.errors import RecipeError
 class DKD(AnswerLoss):
     """``T^2 (alpha TCKD + beta NCKD)``: the divergence of (target, all others) as two classes, and
     that among the others (Zhao et al., "Decoupled knowledge distillation", CVPR 2022, equation 7).
-    Classic logit distillation is ``alpha = 1`` with a beta of each crop's 1 - p_t(target).
+    Classic logit distillation is ``alpha = 1`` with beta = 1 - p_t(target) for each crop.
     """
 
     whole_batch = True
@@ -31,7 +31,7 @@ class DKD(AnswerLoss):
     def __init__(self, setting: Setting, alpha: float = 1.0, beta: float = 8.0, **answers: Any) -> None:
         super().__init__(setting, **answers)
         if alpha < 0 or beta < 0 or alpha + beta == 0:
-            raise RecipeError("loss 'dkd': alpha and beta are not negative, one is above zero")
+            raise RecipeError("loss 'dkd': alpha and beta must not be negative, and one must be above zero")
         self.alpha, self.beta = alpha, beta
 
     def compare(self, answers: Answers) -> Tensor:
@@ -43,5 +43,5 @@ class DKD(AnswerLoss):
 
 
 def _without(logits: Tensor, target: Tensor) -> Tensor:
-    """The logits [M, C - 1] of all classes but one."""
+    """The logits [M, C - 1] of all classes except the target."""
     return logits[~target].view(len(logits), -1)

@@ -1,4 +1,4 @@
-"""Evaluation-oriented distillation: the ranks of scores among the thresholds that count."""
+"""Evaluation-oriented distillation: the ranks of scores among the relevant thresholds."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from facekd.models import Outputs, Targets
 
 @register_loss("ekd")
 class EKD(Loss):
-    """The student's scores must pass as many thresholds as the teacher's, each by its own.
+    """Each student score should exceed as many of the student's thresholds as the teacher's of its own.
 
-    The rank of a score x is ``sum_k sigmoid((x - tau_k) / temperature)``, ``tau_k`` being the
+    The rank of a score x is ``sum_k sigmoid((x - tau_k) / temperature)``, where ``tau_k`` is the
     score that a share ``fmrs[k]`` of the batch's non-mated pairs exceeds, a running mean with
-    ``momentum`` for either network. The loss is ``mated`` times the mean squared difference of the
-    ranks of student and teacher over the mated pairs plus ``non_mated`` times that over the
-    ``hardest`` non-mated pairs, those which the student scores highest (Huang, Wu, Xu, Ding,
-    "Evaluation-oriented knowledge distillation for deep face recognition", CVPR 2022; theirs, for
-    batches of thousands: six thresholds down to 1e-6, 2,000 pairs, weights 0.02 and 0.01).
+    ``momentum`` for each network. The loss is ``mated`` times the mean squared difference of the
+    ranks of student and teacher over the mated pairs, plus ``non_mated`` times that over the
+    ``hardest`` non-mated pairs, those with the highest student scores (Huang, Wu, Xu, Ding,
+    "Evaluation-oriented knowledge distillation for deep face recognition", CVPR 2022; the paper uses,
+    for batches of thousands, six thresholds down to 1e-6, 2,000 pairs, weights 0.02 and 0.01).
 
-    Pairs with a crop that has no label count as non-mated. An FMR below one pair of the batch is
-    that of its highest score.
+    Pairs with an unlabelled crop count as non-mated. For an FMR below one pair of the batch, the
+    threshold is the highest score.
     """
 
     whole_batch = True
@@ -45,11 +45,11 @@ class EKD(Loss):
     ) -> None:
         super().__init__()
         if not fmrs or not all(0 < fmr < 1 for fmr in fmrs):
-            raise RecipeError("loss 'ekd': fmrs lie between 0 and 1")
+            raise RecipeError("loss 'ekd': fmrs must be between 0 and 1")
         if temperature <= 0 or not 0 < momentum <= 1 or hardest < 1 or min(mated, non_mated) < 0:
             raise RecipeError(
-                "loss 'ekd': temperature is above zero, momentum in (0, 1], hardest one or more, "
-                "mated and non_mated are not negative"
+                "loss 'ekd': temperature must be above zero, momentum in (0, 1], hardest one or more, "
+                "mated and non_mated not negative"
             )
         self.fmrs, self.temperature, self.momentum = tuple(fmrs), temperature, momentum
         self.hardest, self.mated, self.non_mated = hardest, mated, non_mated

@@ -11,9 +11,9 @@ from facekd.models import Outputs, Targets
 
 @register_loss("fitnet")
 class FitNet(Loss):
-    """``mean (R(F_s) - F_t)^2`` over all elements, R a 1 x 1 convolution that learns (dropped at
-    export), F_t brought to the size of F_s (Romero et al., "FitNets", ICLR 2015, equation 3, there
-    the sum over elements, halved).
+    """``mean (R(F_s) - F_t)^2`` over all elements, with R a learned 1 x 1 convolution (dropped at
+    export) and F_t resized to the size of F_s (Romero et al., "FitNets", ICLR 2015, equation 3, which
+    has the sum over elements, halved).
 
     ``student`` and ``teacher`` name the maps; see `MapPair` for the default.
     """

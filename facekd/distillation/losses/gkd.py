@@ -26,7 +26,7 @@ class GKD(AnswerLoss):
     def __init__(self, setting: Setting, mass: float = 0.9, **answers: Any) -> None:
         super().__init__(setting, **answers)
         if not 0 < mass < 1:
-            raise RecipeError("loss 'gkd': mass lies between 0 and 1")
+            raise RecipeError("loss 'gkd': mass must be between 0 and 1")
         self.mass = mass
 
     def compare(self, answers: Answers) -> Tensor:
@@ -38,8 +38,8 @@ class GKD(AnswerLoss):
 
 
 def top_group(probabilities: Tensor, mass: float) -> Tensor:
-    """The fewest classes, most probable first, that hold ``mass`` together, bool [M, C]; all but
-    one class at most."""
+    """The fewest classes, most probable first, that together hold ``mass``, bool [M, C]; at most
+    C - 1."""
     ordered, places = probabilities.sort(dim=1, descending=True)
     before = ordered.cumsum(1) - ordered
     inside = before < mass
@@ -48,5 +48,5 @@ def top_group(probabilities: Tensor, mass: float) -> Tensor:
 
 
 def _within(logits: Tensor, group: Tensor) -> Tensor:
-    """Log-probabilities among the classes of ``group`` alone; others are without meaning."""
+    """Log-probabilities among the classes of ``group`` only; other entries are meaningless."""
     return logits - logits.masked_fill(~group, -torch.inf).logsumexp(1, keepdim=True)

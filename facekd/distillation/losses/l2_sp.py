@@ -1,4 +1,4 @@
-"""Staying near, or coming near, the weights of another network."""
+"""Keep the weights near, or pull them towards, those of another network."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from facekd.models import Outputs, Targets
 
 @register_loss("l2_sp")
 class L2SP(Loss):
-    """``alpha / 2 |w - w_0|^2 + decay / 2 |w|^2`` over the parameters that `[student] start` knows,
+    """``alpha / 2 |w - w_0|^2 + decay / 2 |w|^2`` over the parameters that `[student] start` provides,
     plus ``beta / 2 |v|^2`` over the others, the head among them. ``w_0`` are the other network's
-    weights themselves, whatever their share in the student's start (``blend``). Units: a sum over
+    weights themselves, whatever share of them the student starts with (``blend``). Units: a sum over
     parameters, not a mean.
 
     With ``blend = 1`` they are the starting point, and this is L2-SP (Li, Grandvalet, Davoine,
     "Explicit inductive bias for transfer learning with convolutional networks", ICML 2018,
     equation 3; ``decay`` is 0 there). With ``start_by = "equal"``, ``alpha = 1`` and ``beta = decay``
     it is the plain distance of weights, ``|w_s - w_t|^2 / 2 + decay / 2 |w_s|^2``, from any start; with
-    ``blend = 0`` from a random one. A regulariser: it goes beside other losses. The optimizer's own
-    decay should then be 0.
+    ``blend = 0`` from a random one. It is a regulariser: use it beside other losses, and set the
+    optimizer's own decay to 0.
     """
 
     needs_teacher = False
@@ -32,7 +32,9 @@ class L2SP(Loss):
     ) -> None:
         super().__init__()
         if min(alpha, beta, decay) < 0 or alpha + beta + decay == 0:
-            raise RecipeError("loss 'l2_sp': alpha, beta and decay are not negative, one is above zero")
+            raise RecipeError(
+                "loss 'l2_sp': alpha, beta and decay must not be negative, and one must be above zero"
+            )
         if setting.network is None or not setting.started:
             raise RecipeError("loss 'l2_sp' needs the weights of another network: [student] start")
         self.alpha, self.beta, self.decay = alpha, beta, decay

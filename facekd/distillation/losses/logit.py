@@ -1,4 +1,4 @@
-"""Logit distillation over identities: the teacher's soft answer to "who is it?"."""
+"""Logit distillation over identities."""
 
 from __future__ import annotations
 

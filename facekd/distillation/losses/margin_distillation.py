@@ -1,4 +1,4 @@
-"""A margin for each crop, from how sure the teacher is of it."""
+"""Margin softmax with a margin for each crop, from the teacher's confidence in it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from facekd.errors import RecipeError
 @register_loss("margin_distillation")
 class MarginDistillation(Prototypes):
     """Margin softmax from labels over the teacher's class means, as in `Prototypes`, with a margin
-    for each crop: ``low + (high - low) max(0, cos(t_i, w_y))``, t_i its target and w_y the mean of
-    the other crops of its class. A crop of which the teacher is sure must come close; of one that
-    is poor, or wrongly labelled, little is asked (after Svitov, Alyamkin, "MarginDistillation",
-    2020, where class centres and margins likewise are the teacher's).
+    for each crop: ``low + (high - low) max(0, cos(t_i, w_y))``, where t_i is its target and w_y the mean
+    of the other crops of its class. Crops that the teacher is certain about get a large margin; poor or
+    wrongly labelled crops get a small one (after Svitov, Alyamkin, "MarginDistillation",
+    2020, where class centres and margins also come from the teacher).
     """
 
     whole_batch = True
@@ -36,7 +36,7 @@ class MarginDistillation(Prototypes):
     ) -> None:
         super().__init__(setting, kind, low, scale, by=by, sample=sample)
         if high < low:
-            raise RecipeError("loss 'margin_distillation': high is at least low")
+            raise RecipeError("loss 'margin_distillation': high must be at least low")
         self.low, self.high = low, high
 
     def margins(self, targets: Tensor, wanted: Tensor, own: Tensor) -> Tensor:

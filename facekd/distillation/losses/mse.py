@@ -9,12 +9,12 @@ from facekd.models import Outputs, Targets
 
 @register_loss("mse")
 class MSE(Loss):
-    """``mean |P s - t|^2 / D`` over crops, D the common size, P as `Match` says.
+    """``mean |P s - t|^2 / D`` over crops, with D the common size and P the map of `Match`.
 
-    With ``normalise`` (the default) both are brought to unit length first, and the loss is
-    (2 / D)(1 - cos): a weight of w here is one of 2 w / D for ``cosine``. Without it the student
-    must also find the length of t, which is 1 (Romero et al., "FitNets", ICLR 2015, on the last
-    layer; an embedding is compared by its direction only, so that length is of no use).
+    With ``normalise`` (the default) both are scaled to unit length first, and the loss is
+    (2 / D)(1 - cos): a weight of w here equals one of 2 w / D for ``cosine``. Without it the student
+    must also learn the length of t, which is 1 (Romero et al., "FitNets", ICLR 2015, on the last
+    layer; embeddings are compared by direction only, so the length is not used).
     """
 
     whole_batch = False

@@ -11,7 +11,7 @@ from facekd.models import Outputs, Targets
 
 @register_loss("pkt")
 class PKT(Loss):
-    """The divergence between who is near whom: ``KL(p_t || p_s)``, mean over the crops i of the
+    """The divergence between neighbour distributions: ``KL(p_t || p_s)``, mean over the crops i of the
     batch, with ``p(j | i)`` proportional to ``(cos(x_i, x_j) + 1) / 2`` over j != i (Passalis,
     Tefas, "Learning deep representations with probabilistic knowledge transfer", ECCV 2018).
     Sizes may differ.

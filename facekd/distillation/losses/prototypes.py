@@ -23,12 +23,12 @@ from facekd.models import Outputs, Targets
 
 @register_loss("prototypes")
 class Prototypes(Loss):
-    """Margin softmax from labels over a classifier that does not learn here, so that the student must
-    come to lie in the teacher's space: the teacher's class means, each crop left out of its own, or,
-    ``by = "classifier"``, what the teacher itself learned by (Shi et al., "ProxylessKD", 2020; SimKD's
-    reused classifier, Chen et al., CVPR 2022).
+    """Margin softmax from labels over a fixed classifier, which places the student's embeddings in the
+    teacher's space: the teacher's class means, each crop left out of its own, or, with ``by =
+    "classifier"``, the classifier that the teacher was trained with (Shi et al., "ProxylessKD", 2020;
+    SimKD's reused classifier, Chen et al., CVPR 2022).
 
-    Identities with fewer than three crops, and crops without a label, take no part. ``balance`` and
+    Identities with fewer than three crops, and crops without a label, are left out. ``balance`` and
     ``sample`` are those of `arcface`.
     """
 
@@ -69,5 +69,5 @@ class Prototypes(Loss):
         return {self.name: margin_softmax(cosines, place, self.kind, margins, self.scale, weights)}
 
     def margins(self, targets: Tensor, wanted: Tensor, own: Tensor) -> float | Tensor:
-        """The margin of every crop, or [N, 1], by its target [N, D] and its class [N]."""
+        """The margin, one for every crop or [N, 1], from their targets [N, D] and classes [N]."""
         return self.margin

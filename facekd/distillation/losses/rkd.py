@@ -28,7 +28,9 @@ class RKD(Loss):
     def __init__(self, setting: Setting, distance: float = 1.0, angle: float = 2.0) -> None:
         super().__init__()
         if distance < 0 or angle < 0 or distance + angle == 0:
-            raise RecipeError("loss 'rkd': distance and angle are not negative, one is above zero")
+            raise RecipeError(
+                "loss 'rkd': distance and angle must not be negative, and one must be above zero"
+            )
         self.distance, self.angle = distance, angle
 
     def forward(self, student: Outputs, teacher: Targets | None, example: Example, progress: float) -> Terms:
@@ -46,7 +48,7 @@ def _distances(rows: Tensor) -> Tensor:
     """|x_i - x_j| / mean for all i != j, [N (N - 1)]."""
     squared = (2 - 2 * rows @ rows.T).clamp(min=0)
     apart = ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    # the root has no derivative at 0, where two crops of a batch have one embedding
+    # the square root has no derivative at 0, where two crops of a batch have equal embeddings
     found = (squared[apart] + 1e-12).sqrt()
     return found / found.mean()
 

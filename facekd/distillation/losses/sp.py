@@ -10,8 +10,8 @@ from facekd.models import Outputs, Targets
 
 @register_loss("sp")
 class SP(Loss):
-    """``|G_s - G_t|_F^2 / N^2``, where G is the matrix of the batch's cosines [N, N] with its rows
-    brought to unit length (Tung, Mori, "Similarity-preserving knowledge distillation", ICCV 2019,
+    """``|G_s - G_t|_F^2 / N^2``, where G is the matrix [N, N] of the batch's cosines with its rows
+    scaled to unit length (Tung, Mori, "Similarity-preserving knowledge distillation", ICCV 2019,
     on unit embeddings). Sizes may differ.
     """
 

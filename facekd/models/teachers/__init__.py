@@ -1,4 +1,4 @@
-"""Teachers: frozen networks that label views, all behind `facekd.models.Teacher`."""
+"""Teachers: frozen networks that label views, all with the interface `facekd.models.Teacher`."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""facenet-pytorch's InceptionResnetV1, which sees 160-pixel box crops (Schroff et al., "FaceNet",
+"""facenet-pytorch's InceptionResnetV1, which takes 160-pixel box crops (Schroff et al., "FaceNet",
 CVPR 2015; trained by T. Esler)."""
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from facekd.models._saved import fill, pinned, read_weights
 from facekd.models._torchvision_ops import ensure_torchvision_ops
 
 PUBLISHED = ("vggface2", "casia-webface")
-#: the margin that the network's author evaluates it with
+#: the margin with which the network's author evaluates it
 _CROP = BoxCrop(size=160, margin=14)
 
 
 class InceptionNet(FaceNet):
-    """``body`` gives unit rows already."""
+    """``body`` already returns unit rows."""
 
     input = InputSpec(size=160, mean=127.5, std=128.0)
     dim = 512
@@ -39,8 +39,8 @@ def inception_network(source: str) -> tuple[InceptionNet, Card]:
     """The network with the weights of a local file, or with published ones by name
     (``vggface2``, ``casia-webface``), which facenet-pytorch downloads; and its card.
 
-    A classifier among the weights is left out. Raises `InputOutput` where the file or the
-    network is missing, `Unreadable` or `Misfit` where the weights are not this network's.
+    A classifier among the weights is left out. Raises `InputOutput` if the file or the
+    network connection is missing, `Unreadable` or `Misfit` if the weights are not this network's.
     """
     ensure_torchvision_ops()
     from facenet_pytorch import InceptionResnetV1
@@ -78,6 +78,6 @@ def _download(name: str) -> nn.Module:
     except OSError as error:
         raise InputOutput(
             f"the weights '{name}' cannot be downloaded ({error})",
-            "Fetch them where there is a network, and name the file: inception:FILE.",
+            "Download them where there is a connection, and name the file: inception:FILE.",
         ) from error
     return net

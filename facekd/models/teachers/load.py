@@ -1,4 +1,4 @@
-"""From what a recipe or a shell says to a teacher, or to the network behind it."""
+"""Load the teacher, or its network, that a recipe or a command names."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ KNOWN_TEACHERS = (
 
 Spec = str | os.PathLike[str]
 
-#: exported models, and files that list several: these show no feature maps
+#: exported models, and files that list several: these have no feature maps
 EXPORTED = (".onnx", ".toml")
 
 
 def load_teacher(spec: Spec | Sequence[Spec], device: str = "cpu", threads: int | None = None) -> Teacher:
-    """The teacher that ``spec`` names, on ``device``; of several, their embeddings joined.
+    """The teacher that ``spec`` names, on ``device``; for several, their embeddings joined.
 
     A spec is the path of an ONNX model, of a TOML file that lists several, of a run folder or a
-    checkpoint of ours; or ``timm:NAME:FILE``, a timm backbone with a state dict; or
-    ``inception:FILE_OR_NAME``. ``threads`` is for ONNX Runtime; torch's are the process's own.
+    checkpoint of facekd; or ``timm:NAME:FILE``, a timm backbone with a state dict; or
+    ``inception:FILE_OR_NAME``. ``threads`` is for ONNX Runtime; torch uses the process's setting.
 
-    Raises `UsageError` for a spec of no known kind, `InputOutput` or `Unreadable` for its file,
-    `DeviceError` for an absent device, `Misfit` for a network that cannot see aligned crops.
+    Raises `UsageError` for an unknown kind of spec, `InputOutput` or `Unreadable` for its file,
+    `DeviceError` for an absent device, `Misfit` for a network that cannot use aligned crops.
     """
     if not isinstance(spec, str | os.PathLike):
         from facekd.models.teachers.several import SeveralTeachers
@@ -51,8 +51,8 @@ def load_teacher(spec: Spec | Sequence[Spec], device: str = "cpu", threads: int 
 def load_network(spec: Spec) -> tuple[FaceNet, Card]:
     """The torch network that ``spec`` names, in eval mode on the CPU, and its card.
 
-    The card's ``space`` is of the state dict, the architecture and the input contract; exporting
-    the network pins the card to the exported graph instead. Errors as `load_teacher`.
+    The card's ``space`` is that of the state dict, the architecture and the input contract; exporting
+    the network pins the card to the exported graph instead. Raises as `load_teacher`.
     """
     kind, _, rest = os.fspath(spec).partition(":")
     if kind == "timm":
@@ -73,13 +73,13 @@ def load_network(spec: Spec) -> tuple[FaceNet, Card]:
     if not path.exists():
         raise InputOutput(f"{spec}: no such file or folder", KNOWN_TEACHERS)
     if path.suffix in EXPORTED:
-        raise UsageError(f"{spec} is an exported model already; this wants the torch network behind one")
+        raise UsageError(f"{spec} is already an exported model; give the torch network it came from")
     raise UsageError(f"{spec}: not a teacher", KNOWN_TEACHERS)
 
 
 def named_file(spec: Spec) -> Path | None:
-    """The file or folder that ``spec`` names, there or not; `None` for published weights, which are
-    downloaded. Raises `UsageError` for a spec without one."""
+    """The file or folder that ``spec`` names, whether or not it exists; `None` for published weights, which
+    are downloaded. Raises `UsageError` for a spec without one."""
     kind, _, rest = os.fspath(spec).partition(":")
     if kind == "timm":
         name, _, file = rest.partition(":")

@@ -1,4 +1,4 @@
-"""A torch network as a teacher: unit rows and feature maps, on the device it was given."""
+"""A torch network as a teacher: unit rows and feature maps, on the given device."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from facekd.models.teachers.views import as_crops, check_teachable
 
 
 class NetworkTeacher:
-    """A frozen `FaceNet` under its card.
+    """A frozen `FaceNet` with its card.
 
     ``space`` is the SHA-256 of the network's weights (names, types and values of the state dict),
     its architecture, and the card's input, crop and embedding. Exporting the network gives an
-    ONNX file of another space, for an exported graph rounds differently.
+    ONNX file of another space, since an exported graph rounds differently.
     """
 
     def __init__(self, net: FaceNet, card: Card, device: str = "cpu") -> None:
@@ -25,7 +25,7 @@ class NetworkTeacher:
         self._device = torch_device(device)
         self._net = net.eval().requires_grad_(False).to(self._device)
         self.card = card
-        # small pieces stay in a CPU's cache; an accelerator wants large ones
+        # small pieces stay in a CPU's cache; an accelerator needs large ones
         self._batch = 32 if self._device.type == "cpu" else 512
 
     @property
@@ -45,8 +45,8 @@ class NetworkTeacher:
         return self.card.crop
 
     def targets(self, views: NDArray[np.uint8]) -> Targets:
-        """uint8 RGB [N, 112, 112, 3] on the ArcFace template to unit rows [N, D] and the tapped
-        feature maps [N, C, H, W], on the teacher's device."""
+        """Unit rows [N, D] and the tapped feature maps [N, C, H, W], on the teacher's device, of crops uint8
+        RGB [N, 112, 112, 3] on the ArcFace template."""
         crops = as_crops(views, self.crop)
         starts = range(0, max(len(crops), 1), self._batch)
         return _join([self._piece(crops[start : start + self._batch]) for start in starts])

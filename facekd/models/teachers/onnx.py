@@ -1,4 +1,4 @@
-"""A teacher from an exported model: any ONNX embedding model under its card, or an ensemble file."""
+"""An exported model as a teacher: any ONNX embedding model with its card, or an ensemble file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from facekd.runtime import load_embedder
 
 
 class OnnxTeacher:
-    """Embeddings of an ONNX model; it has no feature maps to show.
+    """Embeddings of an ONNX model; it has no feature maps.
 
-    Views are warped from the ArcFace template to the model's own where the two differ. ``space``
-    is the card's, so that a cache made here fits the model wherever it is used.
+    Views are warped from the ArcFace template to the model's own if the two differ. ``space``
+    is the card's, so that targets cached with it are valid for the model everywhere.
     """
 
     def __init__(self, path: str | os.PathLike[str], device: str = "cpu", threads: int | None = None) -> None:
@@ -31,7 +31,7 @@ class OnnxTeacher:
 
     @property
     def has_card(self) -> bool:
-        """False where the model is read by insightface's convention, for want of a card."""
+        """False if the model has no card and is read by insightface's convention."""
         return self._embedder.has_card
 
     @property
@@ -47,5 +47,5 @@ class OnnxTeacher:
         return self._embedder.spec
 
     def targets(self, views: NDArray[np.uint8]) -> Targets:
-        """uint8 RGB [N, 112, 112, 3] on the ArcFace template to unit rows [N, D], on the CPU."""
+        """Unit rows [N, D], on the CPU, of crops uint8 RGB [N, 112, 112, 3] on the ArcFace template."""
         return Targets(torch.from_numpy(self._embedder.embed(as_crops(views, self.crop))))

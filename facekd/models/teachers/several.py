@@ -17,7 +17,7 @@ from facekd.models._base import Targets, Teacher
 class SeveralTeachers:
     """Unit embeddings side by side, renormalised: the cosine is the mean of the members' cosines.
 
-    Feature maps keep apart by the member's number: ``0.stage1``, ``1.stage1``. ``space`` is the
+    Feature maps are named with the member's number: ``0.stage1``, ``1.stage1``. ``space`` is the
     SHA-256 of the members' spaces in their order.
     """
 
@@ -37,7 +37,7 @@ class SeveralTeachers:
         return sum(member.dim for member in self.members)
 
     def targets(self, views: NDArray[np.uint8]) -> Targets:
-        """uint8 RGB [N, 112, 112, 3] to unit rows [N, sum of D] and the members' feature maps."""
+        """Unit rows [N, sum of D] and the members' feature maps, of uint8 RGB [N, 112, 112, 3]."""
         found = [member.targets(views) for member in self.members]
         device = found[-1].embedding.device
         joined = side_by_side([targets.embedding.to(device) for targets in found])
@@ -55,5 +55,5 @@ def side_by_side(embeddings: Sequence[Tensor]) -> Tensor:
 
 
 def members_of(teacher: Teacher) -> tuple[Teacher, ...]:
-    """The teachers that ``teacher`` joins; itself alone where it is one."""
+    """The teachers that ``teacher`` joins; only itself if it is a single one."""
     return teacher.members if isinstance(teacher, SeveralTeachers) else (teacher,)

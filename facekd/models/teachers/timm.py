@@ -1,4 +1,4 @@
-"""Any timm backbone by name, with weights from a local file (the EdgeFace networks load so)."""
+"""Any timm backbone by name, with weights from a local file (such as the EdgeFace networks)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from facekd.models._torchvision_ops import ensure_torchvision_ops
 
 
 class TimmNet(FaceNet):
-    """A timm model whose classifier gives the embedding; ``stage1``, ``stage2`` ... are the
-    intermediate maps timm lists for it, [N, C, H, W] whatever their layout inside."""
+    """A timm model with the embedding as its classifier; ``stage1``, ``stage2`` ... are the
+    intermediate maps that timm lists for it, [N, C, H, W] whatever their internal layout."""
 
     def __init__(self, body: nn.Module, dim: int) -> None:
         super().__init__()
@@ -41,9 +41,10 @@ class TimmNet(FaceNet):
 def timm_network(name: str, file: Path) -> tuple[TimmNet, Card]:
     """The timm model ``name`` filled strictly with the state dict ``file``, and its card.
 
-    The length of the embedding is that of the classifier in ``file``; without one there, it is
-    the pooled features. Fed 112-pixel RGB crops on the ArcFace template, (x - 127.5) / 127.5.
-    Raises `UsageError` for an unknown name, `Misfit` where the weights are another network's,
+    The dimension of the embedding is that of the classifier in ``file``; without a classifier it is
+    that of the pooled features. The input is 112-pixel RGB crops on the ArcFace template,
+    (x - 127.5) / 127.5.
+    Raises `UsageError` for an unknown name, `Misfit` if the weights are another network's,
     `InputOutput` or `Unreadable` for the file.
     """
     ensure_torchvision_ops()

@@ -1,4 +1,4 @@
-"""The views that teachers are shown: 112-pixel crops on the ArcFace template."""
+"""The views that teachers label: 112-pixel crops on the ArcFace template."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ VIEWS = LandmarkCrop()
 
 
 def check_teachable(name: str, crop: CropSpec) -> None:
-    """Raise `Misfit` where ``crop`` cannot be made from a view: a box crop shows more than it."""
+    """Raise `Misfit` if ``crop`` cannot be made from a view: a box crop covers more of the photo."""
     if not isinstance(crop, LandmarkCrop):
         raise Misfit(
-            f"{name} wants {crop.size}-pixel box crops, which cannot be cut from aligned crops",
-            "It can teach from photos only: export it with 'facekd export' and use it where photos are read.",
+            f"{name} needs {crop.size}-pixel box crops, which cannot be cut from aligned crops",
+            "It can only teach from photos: export it with 'facekd export' and use it where photos are read.",
         )
 
 
 def as_crops(views: NDArray[np.uint8], crop: CropSpec) -> NDArray[np.uint8]:
-    """Views [N, 112, 112, 3] as the crops [N, S, S, 3] that a network wants."""
+    """Convert views [N, 112, 112, 3] to a network's crops [N, S, S, 3]."""
     if views.ndim != 4 or views.shape[1:] != (VIEWS.size, VIEWS.size, 3) or views.dtype != np.uint8:
         raise Misfit(
             f"a teacher labels uint8 views [N, {VIEWS.size}, {VIEWS.size}, 3], "

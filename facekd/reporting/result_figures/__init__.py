@@ -1,6 +1,6 @@
 """The figures of results, one per file.
 
-A figure is a function that gives no, one or several drawings of results of one protocol, and registers
+A figure is a function that yields no, one or several drawings from results of one protocol, and registers
 itself with its place among the others::
 
     @RESULT_FIGURES.register(45)

@@ -1,4 +1,4 @@
-"""What several figures do with their axes."""
+"""Axes helpers that several figures share."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 #: points of a curve that are drawn
 _POINTS = 400
 LegendPlace = Literal["above", "best"]
-#: why a curve ends, of matches or of positives
-CUT = f"The curves end where fewer than {FEWEST_FALSE_MATCHES} false {{}} are left to measure by."
+#: why a curve ends, for matches or for positives
+CUT = f"The curves end where fewer than {FEWEST_FALSE_MATCHES} false {{}} are left."
 
 Floats = NDArray[np.float64]
 
 
 def thinned(x: Floats, y: Floats, most: int = _POINTS) -> tuple[Floats, Floats]:
-    """At most about ``most`` points of a curve, both ends among them, evenly far apart along the way
-    that is drawn; fewer points are left as they are."""
+    """At most about ``most`` points of a curve, including both ends, evenly spaced along its
+    length as drawn; a curve with fewer points is unchanged."""
     if x.size <= most:
         return x, y
     way = np.linspace(0, 1, x.size)
@@ -34,14 +34,14 @@ def thinned(x: Floats, y: Floats, most: int = _POINTS) -> tuple[Floats, Floats]:
         steps = np.abs(np.diff(values))
         way[1:] += np.cumsum(steps) / max(steps.sum(), 1e-300)
     kept = np.searchsorted(way, np.linspace(0, way[-1], most)).clip(0, x.size - 1)
-    # a jump that is longer than the way between two points keeps both its ends
+    # a jump longer than the distance between two points keeps both its ends
     before = np.flatnonzero(np.diff(way) > way[-1] / most)
     kept = np.unique(np.concatenate([kept, before, before + 1]))
     return x[kept], y[kept]
 
 
 def rate_axis(axes: Axes, which: str) -> None:
-    """A log axis for a rate, labelled at its powers of ten; a linear one where it spans none."""
+    """A log axis for a rate, labelled at powers of ten; a linear one if it spans less than one."""
     axis, shown = axes.xaxis if which == "x" else axes.yaxis, axes.dataLim
     least, most = (shown.minposx, shown.x1) if which == "x" else (shown.minposy, shown.y1)
     if most <= 0 or np.floor(np.log10(most)) < np.ceil(np.log10(least)):
@@ -53,7 +53,7 @@ def rate_axis(axes: Axes, which: str) -> None:
 
 
 def legend(axes: Axes, theme: Theme, place: LegendPlace) -> None:
-    """Inside the axes where the curves leave the most room, or ``above`` them."""
+    """Place the legend where the curves leave the most room inside the axes, or ``above`` them."""
     if not axes.get_legend_handles_labels()[0]:
         axes.text(0.5, 0.5, "insufficient data", ha="center", transform=axes.transAxes)
     elif place == "above":

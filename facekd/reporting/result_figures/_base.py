@@ -1,4 +1,4 @@
-"""Where the figures of results register themselves, and what they are drawn from."""
+"""The registry of the figures of results, and their input."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from facekd.verification.results import GalleryResult, IdentificationResult, Res
 
 @dataclass(frozen=True)
 class ComparedResults:
-    """``results`` of one protocol by model name, and what most figures need of them, found once."""
+    """``results`` of one protocol by model name, and derived data that most figures need, computed once."""
 
     results: Mapping[str, Result | GalleryResult]
 
     @cached_property
     def curves(self) -> dict[str, tuple[Scored, ...]]:
-        """The comparisons of the models that made any, the widest kind last."""
+        """The comparisons of the models that have any, the largest set last."""
         found = {name: _scored(result) for name, result in self.results.items()}
         return {name: parts for name, parts in found.items() if parts}
 
     @cached_property
     def widest(self) -> dict[str, Scored]:
-        """The widest kind of comparisons of each model that made any."""
+        """The largest set of comparisons of each model that has any."""
         return {name: parts[-1] for name, parts in self.curves.items()}
 
     @cached_property
     def searches(self) -> dict[str, Searches]:
-        """The searches of the models that made any."""
+        """The searches of the models that have any."""
         return {
             name: result.searches
             for name, result in self.results.items()
@@ -48,6 +48,6 @@ RESULT_FIGURES: PageParts[ComparedResults, Drawing] = PageParts("facekd.reportin
 
 
 def drawings(results: Mapping[str, Result | GalleryResult]) -> tuple[Drawing, ...]:
-    """The figures of ``results``, by model name, as far as they apply to their kind. What the data cannot
-    show is left out."""
+    """The figures of ``results``, by model name, that apply to their kind. Figures that the data cannot
+    show are left out."""
     return tuple(drawing for drawing in RESULT_FIGURES.of(ComparedResults(results)) if not drawing.empty)

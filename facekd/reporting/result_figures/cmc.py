@@ -1,4 +1,4 @@
-"""The CMC: how many searches find their person up to each rank."""
+"""The CMC: the share of searches that find their person up to each rank."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @RESULT_FIGURES.register(50)
 def cmc(compared: ComparedResults) -> Iterator[Drawing]:
-    """Of each model's mated searches."""
+    """For each model's mated searches."""
     if compared.searches:
         rates = {name: rates_by_rank(searches) for name, searches in compared.searches.items()}
         yield Drawing(
             "cmc", cmc_draw(rates), 3.4,
             f"CMC of {', '.join(rates)}: share of mated searches found up to each rank.",
-            "CMC: the share of mated searches whose person is among the first so many of the gallery.",
+            "CMC: the share of mated searches whose person is among the first N of the gallery.",
         )  # fmt: skip
 
 
 def cmc_draw(models: Mapping[str, Floats]) -> Draw:
-    """The share of mated searches found up to each rank, of each model's CMC [enrolled]."""
+    """The share of mated searches that find their person up to each rank, from the CMC [enrolled] of each."""
 
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (name, rates) in enumerate(models.items()):

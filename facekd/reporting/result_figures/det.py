@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @RESULT_FIGURES.register(20)
 def det(compared: ComparedResults) -> Iterator[Drawing]:
-    """Of each model's widest comparisons."""
+    """For each model's largest set of comparisons."""
     if compared.widest:
         over = next(iter(compared.widest.values())).comparisons
         well = {name: part.well_counted for name, part in compared.widest.items()}
@@ -30,18 +30,18 @@ def det(compared: ComparedResults) -> Iterator[Drawing]:
 
 
 def det_draw(models: Mapping[str, Roc]) -> Draw:
-    """FNMR over FMR on normal-deviate axes; points without errors of both kinds have no place there.
+    """FNMR over FMR on normal-deviate axes, on which points with a rate of 0 cannot be drawn.
 
-    Each axis begins at the lowest rate above 0 of the data, about one error, and no higher than 10 %.
+    Each axis begins at the lowest rate above 0 in the data, about one error, and at most at 10 %.
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     def draw(axes: Axes, theme: Theme) -> None:
-        # an axis that began higher would make a sliver of the picture
+        # an axis that begins higher would leave hardly any curve
         lowest = normal_deviate([0.1, 0.1])
         for place, (name, curve) in enumerate(models.items()):
             det = det_of(curve)
-            # beyond one half nobody would operate, and the interesting corner would shrink
+            # nobody operates above one half, and the interesting corner would shrink
             inside = (det.fmr <= 0.5) & (det.fnmr <= 0.5)
             x, y = thinned(det.x[inside], det.y[inside])
             axes.plot(x, y, color=theme.colour(place), label=short_name(name), lw=1.7)

@@ -1,4 +1,4 @@
-"""How the scores of each model lie."""
+"""The distribution of each model's scores."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @RESULT_FIGURES.register(40)
 def histograms(compared: ComparedResults) -> Iterator[Drawing]:
-    """One for each model, of its widest comparisons."""
+    """One for each model, of its largest set of comparisons."""
     for name, part in compared.widest.items():
-        # of a gallery only the highest non-mated scores are kept
+        # for a gallery only the highest non-mated scores are kept
         if not isinstance(compared.results[name], GalleryResult):
             alt = (
                 f"Histogram of the scores of {name}: mated comparisons have a median of "
@@ -32,7 +32,7 @@ def histograms(compared: ComparedResults) -> Iterator[Drawing]:
 
 
 def histogram_draw(scored: Scored) -> Draw:
-    """How mated and non-mated scores lie, as shares of each kind, with a line at each threshold."""
+    """Distributions of mated and non-mated scores, as shares of each kind, with a line at each threshold."""
     mated = np.histogram(scored.mated, scored.edges)[0]
 
     def draw(axes: Axes, theme: Theme) -> None:
@@ -51,7 +51,7 @@ def histogram_draw(scored: Scored) -> Draw:
                 xytext=(2, -3), textcoords="offset points", rotation=90, va="top", fontsize="small",
             )  # fmt: skip
         axes.set_xlim(*score_range([scored]))
-        # room for the names of the thresholds
+        # space for the labels of the thresholds
         axes.set_ylim(0, 1.35 * axes.dataLim.y1 if scored.points else None)
         axes.set_xlabel("score")
         axes.set_ylabel("share of comparisons, %")

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @RESULT_FIGURES.register(60)
 def open_set(compared: ComparedResults) -> Iterator[Drawing]:
-    """Of each model's searches for persons who are enrolled and for strangers."""
+    """For each model's searches for enrolled people and for people who are not enrolled."""
     if compared.searches:
         models = {name: open_curve(searches) for name, searches in compared.searches.items()}
         yield Drawing(
             "open set", open_set_draw(models), 3.4,
             f"Open set of {', '.join(models)}: FNIR over FPIR on a log axis.",
-            "Open set: persons who are missed over strangers who are taken for somebody. "
+            "Open set: the share of enrolled people who are missed over that of others who find somebody. "
             + CUT.format("positives"),
             empty=not any(fpir.size > 1 for fpir, _ in models.values()),
         )  # fmt: skip
 
 
 def open_set_draw(models: Mapping[str, tuple[Floats, Floats]]) -> Draw:
-    """FNIR over FPIR (log axis), of each model's FPIR (rising) and FNIR."""
+    """FNIR over FPIR (log axis), from each model's FPIR (ascending) and FNIR."""
 
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (name, (fpir, fnir)) in enumerate(models.items()):

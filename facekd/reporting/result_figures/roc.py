@@ -18,8 +18,8 @@ _STYLES = {"listed pairs": ":"}
 
 @RESULT_FIGURES.register(10)
 def roc(compared: ComparedResults) -> Iterator[Drawing]:
-    """Listed pairs are dotted, all pairs solid. A curve ends where fewer than 30 false matches are left to
-    measure its FMR by; the band of each model's last curve is that of `confidence_bands`."""
+    """Listed pairs are dotted, all pairs solid. A curve ends where fewer than 30 false matches are left;
+    the band of each model's last curve is that of `confidence_bands`."""
     models = compared.curves
     if models:
         yield Drawing(
@@ -33,7 +33,7 @@ def _caption(models: Mapping[str, Sequence[Scored]]) -> str:
     several = any(len(found) > 1 for found in models.values())
     over = "solid: all pairs of the photos, dotted: the listed pairs" if several else parts[0].comparisons
     methods = {part.band.method for part in parts if part.band is not None}
-    band = f" Bands: 95 % at each FMR on its own, {' or '.join(sorted(methods))}." if methods else ""
+    band = f" Bands: pointwise 95 % intervals, {' or '.join(sorted(methods))}." if methods else ""
     return f"ROC, {over}.{band} {CUT.format('matches')}"
 
 

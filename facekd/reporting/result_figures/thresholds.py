@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @RESULT_FIGURES.register(30)
 def thresholds(compared: ComparedResults) -> Iterator[Drawing]:
-    """Of each model's widest comparisons."""
+    """For each model's largest set of comparisons."""
     if compared.widest:
         over = next(iter(compared.widest.values())).comparisons
         labels = [_label(name, rate) for name in compared.widest for rate in ("FMR", "FNMR")]

@@ -1,6 +1,6 @@
 """The sections of a page of results, one per file.
 
-A section is a function that gives no, one or several of them, and registers itself with its place among
+A section is a function that yields no, one or several of them, and registers itself with its place among
 the others::
 
     @RESULT_SECTIONS.register(55)

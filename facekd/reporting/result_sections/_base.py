@@ -1,4 +1,4 @@
-"""Where the sections of a page of results register themselves, and what they are made of."""
+"""The registry of the sections of a page of results, and their input."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from facekd.verification.results import (
 @dataclass(frozen=True)
 class ResultsPage:
     """``results`` of one protocol by model name. They come from ``evaluation``, which is `None` for scores of
-    unknown origin; ``together`` is what was found of two models with each other, where that was asked
-    for; ``hardest`` are the hardest comparisons by model name."""
+    unknown origin; ``together`` is the result for two models with each other, if that was
+    measured; ``hardest`` are the hardest comparisons by model name."""
 
     results: Mapping[str, Result]
     evaluation: Evaluation[Any] | None = None
@@ -36,7 +36,7 @@ RESULT_SECTIONS: PageParts[ResultsPage, Section] = PageParts("facekd.reporting.r
 
 
 def page_rows(result: Result) -> list[tuple[str, str]]:
-    """The table of ``result``, and before its last row, that of failures, what the terminal leaves out."""
+    """The table of ``result``, with further rows before its last row, the failures."""
     *rows, failures = table_rows(result)
     if isinstance(result, PairResult | ScoreResult):
         rows += further_rows(result.rates)

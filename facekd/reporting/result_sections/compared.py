@@ -1,4 +1,4 @@
-"""Models compared with each other: which is better, and whether two fit together."""
+"""Models compared with each other: which is better, and whether two are compatible."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facekd.reporting.text import together
 @RESULT_SECTIONS.register(20)
 def fitting(page: ResultsPage) -> Iterator[Section]:
     if page.together:
-        yield Section("Do the two fit together?", tuple(together(page.together)))
+        yield Section("Are the two compatible?", tuple(together(page.together)))
 
 
 @RESULT_SECTIONS.register(40)

@@ -1,4 +1,4 @@
-"""The comparisons that each model decides worst."""
+"""The comparisons with each model's largest errors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from facekd.verification.results import HardPair, ShownPair
 
 _HARDEST = (
     "Mated comparisons with the lowest scores, non-mated ones with the highest. Look at them before the "
-    "numbers: wrong labels, faces of bystanders and broken photos end up here too."
+    "numbers: wrong labels, faces of bystanders and damaged photos are among them too."
 )
 
 
 @RESULT_SECTIONS.register(60)
 def hardest(page: ResultsPage) -> Iterator[Section]:
-    """With faces where there are any, else as a table."""
+    """With faces if there are any, otherwise as a table."""
     for name, pairs in page.hardest.items():
         faces = tuple(
             FacePair(*shown.faces, _told(shown.pair), (_short(shown.pair.first), _short(shown.pair.second)))
@@ -38,7 +38,7 @@ def _told(pair: HardPair) -> str:
 
 
 def _short(name: str) -> str:
-    """A photo's name without the folder where the file is named after it too."""
+    """A photo's name without its folder if the file has the folder's name too."""
     folder, _, file = name.rpartition("/")
     person = folder.rpartition("/")[2]
     return file if person and file.startswith(person) else name

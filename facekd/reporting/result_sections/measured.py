@@ -25,7 +25,7 @@ def measured(page: ResultsPage) -> Iterator[Section]:
 
 def _of_scores(found: ScoreResult) -> Section:
     facts = (("Scores", Path(found.source).name), ("Comparisons", f"{found.scores.size:,}"))
-    told = "The scores came as they are: of model, detector and photos nothing is known."
+    told = "Only the scores were given: model, detector and photos are not known."
     return Section("What was measured", (told,), (Table(("Given", "Value"), facts, "These scores"),))
 
 
@@ -65,7 +65,7 @@ def _of_evaluation(found: Evaluation[Any]) -> Section:
 def _left_out_facts(gone: LeftOut | None) -> Iterator[tuple[str, Cell]]:
     if gone:
         lost = f"{gone.photos:,} photos, {gone.mated:,} mated and {gone.non_mated:,} non-mated comparisons"
-        yield "Left out", Cell(f"{len(gone.people):,} persons", lost)
+        yield "Left out", Cell(f"{len(gone.people):,} people", lost)
 
 
 def _share(part: int, whole: int) -> str:

@@ -22,7 +22,7 @@ Row = tuple[str | Cell, ...]
 
 @RESULT_SECTIONS.register(30)
 def numbers(page: ResultsPage) -> Iterator[Section]:
-    """The table with intervals, the thresholds, the folds, and what a reader must know besides."""
+    """The table with intervals, the thresholds, the folds, and notes."""
     results = page.results
     columns = [dict(page_rows(result)) for result in results.values()]
     titles = dict.fromkeys(title for column in columns for title in column)
@@ -43,11 +43,11 @@ def _thresholds_table(results: Mapping[str, Result]) -> Table | None:
     rows: tuple[Row, ...] = tuple(
         (title, *(column.get(title, Cell("-")) for column in points.values())) for title in titles
     )
-    return Table(("At", *results), rows, "Thresholds on the score, and the errors that they were found by")
+    return Table(("At", *results), rows, "Thresholds on the score, and the errors at each")
 
 
 def _points(result: Result) -> dict[str, Cell]:
-    """The thresholds of ``result`` by what they are for."""
+    """The thresholds of ``result`` by their rates."""
     if isinstance(result, IdentificationResult):
         return {
             f"FPIR {p.fpir:g}": Cell(f"{p.threshold:.4f}", f"{p.false_positives or 0:,} false positives")

@@ -11,7 +11,7 @@ from facekd.reporting.result_sections._base import RESULT_SECTIONS, ResultsPage
 
 @RESULT_SECTIONS.register(50)
 def pictures(page: ResultsPage) -> Iterator[Section]:
-    """Those of `drawings`, where there are any."""
+    """The figures from `drawings`, if there are any."""
     drawn = tuple(drawing.picture() for drawing in drawings(page.results))
     if drawn:
         yield Section("Pictures", pictures=drawn)

@@ -1,4 +1,4 @@
-"""What the words of the page mean."""
+"""The meaning of the terms on the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training data: crops of one or more folders and packs, read in place."""
+"""Training data: the crops of one or more folders and packs, read in place."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Crops that cannot be trained on, all of them named at once and before anything is computed."""
+"""Find unusable crops, and report all of them at once before anything is computed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from facekd.errors import FacekdError, InputOutput, Misfit, Unreadable, UsageErr
 from facekd.files import write_atomically
 from facekd.training.data.crops import CropSet
 
-#: unusable crops that an error names, a line each
+#: unusable crops that an error lists, one per line
 _NAMED = 200
-#: crops that are looked at for whether they show anything, and the grey levels that count as something
+#: crops that are sampled to see whether they are blank, and the grey levels that count as content
 _SEEN, _LEVELS = 64, 8
 
 
 def require_usable(crops: CropSet, cache: Path) -> None:
-    """Raise one error that names every crop which is no image, cut short, or of another size, and
-    `UsageError` where none of them shows anything.
+    """Raise one error that names every crop that is not an image, is truncated, or has another size, and
+    `UsageError` if all crops in a sample are blank.
 
-    Each file is read, and its header; nothing is decoded but a few. What was found good is noted below
-    ``cache``, so that the next run on the same crops does not look again.
+    Every file and its header are read; only a few are decoded. The result is stored below
+    ``cache``, so that the next run on the same crops skips the check.
     """
     noted = cache / "checked" / crops.digest
     if noted.is_file():
@@ -36,7 +36,7 @@ def require_usable(crops: CropSet, cache: Path) -> None:
 
 
 def require_decodable(crops: CropSet, threads: int = 1) -> None:
-    """As `require_usable`, by decoding every crop: for when one of them could not be."""
+    """As `require_usable`, but by decoding every crop: called when one of them could not be decoded."""
     _raise_for(list(_unusable(crops, _decoding_fault, threads)), len(crops))
 
 
@@ -70,9 +70,9 @@ def _header_fault(crops: CropSet, index: int) -> FacekdError | None:
         return Unreadable(f"{place}: not an image")
     if size != (crops.size, crops.size):
         return Misfit(f"{place}: {size[0]} x {size[1]} pixels, not {crops.size}")
-    # a decoder fills up what a file lacks with grey
+    # a decoder fills the missing part of a file with grey
     end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(kind or "")
-    return Unreadable(f"{place}: cut short") if end and end not in written else None
+    return Unreadable(f"{place}: truncated") if end and end not in written else None
 
 
 def _raise_for(faults: list[FacekdError], total: int) -> None:
@@ -83,8 +83,8 @@ def _raise_for(faults: list[FacekdError], total: int) -> None:
         lines.append(f"and {len(faults) - _NAMED:,} more")
     kind = Unreadable if any(isinstance(fault, InputOutput) for fault in faults) else Misfit
     raise kind(
-        "\n  ".join([f"{len(faults):,} of {total:,} crops cannot be trained on", *lines]),
-        "Name them in a list under data.exclude, as PACK/NAME, or cut them anew with 'facekd align'.",
+        "\n  ".join([f"{len(faults):,} of {total:,} crops cannot be used", *lines]),
+        "List them in a file under data.exclude, as PACK/NAME, or cut them again with 'facekd align'.",
     )
 
 
@@ -94,6 +94,6 @@ def _require_something_to_see(crops: CropSet) -> None:
         return
     packs = ", ".join(str(source.path) for source in crops.sources)
     raise UsageError(
-        f"{packs}: all {len(looked_at)} crops that were looked at are of one colour: there are no faces",
-        "See how they were made: 'facekd align' writes crops of photos.",
+        f"{packs}: all {len(looked_at)} crops in a sample are of one colour: there are no faces in them",
+        "Check how they were made: 'facekd align' cuts crops from photos.",
     )

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from facekd.files import write_atomically
 from facekd.training.data.crops import CropSet
 
-#: correlation of 16 x 16 grey pictures from which two crops may be copies. On 200 crops it was 0.978 or
+#: correlation of 16 x 16 grey pictures above which two crops may be copies. On 200 crops it was 0.978 or
 #: more for 95 in 100 that were moved by a pixel, 0.974 after a change of brightness, 0.999 after JPEG at
-#: quality 30; of 680 million pairs of crops of different people that are no copies one had more than 0.98
+#: quality 30; of 680 million pairs of crops of different people that are no copies, one had more than 0.98
 MAYBE = 0.97
-#: from here on they are, without anybody being asked whose faces they show
+#: above this they are copies without a check by the teacher
 SURELY = 0.985
 _SIDE = 16
 _BLOCK = 4096
@@ -25,7 +25,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Alike:
-    """Crop ``index`` of a set and crop ``other`` of another one, and the correlation of their pictures."""
+    """Crop ``index`` of one set and crop ``other`` of another, and the correlation of their pictures."""
 
     index: int
     other: int
@@ -33,11 +33,11 @@ class Alike:
 
 
 def alike_crops(crops: CropSet, others: CropSet, cache: Path) -> list[Alike]:
-    """The ``crops`` that may be copies of one of ``others``, mirrored or not, each with the one that it is
-    most like.
+    """The ``crops`` that may be copies of one of ``others``, mirrored or not, each with the most similar
+    one.
 
-    Every crop is decoded; what was found is kept below ``cache`` for these two sets. Raises what
-    `CropSet.read` does.
+    Every crop is decoded; the result is stored below ``cache`` for these two sets. Raises the errors of
+    `CropSet.read`.
     """
     kept = cache / "copies" / f"{crops.digest[:32]}-{others.digest[:32]}.json"
     if kept.is_file():
@@ -55,8 +55,8 @@ def alike_crops(crops: CropSet, others: CropSet, cache: Path) -> list[Alike]:
 
 
 def _alike(mine: NDArray[np.float32], theirs: NDArray[np.float32], start: int, count: int) -> Iterator[Alike]:
-    """Of rows ``mine``, the first of which is crop ``start``; ``theirs`` are ``count`` crops and then their
-    mirror images."""
+    """The matches of rows ``mine``, starting at crop ``start``; ``theirs`` are ``count`` crops followed by
+    their mirror images."""
     scores = mine @ theirs.T
     best = scores.argmax(axis=1)
     for row in np.flatnonzero(scores.max(axis=1) >= MAYBE).tolist():
@@ -64,8 +64,8 @@ def _alike(mine: NDArray[np.float32], theirs: NDArray[np.float32], start: int, c
 
 
 def _pictures(crops: CropSet, mirror: bool = False) -> Iterator[NDArray[np.float32]]:
-    """A small grey picture of each crop, float32 [256], of mean 0 and unit length (0 where it is of one
-    colour)."""
+    """A small grey picture of each crop, float32 [256], with mean 0 and unit length (all 0 for a crop of
+    one colour)."""
     import cv2
 
     for index in range(len(crops)):

@@ -1,8 +1,8 @@
-"""Crops on disk: which there are, whose they are, and how one is read.
+"""Crops on disk: their names, labels and pixels.
 
-A labelled folder or pack holds a folder per identity; in an unlabelled one the folders mean
-nothing. Several of either are one `CropSet`. Only names are kept in memory; pixels are read when
-they are asked for.
+A labelled folder or pack holds a folder per identity; in an unlabelled one the folders have no
+meaning. Several of both form one `CropSet`. Only names are kept in memory; pixels are read on
+demand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from facekd.errors import InputOutput, Misfit
 from facekd.preprocess import Source, decode, identities_in, open_source
 from facekd.training.data.name_lists import NameList, read_list, read_rows
 
-#: the label of a crop that belongs to nobody known
+#: the label of an unlabelled crop
 UNLABELLED = -1
 
 
@@ -41,32 +41,32 @@ class CropSet:
     def read(self, index: int) -> NDArray[np.uint8]:
         """Crop ``index`` as uint8 RGB [size, size, 3].
 
-        Raises `Unreadable` where it is no image, `Misfit` where its size is another.
+        Raises `Unreadable` if it is not an image, `Misfit` if it has another size.
         """
         pixels = decode(self.encoded(index), self.place(index)).pixels
         if pixels.shape != (self.size, self.size, 3):
             raise Misfit(
                 f"{self.place(index)}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not {self.size}",
-                "Training takes aligned crops: make them with 'facekd align'.",
+                "Training needs aligned crops: make them with 'facekd align'.",
             )
         return pixels
 
     def encoded(self, index: int) -> bytes:
-        """The file of crop ``index`` as it is. Raises `InputOutput` where it cannot be read."""
+        """The encoded file of crop ``index``. Raises `InputOutput` if it cannot be read."""
         return self.sources[self.where[index]].read(self.names[index])
 
     def place(self, index: int) -> str:
-        """Where crop ``index`` lies."""
+        """The location of crop ``index``."""
         return f"{self.sources[self.where[index]].path}/{self.names[index]}"
 
     def called(self, index: int) -> str:
-        """Crop ``index`` as ``pack/crop``, which is how a list of crops to leave out names it."""
+        """Crop ``index`` as ``pack/crop``, the form used in exclusion lists."""
         return f"{_pack(self.sources[self.where[index]])}/{self.names[index]}"
 
     @property
     def digest(self) -> str:
-        """SHA-256 of which crops there are, in order: names, packs' names, and what changes when a crop
-        is cut anew under its old name (`Source.stamp`)."""
+        """SHA-256 of the crops in order: their names, their packs' names, and a stamp that changes when a
+        crop is cut again under its old name (`Source.stamp`)."""
         if not self._digest:
             sha = hashlib.sha256()
             for where, name in zip(self.where.tolist(), self.names, strict=True):
@@ -95,15 +95,15 @@ class CropSet:
         )
 
     def sampled(self, share: float) -> CropSet:
-        """About ``share`` of the crops, chosen by a hash of their names: a smaller share is a part of
-        a larger one, and which of the labelled are in it does not depend on the others."""
+        """About ``share`` of the crops, chosen by a hash of their names: a smaller share is a subset of
+        a larger one, and adding other crops does not change which of these are chosen."""
         limit = int(share * 2**64)
         drawn = (hashlib.sha256(name.encode()).digest()[:8] for name in self.names)
         return self.take(np.array([int.from_bytes(d, "big") < limit for d in drawn]))
 
     def capped(self, most: int) -> CropSet:
-        """At most ``most`` crops of every identity, evenly spaced among its own; crops without a
-        label all stay."""
+        """At most ``most`` crops of every identity, evenly spaced among its own; all unlabelled crops
+        are kept."""
         keep = self.labels < 0
         order = np.argsort(self.labels, kind="stable")
         ends = np.cumsum(self.counts()) + int(keep.sum())
@@ -113,7 +113,7 @@ class CropSet:
         return self.take(keep)
 
     def describe(self) -> str:
-        """One line: crops, identities, how many carry a label."""
+        """One line: crops, identities, how many are labelled."""
         labelled = int((self.labels >= 0).sum())
         few = int((self.counts() < 3).sum())
         return (
@@ -134,13 +134,13 @@ def open_crops(
 ) -> CropSet:
     """All crops of the given folders and packs as one set.
 
-    ``merge``: CSV with columns ``label`` and ``merge_into``: two labels of one person.
-    ``exclude``: text files, a line each: an identity, or a crop as ``pack/name``; left out.
+    ``merge``: CSV with columns ``label`` and ``merge_into``: two labels of one identity.
+    ``exclude``: text files, one identity or one crop as ``pack/name`` per line; left out.
     ``doubts``: CSV with columns ``pack`` and ``crop``: crops whose label is not used.
-    ``heldout``: a text file, an identity a line: left out under every label that is merged with it.
+    ``heldout``: a text file, one identity per line: left out under every label that is merged with it.
     ``root``: the folder in each of the ``labelled`` that holds the identities' folders (`identities_in`).
 
-    Names of lists that match nothing are told to ``warn``; of ``heldout`` they are a `RecipeError`.
+    Names in lists that match nothing are passed to ``warn``; in ``heldout`` they are a `RecipeError`.
     """
     same = _merged(merge)
     lists = [NameList(file, tuple(read_list(file))) for file in exclude]
@@ -151,7 +151,7 @@ def open_crops(
     doubtful = set(doubted)
     sources = [open_source(path) for path in (*labelled, *unlabelled)]
     if not sources:
-        raise InputOutput("no training data is named")
+        raise InputOutput("the recipe names no training data")
     where: list[int] = []
     names: list[str] = []
     people: dict[str, int] = {}
@@ -193,7 +193,7 @@ def open_crops(
 def open_identities(
     labelled: Sequence[Path], wanted: Iterable[str], merge: Path | None = None, root: str | None = None
 ) -> CropSet:
-    """Only the crops of the identities ``wanted``, labelled by them."""
+    """Only the crops of the identities ``wanted``, with those as labels."""
     crops = open_crops(labelled, merge=merge, root=root)
     same = _merged(merge)
     names = {_root(name, same) for name in wanted}
@@ -208,7 +208,7 @@ def _pack(source: Source) -> str:
 
 
 def _merged(merge: Path | None) -> dict[str, str]:
-    """The label that each merged one counts as."""
+    """The label that each merged label counts as."""
     return {row["label"]: row["merge_into"] for row in read_rows(merge, "label", "merge_into")}
 
 

@@ -57,7 +57,7 @@ class _Views(Dataset):
         try:
             return self._fetched(views)
         except FacekdError as error:
-            return error  # raised there, it would reach the caller with a traceback for a cause
+            return error  # raised in a worker, it would reach the caller wrapped in a traceback
 
     def _fetched(self, views: list[View]) -> list[Any]:
         size = self.crops.size
@@ -71,7 +71,7 @@ class _Views(Dataset):
         if threads == 1:
             fill(range(len(views)))
         else:
-            # OpenCV works without the interpreter's lock, so threads decode side by side
+            # OpenCV releases the interpreter's lock, so threads decode in parallel
             pool = self._pool = self._pool or ThreadPoolExecutor(self.threads - 1)
             others = [pool.submit(fill, range(k, len(views), threads)) for k in range(1, threads)]
             fill(range(0, len(views), threads))
@@ -81,8 +81,8 @@ class _Views(Dataset):
 
 
 class ViewLoader:
-    """Batches of views, decoded and augmented in ``workers`` processes, or without any by ``threads``
-    of this one, between its steps. Views that are ``kept`` are read instead."""
+    """Batches of views, decoded and augmented in ``workers`` processes, or without workers by ``threads``
+    of this process, between its steps. Views that are ``kept`` are read instead."""
 
     def __init__(
         self,
@@ -100,8 +100,8 @@ class ViewLoader:
         self._labels = torch.from_numpy(crops.labels)
 
     def batches(self, views: Iterator[View] | list[View]) -> Generator[Batch, None, None]:
-        """The views in their order; the last batch may be short. Close it where it is not read to its end:
-        that ends the processes.
+        """The views in their order; the last batch may be short. Close the generator if it is not exhausted,
+        which ends the worker processes.
 
         Raises the errors of `CropSet.read`.
         """
@@ -112,16 +112,16 @@ class ViewLoader:
             num_workers=self._workers,
             collate_fn=_as_tensors,
             prefetch_factor=4 if self._workers else None,
-            # a plain fork inherits OpenCV's thread pool without its threads, and then waits for them
+            # a plain fork inherits OpenCV's thread pool without its threads, and then waits for them forever
             multiprocessing_context="forkserver" if self._workers else None,
             worker_init_fn=partial(_begin_worker, lifeline) if lifeline else None,
-            generator=torch.Generator(),  # or it would draw from the run's
+            generator=torch.Generator(),  # otherwise it would draw from the run's generator
         )
         fetched = iter(loader)
         try:
             for found in fetched:
                 if isinstance(found, FacekdError):
-                    require_decodable(self.crops, self._threads)  # names it, and all others like it
+                    require_decodable(self.crops, self._threads)  # names this crop, and all others like it
                     raise found
                 pixels, crop, number, mirrored = found
                 yield Batch(pixels, crop, number, mirrored, self._labels[crop])
@@ -155,8 +155,8 @@ def _as_tensors(fetched: list[Any] | FacekdError) -> tuple[torch.Tensor, ...] | 
 
 
 def _begin_worker(lifeline: Connection, worker: int) -> None:
-    """One thread for a process that decodes. Whom to stop is decided by the process that trains, which gets
-    the same signals; when it has gone, in whatever way, its end of ``lifeline`` is closed."""
+    """Set up a worker process with one thread. The training process receives the same signals and decides
+    when to stop its workers; when it has ended, for whatever reason, its end of ``lifeline`` is closed."""
     import cv2
 
     cv2.setNumThreads(1)

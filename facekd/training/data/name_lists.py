@@ -1,7 +1,7 @@
-"""Lists of names that say what is left out, merged or held out, and which of them match nothing.
+"""Lists of names to leave out, merge or hold out, and which of these names match nothing.
 
-A name that nobody has is a typing error more often than not, and one in the wrong list trains on people
-who were to be held out. So it is told.
+An unknown name is usually a typing error, and in the wrong list it would train on people who should be
+held out. It is therefore reported.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class NameList:
     names: tuple[str, ...]
 
     def unmatched(self, known: Collection[str]) -> list[str]:
-        """The names that are none of the ``known``."""
+        """The names that are not among the ``known``."""
         return [name for name in self.names if name not in known]
 
     def warning(self, known: Collection[str]) -> str | None:
-        """What to say of the names that match nothing, with their number; `None` where all match."""
+        """A warning about the names that match nothing, with their number; `None` if all match."""
         unmatched = self.unmatched(known)
         if not unmatched:
             return None
@@ -41,7 +41,7 @@ class NameList:
         return f"{self.path}: {len(unmatched):,} of {len(self.names):,} names match nothing: {named}"
 
     def require_all(self, known: Collection[str], labelled: Sequence[Path]) -> None:
-        """Raise `RecipeError`, with every name, where the list holds out identities that are not there."""
+        """Raise `RecipeError`, with every name, if the list holds out identities that do not exist."""
         unmatched = self.unmatched(known)
         if not unmatched:
             return
@@ -49,21 +49,21 @@ class NameList:
         if len(unmatched) == len(self.names):
             told = "the list matches nothing in the labelled data"
         packs = ", ".join(str(path) for path in labelled)
-        nobody = "" if known else f" ({packs} has no folders, so nobody in it has a name)"
+        nobody = "" if known else f" ({packs} has no folders, and so no identities)"
         raise RecipeError(
             f"{self.path}: {told}{nobody}: {', '.join(unmatched)}",
-            "If they are there under other names, the run would train on them: write each as its folder is "
-            "named, or take it off the list.",
+            "If they exist under other names, the run would train on them: write each name as its folder is "
+            "named, or remove it from the list.",
         )
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines of a list file, without blanks and without a byte-order mark."""
+    """The lines of a list file, without empty lines and without a byte-order mark."""
     return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def read_rows(path: Path | None, *columns: str) -> list[dict[str, str]]:
-    """The rows of a CSV file that has ``columns``; none where there is no file."""
+    """The rows of a CSV file that must have ``columns``; none if ``path`` is `None`."""
     if path is None:
         return []
     try:

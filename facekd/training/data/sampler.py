@@ -1,8 +1,8 @@
 """The order in which a run sees crops, as a pure function of the seed and the position.
 
-In an `EpochOrder` position p of a run is crop ``order(epoch)[p mod N]`` in epoch ``p div N``, in view
-``epoch mod K``, mirrored or not by a hash of seed, epoch and crop. Nothing is drawn from a
-generator with a state, so a run resumes exactly where it stopped, whatever the number of workers.
+In an `EpochOrder`, position p of a run is crop ``order(epoch)[p mod N]`` in epoch ``p div N``, in view
+``epoch mod K``, mirrored or not by a hash of seed, epoch and crop. There is no generator with a
+state, so a run resumes exactly where it stopped, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class View(NamedTuple):
 
 
 class Order(Protocol):
-    """Which view stands at which position of a run, a pure function of the position."""
+    """The view at each position of a run, a pure function of the position."""
 
     def at(self, position: int) -> View: ...
 
 
 class EpochOrder:
-    """Every crop once an epoch, shuffled anew.
+    """Every crop once per epoch, in a new random order.
 
-    With ``count`` 0 every epoch has fresh views (its own number); else views repeat after
-    ``count`` epochs, which is what lets their targets be cached.
+    With ``count`` 0 every epoch has new views (numbered by the epoch); otherwise views repeat after
+    ``count`` epochs, so that their targets can be cached.
     """
 
     def __init__(self, crops: int, count: int, seed: int, mirror: bool) -> None:
@@ -54,12 +54,12 @@ class EpochOrder:
 
 
 class PeopleOrder:
-    """Batches of ``people`` identities with ``each`` crops (P x K), so that every batch holds pairs
-    of one person, and everybody is seen as often whatever the number of their crops.
+    """Batches of ``people`` identities with ``each`` crops (P x K), so that every batch has mated
+    pairs, and identities are sampled equally often whatever the number of their crops.
 
-    Who and which is drawn for each batch from its number and the seed. Identities with one crop,
-    and crops without a label, never come up. With ``count`` 0 every draw is a fresh view; else one
-    of ``count``. Raises `UsageError` where there are too few identities.
+    The identities and crops of each batch follow from its number and the seed. Identities with one crop,
+    and unlabelled crops, are never used. With ``count`` 0 every draw is a new view; otherwise one
+    of ``count``. Raises `UsageError` if there are too few identities.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PeopleOrder:
         self._groups = [group for group in groups if len(group) >= 2]
         if len(self._groups) < people:
             raise UsageError(
-                f"{people} people a batch, and only {len(self._groups)} identities have two crops or more"
+                f"{people} people in a batch, but only {len(self._groups)} identities have two crops or more"
             )
         self.people, self.each, self.count, self.seed, self.mirror = people, each, count, seed, mirror
         self._batch = -1

@@ -1,7 +1,7 @@
-"""Rows of numbers for every view of every crop: made once, kept on disk, read in place.
+"""Arrays with a row for every view of every crop: computed once, stored on disk, memory-mapped.
 
-View k of all crops is one memory-mapped file. It is filled in blocks, each marked when it is on the disk, so
-that a fill that was cut short goes on; a lock keeps two runs from filling one file at once.
+View k of all crops is one memory-mapped file. It is filled in blocks, each marked once it is on the disk, so
+that an interrupted fill continues; a lock keeps two runs from filling one file at the same time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from facekd.files import write_atomically
 
 #: rows between two marks
 BLOCK = 2048
-#: bytes that are left free on a disk
+#: bytes that are always left free on the disk
 _SPARE = 1 << 30
 
 
 class ViewRows:
     """A row of ``shape`` and ``dtype`` for each of ``count`` crops and each view number.
 
-    ``contract`` says what the rows depend on; its digest, the ``key``, names their folder below ``folder``,
-    so that what was made for another contract is never read.
+    ``contract`` states what the rows depend on; its digest, the ``key``, names their folder below ``folder``,
+    so that rows of another contract are never read.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class ViewRows:
 
     @contextmanager
     def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """While nobody else fills these rows; where somebody does, call ``waiting`` and wait. A process
-        that is killed leaves no lock behind."""
+        """A context in which nobody else fills these rows; if somebody does, call ``waiting`` and wait. The
+        lock of a killed process is released."""
         from filelock import FileLock, Timeout
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,11 +64,11 @@ class ViewRows:
             lock.release()
 
     def missing(self, numbers: range) -> int:
-        """How many rows of the views ``numbers`` are not there yet."""
+        """How many rows of the views ``numbers`` are missing."""
         return sum(self._count - self._done(number) for number in numbers)
 
     def bytes_of(self, numbers: range) -> int:
-        """Bytes that all rows of the views ``numbers`` take."""
+        """The size in bytes of all rows of the views ``numbers``."""
         return len(numbers) * self._count * int(np.prod(self._shape)) * np.dtype(self._dtype).itemsize
 
     def fill(
@@ -77,11 +77,11 @@ class ViewRows:
         make: Callable[[int, range], Iterator[NDArray]],
         tell: Callable[[int], None] | None = None,
     ) -> None:
-        """Write the rows of ``numbers`` that are not there; ``make`` gives those of a view number and a
-        range of crops, some at a time, and ``tell`` gets counts done. Belongs inside `alone`: two at once
-        would write into one another's files.
+        """Write the missing rows of ``numbers``. ``make`` yields the rows of a view number and a range of
+        crops, in portions; ``tell`` gets the count so far. Call it inside `alone`: two fills at once
+        would overwrite each other's files.
 
-        Raises `InputOutput` where the disk has no room for them.
+        Raises `InputOutput` if the disk is too small for them.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._require_room(numbers)
@@ -102,19 +102,19 @@ class ViewRows:
                     tell(len(made))
 
     def of(self, number: int) -> NDArray:
-        """The rows of view ``number``, [crops, ...], read in place; all must be there."""
+        """The rows of view ``number``, [crops, ...], memory-mapped; all must exist."""
         if number not in self._open:
             self._open[number] = np.load(self._file(number), mmap_mode="r")
         return self._open[number]
 
     def _require_room(self, numbers: range) -> None:
         begun = [self._file(number) for number in numbers if self._file(number).is_file()]
-        # a file that is not full yet has its whole length, but not its whole place on the disk
+        # a file that is not full yet has its final length, but not its final size on the disk
         wanted = self.bytes_of(numbers) - sum(512 * file.stat().st_blocks for file in begun)
         free = shutil.disk_usage(self.folder).free
         if wanted > 0 and wanted + _SPARE > free:
             raise InputOutput(
-                f"{self.folder.parent}: {wanted / 1e9:.1f} GB are to be kept, of {free / 1e9:.1f} GB free",
+                f"{self.folder.parent}: {wanted / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
                 "Set FACEKD_CACHE to a folder on a larger disk, or ask for fewer views in the recipe.",
             )
 

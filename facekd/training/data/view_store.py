@@ -1,6 +1,6 @@
-"""Views as they are shown, kept on disk: what a run sees again and again is decoded and moved once.
+"""Views stored on disk as they are shown, so that a run decodes and augments each of them once.
 
-A view takes some 0.3 ms of a processor to make, half of which is the file's decoder.
+Making a view takes about 0.3 ms on one processor, half of it in the image decoder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BATCH = 64
 
 
 def kept_views(folder: Path, crops: CropSet, augmentation: Augmentation, seed: int) -> ViewRows:
-    """Where the seeded views of ``crops`` are kept below ``folder``, uint8 [N, S, S, 3] for each view
+    """The store below ``folder`` for the seeded views of ``crops``, uint8 [N, S, S, 3] for each view
     number, not mirrored."""
     contract: dict[str, object] = {
         "views": augmentation.digest,
@@ -41,8 +41,8 @@ def keep_views(
     threads: int = 1,
     tell: Callable[[int], None] | None = None,
 ) -> None:
-    """Make the views ``numbers`` that are not ``kept`` yet; ``tell`` gets counts done. Belongs inside
-    ``kept.alone``. Raises `InputOutput` where the disk has no room for them."""
+    """Make the views ``numbers`` that are missing in ``kept``; ``tell`` gets the count so far. Call it inside
+    ``kept.alone``. Raises `InputOutput` if the disk is too small for them."""
     loader = ViewLoader(crops, augmentation, seed, BATCH, workers, threads)
 
     def make(number: int, some: range) -> Iterator[NDArray]:

@@ -1,4 +1,4 @@
-"""What a protocol is, and how one is found by name."""
+"""The interface of a protocol, and the registry that finds one by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from facekd.registry import Registry
 from facekd.verification.exclusion import LeftOut
 from facekd.verification.results import Result
 
-#: photo names [N] to embeddings float32 [N, D]; a row of NaN where a photo gave none
+#: photo names [N] to embeddings float32 [N, D]; a row of NaN for a photo without one
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
@@ -26,7 +26,7 @@ Found = TypeVar("Found", bound=Result, covariant=True)
 
 
 class Protocol(Interface[Found]):
-    """A set of comparisons with a way to judge them."""
+    """A set of comparisons with a way to evaluate them."""
 
     @property
     def name(self) -> str: ...
@@ -43,32 +43,32 @@ class Protocol(Interface[Found]):
 
     @property
     def people(self) -> tuple[str, ...] | None:
-        """The person of each photo, `None` where the protocol does not say or compares no photo
-        with another."""
+        """The person of each photo, `None` if the protocol does not say or does not compare photos
+        with each other."""
         ...
 
     @property
     def compared(self) -> list[tuple[str, str]] | None:
-        """The two ends of each comparison that the result has a score for; `None` where it keeps no
+        """The two ends of each comparison that the result has a score for; `None` if it keeps no
         list of them."""
         ...
 
     @property
     def left_out(self) -> LeftOut | None:
-        """What `without` has taken from it, if it has."""
+        """What `without` has removed, if anything."""
         ...
 
     def without(self, people: Sequence[str]) -> Protocol[Found]:
-        """The protocol as it were if there were no ``people``, named as in `people` (further folders may
-        stand before a name): none of their photos, no comparison with one of them.
+        """The protocol without ``people``, named as in `people` (further folders may
+        precede a name): without their photos, and without the comparisons with one of them.
 
-        Raises `UsageError` where the protocol knows no persons, where ``people`` are none of them, and
-        where too little would be left to judge by.
+        Raises `UsageError` if the protocol knows no people, if ``people`` match none of them, and
+        if too little would be left.
         """
         ...
 
     def evaluate(self, embed: Embed) -> Found:
-        """Embed the photos and judge the comparisons."""
+        """Embed the photos and evaluate the comparisons."""
         ...
 
 
@@ -87,7 +87,7 @@ Reader = TypeVar("Reader", bound=Callable[..., Protocol[Result]])
 
 _PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols", "facekd.protocols")
 
-#: what is meant where no file's name suggests another
+#: the protocol if no file name suggests another
 _USUAL = "lfw"
 
 
@@ -101,12 +101,12 @@ def register(
     pairs_of_photos: bool = False,
     takes_root: bool = False,
 ) -> Callable[[Reader], Reader]:
-    """Make a function that reads a list available as protocol ``name``, all that there is to know of it
-    stated here.
+    """Register a function that reads a list as protocol ``name``, with everything that the commands need to
+    know about it.
 
-    ``note`` says in a few words what it is, for ``--help``. ``lists`` are the file names under which its
-    list is usually found beside the photos, ``suffixes`` (``".csv"``) those of a list that suggest this
-    protocol. With ``data_is_list`` the photos themselves are the list: the function is given the folder or
+    ``note`` describes it in a few words, for ``--help``. ``lists`` are the usual names of its
+    list beside the photos, ``suffixes`` (``".csv"``) those of a list that suggest this
+    protocol. With ``data_is_list`` the photos themselves are the list: the function gets the folder or
     pack that holds them, and the suffixes are those of the pack. ``pairs_of_photos``: it reads a `PairList`.
     ``takes_root``: the function takes the path and ``root``, as `facekd.preprocess.identities_in` does.
     """
@@ -122,7 +122,7 @@ def register(
 
 
 def list_names(name: str) -> tuple[str, ...]:
-    """The usual file names of the list of protocol ``name``; none where the photos are the list."""
+    """The usual file names of the list of protocol ``name``; none if the photos are the list."""
     return _PROTOCOLS[name].lists
 
 
@@ -132,8 +132,8 @@ def data_is_list(name: str) -> bool:
 
 
 def suggest_protocol(listed: Path | None, data: Path) -> str:
-    """The protocol that the suffix of the list suggests, or that of the ``data`` where no list is given;
-    LFW's where none does."""
+    """The protocol that the suffix of the list suggests, or that of the ``data`` if no list is given;
+    otherwise LFW's."""
     suffix = (listed or data).suffix.lower()
     return next((name for s, name in _suggested(listed is None) if s == suffix), _USUAL)
 
@@ -145,8 +145,8 @@ def protocol_names(pairs_of_photos: bool = False) -> list[str]:
 
 
 def protocol_help(pairs_of_photos: bool = False) -> str:
-    """What there is to choose from, all protocols or those that list pairs of photos, and what is taken
-    where none is named."""
+    """The choices, all protocols or those that list pairs of photos, and the default if none is
+    named."""
     chosen = protocol_names(pairs_of_photos)
     notes = _PROTOCOLS.notes()
     rules = [
@@ -169,10 +169,10 @@ def _suggested(by_data: bool) -> list[tuple[str, str]]:
 
 
 def open_protocol(name: str, path: str | os.PathLike[str], root: str | None = None) -> Protocol[Result]:
-    """Protocol ``name`` with its list, or what serves as its list, at ``path``; ``root`` is the folder in
-    there that holds the people's folders, for protocols whose people are folders.
+    """Protocol ``name`` with its list, or what is used as its list, at ``path``; ``root`` is the folder in
+    it that holds the people's folders, for protocols with a folder for each person.
 
-    Raises `UsageError` for an unknown name or a ``root`` that says nothing to it, `InputOutput` or
+    Raises `UsageError` for an unknown name or a ``root`` that the protocol does not take, `InputOutput` or
     `Unreadable` for the list.
     """
     entry = _PROTOCOLS[name]
@@ -180,7 +180,7 @@ def open_protocol(name: str, path: str | os.PathLike[str], root: str | None = No
         return entry.read(Path(path))
     if not entry.takes_root:
         takers = ", ".join(n for n, one in _PROTOCOLS.working().items() if one.takes_root)
-        raise UsageError(f"protocol {name} takes no root: its list says whose a photo is (others: {takers})")
+        raise UsageError(f"protocol {name} takes no root: its list names the person (others: {takers})")
     return entry.read(Path(path), root)
 
 
@@ -191,7 +191,7 @@ def without_embedding(embeddings: NDArray[np.float32], photos: Sequence[str]) ->
 
 
 def checked_embeddings(embed: Embed, photos: Sequence[str]) -> NDArray[np.float32]:
-    """What ``embed`` gives for ``photos``, [N, D]. Raises `UsageError` for another shape."""
+    """The result [N, D] of ``embed`` for ``photos``. Raises `UsageError` for another shape."""
     embeddings = np.asarray(embed(photos), np.float32)
     if embeddings.ndim != 2 or len(embeddings) != len(photos):
         raise UsageError(

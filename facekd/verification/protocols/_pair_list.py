@@ -1,4 +1,4 @@
-"""Comparisons listed pair by pair, in folds: what LFW and lists like it have in common."""
+"""Comparisons listed pair by pair, in folds: the common part of LFW and similar lists."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from facekd.verification.listed_pairs import judge_pairs
 from facekd.verification.protocols._base import Embed, checked_embeddings
 from facekd.verification.results import PairResult
 
-#: folds made where a list states none
+#: the number of folds if a list has none
 _FOLDS = 10
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two photos, whether they show one person, and the fold (`None`: the list states none)."""
+    """Two photos, whether they show one person, and the fold (`None`: the list has none)."""
 
     first: str
     second: str
@@ -33,15 +33,15 @@ class Pair:
 
 
 def folder_of(name: str, root: str = "") -> str:
-    """The person of a photo, the first folder below ``root``; "" where there is none."""
+    """The person of a photo, the first folder below ``root``; "" if there is none."""
     return identity_of(name, root) or ""
 
 
 @dataclass(frozen=True)
 class PairList:
     """A protocol of listed pairs. ``fold`` [P] indexes ``fold_names``; ``folds_from`` says where
-    the folds come from; ``person_of`` names the person of a photo; ``left_out`` is what is missing of
-    the list as it was read."""
+    the folds come from; ``person_of`` returns the person of a photo; ``left_out`` is what was removed from
+    the list."""
 
     name: str
     source: str
@@ -58,7 +58,7 @@ class PairList:
 
     @cached_property
     def people(self) -> tuple[str, ...] | None:
-        """The person of each photo, by its name; `None` where the pairs contradict that."""
+        """The person of each photo, from its name; `None` if the pairs contradict that."""
         person = {name: self.person_of(name) for name in self.photos}
         if all((person[p.first] == person[p.second]) == p.mated for p in self.pairs):
             return tuple(person[name] for name in self.photos)
@@ -70,12 +70,11 @@ class PairList:
         return [(pair.first, pair.second) for pair in self.pairs]
 
     def without(self, people: Sequence[str]) -> PairList:
-        """The list as if the pairs with one of ``people`` did not stand in it; the rest as
-        `Protocol.without` says.
+        """The list without the pairs with one of ``people``; otherwise as `Protocol.without`.
 
-        The other pairs stay in their folds, also where folds were made by order, so that what they are
-        judged by is nearly the same; a fold that has lost all of its pairs is no fold any more. Photos
-        that only the lost pairs name are gone too, whosever they are.
+        The other pairs keep their folds, even if folds were made by order, so that their thresholds
+        hardly change; a fold without pairs is dropped. Photos
+        that only removed pairs name are removed too, whoever they show.
         """
         if self.people is None:
             raise nobody_known(self.name)
@@ -99,20 +98,20 @@ class PairList:
         with_mated, with_non_mated = (np.unique(fold[kind]).size for kind in (mated, ~mated))
         if min(with_mated, with_non_mated) < 2:
             raise UsageError(
-                f"{self.source}: {with_mated} fold(s) with mated and {with_non_mated} with non-mated pairs "
-                "are left without these persons",
-                "A threshold is chosen on the other folds, so two with each kind are the least.",
+                f"{self.source}: without these people {with_mated} fold(s) with mated and {with_non_mated} "
+                "with non-mated pairs are left",
+                "The threshold of a fold is chosen on the other folds, so at least two of each are needed.",
             )
         short = 2 * numbers.size - with_mated - with_non_mated
         kinds = f", {short} with pairs of one kind only" if short else ""
-        left = f"left of them are {numbers.size} of {sizes.min()} to {sizes.max()} pairs{kinds}"
+        left = f"of these, {numbers.size} with {sizes.min()} to {sizes.max()} pairs are left{kinds}"
         names, told = tuple(self.fold_names[number] for number in numbers), f"{self.folds_from}; {left}"
         return replace(self, pairs=pairs, fold=fold, fold_names=names, folds_from=told)
 
     def evaluate(self, embed: Embed) -> PairResult:
-        """Judge the pairs and, where folders name persons, all pairs of the photos.
+        """Evaluate the pairs and, if folders name people, all pairs of the photos.
 
-        Raises `UsageError` where embeddings have the wrong shape or too few comparisons are
+        Raises `UsageError` if embeddings have the wrong shape or too few comparisons are
         completed to choose a threshold.
         """
         embeddings = checked_embeddings(embed, self.photos)
@@ -125,12 +124,12 @@ class PairList:
 def pair_list(
     name: str, source: Path, pairs: Sequence[Pair], person_of: Callable[[str], str] | None = None
 ) -> PairList:
-    """A `PairList` of ``pairs``, in the folds that they state or in folds by order.
+    """A `PairList` of ``pairs``, with the folds that they state or with folds by order.
 
-    Without stated folds, the mated pairs in their order are cut into ten runs of nearly equal
-    length and the non-mated pairs likewise, one of each to a fold (fewer folds where a class has
-    fewer than ten pairs). Raises `Unreadable` where folds are stated for some pairs only, or
-    fewer than two folds come about.
+    Without stated folds, the mated pairs are cut in order into ten runs of nearly equal
+    length, the non-mated pairs likewise, and a fold is one run of each (fewer folds if a class has
+    fewer than ten pairs). Raises `Unreadable` if only some pairs state a fold, or
+    there are fewer than two folds.
     """
     mated = np.array([pair.mated for pair in pairs], bool)
     stated = [pair.fold for pair in pairs if pair.fold is not None]
@@ -146,12 +145,12 @@ def pair_list(
         fold = np.zeros(len(pairs), np.int64)
         for kind in (mated, ~mated):
             fold[kind] = np.arange(kind.sum()) * count // max(int(kind.sum()), 1)
-        told = f"no folds listed: {count} by the order of the list, mated and non-mated pairs alike"
+        told = f"no folds listed: {count} by the order of the list, mated and non-mated pairs separately"
     if len(names) < 2:
         raise Unreadable(
             f"{source}: {int(mated.sum())} mated and {int((~mated).sum())} non-mated pairs in "
             f"{len(names)} fold(s)",
-            "A threshold is chosen on the other folds, so two folds are the least.",
+            "The threshold of a fold is chosen on the other folds, so at least two are needed.",
         )
     if person_of is None:
         photos = (photo for pair in pairs for photo in (pair.first, pair.second))

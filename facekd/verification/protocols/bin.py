@@ -1,8 +1,8 @@
 """insightface's ``.bin`` packs: LFW, CFP-FP, AgeDB-30 and others as crops with their pairs.
 
-Photos are the images of the pack by number, so one that several pairs share counts as several; the
-pack names no persons. Folds are ten consecutive runs of pairs, as insightface's own evaluation cuts
-them (``KFold(10, shuffle=False)``): the packs are written fold by fold.
+Photos are the images of the pack by number, so an image that several pairs share counts several times; the
+pack has no identities. Folds are ten consecutive runs of pairs, as in insightface's own evaluation
+(``KFold(10, shuffle=False)``): the packs are written fold by fold.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _FOLDS = 10
 def read(path: Path) -> PairList:
     """The pairs of the pack at ``path``.
 
-    Raises `Unreadable` for what is no such pack, or has too few pairs for two folds.
+    Raises `Unreadable` if it is not such a pack, or has too few pairs for two folds.
     """
     mated = read_bin(path).mated.tolist()
     folds = min(_FOLDS, len(mated))
     if folds < 2:
-        raise Unreadable(f"{path}: one pair; a threshold is chosen on the other folds, so two are the least")
+        raise Unreadable(f"{path}: one pair; a threshold is chosen on other folds, so two pairs are needed")
     pairs = [
         Pair(image_name(2 * n), image_name(2 * n + 1), same, str(_fold(n, len(mated), folds) + 1))
         for n, same in enumerate(mated)
@@ -36,7 +36,7 @@ def read(path: Path) -> PairList:
 
 
 def _fold(pair: int, pairs: int, folds: int) -> int:
-    """The run that a pair falls into; where they cannot be equal, the first runs are one longer."""
+    """The run of a pair; if runs cannot be equal, the first ones are one longer."""
     length, longer = divmod(pairs, folds)
     edge = longer * (length + 1)
     return pair // (length + 1) if pair < edge else longer + (pair - edge) // length

@@ -1,9 +1,9 @@
 """CALFW and CPLFW: the pair lists of Cross-Age and Cross-Pose LFW, as published.
 
 Zheng, Deng and Hu, "Cross-Age LFW", arXiv:1708.08197, 2017; Zheng and Deng, "Cross-Pose LFW", BUPT
-technical report 18-01, 2018. A pair is two lines ``name.jpg flag``. A flag of 0 says two persons;
-any other one person (CALFW writes the number of the fold there, but none for the non-mated pairs).
-So the folds are made by order: that is how the published lists are laid out, 300 and 300 to a fold.
+technical report 18-01, 2018. A pair is two lines ``name.jpg flag``. A flag of 0 means two people,
+any other one person (CALFW writes the number of the fold there, but not for the non-mated pairs).
+The folds are therefore made by order, which is the layout of the published lists, 300 and 300 in a fold.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, 
 
 @register("calfw", "Cross-Age LFW", lists=("pairs_CALFW.txt",), pairs_of_photos=True)
 def read_calfw(path: Path) -> PairList:
-    """CALFW's list at ``path``. Raises `Unreadable` with the line where the form is broken."""
+    """CALFW's list at ``path``. Raises `Unreadable` with the line if the format is wrong."""
     return _read("calfw", path)
 
 
 @register("cplfw", "Cross-Pose LFW", lists=("pairs_CPLFW.txt",), pairs_of_photos=True)
 def read_cplfw(path: Path) -> PairList:
-    """CPLFW's list at ``path``. Raises `Unreadable` with the line where the form is broken."""
+    """CPLFW's list at ``path``. Raises `Unreadable` with the line if the format is wrong."""
     return _read("cplfw", path)
 
 

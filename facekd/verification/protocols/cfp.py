@@ -16,7 +16,7 @@ from facekd.verification.protocols._base import register
 from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, read_text
 
 _FRONTAL, _PROFILE = "Pair_list_F.txt", "Pair_list_P.txt"
-#: the list that is looked for; the folder around it is what is read
+#: the list that is searched for; its folder is read
 _FOUND_BY = (f"Protocol/{_FRONTAL}", f"cfp-dataset/Protocol/{_FRONTAL}")
 
 
@@ -24,8 +24,8 @@ _FOUND_BY = (f"Protocol/{_FRONTAL}", f"cfp-dataset/Protocol/{_FRONTAL}")
 def read_fp(path: Path) -> PairList:
     """Frontal against profile: ``path`` is the folder ``Protocol`` or a list in it.
 
-    Raises `Unreadable` with the file and line where the form is broken, `InputOutput` where a file
-    is not there.
+    Raises `Unreadable` with the file and line if the format is wrong, `InputOutput` if a file
+    is missing.
     """
     folder = _folder(path)
     return _read("cfp-fp", folder, folder / "Split" / "FP", _photos(folder / _PROFILE))
@@ -46,7 +46,7 @@ def _read(name: str, folder: Path, split: Path, seconds: dict[int, str]) -> Pair
     firsts = _photos(folder / _FRONTAL)
     folds = sorted(fold for fold in split.iterdir() if fold.is_dir()) if split.is_dir() else []
     if not folds:
-        raise InputOutput(f"{split}: no folds there", "The folder is laid out as in the published archive.")
+        raise InputOutput(f"{split}: no folds in it", "Lay the folder out as in the published archive.")
     pairs: list[Pair] = []
     for fold in folds:
         for file, mated in (("same.txt", True), ("diff.txt", False)):
@@ -56,7 +56,7 @@ def _read(name: str, folder: Path, split: Path, seconds: dict[int, str]) -> Pair
 
 
 def _photos(path: Path) -> dict[int, str]:
-    """The photos of a numbered list, each as ``PERSON/POSE/PHOTO``, wherever it lies."""
+    """The photos of a numbered list, each as ``PERSON/POSE/PHOTO``, without leading folders."""
     photos = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():

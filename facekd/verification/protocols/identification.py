@@ -1,4 +1,4 @@
-"""One against many from folders: ``gallery/PERSON/*``, ``probe/PERSON/*`` and ``unknown/*/*``."""
+"""Identification (1:N) from folders: ``gallery/PERSON/*``, ``probe/PERSON/*`` and ``unknown/*/*``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _FORM = "The folder holds gallery/PERSON/..., probe/PERSON/... and, for the open
 
 @dataclass(frozen=True)
 class Identification:
-    """Photos by person: those ``enrolled``, those searched with (``probes``), and those of persons
-    who are ``unknown`` to the gallery."""
+    """Photos by person: those ``enrolled``, the ``probes``, and those of people who are ``unknown`` to
+    the gallery."""
 
     name: str
     source: str
@@ -51,11 +51,11 @@ class Identification:
         """Nobody: see `without`."""
 
     def without(self, people: Sequence[str]) -> Identification:
-        """Raises `UsageError`: a smaller gallery is another search, with other chances to be mistaken."""
+        """Raises `UsageError`: a smaller gallery is a different search, with other error rates."""
         raise nobody_known(self.name)
 
     def evaluate(self, embed: Embed) -> IdentificationResult:
-        """Enrol, search and judge. Raises `UsageError` where embeddings have the wrong shape or
+        """Enroll, search and evaluate. Raises `UsageError` if embeddings have the wrong shape or
         nobody could be enrolled."""
         rows = checked_embeddings(embed, self.photos)
         probes_from = len(rows) - len(self.probes) - len(self.unknown)
@@ -79,7 +79,7 @@ class Identification:
         )
 
     def _templates(self, rows: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float32]]:
-        """The persons with an embedded photo, and their templates [G, D]."""
+        """The people with an embedded photo, and their templates [G, D]."""
         people, templates, start = [], [], 0
         for person, photos in self.enrolled.items():
             own = rows[start : start + len(photos)]
@@ -93,9 +93,9 @@ class Identification:
 
 @register("identification", "1:N from folders gallery, probe and unknown", data_is_list=True)
 def read(path: Path) -> Identification:
-    """The folders in the folder or zip pack at ``path``; other images in it are left alone.
+    """The folders in the folder or zip pack at ``path``; other images in it are ignored.
 
-    Raises `Unreadable` where gallery or probes are empty, a probe is of nobody in the gallery, or an
+    Raises `Unreadable` if gallery or probes are empty, a probe is of nobody in the gallery, or an
     unknown person is in it.
     """
     parts: dict[str, list[tuple[str, str]]] = {"gallery": [], "probe": [], "unknown": []}
@@ -114,7 +114,7 @@ def read(path: Path) -> Identification:
             raise Unreadable(f"{path}: {name}: {person} is not in the gallery", _FORM)
     for name, person in parts["unknown"]:
         if person in enrolled:
-            raise Unreadable(f"{path}: {name}: {person} is in the gallery, so not unknown", _FORM)
+            raise Unreadable(f"{path}: {name}: {person} is in the gallery, and therefore not unknown", _FORM)
     return Identification(
         "identification", str(path), {person: tuple(names) for person, names in enrolled.items()},
         tuple(parts["probe"]), tuple(parts["unknown"]),

@@ -20,7 +20,7 @@ from facekd.verification.protocols._pair_list import Pair, PairList, pair_list, 
 def read(path: Path) -> PairList:
     """The list at ``path``. View 1 has one set, so its folds are made by order.
 
-    Raises `Unreadable` with the line where the form is broken.
+    Raises `Unreadable` with the line if the format is wrong.
     """
     lines = [line.split() for line in read_text(path).splitlines()]
     while lines and not lines[-1]:
@@ -34,7 +34,7 @@ def read(path: Path) -> PairList:
     folds, size = (1, int(head[0])) if len(head) == 1 else (int(head[0]), int(head[1]))
     if len(lines) - 1 != folds * size * 2:
         raise Unreadable(
-            f"{path}: {folds * size * 2} pairs are promised in its first line, {len(lines) - 1} are there"
+            f"{path}: its first line announces {folds * size * 2} pairs, but there are {len(lines) - 1}"
         )
     return pair_list("lfw", path, list(_pairs(path, lines, folds, size)))
 

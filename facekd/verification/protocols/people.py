@@ -1,4 +1,4 @@
-"""A folder for each person: every photo against every other, mated and non-mated."""
+"""A folder for each person: every photo is compared with every other."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class People:
 
     @property
     def compared(self) -> None:
-        """All with all: far too many scores to keep."""
+        """`None`: all are compared with all, which is too many scores to keep."""
 
     def without(self, people: Sequence[str]) -> People:
-        """The photos of the other persons; the rest as `Protocol.without` says."""
+        """The photos of the other people; otherwise as `Protocol.without`."""
         found, unknown = find_people(people, self.people, self.name)
         kept = [place for place, person in enumerate(self.people) if person not in found]
         rest = tuple(self.people[place] for place in kept)
         (mated, non_mated), (all_mated, all_non_mated) = count_all_pairs(rest), count_all_pairs(self.people)
         if not mated or not non_mated:
             raise UsageError(
-                f"{self.source}: without {len(found):,} of its {len(set(self.people)):,} persons {mated:,} "
+                f"{self.source}: without {len(found):,} of its {len(set(self.people)):,} people, {mated:,} "
                 f"mated and {non_mated:,} non-mated comparisons are left; both kinds are needed"
             )
         gone = LeftOut(
@@ -46,8 +46,8 @@ class People:
         return replace(self, photos=tuple(self.photos[place] for place in kept), people=rest, left_out=gone)
 
     def evaluate(self, embed: Embed) -> AllPairsResult:
-        """Judge all comparisons. Raises `UsageError` where embeddings have the wrong shape, or too
-        few photos gave one."""
+        """Evaluate all comparisons. Raises `UsageError` if embeddings have the wrong shape, or too
+        few photos have one."""
         rows = checked_embeddings(embed, self.photos)
         failed = without_embedding(rows, self.photos)
         return judge_people(self.name, self.source, rows, self.people, len(self.photos), failed)
@@ -55,19 +55,19 @@ class People:
 
 @register("people", "a folder per person, all with all", data_is_list=True, takes_root=True)
 def read(path: Path, root: str | None = None) -> People:
-    """The photos in the folder or pack at ``path``, and whose they are (`identities_in`, which says what
-    ``root`` is).
+    """The photos in the folder or pack at ``path``, and their people (see `identities_in`, also for
+    ``root``).
 
-    Raises `Unreadable` where a photo lies in no folder, or there are not two persons.
+    Raises `Unreadable` if a photo is in no folder, or there are fewer than two people.
     """
     found = identities_in(open_source(path), root)
     if found.nobodys:
         raise Unreadable(
             f"{path}: {len(found.nobodys)} photos are not in a person's folder, "
-            f"the first is {found.nobodys[0]}",
+            f"for example {found.nobodys[0]}",
             NAMING,
         )
     photos, people = tuple(found.of), tuple(person for person in found.of.values() if person is not None)
     if len(set(people)) < 2:
-        raise Unreadable(f"{path}: photos of {len(set(people))} persons; non-mated comparisons need two")
+        raise Unreadable(f"{path}: photos of {len(set(people))} people; non-mated comparisons need two")
     return People("people", str(path), photos, people)

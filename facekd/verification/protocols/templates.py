@@ -1,10 +1,10 @@
 """Templates of several photos, one against one, as in IJB.
 
-A list has a line ``template,person,photo[,media]`` for each photo. Photos of one media, the frames
-of one video, are averaged first, so that a long video weighs no more than a still; the media of a
+A list has a line ``template,person,photo[,media]`` for each photo. Photos of one media, such as the frames
+of one video, are averaged first, so that a long video has no more weight than a still; the media of a
 template are then summed and scaled to unit length (Whitelam et al., "IARPA Janus Benchmark-B face
-dataset", CVPRW 2017; Cao et al., "VGGFace2", FG 2018, whose evaluation insightface follows). Which
-templates are compared stands in ``NAME_pairs.csv`` beside ``NAME.csv``, lines ``template1,template2``;
+dataset", CVPRW 2017; Cao et al., "VGGFace2", FG 2018, whose evaluation insightface follows). The templates
+to compare are listed in ``NAME_pairs.csv`` beside ``NAME.csv``, with lines ``template1,template2``;
 without that file every template is compared with every other.
 """
 
@@ -33,7 +33,7 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MediaTemplate:
-    """What stands for a person: ``media``, each of one or more photos."""
+    """A template of a person: ``media``, each of one or more photos."""
 
     name: str
     person: str
@@ -55,7 +55,7 @@ class Templates:
 
     @property
     def people(self) -> None:
-        """Templates are compared here, and photos are not."""
+        """`None`: templates are compared here, not photos."""
 
     @property
     def compared(self) -> list[tuple[str, str]] | None:
@@ -66,16 +66,16 @@ class Templates:
 
     @property
     def left_out(self) -> None:
-        """Nobody: see `without`."""
+        """`None`: see `without`."""
 
     def without(self, people: Sequence[str]) -> Templates:
-        """Raises `UsageError`, as there is nobody among `people`."""
+        """Raises `UsageError`, since `people` is not known."""
         raise nobody_known(self.name)
 
     def evaluate(self, embed: Embed) -> AllPairsResult | ScoreResult:
-        """Average, compare and judge; a template none of whose photos gave an embedding has none.
+        """Average, compare and evaluate; a template without an embedded photo has no embedding.
 
-        Raises `UsageError` where embeddings have the wrong shape or too few comparisons are completed.
+        Raises `UsageError` if embeddings have the wrong shape or too few comparisons are completed.
         """
         rows = checked_embeddings(embed, self.photos)
         failed = without_embedding(rows, self.photos)
@@ -102,7 +102,7 @@ class Templates:
 
 def averaged(media: Sequence[Rows]) -> Rows:
     """The template [D] of ``media``, each the embeddings [n, D] of its photos; rows of NaN are left
-    out, and a template without any other is NaN."""
+    out, and a template without other rows is NaN."""
     there = [rows[~np.isnan(rows).all(axis=1)] for rows in media]
     means = [rows.mean(axis=0) for rows in there if len(rows)]
     if not means:
@@ -113,10 +113,10 @@ def averaged(media: Sequence[Rows]) -> Rows:
 
 @register("templates", "templates of several photos, as in IJB", lists=("templates.csv",))
 def read(path: Path) -> Templates:
-    """The list at ``path``, and the pairs beside it where there are any. Photo paths are relative to
-    the data; a photo without a media stands for itself.
+    """The list at ``path``, and the pairs beside it if there are any. Photo paths are relative to
+    the data; a photo without a media is a media of its own.
 
-    Raises `Unreadable` with the line where the form is broken.
+    Raises `Unreadable` with the line if the format is wrong.
     """
     templates = _templates(path)
     beside = path.with_name(f"{path.stem}_pairs.csv")
@@ -130,7 +130,7 @@ def read(path: Path) -> Templates:
                 raise Unreadable(f"{beside}, line {line}: {path.name} has no template {name}")
         pairs.append([place[name] for name in names])
     if not pairs:
-        raise Unreadable(f"{beside}: there is no pair in it")
+        raise Unreadable(f"{beside}: it lists no pair")
     return Templates("templates", f"{path} with {beside.name}", templates, np.array(pairs))
 
 
@@ -141,13 +141,13 @@ def _templates(path: Path) -> tuple[MediaTemplate, ...]:
     for line, row in _lines(path, (columns, [*columns, "media"])):
         name, who, photo = row[:3]
         if person.setdefault(name, who) != who:
-            raise Unreadable(f"{path}, line {line}: template {name} is of {person[name]}, here of {who}")
-        # a still has no media to share; its line keeps it apart
+            raise Unreadable(f"{path}, line {line}: template {name} is of {person[name]}, but here of {who}")
+        # a still shares its media with no other photo; its line number identifies it
         key = row[3] if len(row) == 4 and row[3] else line
         photos = media.setdefault(name, {}).setdefault(key, [])
         photos.append(photo.replace("\\", "/").removeprefix("./"))
     if not person:
-        raise Unreadable(f"{path}: there is no template in it")
+        raise Unreadable(f"{path}: it lists no template")
     return tuple(
         MediaTemplate(name, who, tuple(tuple(photos) for photos in media[name].values()))
         for name, who in person.items()
@@ -155,12 +155,12 @@ def _templates(path: Path) -> tuple[MediaTemplate, ...]:
 
 
 def _lines(path: Path, heads: Sequence[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """The filled lines below one of ``heads``, with their numbers; only a fourth field may be empty."""
+    """The lines below one of ``heads``, with their numbers; only a fourth field may be empty."""
     rows = CsvRows(read_text(path), path)
     if rows.head not in heads:
         forms = " or ".join(",".join(columns) for columns in heads)
-        raise rows.wrong_head(f"It begins with {forms}.")
+        raise rows.wrong_head(f"The first line must be {forms}.")
     for line, fields in rows:
         if len(fields) != len(rows.head) or not all(fields[:3]):
-            raise rows.fault(line, f"{len(rows.head)} columns expected, all filled")
+            raise rows.fault(line, f"expected {len(rows.head)} columns, none of them empty")
         yield line, fields

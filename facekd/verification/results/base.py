@@ -1,4 +1,4 @@
-"""What every protocol's evaluation returns."""
+"""The interface of every protocol's result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from facekd.verification.intervals import wilson
 
 
 class Result(Protocol):
-    """What every protocol's evaluation returns."""
+    """The result of a protocol's evaluation."""
 
     @property
     def failed(self) -> tuple[str, ...]:

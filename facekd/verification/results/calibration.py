@@ -1,4 +1,4 @@
-"""What a calibration found."""
+"""The result of a calibration."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from facekd.verification.score_map_fit import FittedMap
 
 @dataclass(frozen=True)
 class People:
-    """The photos of a calibration and whose they are: ``photos`` [N] of ``labels`` [N]. ``left_out``
-    are the photos that are nobody's or were there already, with the reason."""
+    """The photos of a calibration and their people: ``photos`` [N] of ``labels`` [N]. ``left_out``
+    are photos of nobody or that are repeated, with the reason."""
 
     photos: tuple[str, ...]
     labels: tuple[str, ...]
@@ -34,7 +34,7 @@ class People:
 
 @dataclass(frozen=True)
 class Refused:
-    """A rate that the data cannot show, with why and what would be needed."""
+    """A rate that the data cannot show, with the reason and what would be needed."""
 
     fmr: float
     cause: str
@@ -43,7 +43,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What `calibrate` found and wrote into ``card``. ``failures`` (photo, reason) gave no
+    """The result of `calibrate`, written into ``card``. ``failures`` (photo, reason) have no
     embedding; ``replaced`` are the thresholds that the card had before."""
 
     file: Path

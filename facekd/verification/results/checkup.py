@@ -1,4 +1,4 @@
-"""What `facekd doctor` found."""
+"""The result of `facekd doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from facekd.errors import Exit
 
 
 class Status(StrEnum):
-    """Of what was looked at: as it should be; worth knowing; a command will fail because of it."""
+    """The status of a check: no problem; worth knowing; a command will fail because of it."""
 
     OK = "ok"
     NOTE = "note"
@@ -20,8 +20,8 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: what was found, what to do about it (``fix``), the code that commands end
-    with because of a fault, and the numbers and names in ``message`` for machines (``values``)."""
+    """One check: what was found, how to fix it (``fix``), the exit code of commands that fail because
+    of it, and the numbers and names in ``message`` for programs (``values``)."""
 
     section: str
     name: str
@@ -45,7 +45,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Checkup:
-    """Everything that was looked at, in order."""
+    """All checks, in order."""
 
     checks: tuple[Check, ...]
 
@@ -54,7 +54,7 @@ class Checkup:
 
     @property
     def exit_code(self) -> Exit:
-        """That of the gravest fault; `DONE` without one."""
+        """The exit code of the most serious fault; `DONE` without one."""
         return max((check.exit_code for check in self.checks), default=Exit.DONE)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from facekd.errors import Exit
 
 @dataclass(frozen=True)
 class PairSetting:
-    """What the answers rest on: the ``threshold`` and the false match rate that it was measured at (`None`:
-    nobody measured one), the model with its space, the detector."""
+    """The basis of the answers: the ``threshold`` and the false match rate at which it was measured (`None`:
+    not measured), the model with its space, the detector."""
 
     threshold: float
     fmr: float | None
@@ -31,7 +31,7 @@ class PairSetting:
 
 @dataclass(frozen=True)
 class PairFailure:
-    """Why two photos were not compared: the ``photo`` that it is about and one word for machines."""
+    """Why two photos were not compared: the ``photo`` with the problem and one word for programs."""
 
     photo: str
     reason: str
@@ -45,9 +45,9 @@ class PairFailure:
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """Two photos, ``a`` and ``b`` as the list names them, and the answer: ``same`` and the ``score``, a
-    cosine in [-1, 1], or the ``failure``. ``probability`` and ``log_likelihood_ratio`` (natural) are `None`
-    where the model's card has no score map, too."""
+    """Two photos, ``a`` and ``b`` as in the list, and the answer: ``same`` and the ``score``, a
+    cosine in [-1, 1], or the ``failure``. ``probability`` and ``log_likelihood_ratio`` (natural) are also
+    `None` if the model's card has no score map."""
 
     a: str
     b: str
@@ -61,7 +61,7 @@ class ComparedPair:
 
     @property
     def exit_code(self) -> Exit:
-        """`DONE` where there is an answer, whichever."""
+        """`DONE` if there is an answer, whichever it is."""
         return self.failure.exit_code if self.failure else Exit.DONE
 
     def to_dict(self) -> dict[str, Any]:

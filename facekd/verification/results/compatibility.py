@@ -1,4 +1,4 @@
-"""Two models at once, as found."""
+"""The result of comparing two models' spaces."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from facekd.verification.results.differences import Difference
 from facekd.verification.results.evaluation import Evaluation
 from facekd.verification.results.listed_pairs import PairResult
 
-#: the FMR at which two spaces are called compatible or not
+#: the FMR at which two spaces are tested for compatibility
 COMPATIBLE_FMR = ALL_PAIRS_FMRS[0]
-#: the share of mated comparisons that compatible models may lose against the weaker of the two alone
+#: the share of mated comparisons that compatible models may lose relative to the weaker one alone
 MOST_LOST = 0.05
 OWN_THRESHOLDS = (
-    "Thresholds do not carry over: a threshold that was measured for one model alone holds for no "
-    "comparison of the two, which has its own."
+    "Thresholds do not carry over: a threshold that was measured for one model alone is not valid for "
+    "comparisons between the two, which have their own."
 )
 
 
 @dataclass(frozen=True)
 class Compatibility:
-    """Whether the two models' embeddings may stand in one gallery: ``loss`` is the TAR of the two
-    together less that of the ``weaker`` of them alone, all pairs at `COMPATIBLE_FMR`. ``loss`` is
-    `None` where the data cannot show it, for the reason ``absent``."""
+    """Whether the two models' embeddings may be used in one gallery: ``loss`` is the TAR of the two
+    together minus that of the ``weaker`` of them alone, all pairs at `COMPATIBLE_FMR`. ``loss`` is
+    `None` if the data cannot show it, for the reason ``absent``."""
 
     weaker: str
     loss: Difference | None
@@ -33,18 +33,18 @@ class Compatibility:
 
     @property
     def agreed(self) -> bool:
-        """Whether the interval says that no more than `MOST_LOST` is lost."""
+        """Whether, by its interval, at most `MOST_LOST` is lost."""
         return self.loss is not None and self.loss.interval.low >= -MOST_LOST
 
     @property
     def sentence(self) -> str:
         if self.loss is None:
-            return f"Whether the two are compatible cannot be said: {self.absent}."
+            return f"Whether the two are compatible cannot be decided: {self.absent}."
         verdict = "compatible" if self.agreed else "not compatible"
         told = self.loss.told(f"{self.weaker} alone")
         return (
             f"The two together are {told} in TAR at FMR {COMPATIBLE_FMR:g} over all pairs: {verdict}, by the "
-            f"rule that the interval allows a loss of {100 * MOST_LOST:g} points."
+            f"rule that the interval must exclude a loss of more than {100 * MOST_LOST:g} points."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How far one model lies above another in a rate, with an interval on the difference itself."""
+"""The difference between two models in a rate, with an interval on the difference itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ACCURACY = "accuracy"
 
 @dataclass(frozen=True)
 class Difference:
-    """``value`` is the rate of the other model less that of the reference, a share; negative where
+    """``value`` is the rate of the other model minus that of the reference, a share; negative if
     the other is worse. ``interval`` is its 95 % interval, ``measure`` names the rate."""
 
     measure: str

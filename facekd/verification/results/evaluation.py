@@ -1,4 +1,4 @@
-"""Models side by side under one protocol, as found."""
+"""The results of models under one protocol, side by side."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from facekd.verification.results.groups import GroupRates
 from facekd.verification.results.hardest import HardPair
 from facekd.verification.results.paired import Paired
 
-#: what the protocol finds of a model
+#: the result of the protocol for a model
 Found = TypeVar("Found", bound=Result)
 
 
 @dataclass(frozen=True)
 class ModelResult(Generic[Found]):
-    """One model's part: ``name`` is unique within the evaluation, ``has_card`` false where its
-    contract was assumed, ``trained_on_data`` true where its card names the data as what it was trained
-    on, so that the result says little of strangers. ``groups`` are its rates by group, where groups were
-    given; ``hardest`` the comparisons that it decides worst, where they were asked for."""
+    """The result of one model: ``name`` is unique within the evaluation, ``has_card`` is false if its
+    contract was assumed, ``trained_on_data`` true if its card names the data as its training data, so that
+    the result says little about other people. ``groups`` are its rates by group, if groups were
+    given; ``hardest`` its largest errors, if they were asked for."""
 
     name: str
     file: Path
@@ -36,8 +36,8 @@ class ModelResult(Generic[Found]):
 
 @dataclass(frozen=True)
 class Evaluation(Generic[Found]):
-    """What `evaluate` found. ``acquired`` are the photos that the protocol names, in its order, with what was
-    asked to be kept of each. Those that were ``left_out`` with their persons were not looked at."""
+    """The result of `evaluate`. ``acquired`` are the photos that the protocol names, in its order, with the
+    data that were to be kept of each. Photos that were ``left_out`` with their people were not read."""
 
     protocol: str
     source: str
@@ -53,22 +53,22 @@ class Evaluation(Generic[Found]):
 
     @property
     def photos(self) -> int:
-        """How many the protocol names."""
+        """The number of photos that the protocol names."""
         return len(self.acquired)
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The photos that are not in the data; they cost their comparisons."""
+        """The photos that are not in the data; their comparisons are lost."""
         return tuple(photo.name for photo in self.acquired if photo.reason == MISSING)
 
     @property
     def failures(self) -> tuple[tuple[str, str], ...]:
-        """The photos that are there and gave no face, each with the reason; they cost their comparisons."""
+        """The photos in the data without a face, each with the reason; their comparisons are lost."""
         return failures_of(photo for photo in self.acquired if photo.reason != MISSING)
 
     @property
     def photos_per_second(self) -> float:
-        """From file to the embeddings of all models."""
+        """The rate from files to the embeddings of all models."""
         return (self.photos - len(self.missing)) / self.seconds
 
     def results(self) -> dict[str, Found]:

@@ -1,4 +1,4 @@
-"""Probe photos against enrolled persons, as found."""
+"""The result of probe photos against enrolled people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facekd.verification.results.identification import OpenPoint, RankPoint, Sea
 @dataclass(frozen=True)
 class Confusion:
     """``matches`` of the ``probes`` photos of person ``probe`` match the template of ``enrolled``;
-    ``highest`` is the best score of these comparisons."""
+    ``highest`` is the highest score of these comparisons."""
 
     probe: str
     enrolled: str
@@ -37,8 +37,8 @@ class Confusion:
 class PersonRates:
     """One person at the operating threshold.
 
-    ``misses`` of ``mated`` comparisons with the own template (0 for who is not enrolled) do not match;
-    ``failures`` photos gave no embedding. ``taken_for_others`` of the ``as_probe`` comparisons of the
+    ``misses`` of ``mated`` comparisons with their own template (0 if not enrolled) do not match;
+    ``failures`` photos have no embedding. ``taken_for_others`` of the ``as_probe`` comparisons of the
     person's photos with others' templates match, and ``others_taken`` of the ``as_template`` comparisons
     of others' photos with the person's template.
     """
@@ -59,12 +59,12 @@ class PersonRates:
 
     @property
     def fmr(self) -> float | None:
-        """Of the person's template; `None` for who is not enrolled."""
+        """The FMR of the person's template; `None` if not enrolled."""
         return self.others_taken / self.as_template if self.as_template else None
 
     @property
     def fmr_as_probe(self) -> float | None:
-        """Of the person's photos against others' templates."""
+        """The FMR of the person's photos against others' templates."""
         return self.taken_for_others / self.as_probe if self.as_probe else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,8 +86,8 @@ class PersonRates:
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """Both rates at the operating ``threshold``, all together and by person. ``origin`` says where it
-    comes from; ``people`` are all persons, the most often missed first; ``confusions`` all pairs with a
+    """Both rates at the operating ``threshold``, overall and by person. ``origin`` is the source of the
+    threshold; ``people`` are all people, the most often missed first; ``confusions`` all pairs with a
     false match, the most frequent first."""
 
     threshold: float
@@ -116,9 +116,9 @@ class AtThreshold:
 
 @dataclass(frozen=True)
 class GalleryResult:
-    """A model on ``photos`` probe photos against the templates of ``enrolled`` persons; ``unknown``
-    are the persons among the probes who are not enrolled. ``failed`` names the photos without an
-    embedding, which cost the ``lost`` comparisons. ``operating`` is `None` where no threshold is known and
+    """A model on ``photos`` probe photos against the templates of ``enrolled`` people; ``unknown``
+    are the people among the probes who are not enrolled. ``failed`` names the photos without an
+    embedding, which cost the ``lost`` comparisons. ``operating`` is `None` if no threshold is known and
     none can be measured."""
 
     photos: int

@@ -1,4 +1,4 @@
-"""How good an enrolled gallery is, as found."""
+"""The result of evaluating an enrolled gallery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facekd.verification.results.gallery import GalleryResult
 @dataclass(frozen=True)
 class Probes:
     """The photos to compare, ``photos`` [N] of ``people`` [N]; ``left_out`` (photo, reason) are those
-    that would not be a comparison of two photos."""
+    that would not give a comparison of two photos."""
 
     photos: tuple[str, ...]
     people: tuple[str, ...]
@@ -21,7 +21,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class GalleryEvaluation:
-    """What `evaluate_gallery` found. ``failures`` (photo, reason) gave no embedding; ``notes`` say where
+    """The result of `evaluate_gallery`. ``failures`` (photo, reason) have no embedding; ``notes`` say how
     the gallery was made in another way than the probes."""
 
     gallery: Path
@@ -39,7 +39,7 @@ class GalleryEvaluation:
 
     @property
     def photos_per_second(self) -> float:
-        """From file to embedding."""
+        """The rate from file to embedding."""
         return len(self.probes.photos) / self.seconds
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Error rates by group of persons, as found."""
+"""The result of error rates by group of people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facekd.verification.intervals import Interval, wilson
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
 
 INDEPENDENT_COMPARISONS = (
-    "Wilson's intervals count comparisons as independent; they are too narrow where these share persons."
+    "Wilson's intervals treat comparisons as independent; they are too narrow if comparisons share people."
 )
 
 
@@ -22,7 +22,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Share:
-    """``errors`` in ``comparisons``; the rate is `None` where there are none to count in."""
+    """``errors`` in ``comparisons``; the rate is `None` if there are no comparisons."""
 
     errors: int
     comparisons: int
@@ -49,9 +49,9 @@ class GroupRates:
     """Rates of the groups ``names`` [G] at ``threshold``, which has ``fmr`` over everybody.
 
     ``photos`` [G] were embedded. ``missed`` [G] of the ``mated`` [G] comparisons within a group do
-    not match; ``matches`` [G, G] of the ``non_mated`` [G, G] between two groups do (symmetric), whose
-    mean score is ``likeness`` [G, G], NaN where there are none. ``across`` mated comparisons join two
-    groups, ``left_out`` photos have no group: both count nowhere.
+    not match; ``matches`` [G, G] of the ``non_mated`` [G, G] between two groups do (symmetric), and their
+    mean score is ``likeness`` [G, G], NaN if there are none. ``across`` mated comparisons join two
+    groups, ``left_out`` photos have no group: neither is counted in any rate.
     """
 
     fmr: float
@@ -76,8 +76,8 @@ class GroupRates:
 
     @property
     def fmr_ratio(self) -> float | None:
-        """The worst group's FMR over the best one's; `None` where the best is 0 or fewer than two
-        have one."""
+        """The highest FMR of a group over the lowest; `None` if the lowest is 0 or fewer than two
+        groups have one."""
         return worst_to_best([self.fmr_of(group) for group in range(len(self.names))])
 
     @property

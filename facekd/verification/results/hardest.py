@@ -1,4 +1,4 @@
-"""The comparisons that a model decides worst, as found."""
+"""The comparisons with a model's largest errors, as found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class HardPair:
-    """A comparison of ``first`` and ``second``, photos or what else was compared; ``photos`` show
+    """A comparison of ``first`` and ``second``, photos or templates; ``photos`` show
     them."""
 
     first: str
@@ -22,7 +22,7 @@ class HardPair:
 
 @dataclass(frozen=True)
 class ShownPair:
-    """A hard comparison with the two faces that show it, uint8 RGB [S, S, 3], where there are any."""
+    """A hard comparison with the two face crops, uint8 RGB [S, S, 3], if there are any."""
 
     pair: HardPair
     faces: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = field(default=None, repr=False)

@@ -1,4 +1,4 @@
-"""One against many, as found.
+"""The result of an identification (1:N).
 
 Words and rates are those of ISO/IEC 19795-1 and of NIST's 1:N evaluations (Grother et al., "Face
 recognition vendor test part 2: identification", NISTIR 8271, 2019).
@@ -16,10 +16,10 @@ from facekd.verification.intervals import Interval, rule_of_three, wilson
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
 from facekd.verification.results.base import failures_dict
 
-#: ranks of the CMC that are written: a gallery may have ten thousand
+#: the ranks of the CMC that are written: a gallery may have ten thousand
 CMC_RANKS = 100
 INDEPENDENT_PROBES = (
-    "Wilson's intervals count probes as independent; they are too narrow where a person has several."
+    "Wilson's intervals treat probes as independent; they are too narrow if a person has several."
 )
 
 
@@ -28,12 +28,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Searches:
-    """What searching a gallery of ``enrolled`` templates gave.
+    """The searches of a gallery with ``enrolled`` templates.
 
-    For the probes of enrolled persons: ``rank`` [P], that of their own template (0 where the probe
+    For probes of enrolled people: ``rank`` [P] of their own template (0 if the probe
     or the template is missing), and ``own`` [P], its score (-inf likewise). A tie counts against the
-    own template. For those of nobody enrolled: ``highest`` [U], the best score, -inf for a probe
-    that was not acquired, and ``nearest`` [U], the place of the template that has it (-1 likewise).
+    own template. For probes of nobody enrolled: ``highest`` [U], the highest score, -inf for a probe
+    that was not acquired, and ``nearest`` [U], the position of that template (-1 likewise).
     """
 
     enrolled: int
@@ -71,8 +71,8 @@ class RankPoint:
 
 @dataclass(frozen=True)
 class OpenPoint:
-    """FNIR at a stated FPIR: the share of ``mated`` searches whose own template does not come first
-    with at least ``threshold``. ``misses`` and ``threshold`` are `None` where fewer than 30 false
+    """FNIR at a stated FPIR: the share of ``mated`` searches whose own template is not first
+    with at least ``threshold``. ``misses`` and ``threshold`` are `None` if fewer than 30 false
     positives are expected among the ``non_mated`` searches."""
 
     fpir: float
@@ -92,11 +92,11 @@ class OpenPoint:
 
     @property
     def shortfall(self) -> str | None:
-        """Why there is no number, with the bound that the counts allow; `None` if there is one."""
+        """Why there is no number, with the bound that the counts allow; `None` if there is a number."""
         if self.misses is not None:
             return None
         if self.non_mated == 0:
-            return "insufficient data: no photos of persons who are not enrolled"
+            return "insufficient data: no photos of people who are not enrolled"
         return (
             f"insufficient data: {self.non_mated * self.fpir:.3g} false positives expected, "
             f"{FEWEST_FALSE_MATCHES} needed; {self.non_mated:,} non-mated searches without one would "
@@ -119,8 +119,8 @@ class OpenPoint:
 
 @dataclass(frozen=True)
 class IdentificationResult:
-    """A model on a gallery of ``people`` persons. ``failed`` names the photos without an embedding;
-    ``failed_probes`` of them were searched with, and ``not_enrolled`` persons had no other photo."""
+    """A model on a gallery of ``people`` people. ``failed`` names the photos without an embedding;
+    ``failed_probes`` of them are probes, and ``not_enrolled`` people had no other photo."""
 
     protocol: str
     source: str

@@ -1,4 +1,4 @@
-"""Who is in a photo, by a search of everybody enrolled."""
+"""The result of searching a gallery for the people in a photo."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Literal
 from facekd.errors import Exit
 from facekd.preprocess import Face
 
-#: "insufficient": nobody knows a threshold that keeps the rate that was asked for
+#: "insufficient": no threshold is known for the requested rate
 Decision = Literal["found", "nobody", "insufficient"]
 
 
 @dataclass(frozen=True)
 class SearchThreshold:
-    """From which score on a search has found somebody. ``source``: "option", "gallery" (its own scores),
-    "card", or "none", where ``shortfall`` says what would be enough; ``fpir`` is the false positive
-    identification rate that it keeps in a gallery of ``people``, ``low`` and ``high`` its 95 % interval."""
+    """The lowest score that counts as found. ``source``: "option", "gallery" (its own scores),
+    "card", or "none", where ``shortfall`` says what would be needed; ``fpir`` is the false positive
+    identification rate at it in a gallery of ``people``, ``low`` and ``high`` its 95 % interval."""
 
     source: str
     people: int
@@ -42,7 +42,7 @@ class SearchThreshold:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Somebody enrolled, and the ``score``, a cosine, of a face with them."""
+    """An enrolled person, and the ``score``, a cosine, of a face with them."""
 
     name: str
     score: float
@@ -50,19 +50,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class IdentifiedFace:
-    """A face at ``box`` (left, top, right, bottom in pixels of the photo) with its ``candidates``, the likest
-    first, and the ``decision``."""
+    """A face at ``box`` (left, top, right, bottom in pixels of the photo) with its ``candidates``, most
+    similar first, and the ``decision``."""
 
     box: tuple[float, float, float, float]
     quality: float
     candidates: tuple[Candidate, ...]
     decision: Decision
-    #: the detection that it is
+    #: the detection
     detected: Face | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str | None:
-        """Who was found."""
+        """The name of the person who was found."""
         return self.candidates[0].name if self.decision == "found" else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class IdentifiedFace:
 
 @dataclass(frozen=True)
 class SearchFailure:
-    """Why a photo was not searched with: one word for machines, and a sentence."""
+    """Why a photo could not be searched with: one word for programs, and a sentence."""
 
     reason: str
     message: str
@@ -112,8 +112,9 @@ class TrackSpan:
 
 @dataclass(frozen=True)
 class IdentifiedPhoto:
-    """What a search found of a ``photo``: its ``faces``, one unless all were asked for, or why there is no
-    answer, the ``failure``. Of a person in a video the photo is the video, and ``track`` says where."""
+    """The result of a search with a ``photo``: its ``faces``, one unless all were asked for, or the reason
+    that there is no answer, the ``failure``. For a person in a video the photo is the video, and ``track``
+    gives the time."""
 
     photo: str
     threshold: SearchThreshold
@@ -124,7 +125,7 @@ class IdentifiedPhoto:
 
     @property
     def exit_code(self) -> Exit:
-        """Of a photo by itself: `DONE` where somebody was found, `DIFFERENT` where nobody was."""
+        """For a single photo: `DONE` if somebody was found, `DIFFERENT` if nobody was."""
         if self.failure:
             return self.failure.exit_code
         decisions = {face.decision for face in self.faces}

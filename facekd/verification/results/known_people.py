@@ -1,4 +1,4 @@
-"""A model on photos of known persons."""
+"""The result of a model on photos of known people."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from facekd.verification.results.base import failures_dict
 
 @dataclass(frozen=True)
 class AllPairsResult:
-    """All comparisons among ``photos`` photos of ``people`` persons. ``failed`` names the photos
-    without an embedding; ``compared`` is the word for what was compared, photos or templates, of
-    which there are ``units``."""
+    """All comparisons among ``photos`` photos of ``people`` people. ``failed`` names the photos
+    without an embedding; ``compared`` is the word for what was compared, photos or templates, and
+    ``units`` their number."""
 
     protocol: str
     source: str

@@ -1,4 +1,4 @@
-"""A model on a list of pairs."""
+"""The result of a model on a list of pairs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Floats = NDArray[np.float64]
 class PairResult:
     """A model on a list of pairs.
 
-    ``scores`` [P] are NaN where a comparison failed; ``right`` [P] says which were decided rightly
-    under the cross-validated threshold. ``everyone`` holds all pairs of the photos, or `None` with
+    ``scores`` [P] are NaN if a comparison failed; ``right`` [P] says which were decided correctly
+    at the cross-validated threshold. ``everyone`` is the result for all pairs of the photos, or `None` with
     the reason in ``no_all_pairs``. ``failed`` names the photos without an embedding. ``pair_people``
-    [P, 2] are the persons of each comparison, `None` where they are not known.
+    [P, 2] are the two people of each comparison, `None` if they are not known.
     """
 
     protocol: str
@@ -51,23 +51,23 @@ class PairResult:
 
     @property
     def is_balanced(self) -> bool:
-        """Whether neither kind of comparison is more than a tenth more numerous: accuracy is otherwise mostly
-        about the more numerous."""
+        """Whether neither kind of comparison is more than a tenth more numerous: otherwise accuracy mostly
+        reflects the more numerous kind."""
         mated = int(self.mated.sum())
         fewer, more = sorted((mated, self.mated.size - mated))
         return more <= 1.1 * fewer
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean of the shares of mated and of non-mated comparisons that were decided rightly, of those
-        completed; NaN where there is none of a kind."""
+        """The mean of the shares of mated and of non-mated comparisons that were decided correctly, among
+        the completed ones; NaN if there is none of a kind."""
         shares = [self.right[kind & self.completed].mean() if (kind & self.completed).any() else np.nan
                   for kind in (self.mated, ~self.mated)]  # fmt: skip
         return float(np.mean(shares))
 
     @property
     def lost(self) -> Lost:
-        """Of the listed comparisons."""
+        """The lost ones of the listed comparisons."""
         return Lost.of(self.scores, self.mated)
 
     def curve(self) -> metrics.Roc:

@@ -14,20 +14,20 @@ from facekd.verification.operating_points import PARTIAL_FMR, OperatingPoint
 
 @dataclass(frozen=True)
 class Measure:
-    """A number with its 95 % interval, where there is one."""
+    """A number with its 95 % interval, if there is one."""
 
     value: float
     interval: Interval | None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, which has no infinity: `None` stands for it."""
+        """For JSON, which has no infinity: it is written as `None`."""
         value = self.value if np.isfinite(self.value) else None
         return {"value": value, "interval": self.interval.to_dict() if self.interval else None}
 
 
 @dataclass(frozen=True)
 class PairRates:
-    """``partial_auc`` is that up to FMR `PARTIAL_FMR`, `None` where fewer than 30 false matches are
+    """``partial_auc`` is up to FMR `PARTIAL_FMR`, `None` if fewer than 30 false matches are
     expected there; ``min_dcf`` is `costs.min_dcf` with its defaults; ``d_prime`` may be infinite."""
 
     auc: Measure
@@ -41,7 +41,7 @@ class PairRates:
     identity_pairs: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the operating points and the caveats."""
+        """All except the operating points and the caveats."""
         none = {"value": None, "interval": None}
         point = OperatingPoint(PARTIAL_FMR, 0, self.non_mated, identity_pairs=self.identity_pairs)
         short = None if self.partial_auc else point.shortfall

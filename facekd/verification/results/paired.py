@@ -1,4 +1,4 @@
-"""Two models on the same comparisons, as found."""
+"""The result of two models on the same comparisons."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from facekd.verification.results.differences import ACCURACY, Difference, in_poi
 class Paired:
     """McNemar's exact test (Psychometrika 1947) on the errors of ``other`` and ``reference``.
 
-    A failed comparison is an error. ``only_*`` count the comparisons that one of the two got
-    wrong alone: they are all the evidence there is for a difference. ``differences`` hold that of
-    the accuracy and those of the TARs over all pairs, with intervals, as far as the data has them.
+    A failed comparison is an error. ``only_*`` count the comparisons that only one of the two got
+    wrong, which are all the evidence for a difference. ``differences`` are those of
+    the accuracy and of the TARs over all pairs, with intervals, as far as the data have them.
     """
 
     reference: str
@@ -42,7 +42,7 @@ class Paired:
         told = found.told(self.reference) if found else in_points(value, self.reference)
         if self.only_reference == self.only_other:
             return f"{self.other} is {told}: {errors}."
-        sure = "more than chance explains" if self.p_value < 0.05 else "which chance may explain"
+        sure = "more than chance explains" if self.p_value < 0.05 else "no more than chance may explain"
         return (
             f"{self.other} is {told}: {errors}, {self.only_other} and {self.only_reference} of them alone, "
             f"{sure} (McNemar's exact test, p = {self.p_value:.2g})."

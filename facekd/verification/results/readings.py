@@ -1,4 +1,4 @@
-"""The ways in which a model may want its crops, judged on labelled photos."""
+"""The possible inputs of a model, compared on labelled photos."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from facekd.card import CropSpec, InputSpec
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to feed a model: its ``input`` and ``crop``, whose template ``template`` names. ``fnmr`` lies
-    between ``low`` and ``high`` (95 %); `None` where the model gives no embeddings when fed so."""
+    """One possible input of a model: its ``input`` and ``crop``, with the name of its ``template``. ``fnmr``
+    has the 95 % interval ``low`` to ``high``; `None` if the model gives no embeddings with this input."""
 
     input: InputSpec
     crop: CropSpec
@@ -19,7 +19,7 @@ class Reading:
     fnmr: float | None = None
     low: float | None = None
     high: float | None = None
-    #: whether the photos cannot tell it from the best
+    #: whether the photos cannot distinguish it from the best
     as_good: bool = False
 
     @property
@@ -42,7 +42,7 @@ class Reading:
 @dataclass(frozen=True)
 class ComparedReadings:
     """``readings`` by their FNMR at ``fmr`` on ``photos`` photos of ``people`` people in ``data``, the best
-    first; ``stated`` is the one that the card states. ``failed`` further photos gave no crop."""
+    first; ``stated`` is the one in the card. ``failed`` further photos have no crop."""
 
     data: str
     fmr: float

@@ -1,4 +1,4 @@
-"""What worse photos cost, as found."""
+"""The result of measuring the accuracy lost on degraded photos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facekd.verification.results.listed_pairs import PairResult
 
 @dataclass(frozen=True)
 class AtCleanThreshold:
-    """Listed pairs of degraded crops at the threshold that clean crops need for FMR 1e-2: ``false_matches``
+    """Listed pairs of degraded crops at the threshold of clean crops for FMR 1e-2: ``false_matches``
     of ``non_mated`` comparisons match, ``misses`` of ``mated`` ones do not."""
 
     threshold: float
@@ -32,7 +32,7 @@ class AtCleanThreshold:
 
     @property
     def intervals(self) -> tuple[Interval, Interval]:
-        """Of FMR and of TAR; they count pairs as independent."""
+        """The intervals of FMR and TAR; they treat pairs as independent."""
         return (
             wilson(self.false_matches, self.non_mated),
             wilson(self.mated - self.misses, self.mated),
@@ -51,9 +51,9 @@ class AtCleanThreshold:
 
 @dataclass(frozen=True)
 class Degraded:
-    """One model under one degradation. ``kept`` is `None` where clean crops have no threshold. Where the
-    model's card has limits they refuse the share ``refused`` of the degraded photos, and ``within`` is
-    ``kept`` of the comparisons that are left (`None` where there are no longer mated and non-mated ones)."""
+    """One model under one degradation. ``kept`` is `None` if clean crops have no threshold. If the
+    model's card has limits, they refuse the share ``refused`` of the degraded photos, and ``within`` is
+    ``kept`` for the other comparisons (`None` if mated or non-mated ones are missing)."""
 
     degradation: Degradation
     result: PairResult
@@ -76,8 +76,8 @@ class Degraded:
 
 @dataclass(frozen=True)
 class RobustnessReport:
-    """What `measure_robustness` found: for each model by name, `CLEAN` and every degradation in order.
-    ``failures`` (photo, reason) gave no crop."""
+    """The result of `measure_robustness`: for each model by name, `CLEAN` and every degradation in order.
+    ``failures`` (photo, reason) have no crop."""
 
     protocol: str
     source: str

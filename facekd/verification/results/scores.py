@@ -1,4 +1,4 @@
-"""Listed comparisons without folds."""
+"""The result of listed comparisons without folds."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """Listed comparisons without folds: ``scores`` [P], NaN where one failed, and ``mated`` [P].
+    """Listed comparisons without folds: ``scores`` [P], NaN if one failed, and ``mated`` [P].
 
-    ``photos`` is `None` where only scores are known; else ``failed`` names those of them without an
-    embedding. ``pair_people`` [P, 2] are the persons of each comparison, `None` where they are not
+    ``photos`` is `None` if only scores are known; otherwise ``failed`` names the photos without an
+    embedding. ``pair_people`` [P, 2] are the two people of each comparison, `None` if they are not
     known.
     """
 

@@ -111,7 +111,7 @@ def test_view_2_is_read_as_written(tmp_path: Path) -> None:
     [
         ("", "not an LFW pair list"),
         ("path1,path2,label\n", "not an LFW pair list"),
-        ("2\t2\nAnn\t1\t2\n", "8 pairs are promised"),
+        ("2\t2\nAnn\t1\t2\n", "announces 8 pairs"),
         (VIEW2.replace("Ann\t1\t3", "Ann\t1\tBob\t3"), "line 3: expected a name and two numbers"),
         (VIEW2.replace("Cid\t1\tBob\t2", "Cid\t1\t2"), "line 5: expected a name, a number"),
         (VIEW2.replace("Dan\t4\t12", "Dan\tfour\t12"), "line 7"),
@@ -127,9 +127,9 @@ def test_broken_lfw_lists(tmp_path: Path, text: str, told: str) -> None:
     [
         ("", "first line is ''"),
         ("a.jpg,b.jpg,1\n", "first line is 'a.jpg,b.jpg,1'"),
-        ("path1,path2,label\na.jpg,b.jpg\n", "line 2: 3 columns"),
+        ("path1,path2,label\na.jpg,b.jpg\n", "line 2: expected 3 columns"),
         ("path1,path2,label\na.jpg,b.jpg,1\na.jpg,c.jpg,2\n", "line 3: label '2'"),
-        ("path1,path2,label,fold\na.jpg,b.jpg,1,\n", "line 2: 4 columns"),
+        ("path1,path2,label,fold\na.jpg,b.jpg,1,\n", "line 2: expected 4 columns"),
         ("path1,path2,label,fold\na.jpg,b.jpg,1,x\nc.jpg,b.jpg,0,x\n", r"1 fold\(s\)"),
         ("path1,path2,label\na.jpg,b.jpg,1\n", r"0 fold\(s\)"),
         ("path1,path2,label\n", "0 mated and 0 non-mated"),
@@ -279,7 +279,7 @@ def test_pairs_whose_folders_are_not_persons_are_not_compared_all_with_all(tmp_p
     random = np.random.default_rng(8)
     result = protocol.evaluate(lambda names: random.normal(size=(len(names), 8)))
     assert result.everyone is None
-    assert "do not name persons" in result.to_dict()["all_pairs"]["absent"]
+    assert "do not name people" in result.to_dict()["all_pairs"]["absent"]
     assert result.rates.auc.interval is None
     assert "too narrow" in result.rates.caveats[0]
 

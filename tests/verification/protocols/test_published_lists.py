@@ -132,7 +132,7 @@ def test_cfp_folders_with_parts_missing(cfp: Path, tmp_path: Path) -> None:
     with pytest.raises(InputOutput, match=r"diff\.txt: No such file"):
         open_protocol("cfp-fp", cfp)
     (cfp / "Split" / "FF").rename(tmp_path / "away")
-    with pytest.raises(InputOutput, match="no folds there"):
+    with pytest.raises(InputOutput, match="no folds in it"):
         open_protocol("cfp-ff", cfp)
 
 
@@ -213,10 +213,10 @@ def test_every_pair_of_people_is_counted(tmp_path: Path) -> None:
 
 def test_folders_that_are_no_people(tmp_path: Path) -> None:
     _people(tmp_path, [2])
-    with pytest.raises(Unreadable, match="photos of 1 persons"):
+    with pytest.raises(Unreadable, match="photos of 1 people"):
         open_protocol("people", tmp_path)
     _write(tmp_path / "stray.jpg", "")
-    with pytest.raises(Unreadable, match=r"1 photos are not in a person's folder, the first is stray\.jpg"):
+    with pytest.raises(Unreadable, match=r"1 photos are not in a person's folder, for example stray\.jpg"):
         open_protocol("people", tmp_path)
     with pytest.raises(InputOutput, match="no such file or folder"):
         open_protocol("people", tmp_path / "absent")

@@ -67,7 +67,7 @@ def test_all_templates_with_all(tmp_path: Path) -> None:
     assert result.points[0].tar == pytest.approx(
         metrics.tar_at_fmr(scores[above & same], scores[above & ~same], 1e-2)
     )
-    assert "120 templates of 60 persons" in table_notes(result)[0]
+    assert "120 templates of 60 people" in table_notes(result)[0]
 
 
 def test_listed_pairs_of_templates(tmp_path: Path) -> None:
@@ -119,10 +119,10 @@ def test_a_long_video_weighs_no_more_than_a_still() -> None:
     ("text", "told"),
     [
         ("a,b\n", "first line is 'a,b'"),
-        (HEAD, "there is no template"),
-        (HEAD + "1,P,a.jpg\n", "line 2: 4 columns"),
-        (HEAD + "1,P,,m\n", "line 2: 4 columns"),
-        (HEAD + "1,P,a.jpg,\n\n1,Q,b.jpg,\n", "line 4: template 1 is of P, here of Q"),
+        (HEAD, "it lists no template"),
+        (HEAD + "1,P,a.jpg\n", "line 2: expected 4 columns"),
+        (HEAD + "1,P,,m\n", "line 2: expected 4 columns"),
+        (HEAD + "1,P,a.jpg,\n\n1,Q,b.jpg,\n", "line 4: template 1 is of P, but here of Q"),
     ],
 )
 def test_broken_template_lists(tmp_path: Path, text: str, told: str) -> None:
@@ -134,9 +134,9 @@ def test_broken_template_lists(tmp_path: Path, text: str, told: str) -> None:
     ("text", "told"),
     [
         ("template1,template2,label\n", "first line is"),
-        ("template1,template2\n", "there is no pair"),
+        ("template1,template2\n", "it lists no pair"),
         ("template1,template2\n1,2\n1,9\n", r"line 3: t\.csv has no template 9"),
-        ("template1,template2\n1\n", "line 2: 2 columns"),
+        ("template1,template2\n1\n", "line 2: expected 2 columns"),
     ],
 )
 def test_broken_pairs_of_templates(tmp_path: Path, text: str, told: str) -> None:

@@ -1,0 +1,110 @@
+"""Encrypt a gallery, and care for its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facekd.cli.options import ANY_PATH, gallery_option, json_option
+from facekd.cli.output import answer, answer_json, confirm, say
+
+if TYPE_CHECKING:
+    from facekd.workflows import Rewritten
+
+
+@click.command("new-key")
+@click.argument("file", type=ANY_PATH)
+@json_option
+def new_key(file: Path, as_json: bool) -> None:
+    """Make a key for encrypted galleries and write it to FILE.
+
+    The key is 32 random bytes in base64, in a new file that only its owner may read. Keep a copy of it
+    elsewhere than the gallery and its backups: without the key nobody can read an encrypted gallery.
+
+    \b
+    Example: facekd gallery new-key /etc/facekd/staff.key
+    """
+    from facekd.gallery import make_key_file
+
+    made = make_key_file(file)
+    if as_json:
+        answer_json({"file": str(file), "key_id": made})
+    else:
+        answer(f"wrote key {made} to {file}")
+
+
+@click.command("encrypt")
+@gallery_option
+@json_option
+def encrypt(gallery: Path, as_json: bool) -> None:
+    """Encrypt the templates of a gallery.
+
+    Encrypts every template with AES-256-GCM in one transaction and erases the unencrypted ones from the
+    file. The key is that of --key-file, or of the environment; every later command needs it. Names, dates,
+    qualities and digests of photos are not encrypted, nor are backups and archives made before. Needs the
+    extra "encryption".
+
+    \b
+    Example: facekd gallery new-key staff.key
+             facekd gallery encrypt --gallery staff.db --key-file staff.key
+    """
+    from facekd.workflows import encrypt_gallery
+
+    done = encrypt_gallery(gallery)
+    _tell(done, gallery, f"encrypted {done.templates} templates in {gallery} with key {done.key_id}", as_json)
+
+
+@click.command("rotate-key")
+@click.option(
+    "--new-key-file", type=ANY_PATH, required=True, metavar="FILE", help="File of the gallery's new key."
+)
+@gallery_option
+@json_option
+def rotate_key(new_key_file: Path, gallery: Path, as_json: bool) -> None:
+    """Give an encrypted gallery a new key.
+
+    Encrypts every template again in one transaction and erases the old ciphertexts from the file. Backups
+    made before still need the old key.
+
+    \b
+    Example: facekd gallery new-key new.key
+             facekd gallery rotate-key --key-file staff.key --new-key-file new.key
+    """
+    from facekd.gallery import key_from_file
+    from facekd.workflows import rotate_key as rotate
+
+    done = rotate(gallery, key_from_file(new_key_file))
+    _tell(done, gallery, f"encrypted {done.templates} templates in {gallery} with key {done.key_id}", as_json)
+
+
+@click.command("decrypt")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@gallery_option
+@json_option
+def decrypt(yes: bool, gallery: Path, as_json: bool) -> None:
+    """Decrypt a gallery: store its templates unencrypted.
+
+    The command asks for confirmation; without a terminal, --yes is required.
+
+    \b
+    Example: facekd gallery decrypt --gallery staff.db --key-file staff.key
+    """
+    from facekd.workflows import decrypt_gallery
+
+    if not yes:
+        confirm(f"Write all templates of {gallery} (biometric data) unencrypted?")
+    done = decrypt_gallery(gallery)
+    _tell(done, gallery, f"decrypted {done.templates} templates in {gallery}", as_json)
+
+
+def _tell(done: Rewritten, gallery: Path, told: str, as_json: bool) -> None:
+    if as_json:
+        document: dict[str, Any] = {"gallery": str(gallery), "templates": done.templates}
+        erasure = "pending" if done.pending else "done"
+        answer_json(document | {"key_id": done.key_id or None, "erasure": erasure})
+    else:
+        answer(told + (", erasure pending" if done.pending else ""))
+    if done.pending:
+        say("Another program is reading the gallery. The last bytes are erased when it has finished.")

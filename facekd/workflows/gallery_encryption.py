@@ -1,0 +1,77 @@
+"""Encrypt a gallery that is there, give it another key, or decrypt it: each in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from facekd.errors import NoKey, UsageError
+from facekd.gallery import NO_KEY, GalleryRecords, KeySource, key_id, key_in_use
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """How many ``templates`` were written anew, and the id of the key that they are encrypted by now, empty
+    where they are not. ``pending`` says that another program was still reading the gallery: the bytes that
+    were there before leave the file when it has finished."""
+
+    templates: int
+    key_id: str
+    pending: bool
+
+
+def encrypt_gallery(gallery: Path, key: KeySource | None = None) -> Rewritten:
+    """Encrypt a gallery by ``key``, else by that of `key_in_use`; no template stays in the clear in its file.
+
+    Raises `NoKey` where there is none, `UsageError` where the gallery is encrypted, and as `GalleryRecords`.
+    """
+    key = key_in_use(key)
+    if key is None:
+        raise NoKey(
+            "no key is given to encrypt the gallery by",
+            "Make one with 'facekd gallery new-key FILE' and give it by --key-file FILE.",
+        )
+    key.key()
+    try:
+        records = GalleryRecords(gallery, key=NO_KEY)
+    except NoKey:
+        raise UsageError(
+            f"{gallery} is encrypted already", "Give it another key: facekd gallery rotate-key"
+        ) from None
+    with records:
+        return _rewrite(records, key)
+
+
+def rotate_key(gallery: Path, new: KeySource, key: KeySource | None = None) -> Rewritten:
+    """Encrypt a gallery by the key ``new``, which is encrypted by ``key``, else by that of `key_in_use`.
+
+    Raises `UsageError` where it is not encrypted or that is its key already, and as `GalleryRecords`.
+    """
+    with _encrypted(gallery, key) as records:
+        if records.encryption is not None and records.encryption.key_id == key_id(new.key()):
+            raise UsageError(f"{new.told}: this is the gallery's key already", "Make a new one.")
+        return _rewrite(records, new)
+
+
+def decrypt_gallery(gallery: Path, key: KeySource | None = None) -> Rewritten:
+    """Write a gallery in the clear, which is encrypted by ``key``, else by that of `key_in_use`.
+
+    Raises `UsageError` where it is not encrypted, and as `GalleryRecords`.
+    """
+    with _encrypted(gallery, key) as records:
+        return _rewrite(records, None)
+
+
+def _encrypted(gallery: Path, key: KeySource | None) -> GalleryRecords:
+    records = GalleryRecords(gallery, key=key)
+    if records.encryption is None:
+        records.close()
+        raise UsageError(f"{gallery} is not encrypted", "Encrypt it: facekd gallery encrypt")
+    return records
+
+
+def _rewrite(records: GalleryRecords, key: KeySource | None) -> Rewritten:
+    with records.transaction():
+        count = records.encrypt(key)
+    stated = records.encryption
+    return Rewritten(count, stated.key_id if stated else "", records.pending)

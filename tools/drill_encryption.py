@@ -1,0 +1,176 @@
+"""What a gallery holds after kill -9 in the middle of encrypting it, giving it another key and decrypting it.
+
+    python tools/drill_encryption.py --kills 30
+
+A program encrypts a gallery of made-up people, gives it another key and decrypts it again and again, says so
+on a line after each, and is killed after a random time; --kills times. Afterwards the gallery is looked at: a
+change that was acknowledged and is not is lost; a template that cannot be read, or is not what was
+enrolled, is half done; a fault is what `facekd gallery check` finds. Then the gallery is opened once to be
+written to, and, where it is encrypted, searched for templates in the clear: traces. Prints a table; exits
+with 1 unless the last four columns hold zeros.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import NoKey, UsageError, WrongKey
+from facekd.gallery import (
+    NO_KEY,
+    Contract,
+    GalleryCheck,
+    GalleryRecords,
+    KeySource,
+    Template,
+    as_key,
+    back_up,
+)
+from facekd.workflows import decrypt_gallery, encrypt_gallery, rotate_key
+
+DIM = 256
+CONTRACT = Contract("a" * 64, DIM, "made-up", "none", "none")
+PEOPLE = 500
+KEYS = (bytes(range(32)), bytes(range(32, 64)))
+#: in the clear, by the first key, by the second: the changes go round
+STATES = 3
+
+
+@dataclass
+class Found:
+    """What the kills came to."""
+
+    kills: int = 0
+    said: int = 0
+    lost: int = 0
+    half: int = 0
+    faults: int = 0
+    traces: int = 0
+
+
+def embedding(number: int) -> NDArray[np.float32]:
+    row = np.random.default_rng(number).normal(size=DIM)
+    return (row / np.linalg.norm(row)).astype(np.float32)
+
+
+def name(number: int) -> str:
+    return f"person {number:06d}"
+
+
+def key_of(state: int) -> KeySource:
+    """What opens the gallery in this state."""
+    return (NO_KEY, as_key(KEYS[0]), as_key(KEYS[1]))[state % STATES]
+
+
+def fill(gallery: Path) -> None:
+    with GalleryRecords(gallery, CONTRACT, create=True, key=NO_KEY) as records, records.transaction():
+        for number in range(PEOPLE):
+            records.add(name(number), [Template(embedding(number), f"{number:064x}", 0.5)])
+
+
+def change(gallery: Path, step: int) -> None:
+    """Lead the gallery from state ``step`` to the next."""
+    before, after = key_of(step), key_of(step + 1)
+    if before is NO_KEY:
+        encrypt_gallery(gallery, after)
+    elif after is NO_KEY:
+        decrypt_gallery(gallery, before)
+    else:
+        rotate_key(gallery, after, before)
+
+
+def work(gallery: Path) -> None:
+    """Change the gallery until killed."""
+    print("ready", flush=True)
+    for step in range(1_000_000):
+        change(gallery, step)
+        print(step, flush=True)
+
+
+def kill_once(gallery: Path, seconds: float) -> int:
+    """Start `work`, kill it, return how many changes it said were done."""
+    command = [sys.executable, __file__, "--work", str(gallery)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if process.stdout.readline() != "ready\n":
+        raise click.ClickException("the program to be killed did not start")
+    time.sleep(seconds)
+    process.kill()
+    said = sum(line.endswith("\n") for line in process.stdout)
+    process.wait()
+    return said
+
+
+def state_of(gallery: Path) -> int | None:
+    """In which state the gallery is; `None` for none of them."""
+    for state in range(STATES):
+        try:
+            GalleryRecords(gallery, read_only=True, key=key_of(state)).close()
+        except (NoKey, WrongKey, UsageError):
+            continue
+        return state
+    return None
+
+
+def look(gallery: Path, said: int, found: Found) -> None:
+    found.said += said
+    state = state_of(gallery)
+    # a change may have been done that there was no time to tell of
+    if state not in (said % STATES, (said + 1) % STATES):
+        found.lost += 1
+    if state is None:
+        return
+    found.faults += sum(1 for _ in GalleryCheck(gallery, key_of(state)).faults())
+    with GalleryRecords(gallery, read_only=True, key=key_of(state)) as records:
+        everybody = records.everybody()
+    expected = np.stack([embedding(number) for number in range(PEOPLE)])
+    if everybody.embeddings.shape != expected.shape:
+        found.half += 1
+    else:
+        found.half += int((everybody.embeddings != expected).any(axis=1).sum())
+    GalleryRecords(gallery, key=key_of(state)).close()  # finishes an erasure that was cut short
+    if state:
+        content = b"".join(file.read_bytes() for file in gallery.parent.glob(f"{gallery.name}*"))
+        found.traces += sum(row.tobytes()[:32] in content for row in expected)
+
+
+def drill(kills: int, seed: int) -> Found:
+    found, moments = Found(), random.Random(seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        base, gallery = Path(scratch) / "base.db", Path(scratch) / "gallery.db"
+        fill(base)
+        for _ in range(kills):
+            back_up(base, gallery, replace=True)
+            said = kill_once(gallery, moments.uniform(0, 3))
+            found.kills += 1
+            look(gallery, said, found)
+    return found
+
+
+@click.command()
+@click.option("--kills", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--work", "worked", type=Path, default=None, hidden=True)
+def main(kills: int, seed: int, worked: Path | None) -> None:
+    if worked is not None:
+        work(worked)
+        return
+    click.echo("| kills | acknowledged | lost | half done | faults | traces |")
+    click.echo("| --- | --- | --- | --- | --- | --- |")
+    found = drill(kills, seed)
+    counts = (found.kills, found.said, found.lost, found.half, found.faults, found.traces)
+    click.echo(f"| {' | '.join(map(str, counts))} |")
+    sys.exit(1 if found.lost + found.half + found.faults + found.traces else 0)
+
+
+if __name__ == "__main__":
+    main()

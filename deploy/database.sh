@@ -17,4 +17,5 @@ if [ ! -e "$data" ]; then
         "$programs/postgres" --single -D "$data.new" postgres
     mv "$data.new" "$data"
 fi
-exec "$programs/postgres" -D "$data" -c listen_addresses= -c unix_socket_directories="$sockets"
+exec "$programs/postgres" -D "$data" -c listen_addresses= -c unix_socket_directories="$sockets" \
+    -c wal_recycle=off

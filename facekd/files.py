@@ -170,12 +170,6 @@ def too_large(name: str | os.PathLike[str], limit: int, count: int | None = None
     return TooLarge(f"{os.fspath(name)}: {told}, the limit is {limit:,}")
 
 
-def gallery_file() -> Path:
-    """The default gallery: ``FACEKD_GALLERY``, otherwise one in the user's data folder."""
-    named = os.environ.get("FACEKD_GALLERY")
-    return Path(named) if named else users_gallery()
-
-
 def settings_file() -> Path | None:
     """The ``facekd.toml`` in use: the file that ``FACEKD_CONFIG`` names, whether or not it exists; otherwise
     that in the current folder; otherwise that in the user's settings folder. `None` if there is none."""
@@ -199,11 +193,12 @@ def users_gallery() -> Path:
     return Path(platformdirs.user_data_dir("facekd")) / "gallery.db"
 
 
-def make_gallery_folder(gallery: Path) -> None:
+def make_gallery_folder(gallery: object) -> None:
     """Make the user's data folder if ``gallery`` is in it; the user must make any other folder.
     Raises `InputOutput`."""
-    if gallery == users_gallery():
-        make_private_folder(gallery.parent)
+    own = users_gallery()
+    if gallery == own:
+        make_private_folder(own.parent)
 
 
 def make_private_folder(folder: Path) -> None:

@@ -8,8 +8,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
 
 ROOT = Path(__file__).parent.parent
 FACES = Path(os.environ.get("FACEKD_TEST_FACES", ROOT.parent / "shared" / "data"))
@@ -54,6 +58,38 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
         patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of these tests' own; skips where there is none."""
+    from postgres_server import PostgresServer, why_not
+
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """As `postgres_server`; databases that a test took are empty again after it."""
+    yield postgres_server
+    postgres_server.empty_databases()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests of galleries in PostgreSQL were left out."""
+    from postgres_server import why_not
+
+    reason = why_not()
+    skipped = [
+        one for one in terminalreporter.stats.get("skipped", []) if reason and reason in str(one.longrepr)
+    ]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests of galleries in PostgreSQL were skipped: {reason}")
 
 
 @pytest.fixture

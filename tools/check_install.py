@@ -43,9 +43,13 @@ ABSENT = {
     "tensorboard": "tensorboard", "filelock": "filelock", "tomli-w": "tomli_w",
 }  # fmt: skip
 #: the extras whose additional size is reported, as they are installed here
-EXTRAS = ("train", "teachers", "board", "service")
+EXTRAS = ("train", "teachers", "board", "service", "postgres")
 #: files of a wheel other than the modules
-CARRIED = ("py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE")
+CARRIED = (
+    "py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE",
+    "gallery/postgres/0008_tables.sql", "gallery/postgres/0009_audit_actions.sql",
+    "gallery/postgres/roles.sql", "gallery/postgres/layout.txt",
+)  # fmt: skip
 #: exit codes of a decision: what is timed is the answer, whether the student is right or not
 DECIDED = (0, 1)
 #: how often times are measured; the median is reported

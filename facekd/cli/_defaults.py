@@ -17,6 +17,7 @@ from facekd.errors import FacekdError, UsageError
 from facekd.files import settings_file, users_gallery
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.workflows import Defaults
 
 #: where version 0.1 kept the gallery of whoever named none
@@ -111,9 +112,9 @@ def model_or_shipped(context: click.Context, option: click.Parameter, given: Pat
     return shipped
 
 
-def gallery_or_default(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
+def gallery_or_default(context: click.Context, option: click.Parameter, given: Place | None) -> Place | None:
     """As `or_setting`, else the gallery of the user, which is then said."""
-    gallery: Path | None = or_setting("gallery")(context, option, given)
+    gallery: Place | None = or_setting("gallery")(context, option, given)
     if gallery is not None or context.resilient_parsing:
         return gallery
     try:
@@ -150,7 +151,7 @@ def use_key(context: click.Context, option: click.Parameter, given: Path | None)
     context.with_resource(using_key(source))
 
 
-def gallery_of_claim(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
+def gallery_of_claim(context: click.Context, option: click.Parameter, given: Place | None) -> Place | None:
     """As `gallery_or_default`, of a command that opens a gallery for ``--claim`` only: without it there is
     nothing to be said."""
     return given if context.params.get("claim") is None else gallery_or_default(context, option, given)

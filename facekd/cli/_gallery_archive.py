@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from facekd.cli.options import ANY_PATH, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, confirm, say
+
+if TYPE_CHECKING:
+    from facekd.gallery import Place
 
 
 @click.command("export")
@@ -17,7 +21,7 @@ from facekd.cli.output import answer, answer_json, confirm, say
 @click.option("--plain", is_flag=True, help="Export an encrypted gallery, too: the archive is not encrypted.")
 @gallery_option
 @json_option
-def export_(file: Path, yes: bool, force: bool, plain: bool, gallery: Path, as_json: bool) -> None:
+def export_(file: Path, yes: bool, force: bool, plain: bool, gallery: Place, as_json: bool) -> None:
     """Export a gallery to FILE, an archive.
 
     The archive is text, one JSON document per line, readable by its owner only. It holds everybody's
@@ -50,7 +54,7 @@ def export_(file: Path, yes: bool, force: bool, plain: bool, gallery: Path, as_j
 )
 @gallery_option
 @json_option
-def import_(file: Path, restore_removed: bool, gallery: Path, as_json: bool) -> None:
+def import_(file: Path, restore_removed: bool, gallery: Place, as_json: bool) -> None:
     """Import the people of the archive FILE into a gallery.
 
     Imports everybody or, if anything is wrong, nobody. People already enrolled get the photos that they

@@ -14,7 +14,7 @@ from facekd.cli.output import answer, answer_json, confirm, say
 from facekd.errors import Exit
 
 if TYPE_CHECKING:
-    from facekd.gallery import AuditEntry, Fault, ReadEntry, Statistics
+    from facekd.gallery import AuditEntry, Fault, Place, ReadEntry, Statistics
 
 #: faults listed in one JSON document
 MOST_FAULTS = 1000
@@ -39,7 +39,7 @@ def audit(
     prune_before: str | None,
     keep_days: int | None,
     yes: bool,
-    gallery: Path,
+    gallery: Place,
     as_json: bool,
 ) -> None:
     """Show the audit: what was done, and when.
@@ -79,7 +79,7 @@ def audit(
                 answer(f"{told}  {entry.by}" if entry.by else told)
 
 
-def _prune(gallery: Path, before: str, reads: bool, yes: bool, as_json: bool) -> None:
+def _prune(gallery: Place, before: str, reads: bool, yes: bool, as_json: bool) -> None:
     from facekd.gallery import GalleryRecords
 
     which = "claims and searches in the audit" if reads else "audit entries"
@@ -109,7 +109,7 @@ def _what(entry: AuditEntry | ReadEntry) -> str:
 @click.command("check")
 @gallery_option
 @json_option
-def check(gallery: Path, as_json: bool) -> int:
+def check(gallery: Place, as_json: bool) -> int:
     """Check a gallery for damage.
 
     Verifies the checksum of every template, the database, its tables and references, names, and that
@@ -150,7 +150,7 @@ def check(gallery: Path, as_json: bool) -> int:
 @click.command("stats")
 @gallery_option
 @json_option
-def stats(gallery: Path, as_json: bool) -> None:
+def stats(gallery: Place, as_json: bool) -> None:
     """Show the size of a gallery and what is in it.
 
     People, photos per person, dates of enrolment, quality of the photos, file size.
@@ -202,7 +202,7 @@ def _document(found: Statistics) -> dict[str, Any]:
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @copied_gallery_option
 @json_option
-def backup(file: Path, force: bool, gallery: Path, as_json: bool) -> None:
+def backup(file: Path, force: bool, gallery: Place, as_json: bool) -> None:
     """Copy a gallery to FILE while it is in use.
 
     The copy is a gallery itself: a consistent snapshot, readable by its owner only, encrypted if the

@@ -11,6 +11,7 @@ from facekd.cli.options import ANY_PATH, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, confirm, say
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.workflows import Rewritten
 
 
@@ -38,13 +39,13 @@ def new_key(file: Path, as_json: bool) -> None:
 @click.command("encrypt")
 @gallery_option
 @json_option
-def encrypt(gallery: Path, as_json: bool) -> None:
+def encrypt(gallery: Place, as_json: bool) -> None:
     """Encrypt the templates of a gallery.
 
     Encrypts every template with AES-256-GCM in one transaction and erases the unencrypted ones from the
-    file. The key is that of --key-file, or of the environment; every later command needs it. Names, dates,
-    qualities and digests of photos are not encrypted, nor are backups and archives made before. Needs the
-    extra "encryption".
+    file. A gallery in a database cannot be encrypted. The key is that of --key-file, or of the environment;
+    every later command needs it. Names, dates, qualities and digests of photos are not encrypted, nor are
+    backups and archives made before. Needs the extra "encryption".
 
     \b
     Example: facekd gallery new-key staff.key
@@ -62,7 +63,7 @@ def encrypt(gallery: Path, as_json: bool) -> None:
 )
 @gallery_option
 @json_option
-def rotate_key(new_key_file: Path, gallery: Path, as_json: bool) -> None:
+def rotate_key(new_key_file: Path, gallery: Place, as_json: bool) -> None:
     """Give an encrypted gallery a new key.
 
     Encrypts every template again in one transaction and erases the old ciphertexts from the file. Backups
@@ -83,7 +84,7 @@ def rotate_key(new_key_file: Path, gallery: Path, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @gallery_option
 @json_option
-def decrypt(yes: bool, gallery: Path, as_json: bool) -> None:
+def decrypt(yes: bool, gallery: Place, as_json: bool) -> None:
     """Decrypt a gallery: store its templates unencrypted.
 
     The command asks for confirmation; without a terminal, --yes is required.
@@ -99,7 +100,7 @@ def decrypt(yes: bool, gallery: Path, as_json: bool) -> None:
     _tell(done, gallery, f"decrypted {done.templates} templates in {gallery}", as_json)
 
 
-def _tell(done: Rewritten, gallery: Path, told: str, as_json: bool) -> None:
+def _tell(done: Rewritten, gallery: Place, told: str, as_json: bool) -> None:
     if as_json:
         document: dict[str, Any] = {"gallery": str(gallery), "templates": done.templates}
         erasure = "pending" if done.pending else "done"

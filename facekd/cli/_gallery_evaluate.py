@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from facekd.cli.options import (
 )
 from facekd.cli.output import progress, say, say_without_card
 
+if TYPE_CHECKING:
+    from facekd.gallery import Place
+
 
 @click.command("evaluate")
 @click.option(
@@ -38,7 +42,7 @@ from facekd.cli.output import progress, say, say_without_card
 def evaluate_people(
     probes: Path,
     model: Path,
-    gallery: Path,
+    gallery: Place,
     aligned: bool,
     detector: str,
     device: str,

@@ -21,6 +21,7 @@ from facekd.errors import Exit
 from facekd.preprocess import ONE_FACE
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.workflows import NotMoved, ReEmbedded
 
 _ADD = "Add their photos to the folder."
@@ -52,7 +53,7 @@ def re_embed(
     drop_missing: bool,
     on_many: str,
     model: Path,
-    gallery: Path,
+    gallery: Place,
     any_quality: bool,
     detector: str,
     device: str,
@@ -87,7 +88,7 @@ def re_embed(
     return found.exit_code
 
 
-def _report(found: ReEmbedded, gallery: Path, out: Path | None, as_json: bool) -> None:
+def _report(found: ReEmbedded, gallery: Place, out: Path | None, as_json: bool) -> None:
     seen = found.seen
     for failure in seen.failures:
         say_failure(f"photo not used ({failure.reason}): {failure.message}")
@@ -127,7 +128,7 @@ def _fix(found: ReEmbedded) -> str:
     return _ADD if len(found.lost) == found.people else _ADD_OR_DROP
 
 
-def _document(found: ReEmbedded, gallery: Path, out: Path | None) -> dict[str, Any]:
+def _document(found: ReEmbedded, gallery: Place, out: Path | None) -> dict[str, Any]:
     moved, seen = found.moved, found.seen
     refused = {"reason": "not_moved", "message": _refusal(found), "fix": _fix(found)}
     return {

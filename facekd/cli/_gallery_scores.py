@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,7 @@ from facekd.cli.options import gallery_option, json_option
 from facekd.cli.output import answer, answer_json, say
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.verification import GalleryThreshold
 
 #: rates whose thresholds are shown
@@ -20,7 +20,7 @@ FMRS, FPIRS = (1e-2, 1e-3, 1e-4, 1e-5), (0.1, 0.01)
 @click.command("calibrate")
 @gallery_option
 @json_option
-def calibrate(gallery: Path, as_json: bool) -> None:
+def calibrate(gallery: Place, as_json: bool) -> None:
     """Measure the gallery's own thresholds from the scores between its people.
 
     "verify --claim" and "identify" use them instead of the card's if there are enough people for the rate.
@@ -63,7 +63,7 @@ def _line(one: GalleryThreshold) -> str:
 @click.command("dedupe")
 @gallery_option
 @json_option
-def dedupe(gallery: Path, as_json: bool) -> None:
+def dedupe(gallery: Place, as_json: bool) -> None:
     """List people who may be enrolled twice, the most likely first.
 
     Each is a pair whose score is too high for two different people of this gallery by chance: one

@@ -13,6 +13,7 @@ from facekd.cli.options import ANY_PATH, detector_option, device_option, gallery
 from facekd.cli.output import answer, answer_json, say
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.workflows import Defaults
 
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, given: tuple[Path, ...], gallery: Path, detector: str, device: str, as_json: bool
+    context: click.Context, given: tuple[Path, ...], gallery: Place, detector: str, device: str, as_json: bool
 ) -> int:
     """Report what this installation contains, what is wrong with it and how to fix it.
 

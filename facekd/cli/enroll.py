@@ -31,6 +31,7 @@ from facekd.errors import UsageError
 from facekd.preprocess import ONE_FACE
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.workflows import AnyPhoto, Enrolled, EnrolledVideo, Failure, PhotoFile, Recognizer
 
 
@@ -72,7 +73,7 @@ def command(
     frames: int,
     per_second: float,
     model: Path,
-    gallery: Path,
+    gallery: Place,
     any_quality: bool,
     detector: str,
     device: str,
@@ -181,7 +182,7 @@ def _look_at(recognizer: Recognizer, clip: Path, frames: int, per_second: float)
 
 
 def _report(
-    entry: Enrolled, gallery: Path, as_json: bool, videos: Sequence[EnrolledVideo], indent: int | None
+    entry: Enrolled, gallery: Place, as_json: bool, videos: Sequence[EnrolledVideo], indent: int | None
 ) -> None:
     from facekd.workflows import enrolled_document
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from facekd.cli import _gallery_archive, _gallery_care, _gallery_encryption, _gallery_scores
+from facekd.cli import _gallery_archive, _gallery_care, _gallery_encryption, _gallery_places, _gallery_scores
 from facekd.cli._gallery_evaluate import evaluate_people
 from facekd.cli._gallery_re_embed import re_embed
 from facekd.cli.options import CommandsGroup, galleries_model_option, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, confirm, say
+
+if TYPE_CHECKING:
+    from facekd.gallery import Place
 
 
 @click.group("gallery", cls=CommandsGroup)
@@ -26,8 +30,9 @@ def command() -> None:
 for subcommand in (
     _gallery_care.audit, _gallery_care.check, _gallery_care.stats, _gallery_care.backup,
     _gallery_archive.export_, _gallery_archive.import_, evaluate_people, _gallery_scores.calibrate,
-    _gallery_scores.dedupe, re_embed, _gallery_encryption.new_key, _gallery_encryption.encrypt,
-    _gallery_encryption.rotate_key, _gallery_encryption.decrypt,
+    _gallery_scores.dedupe, _gallery_places.copy, _gallery_places.erase, _gallery_places.roles, re_embed,
+    _gallery_encryption.new_key, _gallery_encryption.encrypt, _gallery_encryption.rotate_key,
+    _gallery_encryption.decrypt,
 ):  # fmt: skip
     command.add_command(subcommand)
 
@@ -35,7 +40,7 @@ for subcommand in (
 @command.command("list")
 @gallery_option
 @json_option
-def list_people(gallery: Path, as_json: bool) -> None:
+def list_people(gallery: Place, as_json: bool) -> None:
     """Show who is enrolled: photos, first and last date of enrolment, name.
 
     \b
@@ -58,7 +63,7 @@ def list_people(gallery: Path, as_json: bool) -> None:
 @click.argument("name")
 @gallery_option
 @json_option
-def show(name: str, gallery: Path, as_json: bool) -> None:
+def show(name: str, gallery: Place, as_json: bool) -> None:
     """Show the photos of NAME.
 
     Each line has the id, the date of enrolment and the quality. The id is the beginning of the photo
@@ -87,7 +92,7 @@ def show(name: str, gallery: Path, as_json: bool) -> None:
 @click.argument("new")
 @gallery_option
 @json_option
-def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
+def rename(old: str, new: str, gallery: Place, as_json: bool) -> None:
     """Rename the person OLD to NEW.
 
     The old name is erased from the file.
@@ -108,7 +113,7 @@ def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
         })  # fmt: skip
     else:
         answer(f"renamed {shown(before)}: now {shown(after)}" + (", erasure pending" if pending else ""))
-    _explain_pending(pending)
+    _explain_pending(pending, gallery)
 
 
 @command.command("merge")
@@ -120,7 +125,7 @@ def rename(old: str, new: str, gallery: Path, as_json: bool) -> None:
 @gallery_option
 @json_option
 def merge(
-    name: str, other: str, force: bool, yes: bool, model: Path | None, gallery: Path, as_json: bool
+    name: str, other: str, force: bool, yes: bool, model: Path | None, gallery: Place, as_json: bool
 ) -> None:
     """Merge OTHER into NAME.
 
@@ -156,7 +161,7 @@ def merge(
             f"merged {shown(merged.other)} into {shown(merged.name)}: {merged.moved} new, {merged.present} "
             f"already there, {total} in the gallery ({alike})" + (", erasure pending" if pending else "")
         )
-    _explain_pending(pending)
+    _explain_pending(pending, gallery)
 
 
 @command.command("remove")
@@ -165,7 +170,7 @@ def merge(
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @gallery_option
 @json_option
-def remove(name: str, photo: str | None, yes: bool, gallery: Path, as_json: bool) -> None:
+def remove(name: str, photo: str | None, yes: bool, gallery: Place, as_json: bool) -> None:
     """Remove NAME and all their templates, leaving no trace in the file.
 
     With --photo, remove only that photo, which must not be their last. The command asks for confirmation;
@@ -197,7 +202,7 @@ def remove(name: str, photo: str | None, yes: bool, gallery: Path, as_json: bool
     else:
         what = f"{removed.templates} templates" if photo is None else which
         answer(f"removed {shown(person.name)}: {what}" + (", erasure pending" if pending else ""))
-    _explain_pending(pending)
+    _explain_pending(pending, gallery)
 
 
 def _photos(count: int) -> str:
@@ -208,6 +213,11 @@ def _erasure(pending: bool) -> str:
     return "pending" if pending else "done"
 
 
-def _explain_pending(pending: bool) -> None:
-    if pending:
+def _explain_pending(pending: bool, gallery: Place) -> None:
+    if pending and isinstance(gallery, Path):
         say("Another program is reading the gallery. The last bytes are erased when it has finished.")
+    elif pending:
+        say(
+            "Another program has a transaction open, or you may not rewrite the tables. The last bytes are "
+            "erased by 'facekd gallery erase', as the owner."
+        )

@@ -36,6 +36,7 @@ from facekd.cli.output import answer, answer_json, progress, say, say_failure
 from facekd.errors import Exit
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.verification.results import IdentifiedPhoto, SearchThreshold
     from facekd.workflows import NamedPhoto, Search
 
@@ -81,7 +82,7 @@ def command(
     threshold: float | None,
     fpir: float | None,
     model: Path,
-    gallery: Path,
+    gallery: Place,
     audit_reads: bool,
     annotate: Path | None,
     any_quality: bool,
@@ -173,7 +174,7 @@ class _Wanted:
 
 
 def _one(
-    search: Search, photo: Path, top: int, gallery: Path, as_json: bool, pictures: SearchPictures
+    search: Search, photo: Path, top: int, gallery: Place, as_json: bool, pictures: SearchPictures
 ) -> Exit:
     from facekd.workflows import identify_photo
 
@@ -193,7 +194,7 @@ def _many(
     wanted: _Wanted,
     top: int,
     all_faces: bool,
-    gallery: Path,
+    gallery: Place,
     as_json: bool,
     pictures: SearchPictures,
 ) -> Exit:
@@ -220,7 +221,7 @@ def _many(
     return worst
 
 
-def _tell(found: IdentifiedPhoto, gallery: Path, as_json: bool) -> None:
+def _tell(found: IdentifiedPhoto, gallery: Place, as_json: bool) -> None:
     """One line of many."""
     if as_json:
         answer_json(found.to_dict() | {"gallery": str(gallery)}, indent=None)

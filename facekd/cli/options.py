@@ -56,6 +56,16 @@ MODEL_FILE = ModelFile()
 ANY_PATH = click.Path(readable=False, path_type=Path)
 
 
+class GalleryPlace(click.Path):
+    """A gallery's file, or the URL of its database."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from facekd.gallery import gallery_place
+
+        place = gallery_place(value)
+        return super().convert(value, param, ctx) if isinstance(place, Path) else place
+
+
 class CommandsGroup(click.Group):
     """A group that lists its commands by their complete first sentences, which click would truncate."""
 
@@ -92,12 +102,14 @@ operators_model_option: Decorator = _operators_model(callback=model_or_shipped)
 galleries_model_option: Decorator = _operators_model(callback=model_or_setting)
 
 
-def _gallery_file(
-    callback: Callable[[click.Context, click.Parameter, Path | None], Path | None],
-) -> Decorator:
+GALLERY_PLACE = GalleryPlace(readable=False, path_type=Path)
+
+
+def _gallery_place(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
     return click.option(
-        "-g", "--gallery", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY", show_envvar=True,
-        help="Gallery file [default: gallery.db in the user's data folder].", callback=callback,
+        "-g", "--gallery", type=GALLERY_PLACE, default=None,
+        envvar="FACEKD_GALLERY", show_envvar=True, callback=callback,
+        help="Gallery: a file, or postgresql://USER@HOST/DATABASE [default: the user's gallery.db].",
     )  # fmt: skip
 
 
@@ -108,13 +120,13 @@ _key_option: Decorator = click.option(
 )  # fmt: skip
 
 
-def _gallery(callback: Callable[[click.Context, click.Parameter, Path | None], Path | None]) -> Decorator:
-    return lambda function: _gallery_file(callback)(_key_option(function))
+def _gallery(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
+    return lambda function: _gallery_place(callback)(_key_option(function))
 
 
 gallery_option: Decorator = _gallery(gallery_or_default)
 #: of a command that needs no key: it copies what is encrypted as it is
-copied_gallery_option: Decorator = _gallery_file(gallery_or_default)
+copied_gallery_option: Decorator = _gallery_place(gallery_or_default)
 #: of a command that needs a gallery for --claim only
 claims_gallery_option: Decorator = _gallery(gallery_of_claim)
 

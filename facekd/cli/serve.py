@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from facekd.cli.options import (
 )
 from facekd.cli.output import answer_json
 from facekd.errors import Exit
+
+if TYPE_CHECKING:
+    from facekd.gallery import Place
 
 
 @click.command("serve")
@@ -60,7 +64,7 @@ def command(
     queue: int,
     threshold: float | None,
     model: Path,
-    gallery: Path,
+    gallery: Place,
     audit_reads: bool,
     any_quality: bool,
     detector: str,

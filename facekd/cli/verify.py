@@ -26,6 +26,7 @@ from facekd.cli.output import answer, answer_json, say, say_failure
 from facekd.errors import CannotSay, Exit, InputOutput, NotFound
 
 if TYPE_CHECKING:
+    from facekd.gallery import Place
     from facekd.workflows import PhotoPair, Recognizer, Verification
 
 
@@ -67,7 +68,7 @@ def command(
     threshold: float | None,
     fmr: float | None,
     model: Path,
-    gallery: Path | None,
+    gallery: Place | None,
     audit_reads: bool,
     annotate: Path | None,
     any_quality: bool,
@@ -170,7 +171,7 @@ def _decide(
     recognizer: Recognizer,
     photos: tuple[Path, ...],
     claim: str | None,
-    gallery: Path | None,
+    gallery: Place | None,
     audit_reads: bool,
 ) -> Verification:
     from facekd.workflows import verify_claim

@@ -3,12 +3,12 @@ name of their token. Changes are always noted, claims and searches (reads) where
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from facekd.errors import UsageError
+from facekd.gallery.engine import Connection
 from facekd.gallery.template import now
 
 #: the number of nobody: of what was done to the audit itself
@@ -62,12 +62,12 @@ def moment(text: str) -> str:
         ) from None
 
 
-def note(db: sqlite3.Connection, action: str, person: int, templates: int, by: str | None) -> None:
+def note(db: Connection, action: str, person: int, templates: int, by: str | None) -> None:
     row = (now(), action, person, templates, by or "")
     db.execute("INSERT INTO audit (date, action, person, templates, asked_by) VALUES (?, ?, ?, ?, ?)", row)
 
 
-def note_reads(db: sqlite3.Connection, entries: Sequence[ReadEntry], by: str | None) -> None:
+def note_reads(db: Connection, entries: Sequence[ReadEntry], by: str | None) -> None:
     db.executemany(
         "INSERT INTO audit_reads (date, action, person, result, reason, model, space, fmr, fpir, asked_by)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -78,7 +78,7 @@ def note_reads(db: sqlite3.Connection, entries: Sequence[ReadEntry], by: str | N
     )
 
 
-def prune(db: sqlite3.Connection, before: str, by: str | None, reads_only: bool = False) -> int:
+def prune(db: Connection, before: str, by: str | None, reads_only: bool = False) -> int:
     """Delete the entries from before a moment, and note how many there were."""
     tables = ("audit_reads",) if reads_only else ("audit_reads", "audit")
     pruned = sum(db.execute(f"DELETE FROM {table} WHERE date < ?", (before,)).rowcount for table in tables)

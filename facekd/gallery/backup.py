@@ -11,16 +11,23 @@ from facekd.errors import UsageError
 from facekd.gallery import database
 from facekd.gallery.migrations import UIDS_SINCE, schema_of
 from facekd.gallery.new_file import open_new
+from facekd.gallery.place import Place
 from facekd.gallery.reading import Reader
 
 
-def back_up(path: Path, copy: Path, replace: bool = False) -> int:
-    """Copy the gallery at ``path`` to ``copy`` (mode 0600), which gets its name when it is whole and on the
-    disk; return its size in bytes. Others may read and write the gallery meanwhile.
+def back_up(place: Place, copy: Path, replace: bool = False) -> int:
+    """Copy the gallery's file at ``place`` to ``copy`` (mode 0600), which gets its name when it is whole and
+    on the disk; return its size in bytes. Others may read and write the gallery meanwhile.
 
-    Raises `UsageError` where there is such a file and ``replace`` is not given, or it is the gallery itself;
-    `Unreadable` where the copy turns out damaged, as the gallery then is.
+    Raises `UsageError` for a database, and where there is such a file and ``replace`` is not given, or it is
+    the gallery itself; `Unreadable` where the copy turns out damaged, as the gallery then is.
     """
+    if not isinstance(place, Path):
+        raise UsageError(
+            f"{place}: a database is backed up by its server",
+            "Use pg_dump or pg_basebackup; 'facekd gallery copy' copies a gallery into a file.",
+        )
+    path = place
     target = Path(os.path.realpath(copy))
     check_target(path, target, copy)
     with open_new(copy, replace) as unfinished:

@@ -6,14 +6,14 @@ import unicodedata
 from contextlib import suppress
 
 from facekd.errors import NotFound, UsageError
-from facekd.gallery.gallery_file import GalleryFile
+from facekd.gallery.engine import Engine
 from facekd.gallery.names import fold, shown
 
 
 class PeopleByName:
     """Finds people, their number and stored name, in the open gallery ``file``."""
 
-    def __init__(self, file: GalleryFile) -> None:
+    def __init__(self, file: Engine) -> None:
         self._file = file
         self._unfolded: dict[str, list[tuple[int, str]]] | None = None
 
@@ -38,6 +38,8 @@ class PeopleByName:
         each is found by their exact name. Raises `UsageError` where neither is meant exactly.
         """
         for spelling in dict.fromkeys((name, unicodedata.normalize("NFC", name).strip(), fold(name))):
+            if "\0" in spelling:  # nor is this, and PostgreSQL does not take it
+                continue
             with suppress(UnicodeEncodeError):  # a lone surrogate is in nobody's name
                 query = "SELECT id, name FROM people WHERE name = ?"
                 rows = self._file.rows(query, spelling, types=(int, str))
@@ -54,7 +56,7 @@ class PeopleByName:
         version 0.1.0 have any, and none are added."""
         if self._unfolded is None:
             self._unfolded = {}
-            for number, stored in self._file.rows("SELECT id, name FROM people", types=(int, str)):
+            for number, stored in self._file.unfolded():
                 if fold(stored) != stored:
                     self._unfolded.setdefault(fold(stored), []).append((number, stored))
         return self._unfolded

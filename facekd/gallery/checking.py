@@ -1,50 +1,33 @@
-"""Is a gallery's file what was written? Every row is read once, none is kept, nothing is changed."""
+"""Is a gallery what was written? Every row is read once, none is kept, nothing is changed."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from facekd.errors import Unreadable, UsageError
-from facekd.gallery import database
-from facekd.gallery.encryption import NONCE_BYTES, TAG_BYTES, cipher_of, stated_in
+from facekd.gallery import encryption
 from facekd.gallery.entries import Contract
+from facekd.gallery.faults import RESTORE, Fault
+from facekd.gallery.file_check import FileUnderCheck
 from facekd.gallery.keys import KeySource, key_in_use
-from facekd.gallery.migrations import MIGRATIONS, UIDS_SINCE, schema_of
+from facekd.gallery.migrations import UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
-from facekd.gallery.reading import Reader
+from facekd.gallery.place import Place
+from facekd.gallery.postgres.server_check import ServerUnderCheck
 from facekd.gallery.template import unpack
 from facekd.gallery.template_rows import Owner, TemplateRows
 
-RESTORE = "Restore the gallery from a backup."
-#: leaves out what belongs to nobody
-MAKE_ANEW = (
-    "Restore the gallery from a backup; or rescue the people who are intact: facekd gallery export, then "
-    "facekd gallery import into a new gallery."
-)
-#: lines that SQLite's own check may give
-_LINES = 100
 _HEXADECIMAL_64 = re.compile("[0-9a-f]{64}")
 _HEXADECIMAL_32 = re.compile("[0-9a-f]{32}")
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Something that is not as it was written: ``kind`` is a word for machines, ``fix`` says what to do."""
-
-    kind: str
-    message: str
-    fix: str
-
-
 class GalleryCheck:
-    """Looks for faults in the gallery at ``path``, which may be in use: all of it as it is at one moment.
+    """Looks for faults in the gallery at ``place``, which may be in use: all of it as it is at one moment.
 
     An encrypted one is decrypted by ``key`` (else that of `key_in_use`); ``without_key`` says that there was
     none: then embeddings are held against the checksums of their ciphertexts, and not looked into.
@@ -53,74 +36,44 @@ class GalleryCheck:
     `GalleryRecords` does for a key that is not the gallery's.
     """
 
-    def __init__(self, path: Path, key: KeySource | None = None) -> None:
-        self.path = path
+    def __init__(self, place: Place, key: KeySource | None = None) -> None:
+        key = key_in_use(key)
+        encryption.check_key(place, key)
+        self.place = place
         self.people = 0
         self.templates = 0
-        with database.explained(path):
-            self._reader = Reader(path)
-            try:
-                database.check_schema(self._reader.db, path)
-                self.schema = schema_of(self._reader.db)
-                self._read_encryption(key_in_use(key))
-            except BaseException:
-                self._reader.close()
-                raise
-        self._db = self._reader.db
-        # text that is not UTF-8 must not end the check
-        self._db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        self._source = FileUnderCheck(place) if isinstance(place, Path) else ServerUnderCheck(place)
+        self.schema = self._source.schema
+        try:
+            self._read_encryption(key)
+        except BaseException:
+            self._source.close()
+            raise
 
     def faults(self) -> Iterator[Fault]:
-        """All faults, as they are found. Closes the file in the end."""
-        with closing(self._reader):
-            with database.explained(self.path):
-                self._db.execute("BEGIN")
+        """All faults, as they are found. Closes the gallery in the end."""
+        with closing(self._source):
+            self._source.begin()
             looks: tuple[Callable[[], Iterator[Fault]], ...] = (
-                self._pages, self._tables, self._references, self._contract, self._people,
-                self._templates, self._photos, self._tombstones,
+                *self._source.looks(), self._contract, self._people, self._templates, self._photos,
+                self._tombstones,
             )  # fmt: skip
             for look in looks:
                 try:
-                    with database.explained(self.path):
+                    with self._source.explained():
                         yield from look()
                 except Unreadable as error:
                     yield Fault("database", error.cause, RESTORE)
-            self._reader.check_unchanged()
+            self._source.finish()
 
     def _read_encryption(self, key: KeySource | None) -> None:
-        stated = stated_in(self._reader.db, self.path)
+        stated = self._source.encryption
         self.encrypted = stated is not None
         self.without_key = self.encrypted and key is None
-        self._cipher = None if self.without_key else cipher_of(stated, self.path, key)
-
-    def _pages(self) -> Iterator[Fault]:
-        for (line,) in self._db.execute(f"PRAGMA integrity_check({_LINES})"):
-            if line != "ok":
-                yield Fault("database", f"SQLite: {line}", RESTORE)
-
-    def _tables(self) -> Iterator[Fault]:
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-            for migration in MIGRATIONS[: self.schema]:
-                migration(model)
-            wanted, found = _layout(model), _layout(self._db)
-        for name in sorted(wanted.keys() | found.keys()):
-            if name not in found:
-                yield Fault("schema", f"{name} is missing", RESTORE)
-            elif name not in wanted:
-                yield Fault("schema", f"{shown(name)} does not belong in a gallery", MAKE_ANEW)
-            elif wanted[name] != found[name]:
-                yield Fault("schema", f"{name} is not as schema {self.schema} has it", RESTORE)
-
-    def _references(self) -> Iterator[Fault]:
-        for table, row, parent, _ in self._db.execute("PRAGMA foreign_key_check"):
-            if (table, parent) == ("templates", "people"):
-                yield Fault("orphan", f"template {row} belongs to nobody", MAKE_ANEW)
-            else:
-                message = f"row {row} of {table} refers to a row of {parent} that is not there"
-                yield Fault("reference", message, RESTORE)
+        self._cipher = None if self.without_key else encryption.cipher_of(stated, self.place, key)
 
     def _contract(self) -> Iterator[Fault]:
-        rows = self._db.execute("SELECT space, dim FROM contract LIMIT 2").fetchall()
+        rows = list(self._source.query("SELECT space, dim FROM contract LIMIT 2"))
         if len(rows) != 1:
             yield Fault("contract", "the contract is missing", RESTORE)
         elif not isinstance(rows[0][0], str) or not isinstance(rows[0][1], int) or rows[0][1] < 1:
@@ -129,7 +82,7 @@ class GalleryCheck:
     def _people(self) -> Iterator[Fault]:
         column = "uid" if self.schema >= UIDS_SINCE else "NULL"
         held = "(SELECT count(*) FROM templates WHERE person = people.id)"
-        for name, uid, photos in self._db.execute(f"SELECT name, {column}, {held} FROM people"):
+        for name, uid, photos in self._source.query(f"SELECT name, {column}, {held} FROM people"):
             self.people += 1
             who = shlex.quote(shown(str(name)))
             if not photos:
@@ -142,11 +95,11 @@ class GalleryCheck:
                 yield Fault("name", message, f"Rename them: facekd gallery rename {who} NEW")
 
     def _templates(self) -> Iterator[Fault]:
-        rows = self._db.execute("SELECT space, dim FROM contract LIMIT 1").fetchall()
+        rows = list(self._source.query("SELECT space, dim FROM contract LIMIT 1"))
         space, dim = rows[0] if rows else ("", 0)
         stored = TemplateRows(Contract(str(space), dim, "", "", ""), self.schema, self._cipher)
-        overhead = NONCE_BYTES + TAG_BYTES if self.encrypted else 0
-        for uid, name, in_space, *row in self._db.execute(
+        overhead = encryption.NONCE_BYTES + encryption.TAG_BYTES if self.encrypted else 0
+        for uid, name, in_space, *row in self._source.query(
             f"SELECT {stored.uid_column}, name, templates.space, photo, embedding, quality, enrolled,"
             f" {stored.checksum_column} FROM templates LEFT JOIN people ON people.id = person"
         ):
@@ -165,7 +118,7 @@ class GalleryCheck:
                 yield _template_fault(str(name), str(row[0]), wrong)
 
     def _photos(self) -> Iterator[Fault]:
-        for photo, people in self._db.execute(
+        for photo, people in self._source.query(
             "SELECT photo, count(DISTINCT person) FROM templates GROUP BY photo HAVING count(*) > 1"
         ):
             yield Fault(
@@ -178,18 +131,8 @@ class GalleryCheck:
     def _tombstones(self) -> Iterator[Fault]:
         if self.schema < UIDS_SINCE:
             return
-        for (name,) in self._db.execute("SELECT name FROM people JOIN removed_people USING (uid)"):
+        for (name,) in self._source.query("SELECT name FROM people JOIN removed_people USING (uid)"):
             yield Fault("tombstone", f"'{shown(str(name))}' is enrolled and removed at once", RESTORE)
-
-
-def _layout(db: sqlite3.Connection) -> dict[str, tuple]:
-    """Tables with their columns, indexes and triggers by name, without SQLite's own."""
-    found = {}
-    for kind, name, table in db.execute("SELECT type, name, tbl_name FROM sqlite_schema").fetchall():
-        if not name.startswith("sqlite_"):
-            columns = db.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (name,))
-            found[f"{kind} {name}"] = (table, *columns.fetchall())
-    return found
 
 
 def _is_clean(name: object) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from facekd.errors import InputOutput, Unreadable
 from facekd.files import open_regular
 from facekd.gallery.migrations import latest, migrate_one, schema_of
+from facekd.gallery.place import Place
 
 #: "fkdG", in the header of the file (PRAGMA application_id)
 APPLICATION_ID = 0x666B6447
@@ -63,7 +64,7 @@ def explained(path: Path) -> Iterator[None]:
         raise InputOutput(f"{path}: {error}") from error
 
 
-def damaged(path: Path, what: str) -> Unreadable:
+def damaged(path: Place, what: str) -> Unreadable:
     return Unreadable(f"{path}: the gallery is damaged ({what})", RESTORE)
 
 

@@ -19,9 +19,11 @@ from typing import Any
 
 from facekd.errors import NoKey, Unreadable, UsageError, WrongKey
 from facekd.gallery import database
+from facekd.gallery.engine import Connection
 from facekd.gallery.keys import KeySource, key_id
 from facekd.gallery.migrations import ENCRYPTION_SINCE, schema_of
 from facekd.gallery.names import shown
+from facekd.gallery.place import Place
 from facekd.gallery.template_rows import Owner, TemplateRows
 
 SCHEME = "AES-256-GCM/1"
@@ -69,6 +71,27 @@ class Cipher:
             return None
 
 
+def check_encryptable(place: Place) -> None:
+    """Raise `UsageError` for a database."""
+    if not isinstance(place, Path):
+        raise _files_only(place, "facekd encrypts galleries in files, not in a database")
+
+
+def check_key(place: Place, key: KeySource | None) -> None:
+    """Raise `UsageError` where a ``key`` is given for a database: whoever gives one must not take the
+    templates there for encrypted."""
+    if key is not None and not isinstance(place, Path):
+        raise _files_only(
+            place, f"facekd encrypts galleries in files, not in a database, but a key is given ({key.told})"
+        )
+
+
+def _files_only(place: Place, cause: str) -> UsageError:
+    return UsageError(
+        f"{place}: {cause}", "Give no key, and protect the server by disk encryption, TLS and roles."
+    )
+
+
 def stated_in(db: sqlite3.Connection, path: Path) -> Encryption | None:
     """How the gallery ``db`` at ``path`` says that it is encrypted; `None` where it is not."""
     if schema_of(db) < ENCRYPTION_SINCE:
@@ -81,7 +104,7 @@ def stated_in(db: sqlite3.Connection, path: Path) -> Encryption | None:
     return Encryption(*rows[0])
 
 
-def cipher_of(stated: Encryption | None, path: Path, source: KeySource | None) -> Cipher | None:
+def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) -> Cipher | None:
     """What reads and writes the templates of the gallery at ``path``; `None` where it is not encrypted.
 
     Raises `NoKey` and `WrongKey`, `UsageError` for a gallery that is not encrypted although a key is given:
@@ -118,7 +141,7 @@ def new(source: KeySource) -> tuple[Encryption, Cipher]:
     return Encryption(SCHEME, salt.hex(), key_id(key), _check_value(key, salt)), Cipher(key, salt)
 
 
-def state(db: sqlite3.Connection, stated: Encryption | None) -> None:
+def state(db: Connection, stated: Encryption | None) -> None:
     """Write that a gallery is encrypted so, or not at all."""
     db.execute("DELETE FROM encryption")
     if stated is not None:
@@ -163,7 +186,7 @@ def _keys(source: KeySource) -> Iterator[bytes]:
     yield source.key(again=True)
 
 
-def _salt(stated: Encryption, path: Path) -> bytes:
+def _salt(stated: Encryption, path: Place) -> bytes:
     try:
         return bytes.fromhex(stated.salt)
     except ValueError:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.gallery import database
+from facekd.gallery.engine import Engine
 from facekd.gallery.entries import Contract
-from facekd.gallery.migrations import schema_of
 from facekd.gallery.names import shown
 from facekd.gallery.template_rows import Owner, TemplateCipher, TemplateRows
 
@@ -42,54 +37,36 @@ class Everybody:
             yield self.embeddings[start:end]
 
 
-def read(
-    db: sqlite3.Connection, path: Path, contract: Contract, cipher: TemplateCipher | None = None
-) -> Everybody:
-    """Everybody in the gallery at ``path``, made under ``contract``, whose templates ``cipher`` decrypts.
+def read(file: Engine, contract: Contract, cipher: TemplateCipher | None = None) -> Everybody:
+    """Everybody in the open gallery ``file``, made under ``contract``, whose templates ``cipher`` decrypts.
 
-    Rows are read in the order in which they lie in the file: by person, each would be looked for. Raises
+    Rows are read in the order in which they were written: by person, each would be looked for. Raises
     `Unreadable` where a template is not what was written, or somebody has none.
     """
-    with _one_moment(db):
-        stored = TemplateRows(contract, schema_of(db), cipher)
-        people = db.execute(f"SELECT id, {stored.uid_column}, name FROM people ORDER BY name").fetchall()
-        sizes = dict(db.execute("SELECT person, count(*) FROM templates GROUP BY person").fetchall())
-        owners = [_owner(path, uid, name) for _, uid, name in people]
+    with file.snapshot():
+        stored = TemplateRows(contract, file.schema, cipher)
+        query = f"SELECT id, {stored.uid_column}, name FROM people ORDER BY name"
+        people = file.rows(query, types=(int, str, str))
+        sizes: dict[int, int] = dict(
+            file.rows("SELECT person, count(*) FROM templates GROUP BY person", types=(int, int))
+        )
+        owners = [Owner(uid, name) for _, uid, name in people]
         for number, _, name in people:
             if number not in sizes:
-                raise database.damaged(path, f"'{shown(name)}' has no template")
+                raise file.damaged(f"'{shown(name)}' has no template")
         counts = np.array([sizes.pop(number) for number, _, _ in people], np.int64)
         if sizes:
-            raise database.damaged(path, "a template belongs to nobody")
+            raise file.damaged("a template belongs to nobody")
         names = tuple(owner.name for owner in owners)
         found = Everybody(names, counts, np.empty((int(counts.sum()), contract.dim), np.float32))
         place = {number: at for at, (number, _, _) in enumerate(people)}
         following = found.starts[:-1].tolist()
         columns = f"person, photo, embedding, quality, enrolled, {stored.checksum_column}"
-        for number, *row in db.execute(f"SELECT {columns} FROM templates ORDER BY id"):
+        for number, *row in file.stream(f"SELECT {columns} FROM templates ORDER BY id"):
             person = place[number]
             template = stored.unpacked(owners[person], *row)
             if template is None:
-                raise database.damaged(path, f"a template of '{shown(names[person])}' cannot be read")
+                raise file.damaged(f"a template of '{shown(names[person])}' cannot be read")
             found.embeddings[following[person]] = template.embedding
             following[person] += 1
     return found
-
-
-@contextmanager
-def _one_moment(db: sqlite3.Connection) -> Iterator[None]:
-    """Nobody's changes show in between."""
-    if db.in_transaction:
-        yield
-        return
-    db.execute("BEGIN")
-    try:
-        yield
-    finally:
-        db.execute("ROLLBACK")
-
-
-def _owner(path: Path, uid: Any, name: Any) -> Owner:
-    if not isinstance(uid, str) or not isinstance(name, str):
-        raise database.damaged(path, "an entry cannot be read")
-    return Owner(uid, name)

@@ -5,6 +5,7 @@ What is peculiar to SQLite lies here and in the modules that this one uses; `rec
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -134,6 +135,12 @@ class GalleryFile:
             self.db.execute("INSERT INTO erasures DEFAULT VALUES")
         self._removed = True
 
+    def erase(self) -> bool:
+        """Erase what was deleted before and is still there; whether all of it is gone."""
+        with database.explained(self.path):
+            self._erase()
+        return not self.pending
+
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""
         return int(self.rows("PRAGMA data_version")[0][0])
@@ -156,6 +163,29 @@ class GalleryFile:
         if len(rows) != 1:
             raise self.damaged("its state is missing")
         return str(rows[0][0])
+
+    def unfolded(self) -> Rows:
+        """Number and name of people, among them all whose name is not folded (`names.fold`)."""
+        return self.rows("SELECT id, name FROM people", types=(int, str))
+
+    def size(self) -> int:
+        """Bytes of the file and of its write-ahead log."""
+        files = (Path(f"{os.path.realpath(self.path)}{ending}") for ending in ("", "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def last_number(self) -> int:
+        """The highest number that a person ever had."""
+        rows = self.rows("SELECT seq FROM sqlite_sequence WHERE name = 'people'", types=(int,))
+        return int(rows[0][0]) if rows else 0
+
+    def number_after(self, number: int) -> None:
+        """Give nobody new a number up to ``number``."""
+        with self.transaction():
+            if self.db.execute("SELECT count(*) FROM sqlite_sequence WHERE name = 'people'").fetchone()[0]:
+                update = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'people'"
+            else:
+                update = "INSERT INTO sqlite_sequence (seq, name) VALUES (?, 'people')"
+            self.db.execute(update, (number,))
 
     def _erase(self) -> None:
         """Rewrite the file without what was deleted, and empty the write-ahead log.

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
-from pathlib import Path
 from types import TracebackType
 
 from facekd.errors import InputOutput, Misfit, UsageError
-from facekd.gallery import audit, creation, database, encryption, everybody, statistics, tombstones
+from facekd.gallery import audit, encryption, everybody, statistics, tombstones
 from facekd.gallery.audit import AuditEntry, ReadEntry
 from facekd.gallery.by_name import PeopleByName
 from facekd.gallery.encryption import Cipher, Encryption
+from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
 from facekd.gallery.gallery_file import GalleryFile
@@ -23,6 +22,7 @@ from facekd.gallery.keys import KeySource, key_in_use
 from facekd.gallery.migrations import ASKERS_SINCE, READS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
+from facekd.gallery.place import Place, ServerAddress, gallery_place
 from facekd.gallery.statistics import Statistics
 from facekd.gallery.template import Template, now
 from facekd.gallery.template_rows import Owner, TemplateRows
@@ -30,9 +30,9 @@ from facekd.version import EARLIER_STUDENTS
 
 
 class GalleryRecords:
-    """A gallery in an SQLite file.
+    """A gallery in an SQLite file, or, where ``path`` is a URL, in a database of a PostgreSQL server.
 
-    ``contract`` is that of the model in use: the file is pinned to it when it is made
+    ``contract`` is that of the model in use: the gallery is pinned to it when it is made
     (``create``), and `Misfit` is raised where the file was made in another space, unless that is one of
     the ``compatible`` ones that the model's card names. In another space, and without a contract, the
     gallery can be read and people removed, nothing added. A gallery of an older schema is migrated when
@@ -42,6 +42,7 @@ class GalleryRecords:
 
     A gallery that is made although there is a ``key`` (else that of `key_in_use`) is encrypted; of one that
     is there the key must be the right one: `NoKey`, `WrongKey`, or `UsageError` where it is not encrypted.
+    A database is never encrypted by facekd: `UsageError` where there is a key.
 
     Changes are made in ``with records.transaction()``: all or none of them happen, and when the
     block has been left they survive a killed process and a pulled plug. Failures of the file
@@ -50,7 +51,7 @@ class GalleryRecords:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | ServerAddress,
         contract: Contract | None = None,
         create: bool = False,
         compatible: Sequence[str] = (),
@@ -59,11 +60,13 @@ class GalleryRecords:
         key: KeySource | None = None,
         audit_reads: bool = False,
     ) -> None:
-        self.path, self.audits_reads, self._by = Path(path), audit_reads, by
+        self.path: Place = gallery_place(path)
+        self.audits_reads, self._by = audit_reads, by
         key = key_in_use(key)
+        encryption.check_key(self.path, key)
         if create and contract is not None:
-            creation.create(self.path, lambda db: _fill(db, contract, key))
-        self._file = GalleryFile(self.path, read_only)
+            make_gallery(self.path, lambda db: _fill(db, contract, key))
+        self._file: Engine = open_engine(self.path, read_only)
         self._by_name = PeopleByName(self._file)
         try:
             self.encryption = self._read_encryption()
@@ -106,6 +109,10 @@ class GalleryRecords:
         with self._file.transaction():
             self._check_not_moved()
             yield
+
+    def erase(self) -> bool:
+        """Erase the bytes of whoever was removed before, where that was pending; whether all are gone."""
+        return self._file.erase()
 
     def add(self, name: str, templates: Sequence[Template]) -> int:
         """Add ``templates`` to the person ``name``, who need not exist yet; return how many are
@@ -324,7 +331,7 @@ class GalleryRecords:
         """All people and all templates, of one moment. Raises `Unreadable` where a stored template is not
         what was written."""
         with self._file.reading(), self._file.snapshot():
-            return everybody.read(self._file.db, self.path, self.contract, self._cipher_now())
+            return everybody.read(self._file, self.contract, self._cipher_now())
 
     def holders(self, photo: str) -> list[str]:
         """Under whose names the photo with this SHA-256 is enrolled."""
@@ -367,19 +374,21 @@ class GalleryRecords:
         """The claims and searches that were audited from a moment on, the oldest first."""
         if self._file.schema < READS_SINCE:
             return
-        columns = "action, person, result, model, space, reason, fmr, fpir, asked_by, date"
+        rates = "coalesce(fmr, -1.0), coalesce(fpir, -1.0)"
+        columns = f"action, person, result, model, space, reason, {rates}, asked_by, date"
         query = f"SELECT {columns} FROM audit_reads WHERE date >= ? ORDER BY id"
-        rate = (float, type(None))
         for row in self._file.stream(query, since):
-            self._file.check_types(row, (str, int, str, str, str, str, rate, rate, str, str))
+            self._file.check_types(row, (str, int, str, str, str, str, float, float, str, str))
             action, person, result, model, space, reason, fmr, fpir, asker, date = row
-            rates = (fmr, fpir)
-            yield ReadEntry(action, person, result, model, space, reason or None, *rates, asker or None, date)
+            yield ReadEntry(
+                action, person, result, model, space, reason or None,
+                fmr if fmr >= 0 else None, fpir if fpir >= 0 else None, asker or None, date,
+            )  # fmt: skip
 
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""
         with self._file.reading():
-            return statistics.measure(self._file.db, self.path, self.has_uids)
+            return statistics.measure(self._file.db, self._file.size(), self.has_uids)
 
     def prune_audit(self, before: str, reads_only: bool = False) -> int:
         """Delete what the audit holds from before a moment, or with ``reads_only`` the claims and searches;
@@ -391,14 +400,17 @@ class GalleryRecords:
         """Write all templates anew, encrypted by ``key``, or in the clear where that is `None`; return how
         many. No byte of how they were before stays in the file.
 
-        Raises `Unreadable` where one of them is damaged.
+        Raises `UsageError` for a database, `Unreadable` where one of them is damaged.
         """
-        self._file.must_change()
+        encryption.check_encryptable(self.path)
+        file = self._file
+        assert isinstance(file, GalleryFile)  # as every gallery at a path is
+        file.must_change()
         before, was = self._stored, self.encryption
-        self._file.owe_erasure()
+        file.owe_erasure()
         self.encryption, self._cipher = encryption.new(key) if key else (None, None)
-        encryption.state(self._file.db, self.encryption)
-        count = encryption.rewrite(self._file.db, self.path, before, self._stored)
+        encryption.state(file.db, self.encryption)
+        count = encryption.rewrite(file.db, file.path, before, self._stored)
         self._note("decrypt" if key is None else "rotate_key" if was else "encrypt", audit.NOBODY, count)
         return count
 
@@ -409,8 +421,10 @@ class GalleryRecords:
         self._note("force", self._by_name.found(name)[0], templates)
 
     def _read_encryption(self) -> Encryption | None:
+        if not isinstance(self._file, GalleryFile):
+            return None
         with self._file.reading():
-            return encryption.stated_in(self._file.db, self.path)
+            return encryption.stated_in(self._file.db, self._file.path)
 
     def _read_contract(self) -> Contract:
         query = "SELECT space, dim, model, detector, aligner FROM contract"
@@ -503,17 +517,13 @@ class GalleryRecords:
         self._file.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
 
 
-def _fill(db: sqlite3.Connection, contract: Contract, key: KeySource | None) -> None:
-    database.create_schema(db)
+def _fill(db: Connection, contract: Contract, key: KeySource | None) -> None:
     if key is not None:
         encryption.state(db, encryption.new(key)[0])
-    db.execute(
-        "INSERT INTO contract (space, dim, model, detector, aligner, created) VALUES (?, ?, ?, ?, ?, ?)",
-        (*astuple(contract), now()),
-    )
+    db.execute(CONTRACT, (*astuple(contract), now()))
 
 
-def _misfit(path: Path, gallery: Contract, model: Contract) -> Misfit:
+def _misfit(path: Place, gallery: Contract, model: Contract) -> Misfit:
     came_with = EARLIER_STUDENTS.get(gallery.model)
     shipped = f", an earlier student of facekd ({came_with})" if came_with else ""
     return Misfit(

@@ -16,9 +16,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.gallery import search_file
+from facekd.gallery import search_file, search_memory
 from facekd.gallery.entries import Contract
 from facekd.gallery.everybody import Everybody
+from facekd.gallery.place import Place
 from facekd.gallery.records import GalleryRecords
 from facekd.runtime import fuse
 
@@ -76,12 +77,13 @@ class PeopleSearch(Protocol):
 class SearchIndex:
     """Searches the people of ``records``, read again where they were changed.
 
-    ``file`` is the gallery beside which the templates of the rule "mean" are kept (`search_file`), where
-    there are so many people that it pays. Reading raises `Unreadable` where somebody's template is damaged.
+    The templates of the rule "mean" are kept: beside the ``place`` where that is a file and there are so many
+    people that it pays (`search_file`), in memory where it is a database (`search_memory`). Reading raises
+    `Unreadable` where somebody's template is damaged.
     """
 
-    def __init__(self, records: SearchableRecords, rule: Rule = "mean", file: Path | None = None) -> None:
-        self._records, self._rule, self._file = records, rule, file
+    def __init__(self, records: SearchableRecords, rule: Rule = "mean", place: Place | None = None) -> None:
+        self._records, self._rule, self._place = records, rule, place
         self._read_at: str | None = None
         self._names: tuple[str, ...] = ()
         self._starts: Places = np.zeros(1, np.int64)
@@ -90,7 +92,7 @@ class SearchIndex:
 
     @classmethod
     def of(cls, records: GalleryRecords, rule: Rule = "mean") -> SearchIndex:
-        """The index of a gallery's file; that of an encrypted one is in memory only."""
+        """The index of a gallery; that of an encrypted one is in memory only."""
         return cls(records, rule, None if records.encryption else records.path)
 
     @property
@@ -134,10 +136,12 @@ class SearchIndex:
 
     def _kept(self, state: str | None) -> tuple[tuple[str, ...], Floats] | None:
         """Names and templates where the latter are kept; `None` where they are not, or just changed."""
-        if self._file is None or state is None:
+        if self._place is None or state is None:
             return None
+        if not isinstance(self._place, Path):
+            return search_memory.load(str(self._place), self._records.contract.space, state)
         names = tuple(self._records.names())
-        rows = search_file.load(self._file, self._key(state, len(names)))
+        rows = search_file.load(self._place, self._key(state, len(names)))
         return None if rows is None or self._records.state() != state else (names, rows)
 
     def _fused(self, state: str | None) -> tuple[tuple[str, ...], Floats]:
@@ -146,9 +150,16 @@ class SearchIndex:
         rows = np.empty((len(everybody.names), everybody.embeddings.shape[1]), np.float32)
         for place, own in enumerate(everybody.of_each()):
             rows[place] = fuse(list(own))
-        if self._file is not None and state is not None and len(rows) >= _WORTH_A_FILE:
-            search_file.keep(self._file, self._key(state, len(rows)), rows)
+        if self._place is not None and state is not None:
+            self._keep(self._place, self._key(state, len(rows)), everybody.names, rows)
         return everybody.names, rows
+
+    def _keep(self, place: Place, key: search_file.SearchKey, names: tuple[str, ...], rows: Floats) -> None:
+        if not isinstance(place, Path):
+            if self._records.state() == key.state:  # what was read is of that state
+                search_memory.keep(str(place), key, names, rows)
+        elif len(rows) >= _WORTH_A_FILE:
+            search_file.keep(place, key, rows)
 
     def _key(self, state: str, people: int) -> search_file.SearchKey:
         contract = self._records.contract

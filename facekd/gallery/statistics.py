@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
+
+from facekd.gallery.engine import Connection
 
 #: intervals of quality, from 0 to 1
 BINS = 10
@@ -28,20 +28,16 @@ class Statistics:
     bytes: int
 
 
-def measure(db: sqlite3.Connection, path: Path, tombstones: bool) -> Statistics:
-    """Of the gallery ``db`` at ``path``, whose schema has ``tombstones`` or not."""
+def measure(db: Connection, size: int, tombstones: bool) -> Statistics:
+    """Of the gallery ``db`` of ``size`` bytes, whose schema has ``tombstones`` or not."""
 
     def number(query: str) -> int:
         return int(db.execute(query).fetchone()[0])
 
     each = db.execute(
-        "SELECT photos, count(*) FROM (SELECT count(*) AS photos FROM templates GROUP BY person)"
+        "SELECT photos, count(*) FROM (SELECT count(*) AS photos FROM templates GROUP BY person) AS each"
         " GROUP BY photos ORDER BY photos"
     )
-    quality = [0] * BINS
-    tenth = f"min({BINS - 1}, max(0, CAST(quality * {BINS} AS INTEGER)))"
-    for place, count in db.execute(f"SELECT {tenth}, count(*) FROM templates GROUP BY 1"):
-        quality[place] = count
     templates, first, last = db.execute(
         "SELECT count(*), coalesce(min(enrolled), ''), coalesce(max(enrolled), '') FROM templates"
     ).fetchone()
@@ -51,12 +47,16 @@ def measure(db: sqlite3.Connection, path: Path, tombstones: bool) -> Statistics:
         first=first,
         last=last,
         photos_each=dict(each.fetchall()),
-        quality=tuple(quality),
+        quality=_by_tenths(db, templates),
         removed_people=number("SELECT count(*) FROM removed_people") if tombstones else 0,
         removed_photos=number("SELECT count(*) FROM removed_photos") if tombstones else 0,
-        bytes=sum(_size(Path(f"{os.path.realpath(path)}{ending}")) for ending in ("", "-wal")),
+        bytes=size,
     )
 
 
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
+def _by_tenths(db: Connection, templates: int) -> tuple[int, ...]:
+    """How many of the ``templates`` have a quality in each tenth; the first and the last take what lies
+    beyond."""
+    edges = ", ".join(f"count(CASE WHEN quality >= {place / BINS} THEN 1 END)" for place in range(1, BINS))
+    above = (templates, *db.execute(f"SELECT {edges} FROM templates").fetchone(), 0)
+    return tuple(more - fewer for more, fewer in pairwise(above))

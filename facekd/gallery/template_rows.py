@@ -42,6 +42,11 @@ class TemplateRows:
         self._cipher = cipher
 
     @property
+    def space(self) -> str:
+        """The one that all templates are of."""
+        return self._space
+
+    @property
     def checksum_column(self) -> str:
         """What to select of ``templates``: a gallery of schema 1 that is only read has no checksums."""
         return "checksum" if self._schema >= CHECKSUMS_SINCE else "NULL"

@@ -7,10 +7,10 @@ own digest, which says nothing to somebody who does not have both. Neither holds
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from facekd.gallery.engine import Connection
 from facekd.gallery.template import now
 
 _NEW_PHOTO = "INSERT INTO removed_photos (seal, person, date) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -25,7 +25,7 @@ class Whereabouts:
     removed: bool = False
 
 
-def look_up(db: sqlite3.Connection, uid: str) -> Whereabouts:
+def look_up(db: Connection, uid: str) -> Whereabouts:
     """Who has ``uid``; for somebody who was merged into another person, that person."""
     found = db.execute("SELECT id FROM people WHERE uid = ?", (uid,)).fetchone()
     if found:
@@ -37,7 +37,7 @@ def look_up(db: sqlite3.Connection, uid: str) -> Whereabouts:
     return Whereabouts(person=found[0]) if found else Whereabouts(removed=True)
 
 
-def bury(db: sqlite3.Connection, person: int) -> None:
+def bury(db: Connection, person: int) -> None:
     """Note that ``person`` is removed, and all who were merged into them. Call before they are deleted."""
     uid = uid_of(db, person)
     db.execute("UPDATE removed_people SET merged_into = NULL WHERE merged_into = ?", (uid,))
@@ -45,7 +45,7 @@ def bury(db: sqlite3.Connection, person: int) -> None:
     _dig(db, uid, None)
 
 
-def bury_merged(db: sqlite3.Connection, person: int, into: int) -> None:
+def bury_merged(db: Connection, person: int, into: int) -> None:
     """Note that ``person`` is ``into`` from now on. Call before they are deleted."""
     uid, other = uid_of(db, person), uid_of(db, into)
     db.execute("UPDATE removed_people SET merged_into = ? WHERE merged_into = ?", (other, uid))
@@ -53,7 +53,7 @@ def bury_merged(db: sqlite3.Connection, person: int, into: int) -> None:
     _dig(db, uid, other)
 
 
-def bury_photo(db: sqlite3.Connection, person: int, photo: str) -> None:
+def bury_photo(db: Connection, person: int, photo: str) -> None:
     """Note that ``photo`` (its SHA-256) is removed from ``person``, under whichever uid an archive has it."""
     uid = uid_of(db, person)
     for one in _uids_of(db, person):
@@ -61,25 +61,25 @@ def bury_photo(db: sqlite3.Connection, person: int, photo: str) -> None:
         db.execute(_NEW_PHOTO, row)
 
 
-def is_photo_removed(db: sqlite3.Connection, uid: str, photo: str) -> bool:
+def is_photo_removed(db: Connection, uid: str, photo: str) -> bool:
     """Whether ``photo`` was removed from whoever had ``uid``."""
     query = "SELECT count(*) FROM removed_photos WHERE seal = ?"
     return bool(db.execute(query, (_seal(uid, photo),)).fetchone()[0])
 
 
-def restore(db: sqlite3.Connection, uid: str) -> None:
+def restore(db: Connection, uid: str) -> None:
     """Forget that the person with ``uid`` was removed."""
     db.execute("DELETE FROM removed_people WHERE uid = ? AND merged_into IS NULL", (uid,))
 
 
-def restore_photos(db: sqlite3.Connection, person: int, photos: Iterable[str]) -> None:
+def restore_photos(db: Connection, person: int, photos: Iterable[str]) -> None:
     """Forget that ``photos`` were removed from ``person``: they have them again."""
     uids = _uids_of(db, person)
     seals = [(_seal(uid, photo),) for photo in photos for uid in uids]
     db.executemany("DELETE FROM removed_photos WHERE seal = ?", seals)
 
 
-def learn(db: sqlite3.Connection, uid: str, date: str, merged_into: str | None) -> None:
+def learn(db: Connection, uid: str, date: str, merged_into: str | None) -> None:
     """Note what an archive says: that somebody was removed, unless they are here or that is known."""
     if look_up(db, uid) == Whereabouts():
         into = look_up(db, merged_into).person if merged_into else None
@@ -87,7 +87,7 @@ def learn(db: sqlite3.Connection, uid: str, date: str, merged_into: str | None) 
         db.execute("INSERT INTO removed_people (uid, date, merged_into) VALUES (?, ?, ?)", row)
 
 
-def learn_photo(db: sqlite3.Connection, seal: str, uid: str, date: str) -> None:
+def learn_photo(db: Connection, seal: str, uid: str, date: str) -> None:
     """Note what an archive says: that a photo was removed, if the person is here."""
     person = look_up(db, uid).person
     if person is not None:
@@ -95,18 +95,18 @@ def learn_photo(db: sqlite3.Connection, seal: str, uid: str, date: str) -> None:
         db.execute(_NEW_PHOTO, row)
 
 
-def uid_of(db: sqlite3.Connection, person: int) -> str:
+def uid_of(db: Connection, person: int) -> str:
     return str(db.execute("SELECT uid FROM people WHERE id = ?", (person,)).fetchone()[0])
 
 
-def _uids_of(db: sqlite3.Connection, person: int) -> list[str]:
+def _uids_of(db: Connection, person: int) -> list[str]:
     """Of a person and of all who were merged into them."""
     uid = uid_of(db, person)
     merged = db.execute("SELECT uid FROM removed_people WHERE merged_into = ?", (uid,))
     return [uid, *(row[0] for row in merged.fetchall())]
 
 
-def _dig(db: sqlite3.Connection, uid: str, into: str | None) -> None:
+def _dig(db: Connection, uid: str, into: str | None) -> None:
     row = (uid, now(), into)
     db.execute(
         "INSERT INTO removed_people (uid, date, merged_into) VALUES (?, ?, ?)"

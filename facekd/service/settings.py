@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from pathlib import Path
 
 from facekd.errors import UsageError
+from facekd.gallery import Place
 from facekd.service.tokens import Token
 
 
@@ -21,7 +21,7 @@ class ServiceSettings:
     Raises `UsageError` for an address beyond this machine without tokens.
     """
 
-    gallery: Path
+    gallery: Place
     host: str = "127.0.0.1"
     port: int = 8000
     tokens: tuple[Token, ...] = ()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from facekd.gallery import GalleryRecords
+from facekd.gallery import GalleryRecords, Place, is_there
 from facekd.service.failures import NobodyEnrolled
 from facekd.workflows import (
     FPIR,
@@ -48,13 +47,13 @@ class Work:
     ``by`` whom it was asked for, before that is answered.
     """
 
-    def __init__(self, recognizer: Recognizer, gallery: Path, audit_reads: bool = False) -> None:
+    def __init__(self, recognizer: Recognizer, gallery: Place, audit_reads: bool = False) -> None:
         self.recognizer, self.gallery, self.audit_reads = recognizer, gallery, audit_reads
         self.limit = recognizer.threshold
 
     def prepare(self) -> None:
         """Make the gallery if there is none, and look whether it can be used. Raises where it cannot."""
-        if not self.gallery.exists():
+        if not is_there(self.gallery):
             GalleryRecords(self.gallery, self.recognizer.contract, create=True).close()
         self.check()
 

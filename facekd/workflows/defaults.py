@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facekd.errors import Unreadable, UsageError
 from facekd.files import read_text, settings_file, settings_places
+from facekd.gallery import Place, gallery_place
 
 #: bytes of the largest file that is read
 _MOST_BYTES = 100_000
@@ -58,7 +59,7 @@ class Defaults:
 
     path: Path
     model: Path | None = None
-    gallery: Path | None = None
+    gallery: Place | None = None
     detector: str | None = None
     threshold: float | None = None
     fmr: float | None = None
@@ -67,7 +68,7 @@ class Defaults:
     key_command: str | None = None
     audit_reads: bool | None = None
 
-    def stated(self) -> dict[str, Path | str | float | bool]:
+    def stated(self) -> dict[str, Place | str | float | bool]:
         """The settings that the file has."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
         return {name: value for name, value in values.items() if value is not None}
@@ -98,7 +99,7 @@ def read_defaults() -> Defaults | None:
     return Defaults(
         path,
         None if written.model is None else _inside(folder, written.model),
-        None if written.gallery is None else _inside(folder, written.gallery),
+        None if written.gallery is None else _gallery(path, folder, written.gallery),
         None if written.detector is None else _detector(folder, written.detector),
         written.threshold,
         written.fmr,
@@ -163,6 +164,15 @@ def _told(fault: Any) -> str:
 
 def _inside(folder: Path, written: str) -> Path:
     return folder / Path(written).expanduser()
+
+
+def _gallery(path: Path, folder: Path, written: str) -> Place:
+    """A file, or a database by its URL. Raises `UsageError` where that holds a password."""
+    try:
+        place = gallery_place(written)
+    except UsageError as error:
+        raise UsageError(f"{path}: gallery: {error.cause}", error.fix) from None
+    return _inside(folder, written) if isinstance(place, Path) else place
 
 
 def _detector(folder: Path, written: str) -> str:

@@ -86,6 +86,7 @@ EXTRAS = (
             "python-multipart": "python_multipart", "uvicorn": "uvicorn",
         },
     ),
+    Extra("postgres", "galleries in PostgreSQL", {"psycopg": "psycopg"}),
     Extra("parquet", "embed into .parquet", {"pyarrow": "pyarrow"}),
     Extra("encryption", "encrypted galleries", {"cryptography": "cryptography"}),
 )  # fmt: skip
@@ -246,8 +247,9 @@ def look_at_folders(settings: DoctorSettings) -> Iterator[Check]:
         "folders", "targets", lambda: _look_at_folder("targets", target_folder(), cache, sized=True)
     )
     gallery = "Nobody can be enrolled or removed there; whoever is can be verified."
-    place = real_path(settings.gallery).parent
-    yield from taken("folders", "gallery", lambda: _look_at_folder("gallery", place, gallery))
+    if isinstance(settings.gallery, Path):
+        place = real_path(settings.gallery).parent
+        yield from taken("folders", "gallery", lambda: _look_at_folder("gallery", place, gallery))
     here = "Runs, reports and packs are written to the current folder unless told otherwise."
     yield from taken("folders", "current", lambda: _look_at_folder("current", Path.cwd(), here))
 

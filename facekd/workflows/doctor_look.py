@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from facekd.errors import Exit, FacekdError
+from facekd.gallery import Place
 from facekd.verification.results import Check, Status
 
 Thing = TypeVar("Thing")
@@ -19,7 +20,7 @@ class DoctorSettings:
     is in use, a gallery, a detector by name, a device."""
 
     models: tuple[tuple[str, Path], ...]
-    gallery: Path
+    gallery: Place
     detector: str = "mtcnn"
     device: str = "cpu"
 

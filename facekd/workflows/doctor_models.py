@@ -17,7 +17,7 @@ from facekd.workflows.doctor_look import DoctorSettings, if_loaded, taken
 
 if TYPE_CHECKING:
     from facekd.card import Card
-    from facekd.gallery import GalleryRecords
+    from facekd.gallery import GalleryRecords, Place, ServerAddress
 
 _OWNERS = 0o600
 
@@ -143,20 +143,23 @@ def _look_at_doubts(path: Path, card: Card, settings: DoctorSettings) -> Iterato
 
 def look_at_gallery(settings: DoctorSettings) -> Iterator[Check]:
     """Whether the gallery can be read to its last template, and whether it is of the model in use."""
-    path = settings.gallery
-    if not path.exists():
-        yield Check("gallery", str(path), Status.OK, "none there yet", values={"people": None})
+    from facekd.gallery import GalleryRecords, is_there
+
+    place = settings.gallery
+    if not is_there(place):
+        yield Check("gallery", str(place), Status.OK, "none there yet", values={"people": None})
         return
-    from facekd.gallery import GalleryRecords
+    with GalleryRecords(place, read_only=True) as records:
+        yield _look_at_content(place, records)
+        yield _look_at_schema(place, records)
+        yield from taken("gallery", str(place), lambda: _look_at_fit(place, records, settings.model))
+    if isinstance(place, Path):
+        yield _look_at_mode(place)
+    else:
+        yield from _look_at_server(place)
 
-    with GalleryRecords(path, read_only=True) as records:
-        yield _look_at_content(path, records)
-        yield _look_at_schema(path, records)
-        yield from taken("gallery", str(path), lambda: _look_at_fit(path, records, settings.model))
-    yield _look_at_mode(path)
 
-
-def _look_at_content(path: Path, records: GalleryRecords) -> Check:
+def _look_at_content(path: Place, records: GalleryRecords) -> Check:
     people = records.people()
     # every template is held against its checksum while it is read
     templates = sum(len(records.templates(person.name)) for person in people)
@@ -168,7 +171,7 @@ def _look_at_content(path: Path, records: GalleryRecords) -> Check:
     )  # fmt: skip
 
 
-def _look_at_schema(path: Path, records: GalleryRecords) -> Check:
+def _look_at_schema(path: Place, records: GalleryRecords) -> Check:
     schema, latest = records.schema()
     told = f"schema {schema}" + ("" if schema == latest else f", led to {latest} by the next change")
     return Check(
@@ -176,7 +179,7 @@ def _look_at_schema(path: Path, records: GalleryRecords) -> Check:
     )
 
 
-def _look_at_fit(path: Path, records: GalleryRecords, model: Path | None) -> Iterator[Check]:
+def _look_at_fit(path: Place, records: GalleryRecords, model: Path | None) -> Iterator[Check]:
     from facekd.runtime import load_embedder
 
     contract = records.contract
@@ -208,6 +211,28 @@ def _look_at_fit(path: Path, records: GalleryRecords, model: Path | None) -> Ite
             f"{card.name} (space {card.space[:12]})",
             "Give the model that it was made with by --model or FACEKD_MODEL, or another gallery.",
             Exit.MISFIT, values,
+        )  # fmt: skip
+
+
+def _look_at_server(place: ServerAddress) -> Iterator[Check]:
+    """What the server is set to that galleries rely on."""
+    from facekd.gallery import look_at_server
+
+    found = look_at_server(place)
+    values: dict[str, str | int | bool | None] = {
+        "server": found.version, "encrypted": found.encrypted, "erasures": found.erasures,
+    }  # fmt: skip
+    by = "TLS" if found.encrypted else "a socket of this machine, or loopback"
+    yield Check(
+        "gallery", str(place), Status.OK, f"PostgreSQL {found.version}, reached by {by}", values=values
+    )
+    for setting, told in found.doubts.items():
+        yield Check("gallery", str(place), Status.NOTE, told, f"Set {setting} in postgresql.conf.")
+    if found.erasures:
+        yield Check(
+            "gallery", str(place), Status.NOTE,
+            f"{found.erasures} removals whose bytes are still in the tables",
+            "facekd gallery erase, as the owner of the gallery.",
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from facekd.gallery import (
     ArchiveReader,
     ArchiveWriter,
     GalleryRecords,
+    Place,
     TakenIn,
     clean_name,
     open_new,
@@ -35,7 +36,9 @@ class Imported:
     removed_photos: int = 0
 
 
-def export_gallery(gallery: Path, archive: Path, replace: bool = False, plain: bool = False) -> ArchiveHeader:
+def export_gallery(
+    gallery: Place, archive: Path, replace: bool = False, plain: bool = False
+) -> ArchiveHeader:
     """Write everybody in ``gallery`` and all that it knows of removals to ``archive`` (mode 0600), as of one
     moment; it is read back before it gets its name.
 
@@ -104,7 +107,7 @@ def check_archive(archive: Path) -> ArchiveHeader:
         return reader.header
 
 
-def import_archive(archive: Path, gallery: Path, restore_removed: bool = False) -> Imported:
+def import_archive(archive: Path, gallery: Place, restore_removed: bool = False) -> Imported:
     """Take everybody in ``archive`` into ``gallery``, in one transaction; a gallery that is not there is
     made. People are known by their uid: whoever is enrolled gets the photos that they lack, under the name
     that they have now. Whoever was removed stays away, and so do single photos, unless ``restore_removed``.
@@ -113,13 +116,13 @@ def import_archive(archive: Path, gallery: Path, restore_removed: bool = False) 
     the archive's people, `Unreadable` or `TooLarge` where it is no archive that can be taken.
     """
     header = check_archive(archive)
-    if gallery.exists():
+    if not isinstance(gallery, Path) or gallery.exists():
         return _take(archive, header, gallery, restore_removed)
     with open_new(gallery, replace=False) as unfinished:
         return _take(archive, header, unfinished, restore_removed)
 
 
-def _take(archive: Path, header: ArchiveHeader, gallery: Path, restore_removed: bool) -> Imported:
+def _take(archive: Path, header: ArchiveHeader, gallery: Place, restore_removed: bool) -> Imported:
     try:
         records = GalleryRecords(gallery, header.contract, create=True)
     except Misfit as error:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from facekd.errors import NoKey, UsageError
-from facekd.gallery import NO_KEY, GalleryRecords, KeySource, key_id, key_in_use
+from facekd.gallery import (
+    NO_KEY,
+    GalleryRecords,
+    KeySource,
+    Place,
+    check_encryptable,
+    key_id,
+    key_in_use,
+)
 
 
 @dataclass(frozen=True)
@@ -20,11 +27,13 @@ class Rewritten:
     pending: bool
 
 
-def encrypt_gallery(gallery: Path, key: KeySource | None = None) -> Rewritten:
+def encrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
     """Encrypt a gallery by ``key``, else by that of `key_in_use`; no template stays in the clear in its file.
 
-    Raises `NoKey` where there is none, `UsageError` where the gallery is encrypted, and as `GalleryRecords`.
+    Raises `UsageError` for a database and where the gallery is encrypted, `NoKey` where there is no key, and
+    as `GalleryRecords`.
     """
+    check_encryptable(gallery)
     key = key_in_use(key)
     if key is None:
         raise NoKey(
@@ -42,10 +51,11 @@ def encrypt_gallery(gallery: Path, key: KeySource | None = None) -> Rewritten:
         return _rewrite(records, key)
 
 
-def rotate_key(gallery: Path, new: KeySource, key: KeySource | None = None) -> Rewritten:
+def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> Rewritten:
     """Encrypt a gallery by the key ``new``, which is encrypted by ``key``, else by that of `key_in_use`.
 
-    Raises `UsageError` where it is not encrypted or that is its key already, and as `GalleryRecords`.
+    Raises `UsageError` for a database, where it is not encrypted or that is its key already, and as
+    `GalleryRecords`.
     """
     with _encrypted(gallery, key) as records:
         if records.encryption is not None and records.encryption.key_id == key_id(new.key()):
@@ -53,16 +63,17 @@ def rotate_key(gallery: Path, new: KeySource, key: KeySource | None = None) -> R
         return _rewrite(records, new)
 
 
-def decrypt_gallery(gallery: Path, key: KeySource | None = None) -> Rewritten:
+def decrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
     """Write a gallery in the clear, which is encrypted by ``key``, else by that of `key_in_use`.
 
-    Raises `UsageError` where it is not encrypted, and as `GalleryRecords`.
+    Raises `UsageError` for a database and where it is not encrypted, and as `GalleryRecords`.
     """
     with _encrypted(gallery, key) as records:
         return _rewrite(records, None)
 
 
-def _encrypted(gallery: Path, key: KeySource | None) -> GalleryRecords:
+def _encrypted(gallery: Place, key: KeySource | None) -> GalleryRecords:
+    check_encryptable(gallery)
     records = GalleryRecords(gallery, key=key)
     if records.encryption is None:
         records.close()

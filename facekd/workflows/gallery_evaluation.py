@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from facekd.errors import UsageError
-from facekd.gallery import Contract, GalleryRecords, clean_name
+from facekd.gallery import Contract, GalleryRecords, Place, clean_name
 from facekd.runtime import Embedder, fuse, load_embedder
 from facekd.verification import judge_gallery
 from facekd.verification.results import GalleryEvaluation, Probes
@@ -21,7 +21,7 @@ from facekd.workflows.thresholds import choose_threshold
 
 def evaluate_gallery(
     model: Path,
-    gallery: Path,
+    gallery: Place,
     data: Path,
     *,
     detector: str | None = "mtcnn",
@@ -82,7 +82,7 @@ def _contract(embedder: Embedder, photos: PhotoSet) -> Contract:
     )
 
 
-def _differences(gallery: Path, made: Contract, now: Contract) -> Iterator[str]:
+def _differences(gallery: Place, made: Contract, now: Contract) -> Iterator[str]:
     """Where the gallery's photos were prepared in another way than the probes."""
     for what, then, here in (
         ("detector", made.detector, now.detector),

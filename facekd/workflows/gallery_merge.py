@@ -7,7 +7,7 @@ from pathlib import Path
 
 from facekd.card import Card, read_card
 from facekd.errors import NotThisPerson
-from facekd.gallery import Contract, GalleryRecords, Merged, shown
+from facekd.gallery import Contract, GalleryRecords, Merged, Place, shown
 from facekd.runtime import fuse, load_embedder
 from facekd.weights import shipped_model
 from facekd.workflows.enrollment_guard import OWN_FMR, threshold_at
@@ -33,7 +33,7 @@ class Resemblance:
         return f"score {self.score:.4f}, {self.threshold:.4f} is needed"
 
 
-def open_to_merge(gallery: Path, model: Path | None) -> tuple[GalleryRecords, Card | None]:
+def open_to_merge(gallery: Place, model: Path | None) -> tuple[GalleryRecords, Card | None]:
     """The gallery, and the card that judges scores in its space: that of ``model``, else that of the student
     that ships where the gallery is its own; `None` where there is neither.
 

@@ -16,6 +16,7 @@ from facekd.gallery import (
     GalleryRecords,
     KeySource,
     Moved,
+    Place,
     check_copy,
     move_copy,
     move_gallery,
@@ -104,7 +105,7 @@ class _Enrolled:
 
 
 def re_embed_gallery(
-    gallery: Path,
+    gallery: Place,
     photos: Path,
     recognizer: Recognizer,
     *,
@@ -123,10 +124,15 @@ def re_embed_gallery(
     model, nothing is changed, unless ``drop_missing``; and never where nobody would be left. ``on_many`` is
     the policy of `choose` for photos with several faces. An encrypted gallery stays so, by its ``key``.
 
-    Raises `UsageError` where the gallery was made in this very way already or ``out`` cannot be,
-    `InputOutput` or `Unreadable` where the gallery or the folder fails. In all these cases, and where the
-    process is killed, the gallery is as it was.
+    Raises `UsageError` for a database, and where the gallery was made in this very way already or ``out``
+    cannot be, `InputOutput` or `Unreadable` where the gallery or the folder fails. In all these cases, and
+    where the process is killed, the gallery is as it was.
     """
+    if not isinstance(gallery, Path):
+        raise UsageError(
+            f"{gallery}: only a gallery in a file can be moved to another model",
+            "Copy it into a file (facekd gallery copy), move that, and copy it into a new database.",
+        )
     source = _opened(photos)
     enrolled = _read(gallery, key)
     if enrolled.contract == recognizer.contract:

@@ -8,6 +8,7 @@ called, as long as about as many people are enrolled.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from contextlib import suppress
@@ -18,8 +19,8 @@ import numpy as np
 
 from facekd.card import Calibration, Card, TailThreshold
 from facekd.errors import InputOutput, UsageError
-from facekd.files import read_bounded, real_path, write_atomically
-from facekd.gallery import GalleryRecords
+from facekd.files import cache_folder, read_bounded, real_path, write_atomically
+from facekd.gallery import GalleryRecords, Place
 from facekd.preprocess import ALIGNER
 from facekd.runtime import fuse
 from facekd.verification import GalleryTail, fewest_people, tail_of_gallery
@@ -43,8 +44,11 @@ class OwnScores:
     note: str | None = None
 
 
-def scores_file(gallery: Path) -> Path:
-    """Where the scores of a gallery are kept."""
+def scores_file(gallery: Place) -> Path:
+    """Where the scores of a gallery are kept: beside its file; of one on a server, in the cache."""
+    if not isinstance(gallery, Path):
+        url = hashlib.sha256(str(gallery).encode()).hexdigest()
+        return cache_folder() / "galleries" / f"{url}-scores"
     file = real_path(gallery)
     return file.with_name(file.name + "-scores")
 

@@ -14,8 +14,19 @@ import numpy as np
 
 from facekd import errors
 from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
-from facekd.files import gallery_file, make_gallery_folder
-from facekd.gallery import NO_KEY, GalleryRecords, Key, Person, as_key, clean_name
+from facekd.files import make_gallery_folder
+from facekd.gallery import (
+    NO_KEY,
+    GalleryRecords,
+    Key,
+    Person,
+    Place,
+    ServerAddress,
+    as_key,
+    clean_name,
+    default_place,
+    gallery_place,
+)
 from facekd.preprocess import PhotoLike, as_photo, is_video
 from facekd.verification.results import IdentifiedPhoto
 from facekd.workflows.enroll import AnyPhoto, Enrolled, PhotoInHand, enroll_people, photos_at
@@ -57,11 +68,12 @@ def remove_person(records: GalleryRecords, name: str) -> Removed:
 
 
 class Gallery:
-    """Who is enrolled, in one file.
+    """Who is enrolled, in one file, or in one database of a PostgreSQL server.
 
-    ``path`` is by default ``FACEKD_GALLERY``, else ``gallery.db`` in the user's data folder; enrolling makes
-    the file, and the data folder, for their owner alone. ``recognizer`` is by default that of the student
-    that ships, which is loaded when it is needed; the gallery then belongs to its space.
+    ``path`` is a file, or a URL ``postgresql://USER@HOST/DATABASE``; by default ``FACEKD_GALLERY``, else
+    ``gallery.db`` in the user's data folder. Enrolling makes the file, and the data folder, for their owner
+    alone, or the tables in the database. ``recognizer`` is by default that of the student that ships, which
+    is loaded when it is needed; the gallery then belongs to its space.
 
     ``key`` is that of an encrypted gallery: 32 bytes, or the path of the key's file; by default what
     ``FACEKD_GALLERY_KEY_FILE``, ``FACEKD_GALLERY_KEY`` or ``FACEKD_GALLERY_KEY_COMMAND`` say. Where there is
@@ -81,13 +93,13 @@ class Gallery:
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | None = None,
+        path: str | os.PathLike[str] | ServerAddress | None = None,
         *,
         recognizer: Recognizer | None = None,
         key: Key | None = None,
         audit_reads: bool = False,
     ) -> None:
-        self.path = gallery_file() if path is None else Path(path)
+        self.path: Place = default_place() if path is None else gallery_place(path)
         self._key = None if key is None else as_key(key)
         self.audit_reads = audit_reads
         self._recognizer = recognizer

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facekd.card import ARCFACE_CROP, MODELS_COME_FROM, no_card
 from facekd.errors import CannotSay, InputOutput, LowQuality, UsageError
-from facekd.gallery import Contract, GalleryRecords, KeySource
+from facekd.gallery import Contract, GalleryRecords, KeySource, ServerAddress
 from facekd.preprocess import (
     ALIGNER,
     Detector,
@@ -131,7 +131,7 @@ class Recognizer:
 
     def open_gallery(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | ServerAddress,
         key: KeySource | None = None,
         *,
         audit_reads: bool = False,

@@ -215,6 +215,8 @@ def test_the_database_is_made_once_and_reached_by_its_socket_alone(folder: Path)
                         " WHERE datname = 'gallery'", "postgres")  # fmt: skip
             assert owner.stdout == "facekd\n"
             assert ask("SHOW listen_addresses", "postgres").stdout == "\n"
+            # what was erased must not be kept in files of the log for reuse
+            assert ask("SHOW wal_recycle", "postgres").stdout == "off\n"
             if start == 0:
                 assert ask("CREATE TABLE kept ()", "postgres").returncode == 0
             assert ask("SELECT count(*) FROM kept", "postgres").stdout == "0\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from facekd.verification.results.gallery import GalleryResult
 
@@ -19,12 +19,19 @@ class Probes:
     left_out: tuple[tuple[str, str], ...]
 
 
+class GalleryPlace(Protocol):
+    """A file or a database: as text it is named wholly, by ``name`` without where it is."""
+
+    @property
+    def name(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class GalleryEvaluation:
     """The result of `evaluate_gallery`. ``failures`` (photo, reason) have no embedding; ``notes`` say how
     the gallery was made in another way than the probes."""
 
-    gallery: Path
+    gallery: GalleryPlace
     data: Path
     model: str
     space: str

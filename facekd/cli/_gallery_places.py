@@ -1,0 +1,92 @@
+"""Where galleries are kept: copy one to another place, set up a database, finish erasures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from facekd.cli.options import GALLERY_PLACE, gallery_option, json_option
+from facekd.cli.output import answer, answer_json, progress, say
+
+if TYPE_CHECKING:
+    from facekd.gallery import Place
+
+
+@click.command("copy")
+@click.argument("source", type=GALLERY_PLACE)
+@click.argument("target", type=GALLERY_PLACE)
+@json_option
+def copy(source: Place, target: Place, as_json: bool) -> None:
+    """Copy the gallery SOURCE to TARGET, a file or a database.
+
+    The copy holds the people with their numbers and uids, the templates, the audit, and who was removed.
+    Every template is checked against its checksum when it is read, and compared once it is written. A copy
+    that was interrupted is continued by the same command. TARGET must hold no other gallery. An encrypted
+    gallery cannot be copied: "facekd gallery backup" copies its file, encrypted.
+
+    \b
+    Example: facekd gallery copy staff.db postgresql://owner@db.example.org/staff
+             facekd gallery copy postgresql://owner@db.example.org/staff staff.db
+    """
+    from facekd.files import make_gallery_folder
+    from facekd.gallery import GalleryRecords, check_copyable, copy_gallery
+
+    check_copyable(source, target)
+    make_gallery_folder(target)
+    with GalleryRecords(source, read_only=True) as records:
+        people = len(records.names())
+    with progress("copying people", people) as advance:
+        copied = copy_gallery(source, target, advance)
+    if as_json:
+        answer_json({"gallery": str(source), "target": str(target)} | vars(copied))
+    else:
+        answer(
+            f"copied {source} to {target}: {copied.people} people, {copied.templates} templates, "
+            f"{copied.removed_people} removed people, {copied.removed_photos} removed photos"
+        )
+    if copied.present:
+        say(f"{copied.present} of the people were there from a copy that was interrupted")
+
+
+@click.command("erase")
+@gallery_option
+@json_option
+def erase(gallery: Place, as_json: bool) -> None:
+    """Finish erasures that are pending.
+
+    "pending" means that the bytes of somebody who was removed are still in the file or the tables, because
+    another program was reading, or because the user who removed them may not rewrite a database's tables. Run
+    this command as the owner of the gallery, for example once an hour.
+
+    \b
+    Example: facekd gallery erase --gallery postgresql://owner@db.example.org/staff
+    """
+    from facekd.gallery import GalleryRecords
+
+    with GalleryRecords(gallery) as records:
+        done = records.erase()
+    if as_json:
+        answer_json({"gallery": str(gallery), "erasure": "done" if done else "pending"})
+    else:
+        answer(f"{gallery}: " + ("nothing is left to erase" if done else "erasure pending"))
+
+
+@click.command("roles")
+@json_option
+def roles(as_json: bool) -> None:
+    """Print the SQL that sets up roles for a gallery in PostgreSQL.
+
+    Three roles of least privilege: facekd_owner creates and migrates the gallery, facekd_writer enrolls and
+    removes people, facekd_reader verifies and identifies. A superuser runs it in the gallery's database,
+    before or after the gallery is created.
+
+    \b
+    Example: facekd gallery roles | psql --single-transaction --set ON_ERROR_STOP=1 staff
+    """
+    from facekd.gallery import database_roles
+
+    if as_json:
+        answer_json({"sql": database_roles()})
+    else:
+        answer(database_roles().rstrip("\n"))

@@ -1,0 +1,1 @@
+"""A gallery in a database of a PostgreSQL server."""

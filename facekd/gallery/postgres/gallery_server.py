@@ -1,0 +1,243 @@
+"""A gallery in a database of a PostgreSQL server, open: the counterpart of `gallery_file`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from facekd.errors import InputOutput, Unreadable
+from facekd.gallery.place import ServerAddress
+from facekd.gallery.postgres import connecting, erasing, idle, migrating
+from facekd.gallery.postgres.connection import ServerConnection
+
+if TYPE_CHECKING:
+    import psycopg
+
+Rows = list[tuple[Any, ...]]
+
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+def create(path: ServerAddress, fill: Callable[[ServerConnection], object]) -> None:
+    """Make sure that there is a gallery in the database at ``path``; ``fill`` fills the tables of a new one,
+    in the transaction that makes them."""
+    with connecting.explained(path), closing(ServerConnection(lambda: connecting.connect(path))) as db:
+        # whoever may only write must not be told that they cannot make what is there
+        if not migrating.schema_of(db.raw):
+            migrating.create(db.raw, lambda: fill(db))
+
+
+def is_there(path: ServerAddress) -> bool:
+    """Whether there is a gallery in the database, whatever its schema."""
+    with connecting.explained(path), closing(connecting.connect(path)) as db:
+        return migrating.schema_of(db) > 0
+
+
+class GalleryServer:
+    """The gallery in the database at ``path``, led to the latest schema unless it is ``read_only``, for which
+    rights to read are enough.
+
+    Whoever writes holds the one row of the table ``state`` until the end of the transaction, so one writes at
+    a time, and what was looked up inside of a transaction is still true when it ends. Statements see what was
+    committed before each (READ COMMITTED), the first after the wait for that row: nothing is ever undone for
+    the sake of another transaction, and nothing has to be repeated.
+    """
+
+    def __init__(self, path: ServerAddress, read_only: bool = False) -> None:
+        self.path = path
+        self.pending = False
+        self._read_only = read_only
+        self._changing = False
+        self._removed = False
+        self._version, self._seen = 0, ""
+        self._schema = 0
+        with connecting.explained(path):
+            self.db = ServerConnection(self._connect)
+            try:
+                if not read_only:
+                    migrating.migrate(self.db.raw)
+                    if erasing.owed(self.db.raw):
+                        erasing.erase(self.db.raw, wait=0.01)
+            except BaseException:
+                self.db.close()
+                raise
+
+    def close(self) -> None:
+        """Let go of the connection, which whoever opens the gallery next in this process may take."""
+        idle.give_back(self.path, self.db.raw)
+
+    def rows(self, query: str, *values: object, types: tuple[type, ...] = ()) -> Rows:
+        """All rows of ``query``. With ``types`` of its columns, raise `Unreadable` where damage has turned
+        a value into something else."""
+        with self.reading():
+            rows: Rows = self.db.execute(query, values).fetchall()
+        if types:
+            for row in rows:
+                self.check_types(row, types)
+        return rows
+
+    def stream(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """As `rows`, without holding all of them."""
+        with self.reading(), self.snapshot():
+            yield from self.db.stream(query, values)
+
+    def check_types(self, row: tuple[Any, ...], types: tuple[type, ...]) -> None:
+        if not all(map(isinstance, row, types)):
+            raise self.damaged("an entry cannot be read")
+
+    def damaged(self, what: str) -> Unreadable:
+        """The `Unreadable` to raise where the gallery does not hold what was written."""
+        return connecting.damaged(self.path, what)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Failures of what is read inside are put into words."""
+        with connecting.explained(self.path):
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever others write meanwhile."""
+        if self.db.in_transaction:
+            yield
+            return
+        with connecting.explained(self.path), self.db.held(_SNAPSHOT, "ROLLBACK"):
+            yield
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """As `GalleryRecords.transaction`."""
+        if self._changing or self._read_only:
+            raise RuntimeError("transactions do not nest, and a read-only gallery has none")
+        with connecting.explained(self.path):
+            try:
+                with self._writing():
+                    self._changing, self._removed = True, False
+                    yield
+            finally:
+                self._changing = False
+            if self._removed:
+                self.erase()
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """A transaction of what is no change of who is enrolled: nobody waits for another."""
+        if self._changing or self._read_only:
+            raise RuntimeError("transactions do not nest, and a read-only gallery has none")
+        with connecting.explained(self.path), self.db.held("BEGIN", "COMMIT"):
+            yield
+
+    def must_change(self) -> None:
+        """Raise `RuntimeError` outside of a transaction."""
+        if not self._changing:
+            raise RuntimeError("changes belong inside 'with records.transaction()'")
+
+    def owe_erasure(self) -> None:
+        """Have the tables rewritten after this transaction; by the next writer, should this one be killed."""
+        if not self._removed:
+            self.db.execute("INSERT INTO erasures DEFAULT VALUES")
+        self._removed = True
+
+    def erase(self) -> bool:
+        """Erase what was deleted before and is still there; whether all of it is gone."""
+        with connecting.explained(self.path):
+            self.pending = not erasing.erase(self.db.raw, connecting.LOCK_SECONDS)
+        return not self.pending
+
+    def version(self) -> int:
+        """A number that is another one after another program has changed the gallery."""
+        if not self._changing:  # nobody else can, inside of a transaction
+            self._notice(self.state())
+        return self._version
+
+    @property
+    def schema(self) -> int:
+        """That of the database now: another program may migrate what is only read here, to the latest."""
+        if self._schema != migrating.latest():
+            self._schema = migrating.schema_of(self.db.raw)
+        return self._schema
+
+    def schemas(self) -> tuple[int, int]:
+        """The schema of the database, and the one that this facekd leads it to when it changes it."""
+        with self.reading():
+            return self.schema, migrating.latest()
+
+    def state(self) -> str:
+        """As `GalleryRecords.state`."""
+        rows = self.rows("SELECT word FROM state", types=(str,))
+        if len(rows) != 1:
+            raise self.damaged("its state is missing")
+        return str(rows[0][0])
+
+    def unfolded(self) -> Rows:
+        """Number and name of people, among them all whose name is not folded (`names.fold`)."""
+        return self.rows("SELECT id, name FROM people WHERE may_be_unfolded(name)", types=(int, str))
+
+    def size(self) -> int:
+        """Bytes of the tables with their indexes."""
+        return int(
+            self.rows(
+                "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
+                " WHERE relkind = 'r' AND relnamespace = ?::regnamespace",
+                connecting.SCHEMA,
+            )[0][0]
+        )
+
+    def last_number(self) -> int:
+        """The highest number that a person ever had."""
+        query = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM people_id_seq"
+        return int(self.rows(query, types=(int,))[0][0])
+
+    def number_after(self, number: int) -> None:
+        """Give nobody new a number up to ``number``."""
+        if self.last_number() < number:
+            self.rows("SELECT setval('people_id_seq', ?)", number)
+
+    def _connect(self) -> psycopg.Connection:
+        db = idle.take(self.path, connecting.connect)
+        try:
+            migrating.check_schema(db, self.path)
+            mode = "on" if self._read_only else "off"
+            db.execute(f"SET default_transaction_read_only = {mode}".encode())
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction in which nobody else writes. Raises `InputOutput` where nobody can say whether it was
+        done."""
+        done = False
+        try:
+            with self.db.held("BEGIN", "COMMIT"):
+                self._lock()
+                yield
+                word, done = self.state(), True
+            self._seen = word
+        except connecting.client().OperationalError as error:
+            if done and self.db.raw.closed:
+                raise InputOutput(
+                    f"{self.path}: the server went away while it was to confirm a change, which may be made "
+                    "or not",
+                    "Look whether it was ('facekd gallery audit'), and try again.",
+                ) from error
+            raise
+
+    def _lock(self) -> None:
+        """Wait until nobody else writes; from then on whoever stands still is not waited for long."""
+        for name, seconds in (
+            ("lock_timeout", connecting.LOCK_SECONDS),
+            ("idle_in_transaction_session_timeout", connecting.IDLE_SECONDS),
+        ):
+            self.db.execute("SELECT set_config(?, ?, true)", (name, str(round(1000 * seconds))))
+        rows = self.db.execute("SELECT word FROM state FOR UPDATE").fetchall()
+        if len(rows) != 1:
+            raise self.damaged("its state is missing")
+        self._notice(rows[0][0])
+
+    def _notice(self, word: str) -> None:
+        """Count that another program has changed the gallery, if its state is none that was seen here."""
+        if word != self._seen:
+            self._version, self._seen = self._version + 1, word

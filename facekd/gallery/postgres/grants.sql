@@ -1,0 +1,29 @@
+-- What the roles of `facekd gallery roles` may do, where there are such; run after every migration.
+
+DO $$
+BEGIN
+    IF to_regclass('facekd.state') IS NULL THEN  -- nothing to grant yet
+        RETURN;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'facekd_reader') THEN
+        GRANT USAGE ON SCHEMA facekd TO facekd_reader;
+        GRANT SELECT ON ALL TABLES IN SCHEMA facekd TO facekd_reader;
+        GRANT SELECT ON ALL SEQUENCES IN SCHEMA facekd TO facekd_reader;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'facekd_writer') THEN
+        GRANT USAGE ON SCHEMA facekd TO facekd_writer;
+        GRANT SELECT ON ALL TABLES IN SCHEMA facekd TO facekd_writer;
+        GRANT SELECT ON ALL SEQUENCES IN SCHEMA facekd TO facekd_writer;
+        GRANT INSERT, UPDATE, DELETE
+            ON facekd.people, facekd.templates, facekd.removed_people, facekd.removed_photos
+            TO facekd_writer;
+        GRANT INSERT, DELETE ON facekd.audit, facekd.audit_reads, facekd.erasures TO facekd_writer;
+        GRANT UPDATE ON facekd.state TO facekd_writer;
+        -- before version 17 nobody but the owner may VACUUM, and erasures of a writer wait for the owner
+        IF current_setting('server_version_num')::integer >= 170000 THEN
+            EXECUTE 'GRANT MAINTAIN ON facekd.people, facekd.templates, facekd.removed_people, '
+                'facekd.removed_photos TO facekd_writer';
+        END IF;
+    END IF;
+END
+$$;

@@ -1,0 +1,203 @@
+"""Every command that takes a gallery takes one in PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_galleries import CONTRACT, enroll, template
+
+from facekd import Gallery, Recognizer
+from facekd.gallery import GalleryRecords
+
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
+
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.new_database()
+
+
+def answers(ran: Any) -> list[dict[str, Any]]:
+    assert ran.code == 0, ran.err
+    return [json.loads(line) for line in ran.out.splitlines()] if "}\n{" in ran.out else [json.loads(ran.out)]
+
+
+def test_look_after_a_gallery(facekd: Callable[..., Any], url: str, tmp_path: Path) -> None:
+    enroll(url, *((f"p{seed}", seed) for seed in range(6)))
+    with GalleryRecords(url, CONTRACT) as records, records.transaction():
+        records.add("p1", [template(100)])
+
+    def ask(*arguments: object) -> dict[str, Any]:
+        return answers(facekd("gallery", *arguments, "--gallery", url, "--json"))[0]
+
+    assert len(ask("list")["people"]) == 6
+    photos = ask("show", "p1")["photos"]
+    assert len(photos) == 2
+    assert ask("rename", "p0", "Ann")["name"] == "Ann"
+    assert ask("merge", "Ann", "p2", "--yes")["moved"] == 1
+    assert ask("remove", "p1", "--photo", photos[0]["id"], "--yes")["erasure"] == "done"
+    removed = ask("remove", "p3", "--yes")
+    assert (removed["gallery"], removed["erasure"]) == (url, "done")
+    assert ask("stats")["people"] == 4
+    checked = ask("check")
+    assert (checked["whole"], checked["people"], checked["templates"]) == (True, 4, 5)
+    assert ask("calibrate")["people"] == 4
+    assert ask("dedupe")["suspected_doubles"] == []
+    assert ask("erase")["erasure"] == "done"
+    assert ask("export", tmp_path / "staff.jsonl", "--yes")["people"] == 4
+    assert ask("import", tmp_path / "staff.jsonl")["present"] == 5
+    audit = facekd("gallery", "audit", "--gallery", url, "--json")
+    assert [json.loads(line)["action"] for line in audit.out.splitlines()][-4:] == [
+        "merge", "merged", "remove_photo", "remove"
+    ]  # fmt: skip
+    copied = answers(facekd("gallery", "copy", url, tmp_path / "copy.db", "--json"))[0]
+    assert (copied["people"], copied["removed_people"]) == (4, 2)
+    refused = facekd("gallery", "backup", tmp_path / "x.db", "--gallery", url)
+    assert refused.code == 2
+    assert "pg_dump" in refused.err
+
+
+def test_encryption_is_for_files(
+    facekd: Callable[..., Any], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography")
+    enroll(url, ("Ann", 1), ("Bo", 2))
+    enroll(tmp_path / "staff.db", ("Ann", 1))
+    key = tmp_path / "key"
+    assert facekd("gallery", "new-key", key).code == 0
+    of_url = ("--gallery", url)
+    calls: list[tuple[object, ...]] = [
+        ("gallery", "encrypt", *of_url),
+        ("gallery", "encrypt", *of_url, "--key-file", key),
+        ("gallery", "rotate-key", *of_url, "--new-key-file", key),
+        ("gallery", "decrypt", "--yes", *of_url),
+        ("gallery", "list", *of_url, "--key-file", key),
+        ("gallery", "check", *of_url, "--key-file", key),
+        ("gallery", "erase", *of_url, "--key-file", key),
+        ("gallery", "export", tmp_path / "staff.jsonl", "--yes", "--plain", *of_url, "--key-file", key),
+    ]
+    for call in calls:
+        ran = facekd(*call)
+        assert (ran.code, ran.out) == (2, "")
+        assert "facekd encrypts galleries in files, not in a database" in ran.err, ran.err
+        assert "disk encryption, TLS and roles" in ran.err
+    with monkeypatch.context() as environment:
+        environment.setenv("FACEKD_GALLERY_KEY_FILE", str(key))
+        for source, target in ((tmp_path / "staff.db", url), (url, tmp_path / "copy.db")):
+            refused = facekd("gallery", "copy", source, target)
+            assert (refused.code, "not in a database, but a key is given" in refused.err) == (2, True)
+        assert facekd("gallery", "encrypt", "--gallery", tmp_path / "staff.db").code == 0
+    for target in (url, tmp_path / "copy.db"):
+        refused = facekd("gallery", "copy", tmp_path / "staff.db", target)
+        assert (refused.code, "is encrypted, and a copy would not be" in refused.err) == (2, True)
+    assert not (tmp_path / "copy.db").exists()
+    stats = answers(facekd("gallery", "stats", *of_url, "--json"))[0]
+    assert (stats["people"], stats["encryption"], stats["key_id"]) == (2, None, None)
+    checked = answers(facekd("gallery", "check", *of_url, "--json"))[0]
+    assert (checked["whole"], checked["encrypted"], checked["decrypted"]) == (True, False, False)
+
+
+def test_a_removal_that_is_pending_says_who_finishes_it(
+    facekd: Callable[..., Any], postgres: PostgresServer, url: str
+) -> None:
+    import psycopg
+
+    enroll(url, ("Ann", 1), ("Bo", 2))
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT 1")
+        ran = facekd("gallery", "remove", "Ann", "--yes", "--gallery", url)
+        assert ran.code == 0
+        assert "erasure pending" in ran.out
+        assert "'facekd gallery erase', as the owner" in ran.err
+        assert "pending" in facekd("gallery", "erase", "--gallery", url).out
+    assert "nothing is left" in facekd("gallery", "erase", "--gallery", url).out
+
+
+def test_a_password_in_the_url_is_refused_and_not_repeated(
+    facekd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"postgresql://ann:{SECRET}@h/staff"
+    given = facekd("gallery", "list", "--gallery", url, "--json")
+    copied = facekd("gallery", "copy", url, tmp_path / "x.db")
+    monkeypatch.setenv("FACEKD_GALLERY", url)
+    by_environment = facekd("gallery", "list")
+    monkeypatch.delenv("FACEKD_GALLERY")
+    (tmp_path / "facekd.toml").write_text(f'gallery = "{url}"\n')
+    monkeypatch.setenv("FACEKD_CONFIG", str(tmp_path / "facekd.toml"))
+    by_file = facekd("gallery", "list")
+    for ran in (given, copied, by_environment, by_file):
+        assert ran.code == 2
+        assert "password" in ran.out + ran.err
+        assert SECRET not in ran.out + ran.err
+    assert json.loads(given.out)["failure"]["reason"] == "usage"
+    assert "facekd.toml: gallery:" in by_file.err
+
+
+def test_a_server_that_is_not_there_is_an_error_of_input_and_output(
+    facekd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setattr("facekd.gallery.postgres.connecting.RETRY_SECONDS", 0.1)
+    ran = facekd("gallery", "list", "--gallery", f"postgresql://ann@/staff?host={tmp_path}", "--json")
+    assert ran.code == 5
+    failure = json.loads(ran.out)["failure"]
+    assert failure["reason"] == "io"
+    assert "cannot be reached" in failure["message"]
+
+
+def test_enroll_verify_and_identify(
+    facekd: Callable[..., Any], url: str, photos: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEKD_MODEL", str(tiny))
+    monkeypatch.setenv("FACEKD_GALLERY", url)
+    face = photos / "a.jpg"
+    assert answers(facekd("enroll", "Ann Lee", face, "--json"))[0]["gallery"] == url
+    again = answers(facekd("enroll", "Ann Lee", face, "--json"))[0]
+    assert (again["added"], again["present"]) == (0, 1)
+    refused = facekd("enroll", "Bo", face, "--json")
+    assert refused.code == 3
+    assert "already enrolled as 'Ann Lee'" in refused.out
+    claim = answers(facekd("verify", "--claim", "Ann Lee", face, "--threshold", "0.5", "--json"))[0]
+    assert claim["gallery"] == url
+    found = answers(facekd("identify", face, "--threshold", "0.5", "--json"))[0]
+    assert found["gallery"] == url
+    assert "Ann Lee" in json.dumps(found)
+    doctor = facekd("doctor", "--json")
+    told = [check for check in json.loads(doctor.out)["checks"] if check["name"] == url]
+    assert any(check["message"].startswith("PostgreSQL ") for check in told)
+    assert not [check for check in told if check["status"] == "fault"]
+
+
+def test_from_a_file_of_settings_and_from_python(
+    facekd: Callable[..., Any], url: str, photos: Path, tiny: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    enroll(url, ("Ann", 1))
+    (tmp_path / "facekd.toml").write_text(f'gallery = "{url}"\n')
+    monkeypatch.setenv("FACEKD_CONFIG", str(tmp_path / "facekd.toml"))
+    ran = facekd("gallery", "list")
+    assert ran.code == 0
+    assert "Ann" in ran.out
+    assert f"gallery: {url}" in ran.err
+    with Gallery(url, recognizer=Recognizer(tiny)) as gallery:
+        assert [person.name for person in gallery.people()] == ["Ann"]
+        assert gallery.remove("Ann").pending is False
+        assert str(gallery.path) == url
+    monkeypatch.setenv("FACEKD_GALLERY", url)
+    assert str(Gallery(recognizer=Recognizer(tiny)).path) == url
+
+
+def test_the_roles_are_printed(facekd: Callable[..., Any]) -> None:
+    ran = facekd("gallery", "roles")
+    assert ran.code == 0
+    for role in ("facekd_owner", "facekd_writer", "facekd_reader"):
+        assert role in ran.out
+    assert json.loads(facekd("gallery", "roles", "--json").out)["sql"].strip() == ran.out.strip()

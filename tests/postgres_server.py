@@ -1,0 +1,166 @@
+"""A PostgreSQL server for tests: a cluster in a temporary folder, reached by a Unix socket alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+#: what a test is skipped for, which the end of a run counts
+NO_SERVER = "no PostgreSQL server here (Debian's package postgresql, or pip install pgserver)"
+NO_CLIENT = "psycopg is not installed (the extra postgres)"
+
+_START_SECONDS = 60
+#: a test waits for nothing that a crash of the machine would need, and templates must not stay in old logs
+_SETTINGS = {
+    "listen_addresses": "", "fsync": "off", "shared_buffers": "16MB", "max_connections": "40",
+    "wal_recycle": "off", "autovacuum": "off",
+}  # fmt: skip
+
+
+def programs() -> Path | None:
+    """The folder of ``initdb`` and ``postgres``; `None` where there is none."""
+    on_path = shutil.which("initdb")
+    found = [Path(on_path).resolve().parent] if on_path else []
+    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    carried = importlib.util.find_spec("pgserver")
+    if carried is not None and carried.origin is not None:
+        found.append(Path(carried.origin).parent / "pginstall" / "bin")
+    return next((folder for folder in found if (folder / "postgres").exists()), None)
+
+
+def why_not() -> str | None:
+    """Why there can be no test with a server here; `None` where there can."""
+    if importlib.util.find_spec("psycopg") is None:
+        return NO_CLIENT
+    return None if programs() else NO_SERVER
+
+
+class PostgresServer:
+    """A server with databases of its own, run by an account without rights where the tests are root's, for
+    which PostgreSQL does not start."""
+
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
+        found = programs()
+        assert found is not None
+        self._programs = found
+        self.folder = Path(tempfile.mkdtemp(prefix="facekd-pg-"))  # a socket's path must be short
+        self.data = self.folder / "data"
+        self.settings = _SETTINGS | (settings or {})
+        self._numbers = itertools.count(1)
+        self._free: list[str] = []
+        self._taken: list[str] = []
+        self._server: subprocess.Popen[bytes] | None = None
+        if self._account is not None:
+            os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
+        self._call("initdb", "--pgdata", self.data, "--username", "admin", "--encoding", "UTF8",
+                   "--locale", "C", "--auth", "trust", "--no-sync")  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        settings = [f"--{name}={value}" for name, value in self.settings.items()]
+        self._server = subprocess.Popen(
+            [self._programs / "postgres", "-D", self.data, "-k", self.folder, *settings],
+            stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("ab"), cwd=self.folder,
+            **self._as_whom,
+        )  # fmt: skip
+        end = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._server.poll() is not None or time.monotonic() > end:
+                self.stop("QUIT")
+                raise RuntimeError((self.folder / "log").read_text())
+            time.sleep(0.05)
+
+    def stop(self, signal: str = "INT") -> None:
+        """End it, with its connections: INT in good order, QUIT as a crash."""
+        if self._server is not None:
+            self._server.send_signal(getattr(__import__("signal"), f"SIG{signal}"))
+            self._server.wait(60)
+            self._server = None
+
+    def close(self) -> None:
+        self.stop("QUIT")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str, user: str = "admin") -> str:
+        port = f"&port={self.settings['port']}" if "port" in self.settings else ""
+        return f"postgresql://{user}@/{database}?host={quote(str(self.folder), safe='')}{port}"
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        if not self._free:
+            name = f"gallery_{next(self._numbers)}"
+            self.ask(f"CREATE DATABASE {name} TEMPLATE template0", "postgres")
+            self._free.append(name)
+        self._taken.append(self._free.pop())
+        return self.url(self._taken[-1])
+
+    def empty_databases(self) -> None:
+        """Those that were given become empty, and are given again: each consists of 300 files."""
+        for name in self._taken:
+            self.ask(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'", "postgres"
+            )
+            self.ask("DROP SCHEMA IF EXISTS facekd CASCADE", name)
+        self._free += self._taken
+        self._taken = []
+
+    def ask(
+        self, query: str, database: str, values: Sequence[object] = (), user: str = "admin"
+    ) -> list[tuple]:
+        """The rows of ``query``, each in a transaction of its own; ``database`` by name or URL."""
+        import psycopg
+
+        url = database if "://" in database else self.url(database, user)
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as db:
+            # without values a query may be several statements, and a % is no placeholder
+            found = db.execute(query, values or None)
+            return found.fetchall() if found.description else []
+
+    def files_with(self, content: bytes) -> list[Path]:
+        """The files of the cluster, write-ahead log included, that hold these bytes."""
+        found = []
+        for path in self.data.rglob("*"):
+            try:
+                if path.is_file() and content in path.read_bytes():
+                    found.append(path)
+            except FileNotFoundError:  # the server deletes files, too
+                continue
+        return found
+
+    def _answers(self) -> bool:
+        import psycopg
+
+        try:
+            self.ask("SELECT 1", "postgres")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _call(self, program: str, *arguments: object) -> None:
+        command = [str(self._programs / program), *map(str, arguments)]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as_whom)
+
+    @cached_property
+    def _account(self) -> pwd.struct_passwd | None:
+        """Another account to run the server as; `None` where the present one will do."""
+        if os.geteuid() != 0:
+            return None
+        known = {account.pw_name: account for account in pwd.getpwall()}
+        return known.get("postgres") or known["nobody"]
+
+    @property
+    def _as_whom(self) -> dict:
+        account = self._account
+        if account is None:
+            return {}
+        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}

@@ -3,8 +3,9 @@
     python tools/arrange_identification.py lfw.zip lfw-identification.zip
     facekd evaluate MODEL... --protocol identification --data lfw-identification.zip
 
-PHOTOS holds a folder of photos for each person. Of whoever has two or more, the first by name is enrolled and
-the others are searched for; everybody with a single photo is unknown. Files are copied as they are.
+PHOTOS holds a folder of photos for each person. Of nine in ten who have two or more, the first photo by
+name is enrolled and the others are searched for. The tenth, and everybody with a single photo, are unknown.
+Files are copied as they are.
 """
 
 from __future__ import annotations
@@ -18,15 +19,21 @@ import click
 from facekd.cli.options import EXISTING
 from facekd.preprocess import open_source
 
+#: of people with several photos, each so many-th is unknown
+UNKNOWN = 10
+
 
 def arranged(names: list[str]) -> Iterator[tuple[str, str]]:
     """Where each of ``names`` (PERSON/FILE, below any folders) goes."""
     people: dict[str, list[str]] = {}
     for name in sorted(names):
         people.setdefault(Path(name).parent.name, []).append(name)
+    several = 0
     for person, photos in people.items():
+        several += len(photos) > 1
+        is_unknown = len(photos) == 1 or several % UNKNOWN == 0
         for number, photo in enumerate(photos):
-            part = "unknown" if len(photos) == 1 else "probe" if number else "gallery"
+            part = "unknown" if is_unknown else "probe" if number else "gallery"
             yield photo, f"{part}/{person}/{Path(photo).name}"
 
 

@@ -4,7 +4,7 @@
 
 A program encrypts a gallery of made-up people, gives it another key and decrypts it again and again, says so
 on a line after each, and is killed after a random time; --kills times. Afterwards the gallery is looked at: a
-change that was said to be done and is not is lost; a template that cannot be read, or is not what was
+change that was acknowledged and is not is lost; a template that cannot be read, or is not what was
 enrolled, is half done; a fault is what `facekd gallery check` finds. Then the gallery is opened once to be
 written to, and, where it is encrypted, searched for templates in the clear: traces. Prints a table; exits
 with 1 unless the last four columns hold zeros.
@@ -164,7 +164,7 @@ def main(kills: int, seed: int, worked: Path | None) -> None:
     if worked is not None:
         work(worked)
         return
-    click.echo("| kills | said to be done | lost | half done | faults | traces |")
+    click.echo("| kills | acknowledged | lost | half done | faults | traces |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
     found = drill(kills, seed)
     counts = (found.kills, found.said, found.lost, found.half, found.faults, found.traces)

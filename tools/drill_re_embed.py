@@ -4,7 +4,7 @@
 
 A program moves a gallery of made-up people from one space to another and back, again and again, says so on a
 line after each move, and is killed after a random time. Afterwards the gallery is looked at: a move that was
-said to be done and is not is lost; a gallery whose templates are not all of the space of its contract is half
+acknowledged and is not is lost; a gallery whose templates are not all of the space of its contract is half
 done; a fault is what `facekd gallery check` finds. Then the gallery is opened once to be written to, and
 searched for embeddings of the other space: traces. Prints a table; exits with 1 unless the last four columns
 hold zeros.
@@ -152,7 +152,7 @@ def main(kills: int, seed: int, worked: Path | None) -> None:
         work(worked)
         return
     found = drill(kills, seed)
-    click.echo("| change | kills | said to be done | lost | half done | faults | traces |")
+    click.echo("| change | kills | acknowledged | lost | half done | faults | traces |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     click.echo(
         f"| re-embed | {found.kills} | {found.said} | {found.lost} | {found.half} | {found.faults} "

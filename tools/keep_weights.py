@@ -3,9 +3,10 @@
     python tools/keep_weights.py pack runs/default data/student/leg2.safetensors
     python tools/keep_weights.py unpack data/student/leg2.safetensors start.safetensors
 
-``unpack`` writes a file for a recipe's ``student.start`` (with ``start_by = "whole"``), projectors of the
-losses included. Large matrices are stored as int8 with a scale for each output channel, the rest in float32:
-a quarter of the size, and the first steps of the next run recover the rounding error.
+``unpack`` writes what a recipe's ``student.start`` takes (with ``start_by = "whole"``), projectors of the
+losses included; it takes the shards that `train_on_accelerator.py` writes, too. Large matrices are kept as
+int8 with a scale for each output channel, the rest in float32 (`packed_weights`): a quarter of the size, and
+what rounding costs is made up in the first steps of the next run.
 """
 
 from __future__ import annotations
@@ -13,45 +14,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import torch
+from packed_weights import packed, unpacked
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE
 from facekd.training import RunFolder, load_learned, load_weights
-
-#: tensors with fewer values are stored unchanged
-SMALLEST = 4096
-SCALE = ".scale"
-
-
-def packed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``weights`` with their large matrices as int8 and, under ``NAME.scale``, a step for each row."""
-    kept: dict[str, Tensor] = {}
-    for name, weight in weights.items():
-        if weight.ndim < 2 or weight.numel() < SMALLEST:
-            kept[name] = weight.contiguous()
-            continue
-        step = weight.flatten(1).abs().amax(1).clamp(min=1e-12) / 127
-        shaped = step.view(-1, *[1] * (weight.ndim - 1))
-        kept[name] = (weight / shaped).round().to(torch.int8).contiguous()
-        kept[name + SCALE] = step.contiguous()
-    return kept
-
-
-def unpacked(kept: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that `packed` was given, rounded."""
-    weights: dict[str, Tensor] = {}
-    for name, value in kept.items():
-        if name.endswith(SCALE):
-            continue
-        step = kept.get(name + SCALE)
-        if step is None:
-            weights[name] = value
-        else:
-            weights[name] = value.float() * step.view(-1, *[1] * (value.ndim - 1))
-    return weights
 
 
 @click.group()
@@ -75,14 +44,17 @@ def pack(run: Path, out: Path, which: str) -> None:
 
 
 @main.command()
-@click.argument("kept", type=EXISTING_FILE)
+@click.argument("kept", type=EXISTING_FILE, nargs=-1, required=True)
 @click.argument("out", type=ANY_PATH)
-def unpack(kept: Path, out: Path) -> None:
-    """Write the weights in KEPT to OUT in float32."""
-    with safe_open(kept, "pt") as file:
-        weights = unpacked({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        told = file.metadata() or {}
-    save_file(weights, out, told)
+def unpack(kept: tuple[Path, ...], out: Path) -> None:
+    """Write the weights in KEPT (several files: the shards of one network) to OUT in float32."""
+    whole: dict[str, Tensor] = {}
+    told: dict[str, str] = {}
+    for shard in kept:
+        with safe_open(shard, "pt") as file:
+            whole |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            told = file.metadata() or {}
+    save_file(unpacked(whole), out, told)
     click.echo(f"{out}: {told.get('images', '?')} images seen")
 
 

@@ -66,7 +66,8 @@ def or_setting(name: str, rival: str | None = None) -> Callback:
         value = getattr(found, name) if found else None
         if found is None or value is None:
             return given
-        _tell(context, f"{name}: {value} ({found.path})")
+        told = str(value).lower() if isinstance(value, bool) else value
+        _tell(context, f"{name}: {told} ({found.path})")
         return value
 
     return callback
@@ -154,3 +155,14 @@ def gallery_of_claim(context: click.Context, option: click.Parameter, given: Pla
     """As `gallery_or_default`, of a command that opens a gallery for ``--claim`` only: without it there is
     nothing to be said."""
     return given if context.params.get("claim") is None else gallery_or_default(context, option, given)
+
+
+def audit_of_claim(context: click.Context, option: click.Parameter, given: bool) -> bool:
+    """As `or_setting`, of a command that compares with a gallery for ``--claim`` only: without it there is
+    nothing to audit, and to ask for that is an error."""
+    if context.params.get("claim") is not None:
+        audited: bool = or_setting("audit_reads")(context, option, given)
+        return audited
+    if given and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--audit goes with --claim NAME: nothing else is compared with the gallery.")
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from facekd.cli.output import answer, answer_json, confirm, say
 from facekd.errors import Exit
 
 if TYPE_CHECKING:
-    from facekd.gallery import Fault, Place, Statistics
+    from facekd.gallery import AuditEntry, Fault, Place, ReadEntry, Statistics
 
 #: faults listed in one JSON document
 MOST_FAULTS = 1000
@@ -21,11 +22,26 @@ MOST_FAULTS = 1000
 
 @click.command("audit")
 @click.option("--since", metavar="DATE", help="Only entries from this date, or time in UTC, onwards.")
+@click.option(
+    "--reads", is_flag=True, help="Show claims and searches instead of changes, or delete only these."
+)
 @click.option("--prune-before", metavar="DATE", help="Delete older entries, and record that in the audit.")
+@click.option(
+    "--keep-days", type=click.IntRange(1, 36_500), default=None, metavar="N",
+    help="Delete entries older than N days, as --prune-before does.",
+)  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @gallery_option
 @json_option
-def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Place, as_json: bool) -> None:
+def audit(
+    since: str | None,
+    reads: bool,
+    prune_before: str | None,
+    keep_days: int | None,
+    yes: bool,
+    gallery: Place,
+    as_json: bool,
+) -> None:
     """Show the audit: what was done, and when.
 
     Each line has the date, the action, the person's number, the number of templates and, of what was
@@ -33,34 +49,61 @@ def audit(since: str | None, prune_before: str | None, yes: bool, gallery: Place
     show NAME" shows a person's number, and numbers are never reused. "force" counts templates enrolled
     despite a warning, "prune" deleted audit entries. With --json, one document per line.
 
+    --reads shows what "verify --claim", "identify" and "serve" recorded with --audit: the date, claim or
+    search, the number of the person claimed or found (0 for nobody), the result, the model, the rate of its
+    threshold and the token's name, but no scores or photos. Without --reads, --prune-before and --keep-days
+    delete both kinds of entries.
+
     \b
     Example: facekd gallery audit --since 2026-01-01
+             facekd gallery audit --reads
              facekd gallery audit --prune-before 2024-01-01
+             facekd gallery audit --reads --keep-days 90 --yes
     """
     from facekd.gallery import GalleryRecords, moment
 
+    if sum(given is not None for given in (since, prune_before, keep_days)) > 1:
+        raise click.UsageError("--since, --prune-before and --keep-days cannot be combined.")
+    if keep_days is not None:
+        prune_before = (datetime.now(UTC) - timedelta(days=keep_days)).isoformat()
     if prune_before is not None:
-        if since is not None:
-            raise click.UsageError("--since and --prune-before cannot be combined.")
-        before = moment(prune_before)
-        with GalleryRecords(gallery) as records:
-            if not yes:
-                confirm(f"Delete the audit entries of {gallery} from before {before}?")
-            with records.transaction():
-                pruned = records.prune_audit(before)
-        if as_json:
-            answer_json({"gallery": str(gallery), "pruned": pruned, "before": before})
-        else:
-            answer(f"pruned {pruned} entries from before {before}")
+        _prune(gallery, moment(prune_before), reads, yes, as_json)
         return
     first = moment(since) if since is not None else ""
     with GalleryRecords(gallery, read_only=True) as records:
-        for entry in records.audit_entries(first):
+        for entry in records.read_entries(first) if reads else records.audit_entries(first):
             if as_json:
                 answer_json({"gallery": str(gallery)} | vars(entry), indent=None)
             else:
-                by = f"  {entry.by}" if entry.by else ""
-                answer(f"{entry.date}  {entry.action:12}  {entry.person:>6}  {entry.templates:>6}{by}")
+                told = f"{entry.date}  {entry.action:12}  {entry.person:>6}  {_what(entry)}"
+                answer(f"{told}  {entry.by}" if entry.by else told)
+
+
+def _prune(gallery: Place, before: str, reads: bool, yes: bool, as_json: bool) -> None:
+    from facekd.gallery import GalleryRecords
+
+    which = "claims and searches in the audit" if reads else "audit entries"
+    with GalleryRecords(gallery) as records:
+        if not yes:
+            confirm(f"Delete the {which} of {gallery} from before {before}?")
+        with records.transaction():
+            pruned = records.prune_audit(before, reads)
+    if as_json:
+        answer_json({"gallery": str(gallery), "pruned": pruned, "before": before, "reads_only": reads})
+    else:
+        answer(f"pruned {pruned} entries from before {before}")
+
+
+def _what(entry: AuditEntry | ReadEntry) -> str:
+    """What an entry says was done, or answered, and by what."""
+    from facekd.gallery import AuditEntry
+
+    if isinstance(entry, AuditEntry):
+        return f"{entry.templates:>6}"
+    result = f"{entry.result} ({entry.reason})" if entry.reason else entry.result
+    rates = (("FMR", entry.fmr), ("FPIR", entry.fpir))
+    kept = "".join(f"{name} {rate:g}" for name, rate in rates if rate is not None)
+    return f"{result:12}  {entry.model} ({entry.space})  {kept or 'no rate'}"
 
 
 @click.command("check")

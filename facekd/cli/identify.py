@@ -23,6 +23,7 @@ from facekd.cli.options import (
     Number,
     annotate_option,
     any_quality_option,
+    audit_option,
     detector_option,
     device_option,
     gallery_option,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @operators_model_option
 @gallery_option
+@audit_option
 @annotate_option
 @any_quality_option
 @detector_option
@@ -81,6 +83,7 @@ def command(
     fpir: float | None,
     model: Path,
     gallery: Place,
+    audit_reads: bool,
     annotate: Path | None,
     any_quality: bool,
     detector: str,
@@ -120,7 +123,7 @@ def command(
     wanted = _Wanted(photos_to_embed(stills), clips, camera, seconds, per_second)
     pictures = SearchPictures(annotate, photos, len(wanted.photos))
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
-    with recognizer.open_gallery(gallery) as records:
+    with recognizer.open_gallery(gallery, audit_reads=audit_reads) as records:
         search = open_search(recognizer, records, FPIR if fpir is None else fpir, threshold)
         if search.threshold.shortfall:
             say_failure(f"no decision: {search.threshold.shortfall}")

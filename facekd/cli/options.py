@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from facekd.cli._defaults import (
+    audit_of_claim,
     gallery_of_claim,
     gallery_or_default,
     model_or_setting,
@@ -128,6 +129,18 @@ gallery_option: Decorator = _gallery(gallery_or_default)
 copied_gallery_option: Decorator = _gallery_place(gallery_or_default)
 #: of a command that needs a gallery for --claim only
 claims_gallery_option: Decorator = _gallery(gallery_of_claim)
+
+
+def _audit(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
+    return click.option(
+        "--audit", "audit_reads", is_flag=True, envvar="FACEKD_AUDIT", show_envvar=True, callback=callback,
+        help="Record every claim and search in the gallery's audit, and answer none that cannot be recorded.",
+    )  # fmt: skip
+
+
+audit_option: Decorator = _audit(or_setting("audit_reads"))
+#: of a command that compares with a gallery for --claim only
+claims_audit_option: Decorator = _audit(audit_of_claim)
 
 
 class RegistryOption(click.Option):

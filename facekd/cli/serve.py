@@ -10,6 +10,7 @@ import click
 from facekd.cli.options import (
     EXISTING_FILE,
     any_quality_option,
+    audit_option,
     detector_option,
     device_option,
     gallery_option,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @threshold_option("fmr")
 @operators_model_option
 @gallery_option
+@audit_option
 @any_quality_option
 @detector_option
 @device_option
@@ -63,6 +65,7 @@ def command(
     threshold: float | None,
     model: Path,
     gallery: Place,
+    audit_reads: bool,
     any_quality: bool,
     detector: str,
     device: str,
@@ -84,7 +87,7 @@ def command(
 
     settings = ServiceSettings(
         gallery=gallery, host=host, port=port, tokens=read_tokens(tokens) if tokens else (),
-        max_upload=max_upload, workers=workers, queue=queue,
+        max_upload=max_upload, workers=workers, queue=queue, audit_reads=audit_reads,
     )  # fmt: skip
     import uvicorn  # noqa: F401 - told before a model is loaded, if it is not installed
 

@@ -14,6 +14,7 @@ from facekd.cli.options import (
     Number,
     annotate_option,
     any_quality_option,
+    claims_audit_option,
     claims_gallery_option,
     detector_option,
     device_option,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @operators_model_option
 @claims_gallery_option
+@claims_audit_option
 @annotate_option
 @any_quality_option
 @detector_option
@@ -67,6 +69,7 @@ def command(
     fmr: float | None,
     model: Path,
     gallery: Place | None,
+    audit_reads: bool,
     annotate: Path | None,
     any_quality: bool,
     detector: str,
@@ -115,7 +118,7 @@ def command(
     if many:
         return verify_many(recognizer, wanted_pairs, as_json, keep_all=folder is not None)
     try:
-        decision = _decide(recognizer, photos, claim, gallery)
+        decision = _decide(recognizer, photos, claim, gallery, audit_reads)
     except (CannotSay, InputOutput, NotFound) as error:
         if as_json:
             named = {"gallery": None if claim is None else str(gallery)}
@@ -165,13 +168,17 @@ def _annotate(
 
 
 def _decide(
-    recognizer: Recognizer, photos: tuple[Path, ...], claim: str | None, gallery: Place | None
+    recognizer: Recognizer,
+    photos: tuple[Path, ...],
+    claim: str | None,
+    gallery: Place | None,
+    audit_reads: bool,
 ) -> Verification:
     from facekd.workflows import verify_claim
 
     if claim is None or gallery is None:
         return recognizer.verify(photos[0], photos[1])
-    with recognizer.open_gallery(gallery) as records:
+    with recognizer.open_gallery(gallery, audit_reads=audit_reads) as records:
         return verify_claim(recognizer, records, claim, photos[0], recognizer.threshold)
 
 

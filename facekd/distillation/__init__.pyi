@@ -1,5 +1,7 @@
 from .copied_crops import CropCopy as CropCopy
 from .copied_crops import heldout_copies as heldout_copies
+from .heldout_judge import CHOOSING_FMR as CHOOSING_FMR
+from .preparation import TEACHER_SCORE as TEACHER_SCORE
 from .recipe import Recipe as Recipe
 from .recipe_crops import heldout_crops as heldout_crops
 from .recipe_crops import training_crops as training_crops
@@ -11,7 +13,9 @@ from .report import SILENT as SILENT
 from .report import Report as Report
 from .run import Outcome as Outcome
 from .run import run_recipe as run_recipe
+from .run_card import write_card as write_card
 from .task import DistillTask as DistillTask
 from .teacher_check import WITHOUT_CARD as WITHOUT_CARD
 from .teacher_query import TeacherQuery as TeacherQuery
 from .teacher_query import crop_targets as crop_targets
+from .weighted_loss import WeightedLoss as WeightedLoss

@@ -5,6 +5,7 @@ from .archive import ArchiveHeader as ArchiveHeader
 from .archive import ArchiveReader as ArchiveReader
 from .archive import ArchiveWriter as ArchiveWriter
 from .audit import AuditEntry as AuditEntry
+from .audit import ReadEntry as ReadEntry
 from .audit import moment as moment
 from .backup import back_up as back_up
 from .checking import GalleryCheck as GalleryCheck

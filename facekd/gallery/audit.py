@@ -1,9 +1,10 @@
 """The audit: when what was done to whom, by number and without names of people; and who asked for it, by the
-name of their token."""
+name of their token. Changes are always noted, claims and searches (reads) where that is asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from facekd.errors import UsageError
@@ -27,6 +28,29 @@ class AuditEntry:
     by: str | None = None
 
 
+@dataclass(frozen=True)
+class ReadEntry:
+    """A "claim" or a "search" (``action``) at ``date``, and its ``result``: "same" or "different"; "found",
+    "nobody" or "insufficient"; or "failed", for a ``reason`` that is the word of a `FacekdError`. ``person``
+    is the number of who was claimed or found, 0 where nobody was.
+
+    ``model`` and ``space`` (its first 12 digits) say what compared; ``fmr`` or ``fpir`` which rate the
+    threshold keeps, `None` where none is known, as of a score that was given. ``by`` is as of `AuditEntry`.
+    The score is left out: it is biometric, and the audit has to say what was answered, not how nearly.
+    """
+
+    action: str
+    person: int
+    result: str
+    model: str
+    space: str
+    reason: str | None = None
+    fmr: float | None = None
+    fpir: float | None = None
+    by: str | None = None
+    date: str = field(default_factory=now)
+
+
 def moment(text: str) -> str:
     """A date or a time, in UTC where it names no zone, as the audit writes it. Raises `UsageError`."""
     try:
@@ -43,9 +67,21 @@ def note(db: Connection, action: str, person: int, templates: int, by: str | Non
     db.execute("INSERT INTO audit (date, action, person, templates, asked_by) VALUES (?, ?, ?, ?, ?)", row)
 
 
-def prune(db: Connection, before: str, by: str | None) -> int:
+def note_reads(db: Connection, entries: Sequence[ReadEntry], by: str | None) -> None:
+    db.executemany(
+        "INSERT INTO audit_reads (date, action, person, result, reason, model, space, fmr, fpir, asked_by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (e.date, e.action, e.person, e.result, e.reason or "", e.model, e.space, e.fmr, e.fpir, by or "")
+            for e in entries
+        ],
+    )
+
+
+def prune(db: Connection, before: str, by: str | None, reads_only: bool = False) -> int:
     """Delete the entries from before a moment, and note how many there were."""
-    pruned = db.execute("DELETE FROM audit WHERE date < ?", (before,)).rowcount
+    tables = ("audit_reads",) if reads_only else ("audit_reads", "audit")
+    pruned = sum(db.execute(f"DELETE FROM {table} WHERE date < ?", (before,)).rowcount for table in tables)
     if pruned:
         note(db, "prune", NOBODY, pruned, by)
     return pruned

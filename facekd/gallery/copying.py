@@ -118,7 +118,8 @@ class _Copy:
             advance(len(people))
         if self._people(self._new, f"id > {after} LIMIT 1"):
             raise self._differs("people who are not in the gallery")
-        self._audit()
+        self._audit("audit", "date, action, person, templates, asked_by")
+        self._audit("audit_reads", "date, action, person, result, reason, model, space, fmr, fpir, asked_by")
         self._new.number_after(self._old.last_number())
         return copied
 
@@ -170,16 +171,17 @@ class _Copy:
             raise self._differs("other removals")
         return count
 
-    def _audit(self) -> None:
-        columns = "date, action, person, templates, asked_by"
-        there = self._new.rows("SELECT count(*) FROM audit")[0][0]
-        entries = self._old.stream(f"SELECT {columns} FROM audit ORDER BY id")
+    def _audit(self, table: str, columns: str) -> None:
+        query = f"SELECT {columns} FROM {table} ORDER BY id"
+        there = self._new.rows(f"SELECT count(*) FROM {table}")[0][0]
+        entries = self._old.stream(query)
         before = list(islice(entries, there))
-        if before != self._new.rows(f"SELECT {columns} FROM audit ORDER BY id"):
+        if before != self._new.rows(query):
             raise self._differs("another audit")
+        places = ", ".join("?" for _ in columns.split(","))
         for rows in _blocks(entries):
             with self._new.transaction():
-                self._new.db.executemany(f"INSERT INTO audit ({columns}) VALUES (?, ?, ?, ?, ?)", rows)
+                self._new.db.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
 
     def _differs(self, what: str) -> UsageError:
         return UsageError(

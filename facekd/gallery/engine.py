@@ -82,6 +82,10 @@ class Engine(Protocol):
         """As `GalleryRecords.transaction`."""
         ...
 
+    def noting(self) -> AbstractContextManager[None]:
+        """A transaction of what is no change of who is enrolled."""
+        ...
+
     def must_change(self) -> None:
         """Raise `RuntimeError` outside of a transaction."""
         ...

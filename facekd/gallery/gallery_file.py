@@ -71,7 +71,7 @@ class GalleryFile:
         with self.reading():
             yield from self.db.execute(query, values)
 
-    def check_types(self, row: tuple[Any, ...], types: tuple[type, ...]) -> None:
+    def check_types(self, row: tuple[Any, ...], types: tuple[type | tuple[type, ...], ...]) -> None:
         if not all(map(isinstance, row, types)):
             raise self.damaged("an entry cannot be read")
 
@@ -115,6 +115,14 @@ class GalleryFile:
                 self._changing = False
             if self._removed:
                 self._erase()
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """A transaction of what is no change of who is enrolled: what was kept to search them stays."""
+        if self._changing or self._reader is not None:
+            raise RuntimeError("transactions do not nest, and a read-only gallery has none")
+        with database.explained(self.path), database.write_transaction(self.db):
+            yield
 
     def must_change(self) -> None:
         """Raise `RuntimeError` outside of a transaction."""

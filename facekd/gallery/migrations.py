@@ -151,6 +151,16 @@ _encryption = statements(
     "INSERT INTO audit_actions (action) VALUES ('encrypt'), ('rotate_key'), ('decrypt')",
 )
 
+# Claims and searches: whom they were for, by number, and what was answered by which model. A table of its
+# own: there are many more of them than changes, and they are kept for a shorter time.
+_note_reads = statements(
+    "INSERT INTO audit_actions (action) VALUES ('claim'), ('search')",
+    """CREATE TABLE audit_reads (
+        id INTEGER PRIMARY KEY, date TEXT NOT NULL, action TEXT NOT NULL REFERENCES audit_actions (action),
+        person INTEGER NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL, model TEXT NOT NULL,
+        space TEXT NOT NULL, fmr REAL, fpir REAL, asked_by TEXT NOT NULL) STRICT""",
+)
+
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
 #: ``statements("INSERT INTO audit_actions (action) VALUES ('export')")``.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -164,6 +174,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     # "drop": templates that had no photo when the gallery was led to another model ("re_embed")
     statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
     _encryption,
+    _note_reads,
 )
 
 #: the schema from which people carry a uid and removals leave a tombstone
@@ -174,6 +185,8 @@ STATE_SINCE = 5
 ASKERS_SINCE = 7
 #: the schema from which a gallery may be encrypted
 ENCRYPTION_SINCE = MIGRATIONS.index(_encryption) + 1
+#: the schema from which claims and searches can be audited
+READS_SINCE = MIGRATIONS.index(_note_reads) + 1
 
 
 def latest() -> int:

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.gallery import audit, encryption, everybody, statistics, tombstones
-from facekd.gallery.audit import AuditEntry
+from facekd.gallery.audit import AuditEntry, ReadEntry
 from facekd.gallery.by_name import PeopleByName
 from facekd.gallery.encryption import Cipher, Encryption
 from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine
@@ -19,7 +19,7 @@ from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
 from facekd.gallery.gallery_file import GalleryFile
 from facekd.gallery.keys import KeySource, key_in_use
-from facekd.gallery.migrations import ASKERS_SINCE, UIDS_SINCE
+from facekd.gallery.migrations import ASKERS_SINCE, READS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.place import Place, ServerAddress, gallery_place
@@ -37,7 +37,8 @@ class GalleryRecords:
     the ``compatible`` ones that the model's card names. In another space, and without a contract, the
     gallery can be read and people removed, nothing added. A gallery of an older schema is migrated when
     it is opened, except to be read only (``read_only``), which needs no write access. Of every change the
-    audit notes ``by`` whom it was asked for, where that is known.
+    audit notes ``by`` whom it was asked for, where that is known. With ``audit_reads`` whoever compares
+    with the gallery has to note that, too (`note_reads`).
 
     A gallery that is made although there is a ``key`` (else that of `key_in_use`) is encrypted; of one that
     is there the key must be the right one: `NoKey`, `WrongKey`, or `UsageError` where it is not encrypted.
@@ -57,9 +58,10 @@ class GalleryRecords:
         read_only: bool = False,
         by: str | None = None,
         key: KeySource | None = None,
+        audit_reads: bool = False,
     ) -> None:
         self.path: Place = gallery_place(path)
-        self._by = by
+        self.audits_reads, self._by = audit_reads, by
         key = key_in_use(key)
         encryption.check_key(self.path, key)
         if create and contract is not None:
@@ -362,15 +364,37 @@ class GalleryRecords:
             date, action, person, templates, asker = row
             yield AuditEntry(date, action, person, templates, asker or None)
 
+    def note_reads(self, entries: Sequence[ReadEntry]) -> None:
+        """Write claims and searches into the audit. They are on the disk when it returns; no answer may be
+        given before. Raises `InputOutput` where that fails, or another program writes for too long."""
+        with self._file.noting():
+            audit.note_reads(self._file.db, entries, self._by)
+
+    def read_entries(self, since: str = "") -> Iterator[ReadEntry]:
+        """The claims and searches that were audited from a moment on, the oldest first."""
+        if self._file.schema < READS_SINCE:
+            return
+        rates = "coalesce(fmr, -1.0), coalesce(fpir, -1.0)"
+        columns = f"action, person, result, model, space, reason, {rates}, asked_by, date"
+        query = f"SELECT {columns} FROM audit_reads WHERE date >= ? ORDER BY id"
+        for row in self._file.stream(query, since):
+            self._file.check_types(row, (str, int, str, str, str, str, float, float, str, str))
+            action, person, result, model, space, reason, fmr, fpir, asker, date = row
+            yield ReadEntry(
+                action, person, result, model, space, reason or None,
+                fmr if fmr >= 0 else None, fpir if fpir >= 0 else None, asker or None, date,
+            )  # fmt: skip
+
     def statistics(self) -> Statistics:
         """How large the gallery is, and of what."""
         with self._file.reading():
             return statistics.measure(self._file.db, self._file.size(), self.has_uids)
 
-    def prune_audit(self, before: str) -> int:
-        """Delete what the audit holds from before a moment; return how many entries. That is audited, too."""
+    def prune_audit(self, before: str, reads_only: bool = False) -> int:
+        """Delete what the audit holds from before a moment, or with ``reads_only`` the claims and searches;
+        return how many entries. That is audited, too."""
         self._file.must_change()
-        return audit.prune(self._file.db, before, self._by)
+        return audit.prune(self._file.db, before, self._by, reads_only)
 
     def encrypt(self, key: KeySource | None) -> int:
         """Write all templates anew, encrypted by ``key``, or in the clear where that is `None`; return how

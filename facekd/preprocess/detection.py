@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from facekd.card import ARCFACE_TEMPLATE
-from facekd.errors import TooSmall
-from facekd.geometry import Pixels, similarity, turned_left
+from facekd.geometry import Pixels, turned_left
+from facekd.preprocess.turned_faces import (
+    is_turned,
+    may_be_upside_down,
+    seen_level,
+    seen_upside_down,
+    standing,
+)
 from facekd.preprocess.types import Detector, Face, Photo
 
 #: longer side, in pixels, of the copy that detectors look at
@@ -20,9 +26,6 @@ LOOK_AT = 1280
 PADDING = 0.4
 
 
-#: degrees in the plane that detectors still place landmarks at well enough; of 8,120 LFW photos the main
-#: face of none is turned by more than 44
-MOST_TURNED = 50.0
 #: by how much the log-odds of the best score must be higher in the turned photo for it to be believed, as a
 #: part of those at which the detector is sure: their scales differ widely. Of a detector that does not say
 _CLEARLY = 1 / 4
@@ -32,40 +35,38 @@ def find_faces(photo: Photo, detector: Detector) -> list[Face]:
     """All faces of ``photo`` in its own pixels, best score first; looks again with a border
     around the photo when there is none.
 
-    Where there is still none, or the largest face lies on its side or all may be upside down (their scores
-    are below the detector's ``sure``), the photo is turned by right angles: many cameras do not note how they
-    were held. Faces found that way are taken where they are upright in the turned photo and score higher
-    than upright ones in the photo as it is.
+    Where there is still none, or the largest face is turned in the plane or all may be upside down (their
+    scores are below the detector's ``sure``), the photo is turned by right angles: many cameras do not note
+    how they were held. Faces found that way are taken where they are upright in the turned photo and score
+    higher than upright ones in the photo as it is. Whatever the way, a face turned further than the
+    detector's ``level`` is seen again in its surroundings turned upright (`seen_level`).
     """
-    found = _look(photo.pixels, detector) or _look_padded(photo.pixels, detector)
-    if found and not is_turned(_largest(found)) and _best_score(found) >= _sure(detector):
+    pixels = photo.pixels
+    seen = _look(pixels, detector) or _look_padded(pixels, detector)
+    found = [seen_level(pixels, face, detector) for face in seen]
+    if found and _is_upright(pixels, found, detector):
         return found
-    return _look_turned(photo.pixels, detector, found)
+    return _look_turned(pixels, detector, found)
 
 
-def angle_of(face: Face) -> float:
-    """Degrees in [-180, 180) by which a face is turned in the photo, or in the turned photo in which it was
-    found; `nan` where its landmarks coincide."""
-    try:
-        matrix = similarity(face.landmarks, np.asarray(ARCFACE_TEMPLATE))
-    except TooSmall:
-        return math.nan
-    turned = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])) + 90 * face.quarters
-    return (turned + 180) % 360 - 180
-
-
-def is_turned(face: Face) -> bool:
-    """Whether a face lies on its side as it was found."""
-    return abs(angle_of(face)) > MOST_TURNED
+def _is_upright(pixels: Pixels, found: list[Face], detector: Detector) -> bool:
+    """Whether the photo surely is, by the largest face and the best."""
+    largest = _largest(found)
+    if is_turned(largest) or max(face.score for face in found if not is_turned(face)) < _sure(detector):
+        return False
+    if not may_be_upside_down(largest, detector):
+        return True
+    down = seen_upside_down(pixels, largest, detector)
+    return down is None or standing(down, detector) <= standing(largest, detector)
 
 
 def _sure(detector: Detector) -> float:
     return float(getattr(detector, "sure", 0.0))
 
 
-def _best_score(faces: list[Face]) -> float:
-    """Of those that do not lie on their side."""
-    return max((face.score for face in faces if not is_turned(face)), default=0.0)
+def _best(found: list[Face], detector: Detector) -> float:
+    """The highest `standing` of those that do not lie on their side."""
+    return max((standing(face, detector) for face in found if not is_turned(face)), default=-math.inf)
 
 
 def _largest(faces: list[Face]) -> Face:
@@ -78,19 +79,16 @@ def _look_turned(pixels: Pixels, detector: Detector, upright: list[Face]) -> lis
     best, odds = upright, -math.inf
     if upright and not is_turned(_largest(upright)):
         clearly = float(getattr(detector, "clearly", _CLEARLY))
-        odds = _log_odds(_best_score(upright)) + clearly * abs(_log_odds(_sure(detector)))
+        sure = _sure(detector)
+        odds = _best(upright, detector) + clearly * (abs(math.log(sure / (1 - sure))) if sure else 0.0)
     for quarters in (1, 2, 3):
-        found = detector.detect(np.ascontiguousarray(np.rot90(copy, quarters)))
-        if found and not is_turned(_largest(found)) and _log_odds(_best_score(found)) > odds:
-            shape = np.rot90(pixels, quarters).shape
-            best = [_turned_back(face.moved(1 / scale), quarters, shape) for face in found]
-            odds = _log_odds(_best_score(found))
+        shape = np.rot90(pixels, quarters).shape
+        seen = detector.detect(np.ascontiguousarray(np.rot90(copy, quarters)))
+        back = [_turned_back(face.moved(1 / scale), quarters, shape) for face in seen]
+        found = [seen_level(pixels, face, detector) for face in back]
+        if found and not is_turned(_largest(found)) and _best(found, detector) > odds:
+            best, odds = found, _best(found, detector)
     return best
-
-
-def _log_odds(score: float) -> float:
-    score = min(max(score, 1e-6), 1 - 1e-6)
-    return math.log(score / (1 - score))
 
 
 def _turned_back(face: Face, quarters: int, shape: tuple[int, ...]) -> Face:
@@ -98,7 +96,7 @@ def _turned_back(face: Face, quarters: int, shape: tuple[int, ...]) -> Face:
     landmarks = turned_left(face.landmarks, 4 - quarters, shape).astype(np.float32)
     box = turned_left(face.box.reshape(2, 2), 4 - quarters, shape, pixels=False)
     corners = np.concatenate([box.min(axis=0), box.max(axis=0)]).astype(np.float32)
-    return Face(corners, face.score, landmarks, quarters)
+    return replace(face, box=corners, landmarks=landmarks, quarters=quarters)
 
 
 def _look(pixels: Pixels, detector: Detector) -> list[Face]:

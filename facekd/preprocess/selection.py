@@ -7,8 +7,9 @@ import numpy as np
 from facekd.card import ARCFACE_TEMPLATE
 from facekd.errors import NoFace, SeveralFaces, TooSmall, Turned, UsageError
 from facekd.geometry import scale_of, similarity
-from facekd.preprocess.detection import angle_of, find_faces, is_turned
+from facekd.preprocess.detection import find_faces
 from facekd.preprocess.policies import POLICIES
+from facekd.preprocess.turned_faces import angle_of, is_turned
 from facekd.preprocess.types import Detector, Face, Photo
 
 #: pixels between the eyes below which a face holds too little to compare

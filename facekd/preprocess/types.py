@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -26,13 +26,17 @@ class Face:
     eye, nose, mouth corner, mouth corner, left in the image first. All in pixels of the photo.
 
     ``quarters`` is how often the photo was turned left by 90 degrees for the face to be found; left is
-    then that of the turned photo.
+    then that of the turned photo. ``turned`` is by how many degrees clockwise that one was turned further for
+    the landmarks. They are ``doubtful`` where the face is turned too far for the detector and was not found
+    upright.
     """
 
     box: NDArray[np.float32]
     score: float
     landmarks: NDArray[np.float32]
     quarters: int = 0
+    turned: float = 0.0
+    doubtful: bool = False
 
     @property
     def area(self) -> float:
@@ -42,11 +46,10 @@ class Face:
     def moved(self, scale: float, shift: tuple[float, float] = (0.0, 0.0)) -> Face:
         """The same face in another picture: every point times ``scale``, plus ``shift`` (x, y)."""
         offset = np.asarray(shift, np.float32)
-        return Face(
+        return replace(
+            self,
             box=(self.box * np.float32(scale) + np.tile(offset, 2)).astype(np.float32),
-            score=self.score,
             landmarks=(self.landmarks * np.float32(scale) + offset).astype(np.float32),
-            quarters=self.quarters,
         )
 
 
@@ -65,7 +68,12 @@ class Detector(Protocol):
 
     A detector that finds faces upside down, too, and gives them the landmarks of upright ones, has a
     number ``sure``: the score below which a face may be such a one. By ``clearly`` it says how much better a
-    turned photo must score, as a part of the log-odds of ``sure``.
+    turned photo must score, as a part of the log-odds of ``sure``. Where the score is not enough, ``mouth``
+    is how much the mouth's height in the box adds to its log-odds, and ``stands`` the sum below which a face
+    is looked at upside down, too.
+
+    One whose landmarks are worse of faces turned in the plane has a number ``level``: the degrees, by its own
+    landmarks, up to which they are good.
     """
 
     @property

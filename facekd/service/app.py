@@ -157,7 +157,7 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
             if len(first) != 1 or len(others) + (name is not None) != 1:
                 raise Refused(422, "usage", "give one photo, and either one other or a name")
             if name is not None:
-                return answered(await admission.run(work.verify_claim, first[0], name))
+                return answered(await admission.run(work.verify_claim, first[0], name, _by(request)))
             return answered(await admission.run(work.verify, first[0], others[0]))
 
     @api.post(
@@ -176,7 +176,7 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
             photos = sent.photos_of("photo")
             if len(photos) != 1:
                 raise Refused(422, "usage", "give one photo")
-            return answered(await admission.run(work.identify, photos[0], top, all_faces))
+            return answered(await admission.run(work.identify, photos[0], top, all_faces, _by(request)))
 
     @api.post(
         "/v1/people/{name:path}/photos", response_model=models.Enrollment, responses=failures(*_OF_PHOTOS),

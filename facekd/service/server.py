@@ -26,7 +26,7 @@ def run_service(recognizer: Recognizer, settings: ServiceSettings) -> Exit:
     from facekd.service.app import make_app
     from facekd.service.work import Work
 
-    work = Work(recognizer, settings.gallery)
+    work = Work(recognizer, settings.gallery, settings.audit_reads)
     work.prepare()
     made = make_app(work, settings)
     _log_to_stderr()

@@ -15,7 +15,8 @@ class ServiceSettings:
     """Where a service listens, whom it serves (``tokens``; anybody on this machine where there are none) and
     what it takes: ``max_upload`` bytes and ``max_photos`` photos a request, which have ``upload_seconds`` to
     arrive; ``workers`` requests are worked on at once and ``queue`` more wait. A request's head has
-    ``head_seconds``, and what was accepted before the end ``grace_seconds``.
+    ``head_seconds``, and what was accepted before the end ``grace_seconds``. With ``audit_reads`` claims and
+    searches are noted in the gallery.
 
     Raises `UsageError` for an address beyond this machine without tokens.
     """
@@ -31,6 +32,7 @@ class ServiceSettings:
     upload_seconds: float = 30.0
     head_seconds: float = 10.0
     grace_seconds: float = 60.0
+    audit_reads: bool = False
 
     def __post_init__(self) -> None:
         if not self.tokens and not is_loopback(self.host):

@@ -43,11 +43,12 @@ class Work:
     """A gallery and the recognizer that it is used with; threads may share it.
 
     The gallery is opened for each request. It is made when the service starts, and never later: a gallery
-    that went away is missing, not empty.
+    that went away is missing, not empty. With ``audit_reads`` each claim and search is noted in it, and
+    ``by`` whom it was asked for, before that is answered.
     """
 
-    def __init__(self, recognizer: Recognizer, gallery: Place) -> None:
-        self.recognizer, self.gallery = recognizer, gallery
+    def __init__(self, recognizer: Recognizer, gallery: Place, audit_reads: bool = False) -> None:
+        self.recognizer, self.gallery, self.audit_reads = recognizer, gallery, audit_reads
         self.limit = recognizer.threshold
 
     def prepare(self) -> None:
@@ -64,8 +65,8 @@ class Work:
     def verify(self, photo: bytes, other: bytes) -> Document:
         return self._verified(self.recognizer.verify(photo, other))
 
-    def verify_claim(self, photo: bytes, name: str) -> Document:
-        with self.recognizer.open_gallery(self.gallery) as records:
+    def verify_claim(self, photo: bytes, name: str, by: str | None) -> Document:
+        with self.recognizer.open_gallery(self.gallery, audit_reads=self.audit_reads, by=by) as records:
             decision = verify_claim(self.recognizer, records, name, photo, self.limit, _THE_PHOTO)
         return self._verified(decision)
 
@@ -75,8 +76,8 @@ class Work:
             verification_document(decision, self.recognizer, notes)
         )
 
-    def identify(self, photo: bytes, top: int, all_faces: bool) -> Document:
-        with self.recognizer.open_gallery(self.gallery) as records:
+    def identify(self, photo: bytes, top: int, all_faces: bool, by: str | None) -> Document:
+        with self.recognizer.open_gallery(self.gallery, audit_reads=self.audit_reads, by=by) as records:
             search = open_search(self.recognizer, records, FPIR, self.recognizer.given_threshold)
             found = identify_photo(search, photo, top=top, all_faces=all_faces, name=_THE_PHOTO)
         return {"schema": "identify/1"} | self._discreet(found.to_dict())

@@ -1,5 +1,6 @@
 from .augment import Augmentation as Augmentation
 from .checkpoint import SCORE as SCORE
+from .checkpoint import Checkpoint as Checkpoint
 from .distributed import first_decides as first_decides
 from .distributed import gathered as gathered
 from .distributed import make_fabric as make_fabric
@@ -26,4 +27,5 @@ from .run_folder import locked_run as locked_run
 from .schedule import OptimizerName as OptimizerName
 from .schedule import Shape as Shape
 from .schedule import make_optimizers as make_optimizers
+from .schedule import rate_at as rate_at
 from .thread_budget import share_processors as share_processors

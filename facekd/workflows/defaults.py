@@ -30,6 +30,7 @@ _WANTED = {
     "less_than_equal": "should lie in [-1, 1]",
     "greater_than": "should lie between 0 and 1",
     "less_than": "should lie between 0 and 1",
+    "bool_type": "should be true or false",
 }
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -48,6 +49,7 @@ class _Written(BaseModel):
     fpir: _Rate | None = None
     key_file: _Text | None = None
     key_command: _Text | None = None
+    audit_reads: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ class Defaults:
     fpir: float | None = None
     key_file: Path | None = None
     key_command: str | None = None
+    audit_reads: bool | None = None
 
-    def stated(self) -> dict[str, Place | str | float]:
+    def stated(self) -> dict[str, Place | str | float | bool]:
         """The settings that the file has."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
         return {name: value for name, value in values.items() if value is not None}
@@ -103,6 +106,7 @@ def read_defaults() -> Defaults | None:
         written.fpir,
         None if written.key_file is None else _inside(folder, written.key_file),
         written.key_command,
+        written.audit_reads,
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _VARIABLES = {
     "model": "FACEKD_MODEL", "gallery": "FACEKD_GALLERY", "detector": "FACEKD_DETECTOR",
     "key_file": "FACEKD_GALLERY_KEY_FILE",
+    "audit_reads": "FACEKD_AUDIT",
 }  # fmt: skip
 
 
@@ -34,15 +35,21 @@ def look_at_settings(settings: DoctorSettings) -> Iterator[Check]:
 
 def _told(found: Defaults) -> Check:
     stated = found.stated()
-    told = ", ".join(f"{name} {value}" for name, value in stated.items()) or "nothing"
+    told = ", ".join(f"{name} {_written(value)}" for name, value in stated.items()) or "nothing"
     beaten = "".join(
         f"; {variable} wins over its {name}"
         for name, variable in _VARIABLES.items()
         if name in stated and os.environ.get(variable)
     )
-    values: dict[str, str | float] = {"path": str(found.path)}
-    values |= {name: value if isinstance(value, float) else str(value) for name, value in stated.items()}
+    values: dict[str, str | float | bool] = {"path": str(found.path)}
+    values |= {
+        name: value if isinstance(value, float | bool) else str(value) for name, value in stated.items()
+    }
     return Check(
         "settings", "facekd.toml", Status.OK, f"{found.path} sets {told}{beaten}",
         values=values,
     )  # fmt: skip
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

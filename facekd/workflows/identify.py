@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facekd.errors import CannotSay, InputOutput, UsageError
+from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
 from facekd.gallery import GalleryRecords, PeopleSearch, SearchIndex
 from facekd.preprocess import PhotoLike
 from facekd.verification.results import (
@@ -18,6 +18,7 @@ from facekd.verification.results import (
 from facekd.workflows.embed import NamedPhoto
 from facekd.workflows.gallery_thresholds import own_scores, search_threshold
 from facekd.workflows.photo_notes import notes_of
+from facekd.workflows.read_audit import ReadAudit
 from facekd.workflows.recognizer import Recognised, Recognizer
 
 #: false positive identification rate of a search where none is asked for
@@ -26,11 +27,13 @@ FPIR = 1e-2
 
 @dataclass(frozen=True)
 class Search:
-    """A gallery that is open to be searched: by whom, from which threshold on, and what is to be known."""
+    """A gallery that is open to be searched: by whom, from which threshold on, what notes it, and what is to
+    be known."""
 
     recognizer: Recognizer
     index: PeopleSearch
     threshold: SearchThreshold
+    audit: ReadAudit
     notes: tuple[str, ...] = ()
 
 
@@ -61,17 +64,30 @@ def open_search(
         notes.append(own.note)
     if chosen.source == "card":
         notes += recognizer.doubts()
-    return Search(recognizer, index, chosen, tuple(notes))
+    return Search(recognizer, index, chosen, ReadAudit.of(recognizer, records), tuple(notes))
 
 
 def identify_photo(
     search: Search, photo: PhotoLike, *, top: int = 5, all_faces: bool = False, name: str = ""
 ) -> IdentifiedPhoto:
     """Search for the face in ``photo`` (of several the largest near the centre), or for all of them; ``top``
-    candidates of each are listed. ``name`` is what the photo is called, its path by default.
+    candidates of each are listed. ``name`` is what the photo is called, its path by default. Where the
+    records audit reads, what was found is noted on the disk when this returns or raises.
 
-    Raises what `Recognizer.recognise` does.
+    Raises what `Recognizer.recognise` does, and `InputOutput` where it cannot be noted.
     """
+    try:
+        found = _searched_photo(search, photo, top, all_faces, name)
+    except FacekdError as error:
+        search.audit.note_searches((_failed(search, name, error),))
+        raise
+    search.audit.note_searches((found,))
+    return found
+
+
+def _searched_photo(
+    search: Search, photo: PhotoLike, top: int, all_faces: bool, name: str
+) -> IdentifiedPhoto:
     recognizer = search.recognizer
     faces = recognizer.recognise_all(photo, name) if all_faces else (recognizer.recognise(photo, name),)
     fmr = search.threshold.fpir if search.threshold.source != "option" else None
@@ -83,13 +99,19 @@ def identify_photo(
 def identify_or_say_why(
     search: Search, named: NamedPhoto, *, top: int = 5, all_faces: bool = False
 ) -> IdentifiedPhoto:
-    """`identify_photo`, for one of many photos: that one cannot be used is an answer, too."""
+    """`identify_photo`, for one of many photos: that one cannot be used is an answer, too. Raises
+    `InputOutput` where it cannot be noted."""
     try:
-        content = named.photo.read()
-        return identify_photo(search, content, top=top, all_faces=all_faces, name=named.name)
+        found = _searched_photo(search, named.photo.read(), top, all_faces, named.name)
     except (CannotSay, InputOutput) as error:
-        failure = SearchFailure(error.reason, error.cause, error.fix, error.exit_code)
-        return IdentifiedPhoto(named.name, search.threshold, failure=failure)
+        found = _failed(search, named.name, error)
+    search.audit.note_searches((found,))
+    return found
+
+
+def _failed(search: Search, name: str, error: FacekdError) -> IdentifiedPhoto:
+    failure = SearchFailure(error.reason, error.cause, error.fix, error.exit_code)
+    return IdentifiedPhoto(name, search.threshold, failure=failure)
 
 
 def searched(search: Search, face: Recognised, top: int) -> IdentifiedFace:

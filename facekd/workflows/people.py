@@ -83,6 +83,9 @@ class Gallery:
     meanwhile, and one `Gallery` may be shared by threads. Leaving a ``with`` block, or `close`, lets go of
     the model that was loaded here.
 
+    With ``audit_reads`` every `verify` and `identify` is noted in the file before it is answered (``facekd
+    gallery audit --reads``), and raises `InputOutput` where that cannot be done.
+
     Every call raises `InputOutput` or `Unreadable` where the file fails, `Misfit` where it was made in
     another space than the recognizer's, `NoKey` or `WrongKey` where it is encrypted, `UsageError` once the
     gallery was closed.
@@ -94,9 +97,11 @@ class Gallery:
         *,
         recognizer: Recognizer | None = None,
         key: Key | None = None,
+        audit_reads: bool = False,
     ) -> None:
         self.path: Place = default_place() if path is None else gallery_place(path)
         self._key = None if key is None else as_key(key)
+        self.audit_reads = audit_reads
         self._recognizer = recognizer
         self._loading = threading.Lock()
         self._closed = False
@@ -162,7 +167,7 @@ class Gallery:
         """
         recognizer = self.recognizer
         threshold = recognizer.threshold
-        with recognizer.open_gallery(self.path, self._key) as records:
+        with recognizer.open_gallery(self.path, self._key, audit_reads=self.audit_reads) as records:
             return verify_claim(recognizer, records, name, photo, threshold)
 
     def identify(
@@ -175,7 +180,7 @@ class Gallery:
         Raises what `Recognizer.recognise` does for the photo, `UsageError` for a rate that cannot be.
         """
         recognizer = self.recognizer
-        with recognizer.open_gallery(self.path, self._key) as records:
+        with recognizer.open_gallery(self.path, self._key, audit_reads=self.audit_reads) as records:
             search = open_search(recognizer, records, fpir, recognizer.given_threshold)
             return identify_photo(search, photo, top=top, all_faces=all_faces)
 
@@ -185,7 +190,7 @@ class Gallery:
         """As `identify`, of each person in a video file; ``track`` of an answer says when they are seen. One
         answer with a ``failure`` where the video cannot be used."""
         recognizer = self.recognizer
-        with recognizer.open_gallery(self.path, self._key) as records:
+        with recognizer.open_gallery(self.path, self._key, audit_reads=self.audit_reads) as records:
             search = open_search(recognizer, records, fpir, recognizer.given_threshold)
             return identify_video(search, Path(video), top=top)
 

@@ -130,12 +130,26 @@ class Recognizer:
         )
 
     def open_gallery(
-        self, path: str | os.PathLike[str] | ServerAddress, key: KeySource | None = None
+        self,
+        path: str | os.PathLike[str] | ServerAddress,
+        key: KeySource | None = None,
+        *,
+        audit_reads: bool = False,
+        by: str | None = None,
     ) -> GalleryRecords:
         """The gallery at ``path`` to compare with, opened to be read, an encrypted one by its ``key``: of
-        this space, or one that the model's card calls compatible. Raises `Misfit` for any other."""
-        compatible = self.embedder.card.compatible_with
-        return GalleryRecords(path, self.contract, compatible=compatible, read_only=True, key=key)
+        this space, or one that the model's card calls compatible. With ``audit_reads`` each claim and search
+        is noted, and ``by`` whom it was asked for: the file must be writable then. Raises `Misfit` for any
+        other."""
+        return GalleryRecords(
+            path,
+            self.contract,
+            compatible=self.embedder.card.compatible_with,
+            read_only=not audit_reads,
+            by=by,
+            key=key,
+            audit_reads=audit_reads,
+        )
 
     def shares_space(self, other: Contract) -> bool:
         """Whether a gallery was made in this very space, where alone the card's thresholds hold."""

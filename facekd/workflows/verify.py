@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from facekd.errors import UsageError
+from facekd.errors import FacekdError, UsageError
 from facekd.gallery import GalleryRecords
 from facekd.preprocess import PhotoLike
 from facekd.runtime import fuse
 from facekd.workflows.gallery_thresholds import own_scores, threshold_for_claims
+from facekd.workflows.read_audit import ReadAudit
 from facekd.workflows.recognizer import Recognizer, Verification, cosine
 from facekd.workflows.thresholds import Threshold, doubts, evidence
 
@@ -21,11 +22,27 @@ def verify_claim(
 ) -> Verification:
     """Compare a photo with an enrolled person. In place of the card's ``threshold`` the gallery's own at
     the same false match rate is taken where its people are enough to tell it (`gallery_thresholds`).
-    ``photo_name`` is what the photo is called, its path by default.
+    ``photo_name`` is what the photo is called, its path by default. Where the records audit reads, what was
+    found is noted on the disk when this returns or raises.
 
     Raises `NotFound` for the name, `UsageError` where the ``threshold`` is the card's and the gallery was
-    made in another space, for which it says nothing, and what `Recognizer.recognise` does for the photo.
+    made in another space, for which it says nothing, `InputOutput` where it cannot be noted, and what
+    `Recognizer.recognise` does for the photo.
     """
+    audit = ReadAudit.of(recognizer, records)
+    try:
+        decision = _compared(recognizer, records, name, photo, threshold, photo_name)
+    except FacekdError as error:
+        audit.note_failed_claim(name, error, threshold.fmr)
+        raise
+    audit.note_claim(decision)
+    return decision
+
+
+def _compared(
+    recognizer: Recognizer, records: GalleryRecords, name: str, photo: PhotoLike, threshold: Threshold,
+    photo_name: str,
+) -> Verification:  # fmt: skip
     shared = recognizer.shares_space(records.contract)
     if not shared and threshold.source == "card":
         raise UsageError(

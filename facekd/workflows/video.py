@@ -80,7 +80,7 @@ def identify_video(
     advance: Advance = lambda: None,
 ) -> tuple[IdentifiedPhoto, ...]:  # fmt: skip
     """Search for each person in the video at ``path``: an answer for each track, or one that says why there
-    is none."""
+    is none. Raises `InputOutput` where the records audit reads and these cannot be noted."""
     return _identified(search, _shown(path), read_video(path, per_second), top, advance)
 
 
@@ -94,6 +94,14 @@ def identify_camera(
 
 
 def _identified(
+    search: Search, name: str, frames: Iterable[Frame], top: int, advance: Advance
+) -> tuple[IdentifiedPhoto, ...]:
+    answers = _searched_video(search, name, frames, top, advance)
+    search.audit.note_searches(answers)
+    return answers
+
+
+def _searched_video(
     search: Search, name: str, frames: Iterable[Frame], top: int, advance: Advance
 ) -> tuple[IdentifiedPhoto, ...]:
     try:

@@ -68,7 +68,7 @@ class TestAudit:
         ran = facekd(*prune, "--yes", "--json")
         assert json.loads(ran.out) == {
             "schema": "gallery-audit/1", "gallery": str(gallery), "pruned": 2,
-            "before": "2024-06-01T00:00:00+00:00"
+            "before": "2024-06-01T00:00:00+00:00", "reads_only": False,
         }  # fmt: skip
         lines = facekd("gallery", "audit").out.splitlines()
         assert [line.split()[1:] for line in lines][-1] == ["prune", "0", "2"]

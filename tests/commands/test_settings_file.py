@@ -17,7 +17,7 @@ from facekd.weights import shipped_model
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder; neither the environment nor the user's folders say anything."""
-    for name in ("FACEKD_MODEL", "FACEKD_GALLERY", "FACEKD_DETECTOR", "FACEKD_CONFIG"):
+    for name in ("FACEKD_MODEL", "FACEKD_GALLERY", "FACEKD_DETECTOR", "FACEKD_CONFIG", "FACEKD_AUDIT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -106,7 +106,7 @@ class TestContent:
             (
                 "xyz = 1",
                 "xyz: no such setting; there are model, gallery, detector, threshold, fmr, fpir, key_file, "
-                "key_command",
+                "key_command, audit_reads",
             ),
             ("[gallery]\nfile = 1", 'gallery: should be a text, not {"file": 1}'),
             ('threshold = "0.5"', 'threshold: should be a number, not "0.5"'),
@@ -118,6 +118,8 @@ class TestContent:
             ('model = ""', 'model: should not be empty, not ""'),
             ("threshold = 0.5\nfmr = 0.1", "threshold: the file sets fmr, too; keep one of the two"),
             ("gallery = a.db", "no TOML: "),
+            ("audit_reads = 1", "audit_reads: should be true or false, not 1"),
+            ('audit_reads = "yes"', 'audit_reads: should be true or false, not "yes"'),
         ],
     )
     def test_what_it_must_not_say(self, facekd: Callable, here: Path, text: str, fault: str) -> None:

@@ -129,6 +129,15 @@ class TestIdentify:
             assert 1 <= line["track"]["used"] <= 5
         assert lines[0]["faces"][0]["box"][2] < 240 < lines[1]["faces"][0]["box"][0]
 
+    def test_each_is_audited(self, facekd: Callable, ann: Path, clips: Path) -> None:
+        wanted = [clips / f"{name}.mp4" for name in ("two", "blank", "text")]
+        assert facekd("identify", *wanted, "--threshold", "0.9", "--audit").code == 5
+        with GalleryRecords(ann, read_only=True) as records:
+            found = [(entry.person, entry.result, entry.reason) for entry in records.read_entries()]
+        assert found == [
+            (1, "found", None), (0, "nobody", None), (0, "failed", "no_face"), (0, "failed", "unreadable"),
+        ]  # fmt: skip
+
     def test_text(self, facekd: Callable, ann: Path, clips: Path, photos: Path) -> None:
         ran = facekd("identify", photos / "b.jpg", clips / "one.mp4", "--threshold", "0.9")
         assert ran.code == 0, ran.err

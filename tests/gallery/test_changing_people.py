@@ -5,13 +5,14 @@ Names that are searched for end in a dot: the uid follows them in a row, and its
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_galleries import CONTRACT, embedding, enroll, template
 
 from facekd.errors import NotFound, UsageError
-from facekd.gallery import GalleryRecords, Template, moment
+from facekd.gallery import GalleryRecords, ReadEntry, Template, moment
 
 
 @pytest.fixture
@@ -207,6 +208,23 @@ class TestAudit:
         assert (len(entries), entries[-1].action, entries[-1].person, entries[-1].templates) == (
             204, "prune", 0, 100
         )  # fmt: skip
+
+    def test_pruning_takes_the_claims_and_searches_along_or_alone(self, path: Path) -> None:
+        old = "2024-02-03T04:05:06+00:00"
+        claim = ReadEntry("claim", 1, "same", "small", "a" * 12, date=old)
+        with GalleryRecords(path) as records:
+            records.note_reads([claim, replace(claim, date="2024-02-05T00:00:00+00:00")])
+            for reads_only in (True, False):
+                with records.transaction():
+                    assert records.prune_audit(moment("2024-02-04"), reads_only) == (1 if reads_only else 0)
+                assert [entry.date[:10] for entry in records.read_entries()] == ["2024-02-05"]
+                assert [*records.audit_entries()][-1].action == "prune"
+            assert len(list(records.audit_entries())) == 304
+            assert list(records.read_entries(moment("2024-02-06"))) == []
+            with records.transaction():
+                assert records.prune_audit(moment("2024-02-06")) == 1
+            assert list(records.read_entries()) == []
+            assert [*records.audit_entries()][-1].templates == 1
 
     @pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01", "' OR 1=1", "0001-01-01T00:00:00+14:00"])
     def test_what_is_no_date(self, text: str) -> None:

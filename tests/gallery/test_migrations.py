@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 from made_galleries import CONTRACT, embedding
 
 from facekd.errors import FacekdError, Unreadable
-from facekd.gallery import Contract, GalleryCheck, GalleryRecords, Template, migrations
+from facekd.gallery import Contract, GalleryCheck, GalleryRecords, ReadEntry, Template, migrations
 
 STORED = Path(__file__).parent.parent / "stored" / "0.1.0" / "gallery.db"
 #: with what `made_galleries` makes, a forced photo and somebody who was removed
@@ -162,6 +163,21 @@ def test_a_gallery_of_schema_6_is_led_to_the_latest_schema(tmp_path: Path) -> No
         assert [(entry.action, entry.by) for entry in records.audit_entries()] == done
 
 
+def test_reads_of_a_gallery_of_schema_6_can_be_audited(tmp_path: Path) -> None:
+    """It has none, and takes some once it may be written to."""
+    path = Path(shutil.copy(SCHEMA_6, tmp_path / "old.db"))
+    with GalleryRecords(path, read_only=True) as records:
+        assert list(records.read_entries()) == []
+    done = ReadEntry("search", 2, "found", "small", "a" * 12, fpir=0.01)
+    with GalleryRecords(path, by="desk", audit_reads=True) as records:
+        records.note_reads([done])
+        assert list(records.read_entries()) == [replace(done, by="desk")]
+        assert [entry.action for entry in records.audit_entries()] == ["add", "add", "rename"]
+    with pytest.raises(sqlite3.IntegrityError), GalleryRecords(path) as records:
+        records.note_reads([replace(done, action="wash")])
+    assert not list(GalleryCheck(path).faults())
+
+
 def test_each_gallery_gives_uids_of_its_own(old: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copy(old, tmp_path / "copy.db"))
     found = []
@@ -228,7 +244,7 @@ GalleryRecords(sys.argv[1])
 """
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5, 6])
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 6, migrations.READS_SINCE - 1])
 def test_killed_inside_a_migration(old: Path, number: int) -> None:
     """Every statement of the migration had run, and nothing was committed: it never happened."""
     process = subprocess.run([sys.executable, "-c", _KILLED_INSIDE, str(old), str(number)], check=False)

@@ -16,7 +16,7 @@ import pytest
 from made_galleries import CONTRACT, enroll, template
 
 from facekd.errors import InputOutput
-from facekd.gallery import GalleryRecords, database
+from facekd.gallery import GalleryRecords, ReadEntry, database
 
 STORED = Path(__file__).parent.parent / "stored" / "0.1.0" / "gallery.db"
 NOBODY = 65534
@@ -25,6 +25,11 @@ NOBODY = 65534
 def read(path: Path) -> list[tuple[str, int]]:
     with GalleryRecords(path, read_only=True) as records:
         return [(p.name, len(records.templates(p.name))) for p in records.people()]
+
+
+def note_claim(path: Path) -> None:
+    with GalleryRecords(path, CONTRACT, audit_reads=True) as records:
+        records.note_reads([ReadEntry("claim", 1, "same", "small", "a" * 12)])
 
 
 _KILLED = """
@@ -122,12 +127,12 @@ class TestAnotherUser:
         yield folder
         shutil.rmtree(folder)
 
-    def as_nobody(self, path: Path) -> object:
+    def as_nobody(self, path: Path, do: Callable[[Path], object] = read) -> object:
         read(Path(shutil.copy(STORED, path.with_name("other.db"))))
         path.with_name("other.db").unlink()
         context = multiprocessing.get_context("fork")  # the modules lie where nobody may not look
         ours, theirs = context.Pipe()
-        process = context.Process(target=_read_as_nobody, args=(path, theirs))
+        process = context.Process(target=_as_nobody, args=(path, do, theirs))
         process.start()
         told = ours.recv()
         process.join()
@@ -143,6 +148,16 @@ class TestAnotherUser:
         enroll(folder / "gallery.db", ("Ann", 1))
         (folder / "gallery.db").chmod(0o444)
         folder.chmod(0o777)
+        assert self.as_nobody(folder / "gallery.db") == [("Ann", 1)]
+
+    @pytest.mark.parametrize(("file", "place"), [(0o444, 0o777), (0o644, 0o755), (0o444, 0o555)])
+    def test_claims_in_one_cannot_be_audited(self, folder: Path, file: int, place: int) -> None:
+        enroll(folder / "gallery.db", ("Ann", 1))
+        (folder / "gallery.db").chmod(file)
+        folder.chmod(place)
+        assert self.as_nobody(folder / "gallery.db", note_claim) == 5
+        with GalleryRecords(folder / "gallery.db", read_only=True) as records:
+            assert list(records.read_entries()) == []
         assert self.as_nobody(folder / "gallery.db") == [("Ann", 1)]
 
     def test_one_that_may_not_be_read(self, folder: Path) -> None:
@@ -162,11 +177,11 @@ class TestAnotherUser:
             assert self.as_nobody(path) == ([("Ann", 1)] if readable else 5)
 
 
-def _read_as_nobody(path: Path, answer: object) -> None:
+def _as_nobody(path: Path, do: Callable[[Path], object], answer: object) -> None:
     os.setgid(NOBODY)
     os.setuid(NOBODY)
     try:
-        answer.send(read(path))  # type: ignore[attr-defined]
+        answer.send(do(path))  # type: ignore[attr-defined]
     except InputOutput as error:
         answer.send(int(error.exit_code))  # type: ignore[attr-defined]
 
@@ -267,6 +282,16 @@ class TestFullDisk:
             enroll(folder / "gallery.db", ("Bo", 2))
         (folder / "ballast").unlink()
         assert read(folder / "gallery.db") == [("Ann", 1)]
+
+    def test_no_claim_is_audited_on_it(self, disk: Callable[..., Path]) -> None:
+        folder = disk("size=512k")
+        enroll(folder / "gallery.db", ("Ann", 1))
+        fill_up(folder)
+        with pytest.raises(InputOutput, match="the disk is full"):
+            note_claim(folder / "gallery.db")
+        (folder / "ballast").unlink()
+        with GalleryRecords(folder / "gallery.db", read_only=True) as records:
+            assert list(records.read_entries()) == []
 
     def test_one_that_fills_up_while_people_are_enrolled(self, disk: Callable[..., Path]) -> None:
         folder = disk("size=640k")

@@ -64,9 +64,10 @@ def made(recognizer: Recognizer, gallery: Path) -> Iterator[Callable[..., tuple[
     services: list[Made] = []
 
     def make(**changes: object) -> tuple[TestClient, Made]:
-        work = Work(recognizer, gallery)
+        settings = replace(ServiceSettings(gallery), **changes)
+        work = Work(recognizer, gallery, settings.audit_reads)
         work.prepare()
-        service = make_app(work, replace(ServiceSettings(gallery), **changes))
+        service = make_app(work, settings)
         services.append(service)
         return TestClient(service.app, "http://127.0.0.1"), service
 

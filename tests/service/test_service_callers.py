@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from service_requests import enroll
@@ -18,6 +21,9 @@ from facekd.service import ServiceSettings, is_loopback, read_tokens
 pytest.importorskip("fastapi", reason="the extra 'service' is not installed")
 
 from facekd.service.tokens import bearer
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 
 def line(name: str, token: str) -> str:
@@ -85,6 +91,33 @@ def test_the_audit_names_who_asked(made: Callable, tokens: Path, photos: Path, g
         entries = [(entry.action, entry.person, entry.by) for entry in records.audit_entries()]
     assert entries == [
         ("add", 1, "door"), ("add", 2, "desk"), ("remove", 1, "desk"), ("remove", 2, None),
+    ]  # fmt: skip
+
+
+def test_claims_and_searches_are_audited_where_that_is_set(
+    made: Callable, tokens: Path, photos: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(client: TestClient) -> list[int]:
+        sent = {"photo": (photos / "a.jpg").read_bytes()}
+        asked = [("verify", {"name": "Ann Lee"}), ("verify", {"name": "Bo"}), ("identify", {})]
+        answers = [client.post(f"/v1/{what}", files=sent, data=said) for what, said in asked]
+        return [answer.status_code for answer in answers]
+
+    client, _ = made()
+    assert enroll(client, "Ann Lee", photos / "a.jpg").status_code == 200
+    assert ask(client) == [200, 404, 200]
+    client, _ = made(audit_reads=True, tokens=read_tokens(tokens))
+    client.headers["authorization"] = "Bearer secret two"
+    assert ask(client) == [200, 404, 200]
+    monkeypatch.setattr("facekd.gallery.database.BUSY_SECONDS", 0.02)
+    with closing(sqlite3.connect(gallery, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert ask(client) == [503, 503, 503]
+        other.execute("ROLLBACK")
+    with GalleryRecords(gallery, read_only=True) as records:
+        found = [(entry.action, entry.person, entry.result, entry.by) for entry in records.read_entries()]
+    assert found == [
+        ("claim", 1, "same", "desk"), ("claim", 0, "failed", "desk"), ("search", 1, "found", "desk"),
     ]  # fmt: skip
 
 

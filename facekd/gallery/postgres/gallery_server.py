@@ -120,6 +120,14 @@ class GalleryServer:
             if self._removed:
                 self.erase()
 
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """A transaction of what is no change of who is enrolled: nobody waits for another."""
+        if self._changing or self._read_only:
+            raise RuntimeError("transactions do not nest, and a read-only gallery has none")
+        with connecting.explained(self.path), self.db.held("BEGIN", "COMMIT"):
+            yield
+
     def must_change(self) -> None:
         """Raise `RuntimeError` outside of a transaction."""
         if not self._changing:

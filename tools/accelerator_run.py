@@ -1,0 +1,496 @@
+"""A run on an accelerator, bounded by the clock: what `train_on_accelerator.py` does with its options.
+
+Everything stays on the device: crops, views, teachers, student, held-out people. The run folder is that of
+`facekd distill`, so that `facekd export` takes it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerator_teacher import (
+    PRECISIONS,
+    OnlineTeacher,
+    in_batches,
+    student_rows,
+    tar_on_device,
+    torch_specs,
+)
+from accelerator_views import ShuffledCrops, ViewMaker, decoded, drawn, require_made_here
+from packed_weights import unpacked, write_shards
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from facekd.distillation import (
+    CHOOSING_FMR,
+    TEACHER_SCORE,
+    DistillTask,
+    Recipe,
+    WeightedLoss,
+    check_recipe,
+    heldout_crops,
+    read_recipe,
+    training_crops,
+    write_card,
+)
+from facekd.distillation.losses import Classes, Setting, loss_class
+from facekd.errors import UsageError
+from facekd.files import write_atomically
+from facekd.models import FaceNet, build_model, start_from, torch_device
+from facekd.models.teachers import load_teacher
+from facekd.training import (
+    SCORE,
+    Checkpoint,
+    Diverged,
+    RunFolder,
+    StopRequest,
+    load_learned,
+    load_weights,
+    locked_run,
+    make_optimizers,
+    rate_at,
+    stoppable,
+)
+from facekd.training.data import Batch, CropSet
+
+Say = Callable[[str], None]
+
+#: how the names of what losses learn begin in a weights file
+_LEARNED = "losses."
+#: crops that are embedded at once where nothing is learned, and those that show what lower precision costs
+_JUDGED, _COMPARED = 512, 512
+#: steps between two looks at the loss, for which the device is waited for
+_LOOK_EVERY = 20
+#: seconds between two lines about them
+_SAY_EVERY = 5.0
+#: batches that are timed, after as many that are not
+_TIMED = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; see there."""
+
+    recipe: Path
+    out: Path
+    device: str = "cuda"
+    seconds: float = 520.0
+    images: int | None = None
+    network: str | None = None
+    start: Path | None = None
+    teachers: tuple[str, ...] = ()
+    batch: int = 1024
+    rate: float | None = None
+    precision: str = "bf16"
+    teacher_precision: str = "bf16"
+    compiled: bool = False
+    save_every: float = 60.0
+    shards: Path | None = None
+    resume: bool = False
+    force: bool = False
+    processes: int | None = None
+    #: when the clock began to run, by `time.perf_counter`
+    since: float = field(default_factory=time.perf_counter)
+
+
+def recipe_of(options: Options) -> Recipe:
+    """The recipe as it is trained here: online torch teachers, and what the options change.
+
+    Raises `UsageError` for what a recipe asks and this tool does not do.
+    """
+    read = read_recipe(options.recipe)
+    if read.teacher is None or not (read.teacher.models or options.teachers):
+        raise UsageError(f"{options.recipe}: names no teacher", "On an accelerator a teacher is needed.")
+    raw = read.model_dump()
+    models = options.teachers or torch_specs(read.teacher.models, options.recipe.parent)
+    raw["teacher"] = {"models": models, "targets": "online", "floor": read.teacher.floor}
+    raw["schedule"] |= {"batch": options.batch, "rate": options.rate or read.schedule.rate}
+    raw["schedule"]["images"] = max(options.batch, options.images or read.schedule.images)
+    if options.network:
+        raw["student"] = {"name": options.network}
+    recipe = check_recipe(raw, str(options.recipe))
+    _require_possible(recipe)
+    return recipe
+
+
+def _require_possible(recipe: Recipe) -> None:
+    require_made_here(recipe.augmentation)
+    kinds = [(table.name, loss_class(table.name)) for table in recipe.loss]
+    faults = [f"loss '{name}'" for name, kind in kinds if kind.needs_labels or kind.needs_features]
+    faults += [f"loss '{t.name}' with match = 'pca'" for t in recipe.loss if t.settings.get("match") == "pca"]
+    faults += [f"loss '{t.name}' with teacher = {t.teacher}" for t in recipe.loss if t.teacher is not None]
+    faults += ["mixing"] if recipe.mixing.active else []
+    faults += ["sampling.people"] if recipe.sampling.people else []
+    faults += ["schedule.ema"] if recipe.schedule.ema else []
+    faults += ["student.start (give --start)"] if recipe.student.start is not None else []
+    faults += ["data.heldout left out"] if recipe.data.heldout is None else []
+    if faults:
+        raise UsageError(
+            f"{', '.join(faults)}: cannot be had on an accelerator", "Train with 'facekd distill'."
+        )
+
+
+def train_here(options: Options, say: Say) -> RunFolder:
+    """Train by ``options`` until the time, or the images, are over; the run folder.
+
+    Raises `UsageError` for what cannot be done, `Diverged` where the loss is no number, and
+    `KeyboardInterrupt` after a signal, with a checkpoint written.
+    """
+    device = torch_device(options.device)
+    recipe = recipe_of(options)
+    # float32 is what figures are measured in, and shapes stay the same
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = False, True
+    with locked_run(options.out), stoppable() as stop:
+        run = RunFolder.open(options.out) if options.resume else RunFolder.create(options.out, options.force)
+        try:
+            if not options.resume:
+                _write_recipe(run, recipe)
+            leg = _Leg(options, recipe, run, device, say)
+            leg.go_on() if options.resume else leg.begin()
+        except BaseException:
+            run.discard()  # where it never began
+            raise
+        with stop.stop_between_steps():
+            leg.train(stop)
+    return run
+
+
+def _write_recipe(run: RunFolder, recipe: Recipe) -> None:
+    write_atomically(run.path / "recipe.toml", recipe.to_toml().encode())
+
+
+class _Leg:
+    """One call of the tool: crops, views, task and optimizers on the device, and how far they are."""
+
+    def __init__(
+        self, options: Options, recipe: Recipe, run: RunFolder, device: torch.device, say: Say
+    ) -> None:
+        self.options, self.recipe, self.run, self.device, self.say = options, recipe, run, device, say
+        crops = training_crops(recipe, say)
+        held = heldout_crops(recipe, "choose")
+        assert held is not None
+        say(crops.describe())
+        pixels, judging = self._decoded(crops), self._decoded(held)  # before the device is used
+        self.crops, self.heldout = pixels.to(device), judging.to(device)
+        self.heldout_labels = torch.from_numpy(held.labels).to(device)
+        self.labels = torch.from_numpy(crops.labels).to(device)
+        self.order = ShuffledCrops(len(crops), recipe.seed, recipe.mirror)
+        self.views = ViewMaker(recipe.augmentation, crops.size).to(device)
+        self.teacher = self._asked_teacher()
+        torch.manual_seed(recipe.seed)
+        self.student = build_model(recipe.student.name, **recipe.student.settings)
+        losses = _losses(recipe, self.student, self.teacher.dim)
+        self.task = DistillTask(self.student, losses, self.teacher.targets).to(device)
+        self.task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.schedule = recipe.schedule
+        self.optimizers = make_optimizers(
+            self.task, self.task.networks, self.schedule.optimizer, self.schedule.rate, self.schedule.decay
+        )
+        self.learned = [p for p in self.task.parameters() if p.requires_grad]
+        self.step, self.images, self.best, self.warmup = 0, 0, -math.inf, self.schedule.warmup
+        if options.compiled:
+            for network in (self.student, *self.teacher.networks):
+                network.compile()
+
+    def _decoded(self, crops: CropSet) -> Tensor:
+        begun = time.perf_counter()
+        pixels = decoded(crops, self.options.processes)
+        self.say(f"decoded {len(crops):,} crops in {time.perf_counter() - begun:.1f} s")
+        return pixels
+
+    def _asked_teacher(self) -> OnlineTeacher:
+        """The teacher, told how near to float32 it is and how good on the held-out people."""
+        assert self.recipe.teacher is not None
+        teacher = OnlineTeacher(self.recipe.teacher.models, self.device, self.options.teacher_precision)
+        for told in teacher.settle_precision(self.heldout[:_COMPARED]):
+            self.say(told)
+        rows = in_batches(teacher.embed, self.heldout, _JUDGED)
+        tar = tar_on_device(rows, self.heldout_labels, CHOOSING_FMR)
+        self.say(f"teacher {teacher.name}: held-out TAR {tar:.2%} at FMR {CHOOSING_FMR:g}")
+        if tar < self.recipe.teacher.floor:
+            raise UsageError(
+                f"the teacher {teacher.name} hardly tells the held-out people apart (TAR {tar:.2%})",
+                "For a teacher that is known to be so weak set floor = 0 under [teacher].",
+            )
+        if not self.options.resume:
+            self.run.log({"step": 0, TEACHER_SCORE: tar})
+        return teacher
+
+    def begin(self) -> None:
+        """Fill the student, and what its losses learn, with the weights to start from; write the card."""
+        if self.options.start is not None:
+            weights, learned = weights_of(self.options.start)
+            weights = {name: value.to(self.device) for name, value in weights.items()}
+            taken = start_from(self.student, weights, "whole").taken
+            own = {name: value for name, value in self.task.state_dict().items() if name.startswith(_LEARNED)}
+            same = [
+                name for name, value in own.items() if name in learned and learned[name].shape == value.shape
+            ]
+            for name in same:
+                own[name].copy_(learned[name])
+            self.say(
+                f"{len(taken)} tensors of the student and {len(same)} of {len(own)} that the losses learn "
+                f"begin as in {self.options.start.name}"
+            )
+        models = self.recipe.teacher.models if self.recipe.teacher else ()
+        write_card(self.recipe, self.student, load_teacher(models), self.run)
+
+    def go_on(self) -> None:
+        """Take up a run where its rate had not begun to fall; its last checkpoint, if that never fell."""
+        self.run.repair()
+        saved = self.run.load("stable" if self.run.has("stable") else "last")
+        begun = saved.state["contract"]
+        if begun != self._contract():
+            changed = [key for key in begun if begun[key] != self._contract().get(key)]
+            raise UsageError(f"{self.run.path} was begun with something else: {', '.join(changed)}")
+        student = {f"student.{name}": value for name, value in saved.model.items()}
+        self.task.load_state_dict({**student, **saved.task})
+        for optimizer, state in zip(self.optimizers, saved.optimizer["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.step, self.images = saved.state["step"], saved.state["images"]
+        self.warmup = 0.0  # the optimizers go on as they were
+        self.run.cut_metrics(self.step)
+        best = self.run.state("best").get(SCORE)
+        self.best = -math.inf if best is None else float(best)
+        self.say(f"goes on after {self.images:,} images")
+
+    def _contract(self) -> dict[str, Any]:
+        """What a run must share with the one that goes on with it."""
+        raw = self.recipe.model_dump(mode="json")
+        keys = ("seed", "student", "loss", "augmentation", "mirror")
+        return {key: raw[key] for key in keys} | {"teachers": self.teacher.members, "crops": len(self.crops)}
+
+    def train(self, stop: StopRequest) -> None:
+        """Steps until the end of the plan, with a checkpoint now and then."""
+        self._time_parts()
+        clock = _Clock(self.options, self.images, self._kept_in())
+        if not clock.left():
+            raise UsageError(
+                f"no time is left to train: {clock.passed():.0f} s were spent on what comes before",
+                "Give more --seconds.",
+            )
+        self.say(f"training {self.recipe.student.name} for {clock.left():.0f} s")
+        self.task.train()
+        while (progress := clock.progress(self.images)) < 1:
+            stable = self.schedule.shape != "wsd" or progress < 1 - self.schedule.cooldown
+            falls = clock.falls(stable)
+            if falls or clock.to_save():
+                self._keep(stable=falls or stable)
+                clock.saved()
+            self._set_rates(progress, clock.share_of_step)
+            result, norm = self._step(progress)
+            if self.step % _LOOK_EVERY == 0:
+                self._look(result, norm, clock)
+            if stop.made(self.device):
+                self._keep(stable=not clock.fallen)
+                raise stop.error()
+        self._keep(stable=self.schedule.shape != "wsd")
+        self.run.log(
+            {
+                "step": self.step,
+                "finished": True,
+                "images": self.images,
+                "train_seconds": round(clock.trained(), 1),
+            }
+        )
+        self.say(f"{self.images:,} images seen, best held-out TAR {self.best:.2%}; {self.run.path}")
+
+    def _batch(self) -> Batch:
+        """The views of the next step."""
+        crops, mirrored = self.order.batch(self.images, self.schedule.batch)
+        chances = drawn(
+            self.recipe.augmentation, mirrored, self.recipe.seed, self.images, self.crops.shape[1]
+        )
+        here = crops.to(self.device)
+        return Batch(self.views(self.crops[here], chances), here, here, mirrored, self.labels[here])
+
+    def _step(self, progress: float) -> tuple[Tensor, Tensor]:
+        """One step; the loss and the norm of its gradient, which nobody has waited for."""
+        wanted = PRECISIONS[self.options.precision]
+        batch = self._batch()
+        with torch.autocast(self.device.type, wanted, enabled=wanted is not None):
+            loss = self.task.step(batch, progress).loss
+        loss.backward()
+        most = self.schedule.clip or math.inf
+        norm = nn.utils.clip_grad_norm_(self.learned, most, foreach=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.images += self.schedule.batch
+        return loss.detach(), norm
+
+    def _set_rates(self, progress: float, share: float) -> None:
+        s = self.schedule
+        rate = s.rate * rate_at(progress, self.warmup, s.shape, s.cooldown, share)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def _look(self, loss: Tensor, norm: Tensor, clock: _Clock) -> None:
+        """Log a step. Raises `Diverged` where its loss or gradient is no number."""
+        value, length = torch.stack([loss.double(), norm.double()]).tolist()
+        if not (math.isfinite(value) and math.isfinite(length)):
+            raise Diverged(
+                f"the loss is {value} and the norm of its gradient {length} at step {self.step}",
+                "Begin a new run with a lower --rate.",
+            )
+        rate, speed = self.optimizers[0].param_groups[0]["lr"], clock.images_per_second(self.images)
+        record = {"step": self.step, "images": self.images, "loss": value, "rate": rate}
+        record |= {"images_per_second": round(speed, 1), "gradient_norm": length}
+        self.run.log(record | {"seconds": round(clock.trained(), 1)})
+        if clock.to_say():
+            self.say(
+                f"{clock.passed():4.0f} s {self.images:,} images, {speed:,.0f} a second, loss {value:.4f}"
+            )
+
+    def _judge(self) -> float:
+        self.student.eval()
+        rows = in_batches(lambda some: student_rows(self.student, some), self.heldout, _JUDGED)
+        self.task.train()
+        if not rows.isfinite().all():
+            raise Diverged("the student gives no numbers any more", "Begin a new run with a lower --rate.")
+        return tar_on_device(rows, self.heldout_labels, CHOOSING_FMR)
+
+    def _keep(self, stable: bool) -> None:
+        """Judge the student and write a checkpoint of the run."""
+        score = self._judge()
+        better = score >= self.best
+        self.best = max(self.best, score)
+        whole = self.task.state_dict()
+        others = {name: value for name, value in whole.items() if not name.startswith("student.")}
+        model = self.student.state_dict()
+        state = {"step": self.step, "images": self.images, "precision": self.options.precision, SCORE: score}
+        state |= {"best": self.best, "contract": self._contract()}
+        # a leg may go on where there is no such device
+        optimizers: dict[str, Any] = {"optimizers": [_on_cpu(o.state_dict()) for o in self.optimizers]}
+        optimizers |= {"student": None, "averaged": 0}
+        self.run.save(Checkpoint(model, others, optimizers, state), best=better, stable=stable)
+        self.run.log({"step": self.step, "images": self.images, SCORE: score})
+        seen = {"images": max(self.images, self.schedule.batch)}
+        _write_recipe(
+            self.run, self.recipe.model_copy(update={"schedule": self.schedule.model_copy(update=seen)})
+        )
+        if self.options.shards is not None:
+            write_shards({**model, **others}, self.options.shards, self.images, self.step)
+        self.say(f"after {self.images:,} images: held-out TAR {score:.2%} at FMR {CHOOSING_FMR:g}")
+
+    def _kept_in(self) -> float:
+        """Keep what there is before the first step, and say how many seconds that took."""
+        begun = time.perf_counter()
+        self._keep(stable=True)
+        return time.perf_counter() - begun
+
+    def _time_parts(self) -> None:
+        """Say what a batch costs, part by part; nothing is learned from it."""
+        batch = self._batch()
+        views, teacher = (
+            self._milliseconds(part) for part in (self._batch, lambda: self.teacher.embed(batch.views))
+        )
+        self.say(f"a batch of {self.schedule.batch}: views {views:.1f} ms, teacher {teacher:.1f} ms")
+
+    def _milliseconds(self, part: Callable[[], object]) -> float:
+        begun = 0.0
+        for number in range(2 * _TIMED):
+            if number == _TIMED:
+                self._wait()
+                begun = time.perf_counter()
+            part()
+        self._wait()
+        return 1000 * (time.perf_counter() - begun) / _TIMED
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+class _Clock:
+    """How much of the plan is over, by time or by images, whichever is further."""
+
+    def __init__(self, options: Options, images: int, keeping: float) -> None:
+        self._options, self._first = options, images
+        self._began = self._saved = time.perf_counter()
+        self._said = -math.inf
+        # the last checkpoint is written within the time too, and may take longer than the first
+        self._end = options.since + options.seconds - 2 * keeping
+        self.fallen, self.share_of_step = False, 0.0
+        self._before = -options.batch / options.images if options.images else 0.0
+
+    def progress(self, images: int) -> float:
+        """The share of the plan that is over after ``images`` in all."""
+        total = max(self._end - self._began, 1e-9)
+        share = self.trained() / total
+        if self._options.images is not None:
+            share = max(share, (images - self._first) / self._options.images)
+        self.share_of_step, self._before = share - self._before, share
+        return share
+
+    def falls(self, stable: bool) -> bool:
+        """Whether the rate begins to fall here."""
+        begins = not stable and not self.fallen
+        self.fallen = self.fallen or begins
+        return begins
+
+    def to_save(self) -> bool:
+        return time.perf_counter() - self._saved >= self._options.save_every
+
+    def saved(self) -> None:
+        self._saved = time.perf_counter()
+
+    def to_say(self) -> bool:
+        """Whether it is time for a line; then it counts as printed."""
+        now = time.perf_counter()
+        due = now - self._said >= _SAY_EVERY
+        self._said = now if due else self._said
+        return due
+
+    def left(self) -> float:
+        """Seconds until the plan is over."""
+        return max(0.0, self._end - time.perf_counter())
+
+    def passed(self) -> float:
+        """Seconds since the tool was started."""
+        return time.perf_counter() - self._options.since
+
+    def trained(self) -> float:
+        """Seconds since the first step, evaluations counted."""
+        return time.perf_counter() - self._began
+
+    def images_per_second(self, images: int) -> float:
+        return (images - self._first) / max(self.trained(), 1e-9)
+
+
+def _losses(recipe: Recipe, student: FaceNet, teacher_dim: int) -> list[WeightedLoss]:
+    """The recipe's losses, which need neither labels nor the teacher's statistics."""
+    none = Classes(torch.empty(0, dtype=torch.int64), torch.empty(0, teacher_dim))
+    setting = Setting(student.dim, teacher_dim, none, torch.empty(0, teacher_dim), network=student)
+    return [
+        WeightedLoss(loss_class(t.name)(setting, **t.settings), t.weight, t.final_weight, t.begin, t.end)
+        for t in recipe.loss
+    ]
+
+
+def _on_cpu(value: Any) -> Any:
+    """An optimizer's state with its tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, dict):
+        return {key: _on_cpu(one) for key, one in value.items()}
+    return [_on_cpu(one) for one in value] if isinstance(value, list) else value
+
+
+def weights_of(start: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The student's weights and what its losses had learned, from a run folder or a weights file, packed by
+    `packed_weights` or not."""
+    weights, learned = load_weights(start), load_learned(start)
+    if start.is_file():
+        whole = unpacked(load_file(start))
+        weights = {name: value for name, value in whole.items() if not name.startswith(_LEARNED)}
+        learned = {name: value for name, value in whole.items() if name.startswith(_LEARNED)}
+    return weights, learned

@@ -48,7 +48,8 @@ EXTRAS = ("train", "teachers", "board", "service", "postgres")
 CARRIED = (
     "py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE",
     "gallery/postgres/0008_tables.sql", "gallery/postgres/0009_audit_actions.sql",
-    "gallery/postgres/roles.sql", "gallery/postgres/layout.txt",
+    "gallery/postgres/0010_audit_reads.sql", "gallery/postgres/roles.sql",
+    "gallery/postgres/grants.sql", "gallery/postgres/layout.txt",
 )  # fmt: skip
 #: exit codes of a decision: what is timed is the answer, whether the student is right or not
 DECIDED = (0, 1)

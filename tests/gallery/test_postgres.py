@@ -195,17 +195,23 @@ def test_the_audit_knows_the_same_actions_as_that_of_a_file(
     assert sorted(postgres.ask(query.replace("audit", "facekd.audit"), url)) == wanted
 
 
-def test_the_first_tables_are_migrated(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_tables_are_given_to_the_roles_and_migrated(
+    postgres: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = {number: sql for number, sql in migrating.migrations().items() if number == 8}
     with monkeypatch.context() as then:
         then.setattr(migrating, "migrations", lambda: first)
         enroll(url, ("Ann", 1))
+    postgres.ask(database_roles(), url)
     with GalleryRecords(url, read_only=True) as records:
         assert records.schema() == (8, migrating.latest())
         assert records.everybody().names == ("Ann",)
     GalleryRecords(url).close()
     with GalleryRecords(url, read_only=True) as records:
         assert records.schema() == (migrating.latest(), migrating.latest())
+    for right in ("INSERT", "DELETE"):
+        may = f"SELECT has_table_privilege('facekd_writer', 'facekd.audit_reads', '{right}')"
+        assert postgres.ask(may, url) == [(True,)]
     assert list(GalleryCheck(gallery_place(url)).faults()) == []
 
 

@@ -17,7 +17,10 @@ BEGIN
         GRANT INSERT, UPDATE, DELETE
             ON facekd.people, facekd.templates, facekd.removed_people, facekd.removed_photos
             TO facekd_writer;
-        GRANT INSERT, DELETE ON facekd.audit, facekd.audit_reads, facekd.erasures TO facekd_writer;
+        GRANT INSERT, DELETE ON facekd.audit, facekd.erasures TO facekd_writer;
+        IF to_regclass('facekd.audit_reads') IS NOT NULL THEN  -- not in a gallery of an older schema
+            GRANT INSERT, DELETE ON facekd.audit_reads TO facekd_writer;
+        END IF;
         GRANT UPDATE ON facekd.state TO facekd_writer;
         -- before version 17 nobody but the owner may VACUUM, and erasures of a writer wait for the owner
         IF current_setting('server_version_num')::integer >= 170000 THEN

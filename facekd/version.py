@@ -3,4 +3,7 @@
 __version__ = "0.2.0"
 
 #: earlier shipped students, and the versions of facekd that they came with
-EARLIER_STUDENTS = {"facekd-student-2026-11": "development versions before 0.2.0"}
+EARLIER_STUDENTS = {
+    "facekd-student-2026-11": "development versions before 0.2.0",
+    "facekd-student-2026-11b": "development versions before 0.2.0",
+}

@@ -109,7 +109,11 @@ def test_the_command_is_one_that_there_is(compose: dict[str, Any], tmp_path: Pat
     assert secret in compose["secrets"]
     (tmp_path / "tokens").touch()
     options[place] = str(tmp_path / "tokens")
-    given = serve.make_context(name, options, resilient_parsing=True).params
+    settings = {
+        "resilient_parsing": True,
+        "help_option_names": ["-h", "--help"],
+    }  # click keeps the help option
+    given = serve.make_context(name, options, **settings).params
     assert (given["host"], given["port"]) == ("0.0.0.0", 8000)
     assert instructions("EXPOSE") == [f"EXPOSE {given['port']}"]
     # to this machine alone: there is no TLS

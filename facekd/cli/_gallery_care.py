@@ -143,7 +143,9 @@ def check(gallery: Place, as_json: bool) -> int:
     if checked.without_key:
         say("note: the gallery is encrypted and no key was given: its templates were checked, not decrypted")
     found = "no fault" if not count else "1 fault" if count == 1 else f"{count} faults"
-    say(f"{gallery}: {checked.people} people, {checked.templates} templates, {found}")
+    people = "1 person" if checked.people == 1 else f"{checked.people} people"
+    templates = "1 template" if checked.templates == 1 else f"{checked.templates} templates"
+    say(f"{gallery}: {people}, {templates}, {found}")
     return Exit.IO if count else Exit.DONE
 
 

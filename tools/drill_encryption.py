@@ -13,15 +13,13 @@ with 1 unless the last four columns hold zeros.
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
+from killing import HEADINGS, Found, kill_once
 from numpy.typing import NDArray
 
 from facekd.errors import NoKey, UsageError, WrongKey
@@ -43,18 +41,6 @@ PEOPLE = 500
 KEYS = (bytes(range(32)), bytes(range(32, 64)))
 #: in the clear, by the first key, by the second: the changes go round
 STATES = 3
-
-
-@dataclass
-class Found:
-    """What the kills came to."""
-
-    kills: int = 0
-    said: int = 0
-    lost: int = 0
-    half: int = 0
-    faults: int = 0
-    traces: int = 0
 
 
 def embedding(number: int) -> NDArray[np.float32]:
@@ -94,20 +80,6 @@ def work(gallery: Path) -> None:
     for step in range(1_000_000):
         change(gallery, step)
         print(step, flush=True)
-
-
-def kill_once(gallery: Path, seconds: float) -> int:
-    """Start `work`, kill it, return how many changes it said were done."""
-    command = [sys.executable, __file__, "--work", str(gallery)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise click.ClickException("the program to be killed did not start")
-    time.sleep(seconds)
-    process.kill()
-    said = sum(line.endswith("\n") for line in process.stdout)
-    process.wait()
-    return said
 
 
 def state_of(gallery: Path) -> int | None:
@@ -150,7 +122,7 @@ def drill(kills: int, seed: int) -> Found:
         fill(base)
         for _ in range(kills):
             back_up(base, gallery, replace=True)
-            said = kill_once(gallery, moments.uniform(0, 3))
+            said = kill_once(__file__, gallery, seconds=moments.uniform(0, 3))
             found.kills += 1
             look(gallery, said, found)
     return found
@@ -164,12 +136,11 @@ def main(kills: int, seed: int, worked: Path | None) -> None:
     if worked is not None:
         work(worked)
         return
-    click.echo("| kills | acknowledged | lost | half done | faults | traces |")
+    click.echo(f"| {HEADINGS} |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
     found = drill(kills, seed)
-    counts = (found.kills, found.said, found.lost, found.half, found.faults, found.traces)
-    click.echo(f"| {' | '.join(map(str, counts))} |")
-    sys.exit(1 if found.lost + found.half + found.faults + found.traces else 0)
+    click.echo(f"| {found} |")
+    sys.exit(1 if found.is_bad else 0)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,15 @@ unless the last four columns are zero.
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import numpy as np
+from killing import HEADINGS, Found, kill_once
 from numpy.typing import NDArray
 
 from facekd.gallery import Contract, GalleryCheck, GalleryRecords, Template, back_up
@@ -127,18 +126,6 @@ CHANGES = {
 }  # fmt: skip
 
 
-@dataclass
-class Found:
-    """The result of the kills for one kind of change."""
-
-    kills: int = 0
-    said: int = 0
-    lost: int = 0
-    half: int = 0
-    faults: int = 0
-    traces: int = 0
-
-
 def work(kind: str, folder: Path) -> None:
     """Change the gallery in ``folder`` until killed."""
     change = CHANGES[kind]
@@ -148,20 +135,6 @@ def work(kind: str, folder: Path) -> None:
         for step in range(change.steps):
             change.run(records, folder, step)
             print(step, flush=True)
-
-
-def kill_once(kind: str, folder: Path, seconds: float) -> int:
-    """Start `work`, kill it, and return how many changes it acknowledged."""
-    command = [sys.executable, __file__, "--work", kind, str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise click.ClickException("the program to be killed did not start")
-    time.sleep(seconds)
-    process.kill()
-    said = sum(line.endswith("\n") for line in process.stdout)
-    process.wait()
-    return said
 
 
 def look(change: Change, gallery: Path, said: int, found: Found) -> None:
@@ -195,7 +168,7 @@ def drill(kind: str, kills: int, seed: int) -> Found:
         for _ in range(kills):
             gallery = Path(scratch) / "gallery.db"
             back_up(base, gallery, replace=True)
-            said = kill_once(kind, Path(scratch), moments.uniform(0, longest))
+            said = kill_once(__file__, kind, scratch, seconds=moments.uniform(0, longest))
             found.kills += 1
             look(change, gallery, said, found)
     return found
@@ -221,17 +194,14 @@ def main(kills: int, kinds: tuple[str, ...], seed: int, worked: tuple[str, Path]
     if worked is not None:
         work(*worked)
         return
-    click.echo("| change | kills | acknowledged | lost | half done | faults | traces |")
+    click.echo(f"| change | {HEADINGS} |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
-    bad = 0
+    is_bad = False
     for kind in kinds or CHANGES:
         found = drill(kind, kills, seed)
-        click.echo(
-            f"| {kind} | {found.kills} | {found.said} | {found.lost} | {found.half} | {found.faults} "
-            f"| {found.traces} |"
-        )
-        bad += found.lost + found.half + found.faults + found.traces
-    sys.exit(1 if bad else 0)
+        click.echo(f"| {kind} | {found} |")
+        is_bad = is_bad or found.is_bad
+    sys.exit(1 if is_bad else 0)
 
 
 if __name__ == "__main__":

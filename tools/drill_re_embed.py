@@ -13,15 +13,13 @@ hold zeros.
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
+from killing import HEADINGS, Found, kill_once
 from numpy.typing import NDArray
 
 from facekd.gallery import (
@@ -82,18 +80,6 @@ def move(gallery: Path, store: EmbeddingStore) -> None:
         raise click.ClickException("the gallery was not moved")
 
 
-@dataclass
-class Found:
-    """What kills came to."""
-
-    kills: int = 0
-    said: int = 0
-    lost: int = 0
-    half: int = 0
-    faults: int = 0
-    traces: int = 0
-
-
 def look(gallery: Path, said: int, found: Found) -> None:
     with GalleryRecords(gallery, read_only=True) as records:
         space = next(place for place, one in enumerate(SPACES) if one == records.contract)
@@ -123,24 +109,10 @@ def drill(kills: int, seed: int, longest: float = 1.0) -> Found:
         fill(base)
         for _ in range(kills):
             back_up(base, gallery, replace=True)
-            said = kill_once(gallery, moments.uniform(0, longest))
+            said = kill_once(__file__, gallery, seconds=moments.uniform(0, longest))
             found.kills += 1
             look(gallery, said, found)
     return found
-
-
-def kill_once(gallery: Path, seconds: float) -> int:
-    """Start `work`, kill it, return how many moves it said were done."""
-    command = [sys.executable, __file__, "--work", str(gallery)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise click.ClickException("the program to be killed did not start")
-    time.sleep(seconds)
-    process.kill()
-    said = sum(line.endswith("\n") for line in process.stdout)
-    process.wait()
-    return said
 
 
 @click.command()
@@ -152,13 +124,10 @@ def main(kills: int, seed: int, worked: Path | None) -> None:
         work(worked)
         return
     found = drill(kills, seed)
-    click.echo("| change | kills | acknowledged | lost | half done | faults | traces |")
+    click.echo(f"| change | {HEADINGS} |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
-    click.echo(
-        f"| re-embed | {found.kills} | {found.said} | {found.lost} | {found.half} | {found.faults} "
-        f"| {found.traces} |"
-    )
-    sys.exit(1 if found.lost + found.half + found.faults + found.traces else 0)
+    click.echo(f"| re-embed | {found} |")
+    sys.exit(1 if found.is_bad else 0)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class GalleryFile:
         with self.reading():
             yield from self.db.execute(query, values)
 
-    def check_types(self, row: tuple[Any, ...], types: tuple[type | tuple[type, ...], ...]) -> None:
+    def check_types(self, row: tuple[Any, ...], types: tuple[type, ...]) -> None:
         if not all(map(isinstance, row, types)):
             raise self.damaged("an entry cannot be read")
 

@@ -331,12 +331,10 @@ def test_a_photo_in_a_list_that_there_cannot_be(
     assert failure["message"]
 
 
-@pytest.mark.parametrize("what", NOWHERE)
+@pytest.mark.parametrize("what", sorted(set(NOWHERE) - {"a lone surrogate"}))  # a CSV list is UTF-8
 def test_a_photo_of_a_listed_person_that_there_cannot_be(
     facekd: Callable, whole: Path, tmp_path: Path, what: str
 ) -> None:
-    if what == "a lone surrogate":
-        pytest.skip("a CSV list is UTF-8, which has none")
     quoted = NOWHERE[what].replace('"', '""')
     (tmp_path / "list.csv").write_text(f'name,photo\nAnn,"{quoted}"\n')
     gallery = tmp_path / "new.db"

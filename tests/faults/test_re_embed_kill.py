@@ -1,34 +1,24 @@
 """kill -9 while a gallery is moved to another model: it is of one space or of the other, all of it. The long
 form is tools/drill_re_embed.py."""
 
-import importlib.util
 import sqlite3
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "drill_re_embed.py"
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+import drill_re_embed as tool
 
 
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("drill_re_embed", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["drill_re_embed"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_killed_at_any_moment(tool: ModuleType) -> None:
+def test_killed_at_any_moment() -> None:
     found = tool.drill(kills=4, seed=0)
     assert found.kills == 4
     assert found.said > 0
     assert (found.lost, found.half, found.faults, found.traces) == (0, 0, 0, 0)
 
 
-def test_what_the_drill_would_notice(tool: ModuleType, tmp_path: Path) -> None:
+def test_what_the_drill_would_notice(tmp_path: Path) -> None:
     gallery = tmp_path / "gallery.db"
     tool.fill(gallery)
     found = tool.Found()

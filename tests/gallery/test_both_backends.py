@@ -160,6 +160,8 @@ def test_embeddings_of_the_wrong_kind_are_refused(place: Place) -> None:
         ):
             with pytest.raises(error), records.transaction():
                 records.add("Ann", [Template(wrong, "0" * 64, 1.0)])
+        with pytest.raises(ValueError, match="needs at least one template"), records.transaction():
+            records.add("Ann", [])
         assert records.people() == []
 
 

@@ -1,0 +1,47 @@
+"""What the drills share that kill a program while it changes a gallery: the kill, and what kills came to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import click
+
+HEADINGS = "kills | acknowledged | lost | half done | faults | traces"
+
+
+@dataclass
+class Found:
+    """What the kills came to."""
+
+    kills: int = 0
+    said: int = 0
+    lost: int = 0
+    half: int = 0
+    faults: int = 0
+    traces: int = 0
+
+    @property
+    def is_bad(self) -> bool:
+        return bool(self.lost + self.half + self.faults + self.traces)
+
+    def __str__(self) -> str:
+        counts = (self.kills, self.said, self.lost, self.half, self.faults, self.traces)
+        return " | ".join(map(str, counts))
+
+
+def kill_once(program: str, *work: object, seconds: float) -> int:
+    """Start ``program --work ...``, which prints "ready" and then a line for each change it acknowledges;
+    kill it after ``seconds``, and return how many changes it acknowledged."""
+    command = [sys.executable, program, "--work", *map(str, work)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if process.stdout.readline() != "ready\n":
+        raise click.ClickException("the program to be killed did not start")
+    time.sleep(seconds)
+    process.kill()
+    said = sum(line.endswith("\n") for line in process.stdout)
+    process.wait()
+    return said

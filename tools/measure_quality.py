@@ -1,13 +1,18 @@
-"""What facekd's quality is worth: does leaving out the photos of lowest quality leave out the errors?
+"""What measures of a photo's quality are worth: does leaving out the photos of lowest quality leave out the
+errors?
 
-    facekd embed lfw.zip --out lfw.npz
-    python tools/measure_quality.py lfw.npz --plot discard.png
+    facekd align lfw.zip lfw-crops.zip
+    python tools/measure_quality.py MODEL lfw-crops.zip --plot discard.png
 
 Error-versus-discard characteristic (Grother and Tabassi, "Performance of biometric quality measures", PAMI
 29, 2007; ISO/IEC 29794-1): the quality of a comparison is the lower of its two photos'; the comparisons of
 lowest quality are left out, and the false non-match rate (FNMR) of the rest is stated at one threshold, that
 of an FMR of 1e-3 between the first photos of all people before any is left out. A person is the folder of a
 photo; up to five photos of each are compared. Intervals (95 %) are by the bootstrap over people.
+
+Measured are the agreement of a crop's embedding with those of its mirror image (facekd's `quality` of a
+recognised face), of the crop moved, and of the crop reduced and rotated; the quality that `align` reports, of
+size, pose, sharpness and exposure; and the detector's score.
 
 "share of the possible" sets the area between the curve and a flat one, up to the largest share that is left
 out, in relation to that of an order that leaves out the errors first: 0 for a random order, 1 for a perfect
@@ -22,10 +27,13 @@ from itertools import combinations
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.cli.options import EXISTING_FILE
+from facekd.cli.options import EXISTING, EXISTING_FILE
+from facekd.preprocess import decode, open_source, report_path
+from facekd.runtime import Embedder, load_embedder, mirror_consistency
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +42,10 @@ FMR = 1e-3
 #: photos of a person that are compared, and repetitions of the bootstrap
 _EACH, _REPETITIONS = 5, 1000
 _ROWS = 1000
+#: crops that are embedded at once
+_BATCH = 64
+#: how crops are changed for `agreements`: pixels to the right and down, scale, degrees
+MOVED, REDUCED = (4.0, 3.0, 1.0, 0.0), (0.0, 0.0, 0.9, 5.0)
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,55 @@ def measure(mated: Mated, threshold: float) -> tuple[list[Discard], dict[str, fl
     return rows, found
 
 
+def changed(
+    crop: NDArray[np.uint8], right: float, down: float, scale: float, degrees: float
+) -> NDArray[np.uint8]:
+    middle = (crop.shape[1] - 1) / 2, (crop.shape[0] - 1) / 2
+    matrix = cv2.getRotationMatrix2D(middle, degrees, scale)
+    matrix[:, 2] += (right, down)
+    return np.asarray(cv2.warpAffine(crop, matrix, crop.shape[1::-1]), np.uint8)
+
+
+def agreements(
+    embedder: Embedder, crops: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    """The embeddings [N, D] of ``crops`` [N, S, S, 3], and how far those of changed ones agree with them."""
+    rows = embedder.embed(crops)
+    found = {"mirror image": mirror_consistency(embedder, crops, rows)}
+    for name, how in (("moved by 5 pixels", MOVED), ("reduced by a tenth, rotated by 5 degrees", REDUCED)):
+        again = embedder.embed(np.stack([changed(crop, *how) for crop in crops]))
+        found[name] = np.einsum("nd,nd->n", rows, again)
+    return rows, found
+
+
+def read_reported(crops: Path) -> dict[str, tuple[float, float]]:
+    """Quality and detector's score of each crop, by its name, as the report of ``facekd align`` has them."""
+    lines = report_path(crops).read_text(encoding="utf-8").splitlines()
+    faces = (face for line in lines for face in json.loads(line).get("faces", ()))
+    return {face["crop"]: (face["quality"], face["score"]) for face in faces}
+
+
+def measure_all(model: Path, pack: Path) -> tuple[list[str], NDArray[np.float32], dict[str, Floats]]:
+    """Names and embeddings of the crops, and each measure of their quality [N]."""
+    embedder, source, reported = load_embedder(model, threads=1), open_source(pack), read_reported(pack)
+    names = list(source.names())
+    rows: list[NDArray[np.float32]] = []
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    with click.progressbar(range(0, len(names), _BATCH), label="crops") as starts:
+        for start in starts:
+            crops = np.stack(
+                [decode(source.read(name), name).pixels for name in names[start : start + _BATCH]]
+            )
+            embeddings, found = agreements(embedder, crops)
+            rows.append(embeddings)
+            for measure, values in found.items():
+                parts.setdefault(measure, []).append(values)
+    qualities = {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
+    told = np.array([reported[name] for name in names], np.float64)
+    qualities |= {"size, pose, sharpness, exposure": told[:, 0], "detector's score": told[:, 1]}
+    return names, np.concatenate(rows), qualities
+
+
 def draw(rows: list[Discard], path: Path) -> None:
     import matplotlib
 
@@ -138,33 +199,38 @@ def draw(rows: list[Discard], path: Path) -> None:
 
 
 @click.command()
-@click.argument("embeddings", type=EXISTING_FILE)
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the curve.")
+@click.argument("model", type=EXISTING_FILE)
+@click.argument("crops", type=EXISTING)
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the curve of the mirror image.")
 @click.option("--json", "as_json", is_flag=True)
-def main(embeddings: Path, plot: Path | None, as_json: bool) -> None:
-    with np.load(embeddings) as stored:
-        names, rows, quality = stored["names"].tolist(), stored["embeddings"], stored["quality"]
+def main(model: Path, crops: Path, plot: Path | None, as_json: bool) -> None:
+    names, rows, qualities = measure_all(model, crops)
     people = people_of(names)
     threshold = threshold_at(rows[[own[0] for own in people.values()]], FMR)
     several = [own for own in people.values() if len(own) > 1]
-    mated = mated_comparisons(rows, quality.astype(np.float64), several)
-    found, share = measure(mated, threshold)
+    found = {
+        name: measure(mated_comparisons(rows, quality, several), threshold)
+        for name, quality in qualities.items()
+    }
     if plot is not None:
-        draw(found, plot)
+        draw(found["mirror image"][0], plot)
     if as_json:
-        document = {"mated": len(mated.score), "people": len(several), "threshold": threshold}
-        click.echo(
-            json.dumps(document | {"share_of_possible": share, "curve": [asdict(row) for row in found]})
-        )
+        curves = {
+            name: {"share_of_possible": share, "curve": [asdict(row) for row in curve]}
+            for name, (curve, share) in found.items()
+        }
+        click.echo(json.dumps({"people": len(several), "threshold": threshold, "qualities": curves}))
         return
-    click.echo(
-        f"{len(mated.score):,} mated comparisons of {len(several):,} people, threshold {threshold:.4f}"
-    )
-    click.echo("left out     FNMR  95 % interval     errors first")
-    for row in found:
-        interval = f"[{row.low:.2%}, {row.high:.2%}]"
-        click.echo(f"{row.left_out:8.0%}  {row.fnmr:6.2%}  {interval:16}  {row.possible:6.2%}")
-    click.echo("share of the possible: {share:.2f} [{low:.2f}, {high:.2f}]".format(**share))
+    count = len(mated_comparisons(rows, next(iter(qualities.values())), several).score)
+    click.echo(f"{count:,} mated comparisons of {len(several):,} people, threshold {threshold:.4f}")
+    click.echo("FNMR with the lowest left out: " + ", ".join(f"{share:.0%}" for share in DISCARDED))
+    for name, (curve, share) in found.items():
+        rates = "  ".join(f"{row.fnmr:6.2%}" for row in curve)
+        click.echo(
+            f"{name:42} {rates}  share of the possible {{share:.2f}} [{{low:.2f}}, {{high:.2f}}]".format(
+                **share
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def read_all(path: Path) -> tuple[list[np.ndarray], int]:
 
 
 def check_seals(path: Path, space: str, dim: int) -> None:
-    """Every checksum is SHA-256 over what docs/gallery.md says."""
+    """Every checksum is SHA-256 over the row and whose it is, as docs/enroll-and-verify.md says."""
     columns = "uid, name, photo, quality, enrolled, embedding, checksum"
     found = rows(path, f"SELECT {columns} FROM templates JOIN people ON people.id = person")
     assert found

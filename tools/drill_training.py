@@ -559,7 +559,7 @@ def learning_curve(site: Site) -> Outcome:
     return together(
         fact(curve.is_file() and curve.read_bytes()[:4] == b"\x89PNG", "learning_curve.png"),
         fact(
-            "data:image/png" in page or "<svg" in page,
+            "data:image/svg+xml" in page,
             f"in {pages[0].name}" if pages else "no page of the run",
         ),
         fact("teacher" in page, "the page names the teacher"),

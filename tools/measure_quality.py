@@ -137,7 +137,7 @@ def changed(
 ) -> NDArray[np.uint8]:
     middle = (crop.shape[1] - 1) / 2, (crop.shape[0] - 1) / 2
     matrix = cv2.getRotationMatrix2D(middle, degrees, scale)
-    matrix[:, 2] += (right, down)
+    matrix[:, 2] = matrix[:, 2] + (right, down)
     return np.asarray(cv2.warpAffine(crop, matrix, crop.shape[1::-1]), np.uint8)
 
 

@@ -183,9 +183,9 @@ def _started(recipe: Recipe, student: FaceNet, query: TeacherQuery) -> Mapping[s
 
 
 def _go_on(recipe: Recipe, task: DistillTask, query: TeacherQuery) -> None:
-    """If the student continues a whole network, restore what its losses had learned, too."""
+    """If the student continues a network with its head, restore what its losses had learned, too."""
     table = recipe.student
-    if table.start is None or table.start_by != "whole" or table.blend < 1:
+    if table.start is None or table.start_by not in ("whole", "norms") or table.blend < 1:
         return
     learned = load_learned(table.start)
     own = {name: value for name, value in task.state_dict().items() if name.startswith("losses.")}

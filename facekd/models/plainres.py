@@ -24,10 +24,10 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class _Block(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.first = _conv(channels, channels)
-        self.second = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.first = _conv(channels, inner)
+        self.second = nn.Conv2d(inner, channels, 3, 1, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         nn.init.zeros_(self.norm.weight)  # a block starts as the identity
@@ -38,17 +38,21 @@ class _Block(nn.Module):
 
 
 class PlainRes(FaceNet):
-    """Stages at strides 2, 4, 8 and 16; ``widths`` channels and ``depths`` blocks each."""
+    """Stages at strides 2, 4, 8 and 16; ``widths`` channels and ``depths`` blocks each, with ``inner``
+    channels between the two convolutions of a block (the stage's own width unless given)."""
 
     any_size = True
     head_parts = ("pool", "pool_norm", "head", "head_norm")
 
-    def __init__(self, dim: int, widths: Sequence[int], depths: Sequence[int]) -> None:
+    def __init__(
+        self, dim: int, widths: Sequence[int], depths: Sequence[int], inner: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
         self.dim = dim
         before = 3
-        for number, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
-            blocks = [_Block(width) for _ in range(depth)]
+        stages = zip(widths, depths, inner or widths, strict=True)
+        for number, (width, depth, between) in enumerate(stages, start=1):
+            blocks = [_Block(width, between) for _ in range(depth)]
             self.add_module(f"stage{number}", nn.Sequential(_conv(before, width, 2), *blocks))
             before = width
         self.taps = tuple(f"stage{n}" for n in range(1, len(widths) + 1))
@@ -79,10 +83,13 @@ class PlainRes(FaceNet):
 
 @register("plainres")
 def plainres(
-    dim: int = 512, widths: Sequence[int] = (16, 48, 96, 192), depths: Sequence[int] = (0, 1, 2, 1)
+    dim: int = 512,
+    widths: Sequence[int] = (16, 48, 96, 192),
+    depths: Sequence[int] = (0, 1, 2, 1),
+    inner: Sequence[int] | None = None,
 ) -> PlainRes:
     """The default student: 1.4 M parameters, 153 M multiply-adds at 112 x 112."""
-    return PlainRes(dim, widths, depths)
+    return PlainRes(dim, widths, depths, inner)
 
 
 @register("plainres_small")

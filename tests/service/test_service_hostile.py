@@ -74,7 +74,7 @@ def test_what_grows_within_a_picture(serve: Callable) -> None:
 
 
 def test_large_pictures_at_once_are_decoded_one_for_each_worker(serve: Callable) -> None:
-    """24 megapixels in less than 50 kB, three at once, and again."""
+    """24 megapixels in less than 50 kB, three at once, four times."""
     running, bomb, pixels = serve("--workers", 1), png(6000, 4000), 24_000_000
     assert len(bomb) < 50_000
     sent, statuses, before, held = {"photo": ("p.png", bomb)}, list[int](), running.resident(), list[int]()
@@ -82,17 +82,18 @@ def test_large_pictures_at_once_are_decoded_one_for_each_worker(serve: Callable)
     def ask() -> None:
         statuses.append(running.client.post("/v1/identify", files=sent, timeout=300).status_code)
 
-    for _ in range(2):
+    for _ in range(4):
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         held.append(running.resident())
-    assert statuses == [422] * 6
+    assert statuses == [422] * 12
     # the detector's memory, and of one picture: Pillow's, its RGB, and what is made of them
     assert running.peak() < before + 200_000_000 + 10 * pixels
-    assert held[1] < held[0] + 3 * pixels
+    # the RGB of a picture may still wait for Python's collector; one of every round would be kept for good
+    assert held[-1] < held[0] + 2 * 3 * pixels
 
 
 def test_a_compressed_body_is_not_unpacked(client: Any) -> None:

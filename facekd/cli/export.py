@@ -15,7 +15,9 @@ from facekd.cli.options import ANY_PATH, EXISTING, json_option
 from facekd.cli.output import answer, answer_json, progress, say
 
 if TYPE_CHECKING:
-    from facekd.export import Int8Cost
+    from collections.abc import Mapping
+
+    from facekd.export import Int8Cost, MetricGain
 
 
 @click.command("export")
@@ -46,6 +48,8 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, a
 
     done = export(source, out, data, tell=say, int8=int8, progress=progress)
     say(f"written: {done.path} (checked against the torch network on 64 crops)")
+    if done.metric:
+        say(_gain_told(done.metric, done.card.embedding.dim))
     if done.int8:
         say(_cost_told(done.int8))
     if done.uncalibrated:
@@ -63,9 +67,24 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, a
         )
 
 
+def _gain_told(gain: MetricGain, dim: int) -> str:
+    """What the metric of the projector is worth, in one line."""
+    if not gain.tar:
+        return "projector dropped: the held-out people show no rate at which its metric could be judged"
+    told = _beside(gain.tar, gain.tar_plain, "without")
+    if gain.kept:
+        return f"metric of the projector kept, {dim} numbers: {told}"
+    return f"projector dropped, since its metric is worse on the held-out people: {told}"
+
+
 def _cost_told(cost: Int8Cost) -> str:
     """The accuracy lost by int8, in one line."""
     told = f"int8: mean cosine {cost.cosine:.4f} to the float32 network"
-    for fmr, tar in cost.tar.items():
-        told += f"; TAR at FMR {fmr:g} {100 * cost.tar_int8[fmr]:.2f} %, {100 * tar:.2f} % in float32"
-    return told
+    return "; ".join([told, *([_beside(cost.tar_int8, cost.tar, "in float32")] if cost.tar else [])])
+
+
+def _beside(tar: Mapping[float, float], other: Mapping[float, float], named: str) -> str:
+    """Two TARs at each FMR; ``named`` says which the second is."""
+    return "; ".join(
+        f"TAR at FMR {fmr:g} {100 * tar[fmr]:.2f} %, {100 * other[fmr]:.2f} % {named}" for fmr in tar
+    )

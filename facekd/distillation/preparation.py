@@ -163,7 +163,7 @@ def _note_projectors(
     if through:
         query.say(
             f"note: the student's embedding has {student.dim} dimensions and the teacher's {teacher.dim}: "
-            f"{', '.join(through)} compares them through a projector, which is dropped at export"
+            f"{', '.join(through)} compares them through a projector, of which only the metric is exported"
         )
 
 

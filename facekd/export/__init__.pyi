@@ -3,3 +3,4 @@ from .onnx_graph import to_onnx as to_onnx
 from .quantise import Int8Cost as Int8Cost
 from .run_export import Exported as Exported
 from .run_export import export as export
+from .trained_metric import MetricGain as MetricGain

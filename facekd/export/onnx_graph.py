@@ -57,7 +57,7 @@ def export_network(
 def to_onnx(net: FaceNet, card: Card) -> onnx.ModelProto:
     """The graph of ``net`` with unit norm inside, without file names or traces of the exporting machine."""
     size = card.input.size
-    unit = _UnitRows(_frozen(net)).eval()
+    unit = _UnitRows(frozen(net)).eval()
     # two rows: the exporter would treat a batch of one as a constant
     sample = torch.zeros(2, 3, size, size)
     with _quiet():
@@ -119,7 +119,7 @@ def check_parity(net: FaceNet, model: onnx.ModelProto, card: Card, crops: Crops)
     chosen = np.linspace(0, len(crops) - 1, PARITY_CROPS).astype(int)
     planes = to_planes(fitted(crops[chosen], card.crop), card.input)
     with torch.no_grad():
-        wanted = nn.functional.normalize(_frozen(net)(planes), dim=1).numpy()
+        wanted = nn.functional.normalize(frozen(net)(planes), dim=1).numpy()
     for batch in PARITY_BATCHES:
         found = run_graph(model, planes.numpy(), batch)
         if found.shape != wanted.shape:
@@ -170,7 +170,7 @@ class _UnitRows(nn.Module):
         return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1e-12)
 
 
-def _frozen(net: FaceNet) -> FaceNet:
+def frozen(net: FaceNet) -> FaceNet:
     """A copy in evaluation mode, float32, on the CPU."""
     return copy.deepcopy(net).cpu().float().eval().requires_grad_(False)
 

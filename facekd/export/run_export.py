@@ -11,34 +11,38 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
 from facekd.card import BoxCrop, Card, write_card
-from facekd.errors import UsageError
+from facekd.errors import Misfit, UsageError
 from facekd.export.measured_crops import Measured, measured_crops, some_of
-from facekd.export.onnx_graph import PARITY_CROPS, check_parity, fitted, to_onnx
+from facekd.export.onnx_graph import PARITY_CROPS, check_parity, fitted, frozen, to_onnx
 from facekd.export.quantise import RANGE_CROPS, Int8Cost, check_cosine, check_tar, quantise
-from facekd.models import run_of, to_planes, weights_file
+from facekd.export.trained_metric import MEAN_CROPS, MetricGain, in_trained_metric, linear_projector
+from facekd.models import FaceNet, run_of, to_planes, weights_file
 from facekd.models.teachers import load_network
+from facekd.training import load_learned
 from facekd.training.data import CropSet
 
 _BATCH = 64
 #: opens a progress bar: title and total to a context that gives ``advance(done)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
 Advance = Callable[[int], object]
-#: the false match rates at which int8 is compared with float32
-_JUDGED_FMRS = (1e-3, 1e-4)
+#: the false match rates at which a metric, and int8, are compared with what was before
+_METRIC_FMRS, _INT8_FMRS = (1e-2, 1e-3, 1e-4), (1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The file that was written; ``uncalibrated`` says why the card has no threshold, and ``int8``
-    is the cost of int8 if it was requested."""
+    """The file that was written; ``uncalibrated`` says why the card has no threshold, ``int8`` is the cost
+    of int8 if it was requested, and ``metric`` what the metric of a projector is worth if there was one."""
 
     path: Path
     card: Card
     uncalibrated: str | None
     int8: Int8Cost | None = None
+    metric: MetricGain | None = None
 
 
 def export(
@@ -55,9 +59,10 @@ def export(
     ``out`` is by default ``student.onnx`` in the run folder, or the network's name in the current folder.
     Parity and the threshold are measured on ``data``: packs of aligned crops of people it was not trained
     on, or a recipe; by default the held-out people of the run's own recipe. ``tell`` receives progress
-    messages, and ``progress`` opens a bar, counting crops, for each long part. ``int8`` quantises weights and
-    activations, with the recipe's training crops if there is a recipe, otherwise with ``data``; the default
-    file is then ``student-int8.onnx``.
+    messages, and ``progress`` opens a bar, counting crops, for each long part. If the student was trained
+    through a linear projector its metric is kept (`in_trained_metric`), unless it is worse on the "choose"
+    people. ``int8`` quantises weights and activations. What both need is measured on the recipe's training
+    crops if there is a recipe, otherwise on ``data``. The default file is then ``student-int8.onnx``.
 
     Raises the errors of `load_network` and `export_network`, `UsageError` if there is no data to
     measure on, and `Misfit` if int8 costs more than half a point of TAR.
@@ -72,6 +77,11 @@ def export(
     tell(f"exporting {card.architecture}")
     model = to_onnx(net, card)
     check_parity(net, model, card, measured.some(PARITY_CROPS))
+    projector = linear_projector(load_learned(weights_file(Path(spec)))) if run else None
+    gain = None
+    if projector is not None:
+        tell("keeping the metric of the projector")
+        model, card, gain = _in_trained_metric(model, card, net, projector, measured, progress)
     cost = None
     if int8:
         tell("quantising to int8")
@@ -80,7 +90,43 @@ def export(
     tell(f"measuring the threshold on {measured.name}")
     thresholds, reason = _calibration(model, card, measured, progress)
     written = write_card(model, card.model_copy(update=thresholds), place)
-    return Exported(place, written, reason, cost)
+    return Exported(place, written, reason, cost, gain)
+
+
+def _in_trained_metric(
+    model: onnx.ModelProto, card: Card, net: FaceNet, projector: NDArray[np.float64], measured: Measured,
+    progress: OpenBar,
+) -> tuple[onnx.ModelProto, Card, MetricGain | None]:  # fmt: skip
+    """``model`` and ``card`` with the metric of ``projector``, or as they are where that is worse on the
+    "choose" people, cannot be measured, or the graph does not allow it; and what it is worth."""
+    if measured.choosing is None:
+        return model, card, None
+    crops = fitted(some_of(measured.ranges(), MEAN_CROPS), card.crop)
+    with progress("mean", len(crops)) as advance:
+        mean = _mean(net, card, crops, advance)
+    try:
+        changed = in_trained_metric(model, projector, mean)
+    except Misfit:
+        return model, card, None
+    dim = changed.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    other = card.model_copy(update={"embedding": card.embedding.model_copy(update={"dim": dim})})
+    with progress("compare", 2 * len(measured.choosing)) as advance:
+        plain = _tars(model, card, measured.choosing, _METRIC_FMRS, advance)
+        gain = MetricGain(_tars(changed, other, measured.choosing, _METRIC_FMRS, advance), plain)
+    if not gain.kept:
+        return model, card, gain
+    return changed, other.model_copy(update={"metrics": {**card.metrics, **gain.metrics()}}), gain
+
+
+def _mean(net: FaceNet, card: Card, crops: NDArray[np.uint8], advance: Advance) -> NDArray[np.float64]:
+    """The mean [D] of what ``net`` makes of ``crops``, not normalised."""
+    ready, total = frozen(net), np.zeros(card.embedding.dim)
+    with torch.inference_mode():
+        for start in range(0, len(crops), _BATCH):
+            some = crops[start : start + _BATCH]
+            total += ready(to_planes(some, card.input)).double().sum(0).numpy()
+            advance(len(some))
+    return total / len(crops)
 
 
 def _quantised(
@@ -96,20 +142,24 @@ def _quantised(
     tar_int8: dict[float, float] = {}
     if measured.choosing is not None:
         with progress("compare", 2 * len(measured.choosing)) as advance:
-            tar, tar_int8 = (_tars(m, card, measured.choosing, advance) for m in (model, quantised))
+            tar, tar_int8 = (
+                _tars(m, card, measured.choosing, _INT8_FMRS, advance) for m in (model, quantised)
+            )
     check_tar(tar, tar_int8)
     return quantised, Int8Cost(cosine, tar, tar_int8)
 
 
-def _tars(model: onnx.ModelProto, card: Card, crops: CropSet, advance: Advance) -> dict[float, float]:
-    """TAR at each of the compared FMRs that the comparisons among ``crops`` can show."""
+def _tars(
+    model: onnx.ModelProto, card: Card, crops: CropSet, fmrs: Sequence[float], advance: Advance
+) -> dict[float, float]:
+    """TAR at each of ``fmrs`` that the comparisons among ``crops`` can show."""
     from facekd.verification import all_pairs
 
     try:
         pairs = all_pairs(_embed(model, card, crops, advance), crops.labels)
     except UsageError:  # nobody has two crops, or there is only one person
         return {}
-    points = (pairs.operating_point(fmr) for fmr in _JUDGED_FMRS)
+    points = (pairs.operating_point(fmr) for fmr in fmrs)
     return {point.fmr: point.tar for point in points if point.tar is not None}
 
 

@@ -16,8 +16,8 @@ class Match(nn.Module):
     """Map student [N, D_s] and teacher [N, D_t] embeddings to one dimension.
 
     Equal sizes are unchanged, unless ``always`` asks for a projector. Otherwise ``linear`` learns a
-    projector of the student's embedding, ``mlp`` one with a hidden layer of D_t units (both are dropped
-    at export), and ``pca`` instead reduces the teacher to the student's size by its principal directions
+    projector of the student's embedding, ``mlp`` one with a hidden layer of D_t units (dropped at export;
+    of a linear one the metric is kept), and ``pca`` instead reduces the teacher to the student's size by its principal directions
     (D_s < D_t).
     """
 

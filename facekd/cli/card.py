@@ -147,8 +147,8 @@ def _print_readings(compared: ComparedReadings) -> None:
     """Print the readings, the best first."""
     answer(
         f"input settings on {compared.data}: {compared.photos:,} photos of {compared.people:,} people, "
-        f"{compared.mated:,} mated and {compared.non_mated:,} non-mated comparisons; d' (p-value against the "
-        f"best), FNMR at FMR {compared.fmr:g} (95 %)"
+        f"{compared.mated:,} mated and {compared.non_mated:,} non-mated comparisons; separation "
+        f"(p-value against the best), FNMR at FMR {compared.fmr:g} (95 %)"
     )
     for reading in compared.readings:
         mark = "stated" if reading == compared.stated else ""
@@ -156,8 +156,8 @@ def _print_readings(compared: ComparedReadings) -> None:
         rate, apart = "no embeddings", ""
         if reading.fnmr is not None and reading.low is not None and reading.high is not None:
             rate = f"{100 * reading.fnmr:5.2f} % ({100 * reading.low:.2f} to {100 * reading.high:.2f})"
-        if reading.d_prime is not None and reading.chance is not None:
-            apart = f"{reading.d_prime:5.2f}" + ("" if best == "best" else f" ({reading.chance:.2g})")
+        if reading.separation is not None and reading.p_value is not None:
+            apart = f"{reading.separation:5.2f}" + ("" if best == "best" else f" ({reading.p_value:.2g})")
         answer(f"  {best:7}  {mark:6}  {apart:15}  {rate:25}  {reading.words}")
 
 

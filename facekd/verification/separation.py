@@ -1,8 +1,8 @@
 """How far a model keeps mated scores from non-mated ones, and whether another way to feed it on the same
 photos keeps them less far apart.
 
-An error rate of a few hundred comparisons counts the few that fail; d' uses the score of each, so that the
-same photos can show much smaller differences.
+An error rate of a few hundred comparisons counts the few that fail; the separation uses the score of each, so
+that the same photos can show much smaller differences.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from facekd.errors import UsageError
-from facekd.verification import metrics
-from facekd.verification.influence_functions import Influence, PairSums, d_prime_influence
+from facekd.verification.influence_functions import Influence, PairSums
 from facekd.verification.score_matrix import checked, unit
 
 #: the chance with which a difference that is to be found is found
@@ -23,9 +22,10 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Separation:
-    """``d_prime`` of all comparisons among photos, with the ``influence`` of the people on it."""
+    """By how many standard deviations of the non-mated scores the mean mated score is above the mean
+    non-mated one: ``value``, with the ``influence`` of the people on it."""
 
-    d_prime: float
+    value: float
     influence: Influence
 
 
@@ -39,12 +39,12 @@ class Shortfall:
     freedom: float
     people: int
 
-    def chance(self, tests: int) -> float:
+    def p_value(self, tests: int) -> float:
         """The one-sided p-value against there being no shortfall, where any of ``tests`` others might have
         seemed the best: Student's, times ``tests`` (Bonferroni), at most 1. 1 without a spread."""
         from scipy.special import stdtr
 
-        if not np.isfinite(self.value) or self.error == 0:
+        if self.error == 0:
             return 1.0
         return min(1.0, tests * float(stdtr(self.freedom, -self.value / self.error)))
 
@@ -53,43 +53,58 @@ class Shortfall:
         is as large as it seems; `None` if there is none."""
         from scipy.special import ndtri
 
-        if not np.isfinite(self.value) or self.error == 0 or self.value <= 0:
+        if self.error == 0 or self.value <= 0:
             return None
         errors = float(ndtri(1 - level / tests) + ndtri(POWER))
         return int(np.ceil(self.people * (errors * self.error / self.value) ** 2))
 
 
 def separation_of(embeddings: ArrayLike, labels: ArrayLike) -> Separation:
-    """d' of all comparisons among ``embeddings`` [N, D] of people ``labels`` [N].
+    """The separation in all comparisons among ``embeddings`` [N, D] of people ``labels`` [N]; 0 if all
+    non-mated scores are equal.
 
-    Meant for hundreds of photos: needs about 50 bytes for each comparison. Raises `UsageError` as `all_pairs`
-    does.
+    It is d' with the spread of the non-mated scores alone: a mislabelled photo or a very poor one, which
+    scores low under every reading, moves the mean of the mated scores a little and their variance a lot.
+
+    Meant for hundreds of photos: needs about 50 bytes for each comparison. Raises `UsageError` for other
+    shapes, and without a mated and a non-mated comparison.
     """
     rows, given = checked(embeddings, labels)
     people, numbers = np.unique(given, return_inverse=True)
     one, other = np.triu_indices(numbers.size, 1)
     rows = unit(rows)
-    scores, same = (rows @ rows.T)[one, other], numbers[one] == numbers[other]
+    scores, same = (rows @ rows.T)[one, other].astype(np.float64), numbers[one] == numbers[other]
     if same.all() or not same.any():
-        raise UsageError("d' needs two people, one of them with two photos")
-    levels = metrics.levels_of(scores[same], scores[~same])
-    ends = np.stack([numbers[one], numbers[other]], axis=1)[~same]
-    sums = PairSums(numbers[one[same]], ends, people.size)
-    return Separation(metrics.d_prime(scores[same], scores[~same]), d_prime_influence(levels, sums))
+        raise UsageError("a separation needs two people, one of them with two photos")
+    ends = numbers[np.stack([one, other], axis=1)]
+    sums = PairSums(ends[same, 0], ends[~same], people.size)
+    mean, spread = scores[~same].mean(), scores[~same].std()
+    # scores in single precision
+    if spread < 1e-6:
+        return Separation(0.0, Influence(np.zeros(people.size), np.zeros(people.size), np.empty(0)))
+    mated, non_mated = ((scores[kind] - mean) / spread for kind in (same, ~same))
+    value = float(mated.mean())
+    # a non-mated score moves the mean by itself and the spread by half its square
+    by_person, dyads = sums.non_mated(-non_mated - value / 2 * non_mated**2)
+    return Separation(value, Influence(sums.mated(mated), by_person, dyads))
 
 
 def shortfall(best: Separation, other: Separation) -> Shortfall:
-    """By how much ``other`` is below ``best``, both on the same photos.
+    """By how much ``other`` is below ``best``, both of the same labels.
 
-    The standard error is that of the infinitesimal jackknife over people (Efron, "The jackknife, the
-    bootstrap and other resampling plans", 1982, chapter 6), of the difference itself: for each person the
-    difference of the two influences, so that what makes a person hard under both cancels. It assumes that the
-    people are drawn independently from those to be recognised, and counts the random part of each
-    non-mated comparison twice, once for either person, so that it is rather too large than too small.
-    Degrees of freedom are `Influence.freedom`. Both must come from the same labels.
+    The standard error is that of the difference itself, from the difference of the two influences of each
+    person (the infinitesimal jackknife; Efron, "The jackknife, the bootstrap and other resampling plans",
+    1982, chapter 6), so that what makes a person hard under both cancels. Comparisons of the same two people
+    are in the squares of both and are counted once (Aronow, Samii and Assenova, "Cluster-robust variance
+    estimation for dyadic data", Political Analysis 2015); the variance is at least that with no dependence
+    but among these. Degrees of freedom are `Influence.freedom`. It assumes that people are drawn
+    independently, and that a difference is near enough to normal for Student's t.
     """
-    moved = best.influence - other.influence
-    by_person = moved.mated + moved.non_mated
-    people = by_person.size
-    error = float(np.sqrt(by_person @ by_person * people / (people - 1)))
-    return Shortfall(best.d_prime - other.d_prime, error, moved.freedom, people)
+    ours, theirs = best.influence, other.influence
+    mated, non_mated = ours.mated - theirs.mated, ours.non_mated - theirs.non_mated
+    dyads = ours.dyads - theirs.dyads if ours.dyads.size == theirs.dyads.size else np.empty(0)
+    people = mated.size
+    squares, doubly = float(((mated + non_mated) ** 2).sum()), float(dyads @ dyads)
+    once = max(squares - doubly, float(mated @ mated) + doubly)
+    error = float(np.sqrt(once * people / (people - 1)))
+    return Shortfall(best.value - other.value, error, (ours - theirs).freedom, people)

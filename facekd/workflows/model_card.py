@@ -182,7 +182,7 @@ def compare_readings(
     """Judge the plausible readings of the model in ``file``: both colour orders, the usual scales, the usual
     templates, and what ``card`` states.
 
-    The best is the one with the largest d' (`separation_of`). All are judged on the same photos, and a
+    The best is the one with the largest `separation_of`. All are judged on the same photos, and a
     reading is worse than the best if its `shortfall` has a p-value below 0.05 after Bonferroni's correction
     for the number of other readings, any of which may seem the best by chance: the right reading is called
     worse in at most one of twenty cases. This takes for granted that a model separates people most widely
@@ -293,28 +293,26 @@ def _judge(file: Path, card: Card, reading: Reading, crops: Pixels, labels: Sequ
     point = all_pairs(rows, labels).operating_point(READING_FMR)
     low, high = (point.fnmr_interval.low, point.fnmr_interval.high) if point.fnmr_interval else (None, None)
     apart = separation_of(rows, labels)
-    return _Judged(replace(reading, fnmr=point.fnmr, low=low, high=high, d_prime=apart.d_prime), apart)
+    return _Judged(replace(reading, fnmr=point.fnmr, low=low, high=high, separation=apart.value), apart)
 
 
 def _ranked(judged: Sequence[_Judged]) -> list[_Judged]:
-    """The readings by their d', the best first, each held against it; last those without embeddings."""
+    """The readings by their separation, each held against the largest; last those without embeddings."""
     usable = sorted(
-        ((one.separation, one.reading) for one in judged if one.separation), key=lambda one: -one[0].d_prime
+        ((one.separation, one.reading) for one in judged if one.separation), key=lambda one: -one[0].value
     )
     tests = max(1, len(usable) - 1)
     ranked = []
     for place, (apart, reading) in enumerate(usable):
         lacks = shortfall(usable[0][0], apart)
-        chance = lacks.chance(tests) if place else 1.0
-        ranked.append(_Judged(replace(reading, chance=chance, as_good=chance >= _LEVEL), apart, lacks))
+        p_value = lacks.p_value(tests) if place else 1.0
+        ranked.append(_Judged(replace(reading, p_value=p_value, as_good=p_value >= _LEVEL), apart, lacks))
     return [*ranked, *(one for one in judged if one.separation is None)]
 
 
 def _people_needed(ranked: Sequence[_Judged], stated: int) -> int | None:
     """As `ComparedReadings.people_needed`, where the reading at the place ``stated`` is in the card."""
     usable = sum(one.separation is not None for one in ranked)
-    open_ = [one for place, one in enumerate(ranked) if one.reading.as_good and place != 0]
-    if stated:
-        open_ = [one for one in open_ if one is ranked[stated]]
-    needed = [one.shortfall.people_needed(usable - 1, _LEVEL) for one in open_ if one.shortfall]
+    tied = [one for one in ranked[1:] if one.reading.as_good and (stated == 0 or one is ranked[stated])]
+    needed = [one.shortfall.people_needed(usable - 1, _LEVEL) for one in tied if one.shortfall]
     return max((count for count in needed if count is not None), default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -13,11 +13,12 @@ import onnx
 import pytest
 from odd_models import write_network
 from onnx import numpy_helper
+from tiny_model import write_tiny_model
 
-from facekd.card import CropSpec, load_onnx, read_card
+from facekd import workflows
+from facekd.card import CropSpec, InputSpec, LandmarkCrop, load_onnx, read_card
 from facekd.errors import Exit
 from facekd.runtime import embedder_under
-from facekd.verification import metrics
 from facekd.verification.results import ComparedReadings, Reading
 from facekd.workflows import compare_readings, model_card
 
@@ -73,11 +74,11 @@ def test_the_wrong_colour_order_is_worse(tmp_path: Path, people: Path) -> None:
     found = by_colour(compared)
     assert compared.readings[0].input.colour == "rgb"
     assert (found["rgb"].as_good, found["bgr"].as_good) == (True, False)
-    assert found["bgr"].chance < 1e-3 < 0.05 < found["rgb"].chance
+    assert found["bgr"].p_value < 1e-3 < 0.05 < found["rgb"].p_value
     assert not any(one.as_good for one in compared.readings if one.input.colour == "bgr")
     check_by_hand(compared.stated, model, people)
-    assert [one.d_prime for one in compared.readings] == sorted(
-        (one.d_prime for one in compared.readings), reverse=True
+    assert [one.separation for one in compared.readings] == sorted(
+        (one.separation for one in compared.readings), reverse=True
     )
 
 
@@ -88,7 +89,8 @@ def check_by_hand(best: Reading, model: Path, people: Path) -> None:
     who = np.array([file.parent.name for file in files])
     ends = np.triu_indices(len(files), 1)
     scores, same = (rows @ rows.T)[ends], (who[:, None] == who)[ends]
-    assert best.d_prime == pytest.approx(metrics.d_prime(scores[same], scores[~same]), rel=1e-5)
+    apart = (scores[same].mean() - scores[~same].mean()) / scores[~same].std()
+    assert best.separation == pytest.approx(apart, rel=1e-5)
     strangers = np.sort(scores[~same])[::-1]
     missed = scores[same] <= strangers[int(0.01 * len(strangers))]
     assert best.fnmr == pytest.approx(missed.mean())
@@ -97,15 +99,18 @@ def check_by_hand(best: Reading, model: Path, people: Path) -> None:
 def test_a_network_that_sees_no_colour_leaves_it_open(facekd, tmp_path: Path, people: Path) -> None:
     """Both orders give the same embeddings: no number of people would tell."""
     model = network(tmp_path / "green.onnx", (0, 1, 0))
-    compared = compare_readings(model, read_card(model)[0], people)
-    found = by_colour(compared)
-    assert found["rgb"].d_prime == found["bgr"].d_prime
-    assert found["bgr"] in compared.undecided
-    assert found["rgb"] == compared.stated
-    ran = facekd("card", model, "--check-on", people)
+    ran = facekd("card", model, "--check-on", people, "--json")
     assert ran.code == Exit.DONE
     assert "people cannot distinguish the settings in the card (rgb" in ran.err
     assert "bgr, (x - 127.5) / 127.5, its template" in ran.err
+    told = json.loads(ran.out)["check_on"]
+    rgb, bgr = (
+        one for one in told["readings"] if all(one[k] == told["stated"][k] for k in ("crop", "separation"))
+    )
+    assert {one["input"]["colour"] for one in (rgb, bgr)} == {"rgb", "bgr"}
+    assert rgb["as_good"]
+    assert bgr["as_good"]
+    assert rgb["p_value"] == bgr["p_value"]
 
 
 def test_a_wrong_statement_is_said(facekd, tmp_path: Path, people: Path) -> None:
@@ -116,7 +121,30 @@ def test_a_wrong_statement_is_said(facekd, tmp_path: Path, people: Path) -> None
     assert "note: on people other input settings are better than those in the card (bgr, " in ran.err
     told = json.loads(ran.out)["check_on"]
     assert not told["stated"]["as_good"]
-    assert told["stated"]["p"] < 0.05 <= told["readings"][0]["p"]
+    assert told["stated"]["p_value"] < 0.05 <= told["readings"][0]["p_value"]
     assert (told["readings"][0]["input"]["colour"], told["people_needed"]) == ("rgb", None)
-    again = facekd("card", tmp_path / "out.onnx", "--check-on", people)
-    assert "other input settings are better" in again.err
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        (31, "about 11 more people would be enough\n"),
+        (4321, "about 4,321 people would be needed, more than are in the 500 photos that are read at most\n"),
+        (None, "bgr, (x - 127.5) / 127.5, ArcFace's template\n"),
+    ],
+)
+def test_how_many_more_people_would_tell(
+    facekd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: int | None, said: str
+) -> None:
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    one = Reading(InputSpec(), LandmarkCrop(), "ArcFace's template", 0.1, 0.05, 0.2, 6.1, 1.0, True)
+    other = replace(one, input=InputSpec(colour="bgr"), separation=6.0, p_value=0.4)
+    found = ComparedReadings("them", 0.01, 20, 80, 0, 120, 3040, (one, other), one, needed, 500)
+    monkeypatch.setattr(workflows, "compare_readings", lambda *_: found)
+    ran = facekd("card", model, "--check-on", tmp_path)
+    assert ran.code == Exit.DONE, ran.err
+    assert "them cannot distinguish the settings in the card (rgb, (x - 127.5) / 127.5, ArcFace's" in ran.err
+    assert ran.err.endswith(said)
+    rows = [line.split() for line in ran.out.splitlines() if line.endswith("ArcFace's template")]
+    assert rows[0][:9] == ["best", "stated", "6.10", "10.00", "%", "(5.00", "to", "20.00)", "rgb,"]
+    assert rows[1][:5] == ["as", "good", "6.00", "(0.4)", "10.00"]

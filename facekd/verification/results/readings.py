@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from facekd.card import CropSpec, InputSpec
@@ -12,9 +11,9 @@ from facekd.card import CropSpec, InputSpec
 @dataclass(frozen=True)
 class Reading:
     """One possible input of a model: its ``input`` and ``crop``, with the name of its ``template``. ``fnmr``
-    has the 95 % interval ``low`` to ``high``; ``d_prime`` is the distance of mated from non-mated scores, and
-    ``chance`` the p-value of its being below that of the best, corrected for the number of readings. All are
-    `None` if the model gives no embeddings with this input."""
+    has the 95 % interval ``low`` to ``high``; ``separation`` is `separation_of` of the photos, and
+    ``p_value`` that of its being below the best's, corrected for the number of readings. All are `None` if
+    the model gives no embeddings with this input."""
 
     input: InputSpec
     crop: CropSpec
@@ -22,8 +21,8 @@ class Reading:
     fnmr: float | None = None
     low: float | None = None
     high: float | None = None
-    d_prime: float | None = None
-    chance: float | None = None
+    separation: float | None = None
+    p_value: float | None = None
     #: whether the photos cannot distinguish it from the best
     as_good: bool = False
 
@@ -40,20 +39,21 @@ class Reading:
             "fnmr": self.fnmr,
             "low": self.low,
             "high": self.high,
-            "d_prime": self.d_prime if self.d_prime is None or isfinite(self.d_prime) else None,
-            "p": self.chance,
+            "separation": self.separation,
+            "p_value": self.p_value,
             "as_good": self.as_good,
         }
 
 
 @dataclass(frozen=True)
 class ComparedReadings:
-    """``readings`` by their d' on ``photos`` photos of ``people`` people in ``data``, the best first, with
-    their FNMR at ``fmr``; ``stated`` is the one in the card. ``failed`` further photos have no crop.
+    """``readings`` by their separation on ``photos`` photos of ``people`` people in ``data``, the best
+    first, with their FNMR at ``fmr``; ``stated`` is the one in the card. ``failed`` further photos have no
+    crop.
 
     ``people_needed`` is the number of people like these with whom the photos could be expected to distinguish
     the stated reading from the best, or from all others if it is the best; `None` if they do, or if there is
-    no difference to go by. Of at most ``most_photos`` photos, whatever their number."""
+    no difference to go by. At most ``most_photos`` photos are read."""
 
     data: str
     fmr: float

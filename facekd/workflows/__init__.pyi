@@ -88,6 +88,7 @@ from .listing import read_listing as read_listing
 from .model_card import WrittenCard as WrittenCard
 from .model_card import compare_readings as compare_readings
 from .model_card import count_readings as count_readings
+from .model_card import plausible_readings as plausible_readings
 from .model_card import write_model_card as write_model_card
 from .people import Gallery as Gallery
 from .people import Removed as Removed

@@ -195,7 +195,7 @@ def compare_readings(
     """
     labels, faces, failed = _looked_at(data, detector, dict(_crops(card)))
     judged = []
-    for reading in _readings(card, dict(_crops(card))):
+    for reading in plausible_readings(card):
         judged.append(_judge(file, card, reading, faces[reading.template], labels))
         advance(1)
     ranked = _ranked(judged)
@@ -241,9 +241,14 @@ def _looked_at(
     return labels, cut_by, len(places) - len(labels)
 
 
+def plausible_readings(card: Card) -> tuple[Reading, ...]:
+    """The readings that `compare_readings` judges."""
+    return tuple(_readings(card, dict(_crops(card))))
+
+
 def count_readings(card: Card) -> int:
     """How many readings `compare_readings` judges."""
-    return len(list(_readings(card, dict(_crops(card)))))
+    return len(plausible_readings(card))
 
 
 def _crops(card: Card) -> Iterator[tuple[str, CropSpec]]:

@@ -82,9 +82,9 @@ def main(model: Path, photos: Path, pool: int, sizes: tuple[int, ...], sets: int
     if people.size < max(sizes):
         raise click.UsageError(f"sets of {max(sizes)} people cannot be drawn from {people.size}")
     click.echo(f"{model.stem}: {people.size} people, {labels.size} photos")
-    for (reading, rows), apart in zip(embedded, whole, strict=True):
+    for (reading, rows), all_people in zip(embedded, whole, strict=True):
         fnmr = 1 - all_pairs(rows, labels).tar_at(1e-2)
-        click.echo(f"  separation {apart.value:6.3f}  FNMR {100 * fnmr:6.2f} %  {reading.words}")
+        click.echo(f"  separation {all_people.value:6.3f}  FNMR {100 * fnmr:6.2f} %  {reading.words}")
     for size in sizes:
         random = np.random.default_rng(size)
         worse, beyond = np.zeros(len(embedded)), np.zeros((len(embedded), 2))

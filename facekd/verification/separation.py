@@ -81,7 +81,8 @@ def separation_of(embeddings: ArrayLike, labels: ArrayLike) -> Separation:
     mean, spread = scores[~same].mean(), scores[~same].std()
     # scores in single precision
     if spread < 1e-6:
-        return Separation(0.0, Influence(np.zeros(people.size), np.zeros(people.size), np.empty(0)))
+        still, apart = sums.non_mated(np.zeros(int((~same).sum())))
+        return Separation(0.0, Influence(still, still, apart))
     mated, non_mated = ((scores[kind] - mean) / spread for kind in (same, ~same))
     value = float(mated.mean())
     # a non-mated score moves the mean by itself and the spread by half its square
@@ -102,8 +103,7 @@ def shortfall(best: Separation, other: Separation) -> Shortfall:
     """
     ours, theirs = best.influence, other.influence
     mated, non_mated = ours.mated - theirs.mated, ours.non_mated - theirs.non_mated
-    dyads = ours.dyads - theirs.dyads if ours.dyads.size == theirs.dyads.size else np.empty(0)
-    people = mated.size
+    dyads, people = ours.dyads - theirs.dyads, mated.size
     squares, doubly = float(((mated + non_mated) ** 2).sum()), float(dyads @ dyads)
     once = max(squares - doubly, float(mated @ mated) + doubly)
     error = float(np.sqrt(once * people / (people - 1)))

@@ -87,7 +87,8 @@ def test_the_error_is_the_spread_of_new_people() -> None:
 def test_a_shared_difficulty_cancels() -> None:
     (right, wrong), labels = _photos(0.2, 0.3)
     apart = [separation_of(rows, labels) for rows in (right, wrong)]
-    zero = Separation(0.0, Influence(np.zeros(PEOPLE), np.zeros(PEOPLE), np.empty(0)))
+    none = np.zeros(PEOPLE)
+    zero = Separation(0.0, Influence(none, none, np.zeros(PEOPLE * (PEOPLE - 1) // 2)))
     unpaired = np.hypot(*[shortfall(one, zero).error for one in apart])
     assert shortfall(*apart).error < 0.7 * unpaired
 

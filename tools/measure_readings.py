@@ -23,9 +23,7 @@ from facekd.cli.options import EXISTING, MODEL_FILE, detector_option
 from facekd.runtime import embedder_under
 from facekd.verification import Shortfall, all_pairs, separation_of, shortfall
 from facekd.verification.results import Reading
-from facekd.workflows import plausible_readings
-from facekd.workflows.calibrate import find_people
-from facekd.workflows.photo_acquisition import PhotoSet, crop_photos
+from facekd.workflows import PhotoSet, crop_photos, find_people, plausible_readings
 
 PHOTOS_OF_ONE = 5
 LEVEL = 0.05

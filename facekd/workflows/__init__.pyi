@@ -6,6 +6,7 @@ from .annotate import annotate_verification as annotate_verification
 from .benchmark import TestData as TestData
 from .benchmark import benchmark_models as benchmark_models
 from .calibrate import calibrate_model as calibrate_model
+from .calibrate import find_people as find_people
 from .compatibility import check_writable as check_writable
 from .compatibility import evaluate_compatibility as evaluate_compatibility
 from .compatibility import write_compatible as write_compatible
@@ -94,6 +95,8 @@ from .people import Gallery as Gallery
 from .people import Removed as Removed
 from .people import remove_person as remove_person
 from .photo_acquisition import Advance as Advance
+from .photo_acquisition import PhotoSet as PhotoSet
+from .photo_acquisition import crop_photos as crop_photos
 from .photo_notes import notes_of as notes_of
 from .recognizer import Recognised as Recognised
 from .recognizer import Recognizer as Recognizer

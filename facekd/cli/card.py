@@ -84,6 +84,8 @@ def command(
         if not found:
             say_without_card(file)
         compared = _compare(file, card, check_on, detector) if check_on else None
+    if compared:
+        _say_verdict(compared)
     if as_json:
         told = card.model_dump(mode="json")
         answer_json(told if compared is None else {**told, "check_on": compared.to_dict()})
@@ -109,29 +111,54 @@ def _tell(written: WrittenCard) -> None:
     say(f"card written to {written.file}; space {space[:12]} ({kept})")
     if written.alike is not None:
         say(f"tried on synthetic faces: different people have a median cosine of {written.alike:.2f}")
-    compared = written.compared
-    if compared and compared.readings[0].as_good and not compared.stated.as_good:
-        best = compared.readings[0]
+
+
+def _say_verdict(compared: ComparedReadings) -> None:
+    """Say whether the photos speak against the settings in the card, or cannot tell."""
+    best, stated = compared.readings[0], compared.stated
+    if best.as_good and not stated.as_good:
         say(
-            f"note: on {compared.data} other input settings are better than those written "
-            f"({compared.stated.words}): {best.words}"
+            f"note: on {compared.data} other input settings are better than those in the card "
+            f"({stated.words}): {best.words}"
         )
+    elif compared.undecided:
+        others = "; ".join(reading.words for reading in compared.undecided)
+        say(
+            f"note: {compared.data} cannot distinguish the settings in the card ({stated.words}) "
+            f"from others: {others}{_more_people(compared)}"
+        )
+
+
+def _more_people(compared: ComparedReadings) -> str:
+    """How many more people would settle it, to be appended to what they would settle."""
+    needed = compared.people_needed
+    if needed is None:
+        return ""
+    if needed * compared.photos > compared.most_photos * compared.people:
+        return (
+            f". If the differences are as they seem, about {needed:,} people would be needed, more than "
+            f"are in the {compared.most_photos} photos that are read at most"
+        )
+    more = max(1, needed - compared.people)
+    return f". If the differences are as they seem, about {more:,} more people would be enough"
 
 
 def _print_readings(compared: ComparedReadings) -> None:
     """Print the readings, the best first."""
     answer(
         f"input settings on {compared.data}: {compared.photos:,} photos of {compared.people:,} people, "
-        f"{compared.mated:,} mated and {compared.non_mated:,} non-mated comparisons; FNMR at FMR "
-        f"{compared.fmr:g} (95 %)"
+        f"{compared.mated:,} mated and {compared.non_mated:,} non-mated comparisons; separation "
+        f"(p-value against the best), FNMR at FMR {compared.fmr:g} (95 %)"
     )
     for reading in compared.readings:
         mark = "stated" if reading == compared.stated else ""
         best = "best" if reading == compared.readings[0] else "as good" if reading.as_good else ""
-        rate = "no embeddings"
+        rate, apart = "no embeddings", ""
         if reading.fnmr is not None and reading.low is not None and reading.high is not None:
             rate = f"{100 * reading.fnmr:5.2f} % ({100 * reading.low:.2f} to {100 * reading.high:.2f})"
-        answer(f"  {best:7}  {mark:6}  {rate:25}  {reading.words}")
+        if reading.separation is not None and reading.p_value is not None:
+            apart = f"{reading.separation:5.2f}" + ("" if best == "best" else f" ({reading.p_value:.2g})")
+        answer(f"  {best:7}  {mark:6}  {apart:15}  {rate:25}  {reading.words}")
 
 
 def _print_card(card: Card) -> None:

@@ -63,3 +63,7 @@ from .score_map import log_likelihood_ratio as log_likelihood_ratio
 from .score_map import probability as probability
 from .score_map_fit import FittedMap as FittedMap
 from .score_map_fit import fit_map as fit_map
+from .separation import Separation as Separation
+from .separation import Shortfall as Shortfall
+from .separation import separation_of as separation_of
+from .separation import shortfall as shortfall

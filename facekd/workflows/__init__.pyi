@@ -6,6 +6,7 @@ from .annotate import annotate_verification as annotate_verification
 from .benchmark import TestData as TestData
 from .benchmark import benchmark_models as benchmark_models
 from .calibrate import calibrate_model as calibrate_model
+from .calibrate import find_people as find_people
 from .compatibility import check_writable as check_writable
 from .compatibility import evaluate_compatibility as evaluate_compatibility
 from .compatibility import write_compatible as write_compatible
@@ -88,11 +89,14 @@ from .listing import read_listing as read_listing
 from .model_card import WrittenCard as WrittenCard
 from .model_card import compare_readings as compare_readings
 from .model_card import count_readings as count_readings
+from .model_card import plausible_readings as plausible_readings
 from .model_card import write_model_card as write_model_card
 from .people import Gallery as Gallery
 from .people import Removed as Removed
 from .people import remove_person as remove_person
 from .photo_acquisition import Advance as Advance
+from .photo_acquisition import PhotoSet as PhotoSet
+from .photo_acquisition import crop_photos as crop_photos
 from .photo_notes import notes_of as notes_of
 from .recognizer import Recognised as Recognised
 from .recognizer import Recognizer as Recognizer

@@ -28,7 +28,7 @@ MOST_FALSE = 3.0
 #: so much of the mated comparisons that match between good photos must still match
 FEWEST_KEPT = 0.5
 #: photos that are tried, and of one person
-_PHOTOS, _OF_ONE = 500, 5
+MOST_PHOTOS, _OF_ONE = 500, 5
 _BATCH = 32
 
 Worse = Callable[[Pixels, int], Pixels]
@@ -62,7 +62,7 @@ def sampled(labels: Sequence[str | None]) -> list[int]:
     chosen: list[int] = []
     for person in random.permutation(len(photos)).tolist():
         chosen += photos[list(photos)[person]][:_OF_ONE]
-    return sorted(chosen[:_PHOTOS])
+    return sorted(chosen[:MOST_PHOTOS])
 
 
 @dataclass(frozen=True)

@@ -32,17 +32,26 @@ from facekd.geometry import Pixels
 from facekd.preprocess import Face, cut
 from facekd.runtime import embedder_under
 from facekd.samples import draw, landmarks, person, person_seed
-from facekd.verification import AllPairs, all_pairs, check_enough, tar_difference
+from facekd.verification import (
+    Separation,
+    Shortfall,
+    all_pairs,
+    check_enough,
+    separation_of,
+    shortfall,
+)
 from facekd.verification.results import ComparedReadings, Reading
 from facekd.workflows.calibrate import find_people
-from facekd.workflows.find_photo_limits import sampled
+from facekd.workflows.find_photo_limits import MOST_PHOTOS, sampled
 from facekd.workflows.photo_acquisition import Advance, PhotoSet, crop_photos
 
 #: fed rightly, four models gave drawn people a median cosine of 0.46 to 0.55, at a wrong scale 0.94 and more
 MOST_ALIKE = 0.8
 _DRAWN, _SIDE = 16, 160
-#: where readings are compared
+#: where the readings' FNMR is shown
 READING_FMR = 1e-2
+#: how often the right reading may be called worse than another
+_LEVEL = 0.05
 #: mean and std in use: pixels to [-1, 1], to [0, 1], as they are
 _SCALES = ((127.5, 127.5), (0.0, 255.0), (0.0, 1.0))
 #: reference landmarks of Open Model Zoo's face-reidentification-retail-0095, in fractions of the crop
@@ -170,8 +179,15 @@ def compare_readings(
     detector: str = "mtcnn",
     advance: Advance = lambda done: None,
 ) -> ComparedReadings:
-    """Judge the plausible readings of the model in ``file`` by their FNMR at `READING_FMR`: both colour
-    orders, the usual scales, the usual templates, and what ``card`` states.
+    """Judge the plausible readings of the model in ``file``: both colour orders, the usual scales, the usual
+    templates, and what ``card`` states.
+
+    The best is the one with the largest `separation_of`. All are judged on the same photos, and a
+    reading is worse than the best if its `shortfall` has a p-value below 0.05 after Bonferroni's correction
+    for the number of other readings, any of which may seem the best by chance: the right reading is called
+    worse in at most one of twenty cases. This takes for granted that a model separates people most widely
+    if fed as it was trained. The FNMR at `READING_FMR` is shown beside it; on so few photos it often differs
+    by single comparisons.
 
     ``data`` is a folder or pack of photos, a folder per person; at most 500 photos, of people of whom there
     are several, are looked at. ``advance`` is told of each reading that is done. Raises `UsageError` where it
@@ -179,10 +195,13 @@ def compare_readings(
     """
     labels, faces, failed = _looked_at(data, detector, dict(_crops(card)))
     judged = []
-    for reading in _readings(card, dict(_crops(card))):
-        judged.append((reading, _scores(file, card, reading, faces[reading.template], labels)))
+    for reading in plausible_readings(card):
+        judged.append(_judge(file, card, reading, faces[reading.template], labels))
         advance(1)
-    readings = _ranked(judged)
+    ranked = _ranked(judged)
+    place = next(
+        n for n, one in enumerate(ranked) if (one.reading.input, one.reading.crop) == (card.input, card.crop)
+    )
     counts = Counter(labels).values()
     mated = sum(count * (count - 1) for count in counts) // 2
     return ComparedReadings(
@@ -193,8 +212,10 @@ def compare_readings(
         failed=failed,
         mated=mated,
         non_mated=len(labels) * (len(labels) - 1) // 2 - mated,
-        readings=readings,
-        stated=next(r for r in readings if (r.input, r.crop) == (card.input, card.crop)),
+        readings=tuple(one.reading for one in ranked),
+        stated=ranked[place].reading,
+        people_needed=_people_needed(ranked, place),
+        most_photos=MOST_PHOTOS,
     )
 
 
@@ -220,9 +241,14 @@ def _looked_at(
     return labels, cut_by, len(places) - len(labels)
 
 
+def plausible_readings(card: Card) -> tuple[Reading, ...]:
+    """The readings that `compare_readings` judges."""
+    return tuple(_readings(card, dict(_crops(card))))
+
+
 def count_readings(card: Card) -> int:
     """How many readings `compare_readings` judges."""
-    return len(list(_readings(card, dict(_crops(card)))))
+    return len(plausible_readings(card))
 
 
 def _crops(card: Card) -> Iterator[tuple[str, CropSpec]]:
@@ -252,27 +278,46 @@ def _readings(card: Card, crops: dict[str, CropSpec]) -> Iterator[Reading]:
         yield Reading(fed, crop, template)
 
 
-def _scores(
-    file: Path, card: Card, reading: Reading, crops: Pixels, labels: Sequence[str]
-) -> AllPairs | None:
-    """All comparisons of ``crops`` under ``reading``; `None` where the model gives no embeddings then."""
+@dataclass(frozen=True)
+class _Judged:
+    """A ``reading``, with ``separation`` if the model gives embeddings under it, and its ``shortfall``
+    against the best."""
+
+    reading: Reading
+    separation: Separation | None
+    shortfall: Shortfall | None = None
+
+
+def _judge(file: Path, card: Card, reading: Reading, crops: Pixels, labels: Sequence[str]) -> _Judged:
+    """``reading`` with its rates on ``crops``."""
     fed = card.model_copy(update={"input": reading.input, "crop": reading.crop})
     try:
-        return all_pairs(embedder_under(fed, file).embed(crops), labels)
+        rows = embedder_under(fed, file).embed(crops)
     except Unreadable:
-        return None
+        return _Judged(reading, None)
+    point = all_pairs(rows, labels).operating_point(READING_FMR)
+    low, high = (point.fnmr_interval.low, point.fnmr_interval.high) if point.fnmr_interval else (None, None)
+    apart = separation_of(rows, labels)
+    return _Judged(replace(reading, fnmr=point.fnmr, low=low, high=high, separation=apart.value), apart)
 
 
-def _ranked(judged: Sequence[tuple[Reading, AllPairs | None]]) -> tuple[Reading, ...]:
-    """The readings with their rates, the best first; those of which the photos cannot say that they are worse
-    are as good. All are judged on the same photos, so the difference is told from chance on these."""
-    usable = [(reading, pairs) for reading, pairs in judged if pairs is not None]
-    usable.sort(key=lambda one: -one[1].tar_at(READING_FMR))
+def _ranked(judged: Sequence[_Judged]) -> list[_Judged]:
+    """The readings by their separation, each held against the largest; last those without embeddings."""
+    usable = sorted(
+        ((one.separation, one.reading) for one in judged if one.separation), key=lambda one: -one[0].value
+    )
+    tests = max(1, len(usable) - 1)
     ranked = []
-    for reading, pairs in usable:
-        point = pairs.operating_point(READING_FMR)
-        interval = point.fnmr_interval
-        worse = tar_difference(usable[0][1], pairs, READING_FMR).interval.high < 0
-        low, high = (interval.low, interval.high) if interval else (None, None)
-        ranked.append(replace(reading, fnmr=point.fnmr, low=low, high=high, as_good=not worse))
-    return (*ranked, *(reading for reading, pairs in judged if pairs is None))
+    for place, (apart, reading) in enumerate(usable):
+        lacks = shortfall(usable[0][0], apart)
+        p_value = lacks.p_value(tests) if place else 1.0
+        ranked.append(_Judged(replace(reading, p_value=p_value, as_good=p_value >= _LEVEL), apart, lacks))
+    return [*ranked, *(one for one in judged if one.separation is None)]
+
+
+def _people_needed(ranked: Sequence[_Judged], stated: int) -> int | None:
+    """As `ComparedReadings.people_needed`, where the reading at the place ``stated`` is in the card."""
+    usable = sum(one.separation is not None for one in ranked)
+    tied = [one for one in ranked[1:] if one.reading.as_good and (stated == 0 or one is ranked[stated])]
+    needed = [one.shortfall.people_needed(usable - 1, _LEVEL) for one in tied if one.shortfall]
+    return max((count for count in needed if count is not None), default=None)

@@ -11,7 +11,9 @@ from facekd.card import CropSpec, InputSpec
 @dataclass(frozen=True)
 class Reading:
     """One possible input of a model: its ``input`` and ``crop``, with the name of its ``template``. ``fnmr``
-    has the 95 % interval ``low`` to ``high``; `None` if the model gives no embeddings with this input."""
+    has the 95 % interval ``low`` to ``high``; ``separation`` is `separation_of` of the photos, and
+    ``p_value`` that of its being below the best's, corrected for the number of readings. All are `None` if
+    the model gives no embeddings with this input."""
 
     input: InputSpec
     crop: CropSpec
@@ -19,6 +21,8 @@ class Reading:
     fnmr: float | None = None
     low: float | None = None
     high: float | None = None
+    separation: float | None = None
+    p_value: float | None = None
     #: whether the photos cannot distinguish it from the best
     as_good: bool = False
 
@@ -35,14 +39,21 @@ class Reading:
             "fnmr": self.fnmr,
             "low": self.low,
             "high": self.high,
+            "separation": self.separation,
+            "p_value": self.p_value,
             "as_good": self.as_good,
         }
 
 
 @dataclass(frozen=True)
 class ComparedReadings:
-    """``readings`` by their FNMR at ``fmr`` on ``photos`` photos of ``people`` people in ``data``, the best
-    first; ``stated`` is the one in the card. ``failed`` further photos have no crop."""
+    """``readings`` by their separation on ``photos`` photos of ``people`` people in ``data``, the best
+    first, with their FNMR at ``fmr``; ``stated`` is the one in the card. ``failed`` further photos have no
+    crop.
+
+    ``people_needed`` is the number of people like these with whom the photos could be expected to distinguish
+    the stated reading from the best, or from all others if it is the best; `None` if they do, or if there is
+    no difference to go by. At most ``most_photos`` photos are read."""
 
     data: str
     fmr: float
@@ -53,6 +64,16 @@ class ComparedReadings:
     non_mated: int
     readings: tuple[Reading, ...]
     stated: Reading
+    people_needed: int | None
+    most_photos: int
+
+    @property
+    def undecided(self) -> tuple[Reading, ...]:
+        """The other readings that the photos cannot distinguish from the stated one, if that is not worse
+        than the best."""
+        if not self.stated.as_good:
+            return ()
+        return tuple(one for one in self.readings if one.as_good and one != self.stated)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -63,6 +84,7 @@ class ComparedReadings:
             "failed": self.failed,
             "mated": self.mated,
             "non_mated": self.non_mated,
+            "people_needed": self.people_needed,
             "stated": self.stated.to_dict(),
             "readings": [reading.to_dict() for reading in self.readings],
         }

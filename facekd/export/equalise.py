@@ -1,0 +1,198 @@
+"""Give the channels of every activation equal ranges, without changing the network.
+
+An activation is quantised with one step for all its channels, so that a channel of small values gets few of
+the 256 levels. ReLU, PReLU and sums are positively homogeneous: to divide a channel by s > 0 where it is made
+and to multiply its weights by s where it is used leaves the output as it was (cross-layer equalisation:
+Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019, section
+4.1). The channels here are those of a whole residual stage, which sums tie together, and s is the range of
+real activations, instead of a compromise with that of the weights, which have a step for each output channel.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+#: the percentile of absolute values that counts as a channel's range
+_PERCENTILE = 99.9
+#: the largest factor between a channel and the mean one
+_LARGEST = 16.0
+
+Planes = NDArray[np.float32]
+Floats = NDArray[np.float64]
+#: operators with f(s x) = s f(x) for s > 0 in each channel, and those that only change the shape
+_HOMOGENEOUS = ("Relu", "PRelu", "Reshape", "Flatten")
+_BATCH = 64
+
+
+@dataclass
+class _Channels:
+    """Activations that share their channels, the layers (indices of nodes) that make and use them, and
+    whether something else touches them."""
+
+    tensors: set[str] = field(default_factory=set)
+    made: list[int] = field(default_factory=list)
+    within: list[int] = field(default_factory=list)
+    used: list[int] = field(default_factory=list)
+    fixed: bool = False
+
+
+def equalise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
+    """``model`` with equalised channels; ``planes`` float32 [N, 3, S, S] of real crops show the ranges.
+
+    Channels that an operator without this property reads or writes (the input, the output, a sigmoid), or
+    whose weights serve two layers, stay as they are.
+    """
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    weights, nodes = _Weights(changed), changed.graph.node
+    groups = [group for group in _groups(changed, weights) if group.made and group.used and not group.fixed]
+    ranges = _ranges(changed, sorted(name for group in groups for name in group.tensors), planes)
+    for group in groups:
+        own = [ranges[name] for name in sorted(group.tensors)]
+        if len({len(found) for found in own}) > 1:  # reshaped into other channels
+            continue
+        scale = np.exp(np.mean([_spread(found) for found in own], axis=0))
+        scale = scale.clip(1 / _LARGEST, _LARGEST)
+        for index in group.made:
+            weights.divide_rows(nodes[index], scale)
+        for index in group.within:
+            weights.divide_bias(nodes[index], scale)
+        for index in group.used:
+            weights.multiply_columns(nodes[index], scale)
+    weights.store()
+    return changed
+
+
+def _spread(ranges: Floats) -> Floats:
+    """The logarithms of channels' ranges, less their mean; zero for a silent channel."""
+    logarithms = np.log(np.where(ranges > 0, ranges, np.nan))
+    if np.isnan(logarithms).all():
+        return np.zeros(len(ranges))
+    found: Floats = np.nan_to_num(logarithms - np.nanmean(logarithms))
+    return found
+
+
+class _Weights:
+    """The constants of a graph, changed here and stored at the end."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._values: dict[str, Floats] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._stored
+
+    def of(self, name: str) -> Floats:
+        if name not in self._values:
+            self._values[name] = numpy_helper.to_array(self._stored[name]).astype(np.float64)
+        return self._values[name]
+
+    def divide_rows(self, node: onnx.NodeProto, scale: Floats) -> None:
+        weight = self.of(node.input[1])
+        weight /= scale.reshape(-1, *[1] * (weight.ndim - 1))
+        self.divide_bias(node, scale)
+
+    def divide_bias(self, node: onnx.NodeProto, scale: Floats) -> None:
+        if len(node.input) > 2 and node.input[2]:
+            bias = self.of(node.input[2])
+            bias /= scale
+
+    def multiply_columns(self, node: onnx.NodeProto, scale: Floats) -> None:
+        weight = self.of(node.input[1])
+        weight *= scale.reshape(1, -1, *[1] * (weight.ndim - 2))
+
+    def store(self) -> None:
+        for name, value in self._values.items():
+            self._stored[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+
+
+def _groups(model: onnx.ModelProto, weights: _Weights) -> list[_Channels]:
+    """The sets of activations that share channels."""
+    graph, all_groups = model.graph, _Groups()
+    uses = Counter(name for node in graph.node for name in node.input)
+    for index, node in enumerate(graph.node):
+        read = [name for name in node.input if name and name not in weights]
+        if not read:  # made of constants
+            continue
+        kind = _kind(node, weights)
+        shared = any(uses[name] > 1 for name in node.input[1:] if name in weights)
+        if kind == "other" or (shared and kind in ("layer", "within")):
+            for name in (*read, *node.output):
+                all_groups.of(name).fixed = True
+        elif kind == "layer":
+            all_groups.of(node.output[0]).made.append(index)
+            all_groups.of(read[0]).used.append(index)
+        else:
+            joined = all_groups.of(*read, node.output[0])
+            if kind == "within":
+                joined.within.append(index)
+    for value in (*graph.input, *graph.output):
+        all_groups.of(value.name).fixed = True
+    return all_groups.different()
+
+
+class _Groups:
+    """The group of each activation."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, _Channels] = {}
+
+    def of(self, *names: str) -> _Channels:
+        """The one group of these activations, joined if they had several."""
+        first, *others = [self._of.setdefault(name, _Channels({name})) for name in names]
+        for other in others:
+            if other is first:
+                continue
+            first.tensors |= other.tensors
+            first.made += other.made
+            first.within += other.within
+            first.used += other.used
+            first.fixed |= other.fixed
+            self._of.update(dict.fromkeys(other.tensors, first))
+        return first
+
+    def different(self) -> list[_Channels]:
+        return list({id(group): group for group in self._of.values()}.values())
+
+
+def _kind(node: onnx.NodeProto, weights: _Weights) -> str:
+    """How channels pass ``node``: a "layer" mixes them, "within" is a depthwise convolution, "homogeneous"
+    passes each of them on; "other" does none of this."""
+    given = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    constant = len(node.input) > 1 and node.input[1] in weights
+    if node.op_type == "Conv" and constant:
+        outputs, inputs = weights.of(node.input[1]).shape[:2]
+        if given.get("group", 1) == 1:
+            return "layer"
+        return "within" if inputs == 1 and outputs == given["group"] else "other"
+    if node.op_type == "Gemm" and constant:
+        plain = given.get("alpha", 1) == given.get("beta", 1) == given.get("transB", 0) == 1
+        return "layer" if plain and not given.get("transA", 0) else "other"
+    if node.op_type == "Add":  # of a constant it is not homogeneous
+        return "other" if any(name in weights for name in node.input) else "homogeneous"
+    return "homogeneous" if node.op_type in _HOMOGENEOUS else "other"
+
+
+def _ranges(model: onnx.ModelProto, names: Sequence[str], planes: Planes) -> dict[str, Floats]:
+    """The range of every channel of the activations ``names``."""
+    from facekd.runtime import open_session
+
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    session = open_session(shown.SerializeToString())
+    found: dict[str, list[Floats]] = {name: [] for name in names}
+    for start in range(0, len(planes), _BATCH):
+        for name, value in zip(
+            names, session.run(names, {"planes": planes[start : start + _BATCH]}), strict=True
+        ):
+            flat = np.abs(np.moveaxis(value, 1, 0).reshape(value.shape[1], -1))
+            found[name].append(np.percentile(flat, _PERCENTILE, axis=1))
+    return {name: np.mean(parts, axis=0) for name, parts in found.items()}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facekd.cli._erasure import erasure, explain_pending
 from facekd.cli.options import ANY_PATH, gallery_option, json_option
-from facekd.cli.output import answer, answer_json, confirm, say
+from facekd.cli.output import answer, answer_json, confirm
 
 if TYPE_CHECKING:
     from facekd.gallery import Place
@@ -43,9 +44,9 @@ def encrypt(gallery: Place, as_json: bool) -> None:
     """Encrypt the templates of a gallery.
 
     Encrypts every template with AES-256-GCM in one transaction and erases the unencrypted ones from the
-    file. A gallery in a database cannot be encrypted. The key is that of --key-file, or of the environment;
-    every later command needs it. Names, dates, qualities and digests of photos are not encrypted, nor are
-    backups and archives made before. Needs the extra "encryption".
+    file, or from the tables of a database, as its owner. The key is that of --key-file, or of the
+    environment; every later command needs it. Names, dates, qualities and digests of photos are not
+    encrypted, nor are backups and archives made before. Needs the extra "encryption".
 
     \b
     Example: facekd gallery new-key staff.key
@@ -66,8 +67,8 @@ def encrypt(gallery: Place, as_json: bool) -> None:
 def rotate_key(new_key_file: Path, gallery: Place, as_json: bool) -> None:
     """Give an encrypted gallery a new key.
 
-    Encrypts every template again in one transaction and erases the old ciphertexts from the file. Backups
-    made before still need the old key.
+    Encrypts every template again in one transaction and erases the old ciphertexts. Backups made before
+    still need the old key.
 
     \b
     Example: facekd gallery new-key new.key
@@ -103,9 +104,7 @@ def decrypt(yes: bool, gallery: Place, as_json: bool) -> None:
 def _tell(done: Rewritten, gallery: Place, told: str, as_json: bool) -> None:
     if as_json:
         document: dict[str, Any] = {"gallery": str(gallery), "templates": done.templates}
-        erasure = "pending" if done.pending else "done"
-        answer_json(document | {"key_id": done.key_id or None, "erasure": erasure})
+        answer_json(document | {"key_id": done.key_id or None, "erasure": erasure(done.pending)})
     else:
         answer(told + (", erasure pending" if done.pending else ""))
-    if done.pending:
-        say("Another program is reading the gallery. The last bytes are erased when it has finished.")
+    explain_pending(done.pending, gallery)

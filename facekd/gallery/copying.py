@@ -10,15 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from facekd.errors import UsageError
 from facekd.gallery import encryption
 from facekd.gallery.engine import CONTRACT, Engine, make_gallery, open_engine
 from facekd.gallery.entries import Contract
-from facekd.gallery.gallery_file import GalleryFile
-from facekd.gallery.keys import key_in_use
 from facekd.gallery.names import shown
 from facekd.gallery.place import Place
 from facekd.gallery.records import GalleryRecords
@@ -67,22 +64,20 @@ def copy_gallery(
 
 
 def check_copyable(source: Place, target: Place) -> None:
-    """Raise `UsageError` where the two are one, where the gallery at ``source`` is encrypted, or where a key
-    is given and one of them is a database: the copy would not be encrypted."""
+    """Raise `UsageError` where the two are one, or where the gallery at ``source`` is encrypted: the copy
+    would not be."""
     if source == target:
         raise UsageError(f"{source} cannot be copied to itself", "Name another place.")
-    for place in (source, target):
-        encryption.check_key(place, key_in_use())
-    if isinstance(source, Path) and _is_encrypted(source):
+    if _is_encrypted(source):
         raise UsageError(
             f"{source} is encrypted, and a copy would not be",
             "Decrypt it first: facekd gallery decrypt; or copy its file, encrypted: facekd gallery backup",
         )
 
 
-def _is_encrypted(path: Path) -> bool:
-    with closing(GalleryFile(path, read_only=True)) as file, file.reading():
-        return encryption.stated_in(file.db, path) is not None
+def _is_encrypted(place: Place) -> bool:
+    with closing(open_engine(place, read_only=True)) as file, file.reading():
+        return encryption.stated_in(file.db, place, file.schema) is not None
 
 
 def _contract_of(source: Place) -> Contract:

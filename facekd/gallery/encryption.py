@@ -1,6 +1,6 @@
 """Templates encrypted at rest: AES-256-GCM, a nonce for each, bound to what their row says and whose it is.
 
-Neither key nor passphrase is in the file. From the key (`keys`) and the gallery's random salt HKDF-SHA256
+Neither key nor passphrase is in the gallery. From the key (`keys`) and the gallery's random salt HKDF-SHA256
 derives the key of the templates and, apart from it, a value by which a wrong key is recognised before
 anything is read. A stored embedding is its nonce (12 bytes, random), the ciphertext and the tag (16 bytes);
 the associated data is what the row's checksum covers (`row_said`).
@@ -11,17 +11,15 @@ Sources: NIST SP 800-38D (GCM; random nonces of 96 bits allow 2^32 encryptions b
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 from facekd.errors import NoKey, Unreadable, UsageError, WrongKey
 from facekd.gallery import database
-from facekd.gallery.engine import Connection
+from facekd.gallery.engine import Connection, Engine, Row
 from facekd.gallery.keys import KeySource, key_id
-from facekd.gallery.migrations import ENCRYPTION_SINCE, schema_of
+from facekd.gallery.migrations import ENCRYPTION_SINCE, SERVER_ENCRYPTION_SINCE
 from facekd.gallery.names import shown
 from facekd.gallery.place import Place
 from facekd.gallery.template_rows import Owner, TemplateRows
@@ -71,30 +69,10 @@ class Cipher:
             return None
 
 
-def check_encryptable(place: Place) -> None:
-    """Raise `UsageError` for a database."""
-    if not isinstance(place, Path):
-        raise _files_only(place, "facekd encrypts galleries in files, not in a database")
-
-
-def check_key(place: Place, key: KeySource | None) -> None:
-    """Raise `UsageError` where a ``key`` is given for a database: whoever gives one must not take the
-    templates there for encrypted."""
-    if key is not None and not isinstance(place, Path):
-        raise _files_only(
-            place, f"facekd encrypts galleries in files, not in a database, but a key is given ({key.told})"
-        )
-
-
-def _files_only(place: Place, cause: str) -> UsageError:
-    return UsageError(
-        f"{place}: {cause}", "Give no key, and protect the server by disk encryption, TLS and roles."
-    )
-
-
-def stated_in(db: sqlite3.Connection, path: Path) -> Encryption | None:
-    """How the gallery ``db`` at ``path`` says that it is encrypted; `None` where it is not."""
-    if schema_of(db) < ENCRYPTION_SINCE:
+def stated_in(db: Connection, path: Place, schema: int) -> Encryption | None:
+    """How the gallery ``db`` of a ``schema``, which is kept at ``path``, says that it is encrypted; `None`
+    where it is not."""
+    if schema < (ENCRYPTION_SINCE if isinstance(path, Path) else SERVER_ENCRYPTION_SINCE):
         return None
     rows = db.execute("SELECT scheme, salt, key_id, check_value FROM encryption").fetchall()
     if not rows:
@@ -150,33 +128,33 @@ def state(db: Connection, stated: Encryption | None) -> None:
         )
 
 
-def rewrite(db: sqlite3.Connection, path: Path, before: TemplateRows, after: TemplateRows) -> int:
+def rewrite(file: Engine, before: TemplateRows, after: TemplateRows) -> int:
     """Write all templates as ``after`` has them, which are as ``before`` has them; return how many. Raises
     `Unreadable` where one is not what was written: it could be neither encrypted nor left."""
     count = 0
-    for block in _blocks(db):
+    for block in _blocks(file):
         changed = []
         for number, uid, name, *row in block:
             owner = Owner(uid, name)
             found = after.taken_over(before, owner, owner, *row)
             if found is None:
-                raise database.damaged(path, "a template cannot be read; 'facekd gallery check' names it")
+                raise file.damaged("a template cannot be read; 'facekd gallery check' names it")
             changed.append((*found, number))
-        db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
+        file.rewrite_templates(changed)
         count += len(changed)
-    if count != db.execute("SELECT count(*) FROM templates").fetchone()[0]:
-        raise database.damaged(path, "a template belongs to nobody")
+    if file.rows("SELECT count(*) FROM templates") != [(count,)]:
+        raise file.damaged("a template belongs to nobody")
     return count
 
 
-def _blocks(db: sqlite3.Connection) -> Iterator[list[tuple[Any, ...]]]:
+def _blocks(file: Engine) -> Iterator[list[Row]]:
     """All templates with whose they are; not in one query, since they are changed meanwhile."""
     last = -1
-    while rows := db.execute(
+    while rows := file.rows(
         "SELECT templates.id, uid, name, photo, embedding, quality, enrolled, checksum FROM templates"
         " JOIN people ON people.id = person WHERE templates.id > ? ORDER BY templates.id LIMIT ?",
-        (last, _BLOCK),
-    ).fetchall():
+        last, _BLOCK,
+    ):  # fmt: skip
         yield rows
         last = rows[-1][0]
 

@@ -175,6 +175,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
     _encryption,
     _note_reads,
+    # of databases: they may be encrypted from here on, too
+    statements(),
 )
 
 #: the schema from which people carry a uid and removals leave a tombstone
@@ -183,8 +185,8 @@ UIDS_SINCE = 4
 STATE_SINCE = 5
 #: the schema from which the audit names who asked
 ASKERS_SINCE = 7
-#: the schema from which a gallery may be encrypted
-ENCRYPTION_SINCE = MIGRATIONS.index(_encryption) + 1
+#: the schema from which a gallery in a file may be encrypted, and one in a database
+ENCRYPTION_SINCE, SERVER_ENCRYPTION_SINCE = MIGRATIONS.index(_encryption) + 1, 11
 #: the schema from which claims and searches can be audited
 READS_SINCE = MIGRATIONS.index(_note_reads) + 1
 

@@ -17,7 +17,6 @@ from facekd.gallery.encryption import Cipher, Encryption
 from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
-from facekd.gallery.gallery_file import GalleryFile
 from facekd.gallery.keys import KeySource, key_in_use
 from facekd.gallery.migrations import ASKERS_SINCE, READS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
@@ -42,7 +41,6 @@ class GalleryRecords:
 
     A gallery that is made although there is a ``key`` (else that of `key_in_use`) is encrypted; of one that
     is there the key must be the right one: `NoKey`, `WrongKey`, or `UsageError` where it is not encrypted.
-    A database is never encrypted by facekd: `UsageError` where there is a key.
 
     Changes are made in ``with records.transaction()``: all or none of them happen, and when the
     block has been left they survive a killed process and a pulled plug. Failures of the file
@@ -63,7 +61,6 @@ class GalleryRecords:
         self.path: Place = gallery_place(path)
         self.audits_reads, self._by = audit_reads, by
         key = key_in_use(key)
-        encryption.check_key(self.path, key)
         if create and contract is not None:
             make_gallery(self.path, lambda db: _fill(db, contract, key))
         self._file: Engine = open_engine(self.path, read_only)
@@ -398,19 +395,17 @@ class GalleryRecords:
 
     def encrypt(self, key: KeySource | None) -> int:
         """Write all templates anew, encrypted by ``key``, or in the clear where that is `None`; return how
-        many. No byte of how they were before stays in the file.
+        many. No byte of how they were before stays in the file, or in the tables of a database.
 
-        Raises `UsageError` for a database, `Unreadable` where one of them is damaged.
+        Raises `Unreadable` where one of them is damaged, `InputOutput` for a user of a database who does not
+        own the gallery.
         """
-        encryption.check_encryptable(self.path)
-        file = self._file
-        assert isinstance(file, GalleryFile)  # as every gallery at a path is
-        file.must_change()
+        self._file.must_change()
         before, was = self._stored, self.encryption
-        file.owe_erasure()
+        self._file.owe_erasure()
         self.encryption, self._cipher = encryption.new(key) if key else (None, None)
-        encryption.state(file.db, self.encryption)
-        count = encryption.rewrite(file.db, file.path, before, self._stored)
+        encryption.state(self._file.db, self.encryption)
+        count = encryption.rewrite(self._file, before, self._stored)
         self._note("decrypt" if key is None else "rotate_key" if was else "encrypt", audit.NOBODY, count)
         return count
 
@@ -421,10 +416,8 @@ class GalleryRecords:
         self._note("force", self._by_name.found(name)[0], templates)
 
     def _read_encryption(self) -> Encryption | None:
-        if not isinstance(self._file, GalleryFile):
-            return None
         with self._file.reading():
-            return encryption.stated_in(self._file.db, self._file.path)
+            return encryption.stated_in(self._file.db, self.path, self._file.schema)
 
     def _read_contract(self) -> Contract:
         query = "SELECT space, dim, model, detector, aligner FROM contract"
@@ -490,7 +483,7 @@ class GalleryRecords:
 
     def _owner(self, person: int) -> Owner:
         """Of the templates of the person with this number."""
-        query = f"SELECT {self._stored.uid_column}, name FROM people WHERE id = ?"
+        query = "SELECT uid, name FROM people WHERE id = ?"
         return Owner(*self._file.rows(query, person, types=(str, str))[0])
 
     @property
@@ -514,7 +507,7 @@ class GalleryRecords:
         for number, *row in self._file.rows(f"SELECT {columns} FROM templates WHERE person = ?", person):
             found = stored.taken_over(stored, owner, new, *row)
             changed.append((*(found or (row[1], "")), number))
-        self._file.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
+        self._file.rewrite_templates(changed)
 
 
 def _fill(db: Connection, contract: Contract, key: KeySource | None) -> None:

@@ -10,7 +10,6 @@ from facekd.gallery import (
     GalleryRecords,
     KeySource,
     Place,
-    check_encryptable,
     key_id,
     key_in_use,
 )
@@ -20,7 +19,7 @@ from facekd.gallery import (
 class Rewritten:
     """How many ``templates`` were written anew, and the id of the key that they are encrypted by now, empty
     where they are not. ``pending`` says that another program was still reading the gallery: the bytes that
-    were there before leave the file when it has finished."""
+    were there before are erased when it has finished."""
 
     templates: int
     key_id: str
@@ -28,12 +27,12 @@ class Rewritten:
 
 
 def encrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
-    """Encrypt a gallery by ``key``, else by that of `key_in_use`; no template stays in the clear in its file.
+    """Encrypt a gallery by ``key``, else by that of `key_in_use`; no template stays in the clear in its file,
+    or in the tables of its database.
 
-    Raises `UsageError` for a database and where the gallery is encrypted, `NoKey` where there is no key, and
-    as `GalleryRecords`.
+    Raises `UsageError` where the gallery is encrypted, `NoKey` where there is no key, and as
+    `GalleryRecords.encrypt`.
     """
-    check_encryptable(gallery)
     key = key_in_use(key)
     if key is None:
         raise NoKey(
@@ -54,8 +53,7 @@ def encrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
 def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> Rewritten:
     """Encrypt a gallery by the key ``new``, which is encrypted by ``key``, else by that of `key_in_use`.
 
-    Raises `UsageError` for a database, where it is not encrypted or that is its key already, and as
-    `GalleryRecords`.
+    Raises `UsageError` where it is not encrypted or that is its key already, and as `GalleryRecords.encrypt`.
     """
     with _encrypted(gallery, key) as records:
         if records.encryption is not None and records.encryption.key_id == key_id(new.key()):
@@ -66,14 +64,13 @@ def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> 
 def decrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
     """Write a gallery in the clear, which is encrypted by ``key``, else by that of `key_in_use`.
 
-    Raises `UsageError` for a database and where it is not encrypted, and as `GalleryRecords`.
+    Raises `UsageError` where it is not encrypted, and as `GalleryRecords.encrypt`.
     """
     with _encrypted(gallery, key) as records:
         return _rewrite(records, None)
 
 
 def _encrypted(gallery: Place, key: KeySource | None) -> GalleryRecords:
-    check_encryptable(gallery)
     records = GalleryRecords(gallery, key=key)
     if records.encryption is None:
         records.close()

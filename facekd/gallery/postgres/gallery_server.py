@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,18 @@ class GalleryServer:
         with connecting.explained(self.path):
             self.pending = not erasing.erase(self.db.raw, connecting.LOCK_SECONDS)
         return not self.pending
+
+    def rewrite_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give templates another embedding: embedding, checksum and number of each. In one statement: each
+        leaves a row of ``state`` behind, which the next has to pass."""
+        columns = [list(column) for column in zip(*changed, strict=True)]
+        if columns:
+            self.db.execute(
+                "UPDATE templates SET embedding = new.embedding, checksum = new.checksum"
+                " FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS new (embedding, checksum, id)"
+                " WHERE templates.id = new.id",
+                columns,
+            )
 
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""

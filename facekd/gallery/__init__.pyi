@@ -10,6 +10,7 @@ from .audit import moment as moment
 from .backup import back_up as back_up
 from .checking import GalleryCheck as GalleryCheck
 from .copying import Copied as Copied
+from .copying import CopyKeys as CopyKeys
 from .copying import check_copyable as check_copyable
 from .copying import copy_gallery as copy_gallery
 from .embedding_store import EmbeddingStore as EmbeddingStore

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from facekd.errors import NoKey, Unreadable, UsageError, WrongKey
+from facekd.errors import InputOutput, NoKey, Unreadable, UsageError, WrongKey
 from facekd.gallery import database
 from facekd.gallery.engine import Connection, Engine, Row
 from facekd.gallery.keys import KeySource, key_id
@@ -111,6 +111,15 @@ def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) 
             "Give the key with that id.",
         )
     return Cipher(key, salt)
+
+
+def check_unchanged(file: Engine, stated: Encryption | None) -> None:
+    """Raise `InputOutput` where a gallery is not encrypted any more as it was when it was opened: whoever
+    goes on would read nonsense, or write plain what must not be."""
+    if stated_in(file.db, file.path, file.schema) != stated:
+        raise InputOutput(
+            f"{file.path}: it was encrypted, decrypted or given another key meanwhile", "Try again."
+        )
 
 
 def new(source: KeySource) -> tuple[Encryption, Cipher]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from types import TracebackType
 
-from facekd.errors import InputOutput, Misfit, UsageError
+from facekd.errors import Misfit, UsageError
 from facekd.gallery import audit, encryption, everybody, statistics, tombstones
 from facekd.gallery.audit import AuditEntry, ReadEntry
 from facekd.gallery.by_name import PeopleByName
@@ -492,11 +492,9 @@ class GalleryRecords:
 
     def _cipher_now(self) -> Cipher | None:
         """What the templates are encrypted by. Raises `InputOutput` where another program has changed that
-        since the gallery was opened: this one would read nonsense, or write plain what must not be."""
-        if self._read_encryption() != self.encryption:
-            raise InputOutput(
-                f"{self.path}: it was encrypted, decrypted or given another key meanwhile", "Try again."
-            )
+        since the gallery was opened."""
+        with self._file.reading():
+            encryption.check_unchanged(self._file, self.encryption)
         return self._cipher
 
     def _seal_again(self, person: int, owner: Owner, new: Owner) -> None:

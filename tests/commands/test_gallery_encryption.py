@@ -13,7 +13,7 @@ pytest.importorskip("cryptography")
 
 import facekd as package
 from facekd.errors import NoKey, WrongKey
-from facekd.gallery import make_key_file
+from facekd.gallery import key_from_file, key_id, make_key_file
 from facekd.workflows import Recognizer
 
 
@@ -149,6 +149,32 @@ def test_archives_and_copies(facekd: Callable, gallery: Path, key: Path, tmp_pat
         assert embedding(1).tobytes()[:16] not in file.read_bytes()
         assert reason(facekd("gallery", "list", "--gallery", file, "--json")) == (2, "no_key")
         assert facekd("gallery", "check", "--gallery", file, "--key-file", key).code == 0
+
+
+def test_a_copy_has_a_key_unless_it_is_to_be_plain(
+    facekd: Callable, gallery: Path, key: Path, tmp_path: Path
+) -> None:
+    facekd("gallery", "new-key", tmp_path / "new")
+    facekd("gallery", "encrypt", "--key-file", key)
+
+    def copy(name: str, *options: object) -> tuple[str, str | None, bool]:
+        """What a copy asks for, its key's id, and whether a template lies in it in the clear."""
+        ran = facekd("gallery", "copy", gallery, tmp_path / name, "--key-file", key, "--json", *options)
+        asked = facekd("gallery", "list", "--gallery", tmp_path / name, "--json")
+        why = json.loads(asked.out).get("failure", {"reason": "nothing"})["reason"]
+        in_the_clear = embedding(1).tobytes() in (tmp_path / name).read_bytes()
+        return why, document(ran)["key_id"], in_the_clear
+
+    assert reason(facekd("gallery", "copy", gallery, tmp_path / "x.db", "--json")) == (2, "no_key")
+    assert not (tmp_path / "x.db").exists()
+    of = {name: key_id(key_from_file(file).key()) for name, file in (("own", key), ("new", tmp_path / "new"))}
+    assert copy("own.db") == ("no_key", of["own"], False)
+    assert copy("new.db", "--target-key-file", tmp_path / "new") == ("no_key", of["new"], False)
+    assert copy("plain.db", "--plain") == ("nothing", None, True)
+    for file, name in ((key, "own.db"), (tmp_path / "new", "new.db")):
+        assert facekd("gallery", "check", "--gallery", tmp_path / name, "--key-file", file).code == 0
+    both = ("--plain", "--target-key-file", tmp_path / "new", "--key-file", key, "--json")
+    assert reason(facekd("gallery", "copy", gallery, tmp_path / "x.db", *both)) == (2, "usage")
 
 
 def test_people_are_enrolled_and_recognised(

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     "--target-key-file", type=ANY_PATH, default=None, metavar="FILE", help="File of the copy's key."
 )
 @click.option("--plain", is_flag=True, help="Copy an encrypted gallery, too, and do not encrypt the copy.")
+@click.option("--names", is_flag=True, help="Encrypt the names of people in an encrypted copy, too.")
 @key_option
 @json_option
-def copy(source: Place, target: Place, target_key_file: Path | None, plain: bool, as_json: bool) -> None:
+def copy(
+    source: Place, target: Place, target_key_file: Path | None, plain: bool, names: bool, as_json: bool
+) -> None:
     """Copy the gallery SOURCE to TARGET, a file or a database.
 
     The copy holds the people with their numbers and uids, the templates, the audit, and who was removed.
@@ -32,8 +35,9 @@ def copy(source: Place, target: Place, target_key_file: Path | None, plain: bool
     that was interrupted is continued by the same command. TARGET must hold no other gallery.
 
     The copy of an encrypted gallery is encrypted: with the key of --target-key-file, or else with the
-    gallery's own key, that of --key-file or the environment. Only --plain writes it unencrypted. With
-    --target-key-file the copy of an unencrypted gallery is encrypted, too.
+    gallery's own key, that of --key-file or the environment; names as well if they are encrypted in the
+    gallery. Only --plain writes it unencrypted. With --target-key-file the copy of an unencrypted gallery is
+    encrypted, too.
 
     \b
     Example: facekd gallery copy staff.db postgresql://owner@db.example.org/staff
@@ -44,7 +48,7 @@ def copy(source: Place, target: Place, target_key_file: Path | None, plain: bool
     from facekd.gallery import CopyKeys, GalleryRecords, check_copyable, copy_gallery, key_from_file
 
     key = None if target_key_file is None else key_from_file(target_key_file)
-    keys = CopyKeys(target=key, plain=plain)
+    keys = CopyKeys(target=key, plain=plain, names=names)
     check_copyable(source, target, keys)
     with GalleryRecords(source, read_only=True) as records:
         people = len(records.names())

@@ -13,6 +13,7 @@ from itertools import islice
 
 from facekd.errors import UsageError
 from facekd.gallery import encryption
+from facekd.gallery.encryption import Encryption
 from facekd.gallery.engine import Engine, Row, open_engine
 from facekd.gallery.entries import Contract
 from facekd.gallery.keys import NO_KEY, KeySource, key_in_use
@@ -44,12 +45,14 @@ class Copied:
 @dataclass(frozen=True)
 class CopyKeys:
     """How a copy is encrypted: by the key ``target``, else as the gallery is, by the same key; an encrypted
-    gallery is copied in the clear only if ``plain`` says so. ``source`` is the gallery's key, else that of
+    gallery is copied in the clear only if ``plain`` says so. With ``names``, or where those of the gallery
+    are encrypted, those of an encrypted copy are. ``source`` is the gallery's key, else that of
     `key_in_use`."""
 
     source: KeySource | None = None
     target: KeySource | None = None
     plain: bool = False
+    names: bool = False
 
 
 def copy_gallery(
@@ -68,10 +71,11 @@ def copy_gallery(
     """
     check_copyable(source, target, keys)
     key = key_in_use(keys.source)
-    contract, is_encrypted = _look_at(source, key)
-    as_source = key if is_encrypted and not keys.plain else None
+    contract, stated = _look_at(source, key)
+    as_source = key if stated and not keys.plain else None
     key_of_copy = keys.target or as_source
-    GalleryRecords(target, contract, create=True, key=key_of_copy or NO_KEY).close()
+    names = not keys.plain and (keys.names or (stated is not None and stated.names))
+    _make(target, contract, key_of_copy, names)
     with (
         closing(open_engine(source, read_only=True)) as old,
         closing(open_engine(target, read_only=False)) as new,
@@ -81,21 +85,34 @@ def copy_gallery(
 
 
 def check_copyable(source: Place, target: Place, keys: CopyKeys = CopyKeys()) -> None:
-    """Raise `UsageError` where the two are one, or where a copy in the clear is to have a key."""
+    """Raise `UsageError` where the two are one, or where a copy in the clear is to have a key, or encrypted
+    names."""
     if source == target:
         raise UsageError(f"{source} cannot be copied to itself", "Name another place.")
     if keys.plain and keys.target is not None:
         raise UsageError(f"a copy in the clear has no key, but one is given ({keys.target.told})")
+    if keys.plain and keys.names:
+        raise UsageError("a copy in the clear has no encrypted names")
 
 
-def _look_at(source: Place, key: KeySource | None) -> tuple[Contract, bool]:
-    """The contract of the gallery, which is led to the latest schema, and whether it is encrypted."""
+def _look_at(source: Place, key: KeySource | None) -> tuple[Contract, Encryption | None]:
+    """The contract of the gallery, which is led to the latest schema, and how it is encrypted."""
     with GalleryRecords(source, read_only=True, key=key) as records:
         found, latest = records.schema()
-        contract, is_encrypted = records.contract, records.encryption is not None
+        contract, stated = records.contract, records.encryption
     if found != latest:
         GalleryRecords(source, key=key).close()
-    return contract, is_encrypted
+    return contract, stated
+
+
+def _make(target: Place, contract: Contract, key: KeySource | None, names: bool) -> None:
+    """Make the copy, or look whether the part of it that is there is encrypted as it should be."""
+    if names and key is None:
+        raise UsageError("names are encrypted only with the templates", "Give a key: --target-key-file FILE")
+    with GalleryRecords(target, contract, create=True, key=key or NO_KEY, encrypt_names=names) as records:
+        stated = records.encryption
+    if names and stated is not None and not stated.names:
+        raise UsageError(f"{target} is part of a copy whose names are not encrypted", "Name another place.")
 
 
 class _Side:
@@ -104,9 +121,9 @@ class _Side:
     def __init__(self, engine: Engine, contract: Contract, key: KeySource | None) -> None:
         self.engine, self._contract = engine, contract
         self.stated = encryption.stated_in(engine.db, engine.path, engine.schema)
-        self._stored = TemplateRows(
-            contract, engine.schema, encryption.cipher_of(self.stated, engine.path, key)
-        )
+        cipher = encryption.cipher_of(self.stated, engine.path, key)
+        self._stored = TemplateRows(contract, engine.schema, cipher)
+        self._names = encryption.names_of(cipher)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -116,36 +133,53 @@ class _Side:
             yield
 
     def people(self, which: str) -> list[Row]:
-        """Number, name and uid."""
-        return self.engine.rows(f"SELECT id, name, uid FROM people WHERE {which}", types=(int, str, str))
+        """Number, uid and name. Raises `Unreadable` where a name is not what was written."""
+        found = []
+        for number, uid, stored in self.engine.rows(
+            f"SELECT id, uid, name FROM people WHERE {which}", types=(int, str, str)
+        ):
+            name = self._names.read(uid, stored)
+            if name is None:
+                raise self.engine.damaged(f"the name of person {number} cannot be read")
+            found.append((number, uid, name))
+        return found
 
     def templates(self, people: list[Row]) -> list[Row]:
         """Of these ``people``, by number, what `add` takes. Raises `Unreadable` where one is not what was
         written."""
-        owners = {number: Owner(uid, name) for number, name, uid in people}
+        first, last = people[0][0], people[-1][0]
+        owners = {
+            number: Owner(uid, stored)
+            for number, uid, stored in self.engine.rows(
+                "SELECT id, uid, name FROM people WHERE id >= ? AND id <= ?", first, last
+            )
+        }
+        names = {number: name for number, _, name in people}
         found = []
         for number, *row in self.engine.rows(
             f"SELECT person, {_COLUMNS} FROM templates WHERE person >= ? AND person <= ? ORDER BY person, id",
-            min(owners, default=0), max(owners, default=-1),
+            first, last,
         ):  # fmt: skip
-            owner = owners.get(number)
-            if owner is None:
+            if number not in owners:
                 raise self.engine.damaged("a template belongs to nobody")
-            template = self._stored.unpacked(owner, *row)
+            template = self._stored.unpacked(owners[number], *row)
             if template is None:
-                raise self.engine.damaged(f"a template of '{shown(owner.name)}' cannot be read")
+                raise self.engine.damaged(f"a template of '{shown(names[number])}' cannot be read")
             clear = pack(template.embedding)
             found.append((number, template.photo, clear, template.quality, template.enrolled))
         return found
 
     def add(self, people: list[Row], templates: list[Row]) -> None:
-        owners = {number: Owner(uid, name) for number, name, uid in people}
+        named = [(number, uid, *self._names.written(uid, name)) for number, uid, name in people]
+        owners = {number: Owner(uid, stored) for number, uid, stored, _ in named}
         rows = []
         for number, photo, clear, quality, enrolled in templates:
             blob, seal = self._stored.written(owners[number], photo, clear, quality, enrolled)
             rows.append((number, self._stored.space, photo, blob, quality, enrolled, seal))
         with self.transaction():
-            self.engine.db.executemany("INSERT INTO people (id, name, uid) VALUES (?, ?, ?)", people)
+            self.engine.db.executemany(
+                "INSERT INTO people (id, uid, name, lookup) VALUES (?, ?, ?, ?)", named
+            )
             self.engine.db.executemany(
                 f"INSERT INTO templates (person, space, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
             )

@@ -103,6 +103,10 @@ class Engine(Protocol):
         """Give templates another embedding: embedding, checksum and number of each."""
         ...
 
+    def rewrite_names(self, changed: Sequence[Row]) -> None:
+        """Give people another stored name: name, lookup and number of each."""
+        ...
+
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""
         ...

@@ -145,6 +145,10 @@ class GalleryFile:
         """Give templates another embedding: embedding, checksum and number of each."""
         self.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
 
+    def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give people another stored name: name, lookup and number of each."""
+        self.db.executemany("UPDATE people SET name = ?, lookup = ? WHERE id = ?", changed)
+
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""
         return int(self.rows("PRAGMA data_version")[0][0])

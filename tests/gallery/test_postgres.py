@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_galleries import CONTRACT, embedding, enroll, template
+from made_galleries import CONTRACT, embedding, enroll, enroll_in_tables, template
 
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.gallery import (
@@ -196,7 +196,8 @@ def test_the_first_tables_are_given_to_the_roles_and_migrated(
     first = {number: sql for number, sql in migrating.migrations().items() if number == 8}
     with monkeypatch.context() as then:
         then.setattr(migrating, "migrations", lambda: first)
-        enroll(url, ("Ann", 1))
+        GalleryRecords(url, CONTRACT, create=True).close()
+        enroll_in_tables(postgres, url, "Ann", 1)
     postgres.ask(database_roles(), url)
     with GalleryRecords(url, read_only=True) as records:
         assert records.schema() == (8, migrating.latest())

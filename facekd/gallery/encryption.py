@@ -111,7 +111,10 @@ def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) 
         raise NoKey(f"{path} is encrypted, and no key is given", _GIVE)
     salt = _salt(stated, path)
     # a key that was read earlier may have been exchanged since, with the gallery's
-    key = next((key for key in _keys(source) if _check_value(key, salt) == stated.check_value), None)
+    fits = (key for key in _keys(source) if _check_value(key, salt, stated.names) == stated.check_value)
+    key = next(fits, None)
+    if key is None and key_id(source.key()) == stated.key_id:
+        raise database.damaged(path, "how it is encrypted is not what was written")
     if key is None:
         raise WrongKey(
             f"{path}: this is not its key ({source.told} has the id {key_id(source.key())}, "
@@ -138,7 +141,7 @@ def check_unchanged(file: Engine, stated: Encryption | None) -> None:
 def new(source: KeySource, names: bool) -> tuple[Encryption, Cipher]:
     """To encrypt a gallery by the key of ``source``, and ``names`` of people, too, or not."""
     key, salt = source.key(), secrets.token_bytes(_SALT_BYTES)
-    stated = Encryption(SCHEME, salt.hex(), key_id(key), _check_value(key, salt), names)
+    stated = Encryption(SCHEME, salt.hex(), key_id(key), _check_value(key, salt, names), names)
     return stated, Cipher(key, salt, names)
 
 
@@ -224,8 +227,9 @@ def _salt(stated: Encryption, path: Place) -> bytes:
         raise database.damaged(path, "how it is encrypted cannot be read") from None
 
 
-def _check_value(key: bytes, salt: bytes) -> str:
-    return _derived(key, salt, "check", _CHECK_BYTES).hex()
+def _check_value(key: bytes, salt: bytes, names: bool) -> str:
+    """It covers whether ``names`` are encrypted: somebody without the key cannot have them written plain."""
+    return _derived(key, salt, "check names" if names else "check", _CHECK_BYTES).hex()
 
 
 def _derived(key: bytes, salt: bytes, purpose: str, length: int) -> bytes:

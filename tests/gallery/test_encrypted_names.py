@@ -266,6 +266,17 @@ def test_the_gallery_itself_takes_no_name_in_the_clear(backend: Backend, place: 
             backend.ask(place, statement)
 
 
+def test_who_has_no_key_cannot_turn_it_off(backend: Backend, place: Place) -> None:
+    """Or the next names would be written in the clear."""
+    backend.ask(place, "UPDATE encryption SET names = 0")
+    for opened in (GalleryRecords, GalleryCheck):
+        with pytest.raises(Unreadable, match="how it is encrypted is not what was written"):
+            opened(place, key=KEY)
+    backend.ask(place, "UPDATE encryption SET names = 1")
+    with GalleryRecords(place, key=KEY) as records:
+        assert records.names() == sorted(NAMES)
+
+
 def test_who_opened_it_before_says_so(backend: Backend) -> None:
     place = backend.new()
     fill(place)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.gallery.template import row_checksum
+from facekd.gallery.template_rows import OWNERS_SINCE, Owner, TemplateRows
+
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
 
 DIM = 64
 CONTRACT = Contract("a" * 64, DIM, "small", "mtcnn", "arcface-5pt/1")
@@ -29,6 +34,19 @@ def enroll(path: Path, *people: tuple[str, int]) -> None:
         for name, seed in people:
             with records.transaction():
                 records.add(name, [template(seed)])
+
+
+def enroll_in_tables(server: PostgresServer, url: str, name: str, seed: int) -> None:
+    """As `enroll`, into a gallery of an older schema, which facekd would lead to the latest."""
+    uid = f"{seed:032x}"
+    server.ask("INSERT INTO facekd.people (name, uid) VALUES (%s, %s)", url, (name, uid))
+    row = TemplateRows(CONTRACT, OWNERS_SINCE).packed(Owner(uid, name), template(seed))
+    server.ask(
+        "INSERT INTO facekd.templates (person, space, photo, embedding, quality, enrolled, checksum)"
+        " SELECT id, %s, %s, %s, %s, %s, %s FROM facekd.people WHERE uid = %s",
+        url,
+        (*row, uid),
+    )
 
 
 def name_as_typed(path: Path, names: dict[str, str]) -> None:

@@ -6,8 +6,8 @@ A program encrypts a gallery of made-up people, gives it another key and decrypt
 on a line after each, and is killed after a random time; --kills times. Afterwards the gallery is looked at: a
 change that was acknowledged and is not is lost; a template that cannot be read, or is not what was
 enrolled, is half done; a fault is what `facekd gallery check` finds. Then the gallery is opened once to be
-written to, and, where it is encrypted, searched for templates in the clear: traces. Prints a table; exits
-with 1 unless the last four columns hold zeros.
+written to, and, where it is encrypted, searched for templates and names in the clear: traces. Prints a table;
+exits with 1 unless the last four columns hold zeros.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def change(gallery: Path, step: int) -> None:
     """Lead the gallery from state ``step`` to the next."""
     before, after = key_of(step), key_of(step + 1)
     if before is NO_KEY:
-        encrypt_gallery(gallery, after)
+        encrypt_gallery(gallery, after, names=True)
     elif after is NO_KEY:
         decrypt_gallery(gallery, before)
     else:
@@ -113,6 +113,7 @@ def look(gallery: Path, said: int, found: Found) -> None:
     if state:
         content = b"".join(file.read_bytes() for file in gallery.parent.glob(f"{gallery.name}*"))
         found.traces += sum(row.tobytes()[:32] in content for row in expected)
+        found.traces += sum(name(number).encode() in content for number in range(PEOPLE))
 
 
 def drill(kills: int, seed: int) -> Found:

@@ -14,7 +14,7 @@ from facekd.cli.output import answer, answer_json, confirm, say
 from facekd.errors import Exit
 
 if TYPE_CHECKING:
-    from facekd.gallery import AuditEntry, Fault, Place, ReadEntry, Statistics
+    from facekd.gallery import AuditEntry, Encryption, Fault, Place, ReadEntry, Statistics
 
 #: faults listed in one JSON document
 MOST_FAULTS = 1000
@@ -114,8 +114,8 @@ def check(gallery: Place, as_json: bool) -> int:
 
     Verifies the checksum of every template, the database, its tables and references, names, and that
     every person has a template and every template a person. Of an encrypted gallery, with the key, also
-    that every template was encrypted as what it is; without it the rest is checked. Changes nothing. Each
-    fault is listed with what to do about it, and the exit code is then 5.
+    that every template and name was encrypted as what it is; without it the rest is checked. Changes
+    nothing. Each fault is listed with what to do about it, and the exit code is then 5.
 
     \b
     Example: facekd gallery check --gallery staff.db
@@ -141,7 +141,7 @@ def check(gallery: Place, as_json: bool) -> int:
             "whole": not count, "fault_count": count, "faults": [vars(fault) for fault in kept],
         })  # fmt: skip
     if checked.without_key:
-        say("note: the gallery is encrypted and no key was given: its templates were checked, not decrypted")
+        say("note: the gallery is encrypted and no key was given: its contents were checked, not decrypted")
     found = "no fault" if not count else "1 fault" if count == 1 else f"{count} faults"
     people = "1 person" if checked.people == 1 else f"{checked.people} people"
     templates = "1 template" if checked.templates == 1 else f"{checked.templates} templates"
@@ -169,6 +169,7 @@ def stats(gallery: Place, as_json: bool) -> None:
             _document(found)
             | {"gallery": str(gallery), "model": contract.model}
             | {"encryption": encryption and encryption.scheme, "key_id": encryption and encryption.key_id}
+            | {"names_encrypted": encryption is not None and encryption.names}
         )
         return
     dates = f", enrolled {found.first[:10]} to {found.last[:10]}" if found.templates else ""
@@ -176,7 +177,7 @@ def stats(gallery: Place, as_json: bool) -> None:
     answer(f"templates    {found.templates}{dates}")
     answer(f"removed      {found.removed_people} people, {found.removed_photos} single photos")
     answer(f"size         {found.bytes:,} bytes")
-    answer(f"encryption   {f'{encryption.scheme}, key {encryption.key_id}' if encryption else 'none'}")
+    answer(f"encryption   {_encryption(encryption)}")
     answer(f"model        {contract.model} (space {contract.space[:12]}, {contract.dim} values)")
     answer("photos per person, and number of people")
     for photos, people in found.photos_each.items():
@@ -184,6 +185,12 @@ def stats(gallery: Place, as_json: bool) -> None:
     answer("quality, and number of photos")
     for place, count in enumerate(found.quality):
         answer(f"{place / 10:>4.1f}-{(place + 1) / 10:.1f}  {count:>7}")
+
+
+def _encryption(stated: Encryption | None) -> str:
+    if stated is None:
+        return "none"
+    return f"{stated.scheme}, key {stated.key_id}" + (", names too" if stated.names else "")
 
 
 def _document(found: Statistics) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facekd.cli._erasure import erasure, explain_pending
 from facekd.cli.options import ANY_PATH, gallery_option, json_option
-from facekd.cli.output import answer, answer_json, confirm, say
+from facekd.cli.output import answer, answer_json, confirm
 
 if TYPE_CHECKING:
     from facekd.gallery import Place
@@ -37,15 +38,18 @@ def new_key(file: Path, as_json: bool) -> None:
 
 
 @click.command("encrypt")
+@click.option("--names", is_flag=True, help="Encrypt the names of people, too.")
 @gallery_option
 @json_option
-def encrypt(gallery: Place, as_json: bool) -> None:
+def encrypt(names: bool, gallery: Place, as_json: bool) -> None:
     """Encrypt the templates of a gallery.
 
     Encrypts every template with AES-256-GCM in one transaction and erases the unencrypted ones from the
-    file. A gallery in a database cannot be encrypted. The key is that of --key-file, or of the environment;
-    every later command needs it. Names, dates, qualities and digests of photos are not encrypted, nor are
-    backups and archives made before. Needs the extra "encryption".
+    file, or from the tables of a database, as its owner. The key is that of --key-file, or of the
+    environment; every later command needs it. Dates, qualities and digests of photos are not encrypted, nor
+    are backups and archives made before. Needs the extra "encryption".
+
+    With --names, names of people are encrypted as well, also in a gallery that is encrypted without them.
 
     \b
     Example: facekd gallery new-key staff.key
@@ -53,8 +57,8 @@ def encrypt(gallery: Place, as_json: bool) -> None:
     """
     from facekd.workflows import encrypt_gallery
 
-    done = encrypt_gallery(gallery)
-    _tell(done, gallery, f"encrypted {done.templates} templates in {gallery} with key {done.key_id}", as_json)
+    done = encrypt_gallery(gallery, names=names)
+    _tell(done, gallery, _encrypted(done, gallery), as_json)
 
 
 @click.command("rotate-key")
@@ -66,8 +70,8 @@ def encrypt(gallery: Place, as_json: bool) -> None:
 def rotate_key(new_key_file: Path, gallery: Place, as_json: bool) -> None:
     """Give an encrypted gallery a new key.
 
-    Encrypts every template again in one transaction and erases the old ciphertexts from the file. Backups
-    made before still need the old key.
+    Encrypts every template, and every encrypted name, again in one transaction and erases the old
+    ciphertexts. Backups made before still need the old key.
 
     \b
     Example: facekd gallery new-key new.key
@@ -77,7 +81,7 @@ def rotate_key(new_key_file: Path, gallery: Place, as_json: bool) -> None:
     from facekd.workflows import rotate_key as rotate
 
     done = rotate(gallery, key_from_file(new_key_file))
-    _tell(done, gallery, f"encrypted {done.templates} templates in {gallery} with key {done.key_id}", as_json)
+    _tell(done, gallery, _encrypted(done, gallery), as_json)
 
 
 @click.command("decrypt")
@@ -85,7 +89,7 @@ def rotate_key(new_key_file: Path, gallery: Place, as_json: bool) -> None:
 @gallery_option
 @json_option
 def decrypt(yes: bool, gallery: Place, as_json: bool) -> None:
-    """Decrypt a gallery: store its templates unencrypted.
+    """Decrypt a gallery: store its templates and names unencrypted.
 
     The command asks for confirmation; without a terminal, --yes is required.
 
@@ -95,17 +99,21 @@ def decrypt(yes: bool, gallery: Place, as_json: bool) -> None:
     from facekd.workflows import decrypt_gallery
 
     if not yes:
-        confirm(f"Write all templates of {gallery} (biometric data) unencrypted?")
+        confirm(f"Write all templates of {gallery} (biometric data), and all names, unencrypted?")
     done = decrypt_gallery(gallery)
     _tell(done, gallery, f"decrypted {done.templates} templates in {gallery}", as_json)
+
+
+def _encrypted(done: Rewritten, gallery: Place) -> str:
+    what = f"{done.templates} templates" + (" and all names" if done.names else "")
+    return f"encrypted {what} in {gallery} with key {done.key_id}"
 
 
 def _tell(done: Rewritten, gallery: Place, told: str, as_json: bool) -> None:
     if as_json:
         document: dict[str, Any] = {"gallery": str(gallery), "templates": done.templates}
-        erasure = "pending" if done.pending else "done"
-        answer_json(document | {"key_id": done.key_id or None, "erasure": erasure})
+        document |= {"key_id": done.key_id or None, "names_encrypted": done.names}
+        answer_json(document | {"erasure": erasure(done.pending)})
     else:
         answer(told + (", erasure pending" if done.pending else ""))
-    if done.pending:
-        say("Another program is reading the gallery. The last bytes are erased when it has finished.")
+    explain_pending(done.pending, gallery)

@@ -6,44 +6,62 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facekd.cli.options import GALLERY_PLACE, gallery_option, json_option
+from facekd.cli.options import ANY_PATH, GALLERY_PLACE, gallery_option, json_option, key_option
 from facekd.cli.output import answer, answer_json, progress, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from facekd.gallery import Place
 
 
 @click.command("copy")
 @click.argument("source", type=GALLERY_PLACE)
 @click.argument("target", type=GALLERY_PLACE)
+@click.option(
+    "--target-key-file", type=ANY_PATH, default=None, metavar="FILE", help="File of the copy's key."
+)
+@click.option("--plain", is_flag=True, help="Copy an encrypted gallery, too, and do not encrypt the copy.")
+@click.option("--names", is_flag=True, help="Encrypt the names of people in an encrypted copy, too.")
+@key_option
 @json_option
-def copy(source: Place, target: Place, as_json: bool) -> None:
+def copy(
+    source: Place, target: Place, target_key_file: Path | None, plain: bool, names: bool, as_json: bool
+) -> None:
     """Copy the gallery SOURCE to TARGET, a file or a database.
 
     The copy holds the people with their numbers and uids, the templates, the audit, and who was removed.
     Every template is checked against its checksum when it is read, and compared once it is written. A copy
-    that was interrupted is continued by the same command. TARGET must hold no other gallery. An encrypted
-    gallery cannot be copied: "facekd gallery backup" copies its file, encrypted.
+    that was interrupted is continued by the same command. TARGET must hold no other gallery.
+
+    The copy of an encrypted gallery is encrypted: with the key of --target-key-file, or else with the
+    gallery's own key, that of --key-file or the environment; names as well if they are encrypted in the
+    gallery. Only --plain writes it unencrypted. With --target-key-file the copy of an unencrypted gallery is
+    encrypted, too.
 
     \b
     Example: facekd gallery copy staff.db postgresql://owner@db.example.org/staff
              facekd gallery copy postgresql://owner@db.example.org/staff staff.db
+             facekd gallery copy staff.db new.db --key-file staff.key --target-key-file new.key
     """
     from facekd.files import make_gallery_folder
-    from facekd.gallery import GalleryRecords, check_copyable, copy_gallery
+    from facekd.gallery import CopyKeys, GalleryRecords, check_copyable, copy_gallery, key_from_file
 
-    check_copyable(source, target)
-    make_gallery_folder(target)
+    key = None if target_key_file is None else key_from_file(target_key_file)
+    keys = CopyKeys(target=key, plain=plain, names=names)
+    check_copyable(source, target, keys)
     with GalleryRecords(source, read_only=True) as records:
         people = len(records.names())
+    make_gallery_folder(target)
     with progress("copying people", people) as advance:
-        copied = copy_gallery(source, target, advance)
+        copied = copy_gallery(source, target, advance, keys)
     if as_json:
         answer_json({"gallery": str(source), "target": str(target)} | vars(copied))
     else:
         answer(
             f"copied {source} to {target}: {copied.people} people, {copied.templates} templates, "
             f"{copied.removed_people} removed people, {copied.removed_photos} removed photos"
+            + (f", encrypted with key {copied.key_id}" if copied.key_id else "")
         )
     if copied.present:
         say(f"{copied.present} of the people were there from a copy that was interrupted")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from facekd.cli import _gallery_archive, _gallery_care, _gallery_encryption, _gallery_places, _gallery_scores
+from facekd.cli._erasure import erasure, explain_pending
 from facekd.cli._gallery_evaluate import evaluate_people
 from facekd.cli._gallery_re_embed import re_embed
 from facekd.cli.options import CommandsGroup, galleries_model_option, gallery_option, json_option
 from facekd.cli.output import answer, answer_json, confirm, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from facekd.gallery import Place
 
 
@@ -109,11 +111,11 @@ def rename(old: str, new: str, gallery: Place, as_json: bool) -> None:
         pending = records.pending
     if as_json:
         answer_json({
-            "gallery": str(gallery), "name": after, "renamed_from": before, "erasure": _erasure(pending),
+            "gallery": str(gallery), "name": after, "renamed_from": before, "erasure": erasure(pending),
         })  # fmt: skip
     else:
         answer(f"renamed {shown(before)}: now {shown(after)}" + (", erasure pending" if pending else ""))
-    _explain_pending(pending, gallery)
+    explain_pending(pending, gallery)
 
 
 @command.command("merge")
@@ -154,14 +156,14 @@ def merge(
         answer_json({
             "gallery": str(gallery), "name": merged.name, "other": merged.other, "moved": merged.moved,
             "present": merged.present, "templates": total, "score": alike.score, "threshold": alike.threshold,
-            "forced": alike.refused, "erasure": _erasure(pending),
+            "forced": alike.refused, "erasure": erasure(pending),
         })  # fmt: skip
     else:
         answer(
             f"merged {shown(merged.other)} into {shown(merged.name)}: {merged.moved} new, {merged.present} "
             f"already there, {total} in the gallery ({alike})" + (", erasure pending" if pending else "")
         )
-    _explain_pending(pending, gallery)
+    explain_pending(pending, gallery)
 
 
 @command.command("remove")
@@ -202,22 +204,8 @@ def remove(name: str, photo: str | None, yes: bool, gallery: Place, as_json: boo
     else:
         what = f"{removed.templates} templates" if photo is None else which
         answer(f"removed {shown(person.name)}: {what}" + (", erasure pending" if pending else ""))
-    _explain_pending(pending, gallery)
+    explain_pending(pending, gallery)
 
 
 def _photos(count: int) -> str:
     return "1 photo" if count == 1 else f"{count} photos"
-
-
-def _erasure(pending: bool) -> str:
-    return "pending" if pending else "done"
-
-
-def _explain_pending(pending: bool, gallery: Place) -> None:
-    if pending and isinstance(gallery, Path):
-        say("Another program is reading the gallery. The last bytes are erased when it has finished.")
-    elif pending:
-        say(
-            "Another program has a transaction open, or you may not rewrite the tables. The last bytes are "
-            "erased by 'facekd gallery erase', as the owner."
-        )

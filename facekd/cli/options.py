@@ -114,14 +114,14 @@ def _gallery_place(callback: Callable[[click.Context, click.Parameter, Any], Any
 
 
 #: the key goes to whatever opens a gallery while the command runs
-_key_option: Decorator = click.option(
+key_option: Decorator = click.option(
     "--key-file", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY_KEY_FILE", show_envvar=True,
     metavar="FILE", expose_value=False, callback=use_key, help="File of an encrypted gallery's key.",
 )  # fmt: skip
 
 
 def _gallery(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> Decorator:
-    return lambda function: _gallery_place(callback)(_key_option(function))
+    return lambda function: _gallery_place(callback)(key_option(function))
 
 
 gallery_option: Decorator = _gallery(gallery_or_default)

@@ -10,11 +10,11 @@ from .audit import moment as moment
 from .backup import back_up as back_up
 from .checking import GalleryCheck as GalleryCheck
 from .copying import Copied as Copied
+from .copying import CopyKeys as CopyKeys
 from .copying import check_copyable as check_copyable
 from .copying import copy_gallery as copy_gallery
 from .embedding_store import EmbeddingStore as EmbeddingStore
 from .encryption import Encryption as Encryption
-from .encryption import check_encryptable as check_encryptable
 from .engine import is_there as is_there
 from .entries import Contract as Contract
 from .entries import Merged as Merged

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 
 from facekd.errors import NotFound, UsageError
 from facekd.gallery.engine import Engine
 from facekd.gallery.names import fold, shown
+from facekd.gallery.stored_names import NameCipher, StoredNames
 
 
 class PeopleByName:
-    """Finds people, their number and stored name, in the open gallery ``file``."""
+    """Finds people, their number and name, in the open gallery ``file``. ``stored`` says how names are
+    stored, ``check`` raises where that was changed meanwhile, since then nobody would be found."""
 
-    def __init__(self, file: Engine) -> None:
-        self._file = file
+    def __init__(self, file: Engine, stored: Callable[[], StoredNames], check: Callable[[], object]) -> None:
+        self._file, self._stored, self._check = file, stored, check
         self._unfolded: dict[str, list[tuple[int, str]]] | None = None
 
     def forget(self) -> None:
@@ -35,8 +38,31 @@ class PeopleByName:
         """The person whose stored name is ``name``, else the one whose name is spelled alike.
 
         Galleries of version 0.1.0 hold names as they were typed, so two people's may be spelled alike:
-        each is found by their exact name. Raises `UsageError` where neither is meant exactly.
+        each is found by their exact name. Raises `UsageError` where neither is meant exactly, `Unreadable`
+        where an encrypted name is not what was written.
         """
+        cipher = self._stored().cipher
+        found = self._find_clear(name) if cipher is None else self._find_encrypted(fold(name), cipher)
+        if found is None:
+            self._check()
+        return found
+
+    def _find_encrypted(self, folded: str, cipher: NameCipher) -> tuple[int, str] | None:
+        """All of these names are folded."""
+        try:
+            lookup = cipher.lookup(folded)
+        except UnicodeEncodeError:  # a lone surrogate is in nobody's name
+            return None
+        query = "SELECT id, uid, name FROM people WHERE lookup = ?"
+        rows = self._file.rows(query, lookup, types=(int, str, str))
+        if not rows:
+            return None
+        number, uid, written = rows[0]
+        if cipher.decrypted(uid, written) != folded:
+            raise self._file.damaged(f"the name of person {number} cannot be read")
+        return number, folded
+
+    def _find_clear(self, name: str) -> tuple[int, str] | None:
         for spelling in dict.fromkeys((name, unicodedata.normalize("NFC", name).strip(), fold(name))):
             if "\0" in spelling:  # nor is this, and PostgreSQL does not take it
                 continue

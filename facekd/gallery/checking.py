@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from facekd.gallery.entries import Contract
 from facekd.gallery.faults import RESTORE, Fault
 from facekd.gallery.file_check import FileUnderCheck
 from facekd.gallery.keys import KeySource, key_in_use
-from facekd.gallery.migrations import UIDS_SINCE
+from facekd.gallery.migrations import NAMES_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.place import Place
 from facekd.gallery.postgres.server_check import ServerUnderCheck
@@ -24,13 +25,25 @@ from facekd.gallery.template_rows import Owner, TemplateRows
 
 _HEXADECIMAL_64 = re.compile("[0-9a-f]{64}")
 _HEXADECIMAL_32 = re.compile("[0-9a-f]{32}")
+_ENCRYPTED_NAME = re.compile("[0-9A-Za-z+/]{122,}={0,2}")
+
+
+@dataclass(frozen=True)
+class _Who:
+    """A person as a fault names them: their ``name``, where that can be read, how they are ``told`` of, and
+    what is to be ``typed``."""
+
+    name: str | None
+    told: str
+    typed: str
 
 
 class GalleryCheck:
     """Looks for faults in the gallery at ``place``, which may be in use: all of it as it is at one moment.
 
     An encrypted one is decrypted by ``key`` (else that of `key_in_use`); ``without_key`` says that there was
-    none: then embeddings are held against the checksums of their ciphertexts, and not looked into.
+    none: then embeddings are held against the checksums of their ciphertexts, and not looked into, and
+    encrypted names neither.
 
     Raises `InputOutput` where it cannot be read at all, `Unreadable` where it is no gallery, and as
     `GalleryRecords` does for a key that is not the gallery's.
@@ -38,7 +51,6 @@ class GalleryCheck:
 
     def __init__(self, place: Place, key: KeySource | None = None) -> None:
         key = key_in_use(key)
-        encryption.check_key(place, key)
         self.place = place
         self.people = 0
         self.templates = 0
@@ -71,6 +83,8 @@ class GalleryCheck:
         self.encrypted = stated is not None
         self.without_key = self.encrypted and key is None
         self._cipher = None if self.without_key else encryption.cipher_of(stated, self.place, key)
+        self._names = encryption.names_of(self._cipher)
+        self._are_names_encrypted = stated is not None and stated.names
 
     def _contract(self) -> Iterator[Fault]:
         rows = list(self._source.query("SELECT space, dim FROM contract LIMIT 2"))
@@ -80,28 +94,49 @@ class GalleryCheck:
             yield Fault("contract", "the contract cannot be read", RESTORE)
 
     def _people(self) -> Iterator[Fault]:
-        column = "uid" if self.schema >= UIDS_SINCE else "NULL"
+        columns = f"people.id, {'uid' if self.schema >= UIDS_SINCE else 'NULL'}, name"
+        lookup = "lookup" if self.schema >= NAMES_SINCE else "NULL"
         held = "(SELECT count(*) FROM templates WHERE person = people.id)"
-        for name, uid, photos in self._source.query(f"SELECT name, {column}, {held} FROM people"):
+        for *row, found_by, photos in self._source.query(f"SELECT {columns}, {lookup}, {held} FROM people"):
             self.people += 1
-            who = shlex.quote(shown(str(name)))
+            who, uid = self._who(*row), row[1]
             if not photos:
-                message = f"'{shown(str(name))}' is enrolled without a template"
-                yield Fault("no_template", message, f"Remove them: facekd gallery remove {who}")
+                message = f"{who.told} is enrolled without a template"
+                yield Fault("no_template", message, f"Remove them: facekd gallery remove {who.typed}")
             if uid is not None and not _HEXADECIMAL_32.fullmatch(str(uid)):
-                yield Fault("uid", f"'{shown(str(name))}' has no usable uid", RESTORE)
-            if not _is_clean(name):
-                message = f"'{shown(str(name))}' is not written as names are: others may be spelled alike"
-                yield Fault("name", message, f"Rename them: facekd gallery rename {who} NEW")
+                yield Fault("uid", f"{who.told} has no usable uid", RESTORE)
+            yield from self._name(who, row[2], found_by)
+
+    def _name(self, who: _Who, stored: object, found_by: object) -> Iterator[Fault]:
+        if self._are_names_encrypted:
+            cipher = self._names.cipher
+            if not _ENCRYPTED_NAME.fullmatch(str(stored)) or not _HEXADECIMAL_64.fullmatch(str(found_by)):
+                yield Fault("name", f"the name of {who.told} is not encrypted as names are", RESTORE)
+            elif cipher is not None and who.name is None:
+                message = f"the name of {who.told} was not encrypted by the gallery's key as theirs"
+                yield Fault("name", message, RESTORE)
+            elif cipher is not None and who.name is not None and cipher.lookup(who.name) != found_by:
+                yield Fault("name", f"{who.told} would not be found by that name", RESTORE)
+        elif found_by is not None:
+            yield Fault("name", f"the name of {who.told} is not stored as names in the clear are", RESTORE)
+        if who.name is not None and not _is_clean(who.name):
+            message = f"{who.told} is not written as names are: others may be spelled alike"
+            yield Fault("name", message, f"Rename them: facekd gallery rename {who.typed} NEW")
+
+    def _who(self, number: object, uid: object, stored: object) -> _Who:
+        name = self._names.read(str(uid), str(stored))
+        if name is None or (self._are_names_encrypted and self.without_key):
+            return _Who(None, f"person {number}", "NAME")
+        return _Who(name, f"'{shown(name)}'", shlex.quote(shown(name)))
 
     def _templates(self) -> Iterator[Fault]:
         rows = list(self._source.query("SELECT space, dim FROM contract LIMIT 1"))
         space, dim = rows[0] if rows else ("", 0)
         stored = TemplateRows(Contract(str(space), dim, "", "", ""), self.schema, self._cipher)
         overhead = encryption.NONCE_BYTES + encryption.TAG_BYTES if self.encrypted else 0
-        for uid, name, in_space, *row in self._source.query(
-            f"SELECT {stored.uid_column}, name, templates.space, photo, embedding, quality, enrolled,"
-            f" {stored.checksum_column} FROM templates LEFT JOIN people ON people.id = person"
+        for number, uid, name, in_space, *row in self._source.query(
+            f"SELECT people.id, {stored.uid_column}, name, templates.space, photo, embedding, quality,"
+            f" enrolled, {stored.checksum_column} FROM templates LEFT JOIN people ON people.id = person"
         ):
             self.templates += 1
             if name is None:  # orphans are reported as such
@@ -115,7 +150,7 @@ class GalleryCheck:
                 owner = Owner(str(uid), str(name))
                 wrong = _wrong_with(stored, owner, in_space == space, self.without_key, *row)
             if wrong:
-                yield _template_fault(str(name), str(row[0]), wrong)
+                yield _template_fault(self._who(number, uid, name), str(row[0]), wrong)
 
     def _photos(self) -> Iterator[Fault]:
         for photo, people in self._source.query(
@@ -131,13 +166,13 @@ class GalleryCheck:
     def _tombstones(self) -> Iterator[Fault]:
         if self.schema < UIDS_SINCE:
             return
-        for (name,) in self._source.query("SELECT name FROM people JOIN removed_people USING (uid)"):
-            yield Fault("tombstone", f"'{shown(str(name))}' is enrolled and removed at once", RESTORE)
+        for row in self._source.query("SELECT id, uid, name FROM people JOIN removed_people USING (uid)"):
+            yield Fault("tombstone", f"{self._who(*row).told} is enrolled and removed at once", RESTORE)
 
 
-def _is_clean(name: object) -> bool:
+def _is_clean(name: str) -> bool:
     try:
-        return isinstance(name, str) and clean_name(name) == name
+        return clean_name(name) == name
     except UsageError:
         return False
 
@@ -170,11 +205,11 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _template_fault(name: str, photo: str, wrong: str) -> Fault:
-    who, id = shlex.quote(shown(name)), shown(photo)[:12]
+def _template_fault(who: _Who, photo: str, wrong: str) -> Fault:
+    id = shown(photo)[:12]
     return Fault(
         "template",
-        f"a template of '{shown(name)}' (photo {id}) is damaged: {wrong}",
-        f"Remove it (facekd gallery remove {who} --photo {id}; the person, if it is their last) and enroll "
-        "the photo again, or restore the gallery from a backup.",
+        f"a template of {who.told} (photo {id}) is damaged: {wrong}",
+        f"Remove it (facekd gallery remove {who.typed} --photo {id}; the person, if it is their last) and "
+        "enroll the photo again, or restore the gallery from a backup.",
     )

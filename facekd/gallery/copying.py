@@ -7,105 +7,197 @@ short is continued by making it again: whatever is there already must be what th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import astuple, dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 from facekd.errors import UsageError
 from facekd.gallery import encryption
-from facekd.gallery.engine import CONTRACT, Engine, make_gallery, open_engine
+from facekd.gallery.encryption import Encryption
+from facekd.gallery.engine import Engine, Row, open_engine
 from facekd.gallery.entries import Contract
-from facekd.gallery.gallery_file import GalleryFile
-from facekd.gallery.keys import key_in_use
+from facekd.gallery.keys import NO_KEY, KeySource, key_in_use
 from facekd.gallery.names import shown
 from facekd.gallery.place import Place
 from facekd.gallery.records import GalleryRecords
-from facekd.gallery.template import now
+from facekd.gallery.template import pack
 from facekd.gallery.template_rows import Owner, TemplateRows
 
 #: people, and other rows, that are copied in one transaction
 _PEOPLE, _ROWS = 200, 5000
 _COLUMNS = "photo, embedding, quality, enrolled, checksum"
 
-Row = tuple[Any, ...]
-
 
 @dataclass(frozen=True)
 class Copied:
     """What the copy holds: ``people``, of whom ``present`` were there from a copy that was cut short, their
-    ``templates``, and the tombstones of ``removed_people`` and ``removed_photos``."""
+    ``templates``, and the tombstones of ``removed_people`` and ``removed_photos``; ``key_id`` of the key by
+    which it is encrypted."""
 
     people: int = 0
     present: int = 0
     templates: int = 0
     removed_people: int = 0
     removed_photos: int = 0
+    key_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CopyKeys:
+    """How a copy is encrypted: by the key ``target``, else as the gallery is, by the same key; an encrypted
+    gallery is copied in the clear only if ``plain`` says so. With ``names``, or where those of the gallery
+    are encrypted, those of an encrypted copy are. ``source`` is the gallery's key, else that of
+    `key_in_use`."""
+
+    source: KeySource | None = None
+    target: KeySource | None = None
+    plain: bool = False
+    names: bool = False
 
 
 def copy_gallery(
-    source: Place, target: Place, advance: Callable[[int], None] = lambda people: None
+    source: Place,
+    target: Place,
+    advance: Callable[[int], None] = lambda people: None,
+    keys: CopyKeys = CopyKeys(),
 ) -> Copied:
     """Copy the gallery at ``source``, as it is at one moment, to ``target``, where there is none, or a part
     of one that was copied from it. ``advance`` is told how many people were copied.
 
     Every template is held against its checksum when it is read, and compared when it was written. A gallery
     of an older schema is migrated first. Raises `UsageError` as `check_copyable` does and where the target
-    holds something else, `Misfit` where it is of another space, `Unreadable` where a template is damaged.
+    holds something else, `Misfit` where it is of another space, `Unreadable` where a template is damaged; for
+    the keys of either what `GalleryRecords` does.
     """
-    check_copyable(source, target)
-    contract = _contract_of(source)
-    make_gallery(target, lambda db: db.execute(CONTRACT, (*astuple(contract), now())))
-    GalleryRecords(target, contract).close()  # of the same space
+    check_copyable(source, target, keys)
+    key = key_in_use(keys.source)
+    contract, stated = _look_at(source, key)
+    as_source = key if stated and not keys.plain else None
+    key_of_copy = keys.target or as_source
+    names = not keys.plain and (keys.names or (stated is not None and stated.names))
+    _make(target, contract, key_of_copy, names)
     with (
         closing(open_engine(source, read_only=True)) as old,
         closing(open_engine(target, read_only=False)) as new,
         old.snapshot(),
     ):
-        return _Copy(old, new, contract).make(advance)
+        return _Copy(_Side(old, contract, key), _Side(new, contract, key_of_copy)).make(advance)
 
 
-def check_copyable(source: Place, target: Place) -> None:
-    """Raise `UsageError` where the two are one, where the gallery at ``source`` is encrypted, or where a key
-    is given and one of them is a database: the copy would not be encrypted."""
+def check_copyable(source: Place, target: Place, keys: CopyKeys = CopyKeys()) -> None:
+    """Raise `UsageError` where the two are one, or where a copy in the clear is to have a key, or encrypted
+    names."""
     if source == target:
         raise UsageError(f"{source} cannot be copied to itself", "Name another place.")
-    for place in (source, target):
-        encryption.check_key(place, key_in_use())
-    if isinstance(source, Path) and _is_encrypted(source):
-        raise UsageError(
-            f"{source} is encrypted, and a copy would not be",
-            "Decrypt it first: facekd gallery decrypt; or copy its file, encrypted: facekd gallery backup",
-        )
+    if keys.plain and keys.target is not None:
+        raise UsageError(f"a copy in the clear has no key, but one is given ({keys.target.told})")
+    if keys.plain and keys.names:
+        raise UsageError("a copy in the clear has no encrypted names")
 
 
-def _is_encrypted(path: Path) -> bool:
-    with closing(GalleryFile(path, read_only=True)) as file, file.reading():
-        return encryption.stated_in(file.db, path) is not None
-
-
-def _contract_of(source: Place) -> Contract:
-    with GalleryRecords(source, read_only=True) as records:
+def _look_at(source: Place, key: KeySource | None) -> tuple[Contract, Encryption | None]:
+    """The contract of the gallery, which is led to the latest schema, and how it is encrypted."""
+    with GalleryRecords(source, read_only=True, key=key) as records:
         found, latest = records.schema()
-        contract = records.contract
+        contract, stated = records.contract, records.encryption
     if found != latest:
-        GalleryRecords(source).close()
-    return contract
+        GalleryRecords(source, key=key).close()
+    return contract, stated
+
+
+def _make(target: Place, contract: Contract, key: KeySource | None, names: bool) -> None:
+    """Make the copy, or look whether the part of it that is there is encrypted as it should be."""
+    if names and key is None:
+        raise UsageError("names are encrypted only with the templates", "Give a key: --target-key-file FILE")
+    with GalleryRecords(target, contract, create=True, key=key or NO_KEY, encrypt_names=names) as records:
+        stated = records.encryption
+    if names and stated is not None and not stated.names:
+        raise UsageError(f"{target} is part of a copy whose names are not encrypted", "Name another place.")
+
+
+class _Side:
+    """The gallery, or its copy, as it was encrypted when this was made."""
+
+    def __init__(self, engine: Engine, contract: Contract, key: KeySource | None) -> None:
+        self.engine, self._contract = engine, contract
+        self.stated = encryption.stated_in(engine.db, engine.path, engine.schema)
+        cipher = encryption.cipher_of(self.stated, engine.path, key)
+        self._stored = TemplateRows(contract, engine.schema, cipher)
+        self._names = encryption.names_of(cipher)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Raises `InputOutput` where somebody changed meanwhile how it is encrypted."""
+        with self.engine.transaction():
+            encryption.check_unchanged(self.engine, self.stated)
+            yield
+
+    def people(self, which: str) -> list[Row]:
+        """Number, uid and name. Raises `Unreadable` where a name is not what was written."""
+        found = []
+        for number, uid, stored in self.engine.rows(
+            f"SELECT id, uid, name FROM people WHERE {which}", types=(int, str, str)
+        ):
+            name = self._names.read(uid, stored)
+            if name is None:
+                raise self.engine.damaged(f"the name of person {number} cannot be read")
+            found.append((number, uid, name))
+        return found
+
+    def templates(self, people: list[Row]) -> list[Row]:
+        """Of these ``people``, by number, what `add` takes. Raises `Unreadable` where one is not what was
+        written."""
+        first, last = people[0][0], people[-1][0]
+        owners = {
+            number: Owner(uid, stored)
+            for number, uid, stored in self.engine.rows(
+                "SELECT id, uid, name FROM people WHERE id >= ? AND id <= ?", first, last
+            )
+        }
+        names = {number: name for number, _, name in people}
+        found = []
+        for number, *row in self.engine.rows(
+            f"SELECT person, {_COLUMNS} FROM templates WHERE person >= ? AND person <= ? ORDER BY person, id",
+            first, last,
+        ):  # fmt: skip
+            if number not in owners:
+                raise self.engine.damaged("a template belongs to nobody")
+            template = self._stored.unpacked(owners[number], *row)
+            if template is None:
+                raise self.engine.damaged(f"a template of '{shown(names[number])}' cannot be read")
+            clear = pack(template.embedding)
+            found.append((number, template.photo, clear, template.quality, template.enrolled))
+        return found
+
+    def add(self, people: list[Row], templates: list[Row]) -> None:
+        named = [(number, uid, *self._names.written(uid, name)) for number, uid, name in people]
+        owners = {number: Owner(uid, stored) for number, uid, stored, _ in named}
+        rows = []
+        for number, photo, clear, quality, enrolled in templates:
+            blob, seal = self._stored.written(owners[number], photo, clear, quality, enrolled)
+            rows.append((number, self._stored.space, photo, blob, quality, enrolled, seal))
+        with self.transaction():
+            self.engine.db.executemany(
+                "INSERT INTO people (id, uid, name, lookup) VALUES (?, ?, ?, ?)", named
+            )
+            self.engine.db.executemany(
+                f"INSERT INTO templates (person, space, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+            )
 
 
 class _Copy:
-    def __init__(self, old: Engine, new: Engine, contract: Contract) -> None:
-        self._old, self._new = old, new
-        self._stored = TemplateRows(contract, new.schema)
+    def __init__(self, old: _Side, new: _Side) -> None:
+        self._of, self._to = old, new
+        self._old, self._new = old.engine, new.engine
 
     def make(self, advance: Callable[[int], None]) -> Copied:
         copied = Copied(
             removed_people=self._tombstones("removed_people", "uid, date, merged_into"),
             removed_photos=self._tombstones("removed_photos", "seal, person, date"),
+            key_id=self._to.stated.key_id if self._to.stated else None,
         )
         after = 0
-        while people := self._people(self._old, f"id > {after} ORDER BY id LIMIT {_PEOPLE}"):
+        while people := self._of.people(f"id > {after} ORDER BY id LIMIT {_PEOPLE}"):
             up_to = people[-1][0]
             present, templates = self._block(people, after, up_to)
             copied = replace(
@@ -116,7 +208,7 @@ class _Copy:
             )
             after = up_to
             advance(len(people))
-        if self._people(self._new, f"id > {after} LIMIT 1"):
+        if self._to.people(f"id > {after} LIMIT 1"):
             raise self._differs("people who are not in the gallery")
         self._audit("audit", "date, action, person, templates, asked_by")
         self._audit("audit_reads", "date, action, person, result, reason, model, space, fmr, fpir, asked_by")
@@ -126,37 +218,17 @@ class _Copy:
     def _block(self, people: list[Row], after: int, up_to: int) -> tuple[int, int]:
         """Copy ``people``, all whose number lies above ``after`` and not above ``up_to``; how many were
         there, and how many templates they have."""
-        there = self._people(self._new, f"id > {after} AND id <= {up_to} ORDER BY id")
+        there = self._to.people(f"id > {after} AND id <= {up_to} ORDER BY id")
         if not set(there) <= set(people):
             raise self._differs("people who are not in the gallery, or under other names")
-        wanted = self._templates(self._old, after, up_to)
-        owners = {number: Owner(uid, name) for number, name, uid in people}
+        wanted = self._of.templates(people)
         missing = [row for row in people if row not in set(there)]
-        lacking = {number for number, _, _ in missing}
-        for number, *row in wanted:
-            if self._stored.unpacked(owners[number], *row) is None:
-                name = shown(owners[number].name)
-                raise self._old.damaged(f"a template of '{name}' cannot be read")
         if missing:
-            with self._new.transaction():
-                self._new.db.executemany("INSERT INTO people (id, name, uid) VALUES (?, ?, ?)", missing)
-                self._new.db.executemany(
-                    f"INSERT INTO templates (person, space, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(row[0], self._stored.space, *row[1:]) for row in wanted if row[0] in lacking],
-                )
-        if self._templates(self._new, after, up_to) != wanted:
+            lacking = {number for number, _, _ in missing}
+            self._to.add(missing, [row for row in wanted if row[0] in lacking])
+        if self._to.templates(people) != wanted:
             raise self._differs("other templates")
         return len(there), len(wanted)
-
-    def _people(self, engine: Engine, which: str) -> list[Row]:
-        return engine.rows(f"SELECT id, name, uid FROM people WHERE {which}", types=(int, str, str))
-
-    def _templates(self, engine: Engine, after: int, up_to: int) -> list[Row]:
-        """Of the people with these numbers, in the order of enrolment."""
-        return engine.rows(
-            f"SELECT person, {_COLUMNS} FROM templates WHERE person > ? AND person <= ? ORDER BY person, id",
-            after, up_to,
-        )  # fmt: skip
 
     def _tombstones(self, table: str, columns: str) -> int:
         """Copy what is not there; how many there are."""
@@ -165,7 +237,7 @@ class _Copy:
         count = 0
         for rows in _blocks(self._old.stream(f"SELECT {columns} FROM {table}")):
             count += len(rows)
-            with self._new.transaction():
+            with self._to.transaction():
                 self._new.db.executemany(insert, rows)
         if self._new.rows(f"SELECT count(*) FROM {table}") != [(count,)]:
             raise self._differs("other removals")
@@ -180,7 +252,7 @@ class _Copy:
             raise self._differs("another audit")
         places = ", ".join("?" for _ in columns.split(","))
         for rows in _blocks(entries):
-            with self._new.transaction():
+            with self._to.transaction():
                 self._new.db.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
 
     def _differs(self, what: str) -> UsageError:

@@ -1,9 +1,10 @@
-"""Templates encrypted at rest: AES-256-GCM, a nonce for each, bound to what their row says and whose it is.
+"""Templates encrypted at rest: AES-256-GCM, a nonce for each, bound to what their row says and whose it is;
+and names of people, where asked (`stored_names`).
 
-Neither key nor passphrase is in the file. From the key (`keys`) and the gallery's random salt HKDF-SHA256
-derives the key of the templates and, apart from it, a value by which a wrong key is recognised before
-anything is read. A stored embedding is its nonce (12 bytes, random), the ciphertext and the tag (16 bytes);
-the associated data is what the row's checksum covers (`row_said`).
+Neither key nor passphrase is in the gallery. From the key (`keys`) and the gallery's random salt HKDF-SHA256
+derives the key of the templates, those of the names and, apart from them, a value by which a wrong key is
+recognised before anything is read. A stored embedding is its nonce (12 bytes, random), the ciphertext and the
+tag (16 bytes); the associated data is what the row's checksum covers (`row_said`).
 
 Sources: NIST SP 800-38D (GCM; random nonces of 96 bits allow 2^32 encryptions by one key), RFC 5869 (HKDF).
 """
@@ -11,48 +12,51 @@ Sources: NIST SP 800-38D (GCM; random nonces of 96 bits allow 2^32 encryptions b
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from facekd.errors import NoKey, Unreadable, UsageError, WrongKey
+from facekd.errors import InputOutput, NoKey, Unreadable, UsageError, WrongKey
 from facekd.gallery import database
-from facekd.gallery.engine import Connection
+from facekd.gallery.engine import Connection, Engine, Row
 from facekd.gallery.keys import KeySource, key_id
-from facekd.gallery.migrations import ENCRYPTION_SINCE, schema_of
+from facekd.gallery.migrations import ENCRYPTION_SINCE, NAMES_SINCE, SERVER_ENCRYPTION_SINCE
 from facekd.gallery.names import shown
 from facekd.gallery.place import Place
+from facekd.gallery.stored_names import NameCipher, StoredNames
 from facekd.gallery.template_rows import Owner, TemplateRows
 
 SCHEME = "AES-256-GCM/1"
 NONCE_BYTES, TAG_BYTES = 12, 16
 _SALT_BYTES = 32
 _CHECK_BYTES = 16
-#: templates that are encrypted again at once
-_BLOCK = 1000
+#: people whose templates are encrypted again at once
+_BLOCK = 200
 _GIVE = "Give it by --key-file, FACEKD_GALLERY_KEY_FILE, FACEKD_GALLERY_KEY or FACEKD_GALLERY_KEY_COMMAND."
 
 
 @dataclass(frozen=True)
 class Encryption:
     """What an encrypted gallery says of itself: the ``scheme``, the ``salt`` (hexadecimal), which key
-    (`key_id`), and the ``check_value`` (hexadecimal) that key and salt give."""
+    (`key_id`), the ``check_value`` (hexadecimal) that key and salt give, and whether ``names`` are encrypted,
+    too."""
 
     scheme: str
     salt: str
     key_id: str
     check_value: str
+    names: bool = False
 
 
 class Cipher:
-    """Encrypts and decrypts by a gallery's key."""
+    """Encrypts and decrypts by a gallery's key; ``names`` of people, too, or not."""
 
-    def __init__(self, key: bytes, salt: bytes) -> None:
+    def __init__(self, key: bytes, salt: bytes, names: bool = False) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         self._aes = AESGCM(_derived(key, salt, "templates", 32))
+        keys = (_derived(key, salt, purpose, 32) for purpose in ("names", "lookup"))
+        self.names = NameCipher(*keys) if names else None
 
     def encrypted(self, clear: bytes, said: bytes) -> bytes:
         """``clear``, bound to ``said``."""
@@ -71,37 +75,19 @@ class Cipher:
             return None
 
 
-def check_encryptable(place: Place) -> None:
-    """Raise `UsageError` for a database."""
-    if not isinstance(place, Path):
-        raise _files_only(place, "facekd encrypts galleries in files, not in a database")
-
-
-def check_key(place: Place, key: KeySource | None) -> None:
-    """Raise `UsageError` where a ``key`` is given for a database: whoever gives one must not take the
-    templates there for encrypted."""
-    if key is not None and not isinstance(place, Path):
-        raise _files_only(
-            place, f"facekd encrypts galleries in files, not in a database, but a key is given ({key.told})"
-        )
-
-
-def _files_only(place: Place, cause: str) -> UsageError:
-    return UsageError(
-        f"{place}: {cause}", "Give no key, and protect the server by disk encryption, TLS and roles."
-    )
-
-
-def stated_in(db: sqlite3.Connection, path: Path) -> Encryption | None:
-    """How the gallery ``db`` at ``path`` says that it is encrypted; `None` where it is not."""
-    if schema_of(db) < ENCRYPTION_SINCE:
+def stated_in(db: Connection, path: Place, schema: int) -> Encryption | None:
+    """How the gallery ``db`` of a ``schema``, which is kept at ``path``, says that it is encrypted; `None`
+    where it is not."""
+    if schema < (ENCRYPTION_SINCE if isinstance(path, Path) else SERVER_ENCRYPTION_SINCE):
         return None
-    rows = db.execute("SELECT scheme, salt, key_id, check_value FROM encryption").fetchall()
+    column = "names" if schema >= NAMES_SINCE else "0"
+    rows = db.execute(f"SELECT scheme, salt, key_id, check_value, {column} FROM encryption").fetchall()
     if not rows:
         return None
-    if len(rows) > 1 or not all(isinstance(value, str) for value in rows[0]):
+    *texts, names = rows[0]
+    if len(rows) > 1 or not all(isinstance(text, str) for text in texts) or names not in (0, 1):
         raise database.damaged(path, "how it is encrypted cannot be read")
-    return Encryption(*rows[0])
+    return replace(Encryption(*texts), names=bool(names))
 
 
 def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) -> Cipher | None:
@@ -125,20 +111,38 @@ def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) 
         raise NoKey(f"{path} is encrypted, and no key is given", _GIVE)
     salt = _salt(stated, path)
     # a key that was read earlier may have been exchanged since, with the gallery's
-    key = next((key for key in _keys(source) if _check_value(key, salt) == stated.check_value), None)
+    fits = (key for key in _keys(source) if _check_value(key, salt, stated.names) == stated.check_value)
+    key = next(fits, None)
+    if key is None and key_id(source.key()) == stated.key_id:
+        raise database.damaged(path, "how it is encrypted is not what was written")
     if key is None:
         raise WrongKey(
             f"{path}: this is not its key ({source.told} has the id {key_id(source.key())}, "
             f"the gallery's key {shown(stated.key_id[:16])})",
             "Give the key with that id.",
         )
-    return Cipher(key, salt)
+    return Cipher(key, salt, stated.names)
 
 
-def new(source: KeySource) -> tuple[Encryption, Cipher]:
-    """To encrypt a gallery by the key of ``source``."""
+def names_of(cipher: Cipher | None) -> StoredNames:
+    """How names are stored in a gallery that ``cipher`` encrypts, or nothing does."""
+    return StoredNames(cipher.names if cipher else None)
+
+
+def check_unchanged(file: Engine, stated: Encryption | None) -> None:
+    """Raise `InputOutput` where a gallery is not encrypted any more as it was when it was opened: whoever
+    goes on would read nonsense, or write plain what must not be."""
+    if stated_in(file.db, file.path, file.schema) != stated:
+        raise InputOutput(
+            f"{file.path}: it was encrypted, decrypted or given another key meanwhile", "Try again."
+        )
+
+
+def new(source: KeySource, names: bool) -> tuple[Encryption, Cipher]:
+    """To encrypt a gallery by the key of ``source``, and ``names`` of people, too, or not."""
     key, salt = source.key(), secrets.token_bytes(_SALT_BYTES)
-    return Encryption(SCHEME, salt.hex(), key_id(key), _check_value(key, salt)), Cipher(key, salt)
+    stated = Encryption(SCHEME, salt.hex(), key_id(key), _check_value(key, salt, names), names)
+    return stated, Cipher(key, salt, names)
 
 
 def state(db: Connection, stated: Encryption | None) -> None:
@@ -146,37 +150,67 @@ def state(db: Connection, stated: Encryption | None) -> None:
     db.execute("DELETE FROM encryption")
     if stated is not None:
         db.execute(
-            "INSERT INTO encryption (scheme, salt, key_id, check_value) VALUES (?, ?, ?, ?)", astuple(stated)
+            "INSERT INTO encryption (scheme, salt, key_id, check_value, names) VALUES (?, ?, ?, ?, ?)",
+            (*astuple(stated)[:-1], int(stated.names)),
         )
 
 
-def rewrite(db: sqlite3.Connection, path: Path, before: TemplateRows, after: TemplateRows) -> int:
-    """Write all templates as ``after`` has them, which are as ``before`` has them; return how many. Raises
-    `Unreadable` where one is not what was written: it could be neither encrypted nor left."""
+@dataclass(frozen=True)
+class Writing:
+    """How ``templates`` and ``names`` are written."""
+
+    templates: TemplateRows
+    names: StoredNames
+
+
+def rewrite(file: Engine, before: Writing, after: Writing) -> int:
+    """Write all templates and names as ``after`` has them, which are as ``before`` has them; return how many
+    templates. Raises `Unreadable` where one is not what was written: it could be neither encrypted nor left;
+    `UsageError` for a name that cannot be encrypted."""
     count = 0
-    for block in _blocks(db):
-        changed = []
-        for number, uid, name, *row in block:
-            owner = Owner(uid, name)
-            found = after.taken_over(before, owner, owner, *row)
-            if found is None:
-                raise database.damaged(path, "a template cannot be read; 'facekd gallery check' names it")
-            changed.append((*found, number))
-        db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
-        count += len(changed)
-    if count != db.execute("SELECT count(*) FROM templates").fetchone()[0]:
-        raise database.damaged(path, "a template belongs to nobody")
+    for people in _blocks(file):
+        owners: dict[int, tuple[Owner, Owner]] = {}
+        named = []
+        for number, uid, stored in people:
+            name = before.names.read(uid, stored)
+            if name is None:
+                raise file.damaged(f"the name of person {number} cannot be read")
+            written, lookup = after.names.written(uid, name)
+            owners[number] = Owner(uid, stored), Owner(uid, written)
+            named.append((written, lookup, number))
+        count += _rewrite_templates(file, before.templates, after.templates, owners)
+        if before.names != after.names:
+            file.rewrite_names(named)
+    if file.rows("SELECT count(*) FROM templates") != [(count,)]:
+        raise file.damaged("a template belongs to nobody")
     return count
 
 
-def _blocks(db: sqlite3.Connection) -> Iterator[list[tuple[Any, ...]]]:
-    """All templates with whose they are; not in one query, since they are changed meanwhile."""
+def _rewrite_templates(
+    file: Engine, before: TemplateRows, after: TemplateRows, owners: dict[int, tuple[Owner, Owner]]
+) -> int:
+    """Of people by number, all between the first and the last, who they were and are."""
+    changed = []
+    for number, person, *row in file.rows(
+        "SELECT id, person, photo, embedding, quality, enrolled, checksum FROM templates"
+        " WHERE person >= ? AND person <= ?",
+        min(owners), max(owners),
+    ):  # fmt: skip
+        found = after.taken_over(before, *owners[person], *row) if person in owners else None
+        if found is None:
+            raise file.damaged("a template cannot be read; 'facekd gallery check' names it")
+        changed.append((*found, number))
+    file.rewrite_templates(changed)
+    return len(changed)
+
+
+def _blocks(file: Engine) -> Iterator[list[Row]]:
+    """Number, uid and stored name of all people; not in one query, since they are changed meanwhile."""
     last = -1
-    while rows := db.execute(
-        "SELECT templates.id, uid, name, photo, embedding, quality, enrolled, checksum FROM templates"
-        " JOIN people ON people.id = person WHERE templates.id > ? ORDER BY templates.id LIMIT ?",
-        (last, _BLOCK),
-    ).fetchall():
+    while rows := file.rows(
+        "SELECT id, uid, name FROM people WHERE id > ? ORDER BY id LIMIT ?",
+        last, _BLOCK, types=(int, str, str),
+    ):  # fmt: skip
         yield rows
         last = rows[-1][0]
 
@@ -193,8 +227,9 @@ def _salt(stated: Encryption, path: Place) -> bytes:
         raise database.damaged(path, "how it is encrypted cannot be read") from None
 
 
-def _check_value(key: bytes, salt: bytes) -> str:
-    return _derived(key, salt, "check", _CHECK_BYTES).hex()
+def _check_value(key: bytes, salt: bytes, names: bool) -> str:
+    """It covers whether ``names`` are encrypted: somebody without the key cannot have them written plain."""
+    return _derived(key, salt, "check names" if names else "check", _CHECK_BYTES).hex()
 
 
 def _derived(key: bytes, salt: bytes, purpose: str, length: int) -> bytes:

@@ -99,6 +99,14 @@ class Engine(Protocol):
         """Erase what was deleted before and is still there; whether all of it is gone."""
         ...
 
+    def rewrite_templates(self, changed: Sequence[Row]) -> None:
+        """Give templates another embedding: embedding, checksum and number of each."""
+        ...
+
+    def rewrite_names(self, changed: Sequence[Row]) -> None:
+        """Give people another stored name: name, lookup and number of each."""
+        ...
+
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""
         ...

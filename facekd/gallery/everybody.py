@@ -9,10 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.gallery.engine import Engine
+from facekd.gallery.encryption import Cipher, names_of
+from facekd.gallery.engine import Engine, Row
 from facekd.gallery.entries import Contract
 from facekd.gallery.names import shown
-from facekd.gallery.template_rows import Owner, TemplateCipher, TemplateRows
+from facekd.gallery.stored_names import StoredNames
+from facekd.gallery.template_rows import Owner, TemplateRows
 
 Floats = NDArray[np.float32]
 
@@ -37,36 +39,46 @@ class Everybody:
             yield self.embeddings[start:end]
 
 
-def read(file: Engine, contract: Contract, cipher: TemplateCipher | None = None) -> Everybody:
-    """Everybody in the open gallery ``file``, made under ``contract``, whose templates ``cipher`` decrypts.
+def read(file: Engine, contract: Contract, cipher: Cipher | None) -> Everybody:
+    """Everybody in the open gallery ``file``, made under ``contract``, which ``cipher`` decrypts.
 
     Rows are read in the order in which they were written: by person, each would be looked for. Raises
-    `Unreadable` where a template is not what was written, or somebody has none.
+    `Unreadable` where a template or a name is not what was written, or somebody has none.
     """
     with file.snapshot():
         stored = TemplateRows(contract, file.schema, cipher)
         query = f"SELECT id, {stored.uid_column}, name FROM people ORDER BY name"
-        people = file.rows(query, types=(int, str, str))
+        people = _named(file, file.rows(query, types=(int, str, str)), names_of(cipher))
         sizes: dict[int, int] = dict(
             file.rows("SELECT person, count(*) FROM templates GROUP BY person", types=(int, int))
         )
-        owners = [Owner(uid, name) for _, uid, name in people]
-        for number, _, name in people:
+        for name, number, _ in people:
             if number not in sizes:
                 raise file.damaged(f"'{shown(name)}' has no template")
-        counts = np.array([sizes.pop(number) for number, _, _ in people], np.int64)
+        counts = np.array([sizes.pop(number) for _, number, _ in people], np.int64)
         if sizes:
             raise file.damaged("a template belongs to nobody")
-        names = tuple(owner.name for owner in owners)
-        found = Everybody(names, counts, np.empty((int(counts.sum()), contract.dim), np.float32))
-        place = {number: at for at, (number, _, _) in enumerate(people)}
+        everybody = tuple(name for name, _, _ in people)
+        found = Everybody(everybody, counts, np.empty((int(counts.sum()), contract.dim), np.float32))
+        place = {number: at for at, (_, number, _) in enumerate(people)}
         following = found.starts[:-1].tolist()
         columns = f"person, photo, embedding, quality, enrolled, {stored.checksum_column}"
         for number, *row in file.stream(f"SELECT {columns} FROM templates ORDER BY id"):
             person = place[number]
-            template = stored.unpacked(owners[person], *row)
+            template = stored.unpacked(people[person][2], *row)
             if template is None:
-                raise file.damaged(f"a template of '{shown(names[person])}' cannot be read")
+                raise file.damaged(f"a template of '{shown(everybody[person])}' cannot be read")
             found.embeddings[following[person]] = template.embedding
             following[person] += 1
     return found
+
+
+def _named(file: Engine, people: list[Row], names: StoredNames) -> list[tuple[str, int, Owner]]:
+    """Name, number and owner of templates of each person, given by number, uid and stored name; by name."""
+    found = []
+    for number, uid, stored in people:
+        name = names.read(uid, stored)
+        if name is None:
+            raise file.damaged(f"the name of person {number} cannot be read")
+        found.append((name, number, Owner(uid, stored)))
+    return sorted(found, key=lambda person: person[0])

@@ -29,7 +29,7 @@ class FileUnderCheck:
             try:
                 database.check_schema(self._reader.db, path)
                 self.schema = schema_of(self._reader.db)
-                self.encryption = stated_in(self._reader.db, path)
+                self.encryption = stated_in(self._reader.db, path, self.schema)
             except BaseException:
                 self._reader.close()
                 raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,14 @@ class GalleryFile:
         with database.explained(self.path):
             self._erase()
         return not self.pending
+
+    def rewrite_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give templates another embedding: embedding, checksum and number of each."""
+        self.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
+
+    def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give people another stored name: name, lookup and number of each."""
+        self.db.executemany("UPDATE people SET name = ?, lookup = ? WHERE id = ?", changed)
 
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""

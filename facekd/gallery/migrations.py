@@ -161,6 +161,21 @@ _note_reads = statements(
         space TEXT NOT NULL, fmr REAL, fpir REAL, asked_by TEXT NOT NULL) STRICT""",
 )
 
+# Names of people may be encrypted, too (`stored_names`): then ``lookup`` is by what a name is found, and no
+# name in the clear gets into the file, whichever code writes it. Databases may be encrypted from here on.
+_A_NAME_IN_THE_CLEAR = (
+    "WHEN (new.lookup IS NULL OR length(new.name) < 124 OR new.name GLOB '*[^0-9A-Za-z+/=]*')"
+    " AND (SELECT count(*) FROM encryption WHERE names > 0) > 0"
+    " BEGIN SELECT raise(ABORT, 'a name in the clear, in a gallery whose names are encrypted'); END"
+)
+_encrypted_names = statements(
+    "ALTER TABLE encryption ADD COLUMN names INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE people ADD COLUMN lookup TEXT",
+    "CREATE UNIQUE INDEX people_by_lookup ON people (lookup) WHERE lookup IS NOT NULL",
+    f"CREATE TRIGGER no_new_name_in_the_clear BEFORE INSERT ON people {_A_NAME_IN_THE_CLEAR}",
+    f"CREATE TRIGGER no_name_in_the_clear BEFORE UPDATE OF name, lookup ON people {_A_NAME_IN_THE_CLEAR}",
+)
+
 #: The first leads to schema 1, the next to schema 2, and so on. Another audit action is one more:
 #: ``statements("INSERT INTO audit_actions (action) VALUES ('export')")``.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -175,6 +190,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
     _encryption,
     _note_reads,
+    _encrypted_names,
 )
 
 #: the schema from which people carry a uid and removals leave a tombstone
@@ -183,8 +199,10 @@ UIDS_SINCE = 4
 STATE_SINCE = 5
 #: the schema from which the audit names who asked
 ASKERS_SINCE = 7
-#: the schema from which a gallery may be encrypted
+#: the schema from which a gallery in a file may be encrypted
 ENCRYPTION_SINCE = MIGRATIONS.index(_encryption) + 1
+#: the schema from which names may be, and a gallery in a database
+SERVER_ENCRYPTION_SINCE = NAMES_SINCE = MIGRATIONS.index(_encrypted_names) + 1
 #: the schema from which claims and searches can be audited
 READS_SINCE = MIGRATIONS.index(_note_reads) + 1
 

@@ -54,7 +54,7 @@ def move_gallery(
         with database.write_transaction(db):
             if db.execute("SELECT word FROM state").fetchall() != [(state,)]:
                 return None
-            cipher = cipher_of(stated_in(db, path), path, key_in_use(key))
+            cipher = cipher_of(stated_in(db, path, schema_of(db)), path, key_in_use(key))
             dropped = _drop(db)
             moved = _exchange(db, embeddings, cipher)
             # the old embeddings are in the file until it is rewritten: by the next writer, should this one

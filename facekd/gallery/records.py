@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from types import TracebackType
 
-from facekd.errors import InputOutput, Misfit, UsageError
+from facekd.errors import Misfit, UsageError
 from facekd.gallery import audit, encryption, everybody, statistics, tombstones
 from facekd.gallery.audit import AuditEntry, ReadEntry
 from facekd.gallery.by_name import PeopleByName
@@ -17,13 +18,13 @@ from facekd.gallery.encryption import Cipher, Encryption
 from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
-from facekd.gallery.gallery_file import GalleryFile
 from facekd.gallery.keys import KeySource, key_in_use
 from facekd.gallery.migrations import ASKERS_SINCE, READS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.place import Place, ServerAddress, gallery_place
 from facekd.gallery.statistics import Statistics
+from facekd.gallery.stored_names import StoredNames
 from facekd.gallery.template import Template, now
 from facekd.gallery.template_rows import Owner, TemplateRows
 from facekd.version import EARLIER_STUDENTS
@@ -42,7 +43,7 @@ class GalleryRecords:
 
     A gallery that is made although there is a ``key`` (else that of `key_in_use`) is encrypted; of one that
     is there the key must be the right one: `NoKey`, `WrongKey`, or `UsageError` where it is not encrypted.
-    A database is never encrypted by facekd: `UsageError` where there is a key.
+    With ``encrypt_names`` the names of people in one that is made are encrypted, too.
 
     Changes are made in ``with records.transaction()``: all or none of them happen, and when the
     block has been left they survive a killed process and a pulled plug. Failures of the file
@@ -59,15 +60,16 @@ class GalleryRecords:
         by: str | None = None,
         key: KeySource | None = None,
         audit_reads: bool = False,
+        encrypt_names: bool = False,
     ) -> None:
         self.path: Place = gallery_place(path)
         self.audits_reads, self._by = audit_reads, by
         key = key_in_use(key)
-        encryption.check_key(self.path, key)
         if create and contract is not None:
-            make_gallery(self.path, lambda db: _fill(db, contract, key))
+            make_gallery(self.path, lambda db: _fill(db, contract, key, encrypt_names))
         self._file: Engine = open_engine(self.path, read_only)
-        self._by_name = PeopleByName(self._file)
+        self._by_name = PeopleByName(self._file, lambda: self._names, self._cipher_now)
+        self._is_changing = False
         try:
             self.encryption = self._read_encryption()
             self._cipher = encryption.cipher_of(self.encryption, self.path, key)
@@ -108,7 +110,12 @@ class GalleryRecords:
         """
         with self._file.transaction():
             self._check_not_moved()
-            yield
+            self._cipher_now()
+            self._is_changing = True  # nobody else can, until the end
+            try:
+                yield
+            finally:
+                self._is_changing = False
 
     def erase(self) -> bool:
         """Erase the bytes of whoever was removed before, where that was pending; whether all are gone."""
@@ -217,8 +224,9 @@ class GalleryRecords:
             self._by_name.forget()
             self._file.owe_erasure()
             before = self._owner(person)
-            self._seal_again(person, before, Owner(before.uid, cleaned))
-            self._file.db.execute("UPDATE people SET name = ? WHERE id = ?", (cleaned, person))
+            written, lookup = self._names.written(before.uid, cleaned)
+            self._seal_again(person, before, Owner(before.uid, written))
+            self._file.rewrite_names([(written, lookup, person)])
             self._note("rename", person, self.person(cleaned).templates)
         return cleaned
 
@@ -243,16 +251,24 @@ class GalleryRecords:
 
     def people(self) -> list[Person]:
         """Everybody, by name."""
-        rows = self._file.rows(
-            "SELECT name, count(*), min(enrolled), max(enrolled) FROM people"
-            " JOIN templates ON person = people.id GROUP BY people.id ORDER BY name",
-            types=(str, int, str, str),
-        )
-        return [Person(*row) for row in rows]
+        with self._file.snapshot():
+            rows = self._file.rows(
+                f"SELECT people.id, {self._stored.uid_column}, name, count(*), min(enrolled), max(enrolled)"
+                " FROM people JOIN templates ON person = people.id GROUP BY people.id ORDER BY name",
+                types=(int, str, str, int, str, str),
+            )
+        found = [Person(self._name(number, uid, name), *row) for number, uid, name, *row in rows]
+        return sorted(found, key=lambda person: person.name)
 
     def names(self) -> list[str]:
         """Everybody's, rising."""
-        return [row[0] for row in self._file.rows("SELECT name FROM people ORDER BY name", types=(str,))]
+        with self._file.snapshot():
+            self._cipher_now()
+            if self._names.cipher is None:
+                rows = self._file.rows("SELECT name FROM people ORDER BY name", types=(str,))
+                return [row[0] for row in rows]
+            rows = self._file.rows("SELECT id, uid, name FROM people", types=(int, str, str))
+        return sorted(self._name(*row) for row in rows)
 
     def person(self, name: str) -> Person:
         """One entry. Raises `NotFound`."""
@@ -335,12 +351,14 @@ class GalleryRecords:
 
     def holders(self, photo: str) -> list[str]:
         """Under whose names the photo with this SHA-256 is enrolled."""
-        rows = self._file.rows(
-            "SELECT name FROM people JOIN templates ON person = people.id WHERE photo = ? ORDER BY name",
-            photo,
-            types=(str,),
-        )
-        return [row[0] for row in rows]
+        with self._file.snapshot():
+            rows = self._file.rows(
+                f"SELECT people.id, {self._stored.uid_column}, name FROM people"
+                " JOIN templates ON person = people.id WHERE photo = ?",
+                photo,
+                types=(int, str, str),
+            )
+        return sorted(self._name(*row) for row in rows)
 
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""
@@ -396,22 +414,25 @@ class GalleryRecords:
         self._file.must_change()
         return audit.prune(self._file.db, before, self._by, reads_only)
 
-    def encrypt(self, key: KeySource | None) -> int:
+    def encrypt(self, key: KeySource | None, names: bool | None = None) -> int:
         """Write all templates anew, encrypted by ``key``, or in the clear where that is `None`; return how
-        many. No byte of how they were before stays in the file.
+        many. ``names`` of people are encrypted with them, or not; as before where that is `None`. No byte of
+        how they were before stays in the file, or in the tables of a database.
 
-        Raises `UsageError` for a database, `Unreadable` where one of them is damaged.
+        Raises `Unreadable` where one of them is damaged, `UsageError` for a name of version 0.1.0 that cannot
+        be encrypted, `InputOutput` for a user of a database who does not own the gallery.
         """
-        encryption.check_encryptable(self.path)
-        file = self._file
-        assert isinstance(file, GalleryFile)  # as every gallery at a path is
-        file.must_change()
-        before, was = self._stored, self.encryption
-        file.owe_erasure()
-        self.encryption, self._cipher = encryption.new(key) if key else (None, None)
-        encryption.state(file.db, self.encryption)
-        count = encryption.rewrite(file.db, file.path, before, self._stored)
-        self._note("decrypt" if key is None else "rotate_key" if was else "encrypt", audit.NOBODY, count)
+        self._file.must_change()
+        before, was = self._writing, self.encryption
+        with_names = (was is not None and was.names) if names is None else names
+        self._file.owe_erasure()
+        self._by_name.forget()
+        self.encryption, self._cipher = encryption.new(key, with_names) if key else (None, None)
+        encryption.state(self._file.db, self.encryption)
+        count = encryption.rewrite(self._file, before, self._writing)
+        is_rotated = was is not None and was.names == with_names
+        action = "decrypt" if key is None else "rotate_key" if is_rotated else "encrypt"
+        self._note(action, audit.NOBODY, count)
         return count
 
     def note_forced(self, name: str, templates: int) -> None:
@@ -421,10 +442,8 @@ class GalleryRecords:
         self._note("force", self._by_name.found(name)[0], templates)
 
     def _read_encryption(self) -> Encryption | None:
-        if not isinstance(self._file, GalleryFile):
-            return None
         with self._file.reading():
-            return encryption.stated_in(self._file.db, self._file.path)
+            return encryption.stated_in(self._file.db, self.path, self._file.schema)
 
     def _read_contract(self) -> Contract:
         query = "SELECT space, dim, model, detector, aligner FROM contract"
@@ -445,8 +464,12 @@ class GalleryRecords:
         audit.note(self._file.db, action, person, templates, self._by)
 
     def _new_person(self, name: str, uid: str = "") -> int:
-        """Add a person; without ``uid`` the database makes one."""
-        row = self._file.db.execute("INSERT INTO people (name, uid) VALUES (?, ?) RETURNING id", (name, uid))
+        """Add a person, under a random ``uid`` where none is given."""
+        uid = uid or secrets.token_hex(16)
+        written, lookup = self._names.written(uid, name)
+        row = self._file.db.execute(
+            "INSERT INTO people (name, uid, lookup) VALUES (?, ?, ?) RETURNING id", (written, uid, lookup)
+        )
         return int(row.fetchone()[0])
 
     def _new_one(self, name: str, uid: str) -> int:
@@ -471,14 +494,16 @@ class GalleryRecords:
     def _check_holders(self, person: int, photo: str) -> None:
         """Raise `UsageError` where the photo is enrolled of somebody else."""
         others = self._file.rows(
-            "SELECT name FROM people JOIN templates ON person = people.id WHERE photo = ? AND person != ?",
+            "SELECT people.id, uid, name FROM people JOIN templates ON person = people.id"
+            " WHERE photo = ? AND person != ?",
             photo,
             person,
+            types=(int, str, str),
         )
         if others:
             raise UsageError(
                 f"photo {photo[:12]} belongs to another person in the archive than in the gallery, "
-                f"'{shown(others[0][0])}'",
+                f"'{shown(self._name(*others[0]))}'",
                 "Remove it where it does not belong: facekd gallery remove NAME --photo ID",
             )
 
@@ -490,7 +515,7 @@ class GalleryRecords:
 
     def _owner(self, person: int) -> Owner:
         """Of the templates of the person with this number."""
-        query = f"SELECT {self._stored.uid_column}, name FROM people WHERE id = ?"
+        query = "SELECT uid, name FROM people WHERE id = ?"
         return Owner(*self._file.rows(query, person, types=(str, str))[0])
 
     @property
@@ -498,13 +523,27 @@ class GalleryRecords:
         return TemplateRows(self.contract, self._file.schema, self._cipher_now())
 
     def _cipher_now(self) -> Cipher | None:
-        """What the templates are encrypted by. Raises `InputOutput` where another program has changed that
-        since the gallery was opened: this one would read nonsense, or write plain what must not be."""
-        if self._read_encryption() != self.encryption:
-            raise InputOutput(
-                f"{self.path}: it was encrypted, decrypted or given another key meanwhile", "Try again."
-            )
+        """What the gallery is encrypted by. Raises `InputOutput` where another program has changed that since
+        it was opened."""
+        if not self._is_changing:
+            with self._file.reading():
+                encryption.check_unchanged(self._file, self.encryption)
         return self._cipher
+
+    @property
+    def _names(self) -> StoredNames:
+        return encryption.names_of(self._cipher)
+
+    @property
+    def _writing(self) -> encryption.Writing:
+        return encryption.Writing(self._stored, self._names)
+
+    def _name(self, number: int, uid: str, stored: str) -> str:
+        """The name of a person. Raises `Unreadable` where it is not what was written."""
+        name = self._names.read(uid, stored)
+        if name is None:
+            raise self._file.damaged(f"the name of person {number} cannot be read")
+        return name
 
     def _seal_again(self, person: int, owner: Owner, new: Owner) -> None:
         """Make the templates of ``person``, who was ``owner``, those of ``new``: checksum and encryption
@@ -514,12 +553,12 @@ class GalleryRecords:
         for number, *row in self._file.rows(f"SELECT {columns} FROM templates WHERE person = ?", person):
             found = stored.taken_over(stored, owner, new, *row)
             changed.append((*(found or (row[1], "")), number))
-        self._file.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
+        self._file.rewrite_templates(changed)
 
 
-def _fill(db: Connection, contract: Contract, key: KeySource | None) -> None:
+def _fill(db: Connection, contract: Contract, key: KeySource | None, encrypt_names: bool) -> None:
     if key is not None:
-        encryption.state(db, encryption.new(key)[0])
+        encryption.state(db, encryption.new(key, encrypt_names)[0])
     db.execute(CONTRACT, (*astuple(contract), now()))
 
 

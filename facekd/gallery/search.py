@@ -93,7 +93,8 @@ class SearchIndex:
     @classmethod
     def of(cls, records: GalleryRecords, rule: Rule = "mean") -> SearchIndex:
         """The index of a gallery; that of an encrypted one is in memory only."""
-        return cls(records, rule, None if records.encryption else records.path)
+        in_file = isinstance(records.path, Path)
+        return cls(records, rule, None if records.encryption and in_file else records.path)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -166,7 +166,8 @@ def _look_at_content(path: Place, records: GalleryRecords) -> Check:
     return Check(
         "gallery", str(path), Status.OK,
         f"{len(people)} people, {templates} templates, all of them intact"
-        + (f", encrypted ({records.encryption.scheme})" if records.encryption else ""),
+        + (f", encrypted ({records.encryption.scheme})" if records.encryption else "")
+        + (", names too" if records.encryption and records.encryption.names else ""),
         values={"people": len(people), "templates": templates, "encrypted": bool(records.encryption)},
     )  # fmt: skip
 

@@ -10,7 +10,6 @@ from facekd.gallery import (
     GalleryRecords,
     KeySource,
     Place,
-    check_encryptable,
     key_id,
     key_in_use,
 )
@@ -19,21 +18,23 @@ from facekd.gallery import (
 @dataclass(frozen=True)
 class Rewritten:
     """How many ``templates`` were written anew, and the id of the key that they are encrypted by now, empty
-    where they are not. ``pending`` says that another program was still reading the gallery: the bytes that
-    were there before leave the file when it has finished."""
+    where they are not; ``names`` if names of people are, too. ``pending`` says that another program was still
+    reading the gallery: the bytes that were there before are erased when it has finished."""
 
     templates: int
     key_id: str
     pending: bool
+    names: bool = False
 
 
-def encrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
-    """Encrypt a gallery by ``key``, else by that of `key_in_use`; no template stays in the clear in its file.
+def encrypt_gallery(gallery: Place, key: KeySource | None = None, names: bool = False) -> Rewritten:
+    """Encrypt a gallery by ``key``, else by that of `key_in_use`; no template stays in the clear in its file,
+    or in the tables of its database. With ``names`` no name of a person does either; of a gallery that is
+    encrypted without them they are encrypted, too, by its key.
 
-    Raises `UsageError` for a database and where the gallery is encrypted, `NoKey` where there is no key, and
-    as `GalleryRecords`.
+    Raises `UsageError` where there is nothing left to encrypt, `NoKey` where there is no key, and as
+    `GalleryRecords.encrypt`.
     """
-    check_encryptable(gallery)
     key = key_in_use(key)
     if key is None:
         raise NoKey(
@@ -44,18 +45,28 @@ def encrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
     try:
         records = GalleryRecords(gallery, key=NO_KEY)
     except NoKey:
-        raise UsageError(
-            f"{gallery} is encrypted already", "Give it another key: facekd gallery rotate-key"
-        ) from None
+        return _encrypt_names(gallery, key, names)
     with records:
-        return _rewrite(records, key)
+        return _rewrite(records, key, names)
+
+
+def _encrypt_names(gallery: Place, key: KeySource, names: bool) -> Rewritten:
+    """Of a gallery that is encrypted."""
+    if names:
+        with _encrypted(gallery, key) as records:
+            if records.encryption is not None and not records.encryption.names:
+                return _rewrite(records, key, names)
+    raise UsageError(
+        f"{gallery} is encrypted already" + (", names too" if names else ""),
+        "Give it another key: facekd gallery rotate-key",
+    )
 
 
 def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> Rewritten:
-    """Encrypt a gallery by the key ``new``, which is encrypted by ``key``, else by that of `key_in_use`.
+    """Encrypt a gallery by the key ``new``, which is encrypted by ``key``, else by that of `key_in_use`; its
+    names, too, where they are.
 
-    Raises `UsageError` for a database, where it is not encrypted or that is its key already, and as
-    `GalleryRecords`.
+    Raises `UsageError` where it is not encrypted or that is its key already, and as `GalleryRecords.encrypt`.
     """
     with _encrypted(gallery, key) as records:
         if records.encryption is not None and records.encryption.key_id == key_id(new.key()):
@@ -64,16 +75,15 @@ def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> 
 
 
 def decrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
-    """Write a gallery in the clear, which is encrypted by ``key``, else by that of `key_in_use`.
+    """Write a gallery in the clear, names too, which is encrypted by ``key``, else by that of `key_in_use`.
 
-    Raises `UsageError` for a database and where it is not encrypted, and as `GalleryRecords`.
+    Raises `UsageError` where it is not encrypted, and as `GalleryRecords.encrypt`.
     """
     with _encrypted(gallery, key) as records:
         return _rewrite(records, None)
 
 
 def _encrypted(gallery: Place, key: KeySource | None) -> GalleryRecords:
-    check_encryptable(gallery)
     records = GalleryRecords(gallery, key=key)
     if records.encryption is None:
         records.close()
@@ -81,8 +91,10 @@ def _encrypted(gallery: Place, key: KeySource | None) -> GalleryRecords:
     return records
 
 
-def _rewrite(records: GalleryRecords, key: KeySource | None) -> Rewritten:
+def _rewrite(records: GalleryRecords, key: KeySource | None, names: bool | None = None) -> Rewritten:
     with records.transaction():
-        count = records.encrypt(key)
+        count = records.encrypt(key, names)
     stated = records.encryption
-    return Rewritten(count, stated.key_id if stated else "", records.pending)
+    if stated is None:
+        return Rewritten(count, "", records.pending)
+    return Rewritten(count, stated.key_id, records.pending, stated.names)

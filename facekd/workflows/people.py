@@ -229,11 +229,11 @@ class Gallery:
         with GalleryRecords(self.path, key=self._key) as records:
             return remove_person(records, name)
 
-    def encrypt(self, key: Key) -> Rewritten:
-        """Encrypt every template of a gallery that is not encrypted, in one transaction; no template stays in
-        the clear in its file. Raises as `encrypt_gallery`."""
+    def encrypt(self, key: Key, *, names: bool = False) -> Rewritten:
+        """Encrypt every template of a gallery that is not encrypted, in one transaction, and the ``names`` of
+        people, if asked; none stays in the clear in its file. Raises as `encrypt_gallery`."""
         self._check_open()
-        done = encrypt_gallery(self.path, as_key(key))
+        done = encrypt_gallery(self.path, as_key(key), names)
         self._key = as_key(key)
         return done
 

@@ -66,6 +66,7 @@ CASES = (
     (["gallery", "encrypt", "--gallery", "{text}"], 2, "no_key"),
     (["gallery", "encrypt", "--gallery", "{x}", "--key-file", "{text}"], 2, "usage"),
     (["gallery", "list", "--gallery", "{text}", "--key-file", "{text}"], 5, "unreadable"),
+    (["gallery", "copy", "{x}", "{x}2", "--plain", "--target-key-file", "{x}"], 2, "usage"),
     (["gallery", "rotate-key", "--gallery", "{x}", "--new-key-file", "{x}"], 5, "io"),
     (["gallery", "rotate-key", "--gallery", "{x}"], 2, "usage"),
     (["gallery", "decrypt", "--yes", "--gallery", "{text}"], 5, "unreadable"),

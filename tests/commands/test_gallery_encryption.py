@@ -13,7 +13,7 @@ pytest.importorskip("cryptography")
 
 import facekd as package
 from facekd.errors import NoKey, WrongKey
-from facekd.gallery import make_key_file
+from facekd.gallery import key_from_file, key_id, make_key_file
 from facekd.workflows import Recognizer
 
 
@@ -151,6 +151,59 @@ def test_archives_and_copies(facekd: Callable, gallery: Path, key: Path, tmp_pat
         assert facekd("gallery", "check", "--gallery", file, "--key-file", key).code == 0
 
 
+def test_a_copy_has_a_key_unless_it_is_to_be_plain(
+    facekd: Callable, gallery: Path, key: Path, tmp_path: Path
+) -> None:
+    facekd("gallery", "new-key", tmp_path / "new")
+    facekd("gallery", "encrypt", "--key-file", key)
+
+    def copy(name: str, *options: object) -> tuple[str, str | None, bool]:
+        """What a copy asks for, its key's id, and whether a template lies in it in the clear."""
+        ran = facekd("gallery", "copy", gallery, tmp_path / name, "--key-file", key, "--json", *options)
+        asked = facekd("gallery", "list", "--gallery", tmp_path / name, "--json")
+        why = json.loads(asked.out).get("failure", {"reason": "nothing"})["reason"]
+        in_the_clear = embedding(1).tobytes() in (tmp_path / name).read_bytes()
+        return why, document(ran)["key_id"], in_the_clear
+
+    assert reason(facekd("gallery", "copy", gallery, tmp_path / "x.db", "--json")) == (2, "no_key")
+    assert not (tmp_path / "x.db").exists()
+    of = {name: key_id(key_from_file(file).key()) for name, file in (("own", key), ("new", tmp_path / "new"))}
+    assert copy("own.db") == ("no_key", of["own"], False)
+    assert copy("new.db", "--target-key-file", tmp_path / "new") == ("no_key", of["new"], False)
+    assert copy("plain.db", "--plain") == ("nothing", None, True)
+    for file, name in ((key, "own.db"), (tmp_path / "new", "new.db")):
+        assert facekd("gallery", "check", "--gallery", tmp_path / name, "--key-file", file).code == 0
+    both = ("--plain", "--target-key-file", tmp_path / "new", "--key-file", key, "--json")
+    assert reason(facekd("gallery", "copy", gallery, tmp_path / "x.db", *both)) == (2, "usage")
+
+
+def test_names_are_encrypted_if_asked(facekd: Callable, gallery: Path, key: Path, tmp_path: Path) -> None:
+    given = ("--key-file", key)
+    enroll(gallery, ("Quirina Ybarra", 3))
+    assert document(facekd("gallery", "encrypt", "--json", *given))["names_encrypted"] is False
+    assert b"Quirina" in gallery.read_bytes()
+    ran = facekd("gallery", "encrypt", "--names", *given)
+    assert (ran.code, "3 templates and all names" in ran.out) == (0, True)
+    assert b"Quirina" not in gallery.read_bytes()
+    assert reason(facekd("gallery", "encrypt", "--names", "--json", *given)) == (2, "usage")
+    assert document(facekd("gallery", "stats", "--json", *given))["names_encrypted"] is True
+    assert "names too" in facekd("gallery", "stats", *given).out
+    people = document(facekd("gallery", "list", "--json", *given))["people"]
+    assert [person["name"] for person in people] == ["Ann", "Bo", "Quirina Ybarra"]
+    assert facekd("gallery", "rename", "Quirina Ybarra", "Quirina Yb", *given).code == 0
+    assert document(facekd("gallery", "show", "Quirina Yb", "--json", *given))["number"] == 3
+    assert document(facekd("gallery", "check", "--json"))["whole"] is True
+    assert document(facekd("gallery", "backup", tmp_path / "copy.db", "--json"))["bytes"]
+    assert document(facekd("gallery", "copy", gallery, tmp_path / "new.db", "--json", *given))["people"] == 3
+    for file in (gallery, tmp_path / "copy.db", tmp_path / "new.db"):
+        assert b"Quirina" not in file.read_bytes()
+        assert facekd("gallery", "remove", "Quirina Yb", "--yes", "--gallery", file, *given).code == 0
+    ran = facekd("gallery", "copy", gallery, tmp_path / "x.db", "--names", "--plain", "--json", *given)
+    assert reason(ran) == (2, "usage")
+    assert document(facekd("gallery", "decrypt", "--yes", "--json", *given))["names_encrypted"] is False
+    assert facekd("gallery", "list").out.splitlines()[0].endswith("Ann")
+
+
 def test_people_are_enrolled_and_recognised(
     facekd: Callable, operator: Path, photos: Path, key: Path, tmp_path: Path
 ) -> None:
@@ -181,7 +234,7 @@ def test_from_python(operator: Path, photos: Path, key: Path, tmp_path: Path, ti
         assert len(gallery.people()) == 1
         gallery.decrypt()
         assert len(gallery.people()) == 1
-        assert not gallery.encrypt(key).pending
+        assert not gallery.encrypt(key, names=True).pending
         assert gallery.verify(photos / "b.jpg", "Ann").templates == 1
     with package.Gallery(operator) as gallery, pytest.raises(NoKey):
         gallery.people()

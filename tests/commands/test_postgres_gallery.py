@@ -64,44 +64,45 @@ def test_look_after_a_gallery(facekd: Callable[..., Any], url: str, tmp_path: Pa
     assert "pg_dump" in refused.err
 
 
-def test_encryption_is_for_files(
-    facekd: Callable[..., Any], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_encrypt_and_give_another_key(facekd: Callable[..., Any], url: str, tmp_path: Path) -> None:
     pytest.importorskip("cryptography")
     enroll(url, ("Ann", 1), ("Bo", 2))
-    enroll(tmp_path / "staff.db", ("Ann", 1))
-    key = tmp_path / "key"
-    assert facekd("gallery", "new-key", key).code == 0
-    of_url = ("--gallery", url)
-    calls: list[tuple[object, ...]] = [
-        ("gallery", "encrypt", *of_url),
-        ("gallery", "encrypt", *of_url, "--key-file", key),
-        ("gallery", "rotate-key", *of_url, "--new-key-file", key),
-        ("gallery", "decrypt", "--yes", *of_url),
-        ("gallery", "list", *of_url, "--key-file", key),
-        ("gallery", "check", *of_url, "--key-file", key),
-        ("gallery", "erase", *of_url, "--key-file", key),
-        ("gallery", "export", tmp_path / "staff.jsonl", "--yes", "--plain", *of_url, "--key-file", key),
-    ]
-    for call in calls:
-        ran = facekd(*call)
-        assert (ran.code, ran.out) == (2, "")
-        assert "facekd encrypts galleries in files, not in a database" in ran.err, ran.err
-        assert "disk encryption, TLS and roles" in ran.err
-    with monkeypatch.context() as environment:
-        environment.setenv("FACEKD_GALLERY_KEY_FILE", str(key))
-        for source, target in ((tmp_path / "staff.db", url), (url, tmp_path / "copy.db")):
-            refused = facekd("gallery", "copy", source, target)
-            assert (refused.code, "not in a database, but a key is given" in refused.err) == (2, True)
-        assert facekd("gallery", "encrypt", "--gallery", tmp_path / "staff.db").code == 0
-    for target in (url, tmp_path / "copy.db"):
-        refused = facekd("gallery", "copy", tmp_path / "staff.db", target)
-        assert (refused.code, "is encrypted, and a copy would not be" in refused.err) == (2, True)
-    assert not (tmp_path / "copy.db").exists()
-    stats = answers(facekd("gallery", "stats", *of_url, "--json"))[0]
-    assert (stats["people"], stats["encryption"], stats["key_id"]) == (2, None, None)
-    checked = answers(facekd("gallery", "check", *of_url, "--json"))[0]
-    assert (checked["whole"], checked["encrypted"], checked["decrypted"]) == (True, False, False)
+    key, new = tmp_path / "key", tmp_path / "new"
+    for file in (key, new):
+        assert facekd("gallery", "new-key", file).code == 0
+
+    def ask(*arguments: object) -> dict[str, Any]:
+        return answers(facekd("gallery", *arguments, "--gallery", url, "--json"))[0]
+
+    def refused(*arguments: object) -> tuple[int, str]:
+        ran = facekd("gallery", *arguments, "--gallery", url, "--json")
+        return ran.code, json.loads(ran.out)["failure"]["reason"]
+
+    assert refused("encrypt") == (2, "no_key")
+    assert refused("list", "--key-file", key) == (2, "usage")
+    encrypted = ask("encrypt", "--key-file", key)
+    assert (encrypted["templates"], encrypted["erasure"]) == (2, "done")
+    for command in ("list", "stats", "erase"):
+        assert refused(command) == (2, "no_key")
+        assert refused(command, "--key-file", new) == (5, "wrong_key")
+        assert ask(command, "--key-file", key)
+    stats = ask("stats", "--key-file", key)
+    assert (stats["people"], stats["encryption"], stats["key_id"]) == (
+        2,
+        "AES-256-GCM/1",
+        encrypted["key_id"],
+    )
+    for given, decrypted in (((), False), (("--key-file", key), True)):
+        checked = ask("check", *given)
+        assert (checked["whole"], checked["encrypted"], checked["decrypted"]) == (True, True, decrypted)
+    rotated = ask("rotate-key", "--key-file", key, "--new-key-file", new)
+    assert (rotated["templates"], rotated["erasure"]) == (2, "done")
+    assert refused("list", "--key-file", key) == (5, "wrong_key")
+    assert refused("export", tmp_path / "staff.jsonl", "--yes", "--key-file", new) == (2, "usage")
+    assert ask("export", tmp_path / "staff.jsonl", "--yes", "--plain", "--key-file", new)["people"] == 2
+    assert ask("import", tmp_path / "staff.jsonl", "--key-file", new)["present"] == 2
+    assert ask("decrypt", "--yes", "--key-file", new)["key_id"] is None
+    assert len(ask("list")["people"]) == 2
 
 
 def test_a_removal_that_is_pending_says_who_finishes_it(

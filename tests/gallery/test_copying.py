@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from made_galleries import CONTRACT, embedding, enroll, template
 
-from facekd.errors import Misfit, NoKey, Unreadable, UsageError
-from facekd.gallery import Contract, GalleryCheck, GalleryRecords, Template, as_key, copy_gallery, copying
+from facekd.errors import InputOutput, Misfit, NoKey, Unreadable, UsageError, WrongKey
+from facekd.gallery import (
+    NO_KEY,
+    Contract,
+    CopyKeys,
+    GalleryCheck,
+    GalleryRecords,
+    Template,
+    as_key,
+    copy_gallery,
+    copying,
+    is_there,
+    key_id,
+)
+from facekd.gallery.engine import open_engine
 from facekd.gallery.keys import using_key
 from facekd.gallery.place import Place, gallery_place
 from facekd.workflows import export_gallery
@@ -161,57 +175,115 @@ def test_a_gallery_of_an_older_schema_is_migrated_and_copied(tmp_path: Path) -> 
     assert everything(tmp_path / "new.db") == everything(source)
 
 
-KEY = as_key(bytes(range(32)))
+KEY, OTHER_KEY = as_key(bytes(range(32))), as_key(bytes(range(1, 33)))
 
 
-def encrypt(path: Path) -> None:
-    with GalleryRecords(path) as records, records.transaction():
+def encrypt(place: Place) -> None:
+    with GalleryRecords(place) as records, records.transaction():
         records.encrypt(KEY)
 
 
-def test_an_encrypted_gallery_is_not_copied_in_the_clear(tmp_path: Path) -> None:
+def raw(place: Place) -> set[bytes]:
+    """What lies in the column of embeddings."""
+    with closing(open_engine(place, read_only=True)) as engine:
+        return {blob for (blob,) in engine.rows("SELECT embedding FROM templates")}
+
+
+@pytest.mark.parametrize("to", ["the same key", "another key", "none"])
+def test_an_encrypted_gallery_is_copied(way: Way, to: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cryptography")
-    source, file = tmp_path / "before.db", tmp_path / "after.db"
-    server = gallery_place("postgresql:///nobody-asks-it")
+    monkeypatch.setattr(copying, "_PEOPLE", 2)
+    source, target = way
     fill(source)
+    clear = raw(source)
     encrypt(source)
-    in_the_clear = "is encrypted, and a copy would not be"
-    no_key_there = "not in a database, but a key is given"
-    for key, target, told in (
-        (None, file, in_the_clear), (None, server, in_the_clear),
-        (KEY, file, in_the_clear), (KEY, server, no_key_there),
-    ):  # fmt: skip
-        with using_key(key), pytest.raises(UsageError, match=told):
-            copy_gallery(source, target)
-    assert not file.exists()
-
-
-def test_nothing_is_copied_into_an_encrypted_gallery(tmp_path: Path) -> None:
-    pytest.importorskip("cryptography")
-    source, target = tmp_path / "before.db", tmp_path / "after.db"
-    fill(source)
-    copy_gallery(source, target)
-    encrypt(target)
-    before = target.read_bytes()
     with pytest.raises(NoKey):
         copy_gallery(source, target)
-    with using_key(KEY), pytest.raises(UsageError, match="is not encrypted, but a key is given"):
-        copy_gallery(source, target)
+    assert not is_there(target)
+    keys, key = {
+        "the same key": (CopyKeys(), KEY),
+        "another key": (CopyKeys(target=OTHER_KEY), OTHER_KEY),
+        "none": (CopyKeys(plain=True), NO_KEY),
+    }[to]
+    with using_key(KEY):
+        expected = everything(source)
+        with pytest.raises(KeyboardInterrupt):
+            copy_gallery(source, target, cut(4), keys)
+        copied = copy_gallery(source, target, keys=keys)
+    assert (copied.people, copied.present) == (11, 4)
+    assert copied.key_id == (None if key is NO_KEY else key_id(key.key()))
+    with using_key(key):
+        assert everything(target) == expected
+        assert list(GalleryCheck(target).faults()) == []
+    assert not raw(target) & raw(source)
+    assert raw(target) == clear if key is NO_KEY else not raw(target) & clear
+
+
+def test_the_copy_of_one_in_the_clear_is_encrypted_where_it_is_to_be(way: Way) -> None:
+    pytest.importorskip("cryptography")
+    source, target = way
+    fill(source)
+    copied = copy_gallery(source, target, keys=CopyKeys(target=KEY))
+    assert copied.key_id == key_id(KEY.key())
+    assert not raw(target) & raw(source)
+    expected = everything(source)
+    with using_key(KEY):
+        assert everything(target) == expected
+    with pytest.raises(UsageError, match="is not encrypted, but a key is given"), using_key(KEY):
+        copy_gallery(source, target, keys=CopyKeys(target=KEY))
+
+
+def test_a_copy_goes_on_only_as_it_began(tmp_path: Path) -> None:
+    """Not half of it in the clear."""
+    pytest.importorskip("cryptography")
+    source, target, plain = (tmp_path / name for name in ("before.db", "after.db", "plain.db"))
+    fill(source)
+    copy_gallery(source, plain)
+    encrypt(source)
+    with using_key(KEY):
+        with pytest.raises(UsageError, match="is not encrypted, but a key is given"):
+            copy_gallery(source, plain)
+        copy_gallery(source, target, keys=CopyKeys(target=OTHER_KEY))
+        before = target.read_bytes()
+        for keys, error in (
+            (CopyKeys(), WrongKey), (CopyKeys(plain=True), NoKey),
+            (CopyKeys(target=OTHER_KEY, plain=True), UsageError),
+        ):  # fmt: skip
+            with pytest.raises(error):
+                copy_gallery(source, target, keys=keys)
+    with pytest.raises(WrongKey):
+        copy_gallery(source, target, keys=CopyKeys(OTHER_KEY, OTHER_KEY))
     assert target.read_bytes() == before
+
+
+def test_a_copy_that_gets_another_key_meanwhile_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography")
+    monkeypatch.setattr(copying, "_PEOPLE", 2)
+    source, target = tmp_path / "before.db", tmp_path / "after.db"
+    fill(source)
+
+    def rotate(people: int) -> None:
+        with GalleryRecords(target, key=KEY) as records, records.transaction():
+            records.encrypt(OTHER_KEY)
+
+    with pytest.raises(InputOutput, match="meanwhile"):
+        copy_gallery(source, target, rotate, CopyKeys(target=KEY))
+    assert list(GalleryCheck(target, OTHER_KEY).faults()) == []
 
 
 def test_a_gallery_that_was_encrypted_before_is_copied_with_its_audit(way: Way) -> None:
     pytest.importorskip("cryptography")
     source, target = way
     fill(source)
-    if isinstance(source, Path):
-        encrypt(source)
-        with GalleryRecords(source, key=KEY) as records, records.transaction():
-            records.encrypt(None)
+    encrypt(source)
+    with GalleryRecords(source, key=KEY) as records, records.transaction():
+        records.encrypt(None)
     copy_gallery(source, target)
     assert everything(target) == everything(source)
     with GalleryRecords(target, read_only=True) as records:
         actions = [entry.action for entry in records.audit_entries()]
         assert records.encryption is None
-    assert actions[-2:] == ["encrypt", "decrypt"] or not isinstance(source, Path)
+    assert actions[-2:] == ["encrypt", "decrypt"]
     assert list(GalleryCheck(target).faults()) == []

@@ -12,33 +12,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_galleries import CONTRACT, embedding, enroll, template
+from made_galleries import CONTRACT, embedding, enroll, enroll_in_tables, template
 
-from facekd import Gallery
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.gallery import (
-    NO_KEY,
     GalleryCheck,
     GalleryRecords,
     SearchIndex,
     ServerAddress,
-    as_key,
     database_roles,
     gallery_place,
     is_there,
     look_at_server,
     search_memory,
-    using_key,
 )
 from facekd.gallery import migrations as of_files
 from facekd.gallery.postgres import connecting, erasing, gallery_server, idle, migrating, server_check
-from facekd.workflows import decrypt_gallery, encrypt_gallery, rotate_key
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
@@ -201,7 +196,8 @@ def test_the_first_tables_are_given_to_the_roles_and_migrated(
     first = {number: sql for number, sql in migrating.migrations().items() if number == 8}
     with monkeypatch.context() as then:
         then.setattr(migrating, "migrations", lambda: first)
-        enroll(url, ("Ann", 1))
+        GalleryRecords(url, CONTRACT, create=True).close()
+        enroll_in_tables(postgres, url, "Ann", 1)
     postgres.ask(database_roles(), url)
     with GalleryRecords(url, read_only=True) as records:
         assert records.schema() == (8, migrating.latest())
@@ -213,31 +209,6 @@ def test_the_first_tables_are_given_to_the_roles_and_migrated(
         may = f"SELECT has_table_privilege('facekd_writer', 'facekd.audit_reads', '{right}')"
         assert postgres.ask(may, url) == [(True,)]
     assert list(GalleryCheck(gallery_place(url)).faults()) == []
-
-
-def test_no_key_is_taken_for_a_database(url: str) -> None:
-    """Whoever gives one must not take what is there for encrypted."""
-    enroll(url, ("Ann", 1))
-    key = as_key(bytes(32))
-    calls: tuple[Callable[[], object], ...] = (
-        lambda: GalleryRecords(url, key=key),
-        lambda: GalleryRecords(url, CONTRACT, create=True, key=key),
-        lambda: GalleryCheck(gallery_place(url), key=key),
-        lambda: encrypt_gallery(gallery_place(url), key),
-        lambda: encrypt_gallery(gallery_place(url)),
-        lambda: rotate_key(gallery_place(url), key),
-        lambda: decrypt_gallery(gallery_place(url)),
-        lambda: Gallery(url, key=bytes(32)).people(),
-    )
-    for call in calls:
-        with pytest.raises(UsageError, match="encrypts galleries in files, not in a database"):
-            call()
-    with GalleryRecords(url) as records, records.transaction(), pytest.raises(UsageError, match="in files"):
-        records.encrypt(key)
-    with using_key(key):
-        with pytest.raises(UsageError, match="a key is given"):
-            GalleryRecords(url)
-        assert GalleryRecords(url, key=NO_KEY).names() == ["Ann"]
 
 
 def test_the_layout_is_that_of_the_migrations(url: str) -> None:
@@ -629,6 +600,7 @@ class TestRoles:
                 "DROP TABLE facekd.people", "UPDATE facekd.contract SET model = ''",
                 "TRUNCATE facekd.people", "UPDATE facekd.audit SET person = 0", "CREATE TABLE facekd.mine ()",
                 "CREATE TABLE public.mine ()", "DELETE FROM facekd.migrations",
+                "INSERT INTO facekd.encryption VALUES ('', '', '', '')", "DELETE FROM facekd.encryption",
             ),
         }.items():  # fmt: skip
             for statement in statements:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +145,25 @@ class GalleryServer:
             self.pending = not erasing.erase(self.db.raw, connecting.LOCK_SECONDS)
         return not self.pending
 
+    def rewrite_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give templates another embedding: embedding, checksum and number of each. In one statement: each
+        leaves a row of ``state`` behind, which the next has to pass."""
+        self._rewrite(
+            "UPDATE templates SET embedding = new.embedding, checksum = new.checksum"
+            " FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS new (embedding, checksum, id)"
+            " WHERE templates.id = new.id",
+            changed,
+        )
+
+    def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give people another stored name: name, lookup and number of each. In one statement, too."""
+        self._rewrite(
+            "UPDATE people SET name = new.name, lookup = new.lookup"
+            " FROM unnest(?::text[], ?::text[], ?::bigint[]) AS new (name, lookup, id)"
+            " WHERE people.id = new.id",
+            changed,
+        )
+
     def version(self) -> int:
         """A number that is another one after another program has changed the gallery."""
         if not self._changing:  # nobody else can, inside of a transaction
@@ -193,6 +212,11 @@ class GalleryServer:
         """Give nobody new a number up to ``number``."""
         if self.last_number() < number:
             self.rows("SELECT setval('people_id_seq', ?)", number)
+
+    def _rewrite(self, statement: str, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Execute a ``statement`` that takes an array for each column."""
+        if changed:
+            self.db.execute(statement, [list(column) for column in zip(*changed, strict=True)])
 
     def _connect(self) -> psycopg.Connection:
         db = idle.take(self.path, connecting.connect)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
+from facekd.gallery.encryption import stated_in
 from facekd.gallery.faults import MAKE_ANEW, RESTORE, Fault
 from facekd.gallery.names import shown
 from facekd.gallery.place import ServerAddress
@@ -49,13 +50,16 @@ def layout(server: GalleryServer) -> set[str]:
 class ServerUnderCheck:
     """The gallery in the database at ``path``, all of it as it is at one moment."""
 
-    #: galleries on servers are not encrypted by facekd
-    encryption = None
-
     def __init__(self, path: ServerAddress) -> None:
         self._server = GalleryServer(path, read_only=True)
-        self.schema = self._server.schema
         self._open = ExitStack()
+        try:
+            with self._server.reading():
+                self.schema = self._server.schema
+                self.encryption = stated_in(self._server.db, path, self.schema)
+        except BaseException:
+            self._server.close()
+            raise
 
     def begin(self) -> None:
         self._open.enter_context(self._server.snapshot())

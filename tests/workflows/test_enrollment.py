@@ -17,8 +17,9 @@ from facekd.card import Calibration, Card, Counts, EmbeddingSpec, InputSpec, Lan
 from facekd.errors import Exit, InputOutput
 from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.preprocess import FolderSource
-from facekd.workflows.enroll import Enrolled, PhotoFile, enroll_people, people_in
+from facekd.workflows.enroll import Enrolled, enroll_people
 from facekd.workflows.enrollment_guard import EnrollmentGuard, threshold_at
+from facekd.workflows.photos_given import PhotoFile, people_in
 
 DIM = 64
 CONTRACT = Contract("a" * 64, DIM, "made-up", "none", "none")

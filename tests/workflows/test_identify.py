@@ -19,8 +19,6 @@ from facekd.gallery import Contract, GalleryRecords, Matches, ReadEntry, Templat
 from facekd.runtime import fuse
 from facekd.verification import tail_of_gallery
 from facekd.workflows import gallery_thresholds
-from facekd.workflows.embed import NamedPhoto
-from facekd.workflows.enroll import PhotoInHand
 from facekd.workflows.gallery_thresholds import (
     calibrate_gallery,
     own_scores,
@@ -29,6 +27,8 @@ from facekd.workflows.gallery_thresholds import (
     threshold_for_claims,
 )
 from facekd.workflows.identify import identify_or_say_why, identify_photo, open_search
+from facekd.workflows.named_photos import NamedPhoto
+from facekd.workflows.photos_given import PhotoInHand
 from facekd.workflows.thresholds import Threshold
 from facekd.workflows.verify import verify_claim
 

@@ -121,7 +121,7 @@ def command(
         videos = replace(videos, watch=_watch)
     entries: list[Enrolled] = []
     make_gallery_folder(gallery)
-    with GalleryRecords(gallery, recognizer.contract, create=True) as records:
+    with GalleryRecords(gallery, recognizer.contract, create=True, late=True) as records:
         differences = [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
         notes = dict.fromkeys(differences)
         for note in notes:

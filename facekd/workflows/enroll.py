@@ -136,13 +136,17 @@ def _enroll_person(
     added, judged = 0, _Judged(tuple(outcome for _, outcome in examined))
     if any(isinstance(outcome, Template) for _, outcome in examined):
         guard.prepare()
-        # from here on nobody else writes: two programs cannot both find that a photo is nobody's
-        with records.transaction():
+        if not records.is_made:
             judged = _judge(records, guard, name, examined, force)
-            if judged.templates:
-                added = records.add(name, judged.templates)
-            if judged.forced:
-                records.note_forced(name, judged.forced)
+        # no gallery is made for photos that are refused
+        if records.is_made or judged.templates:
+            # from here on nobody else writes: two programs cannot both find that a photo is nobody's
+            with records.transaction():
+                judged = _judge(records, guard, name, examined, force)
+                if judged.templates:
+                    added = records.add(name, judged.templates)
+                if judged.forced:
+                    records.note_forced(name, judged.forced)
         if added:
             guard.update(name)
     present = judged.outcomes.count(PRESENT) + len(judged.templates) - added

@@ -153,7 +153,7 @@ class Gallery:
         clean_name(name)
         given = _given(photos)
         make_gallery_folder(self.path)
-        with GalleryRecords(self.path, recognizer.contract, create=True, key=self._key) as records:
+        with GalleryRecords(self.path, recognizer.contract, create=True, key=self._key, late=True) as records:
             stored = records.name_of(name)
             prepared = tuple(f"{self.path} was {one}" for one in recognizer.differences(records.contract))
             (entry,) = enroll_people(records, recognizer, {stored: given}, on_many, force)

@@ -33,7 +33,7 @@ def measurements(packs: Path) -> dict[str, list[str]]:
         "one": ["measure_search_rates.py"],
         "three": ["measure_search_rates.py", "--photos", "3"],
         "athletes": ["measure_search_rates.py", *athletes, "--only", *small],
-        "mixed": ["measure_search_rates.py", *athletes, "--size", "6000", "--galleries", "20"],
+        "mixed": ["measure_search_rates.py", *athletes, "--size", "6000", "--galleries", "6"],
         "thresholds": [
             "measure_gallery_thresholds.py", "--group", first, *middle, "--galleries", "40",
         ],

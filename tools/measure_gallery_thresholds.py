@@ -1,7 +1,8 @@
 """Measure whether a gallery's own thresholds have the stated rates for people who are not enrolled.
 
-    python tools/measure_gallery_thresholds.py student.onnx lfw.zip \
-        --group train-unlabelled-1.zip:athletes --people train-labelled-1.zip --kept embeddings.npz
+    facekd align lfw.zip lfw-crops.zip
+    python tools/measure_gallery_thresholds.py student.onnx lfw-crops.zip --aligned \
+        --group train-unlabelled-1.zip:athletes --people train-labelled-1.zip
 
 PHOTOS has a folder of photos for each person. Galleries of --size people are drawn repeatedly; people who are
 not drawn are newcomers who search in it. Beside one sharp photo of each person, populations are the same
@@ -22,13 +23,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from cropped_photos import CroppedPhotos, aligned_option
 from numpy.typing import NDArray
 
 from facekd.card import Card, read_card
 from facekd.cli.options import EXISTING, EXISTING_FILE
-from facekd.errors import CannotSay
-from facekd.preprocess import blurred, cut, decode, find_face, open_source
-from facekd.preprocess.detectors import make_detector
+from facekd.preprocess import blurred
 from facekd.runtime import Embedder, fuse, load_embedder
 from facekd.verification import GalleryThreshold, tail_of_gallery
 from facekd.workflows import all_crops, embedded_packs
@@ -70,24 +70,18 @@ class Tally:
     independent: list[float]
 
 
-def photos_twice(photos: Path, embedder: Embedder) -> tuple[list[str], Floats]:
+def photos_twice(photos: CroppedPhotos, embedder: Embedder) -> tuple[list[str], Floats]:
     """The people in ``photos``, and the embeddings [P, 2, 2, D] of two photos of each, sharp and
     blurred; NaN if there is no second photo or no face."""
-    source, detector = open_source(photos), make_detector("mtcnn", "cpu", 1)
-    by_person: dict[str, list[str]] = {}
-    for name in sorted(source.names()):
-        by_person.setdefault(name.rpartition("/")[0], []).append(name)
+    by_person = photos.by_person()
     people = sorted(by_person)
     rows = np.full((len(people), 2, 2, embedder.card.embedding.dim), np.nan, np.float32)
     with click.progressbar(people, label="photos") as shown:
         for place, person in enumerate(shown):
             for which, name in enumerate(by_person[person][:2]):
-                photo = decode(source.read(name), name)
-                try:
-                    crop = cut(photo.pixels, find_face(photo, detector), embedder.spec)
-                except CannotSay:
-                    continue
-                rows[place, which] = embedder.embed(np.stack([crop, blurred(crop, SIGMA)]))
+                crop = photos.crop(name)
+                if crop is not None:
+                    rows[place, which] = embedder.embed(np.stack([crop, blurred(crop, SIGMA)]))
     return people, rows
 
 
@@ -184,6 +178,7 @@ def shown(values: list[float], scale: float = 1, spread: bool = True) -> str:
 @click.option("--merge", type=EXISTING_FILE, help="CSV of labels of one person: label,merge_into,...")
 @click.option("--size", "sizes", type=click.IntRange(2), multiple=True, default=(300, 1000, 3000))
 @click.option("--galleries", default=100, show_default=True, help="Galleries drawn of each size.")
+@aligned_option
 @click.option("--kept", type=click.Path(path_type=Path), help="Where the embeddings of PHOTOS are kept.")
 def main(
     model: Path,
@@ -193,6 +188,7 @@ def main(
     merge: Path | None,
     sizes: tuple[int, ...],
     galleries: int,
+    aligned: bool,
     kept: Path | None,
 ) -> None:
     """Measure gallery thresholds by MODEL on the people of PHOTOS."""
@@ -200,7 +196,8 @@ def main(
     if kept is not None and kept.exists():
         rows = np.load(kept)["rows"]
     else:
-        people, rows = photos_twice(photos, load_embedder(model, threads=1))
+        embedder = load_embedder(model, threads=1)
+        people, rows = photos_twice(CroppedPhotos(photos, embedder.spec, aligned), embedder)
         if kept is not None:
             np.savez(kept, people=np.array(people), rows=rows)
     merged: dict[str, str] = {}

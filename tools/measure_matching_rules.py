@@ -1,7 +1,8 @@
 """Compare rules for people with several templates: the direction of the mean, the highest score,
 or the mean of the highest three.
 
-    python tools/measure_matching_rules.py student.onnx lfw.zip --enrolled 3 --kept embeddings.npz
+    facekd align lfw.zip lfw-crops.zip
+    python tools/measure_matching_rules.py student.onnx lfw-crops.zip --aligned
 
 PHOTOS has a folder of photos for each person. Of people with more than --enrolled photos, that many are
 enrolled and up to five others searched for; the first photo of everybody else is a stranger's. Prints FNIR
@@ -16,15 +17,13 @@ from pathlib import Path
 
 import click
 import numpy as np
+from cropped_photos import CroppedPhotos, aligned_option, embedded
 from numpy.typing import NDArray
 
 from facekd.card import read_card
 from facekd.cli.options import EXISTING, EXISTING_FILE
-from facekd.errors import CannotSay
 from facekd.gallery import RULES, Contract, Everybody, Rule, SearchIndex
-from facekd.preprocess import cut, decode, find_face, open_source
-from facekd.preprocess.detectors import make_detector
-from facekd.runtime import Embedder, load_embedder
+from facekd.runtime import load_embedder
 from facekd.verification import replicated
 
 Floats = NDArray[np.float32]
@@ -54,28 +53,11 @@ class InMemory:
         return self.all
 
 
-def embedded(photos: Path, embedder: Embedder, wanted: list[str]) -> Floats:
-    source, detector = open_source(photos), make_detector("mtcnn", "cpu", 1)
-    rows = np.full((len(wanted), embedder.card.embedding.dim), np.nan, np.float32)
-    with click.progressbar(wanted, label="photos") as shown:
-        for place, name in enumerate(shown):
-            photo = decode(source.read(name), name)
-            try:
-                crop = cut(photo.pixels, find_face(photo, detector), embedder.spec)
-            except CannotSay:
-                continue
-            rows[place] = embedder.embed(crop[None])[0]
-    return rows
-
-
-def wanted_of(photos: Path, enrolled: int) -> list[str]:
+def wanted_of(photos: CroppedPhotos, enrolled: int) -> list[str]:
     """The photos of each person that are used."""
-    by_person: dict[str, list[str]] = {}
-    for name in sorted(open_source(photos).names()):
-        by_person.setdefault(name.rpartition("/")[0], []).append(name)
     return [
         name
-        for names in by_person.values()
+        for names in photos.by_person().values()
         for name in (names[: enrolled + _PROBES] if len(names) > enrolled else names[:1])
     ]
 
@@ -97,16 +79,19 @@ def misses(
 @click.argument("model", type=EXISTING_FILE)
 @click.argument("photos", type=EXISTING)
 @click.option("--enrolled", type=click.IntRange(2), default=3, show_default=True)
+@aligned_option
 @click.option("--kept", type=click.Path(path_type=Path), help="Where the embeddings are kept.")
-def main(model: Path, photos: Path, enrolled: int, kept: Path | None) -> None:
+def main(model: Path, photos: Path, enrolled: int, aligned: bool, kept: Path | None) -> None:
     """Compare the matching rules by MODEL on the people of PHOTOS."""
-    names = wanted_of(photos, enrolled)
+    embedder = load_embedder(model, threads=1)
+    pack = CroppedPhotos(photos, embedder.spec, aligned)
+    names = wanted_of(pack, enrolled)
     if kept is not None and kept.exists():
         saved = np.load(kept)
         by_name = dict(zip(saved["names"].tolist(), saved["rows"], strict=True))
         rows = np.stack([by_name[name] for name in names])
     else:
-        rows = embedded(photos, load_embedder(model, threads=1), names)
+        rows = embedded(pack, names, embedder)
         if kept is not None:
             np.savez(kept, names=np.array(names), rows=rows)
     by_person: dict[str, list[Floats]] = {}

@@ -1,4 +1,4 @@
-"""Enroll people in a gallery from their photos.
+"""Enroll people in a gallery from their photos, from videos or by a camera.
 
 All photos of a person are stored in one transaction; a line on stdout confirms that it is committed.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import click
 from facekd.cli.options import (
     ANY_PATH,
     any_quality_option,
+    camera_option,
     detector_option,
     device_option,
     gallery_option,
@@ -25,6 +27,7 @@ from facekd.cli.options import (
     operators_model_option,
     per_second_option,
     root_option,
+    seconds_option,
 )
 from facekd.cli.output import answer, answer_json, progress, say, say_failure
 from facekd.errors import UsageError
@@ -32,7 +35,7 @@ from facekd.preprocess import ONE_FACE
 
 if TYPE_CHECKING:
     from facekd.gallery import Place
-    from facekd.workflows import AnyPhoto, Enrolled, EnrolledVideo, Failure, PhotoFile, Recognizer
+    from facekd.workflows import Enrolled, EnrolledVideo, Failure, Given
 
 
 @click.command("enroll")
@@ -43,10 +46,12 @@ if TYPE_CHECKING:
     help="Enroll everybody: a folder per person, or a CSV name,photo (- for standard input).",
 )  # fmt: skip
 @root_option
+@camera_option("Enroll the person in front of a camera (0 is the first).")
+@seconds_option
 @click.option(
     "--on-many", type=click.Choice(ONE_FACE),
     default="dominant", show_default=True,
-    help="Which face to keep when several are detected; dominant refuses photos where none clearly is.",
+    help="Which face to keep when several are detected; dominant refuses photos and videos where none is.",
 )  # fmt: skip
 @click.option(
     "--force", is_flag=True,
@@ -68,6 +73,8 @@ def command(
     photos: tuple[Path, ...],
     everybody: Path | None,
     root: str | None,
+    camera: int | None,
+    seconds: float,
     on_many: str,
     force: bool,
     frames: int,
@@ -79,10 +86,11 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Enroll NAME from photos or videos, or everybody from a folder or a list with --from.
+    """Enroll NAME from photos, from videos or by a camera, or everybody from a folder or a list with --from.
 
-    PHOTO may be a folder, for the photos in it. From a VIDEO, the best frames of the person who clearly
-    dominates it are enrolled; a video in which nobody does is refused. Photos that cannot be used are
+    PHOTO may be a folder, for the photos and videos in it. From a VIDEO, and from what the camera sees, the
+    best frames of the person who clearly dominates it are enrolled; if nobody does, it is refused, unless
+    --on-many best takes whoever is largest. Photos and videos that cannot be used are
     reported and the others enrolled. Photos that are enrolled already are skipped, so that an
     interrupted run can simply be repeated. Photos that do not look like the person's others, or that
     look like another enrolled person, are refused by the thresholds in the model's card. With --from,
@@ -92,68 +100,78 @@ def command(
     \b
     Example: facekd enroll "Ann Lee" ann1.jpg ann2.jpg --model student.onnx
              facekd enroll "Ann Lee" ann.mp4 --gallery staff.db
+             facekd enroll "Ann Lee" --camera 0 --gallery staff.db
              facekd enroll --from people/ --model student.onnx --gallery staff.db
              facekd enroll --from people.csv --gallery staff.db
     """
     from facekd.files import make_gallery_folder
     from facekd.gallery import GalleryRecords
-    from facekd.preprocess import is_video
-    from facekd.workflows import Recognizer, enroll_people, overall, photos_at
+    from facekd.workflows import Recognizer, VideoSettings, enroll_people, overall
 
-    if everybody is not None and name is not None:
-        raise click.UsageError(
-            "--from takes the names from the folders or the list: do not give NAME or PHOTO."
-        )
-    if everybody is None and (name is None or not photos):
-        raise click.UsageError("Give NAME and PHOTO or VIDEO, or --from DIR or CSV.")
-    if root is not None and everybody is None:
-        raise click.UsageError("--root needs --from.")
+    _check_given(name, photos, everybody, root, camera)
     list_name = None
-    people: dict[str, list[AnyPhoto]]
-    clips = [photo for photo in photos if is_video(photo)]
+    people: Mapping[str, Sequence[Given]]
     if everybody is None:
-        people = {_checked(str(name)): [*photos_at([photo for photo in photos if photo not in clips])]}
+        people = {_checked(str(name)): _of_one(photos, camera, seconds)}
     else:
-        listed, list_name = _everybody(everybody, root)
-        people = {one: [*theirs] for one, theirs in listed.items()}
+        people, list_name = _everybody(everybody, root)
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
+    videos = VideoSettings(frames, per_second)
+    if everybody is None:  # of many people it is shown how many are done, not each video
+        videos = replace(videos, watch=_watch)
     entries: list[Enrolled] = []
     make_gallery_folder(gallery)
-    with GalleryRecords(gallery, recognizer.contract, create=True) as records:
+    with GalleryRecords(gallery, recognizer.contract, create=True, late=True) as records:
         differences = [f"{gallery} was {one}" for one in recognizer.differences(records.contract)]
         notes = dict.fromkeys(differences)
         for note in notes:
             say(f"note: {note}")
-        videos = [_look_at(recognizer, clip, frames, per_second) for clip in clips]
-        for video in videos:
-            people[str(name)] += video.photos
         quiet = sys.stdout.isatty() or everybody is None
         with nullcontext() if quiet else progress("enroll", len(people)) as advance:
-            for entry in enroll_people(records, recognizer, people, on_many, force, list_name):
+            for entry in enroll_people(records, recognizer, people, on_many, force, list_name, videos):
                 for note in entry.notes:
                     if note not in notes:
                         say(f"note: {note}")
                     notes[note] = None
-                _report(entry, gallery, as_json, videos, indent=2 if everybody is None else None)
+                _report(entry, gallery, as_json, indent=2 if everybody is None else None)
                 entries.append(entry)
                 if advance is not None:
                     advance()
     if everybody is not None:
         _summarise(entries)
-    _hint(entries, [video.name for video in videos])
+    _hint(entries)
     return overall([entry.exit_code for entry in entries])
 
 
-def _everybody(place: Path, root: str | None) -> tuple[dict[str, list[PhotoFile]], str | None]:
-    """Everybody in a folder, a pack or a list, and the name of the list."""
-    from facekd.workflows import STDIN, people_in, people_listed, read_listing
+def _check_given(
+    name: str | None, photos: Sequence[Path], everybody: Path | None, root: str | None, camera: int | None
+) -> None:
+    if everybody is not None and (name is not None or camera is not None):
+        raise click.UsageError(
+            "--from takes the names from the folders or the list: do not give NAME, PHOTO or --camera."
+        )
+    if everybody is None and (name is None or (camera is None) == (not photos)):
+        raise click.UsageError("Give NAME and PHOTO or VIDEO, NAME and --camera, or --from DIR or CSV.")
+    if root is not None and everybody is None:
+        raise click.UsageError("--root needs --from.")
 
-    if place == STDIN or (place.suffix.lower() == ".csv" and not place.is_dir()):
+
+def _of_one(photos: Sequence[Path], camera: int | None, seconds: float) -> Sequence[Given]:
+    from facekd.workflows import CameraView, photos_at
+
+    return photos_at(list(photos)) if camera is None else [CameraView(camera, seconds)]
+
+
+def _everybody(place: Path, root: str | None) -> tuple[Mapping[str, Sequence[Given]], str | None]:
+    """Everybody in a folder, a pack or a list, and the name of the list."""
+    from facekd.workflows import is_listing, people_listed, people_to_enroll, read_listing
+
+    if is_listing(place):
         if root is not None:
             raise click.UsageError("--root applies to a folder, not to a list.")
         listing = read_listing(place)
         return people_listed(listing), listing.name
-    return people_in(place, root, lambda note: say(f"note: {note}")), None
+    return people_to_enroll(place, root, lambda note: say(f"note: {note}")), None
 
 
 def _checked(name: str) -> str:
@@ -169,35 +187,32 @@ def _checked(name: str) -> str:
     return name
 
 
-def _look_at(recognizer: Recognizer, clip: Path, frames: int, per_second: float) -> EnrolledVideo:
-    """What to enroll of a video, which is told."""
-    from facekd.workflows import video_to_enroll
-
-    with progress(clip.name, None) as advance:
-        video = video_to_enroll(recognizer, clip, frames, per_second, advance)
-    if video.chosen:
-        times = ", ".join(f"{face.time:.2f}" for face in video.chosen)
-        say(f"{video.name}: {len(video.chosen)} of {video.faces} faces taken, at {times} s")
-    return video
+def _watch(video: str) -> AbstractContextManager[Callable[..., None]]:
+    return progress(Path(video).name, None)
 
 
-def _report(
-    entry: Enrolled, gallery: Place, as_json: bool, videos: Sequence[EnrolledVideo], indent: int | None
-) -> None:
+def _report(entry: Enrolled, gallery: Place, as_json: bool, indent: int | None) -> None:
     from facekd.workflows import enrolled_document
 
+    for video in entry.videos:
+        if video.chosen:
+            say(_taken(video))
     for failure in entry.failures:
         say_failure(f"not enrolled ({failure.reason}): {failure.message}")
     for warning in entry.warnings:
         say_failure(f"enrolled anyway ({warning.reason}): {warning.message}")
     if as_json:
-        looked_at = {"videos": [video.to_dict() for video in videos]} if videos else {}
-        answer_json({"gallery": str(gallery)} | enrolled_document(entry) | looked_at, indent)
+        answer_json({"gallery": str(gallery)} | enrolled_document(entry), indent)
     elif entry.templates:
         answer(
             f"enrolled {entry.name}: {entry.added} new, {entry.present} already there, "
             f"{len(entry.failures)} failed, {entry.templates} in the gallery"
         )
+
+
+def _taken(video: EnrolledVideo) -> str:
+    times = ", ".join(f"{face.time:.2f}" for face in video.chosen)
+    return f"{video.name}: {len(video.chosen)} of {video.faces} faces taken, at {times} s"
 
 
 def _summarise(entries: list[Enrolled]) -> None:
@@ -222,13 +237,14 @@ def _reasons(failures: Sequence[Failure]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in counted.most_common())
 
 
-def _hint(entries: list[Enrolled], videos: Sequence[str]) -> None:
+def _hint(entries: list[Enrolled]) -> None:
     """Advice on the most common failures, printed once however many there are."""
     failures = [failure for entry in entries for failure in entry.failures]
+    videos = {video.name for entry in entries for video in entry.videos}
     reasons = {failure.reason for failure in failures}
     several = [failure.photo in videos for failure in failures if failure.reason == "several_faces"]
     if any(several):
-        say("Cut the video so that one person dominates it, or enroll photos.")
+        say("Let one person dominate the video, or take whoever is largest in it by --on-many best.")
     if not all(several):
         say("--on-many best takes the largest face near the centre of a photo with several.")
     if "not_this_person" in reasons or "other_person" in reasons:

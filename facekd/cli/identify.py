@@ -24,12 +24,14 @@ from facekd.cli.options import (
     annotate_option,
     any_quality_option,
     audit_option,
+    camera_option,
     detector_option,
     device_option,
     gallery_option,
     json_option,
     operators_model_option,
     per_second_option,
+    seconds_option,
     threshold_option,
 )
 from facekd.cli.output import answer, answer_json, progress, say, say_failure
@@ -38,19 +40,13 @@ from facekd.errors import Exit
 if TYPE_CHECKING:
     from facekd.gallery import Place
     from facekd.verification.results import IdentifiedPhoto, SearchThreshold
-    from facekd.workflows import NamedPhoto, Search
+    from facekd.workflows import NamedPhoto, NamedVideo, Search
 
 
 @click.command("identify")
-@click.argument("photos", nargs=-1, type=ANY_PATH, metavar="PHOTO|VIDEO|FOLDER...")
-@click.option(
-    "--camera", type=click.IntRange(0, 99), default=None, metavar="NUMBER",
-    help="Search for the people in front of a camera (0 is the first).",
-)  # fmt: skip
-@click.option(
-    "--seconds", type=Number(0, 600, min_open=True), default=10.0, show_default=True,
-    help="How long to watch the camera.",
-)  # fmt: skip
+@click.argument("photos", nargs=-1, type=ANY_PATH, metavar="PHOTO|VIDEO|FOLDER|CSV...")
+@camera_option("Search for the people in front of a camera (0 is the first).")
+@seconds_option
 @per_second_option
 @click.option(
     "--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Candidates to list per face."
@@ -90,8 +86,8 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Search the gallery for the person in each PHOTO or in every image of a FOLDER or zip, and for
-    everybody in each VIDEO.
+    """Search the gallery for the person in each PHOTO and for everybody in each VIDEO; a FOLDER, a zip or a
+    list stands for the photos, and the videos, in it.
 
     The threshold keeps a false positive identification rate (--fpir) in this gallery: the share of
     searches for people who are not enrolled that find somebody. It comes from the scores between the
@@ -102,70 +98,85 @@ def command(
     be enough); 3: the photo shows no usable face. With several photos or --all-faces: 0 if every photo was
     decided, either way, otherwise that of the most serious failure; --json then prints one line per photo,
     and --annotate needs a folder. People in a video or in front of a camera are followed from frame to
-    frame; each of them is one answer, as if they were several photos.
+    frame; each of them is one answer, as if they were several photos. A list is a CSV file that begins with
+    the line photo (- for standard input); its paths are relative to its folder.
 
     \b
     Example: facekd identify door.jpg --gallery staff.db
              facekd identify photos/ --json > answers.jsonl
              facekd identify door.mp4 --gallery staff.db
+             facekd identify - --json < photos.csv
     """
     from facekd.preprocess import is_video
-    from facekd.workflows import FPIR, Recognizer, open_search, photos_to_embed
+    from facekd.workflows import FPIR, Recognizer, open_search, photos_to_search
 
     if threshold is not None and fpir is not None:
         raise click.UsageError("Give either --threshold or --fpir, not both.")
     if (camera is not None) == bool(photos):
-        raise click.UsageError("Give PHOTO, VIDEO or FOLDER, or --camera.")
-    clips = [photo for photo in photos if is_video(photo)]
-    if annotate is not None and (clips or camera is not None):
+        raise click.UsageError("Give PHOTO, VIDEO, FOLDER or CSV, or --camera.")
+    if annotate is not None and (camera is not None or any(map(is_video, photos))):
         raise click.UsageError("--annotate draws photos, not videos.")
-    stills = [photo for photo in photos if photo not in clips]
-    wanted = _Wanted(photos_to_embed(stills), clips, camera, seconds, per_second)
-    pictures = SearchPictures(annotate, photos, len(wanted.photos))
+    wanted = _Wanted(photos_to_search(photos), camera, seconds, per_second)
+    places = [*photos, *(Path(named.shown) for named in wanted.photos)]
+    pictures = SearchPictures(annotate, places, len(wanted.photos))
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
     with recognizer.open_gallery(gallery, audit_reads=audit_reads) as records:
         search = open_search(recognizer, records, FPIR if fpir is None else fpir, threshold)
         if search.threshold.shortfall:
             say_failure(f"no decision: {search.threshold.shortfall}")
-        if len(photos) == 1 and not all_faces and [str(photos[0])] == [one.name for one in wanted.photos]:
+        alone = len(photos) == 1 and [one.name for one in wanted.photos] == [str(photos[0])]
+        if alone and not all_faces:
             return _one(search, photos[0], top, gallery, as_json, pictures)
         return _many(search, wanted, top, all_faces, gallery, as_json, pictures)
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Who is to be searched for: whoever is in ``photos``, in ``videos``, and in front of a ``camera`` for so
-    many ``seconds``."""
+    """Who is to be searched for: whoever is in ``named`` photos and videos, and in front of a ``camera`` for
+    so many ``seconds``."""
 
-    photos: Sequence[NamedPhoto]
-    videos: Sequence[Path]
+    named: Sequence[NamedPhoto | NamedVideo]
     camera: int | None
     seconds: float
     per_second: float
 
     @property
+    def photos(self) -> list[NamedPhoto]:
+        from facekd.workflows import NamedPhoto
+
+        return [named for named in self.named if isinstance(named, NamedPhoto)]
+
+    @property
+    def _videos(self) -> int:
+        return len(self.named) - len(self.photos)
+
+    @property
     def count(self) -> int | None:
         """Of photos; nobody knows how many frames there are."""
-        return None if self.videos or self.camera is not None else len(self.photos)
+        return None if self._videos or self.camera is not None else len(self.named)
 
     @property
     def said(self) -> str:
         cameras = self.camera is not None
-        counts = ((len(self.photos), "photo"), (len(self.videos), "video"), (cameras, "camera"))
+        counts = ((len(self.photos), "photo"), (self._videos, "video"), (cameras, "camera"))
         return ", ".join(f"{count:d} {what}{'s' * (count > 1)}" for count, what in counts if count)
 
     def answers(
         self, search: Search, top: int, all_faces: bool, advance: Callable[[], object]
     ) -> Iterator[tuple[Sequence[IdentifiedPhoto], NamedPhoto | None]]:
         """What each of them gave, and the photo that it is. Each photo or frame is an ``advance``."""
-        from facekd.workflows import identify_camera, identify_or_say_why, identify_video
+        from facekd.workflows import NamedPhoto, identify_camera, identify_or_say_why, identify_video
 
-        for named in self.photos:
-            yield (identify_or_say_why(search, named, top=top, all_faces=all_faces),), named
-            advance()
         rate = self.per_second
-        for video in self.videos:
-            yield identify_video(search, video, top=top, per_second=rate, advance=advance), None
+        for one in self.named:
+            if isinstance(one, NamedPhoto):
+                yield (identify_or_say_why(search, one, top=top, all_faces=all_faces),), one
+                advance()
+            else:
+                found = identify_video(
+                    search, one.video.path, top=top, per_second=rate, name=one.name, advance=advance
+                )
+                yield found, None
         if self.camera is not None:
             yield (
                 identify_camera(search, self.camera, self.seconds, top=top, per_second=rate, advance=advance),

@@ -260,6 +260,19 @@ per_second_option: Decorator = click.option(
 )  # fmt: skip
 
 
+def camera_option(told: str) -> Decorator:
+    """``--camera``; ``told`` says what is done with whoever it sees."""
+    return click.option(
+        "--camera", type=click.IntRange(0, 99), default=None, metavar="NUMBER", help=told,
+    )  # fmt: skip
+
+
+seconds_option: Decorator = click.option(
+    "--seconds", type=Number(0, 600, min_open=True), default=10.0, show_default=True,
+    help="How long to watch the camera.",
+)  # fmt: skip
+
+
 def threshold_option(rival: str) -> Decorator:
     """``--threshold``; ``rival`` is the command's other option that sets it, by a rate."""
     return click.option(

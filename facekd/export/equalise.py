@@ -184,6 +184,8 @@ def _ranges(model: onnx.ModelProto, names: Sequence[str], planes: Planes) -> dic
     """The range of every channel of the activations ``names``."""
     from facekd.runtime import open_session
 
+    if not names:
+        return {}
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)

@@ -12,6 +12,7 @@ from facekd.gallery import creation, database
 from facekd.gallery.gallery_file import GalleryFile
 from facekd.gallery.place import Place
 from facekd.gallery.postgres import gallery_server
+from facekd.gallery.unmade import UnmadeGallery, can_be_made
 
 Row = tuple[Any, ...]
 
@@ -150,14 +151,28 @@ def make_gallery(place: Place, fill: Callable[[Connection], object]) -> None:
     """Make sure that there is a gallery at ``place``; ``fill`` fills the tables of a new one, in a
     transaction."""
     if isinstance(place, Path):
-
-        def fill_file(db: sqlite3.Connection) -> None:
-            database.create_schema(db)
-            fill(db)
-
-        creation.create(place, fill_file)
+        creation.create(place, _whole(fill))
     else:
         gallery_server.create(place, fill)
+
+
+def plan_gallery(place: Place, fill: Callable[[Connection], object]) -> Engine | None:
+    """What stands for a gallery at ``place`` until `make_gallery` makes it. `None` where that is done now: in
+    a database, and where there is a file already. Raises `InputOutput` where no file can be made."""
+    if isinstance(place, Path) and can_be_made(place):
+        return UnmadeGallery(place, _whole(fill))
+    make_gallery(place, fill)
+    return None
+
+
+def _whole(fill: Callable[[Connection], object]) -> creation.Fill:
+    """What makes an empty file a gallery."""
+
+    def fill_file(db: sqlite3.Connection) -> None:
+        database.create_schema(db)
+        fill(db)
+
+    return fill_file
 
 
 def is_there(place: Place) -> bool:

@@ -15,7 +15,7 @@ from facekd.gallery import audit, encryption, everybody, statistics, tombstones
 from facekd.gallery.audit import AuditEntry, ReadEntry
 from facekd.gallery.by_name import PeopleByName
 from facekd.gallery.encryption import Cipher, Encryption
-from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine
+from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine, plan_gallery
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
 from facekd.gallery.everybody import Everybody
 from facekd.gallery.keys import KeySource, key_in_use
@@ -34,7 +34,8 @@ class GalleryRecords:
     """A gallery in an SQLite file, or, where ``path`` is a URL, in a database of a PostgreSQL server.
 
     ``contract`` is that of the model in use: the gallery is pinned to it when it is made
-    (``create``), and `Misfit` is raised where the file was made in another space, unless that is one of
+    (``create``; with ``late`` when the first change is made, until when `is_made` is false and nothing is on
+    the disk), and `Misfit` is raised where the file was made in another space, unless that is one of
     the ``compatible`` ones that the model's card names. In another space, and without a contract, the
     gallery can be read and people removed, nothing added. A gallery of an older schema is migrated when
     it is opened, except to be read only (``read_only``), which needs no write access. Of every change the
@@ -61,25 +62,51 @@ class GalleryRecords:
         key: KeySource | None = None,
         audit_reads: bool = False,
         encrypt_names: bool = False,
+        late: bool = False,
     ) -> None:
         self.path: Place = gallery_place(path)
         self.audits_reads, self._by = audit_reads, by
-        key = key_in_use(key)
-        if create and contract is not None:
-            make_gallery(self.path, lambda db: _fill(db, contract, key, encrypt_names))
-        self._file: Engine = open_engine(self.path, read_only)
-        self._by_name = PeopleByName(self._file, lambda: self._names, self._cipher_now)
+        self._key, self._encrypt_names = key_in_use(key), encrypt_names
+        self._asked, self._compatible = contract, compatible
         self._is_changing = False
+        planned: Engine | None = None
+        if create and contract is not None and late:
+            planned = plan_gallery(self.path, self._fill)
+        elif create and contract is not None:
+            make_gallery(self.path, self._fill)
+        self.is_made = planned is None
+        self._take(planned or open_engine(self.path, read_only))
+
+    def _take(self, file: Engine) -> None:
+        """Work with the open gallery ``file`` from now on; close it where it does not fit."""
+        self._file = file
+        self._by_name = PeopleByName(file, lambda: self._names, self._cipher_now)
         try:
             self.encryption = self._read_encryption()
-            self._cipher = encryption.cipher_of(self.encryption, self.path, key)
+            self._cipher = encryption.cipher_of(self.encryption, self.path, self._key)
             self.contract = self._read_contract()
-            self._fits = contract is not None and contract.space == self.contract.space
-            if contract is not None and not self._fits and self.contract.space not in compatible:
-                raise _misfit(self.path, self.contract, contract)
+            asked = self._asked
+            self._fits = asked is not None and asked.space == self.contract.space
+            if asked is not None and not self._fits and self.contract.space not in self._compatible:
+                raise _misfit(self.path, self.contract, asked)
         except BaseException:
-            self._file.close()
+            file.close()
             raise
+
+    def _fill(self, db: Connection) -> None:
+        """Make new tables those of a gallery for the model in use."""
+        assert self._asked is not None
+        if self._key is not None:
+            encryption.state(db, encryption.new(self._key, self._encrypt_names)[0])
+        db.execute(CONTRACT, (*astuple(self._asked), now()))
+
+    def _make(self) -> None:
+        """Make the gallery that was to be made late; one that another program has made meanwhile is taken."""
+        make_gallery(self.path, self._fill)
+        made = open_engine(self.path, read_only=False)
+        self._file.close()
+        self.is_made = True
+        self._take(made)
 
     def __enter__(self) -> GalleryRecords:
         return self
@@ -108,6 +135,8 @@ class GalleryRecords:
         file is then rewritten without them. `pending` says afterwards whether somebody who is still
         reading kept the old bytes in the file.
         """
+        if not self.is_made:
+            self._make()
         with self._file.transaction():
             self._check_not_moved()
             self._cipher_now()
@@ -554,12 +583,6 @@ class GalleryRecords:
             found = stored.taken_over(stored, owner, new, *row)
             changed.append((*(found or (row[1], "")), number))
         self._file.rewrite_templates(changed)
-
-
-def _fill(db: Connection, contract: Contract, key: KeySource | None, encrypt_names: bool) -> None:
-    if key is not None:
-        encryption.state(db, encryption.new(key, encrypt_names)[0])
-    db.execute(CONTRACT, (*astuple(contract), now()))
 
 
 def _misfit(path: Place, gallery: Contract, model: Contract) -> Misfit:

@@ -43,6 +43,7 @@ from .selection import choose as choose
 from .selection import find_face as find_face
 from .sources.base import SUFFIXES as SUFFIXES
 from .sources.base import Source as Source
+from .sources.base import is_video_name as is_video_name
 from .sources.bin_packs import image_name as image_name
 from .sources.bin_packs import read_bin as read_bin
 from .sources.folders import FolderSource as FolderSource

@@ -23,6 +23,7 @@ from facekd.errors import InputOutput, TooLarge, Unreadable, UsageError
 from facekd.files import open_regular, too_large
 from facekd.geometry import Pixels
 from facekd.preprocess import video_decoder
+from facekd.preprocess.sources.base import VIDEO_SUFFIXES
 
 #: frames that are looked at in a second of video
 PER_SECOND = 3.0
@@ -41,8 +42,6 @@ MAX_SECONDS = 600.0
 MAX_DECODER_BYTES = 4 * 1024**3
 #: seconds without a sign of life after which that process is ended
 PATIENCE = 60.0
-#: what is taken for a video
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 #: of an MP4 or MOV file, the types of the first box
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 _MATROSKA = b"\x1a\x45\xdf\xa3"

@@ -151,15 +151,19 @@ class GalleryTail:
         """The FPIR of a gallery of ``people`` (default: this one) at ``threshold``; with ``people`` 1 it is
         the FMR. Raises `UsageError` for a threshold below the kept scores."""
         size = self.counted if people is None else people
-        if threshold <= self.floor:
-            raise UsageError(
-                f"scores are kept above {self.floor:.4f}, not for a threshold of {threshold:.4f}"
-            )
-        hits = self._counted_people[self._counted_scores >= threshold]
+        self._check_kept(threshold)
+        hits = self._hits(threshold)
         if size > self.counted:
             return _of_searches(len(hits) / (self.counted * (self.counted - 1)), size)
         found = np.bincount(hits[:, 0], minlength=len(self.names))
         return float(_chances(found.max(initial=0), self.counted - 1, size)[found].sum() / self.counted)
+
+    def searches_at(self, threshold: float) -> tuple[int, Interval]:
+        """How many pairs of people reach ``threshold``, and the 95 % interval of this gallery's FPIR there,
+        for similar newcomers. Raises as `fpir_at`."""
+        self._check_kept(threshold)
+        hits = self._hits(threshold)
+        return self._pairs_of(hits), self._interval(hits, self.counted)
 
     def with_people(
         self,
@@ -273,10 +277,24 @@ class GalleryTail:
                 kind, rate, size, counted, pairs, needed, single.threshold, interval, single.pairs_above
             )
         threshold = self._smallest(rate, size)
-        hits = self._counted_people[self._counted_scores >= threshold]
-        above = len(np.unique(np.sort(hits, axis=1), axis=0))
+        hits = self._hits(threshold)
         interval = self._interval(hits, size)
+        above = self._pairs_of(hits)
         return GalleryThreshold(kind, rate, size, counted, pairs, needed, threshold, interval, above)
+
+    def _check_kept(self, threshold: float) -> None:
+        if threshold <= self.floor:
+            raise UsageError(
+                f"scores are kept above {self.floor:.4f}, not for a threshold of {threshold:.4f}"
+            )
+
+    def _hits(self, threshold: float) -> Ids:
+        """The comparisons [H, 2] that reach ``threshold``."""
+        return self._counted_people[self._counted_scores >= threshold]
+
+    @staticmethod
+    def _pairs_of(hits: Ids) -> int:
+        return len(np.unique(np.sort(hits, axis=1), axis=0))
 
     def _smallest(self, rate: float, size: int) -> float:
         """The smallest threshold that gives at most ``rate`` in a gallery of ``size``."""

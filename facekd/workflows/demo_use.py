@@ -17,7 +17,8 @@ from facekd.errors import CannotSay
 from facekd.gallery import GalleryRecords
 from facekd.reporting import Call, Cell, Section, Table
 from facekd.verification import wilson
-from facekd.workflows.enroll import PhotoFile, enroll_people, people_in
+from facekd.workflows.enroll import enroll_people
+from facekd.workflows.photos_given import PhotoFile, people_in
 from facekd.workflows.recognizer import Recognizer
 from facekd.workflows.thresholds import Threshold
 from facekd.workflows.verify import verify_claim

@@ -93,6 +93,7 @@ def enrolled_document(entry: Enrolled) -> dict[str, Any]:
         "forced": entry.forced,
         "guard": entry.guard.to_dict() if entry.guard else None,
         "notes": list(entry.notes),
+        **({"videos": [video.to_dict() for video in entry.videos]} if entry.videos else {}),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from facekd.errors import CannotSay, InputOutput, UsageError
 from facekd.files import real_path, write_atomically
 from facekd.gallery import Contract
-from facekd.preprocess import open_source
-from facekd.workflows.enroll import Failure, PhotoFile
+from facekd.workflows.enroll import Failure
+from facekd.workflows.named_photos import NamedPhoto
 from facekd.workflows.photo_notes import notes_of
 from facekd.workflows.recognizer import Recognizer
 
@@ -38,49 +38,6 @@ class EmbeddedFaces:
     contract: Contract
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class NamedPhoto:
-    """A photo and what it is called in the file."""
-
-    name: str
-    photo: PhotoFile
-
-
-def photos_to_embed(paths: Sequence[Path]) -> list[NamedPhoto]:
-    """The photos that ``paths`` name: files as they are written, and all images of folders and packs by
-    their path in there.
-
-    A file need not be there: that shows when it is read. Raises `InputOutput` where a folder has no images,
-    `UsageError` where two photos would have one name.
-    """
-    found = [named for path in paths for named in _photos_at(path)]
-    places: dict[str, PhotoFile] = {}
-    for named in found:
-        first = places.setdefault(named.name, named.photo)
-        if first is not named.photo:
-            raise UsageError(
-                f"two photos have the name {named.name}: {first.shown} and {named.photo.shown}",
-                "Give the folder that holds both, or each photo once.",
-            )
-    return found
-
-
-def _photos_at(path: Path) -> Iterator[NamedPhoto]:
-    if path.is_dir() or path.suffix.lower() in _PACKS:
-        source = open_source(path)
-        names = source.names()
-        if not names:
-            raise InputOutput(f"{path}: there is no image in it")
-        yield from (NamedPhoto(_text(name), PhotoFile(source, name)) for name in names)
-    else:
-        yield NamedPhoto(_text(str(path)), PhotoFile(open_source(Path()), str(path)))
-
-
-def _text(name: str) -> str:
-    """``name`` with what is no text replaced: a file's name may hold bytes that are not UTF-8."""
-    return name.encode("utf-8", "replace").decode()
 
 
 def embed_faces(
@@ -177,5 +134,3 @@ def _made_with(contract: Contract) -> dict[str, str]:
 
 
 _WRITERS: dict[str, Callable[[EmbeddedFaces], bytes]] = {".npz": _npz, ".parquet": _parquet}
-#: the endings of files that hold many images
-_PACKS = (".zip", ".rec", ".bin")

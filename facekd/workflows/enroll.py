@@ -1,72 +1,26 @@
-"""Enroll people from photos: each person in one transaction, each photo accounted for."""
+"""Enroll people from photos and videos: each person in one transaction, each photo accounted for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from facekd.errors import CannotSay, Exit, FacekdError, InputOutput, UsageError
 from facekd.gallery import GalleryRecords, Template, shown
-from facekd.geometry import Pixels
-from facekd.preprocess import (
-    NAMING,
-    FolderSource,
-    Source,
-    digest_of,
-    identities_in,
-    identity_of,
-    open_source,
-)
+from facekd.preprocess import digest_of
 from facekd.workflows.enrollment_guard import EnrollmentGuard, GuardThresholds
+from facekd.workflows.photos_given import (
+    AnyPhoto,
+    CameraView,
+    Given,
+    PhotoFile,
+    RecognisedPhoto,
+    UnusablePhoto,
+    VideoFile,
+)
 from facekd.workflows.recognizer import Recognised, Recognizer
-
-
-@dataclass(frozen=True)
-class PhotoFile:
-    """An image in a folder or pack, read when its turn comes."""
-
-    source: Source
-    name: str
-
-    @property
-    def shown(self) -> str:
-        """The path for messages; bytes that are not UTF-8 are replaced."""
-        return str(self.source.path / self.name).encode("utf-8", "replace").decode()
-
-    def read(self) -> bytes:
-        return self.source.read(self.name)
-
-
-@dataclass(frozen=True)
-class PhotoInHand:
-    """A photo that was given as the bytes of an image file, or as pixels; ``shown`` names it in messages."""
-
-    content: bytes | Pixels
-    shown: str
-
-    def read(self) -> bytes | Pixels:
-        return self.content
-
-
-@dataclass(frozen=True)
-class RecognisedPhoto:
-    """A face that was recognised already, as in a frame of a video; ``shown`` names it in messages."""
-
-    found: Recognised
-    shown: str
-
-
-@dataclass(frozen=True)
-class UnusablePhoto:
-    """Stands for what was looked at already and cannot be enrolled, for the reason of ``error``."""
-
-    shown: str
-    error: CannotSay | InputOutput
-
-
-AnyPhoto = PhotoFile | PhotoInHand | RecognisedPhoto | UnusablePhoto
+from facekd.workflows.video_enrollment import EnrolledVideo, VideoSettings, video_to_enroll
 
 
 @dataclass(frozen=True)
@@ -95,7 +49,7 @@ class Enrolled:
 
     ``warnings`` are about photos that were added, ``forced`` of them against the guard. ``guard`` holds
     the thresholds that it took (`None`: it is off, or had nothing to compare) and ``notes`` what it
-    cannot do.
+    cannot do. ``videos`` says what was taken of each video; its frames count as photos.
     """
 
     name: str
@@ -107,6 +61,7 @@ class Enrolled:
     forced: int = 0
     guard: GuardThresholds | None = None
     notes: tuple[str, ...] = ()
+    videos: tuple[EnrolledVideo, ...] = ()
 
     @property
     def exit_code(self) -> Exit:
@@ -127,95 +82,26 @@ def overall(codes: list[Exit]) -> Exit:
     return max(codes, default=Exit.DONE)
 
 
-def photos_at(paths: list[Path]) -> list[PhotoFile]:
-    """The photos that ``paths`` name, files as they are and folders with all images below.
-
-    A file need not exist: that shows when it is read. Raises `InputOutput` where a folder has no
-    images.
-    """
-    found: list[PhotoFile] = []
-    for path in paths:
-        if path.is_dir():
-            folder = open_source(path)
-            names = folder.names()
-            if not names:
-                raise InputOutput(f"{path}: no image in this folder")
-            found += [PhotoFile(folder, name) for name in names]
-        elif path.parent.is_dir():
-            found.append(PhotoFile(open_source(path.parent), path.name))
-        else:
-            raise InputOutput(f"{path}: no such file or folder")
-    return found
-
-
-def people_in(
-    path: Path, root: str | None = None, tell: Callable[[str], object] = lambda note: None
-) -> dict[str, list[PhotoFile]]:
-    """The photos below ``path`` (a folder or a zip pack) by whose they are (`identities_in`, which says
-    what ``root`` is); ``tell`` is given what there is to say of it.
-
-    A folder in it that cannot be listed gives its person one photo that cannot be read, so that the others
-    are enrolled. Raises `UsageError` where an image is not in a person's folder, `InputOutput` where there
-    are none.
-    """
-    source = FolderSource(path, tolerant=True) if path.is_dir() else open_source(path)
-    people: dict[str, list[PhotoFile]] = {}
-    found = identities_in(source, root)
-    if found.note:
-        tell(found.note)
-    for name, person in found.of.items():
-        if person is None:
-            raise UsageError(f"{path}: {name} is not in a person's folder", NAMING)
-        people.setdefault(person, []).append(PhotoFile(source, name))
-    for folder, photo in _unlisted(source):
-        person = identity_of(f"{folder}/photo", found.root)
-        if person is not None:
-            people.setdefault(person, []).append(photo)
-    if not people:
-        raise InputOutput(f"{path}: no images")
-    return people
-
-
-@dataclass(frozen=True)
-class _UnlistedFolder:
-    """Stands for the photos of a folder that cannot be listed: reading them fails, as it must."""
-
-    path: Path
-    error: InputOutput
-
-    def names(self) -> list[str]:
-        return []
-
-    def read(self, name: str) -> bytes:
-        raise self.error
-
-    def stamp(self, name: str) -> str:
-        raise self.error
-
-
-def _unlisted(source: Source) -> Iterator[tuple[str, PhotoFile]]:
-    """The folders of ``source`` that were passed over, each with what fails in the place of its photos."""
-    if isinstance(source, FolderSource):
-        for folder, error in source.unlisted.items():
-            yield folder, PhotoFile(_UnlistedFolder(source.path, error), folder)
+_AS_USUAL = VideoSettings()
 
 
 def enroll_people(
     records: GalleryRecords,
     recognizer: Recognizer,
-    people: Mapping[str, Sequence[AnyPhoto]],
+    people: Mapping[str, Sequence[Given]],
     on_many: str = "dominant",
     force: bool = False,
     listed_in: str | None = None,
+    videos: VideoSettings = _AS_USUAL,
 ) -> Iterator[Enrolled]:
     """Enroll one person after the other, each in one transaction; each is in the gallery when it is
     yielded, and what is reported as added survives a crash.
 
     Photos that a person already has are not looked at again, so an enrollment that was cut short is
-    continued by repeating it. A photo that cannot be used, that is enrolled under another name, or that
-    the guard refuses (`EnrollmentGuard`), is a `Failure` and keeps none of the others out. ``force``
-    overrules the guard, which the audit notes. A name that cannot be a person's is a `Failure` of its folder,
-    or of the list that it is ``listed_in``.
+    continued by repeating it. Of a video, the photos are the frames that `video_to_enroll` takes. A photo
+    that cannot be used, that is enrolled under another name, or that the guard refuses (`EnrollmentGuard`),
+    is a `Failure` and keeps none of the others out. ``force`` overrules the guard, which the audit notes. A
+    name that cannot be a person's is a `Failure` of its folder, or of the list that it is ``listed_in``.
 
     Raises `InputOutput` where the gallery fails.
     """
@@ -227,8 +113,20 @@ def enroll_people(
             where = f"{listed_in}: {name}" if listed_in else _folder(name, photos)
             yield Enrolled(where, 0, 0, 0, (Failure(where, "name", error.cause, error.exit_code),))
             continue
-        examined = [(photo, _examine(photo, records, recognizer, stored, on_many)) for photo in photos]
-        yield _enroll_person(records, guard, stored, examined, force)
+        seen = [_looked_at(one, recognizer, on_many, videos) for one in photos]
+        each = [photo for one in seen for photo in (one.photos if isinstance(one, EnrolledVideo) else (one,))]
+        examined = [(photo, _examine(photo, records, recognizer, stored, on_many)) for photo in each]
+        entry = _enroll_person(records, guard, stored, examined, force)
+        yield replace(entry, videos=tuple(one for one in seen if isinstance(one, EnrolledVideo)))
+
+
+def _looked_at(
+    one: Given, recognizer: Recognizer, on_many: str, videos: VideoSettings
+) -> AnyPhoto | EnrolledVideo:
+    """What there is of a video or a camera; a photo is looked at later."""
+    if isinstance(one, VideoFile | CameraView):
+        return video_to_enroll(recognizer, one, on_many, videos)
+    return one
 
 
 def _enroll_person(
@@ -238,13 +136,17 @@ def _enroll_person(
     added, judged = 0, _Judged(tuple(outcome for _, outcome in examined))
     if any(isinstance(outcome, Template) for _, outcome in examined):
         guard.prepare()
-        # from here on nobody else writes: two programs cannot both find that a photo is nobody's
-        with records.transaction():
+        if not records.is_made:
             judged = _judge(records, guard, name, examined, force)
-            if judged.templates:
-                added = records.add(name, judged.templates)
-            if judged.forced:
-                records.note_forced(name, judged.forced)
+        # no gallery is made for photos that are refused
+        if records.is_made or judged.templates:
+            # from here on nobody else writes: two programs cannot both find that a photo is nobody's
+            with records.transaction():
+                judged = _judge(records, guard, name, examined, force)
+                if judged.templates:
+                    added = records.add(name, judged.templates)
+                if judged.forced:
+                    records.note_forced(name, judged.forced)
         if added:
             guard.update(name)
     present = judged.outcomes.count(PRESENT) + len(judged.templates) - added
@@ -307,7 +209,7 @@ def _judge(
     )
 
 
-def _folder(name: str, photos: Sequence[AnyPhoto]) -> str:
+def _folder(name: str, photos: Sequence[Given]) -> str:
     """How a person is shown whose folder's name cannot be a person's."""
     first = photos[0]
     return PhotoFile(first.source, name).shown if isinstance(first, PhotoFile) else shown(name)

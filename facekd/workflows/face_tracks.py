@@ -143,11 +143,14 @@ class FaceTracker:
                 yield overlaps.get(number, 0.0) + float(cosines[place, number]), place, number
 
 
-def dominant_track(tracks: Sequence[Track]) -> Track:
-    """The track that takes up `DOMINANCE` times as much of the video as any other. Raises `SeveralFaces`
-    where none does."""
+def chosen_track(tracks: Sequence[Track], on_many: str = "dominant") -> Track:
+    """The track that takes up the most of the video. Under the policy "dominant" it must take up `DOMINANCE`
+    times as much as any other, under "skip" be the only one, or `SeveralFaces` is raised; the other policies
+    of `choose` for one face take it whatever others there are."""
     first, *others = sorted(tracks, key=lambda track: -track.weight)
-    if others and first.weight < DOMINANCE * others[0].weight:
+    if others and on_many == "skip":
+        raise SeveralFaces(f"{len(tracks)} faces were followed, but only one is accepted")
+    if others and on_many == "dominant" and first.weight < DOMINANCE * others[0].weight:
         raise SeveralFaces(f"{len(tracks)} faces were followed, and none clearly dominates")
     return first
 

@@ -13,9 +13,9 @@ from facekd.gallery import Contract, GalleryRecords, Place, clean_name
 from facekd.runtime import Embedder, fuse, load_embedder
 from facekd.verification import judge_gallery
 from facekd.verification.results import GalleryEvaluation, Probes
-from facekd.workflows.enroll import people_in
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, embed_photos
 from facekd.workflows.photo_copies import content_digest, copies_to_leave_out
+from facekd.workflows.photos_given import people_in
 from facekd.workflows.thresholds import choose_threshold
 
 

@@ -22,7 +22,8 @@ from facekd.gallery import (
     move_gallery,
 )
 from facekd.preprocess import FolderSource, Source, digest_of, open_source
-from facekd.workflows.enroll import Failure, PhotoFile, overall
+from facekd.workflows.enroll import Failure, overall
+from facekd.workflows.photos_given import PhotoFile
 from facekd.workflows.recognizer import Recognizer
 
 #: why a photo was not moved that is nowhere in the folder

@@ -27,6 +27,9 @@ from facekd.verification import GalleryTail, fewest_people, tail_of_gallery
 from facekd.verification.results import SearchThreshold
 from facekd.workflows.thresholds import Threshold
 
+#: pairs of a gallery's people above the card's threshold that are enough to tell that it does not hold there:
+#: where half a pair is expected, as of a hundred people at an FPIR of 1e-2, three come in 1.4 % of galleries
+FEWEST_PAIRS = 3
 #: people whose scores are computed without being asked: 9 million comparisons, about a second
 AT_ONCE = 3_000
 #: by how much the number of people may have changed since the kept scores were made
@@ -109,7 +112,8 @@ def search_threshold(
     card: Card, own: OwnScores | None, people: int, fpir: float, threshold: float | None = None
 ) -> SearchThreshold:
     """The ``threshold`` that was given, else the one that keeps ``fpir`` in a gallery of ``people``: by its
-    own scores where they are enough, else by the card's lowest false match rates.
+    own scores where they are enough, else by the card's lowest false match rates, unless its own scores show
+    that these do not hold here.
 
     A search finds somebody by mistake where any of its comparisons does, so of the card a false match rate of
     1 - (1 - FPIR)^(1/N) is needed, comparisons taken to be independent.
@@ -121,7 +125,11 @@ def search_threshold(
     if people < 1:
         return SearchThreshold("none", people, shortfall="nobody is enrolled")
     by_gallery = _of_gallery(own, people, fpir)
-    return by_gallery or _of_card(card, people, fpir) or _insufficient(card, people, fpir)
+    if by_gallery is not None:
+        return by_gallery
+    by_card = _of_card(card, people, fpir)
+    doubt = None if own is None or by_card is None else _contradiction(own.tail, by_card)
+    return by_card if by_card and not doubt else _insufficient(card, people, fpir, doubt)
 
 
 def _of_gallery(own: OwnScores | None, people: int, fpir: float) -> SearchThreshold | None:
@@ -158,14 +166,34 @@ def _of_card(card: Card, people: int, fpir: float) -> SearchThreshold | None:
     )  # fmt: skip
 
 
+def _contradiction(tail: GalleryTail, rule: SearchThreshold) -> str | None:
+    """What the scores between the gallery's people say against the card's threshold in ``rule``: that more of
+    them find each other at it than newcomers may find anybody. `None` where they say nothing."""
+    assert rule.value is not None  # as in every rule by a card
+    assert rule.fpir is not None
+    try:
+        pairs, interval = tail.searches_at(rule.value)
+    except UsageError:  # the kept scores end above it
+        return None
+    if pairs < FEWEST_PAIRS or interval.low <= rule.fpir:
+        return None
+    return (
+        f"the {rule.data.partition(' on ')[0]} of the card does not hold for these people: {pairs:,} pairs "
+        f"of them reach its threshold {rule.value:.4f}, so that the FPIR is {interval.low:.2g} to "
+        f"{interval.high:.2g} ('facekd gallery dedupe' shows whether somebody is enrolled twice)"
+    )
+
+
 def _measured(card: Card) -> list[Calibration | TailThreshold]:
     return [*card.calibration, *card.upper_tail]
 
 
-def _insufficient(card: Card, people: int, fpir: float) -> SearchThreshold:
+def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None) -> SearchThreshold:
     entries = _measured(card)
     told = [f"{fewest_people(fpir, None):,} people in the gallery would be enough for its own scores to tell"]
-    if entries:
+    if doubt:
+        told.insert(0, doubt)
+    elif entries:
         lowest = min(entry.fmr for entry in entries)
         reach = int(np.log1p(-fpir) / np.log1p(-lowest))
         told.append(f"the card of {card.name} reaches to FMR {lowest:g}, enough for {reach:,} people")

@@ -15,8 +15,8 @@ from facekd.verification.results import (
     SearchFailure,
     SearchThreshold,
 )
-from facekd.workflows.embed import NamedPhoto
 from facekd.workflows.gallery_thresholds import own_scores, search_threshold
+from facekd.workflows.named_photos import NamedPhoto
 from facekd.workflows.photo_notes import notes_of
 from facekd.workflows.read_audit import ReadAudit
 from facekd.workflows.recognizer import Recognised, Recognizer

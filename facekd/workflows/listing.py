@@ -1,8 +1,9 @@
-"""Lists that operators write: who is to be enrolled, which photos are to be compared."""
+"""Lists that operators write: who is to be enrolled, which photos are to be searched for or compared."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from facekd.errors import InputOutput, UsageError
 from facekd.files import read_text, read_text_stream
 from facekd.gallery import clean_name
 from facekd.preprocess import open_source
-from facekd.workflows.enroll import PhotoFile
+from facekd.workflows.photos_given import PhotoFile, VideoFile, photo_or_video
 
 #: how standard input is named on a command line
 STDIN = Path("-")
@@ -24,6 +25,11 @@ class Listing:
     text: str
     name: str
     folder: Path
+
+
+def is_listing(path: Path) -> bool:
+    """Whether ``path`` is that of a list: a CSV file, or `STDIN`."""
+    return path == STDIN or (path.suffix.lower() == ".csv" and not path.is_dir())
 
 
 def read_listing(path: Path) -> Listing:
@@ -39,33 +45,51 @@ def read_listing(path: Path) -> Listing:
     return Listing(read_text_stream(sys.stdin.buffer, "standard input"), "standard input", Path())
 
 
-def people_listed(listing: Listing) -> dict[str, list[PhotoFile]]:
-    """The photos in the columns ``name`` and ``photo`` of a CSV by whose they are; other columns are left
-    alone, and a photo that stands twice under a name counts once.
+def people_listed(listing: Listing) -> dict[str, list[PhotoFile | VideoFile]]:
+    """The photos and videos in the columns ``name`` and ``photo`` of a CSV by whose they are; other columns
+    are left alone, and a photo that stands twice under a name counts once.
 
     Whether a photo is there shows when it is read. Raises `Unreadable` with the line where the form is
     broken, `InputOutput` where nobody is listed.
     """
-    rows = CsvRows(listing.text, listing.name)
-    if "name" not in rows.head or "photo" not in rows.head:
-        raise rows.wrong_head("A list of people begins with name,photo; further columns are ignored.")
-    places = rows.head.index("name"), rows.head.index("photo")
     folder = open_source(listing.folder)
-    people: dict[str, dict[str, PhotoFile]] = {}
+    people: dict[str, dict[str, PhotoFile | VideoFile]] = {}
+    for name, photo in _filled(listing, ("name", "photo"), "A list of people begins with name,photo"):
+        people.setdefault(_one_spelling(name), {}).setdefault(photo, photo_or_video(folder, photo))
+    if not people:
+        raise InputOutput(f"{listing.name}: nobody is listed")
+    return {name: list(photos.values()) for name, photos in people.items()}
+
+
+def photos_listed(listing: Listing) -> dict[str, PhotoFile | VideoFile]:
+    """The photos and videos in the column ``photo`` of a CSV, by how they are written there; other columns
+    are left alone. Raises as `people_listed`."""
+    folder = open_source(listing.folder)
+    photos = {
+        photo: photo_or_video(folder, photo)
+        for (photo,) in _filled(listing, ("photo",), "A list of photos begins with photo")
+    }
+    if not photos:
+        raise InputOutput(f"{listing.name}: no photo is listed")
+    return photos
+
+
+def _filled(listing: Listing, columns: Sequence[str], form: str) -> Iterator[list[str]]:
+    """What stands in the ``columns`` of each line, of which the last is a path."""
+    rows = CsvRows(listing.text, listing.name)
+    if not set(columns) <= set(rows.head):
+        raise rows.wrong_head(f"{form}; further columns are ignored.")
     for line, fields in rows:
         # a spreadsheet writes an empty row as commas
         if not any(fields):
             continue
         if len(fields) != len(rows.head):
             raise rows.fault(line, f"expected {len(rows.head)} columns, found {len(fields)}")
-        name, photo = (fields[place] for place in places)
-        if not name or not photo:
-            raise rows.fault(line, "expected a name and a photo")
-        photo = photo.replace("\\", "/").removeprefix("./")
-        people.setdefault(_one_spelling(name), {}).setdefault(photo, PhotoFile(folder, photo))
-    if not people:
-        raise InputOutput(f"{listing.name}: nobody is listed")
-    return {name: list(photos.values()) for name, photos in people.items()}
+        found = [fields[rows.head.index(column)] for column in columns]
+        if not all(found):
+            raise rows.fault(line, "expected " + " and ".join(f"a {column}" for column in columns))
+        found[-1] = found[-1].replace("\\", "/").removeprefix("./")
+        yield found
 
 
 def _one_spelling(name: str) -> str:

@@ -27,9 +27,9 @@ from facekd.gallery import (
     default_place,
     gallery_place,
 )
-from facekd.preprocess import PhotoLike, as_photo, is_video
+from facekd.preprocess import PhotoLike, as_photo
 from facekd.verification.results import IdentifiedPhoto
-from facekd.workflows.enroll import AnyPhoto, Enrolled, PhotoInHand, enroll_people, photos_at
+from facekd.workflows.enroll import Enrolled, enroll_people
 from facekd.workflows.gallery_encryption import (
     Rewritten,
     decrypt_gallery,
@@ -38,9 +38,10 @@ from facekd.workflows.gallery_encryption import (
 )
 from facekd.workflows.gallery_re_embed import ReEmbedded, re_embed_gallery
 from facekd.workflows.identify import FPIR, identify_photo, open_search
+from facekd.workflows.photos_given import Given, PhotoInHand, photos_at
 from facekd.workflows.recognizer import Recognizer, Verification
 from facekd.workflows.verify import verify_claim
-from facekd.workflows.video import identify_video, video_to_enroll
+from facekd.workflows.video import identify_video
 
 #: how many of the photos that were not enrolled an error names
 _NAMED = 5
@@ -138,20 +139,21 @@ class Gallery:
         force: bool = False,
     ) -> Enrolled:
         """Add ``photos`` to the person ``name``, who need not be enrolled yet; they are on the disk when it
-        returns. A path may be a folder, for all images below it, or a video, for its best frames.
+        returns. A path may be a folder, for all images and videos below it, or a video, for its best frames.
 
         Photos that the person already has are passed over; those that cannot be used, or that the guard
         refuses (`EnrollmentGuard`), are the ``failures`` of the answer, and keep none of the others out.
-        ``on_many`` is the policy of `choose` for several faces in a photo; ``force`` overrules the guard.
+        ``on_many`` is the policy of `choose` for several faces in a photo, and of `chosen_track` for several
+        people in a video; ``force`` overrules the guard.
 
         Raises, where no photo of theirs is enrolled, what is wrong with all of them (as `NoFace`), else
         `InputOutput` or `CannotSay`; `UsageError` for a name that cannot be, or where no photo is given.
         """
         recognizer = self.recognizer
         clean_name(name)
-        given = _given(photos, recognizer)
+        given = _given(photos)
         make_gallery_folder(self.path)
-        with GalleryRecords(self.path, recognizer.contract, create=True, key=self._key) as records:
+        with GalleryRecords(self.path, recognizer.contract, create=True, key=self._key, late=True) as records:
             stored = records.name_of(name)
             prepared = tuple(f"{self.path} was {one}" for one in recognizer.differences(records.contract))
             (entry,) = enroll_people(records, recognizer, {stored: given}, on_many, force)
@@ -256,16 +258,14 @@ class Gallery:
             raise UsageError(f"{self.path}: this gallery is closed", "Open a new Gallery.")
 
 
-def _given(photos: PhotoLike | Iterable[PhotoLike], recognizer: Recognizer) -> list[AnyPhoto]:
-    """The photos of one person, folders and videos opened. Raises as `as_photo` and `photos_at`, and
+def _given(photos: PhotoLike | Iterable[PhotoLike]) -> list[Given]:
+    """The photos and videos of one person, folders opened. Raises as `as_photo` and `photos_at`, and
     `UsageError` where there are none."""
     alone = isinstance(photos, str | os.PathLike | bytes | np.ndarray)
     each = [photos] if alone else photos
-    given: list[AnyPhoto] = []
+    given: list[Given] = []
     for number, photo in enumerate(cast(Iterable[PhotoLike], each), start=1):
-        if isinstance(photo, str | os.PathLike) and is_video(Path(photo)):
-            given += video_to_enroll(recognizer, Path(photo)).photos
-        elif isinstance(photo, str | os.PathLike):
+        if isinstance(photo, str | os.PathLike):
             given += photos_at([Path(photo)])
         elif isinstance(photo, bytes):
             given.append(PhotoInHand(photo, f"photo {number}"))

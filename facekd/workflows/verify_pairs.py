@@ -13,9 +13,9 @@ from facekd.csv_rows import CsvRows
 from facekd.errors import CannotSay, InputOutput, Unreadable, UsageError
 from facekd.preprocess import Source, open_source
 from facekd.verification.results import ComparedPair, PairFailure, PairSetting
-from facekd.workflows.enroll import PhotoFile
 from facekd.workflows.listing import Listing
 from facekd.workflows.photo_notes import notes_of
+from facekd.workflows.photos_given import PhotoFile
 from facekd.workflows.recognizer import Recognised, Recognizer, cosine
 from facekd.workflows.thresholds import Threshold, evidence
 

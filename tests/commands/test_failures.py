@@ -76,6 +76,8 @@ CASES = (
     (["identify", "{text}", "--model", "{model}", "--threshold", "0.5", "--fpir", "0.1"], 2, "usage"),
     (["identify", "--model", "{model}"], 2, "usage"),
     (["identify", "{x}.mp4", "--camera", "0", "--model", "{model}"], 2, "usage"),
+    (["identify", "{x}.csv", "--model", "{model}", "--gallery", "{x}"], 5, "io"),
+    (["enroll", "Ann", "{x}.mp4", "--camera", "0", "--model", "{model}"], 2, "usage"),
     (["gallery", "calibrate", "--gallery", "{x}"], 5, "io"),
     (["gallery", "dedupe", "--gallery", "{text}"], 5, "unreadable"),
     (["serve", "--tokens", "{x}", "--model", "{model}"], 2, "usage"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,9 +87,11 @@ class TestEnroll:
         assert (ran.code, told["enrolled"], [f["reason"] for f in told["failures"]]) == (
             3, False, ["several_faces"],
         )  # fmt: skip
-        assert "Cut the video" in ran.err
-        assert "--on-many" not in ran.err
-        assert held(operator) == {}
+        assert "Let one person dominate the video" in ran.err
+        assert "near the centre of a photo" not in ran.err
+        assert list(operator.parent.iterdir()) == []
+        ran = facekd("enroll", "Ann", clips / "two.mp4", "--on-many", "best", "--per-second", "1")
+        assert (ran.code, list(held(operator))) == (0, ["Ann"])
 
     def test_a_video_that_cannot_be_used_keeps_no_photo_out(
         self, facekd: Callable, operator: Path, clips: Path, photos: Path
@@ -105,6 +108,72 @@ class TestEnroll:
     ) -> None:
         ran = facekd("enroll", "Ann", clips / f"{name}.mp4")
         assert (ran.code, "Traceback" in ran.err) == (code, False)
+
+    def test_a_camera(
+        self, facekd: Callable, operator: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from facekd.workflows import video_enrollment
+
+        asked = []
+
+        def camera(number: int, seconds: float, per_second: float):
+            asked.append((number, seconds, per_second))
+            return read_video(clips / f"{seen}.mp4", per_second)
+
+        monkeypatch.setattr(video_enrollment, "read_camera", camera)
+        how = ("--camera", "1", "--seconds", "2", "--per-second", "1")
+        seen = "two"
+        ran = facekd("enroll", "Ann", *how)
+        assert (ran.code, "camera 1: 2 faces were followed, and none clearly dominates" in ran.err) == (
+            3,
+            True,
+        )
+        seen = "aside"
+        ran = facekd("enroll", "Ann", *how, "--json")
+        told = json.loads(ran.out)
+        assert (ran.code, told["added"], told["videos"][0]["video"]) == (0, 2, "camera 1")
+        assert asked == [(1, 2, 1)] * 2
+        assert held(operator) == {"Ann": [frame["sha256"] for frame in told["videos"][0]["frames"]]}
+
+    def test_a_camera_that_is_not_there(self, facekd: Callable, operator: Path) -> None:
+        ran = facekd("enroll", "Ann", "--camera", "77", "--json")
+        (failure,) = json.loads(ran.out)["failures"]
+        assert (ran.code, failure["reason"], failure["message"]) == (
+            5, "io", "camera 77: there is no such camera, or another program uses it",
+        )  # fmt: skip
+
+    def test_what_cannot_be_asked(self, facekd: Callable, operator: Path, clips: Path) -> None:
+        for given in (("Ann", clips / "one.mp4"), ("--from", clips), ()):
+            assert facekd("enroll", *given, "--camera", "0").code == 2
+
+    @pytest.mark.parametrize("form", ["folder", "list"])
+    def test_videos_of_many_people(
+        self, facekd: Callable, operator: Path, clips: Path, photos: Path, tmp_path: Path, form: str
+    ) -> None:
+        """A photo and a video of one, a broken video of another beside a good photo, none of a third."""
+        files = {
+            "Ann": (clips / "one.mp4", photos / "a.jpg"),
+            "Bo": (clips / "text.mp4", photos / "mirrored.jpg"),
+            "Cy": (clips / "blank.mp4",),
+        }
+        folder = tmp_path / "people"
+        for name, theirs in files.items():
+            (folder / name).mkdir(parents=True)
+            for file in theirs:
+                (folder / name / file.name).symlink_to(file)
+        if form == "list":
+            lines = [f"{name},{name}/{file.name}" for name, theirs in files.items() for file in theirs]
+            (folder / "people.csv").write_text("\n".join(["name,photo", *lines]))
+        everybody = folder / "people.csv" if form == "list" else folder
+        ran = facekd("enroll", "--from", everybody, "--per-second", "1", "--json")
+        ann, bo, cy = map(json.loads, ran.out.splitlines())
+        assert ran.code == 3
+        assert {name: len(theirs) for name, theirs in held(operator).items()} == {"Ann": 3, "Bo": 1}
+        assert [(one["video"], one["faces"]) for one in ann["videos"]] == [(str(folder / "Ann/one.mp4"), 2)]
+        for person, file, reason in ((bo, "Bo/text.mp4", "unreadable"), (cy, "Cy/blank.mp4", "no_face")):
+            (failure,) = person["failures"]
+            assert (failure["photo"], failure["reason"]) == (str(folder / file), reason)
+        assert "one.mp4: 2 of 2 faces taken, at 0.00, 1.00 s" in ran.err
 
 
 class TestIdentify:
@@ -145,6 +214,39 @@ class TestIdentify:
         assert first == f"{photos / 'b.jpg'}: Ann Lee (threshold 0.9000, given)"
         assert second == f"{clips / 'one.mp4'} from 0.00 to 1.70 s: Ann Lee (threshold 0.9000, given)"
         assert "1 photo, 1 video: 2 found" in ran.err
+
+    @pytest.mark.parametrize("form", ["folder", "list"])
+    def test_videos_among_photos(
+        self, facekd: Callable, ann: Path, clips: Path, photos: Path, tmp_path: Path, form: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        names = ["in/a.jpg", "in/text.mp4", "in/two.mp4"]
+        (tmp_path / "door" / "in").mkdir(parents=True)
+        for name, file in zip(names, (photos / "a.jpg", clips / "text.mp4", clips / "two.mp4"), strict=True):
+            (tmp_path / "door" / name).symlink_to(file)
+        text = "photo,taken\n" + "".join(f"{name},today\n" for name in names)
+        wanted = tmp_path / "door"
+        if form == "list":
+            wanted = Path("-")
+            monkeypatch.chdir(tmp_path / "door")
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        ran = facekd("identify", wanted, "--threshold", "0.9", "--per-second", "1", "--json")
+        lines = [json.loads(line) for line in ran.out.splitlines()]
+        assert [(line["photo"], line["decision"]) for line in lines] == [
+            ("in/a.jpg", "found"), ("in/text.mp4", None), ("in/two.mp4", "found"), ("in/two.mp4", "nobody"),
+        ]  # fmt: skip
+        assert (ran.code, lines[1]["failure"]["reason"]) == (5, "unreadable")
+        assert "1 photo, 2 videos: 2 found" in ran.err
+
+    def test_a_list_that_is_none(self, facekd: Callable, ann: Path, tmp_path: Path) -> None:
+        listed = tmp_path / "photos.csv"
+        for text, told in (
+            ("a.jpg\n", "A list of photos begins with photo"), ("photo\n", "no photo is listed"),
+            ("photo,b\n,1\n", "line 2: expected a photo"),
+        ):  # fmt: skip
+            listed.write_text(text)
+            ran = facekd("identify", listed, "--threshold", "0.9")
+            assert (ran.code, ran.out, told in ran.err) == (5, "", True)
 
     @pytest.mark.parametrize(("name", "code", "reason"), [("blank", 3, "no_face"), ("text", 5, "unreadable")])
     def test_no_answer(

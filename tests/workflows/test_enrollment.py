@@ -17,8 +17,9 @@ from facekd.card import Calibration, Card, Counts, EmbeddingSpec, InputSpec, Lan
 from facekd.errors import Exit, InputOutput
 from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.preprocess import FolderSource
-from facekd.workflows.enroll import Enrolled, PhotoFile, enroll_people, people_in
+from facekd.workflows.enroll import Enrolled, enroll_people
 from facekd.workflows.enrollment_guard import EnrollmentGuard, threshold_at
+from facekd.workflows.photos_given import PhotoFile, people_in
 
 DIM = 64
 CONTRACT = Contract("a" * 64, DIM, "made-up", "none", "none")
@@ -361,3 +362,36 @@ def test_two_processes_and_the_same_photos(folder: Path) -> None:
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert set(enrolled(folder).values()) == {1}
     assert sorted(name[1:] for name in enrolled(folder)) == sorted(f"p{n}" for n in range(40))
+
+
+class TestANewGallery:
+    """It is made for the first person who is enrolled."""
+
+    def enroll(self, folder: Path, people: dict, between=lambda: None) -> list[Enrolled]:
+        with GalleryRecords(folder / "new.db", CONTRACT, create=True, late=True) as records:
+            between()
+            return list(enroll_people(records, CALIBRATED, people))  # type: ignore[arg-type]
+
+    def test_is_not_made_for_photos_that_are_refused(self, tmp_path: Path) -> None:
+        """By the guard: three photos of three people."""
+        (entry,) = self.enroll(tmp_path, {"Ann": photos_of(tmp_path, "Ann 1", "Bo 1", "Cy 1")})
+        assert reasons(entry) == ["not_this_person"] * 3
+        assert list(tmp_path.glob("*new.db*")) == []
+
+    def test_is_made_for_the_first_who_is_enrolled(self, tmp_path: Path) -> None:
+        people = {
+            "Ann": photos_of(tmp_path, "Ann 1", "Bo 1", "Cy 1"), "Di": photos_of(tmp_path, "Di 1"),
+            "Eve": photos_of(tmp_path, "Di 2"),
+        }  # fmt: skip
+        ann, di, eve = self.enroll(tmp_path, people)
+        assert (ann.templates, di.templates, reasons(eve)) == (0, 1, ["other_person"])
+        with GalleryRecords(tmp_path / "new.db", read_only=True) as records:
+            assert records.names() == ["Di"]
+
+    def test_that_another_program_makes_meanwhile_is_looked_at_again(self, tmp_path: Path) -> None:
+        def other() -> None:
+            with GalleryRecords(tmp_path / "new.db", CONTRACT, create=True) as records:
+                list(enroll_people(records, CALIBRATED, {"Bo": photos_of(tmp_path, "Ann 2")}))  # type: ignore[arg-type]
+
+        (entry,) = self.enroll(tmp_path, {"Ann": photos_of(tmp_path, "Ann 1")}, other)
+        assert (entry.templates, reasons(entry)) == (0, ["other_person"])

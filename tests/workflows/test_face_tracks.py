@@ -9,7 +9,7 @@ from facekd.card import Calibration, Card, Counts, EmbeddingSpec, InputSpec, Lan
 from facekd.errors import SeveralFaces, TooLarge
 from facekd.preprocess import Face
 from facekd.workflows import face_tracks
-from facekd.workflows.face_tracks import FaceTracker, SeenFace, Track, dominant_track, overlap_of
+from facekd.workflows.face_tracks import FaceTracker, SeenFace, Track, chosen_track, overlap_of
 from facekd.workflows.recognizer import Recognised
 
 ONE, OTHER = np.eye(8, dtype=np.float32)[:2]
@@ -104,11 +104,15 @@ def test_a_crowd_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_dominates() -> None:
     large, small = Track([SeenFace(0, face(0, size=100))]), Track([SeenFace(0, face(200, size=80))])
-    assert dominant_track([small, large]) is large  # 1.56 times the area
-    assert dominant_track([small]) is small
+    assert chosen_track([small, large]) is large  # 1.56 times the area
+    assert chosen_track([small]) is small
     small.add(SeenFace(1, face(200, size=20)))
     with pytest.raises(SeveralFaces, match="2 faces were followed"):
-        dominant_track([small, large])
+        chosen_track([small, large])
+    assert chosen_track([small, large], "best") is large
+    with pytest.raises(SeveralFaces, match="only one is accepted"):
+        chosen_track([small, large], "skip")
+    assert chosen_track([small], "skip") is small
 
 
 class TestBestFrames:

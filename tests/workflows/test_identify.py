@@ -19,9 +19,8 @@ from facekd.gallery import Contract, GalleryRecords, Matches, ReadEntry, Templat
 from facekd.runtime import fuse
 from facekd.verification import tail_of_gallery
 from facekd.workflows import gallery_thresholds
-from facekd.workflows.embed import NamedPhoto
-from facekd.workflows.enroll import PhotoInHand
 from facekd.workflows.gallery_thresholds import (
+    OwnScores,
     calibrate_gallery,
     own_scores,
     scores_file,
@@ -29,6 +28,8 @@ from facekd.workflows.gallery_thresholds import (
     threshold_for_claims,
 )
 from facekd.workflows.identify import identify_or_say_why, identify_photo, open_search
+from facekd.workflows.named_photos import NamedPhoto
+from facekd.workflows.photos_given import PhotoInHand
 from facekd.workflows.thresholds import Threshold
 from facekd.workflows.verify import verify_claim
 
@@ -190,6 +191,24 @@ def test_the_upper_tail_of_the_card_reaches_further() -> None:
     assert search_threshold(card, None, 101, 1e-2).value == pytest.approx(norm.isf(5e-5) * SPREAD)
     assert search_threshold(card, None, 1000, 1e-2).value == pytest.approx(norm.isf(1e-5) * SPREAD)
     assert search_threshold(card, None, 1100, 1e-2).source == "none"
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5])
+def test_the_card_is_not_believed_where_the_people_enrolled_contradict_it(alike: float) -> None:
+    """A hundred people: drawn as those of the card, or with something in common, as a group of similar people
+    has: a pair of them reaches the card's threshold about forty times as often."""
+    card, names = made_card(1e-2, 1e-3, 1e-4), [f"P{number}" for number in range(100)]
+    sources = set()
+    for seed in range(10):
+        rows = np.random.default_rng(seed).normal(size=(100, DIM)) * SPREAD + alike * direction("common")
+        own = OwnScores(tail_of_gallery(names, unit(rows)), 100)
+        found = search_threshold(card, own, 100, 1e-2)
+        sources.add(found.source)
+        if alike:
+            assert found.value is None
+            assert "the FMR 0.0001 of the card does not hold for these people: " in found.shortfall
+            assert "5,971 people in the gallery would be enough" in found.shortfall
+    assert sources == {"none" if alike else "card"}
 
 
 def test_without_a_threshold_there_are_candidates_and_no_decision(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ SUFFIXES = frozenset({
     ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm",
 })  # fmt: skip
 
+#: what is taken for a video
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
+
 
 class Source(Protocol):
     """Images by name; a name is a relative path with forward slashes."""
@@ -41,8 +44,17 @@ class Source(Protocol):
 
 def is_image(name: str) -> bool:
     """Whether a name looks like an image's (and is not a hidden file)."""
+    return _ends_with(name, SUFFIXES)
+
+
+def is_video_name(name: str) -> bool:
+    """Whether a name looks like a video's (and is not a hidden file)."""
+    return _ends_with(name, VIDEO_SUFFIXES)
+
+
+def _ends_with(name: str, suffixes: frozenset[str]) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in suffixes and not path.name.startswith(".")
 
 
 def read_file(path: Path) -> bytes:

@@ -7,19 +7,21 @@ import stat
 from pathlib import Path
 
 from facekd.errors import InputOutput, UsageError
-from facekd.preprocess.sources.base import is_image, read_file, stamp_of
+from facekd.preprocess.sources.base import is_image, is_video_name, read_file, stamp_of
 
 
 class FolderSource:
     """The images below a folder. Only regular files (and links to them) are any, whatever their name.
 
     A folder in it that cannot be listed is an `InputOutput`; where ``tolerant`` it is passed over, and
-    `unlisted` then says which and why. The folder itself has to be listed.
+    `unlisted` then says which and why. The folder itself has to be listed. With ``videos`` the names are also
+    those of video files, which are not for `read`.
     """
 
-    def __init__(self, path: Path, tolerant: bool = False) -> None:
+    def __init__(self, path: Path, tolerant: bool = False, videos: bool = False) -> None:
         self.path = path
         self.tolerant = tolerant
+        self._videos = videos
         #: by their names, as images have them, the folders that `names` passed over
         self.unlisted: dict[str, InputOutput] = {}
 
@@ -36,7 +38,9 @@ class FolderSource:
                 continue
             seen.add(place.resolve())
             base = place.relative_to(self.path)
-            found += [(base / f).as_posix() for f in files if is_image(f) and not _is_special(place / f)]
+            found += [
+                (base / f).as_posix() for f in files if self._is_wanted(f) and not _is_special(place / f)
+            ]
         return sorted(found)
 
     def read(self, name: str) -> bytes:
@@ -44,6 +48,9 @@ class FolderSource:
 
     def stamp(self, name: str) -> str:
         return stamp_of(self.path / name)
+
+    def _is_wanted(self, file: str) -> bool:
+        return is_image(file) or (self._videos and is_video_name(file))
 
     def _cannot_list(self, error: OSError) -> None:
         refused = InputOutput(f"{error.filename}: {error.strerror}")

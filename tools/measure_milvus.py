@@ -145,26 +145,27 @@ def of_index(
     stamp: IndexStamp,
     rounds: int,
 ) -> Iterator[str]:
-    before, started = resident(), time.perf_counter()
+    before, started, busy = resident(), time.perf_counter(), time.process_time()
     index.build(blocks(rows), stamp)
     server.settled()
-    built = time.perf_counter() - started
+    built, busy = time.perf_counter() - started, time.process_time() - busy
     assert index.stamp() == stamp
-    more = f", {(resident() - before) / 1e6:,.0f} MB more in memory" if server.here else ""
-    yield f"  built in {built:.1f} s{more}"
+    more = f" (processor {busy:.1f}), {(resident() - before) / 1e6:,.0f} MB more in memory"
+    yield f"  built in {built:.1f} s{more if server.here else ''}"
     found = index.candidates(probes, _TOP)
     yield f"  recall@1 {recall(found, true, 1):.4f}, recall@{_TOP} {recall(found, true, _TOP):.4f}"
     yield "  Milvus: " + "; ".join(
         timed(lambda some: index.candidates(some, _TOP), probes, batch, rounds, server.here)
         for batch in BATCHES
     )
-    taken = []
+    taken, busy = [], time.process_time()
     for place in range(_REMOVED):
         clock = time.perf_counter()
         index.remove([id_of(place)], stamp)
         taken.append(1000 * (time.perf_counter() - clock))
     median, late = np.percentile(taken, [50, 95])
-    yield f"  remove one: median {median:.0f}, p95 {late:.0f} ms"
+    each = f" (processor {1000 * (time.process_time() - busy) / _REMOVED:.0f})" if server.here else ""
+    yield f"  remove one: median {median:.0f}, p95 {late:.0f} ms{each}"
     yield "  afterwards: " + timed(lambda some: index.candidates(some, _TOP), probes, 1, rounds, server.here)
 
 

@@ -201,6 +201,6 @@ def _said(error: BaseException) -> tuple[str, str]:
 
 def _without(secret: str, said: str) -> str:
     """``said`` on one line. No server is known to repeat a token; none gets it shown if it does."""
-    for part in {secret, secret.partition(":")[2]} - {""}:
+    for part in filter(None, (secret, secret.partition(":")[2])):  # the whole first
         said = said.replace(part, "(token)")
     return " ".join(said.split())[:400]

@@ -35,7 +35,7 @@ from facekd.gallery.milvus.connecting import (
 #: people written, deleted or asked for at once: 4 MB of 512 values each
 _BLOCK = 2048
 #: embeddings searched at once, and the most people that Milvus lists for one
-_PROBES, _MOST = 256, 16_384
+_PROBES, _MOST = 64, 16_384
 #: how long to wait for a block that is written, for all of them to be sealed, and to be indexed
 _WRITING_SECONDS, _SEALING_SECONDS, _INDEXING_SECONDS, _PAUSE_SECONDS = 60, 600, 3600, 0.5
 #: edges of the graph at a node, and how many people are kept in view when it is built and when it is searched

@@ -38,8 +38,9 @@ _BLOCK = 2048
 _PROBES, _MOST = 64, 16_384
 #: how long to wait for a block that is written, for all of them to be sealed, and to be indexed
 _WRITING_SECONDS, _SEALING_SECONDS, _INDEXING_SECONDS, _PAUSE_SECONDS = 60, 600, 3600, 0.5
-#: edges of the graph at a node, and how many people are kept in view when it is built and when it is searched
-_EDGES, _BUILDING, _SEARCHING = 32, 200, 256
+#: edges of the graph at a node, and how many people are in view when it is built and when it is searched;
+#: recall rises with these, and time in proportion (tools/measure_milvus.py)
+_EDGES, _BUILDING, _SEARCHING = 32, 200, 1024
 _STRONG = "Strong"
 _PERSON, _TEMPLATE = "person", "template"
 _SPACE, _STATE = "facekd.space", "facekd.state"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from milvus_server import MilvusServer
     from postgres_server import PostgresServer
 
 ROOT = Path(__file__).parent.parent
@@ -80,16 +81,33 @@ def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
     postgres_server.empty_databases()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests of galleries in PostgreSQL were left out."""
-    from postgres_server import why_not
+@pytest.fixture(scope="session")
+def milvus_server() -> Iterator[MilvusServer]:
+    """A Milvus server of these tests' own, to which each leaves nothing; skips where there is none."""
+    import milvus_server
 
-    reason = why_not()
-    skipped = [
-        one for one in terminalreporter.stats.get("skipped", []) if reason and reason in str(one.longrepr)
-    ]
-    if skipped:
-        terminalreporter.write_line(f"{len(skipped)} tests of galleries in PostgreSQL were skipped: {reason}")
+    reason = milvus_server.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    server = milvus_server.MilvusServer()
+    yield server
+    server.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were left out since a server is missing."""
+    import milvus_server
+    import postgres_server
+
+    for what, reason in (
+        ("galleries in PostgreSQL", postgres_server.why_not()),
+        ("an index in Milvus", milvus_server.why_not()),
+    ):
+        skipped = [
+            one for one in terminalreporter.stats.get("skipped", []) if reason and reason in str(one.longrepr)
+        ]
+        if skipped:
+            terminalreporter.write_line(f"{len(skipped)} tests of {what} were skipped: {reason}")
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from .audit import AuditEntry as AuditEntry
 from .audit import ReadEntry as ReadEntry
 from .audit import moment as moment
 from .backup import back_up as back_up
+from .candidates import CandidateIndex as CandidateIndex
+from .candidates import IndexStamp as IndexStamp
 from .checking import GalleryCheck as GalleryCheck
 from .copying import Copied as Copied
 from .copying import CopyKeys as CopyKeys
@@ -34,6 +36,8 @@ from .keys import key_in_use as key_in_use
 from .keys import key_of_environment as key_of_environment
 from .keys import make_key_file as make_key_file
 from .keys import using_key as using_key
+from .milvus.milvus_index import MilvusIndex as MilvusIndex
+from .milvus.milvus_index import milvus_index as milvus_index
 from .moving import Moved as Moved
 from .moving import check_copy as check_copy
 from .moving import move_copy as move_copy

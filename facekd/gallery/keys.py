@@ -31,7 +31,8 @@ Key = bytes | str | os.PathLike[str]
 _MOST_TEXT = 1000
 #: a command may have to ask somebody
 _COMMAND_SECONDS = 120.0
-_FORM = "A key is 32 random bytes in base64 or hexadecimal digits; 'facekd gallery new-key FILE' makes one."
+_MAKING = "'facekd gallery new-key FILE' makes one."
+_FORM = f"A key is 32 random bytes in base64 or hexadecimal digits; {_MAKING}"
 
 
 class KeySource:
@@ -64,7 +65,7 @@ NO_KEY = KeySource("no key", _no_key)
 def key_from_file(file: str | os.PathLike[str]) -> KeySource:
     """Of a file that nobody but its owner may read or change."""
     path = Path(file)
-    return KeySource(str(path), lambda: _decoded(_read_private(path), str(path)))
+    return KeySource(str(path), lambda: _decoded(read_private(path, "key file", _MAKING), str(path)))
 
 
 def key_from_text(text: str, told: str) -> KeySource:
@@ -156,14 +157,16 @@ def _from_base64(text: bytes) -> bytes:
     return base64.b64decode(text, altchars=b"-_" if b"-" in text or b"_" in text else None, validate=True)
 
 
-def _read_private(path: Path) -> bytes:
+def read_private(path: Path, what: str, making: str) -> bytes:
+    """What a file says that nobody but its owner may read or change, up to 1,000 bytes; ``what`` it is, and
+    how one comes by it (``making``). Raises `UsageError`, or `InputOutput` where it cannot be read."""
     if not path.exists():
-        raise UsageError(f"{path}: no such key file", "'facekd gallery new-key FILE' makes one.")
+        raise UsageError(f"{path}: no such {what}", making)
     with open_regular(path) as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if os.name == "posix" and mode & 0o077:
             raise UsageError(
-                f"{path}: others than its owner may read or change this key file (mode {mode:04o})",
+                f"{path}: others than its owner may read or change this {what} (mode {mode:04o})",
                 f"chmod 600 {shlex.quote(str(path))}",
             )
         try:

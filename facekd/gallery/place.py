@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -66,3 +67,13 @@ def default_place() -> Place:
     """The gallery of whoever names none: ``FACEKD_GALLERY``, else one in the user's data folder."""
     named = os.environ.get("FACEKD_GALLERY")
     return gallery_place(named) if named else users_gallery()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a ``host``, by its name or address, is reached without leaving this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

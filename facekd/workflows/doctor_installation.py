@@ -87,6 +87,7 @@ EXTRAS = (
         },
     ),
     Extra("postgres", "galleries in PostgreSQL", {"psycopg": "psycopg"}),
+    Extra("milvus", "a search index in Milvus", {"pymilvus": "pymilvus"}),
     Extra("parquet", "embed into .parquet", {"pyarrow": "pyarrow"}),
     Extra("encryption", "encrypted galleries", {"cryptography": "cryptography"}),
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from facekd.errors import FacekdError, InputOutput, Unreadable, UsageError
-from facekd.gallery.place import ServerAddress
+from facekd.gallery.place import ServerAddress, is_loopback
 
 if TYPE_CHECKING:
     import psycopg
@@ -111,12 +110,7 @@ def _stays_here(given: Mapping[str, str], environ: Mapping[str, str]) -> bool:
 
 
 def _is_here(host: str) -> bool:
-    if not host or host.startswith(("/", "@")) or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return not host or host.startswith(("/", "@")) or is_loopback(host)
 
 
 def connect(address: ServerAddress) -> psycopg.Connection:

@@ -1,0 +1,274 @@
+"""Likely people from a Milvus server: one template for each, searched by inner product along an HNSW graph.
+
+The stamp is kept in the properties of the collection, so it goes with it: a build drops both first and
+writes the stamp last. Every question is asked with strong consistency: it sees all changes that were
+acknowledged before it, whichever node of a cluster answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+
+from facekd.errors import InputOutput
+from facekd.gallery.candidates import Floats, IndexStamp
+from facekd.gallery.milvus.connecting import (
+    BUILD_IT,
+    REQUEST_SECONDS,
+    MilvusAddress,
+    TokenSource,
+    connect,
+    explained,
+    library,
+    milvus_address,
+    no_index,
+    token_of_environment,
+)
+
+#: people written, deleted or asked for at once: 4 MB of 512 values each
+_BLOCK = 2048
+#: embeddings searched at once, and the most people that Milvus lists for one
+_PROBES, _MOST = 64, 16_384
+#: how long to wait for a block that is written, for all of them to be sealed, and to be indexed
+_WRITING_SECONDS, _SEALING_SECONDS, _INDEXING_SECONDS, _PAUSE_SECONDS = 60, 600, 3600, 0.5
+#: edges of the graph at a node, and how many people are in view when it is built and when it is searched;
+#: recall rises with these, and time in proportion (tools/measure_milvus.py)
+_EDGES, _BUILDING, _SEARCHING = 32, 200, 1024
+_STRONG = "Strong"
+_PERSON, _TEMPLATE = "person", "template"
+_SPACE, _STATE = "facekd.space", "facekd.state"
+_LONGEST_ID = 64
+_ID = re.compile(f"[A-Za-z0-9_.:-]{{1,{_LONGEST_ID}}}")
+
+
+def milvus_index(uri: str, contract_space: str, dim: int, gallery_id: str) -> MilvusIndex:
+    """The index of a gallery, by its space and ``gallery_id``, with the token of the environment. Nothing is
+    connected yet. Raises `UsageError` as `milvus_address` does, and where pymilvus is not installed."""
+    address = milvus_address(uri)
+    library()
+    return MilvusIndex(address, collection_name(contract_space, gallery_id), dim)
+
+
+def collection_name(space: str, gallery_id: str) -> str:
+    """Of a gallery's index: beginnings of its space and of a hash of its id."""
+    whose = hashlib.sha256(f"facekd index\n{space}\n{gallery_id}".encode()).hexdigest()
+    return f"facekd_{space[:12]}_{whose[:24]}"
+
+
+class MilvusIndex:
+    """The `CandidateIndex` in a ``collection`` of the server at ``address``; unit rows of ``dim`` values.
+
+    It connects when it is first asked, and may be asked by several threads. Every method raises `InputOutput`
+    where the server does not answer in time, or refuses.
+    """
+
+    def __init__(
+        self, address: MilvusAddress, collection: str, dim: int, token: TokenSource = token_of_environment
+    ) -> None:
+        self._address, self._collection, self._dim, self._token = address, collection, dim, token
+        self._connecting = threading.Lock()
+        self._client: Any = None
+        self._secret = ""
+        self._is_loaded = False
+
+    def __repr__(self) -> str:
+        return f"MilvusIndex({self._address}, {self._collection}, {self._dim})"
+
+    def close(self) -> None:
+        """Leave the server. It is connected to again where it is asked again."""
+        with self._connecting:
+            client, self._client, self._secret = self._client, None, ""
+            self._is_loaded = False
+        if client is not None:
+            client.close()
+
+    def drop(self) -> None:
+        """Leave nothing of the index on the server, as where its gallery is given up."""
+        with self._asking() as client:
+            client.drop_collection(self._collection, timeout=_WRITING_SECONDS)
+            self._is_loaded = False
+
+    def stamp(self) -> IndexStamp | None:
+        """See `CandidateIndex`."""
+        kept = self._kept()
+        if kept is None or not {_SPACE, _STATE} <= kept.keys():
+            return None
+        return IndexStamp(kept[_SPACE], kept[_STATE], self._count())
+
+    def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
+        """See `CandidateIndex`. Until it is complete there is no index, nor the one before."""
+        with self._asking() as client:
+            client.drop_collection(self._collection, timeout=_WRITING_SECONDS)
+            self._create(client)
+        for ids, rows in people:
+            self._send("insert", ids, rows)
+        with self._asking() as client:
+            client.flush(self._collection, timeout=_SEALING_SECONDS)
+        self._wait_for_graph()
+        self._write(stamp)
+
+    def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
+        """See `CandidateIndex`. What is not a whole index does not become one."""
+        kept = self._kept()
+        if kept is None:
+            raise no_index(self._address)
+        self._send("upsert", ids, rows)
+        if _STATE in kept:
+            self._write(stamp)
+
+    def remove(self, ids: Sequence[str], stamp: IndexStamp) -> None:
+        """See `CandidateIndex`. What is not a whole index does not become one; where there is no collection,
+        nobody is in it."""
+        kept = self._kept()
+        if kept is None:
+            return
+        self._load()
+        for start in range(0, len(ids), _BLOCK):
+            self._delete(_checked(ids[start : start + _BLOCK]))
+        if _STATE in kept:
+            self._write(stamp)
+
+    def candidates(self, embeddings: Floats, count: int) -> list[list[str]]:
+        """See `CandidateIndex`; at most 16,384 people for each. Raises `InputOutput` where there is no
+        index."""
+        if count < 1:
+            raise ValueError("a search must return at least one person")
+        probes, limit = self._floats(embeddings), min(count, _MOST)
+        if not self._is_loaded:
+            self._load()
+        found: list[list[str]] = []
+        for start in range(0, len(probes), _PROBES):
+            with self._asking() as client:
+                answers = client.search(
+                    self._collection, list(probes[start : start + _PROBES]),
+                    anns_field=_TEMPLATE, limit=limit,
+                    search_params={"metric_type": "IP", "params": {"ef": max(_SEARCHING, limit)}},
+                    consistency_level=_STRONG, timeout=REQUEST_SECONDS,
+                )  # fmt: skip
+            found += [[str(hit.id) for hit in hits] for hits in answers]
+        return found
+
+    @contextmanager
+    def _asking(self) -> Iterator[Any]:
+        """The client, with its failures in words."""
+        with self._connecting:
+            if self._client is None:
+                self._secret = self._token() or ""
+                self._client = connect(self._address, self._secret)
+            client, secret = self._client, self._secret
+        try:
+            with explained(self._address, secret):
+                yield client
+        except InputOutput:
+            self._is_loaded = False
+            raise
+
+    def _kept(self) -> dict[str, str] | None:
+        """The properties of the collection; `None` where there is none."""
+        with self._asking() as client:
+            if not client.has_collection(self._collection, timeout=REQUEST_SECONDS):
+                return None
+            described = client.describe_collection(self._collection, timeout=REQUEST_SECONDS)
+        return dict(described.get("properties") or {})
+
+    def _write(self, stamp: IndexStamp) -> None:
+        with self._asking() as client:
+            client.alter_collection_properties(
+                self._collection, {_SPACE: stamp.space, _STATE: stamp.state}, timeout=REQUEST_SECONDS
+            )
+
+    def _count(self) -> int:
+        self._load()
+        with self._asking() as client:
+            counted = client.query(
+                self._collection, filter="", output_fields=["count(*)"],
+                consistency_level=_STRONG, timeout=REQUEST_SECONDS,
+            )  # fmt: skip
+        return int(counted[0]["count(*)"])
+
+    def _load(self) -> None:
+        """See that the servers hold the collection in memory: somebody may have released it."""
+        with self._asking() as client:
+            state = client.get_load_state(self._collection, timeout=REQUEST_SECONDS)["state"].name
+            if state == "NotExist":
+                raise no_index(self._address)
+            if state != "Loaded":
+                client.load_collection(self._collection, timeout=REQUEST_SECONDS)
+        self._is_loaded = True
+
+    def _create(self, client: Any) -> None:
+        """An empty collection that is indexed and searched as it grows."""
+        pymilvus = library()
+        schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field(_PERSON, pymilvus.DataType.VARCHAR, is_primary=True, max_length=_LONGEST_ID)
+        schema.add_field(_TEMPLATE, pymilvus.DataType.FLOAT_VECTOR, dim=self._dim)
+        graph = client.prepare_index_params()
+        graph.add_index(
+            _TEMPLATE, index_type="HNSW", index_name=_TEMPLATE, metric_type="IP",
+            params={"M": _EDGES, "efConstruction": _BUILDING},
+        )  # fmt: skip
+        client.create_collection(
+            self._collection, schema=schema, consistency_level=_STRONG, timeout=_WRITING_SECONDS
+        )
+        client.create_index(self._collection, graph, sync=False, timeout=_WRITING_SECONDS)
+        client.load_collection(self._collection, timeout=_WRITING_SECONDS)
+
+    def _wait_for_graph(self) -> None:
+        """Wait until every row is in the graph, which the servers see to by themselves."""
+        until = time.monotonic() + _INDEXING_SECONDS
+        while True:
+            with self._asking() as client:
+                told = client.describe_index(self._collection, _TEMPLATE, timeout=REQUEST_SECONDS) or {}
+            if told.get("state") == "Finished" and not told.get("pending_index_rows"):
+                return
+            if told.get("state") == "Failed":
+                raise InputOutput(f"{self._address}: the server could not index the collection", BUILD_IT)
+            if time.monotonic() > until:
+                raise InputOutput(f"{self._address}: indexing took more than an hour", "See to the servers.")
+            time.sleep(_PAUSE_SECONDS)
+
+    def _send(self, how: Literal["insert", "upsert"], ids: Sequence[str], rows: Floats) -> None:
+        """Write these people, a block at a time."""
+        rows = self._floats(rows)
+        if len(ids) != len(rows):
+            raise ValueError(f"{len(ids)} people, and {len(rows)} rows")
+        for start in range(0, len(ids), _BLOCK):
+            some = slice(start, start + _BLOCK)
+            block = [
+                {_PERSON: one, _TEMPLATE: row}
+                for one, row in zip(_checked(ids[some]), rows[some], strict=True)
+            ]
+            with self._asking() as client:
+                write = client.insert if how == "insert" else client.upsert
+                write(self._collection, block, timeout=_WRITING_SECONDS)
+
+    def _delete(self, ids: list[str]) -> None:
+        """Delete these people, and look whether they are gone."""
+        with self._asking() as client:
+            client.delete(self._collection, ids=ids, timeout=REQUEST_SECONDS)
+            left = client.get(
+                self._collection, ids=ids, output_fields=[_PERSON],
+                consistency_level=_STRONG, timeout=REQUEST_SECONDS,
+            )  # fmt: skip
+        if left:
+            raise InputOutput(f"{self._address}: {len(left)} people are still in the index", "Try again.")
+
+    def _floats(self, rows: Floats) -> Floats:
+        found = np.ascontiguousarray(rows, np.float32)
+        if found.ndim != 2 or found.shape[1] != self._dim or not np.isfinite(found).all():
+            raise ValueError(f"embeddings must be finite and [N, {self._dim}]")
+        return found
+
+
+def _checked(ids: Sequence[str]) -> list[str]:
+    """``ids`` as pymilvus can take them: it puts them between quotes as they are."""
+    if not all(_ID.fullmatch(one) for one in ids):
+        raise ValueError(f"a person's id has up to {_LONGEST_ID} letters, digits and any of -._:")
+    return list(ids)

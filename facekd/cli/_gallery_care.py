@@ -44,10 +44,10 @@ def audit(
 ) -> None:
     """Show the audit: what was done, and when.
 
-    Each line has the date, the action, the person's number, the number of templates and, of what was
-    asked of "facekd serve" with a token, the token's name. The audit holds no names of people; "gallery
-    show NAME" shows a person's number, and numbers are never reused. "force" counts templates enrolled
-    despite a warning, "prune" deleted audit entries. With --json, one document per line.
+    Each line has the date, the action, the person's number, the number of templates and, for requests to
+    "facekd serve", the name of the token. The audit holds no names of people; "gallery show NAME" shows a
+    person's number, and numbers are never reused. "force" counts templates enrolled despite a warning,
+    "prune" deleted audit entries. With --json, one document per line.
 
     --reads shows what "verify --claim", "identify" and "serve" recorded with --audit: the date, claim or
     search, the number of the person claimed or found (0 for nobody), the result, the model, the rate of its
@@ -95,7 +95,7 @@ def _prune(gallery: Place, before: str, reads: bool, yes: bool, as_json: bool) -
 
 
 def _what(entry: AuditEntry | ReadEntry) -> str:
-    """What an entry says was done, or answered, and by what."""
+    """The columns of an entry after the person: templates, or result, model and rate."""
     from facekd.gallery import AuditEntry
 
     if isinstance(entry, AuditEntry):
@@ -113,9 +113,9 @@ def check(gallery: Place, as_json: bool) -> int:
     """Check a gallery for damage.
 
     Verifies the checksum of every template, the database, its tables and references, names, and that
-    every person has a template and every template a person. Of an encrypted gallery, with the key, also
-    that every template was encrypted as what it is; without it the rest is checked. Changes nothing. Each
-    fault is listed with what to do about it, and the exit code is then 5.
+    every person has a template and every template a person. With the key of an encrypted gallery, also
+    verifies that every template decrypts and belongs where it is stored. Changes nothing. Each fault is
+    listed with its remedy, and the exit code is then 5.
 
     \b
     Example: facekd gallery check --gallery staff.db

@@ -1,4 +1,4 @@
-"""Encrypt a gallery, and care for its key."""
+"""Encrypt a gallery, and manage its key."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @click.argument("file", type=ANY_PATH)
 @json_option
 def new_key(file: Path, as_json: bool) -> None:
-    """Make a key for encrypted galleries and write it to FILE.
+    """Create a key for encrypted galleries and write it to FILE.
 
-    The key is 32 random bytes in base64, in a new file that only its owner may read. Keep a copy of it
-    elsewhere than the gallery and its backups: without the key nobody can read an encrypted gallery.
+    The key is 32 random bytes in base64, in a new file that only its owner may read. Keep a copy of it away
+    from the gallery and its backups: without the key nobody can read an encrypted gallery.
 
     \b
     Example: facekd gallery new-key /etc/facekd/staff.key
@@ -45,7 +45,7 @@ def encrypt(gallery: Place, as_json: bool) -> None:
     Encrypts every template with AES-256-GCM in one transaction and erases the unencrypted ones from the
     file. A gallery in a database cannot be encrypted. The key is that of --key-file, or of the environment;
     every later command needs it. Names, dates, qualities and digests of photos are not encrypted, nor are
-    backups and archives made before. Needs the extra "encryption".
+    existing backups and archives. Needs the extra "encryption".
 
     \b
     Example: facekd gallery new-key staff.key
@@ -59,14 +59,14 @@ def encrypt(gallery: Place, as_json: bool) -> None:
 
 @click.command("rotate-key")
 @click.option(
-    "--new-key-file", type=ANY_PATH, required=True, metavar="FILE", help="File of the gallery's new key."
+    "--new-key-file", type=ANY_PATH, required=True, metavar="FILE", help="File with the gallery's new key."
 )
 @gallery_option
 @json_option
 def rotate_key(new_key_file: Path, gallery: Place, as_json: bool) -> None:
     """Give an encrypted gallery a new key.
 
-    Encrypts every template again in one transaction and erases the old ciphertexts from the file. Backups
+    Re-encrypts every template in one transaction and erases the old ciphertexts from the file. Backups
     made before still need the old key.
 
     \b

@@ -21,9 +21,9 @@ def copy(source: Place, target: Place, as_json: bool) -> None:
     """Copy the gallery SOURCE to TARGET, a file or a database.
 
     The copy holds the people with their numbers and uids, the templates, the audit, and who was removed.
-    Every template is checked against its checksum when it is read, and compared once it is written. A copy
-    that was interrupted is continued by the same command. TARGET must hold no other gallery. An encrypted
-    gallery cannot be copied: "facekd gallery backup" copies its file, encrypted.
+    Every template is checked against its checksum when it is read, and compared once it is written. Repeat
+    an interrupted copy to continue it. TARGET must not contain another gallery. An encrypted gallery cannot
+    be copied: "facekd gallery backup" copies its file, encrypted.
 
     \b
     Example: facekd gallery copy staff.db postgresql://owner@db.example.org/staff
@@ -46,7 +46,7 @@ def copy(source: Place, target: Place, as_json: bool) -> None:
             f"{copied.removed_people} removed people, {copied.removed_photos} removed photos"
         )
     if copied.present:
-        say(f"{copied.present} of the people were there from a copy that was interrupted")
+        say(f"{copied.present} of the people had been copied before an interruption")
 
 
 @click.command("erase")
@@ -78,7 +78,7 @@ def roles(as_json: bool) -> None:
     """Print the SQL that sets up roles for a gallery in PostgreSQL.
 
     Three roles of least privilege: facekd_owner creates and migrates the gallery, facekd_writer enrolls and
-    removes people, facekd_reader verifies and identifies. A superuser runs it in the gallery's database,
+    removes people, facekd_reader verifies and identifies. Run it as a superuser in the gallery's database,
     before or after the gallery is created.
 
     \b

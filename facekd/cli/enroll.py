@@ -81,13 +81,12 @@ def command(
 ) -> int:
     """Enroll NAME from photos or videos, or everybody from a folder or a list with --from.
 
-    PHOTO may be a folder, for the photos in it. From a VIDEO, the best frames of the person who clearly
-    dominates it are enrolled; a video in which nobody does is refused. Photos that cannot be used are
-    reported and the others enrolled. Photos that are enrolled already are skipped, so that an
-    interrupted run can simply be repeated. Photos that do not look like the person's others, or that
-    look like another enrolled person, are refused by the thresholds in the model's card. With --from,
-    --json prints one line per person. A list begins with the line name,photo; its paths are relative to
-    its folder.
+    PHOTO may be a folder of photos. From a VIDEO, the best frames of the person who clearly dominates it
+    are enrolled; a video in which nobody does is refused. Photos that cannot be used are reported and the
+    others enrolled. Photos that are already enrolled are skipped, so an interrupted run can simply be
+    repeated. Photos that do not look like the person's others, or that look like another enrolled person,
+    are refused by the thresholds in the model's card. With --from, --json prints one line per person. A
+    list begins with the line name,photo; its paths are relative to its folder.
 
     \b
     Example: facekd enroll "Ann Lee" ann1.jpg ann2.jpg --model student.onnx
@@ -170,7 +169,7 @@ def _checked(name: str) -> str:
 
 
 def _look_at(recognizer: Recognizer, clip: Path, frames: int, per_second: float) -> EnrolledVideo:
-    """What to enroll of a video, which is told."""
+    """Choose what to enroll from a video, and print it."""
     from facekd.workflows import video_to_enroll
 
     with progress(clip.name, None) as advance:

@@ -134,8 +134,7 @@ def command(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Who is to be searched for: whoever is in ``photos``, in ``videos``, and in front of a ``camera`` for so
-    many ``seconds``."""
+    """What to search: ``photos``, ``videos``, and a ``camera`` for ``seconds``."""
 
     photos: Sequence[NamedPhoto]
     videos: Sequence[Path]
@@ -145,7 +144,7 @@ class _Wanted:
 
     @property
     def count(self) -> int | None:
-        """Of photos; nobody knows how many frames there are."""
+        """The number of photos; `None` if frames are searched, whose number is not known beforehand."""
         return None if self.videos or self.camera is not None else len(self.photos)
 
     @property
@@ -157,7 +156,8 @@ class _Wanted:
     def answers(
         self, search: Search, top: int, all_faces: bool, advance: Callable[[], object]
     ) -> Iterator[tuple[Sequence[IdentifiedPhoto], NamedPhoto | None]]:
-        """What each of them gave, and the photo that it is. Each photo or frame is an ``advance``."""
+        """Yield the answers from each photo, video or camera, with the photo if it is one. ``advance`` is
+        called after each photo or frame."""
         from facekd.workflows import identify_camera, identify_or_say_why, identify_video
 
         for named in self.photos:

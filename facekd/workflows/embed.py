@@ -1,4 +1,4 @@
-"""Embed photos into a file, for whoever searches or groups them by a program of their own."""
+"""Embed photos into a file, for programs that search or group them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from facekd.workflows.enroll import Failure, PhotoFile
 from facekd.workflows.photo_notes import notes_of
 from facekd.workflows.recognizer import Recognizer
 
-#: what stands in a file of embeddings; keys are added, not renamed
+#: the contents of a file of embeddings; keys are added, not renamed
 SCHEMA = "embeddings/1"
-#: a template is personal data: nobody but its owner reads it
+#: a template is personal data: only its owner may read it
 _OWNERS = 0o600
 
 
 @dataclass(frozen=True)
 class EmbeddedFaces:
     """``embeddings`` float32 [N, D] of unit length of the photos ``names`` [N], with the ``quality`` [N] of
-    each crop in [0, 1]; ``contract`` says what they were made with. ``failures`` are of photos that gave
-    none, ``notes`` of photos that did all the same."""
+    each crop in [0, 1]; ``contract`` states the model and the preparation. ``failures`` are about photos
+    without an embedding, ``notes`` about photos with one."""
 
     names: tuple[str, ...]
     embeddings: NDArray[np.float32]
@@ -42,18 +42,18 @@ class EmbeddedFaces:
 
 @dataclass(frozen=True)
 class NamedPhoto:
-    """A photo and what it is called in the file."""
+    """A photo and its name in the file."""
 
     name: str
     photo: PhotoFile
 
 
 def photos_to_embed(paths: Sequence[Path]) -> list[NamedPhoto]:
-    """The photos that ``paths`` name: files as they are written, and all images of folders and packs by
-    their path in there.
+    """The photos at ``paths``: files under their path as given, and all images of folders and packs under
+    their path inside.
 
-    A file need not be there: that shows when it is read. Raises `InputOutput` where a folder has no images,
-    `UsageError` where two photos would have one name.
+    A file need not exist: reading it fails later. Raises `InputOutput` for a folder without images,
+    `UsageError` if two photos would have the same name.
     """
     found = [named for path in paths for named in _photos_at(path)]
     places: dict[str, PhotoFile] = {}
@@ -72,14 +72,14 @@ def _photos_at(path: Path) -> Iterator[NamedPhoto]:
         source = open_source(path)
         names = source.names()
         if not names:
-            raise InputOutput(f"{path}: there is no image in it")
+            raise InputOutput(f"{path}: contains no images")
         yield from (NamedPhoto(_text(name), PhotoFile(source, name)) for name in names)
     else:
         yield NamedPhoto(_text(str(path)), PhotoFile(open_source(Path()), str(path)))
 
 
 def _text(name: str) -> str:
-    """``name`` with what is no text replaced: a file's name may hold bytes that are not UTF-8."""
+    """``name`` with invalid UTF-8, which file names may contain, replaced."""
     return name.encode("utf-8", "replace").decode()
 
 
@@ -89,8 +89,8 @@ def embed_faces(
     on_many: str = "best",
     advance: Callable[[int], object] = lambda done: None,
 ) -> EmbeddedFaces:
-    """Embed one face of every photo; ``on_many`` is the policy of `choose` for several. A photo that cannot
-    be used is a `Failure` and keeps none of the others out."""
+    """Embed one face of every photo; ``on_many`` is the policy of `choose` for several faces. A photo that
+    cannot be used is a `Failure` and does not affect the others."""
     names: list[str] = []
     rows: list[NDArray[np.float32]] = []
     quality: list[float] = []
@@ -116,7 +116,7 @@ def embed_faces(
 
 
 def check_embeddings_file(path: Path, force: bool) -> None:
-    """Raise `UsageError` where embeddings cannot or must not be written to ``path``, before they are made."""
+    """Raise `UsageError` if embeddings cannot or must not be written to ``path``, before they are made."""
     if path.suffix.lower() not in _WRITERS:
         raise UsageError(f"{path}: embeddings are written as {' or '.join(_WRITERS)}")
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
@@ -133,16 +133,16 @@ def check_embeddings_file(path: Path, force: bool) -> None:
 
 
 def write_embeddings(found: EmbeddedFaces, path: Path) -> None:
-    """Write ``found`` to ``path``, whose suffix says in which form, for its owner alone to read (mode 0600).
+    """Write ``found`` to ``path``, in the format of its suffix, readable by its owner only (mode 0600).
 
-    Raises `InputOutput` where it cannot be written.
+    Raises `InputOutput` if it cannot be written.
     """
     write_atomically(path, _WRITERS[path.suffix.lower()](found), mode=_OWNERS)
 
 
 def _npz(found: EmbeddedFaces) -> bytes:
     content = io.BytesIO()
-    # arrays of text, not of objects: numpy.load needs no unpickling for them
+    # arrays of text, not of objects: numpy.load can read them without unpickling
     arrays: dict[str, Any] = {
         "names": np.array(found.names, np.str_),
         "embeddings": found.embeddings,
@@ -177,5 +177,5 @@ def _made_with(contract: Contract) -> dict[str, str]:
 
 
 _WRITERS: dict[str, Callable[[EmbeddedFaces], bytes]] = {".npz": _npz, ".parquet": _parquet}
-#: the endings of files that hold many images
+#: suffixes of files that hold many images
 _PACKS = (".zip", ".rec", ".bin")

@@ -1,4 +1,4 @@
-"""Enroll people from photos: each person in one transaction, each photo accounted for."""
+"""Enroll people from photos: one transaction per person, one outcome per photo."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from facekd.workflows.recognizer import Recognised, Recognizer
 
 @dataclass(frozen=True)
 class PhotoFile:
-    """An image in a folder or pack, read when its turn comes."""
+    """An image in a folder or pack, read when it is needed."""
 
     source: Source
     name: str
@@ -41,7 +41,7 @@ class PhotoFile:
 
 @dataclass(frozen=True)
 class PhotoInHand:
-    """A photo that was given as the bytes of an image file, or as pixels; ``shown`` names it in messages."""
+    """A photo given as the bytes of an image file, or as pixels; ``shown`` is its name in messages."""
 
     content: bytes | Pixels
     shown: str
@@ -52,7 +52,7 @@ class PhotoInHand:
 
 @dataclass(frozen=True)
 class RecognisedPhoto:
-    """A face that was recognised already, as in a frame of a video; ``shown`` names it in messages."""
+    """A face that is already recognised, as in a frame of a video; ``shown`` is its name in messages."""
 
     found: Recognised
     shown: str
@@ -60,7 +60,7 @@ class RecognisedPhoto:
 
 @dataclass(frozen=True)
 class UnusablePhoto:
-    """Stands for what was looked at already and cannot be enrolled, for the reason of ``error``."""
+    """A photo that is known to be unusable, because of ``error``."""
 
     shown: str
     error: CannotSay | InputOutput
@@ -71,7 +71,7 @@ AnyPhoto = PhotoFile | PhotoInHand | RecognisedPhoto | UnusablePhoto
 
 @dataclass(frozen=True)
 class Failure:
-    """A photo that was not enrolled: ``reason`` is one word for machines."""
+    """A photo that was not enrolled; ``reason`` is one word for programs."""
 
     photo: str
     reason: str
@@ -81,7 +81,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class PhotoWarning:
-    """What is to be known of a photo that was enrolled all the same."""
+    """A warning about a photo that was enrolled anyway."""
 
     photo: str
     reason: str
@@ -90,12 +90,12 @@ class PhotoWarning:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """What became of one person's photos: ``added`` are new in the gallery, ``present`` were
-    there before, ``templates`` are held now (0: the person is not enrolled).
+    """The outcome of one person's photos: ``added`` are new in the gallery, ``present`` were there before,
+    ``templates`` are stored now (0: the person is not enrolled).
 
-    ``warnings`` are about photos that were added, ``forced`` of them against the guard. ``guard`` holds
-    the thresholds that it took (`None`: it is off, or had nothing to compare) and ``notes`` what it
-    cannot do.
+    ``warnings`` are about added photos, ``forced`` counts those that the guard had refused. ``guard`` holds
+    the thresholds of the guard (`None`: it is off, or had nothing to compare with), and ``notes`` its
+    limitations.
     """
 
     name: str
@@ -110,28 +110,27 @@ class Enrolled:
 
     @property
     def exit_code(self) -> Exit:
-        """`DONE` if a photo of theirs is in the gallery; else what all failures have in common."""
+        """`DONE` if a photo of theirs is in the gallery, otherwise the code that all failures share."""
         if self.added or self.present:
             return Exit.DONE
         return overall([failure.exit_code for failure in self.failures])
 
 
-#: a photo that the person had already
+#: a photo that the person is already enrolled with
 PRESENT: Literal["present"] = "present"
 Outcome = Template | Failure | Literal["present"]
 Examined = list[tuple[AnyPhoto, Outcome]]
 
 
 def overall(codes: list[Exit]) -> Exit:
-    """`DONE` if all are, else the gravest: `IO` before `MISFIT` before `CANNOT_SAY` before `USAGE`."""
+    """`DONE` if all are, otherwise the most serious: `IO`, then `MISFIT`, `CANNOT_SAY`, `USAGE`."""
     return max(codes, default=Exit.DONE)
 
 
 def photos_at(paths: list[Path]) -> list[PhotoFile]:
-    """The photos that ``paths`` name, files as they are and folders with all images below.
+    """The photos at ``paths``: files, and all images below folders.
 
-    A file need not exist: that shows when it is read. Raises `InputOutput` where a folder has no
-    images.
+    A file need not exist: reading it fails later. Raises `InputOutput` for a folder without images.
     """
     found: list[PhotoFile] = []
     for path in paths:
@@ -139,7 +138,7 @@ def photos_at(paths: list[Path]) -> list[PhotoFile]:
             folder = open_source(path)
             names = folder.names()
             if not names:
-                raise InputOutput(f"{path}: no image in this folder")
+                raise InputOutput(f"{path}: no images in this folder")
             found += [PhotoFile(folder, name) for name in names]
         elif path.parent.is_dir():
             found.append(PhotoFile(open_source(path.parent), path.name))
@@ -151,12 +150,12 @@ def photos_at(paths: list[Path]) -> list[PhotoFile]:
 def people_in(
     path: Path, root: str | None = None, tell: Callable[[str], object] = lambda note: None
 ) -> dict[str, list[PhotoFile]]:
-    """The photos below ``path`` (a folder or a zip pack) by whose they are (`identities_in`, which says
-    what ``root`` is); ``tell`` is given what there is to say of it.
+    """The photos below ``path`` (a folder or a zip pack) by person; see `identities_in` for ``root``.
+    ``tell`` receives notes about the folders.
 
-    A folder in it that cannot be listed gives its person one photo that cannot be read, so that the others
-    are enrolled. Raises `UsageError` where an image is not in a person's folder, `InputOutput` where there
-    are none.
+    A subfolder that cannot be listed gives its person one photo that cannot be read, so that the others
+    are enrolled. Raises `UsageError` if an image is not in a person's folder, `InputOutput` if there are
+    no images.
     """
     source = FolderSource(path, tolerant=True) if path.is_dir() else open_source(path)
     people: dict[str, list[PhotoFile]] = {}
@@ -172,13 +171,13 @@ def people_in(
         if person is not None:
             people.setdefault(person, []).append(photo)
     if not people:
-        raise InputOutput(f"{path}: no images")
+        raise InputOutput(f"{path}: contains no images")
     return people
 
 
 @dataclass(frozen=True)
 class _UnlistedFolder:
-    """Stands for the photos of a folder that cannot be listed: reading them fails, as it must."""
+    """Replaces the photos of a folder that cannot be listed: reading them raises the error."""
 
     path: Path
     error: InputOutput
@@ -194,7 +193,7 @@ class _UnlistedFolder:
 
 
 def _unlisted(source: Source) -> Iterator[tuple[str, PhotoFile]]:
-    """The folders of ``source`` that were passed over, each with what fails in the place of its photos."""
+    """The folders of ``source`` that could not be listed, each with a photo that cannot be read."""
     if isinstance(source, FolderSource):
         for folder, error in source.unlisted.items():
             yield folder, PhotoFile(_UnlistedFolder(source.path, error), folder)
@@ -208,16 +207,16 @@ def enroll_people(
     force: bool = False,
     listed_in: str | None = None,
 ) -> Iterator[Enrolled]:
-    """Enroll one person after the other, each in one transaction; each is in the gallery when it is
-    yielded, and what is reported as added survives a crash.
+    """Enroll people one by one, each in a transaction. A person is in the gallery when yielded, and photos
+    reported as added survive a crash.
 
-    Photos that a person already has are not looked at again, so an enrollment that was cut short is
-    continued by repeating it. A photo that cannot be used, that is enrolled under another name, or that
-    the guard refuses (`EnrollmentGuard`), is a `Failure` and keeps none of the others out. ``force``
-    overrules the guard, which the audit notes. A name that cannot be a person's is a `Failure` of its folder,
-    or of the list that it is ``listed_in``.
+    Photos that a person already has are not processed again, so repeating an interrupted enrollment
+    continues it. A photo that cannot be used, that is enrolled under another name, or that the guard
+    refuses (`EnrollmentGuard`), is a `Failure` and does not affect the others. ``force`` overrules the
+    guard, which the audit records. An invalid name is a `Failure` of its folder, or of the list that it is
+    ``listed_in``.
 
-    Raises `InputOutput` where the gallery fails.
+    Raises `InputOutput` if the gallery fails.
     """
     guard = EnrollmentGuard(recognizer.embedder.card, records)
     for name, photos in people.items():
@@ -234,11 +233,11 @@ def enroll_people(
 def _enroll_person(
     records: GalleryRecords, guard: EnrollmentGuard, name: str, examined: Examined, force: bool
 ) -> Enrolled:
-    """Add what is new of a person's photos, after a last look at who else is enrolled."""
+    """Add the new photos of a person, after checking once more who else is enrolled."""
     added, judged = 0, _Judged(tuple(outcome for _, outcome in examined))
     if any(isinstance(outcome, Template) for _, outcome in examined):
         guard.prepare()
-        # from here on nobody else writes: two programs cannot both find that a photo is nobody's
+        # from here on no other program writes: two cannot both find that nobody has a photo
         with records.transaction():
             judged = _judge(records, guard, name, examined, force)
             if judged.templates:
@@ -263,7 +262,7 @@ def _enroll_person(
 
 @dataclass(frozen=True)
 class _Judged:
-    """What is to be done with each photo, and why."""
+    """What to do with each photo, and why."""
 
     outcomes: tuple[Outcome, ...]
     warnings: tuple[PhotoWarning, ...] = ()
@@ -279,8 +278,8 @@ class _Judged:
 def _judge(
     records: GalleryRecords, guard: EnrollmentGuard, name: str, examined: Examined, force: bool
 ) -> _Judged:
-    """The outcomes of ``examined`` after the guard has seen them: templates that another person holds
-    or that are refused have become failures."""
+    """The outcomes of ``examined`` after the guard: templates that another person has, or that the guard
+    refuses, have become failures."""
     known = [(photo, _unless_held(photo, outcome, records, name)) for photo, outcome in examined]
     new = {outcome.photo: outcome for _, outcome in known if isinstance(outcome, Template)}
     if not new or not guard.is_on:
@@ -308,20 +307,20 @@ def _judge(
 
 
 def _folder(name: str, photos: Sequence[AnyPhoto]) -> str:
-    """How a person is shown whose folder's name cannot be a person's."""
+    """How to show a person whose folder has an invalid name."""
     first = photos[0]
     return PhotoFile(first.source, name).shown if isinstance(first, PhotoFile) else shown(name)
 
 
 def _unless_held(photo: AnyPhoto, outcome: Outcome, records: GalleryRecords, name: str) -> Outcome:
-    """``outcome``, unless its photo is enrolled by now."""
+    """``outcome``, unless the photo has been enrolled in the meantime."""
     if not isinstance(outcome, Template):
         return outcome
     return _held(photo, outcome.photo, records, name) or outcome
 
 
 def _held(photo: AnyPhoto, digest: str, records: GalleryRecords, name: str) -> Outcome | None:
-    """What a photo is whose file somebody has already; `None` where nobody has."""
+    """The outcome of a photo whose file is already enrolled; `None` if it is not."""
     holders = records.holders(digest)
     if name in holders:
         return PRESENT
@@ -334,7 +333,7 @@ def _held(photo: AnyPhoto, digest: str, records: GalleryRecords, name: str) -> O
 def _examine(
     photo: AnyPhoto, records: GalleryRecords, recognizer: Recognizer, name: str, on_many: str
 ) -> Outcome:
-    """What to enroll of a photo, or why nothing."""
+    """The template of a photo, or the reason why there is none."""
     if isinstance(photo, UnusablePhoto):
         return _failure(photo, photo.error)
     if isinstance(photo, RecognisedPhoto):

@@ -1,4 +1,4 @@
-"""Encrypt a gallery that is there, give it another key, or decrypt it: each in one transaction."""
+"""Encrypt an existing gallery, change its key, or decrypt it: each in one transaction."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from facekd.gallery import (
 
 @dataclass(frozen=True)
 class Rewritten:
-    """How many ``templates`` were written anew, and the id of the key that they are encrypted by now, empty
-    where they are not. ``pending`` says that another program was still reading the gallery: the bytes that
-    were there before leave the file when it has finished."""
+    """How many ``templates`` were rewritten, and the id of the key that they are now encrypted with, empty if
+    they are not. ``pending`` means that another program was reading the gallery: the old bytes are erased
+    from the file when it has finished."""
 
     templates: int
     key_id: str
@@ -28,45 +28,45 @@ class Rewritten:
 
 
 def encrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
-    """Encrypt a gallery by ``key``, else by that of `key_in_use`; no template stays in the clear in its file.
+    """Encrypt a gallery with ``key``, by default `key_in_use`; no unencrypted template remains in its file.
 
-    Raises `UsageError` for a database and where the gallery is encrypted, `NoKey` where there is no key, and
-    as `GalleryRecords`.
+    Raises `UsageError` for a database, or if the gallery is encrypted already; `NoKey` without a key; and
+    what `GalleryRecords` raises.
     """
     check_encryptable(gallery)
     key = key_in_use(key)
     if key is None:
         raise NoKey(
-            "no key is given to encrypt the gallery by",
-            "Make one with 'facekd gallery new-key FILE' and give it by --key-file FILE.",
+            "no key was given to encrypt the gallery with",
+            "Create one with 'facekd gallery new-key FILE' and give it with --key-file FILE.",
         )
     key.key()
     try:
         records = GalleryRecords(gallery, key=NO_KEY)
     except NoKey:
         raise UsageError(
-            f"{gallery} is encrypted already", "Give it another key: facekd gallery rotate-key"
+            f"{gallery} is already encrypted", "To change its key: facekd gallery rotate-key"
         ) from None
     with records:
         return _rewrite(records, key)
 
 
 def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> Rewritten:
-    """Encrypt a gallery by the key ``new``, which is encrypted by ``key``, else by that of `key_in_use`.
+    """Encrypt a gallery, now encrypted with ``key`` (by default `key_in_use`), with the key ``new``.
 
-    Raises `UsageError` for a database, where it is not encrypted or that is its key already, and as
-    `GalleryRecords`.
+    Raises `UsageError` for a database, or if the gallery is not encrypted or ``new`` is its key already; and
+    what `GalleryRecords` raises.
     """
     with _encrypted(gallery, key) as records:
         if records.encryption is not None and records.encryption.key_id == key_id(new.key()):
-            raise UsageError(f"{new.told}: this is the gallery's key already", "Make a new one.")
+            raise UsageError(f"{new.told}: this is already the gallery's key", "Create a new one.")
         return _rewrite(records, new)
 
 
 def decrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
-    """Write a gallery in the clear, which is encrypted by ``key``, else by that of `key_in_use`.
+    """Store the templates of a gallery unencrypted; ``key``, by default `key_in_use`, is its present key.
 
-    Raises `UsageError` for a database and where it is not encrypted, and as `GalleryRecords`.
+    Raises `UsageError` for a database, or if the gallery is not encrypted; and what `GalleryRecords` raises.
     """
     with _encrypted(gallery, key) as records:
         return _rewrite(records, None)

@@ -16,7 +16,7 @@ from facekd.workflows.face_tracks import FaceTracker, SeenFace, Track, dominant_
 from facekd.workflows.identify import Search, searched
 from facekd.workflows.recognizer import Recognizer
 
-#: frames of a track that are taken
+#: frames of a track that are used
 FRAMES = 5
 
 Advance = Callable[[], object]
@@ -24,8 +24,8 @@ Advance = Callable[[], object]
 
 @dataclass(frozen=True)
 class VideoFaces:
-    """The ``tracks`` of people in the video ``name``, by when they appear, of whose frames ``frames`` were
-    looked at."""
+    """The ``tracks`` of people in the video ``name``, by time of appearance; ``frames`` of its frames were
+    processed."""
 
     name: str
     frames: int
@@ -34,8 +34,9 @@ class VideoFaces:
 
 @dataclass(frozen=True)
 class EnrolledVideo:
-    """What is to be enrolled of the video ``name``: the ``photos``, and the faces in them that were
-    ``chosen`` from a track of ``faces`` faces beside ``others`` tracks; none where the one photo says why."""
+    """What to enroll from the video ``name``: the ``photos``, the faces ``chosen`` for them from a track of
+    ``faces`` faces, and the number of ``others``, further tracks. If the video cannot be used, the only photo
+    states why."""
 
     name: str
     photos: tuple[AnyPhoto, ...]
@@ -59,10 +60,10 @@ def video_to_enroll(
     recognizer: Recognizer, path: Path, count: int = FRAMES, per_second: float = PER_SECOND,
     advance: Advance = lambda: None,
 ) -> EnrolledVideo:  # fmt: skip
-    """Up to ``count`` frames of the person who dominates the video at ``path``. A photo is known again by the
-    SHA-256 of the frame's pixels (`digest_of`), so the same video gives the same photos.
+    """Choose up to ``count`` frames of the person who dominates the video at ``path``. A photo is identified
+    by the SHA-256 of the frame's pixels (`digest_of`), so the same video always gives the same photos.
 
-    A video that cannot be used gives one photo that cannot be: so the other photos are enrolled.
+    A video that cannot be used gives one photo that fails, so that the other photos are enrolled.
     """
     name = _shown(path)
     try:
@@ -79,8 +80,8 @@ def identify_video(
     search: Search, path: Path, *, top: int = 5, per_second: float = PER_SECOND,
     advance: Advance = lambda: None,
 ) -> tuple[IdentifiedPhoto, ...]:  # fmt: skip
-    """Search for each person in the video at ``path``: an answer for each track, or one that says why there
-    is none. Raises `InputOutput` where the records audit reads and these cannot be noted."""
+    """Search for each person in the video at ``path``: an answer for each track, or one that states why there
+    is none. Raises `InputOutput` if the records audit reads and the answers cannot be recorded."""
     return _identified(search, _shown(path), read_video(path, per_second), top, advance)
 
 
@@ -88,7 +89,7 @@ def identify_camera(
     search: Search, number: int, seconds: float, *, top: int = 5, per_second: float = PER_SECOND,
     advance: Advance = lambda: None,
 ) -> tuple[IdentifiedPhoto, ...]:  # fmt: skip
-    """As `identify_video`, of what a camera sees for so many ``seconds``."""
+    """As `identify_video`, for what a camera sees in ``seconds``."""
     frames = read_camera(number, seconds, per_second)
     return _identified(search, f"camera {number}", frames, top, advance)
 
@@ -122,7 +123,8 @@ def _searched_video(
 
 
 def _faces(recognizer: Recognizer, name: str, frames: Iterable[Frame], advance: Advance) -> VideoFaces:
-    """Everybody in the ``frames``. Raises what they do, and `NoFace` where there is nobody."""
+    """The faces in the ``frames`` by person. Raises what reading frames raises, and `NoFace` if there is
+    nobody."""
     tracker = FaceTracker(recognizer.embedder.card)
     refused: Counter[str] = Counter()
     count = 0

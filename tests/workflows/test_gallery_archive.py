@@ -179,7 +179,7 @@ class TestRoundTrip:
             export_gallery(gallery, target)
         assert "gallery rename" in str(caught.value.fix)
         db.execute("UPDATE people SET name = 'Ann ' WHERE id = 2")
-        with pytest.raises(UsageError, match="two people are called 'Ann'"):
+        with pytest.raises(UsageError, match="differ only in white space: 'Ann'"):
             export_gallery(gallery, target)
         db.execute("UPDATE people SET name = 'Bo Lee' WHERE id = 2")
         with GalleryRecords(gallery, CONTRACT) as records, records.transaction():

@@ -11,16 +11,16 @@ from facekd.preprocess.sources.base import is_image, read_file, stamp_of
 
 
 class FolderSource:
-    """The images below a folder. Only regular files (and links to them) are any, whatever their name.
+    """The images below a folder. Only regular files (and links to them) count, whatever their name.
 
-    A folder in it that cannot be listed is an `InputOutput`; where ``tolerant`` it is passed over, and
-    `unlisted` then says which and why. The folder itself has to be listed.
+    A subfolder that cannot be listed raises `InputOutput`; if ``tolerant``, it is skipped, and `unlisted`
+    states which and why. The folder itself must be listable.
     """
 
     def __init__(self, path: Path, tolerant: bool = False) -> None:
         self.path = path
         self.tolerant = tolerant
-        #: by their names, as images have them, the folders that `names` passed over
+        #: the subfolders that `names` skipped, by name as for images
         self.unlisted: dict[str, InputOutput] = {}
 
     def names(self) -> list[str]:
@@ -31,7 +31,7 @@ class FolderSource:
             place = Path(folder)
             below[:] = [name for name in below if not name.startswith(".")]
             if place.resolve() in seen:
-                # a link back to a folder above would be followed for ever
+                # a link to a parent folder would be followed for ever
                 below.clear()
                 continue
             seen.add(place.resolve())
@@ -73,7 +73,7 @@ class FilesSource:
 
 
 def _is_special(file: Path) -> bool:
-    """A pipe, a socket or a device. A file that is gone, or a link to nothing, is not: reading it says so."""
+    """Whether it is a pipe, a socket or a device. A missing file or target is not: reading reports that."""
     try:
         return not stat.S_ISREG(file.stat().st_mode)
     except OSError:

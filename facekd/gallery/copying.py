@@ -1,7 +1,7 @@
-"""A gallery as it is in another place: a file, or a database.
+"""Copy a gallery to another place: a file, or a database.
 
-What goes along: people with their numbers and uids, templates, tombstones and audit. A copy that was cut
-short is continued by making it again: whatever is there already must be what the gallery holds.
+The copy holds people with their numbers and uids, templates, tombstones and the audit. Repeating an
+interrupted copy continues it: what is already there must be what the gallery holds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from facekd.gallery.records import GalleryRecords
 from facekd.gallery.template import now
 from facekd.gallery.template_rows import Owner, TemplateRows
 
-#: people, and other rows, that are copied in one transaction
+#: people, or other rows, copied in one transaction
 _PEOPLE, _ROWS = 200, 5000
 _COLUMNS = "photo, embedding, quality, enrolled, checksum"
 
@@ -34,7 +34,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Copied:
-    """What the copy holds: ``people``, of whom ``present`` were there from a copy that was cut short, their
+    """The contents of the copy: ``people``, of whom ``present`` were there from an interrupted copy, their
     ``templates``, and the tombstones of ``removed_people`` and ``removed_photos``."""
 
     people: int = 0
@@ -47,12 +47,13 @@ class Copied:
 def copy_gallery(
     source: Place, target: Place, advance: Callable[[int], None] = lambda people: None
 ) -> Copied:
-    """Copy the gallery at ``source``, as it is at one moment, to ``target``, where there is none, or a part
-    of one that was copied from it. ``advance`` is told how many people were copied.
+    """Copy a snapshot of the gallery at ``source`` to ``target``, where there must be no gallery, or a part
+    of a copy of this one. ``advance`` receives the number of people copied.
 
-    Every template is held against its checksum when it is read, and compared when it was written. A gallery
-    of an older schema is migrated first. Raises `UsageError` as `check_copyable` does and where the target
-    holds something else, `Misfit` where it is of another space, `Unreadable` where a template is damaged.
+    Every template is checked against its checksum when it is read, and compared after it is written. A
+    gallery of an older schema is migrated first. Raises the `UsageError` of `check_copyable`, and one if the
+    target holds something else; `Misfit` if it belongs to another space; `Unreadable` if a template is
+    damaged.
     """
     check_copyable(source, target)
     contract = _contract_of(source)
@@ -67,10 +68,10 @@ def copy_gallery(
 
 
 def check_copyable(source: Place, target: Place) -> None:
-    """Raise `UsageError` where the two are one, where the gallery at ``source`` is encrypted, or where a key
-    is given and one of them is a database: the copy would not be encrypted."""
+    """Raise `UsageError` if the two places are the same, if the gallery at ``source`` is encrypted, or if a
+    key is given and one of them is a database: the copy would not be encrypted."""
     if source == target:
-        raise UsageError(f"{source} cannot be copied to itself", "Name another place.")
+        raise UsageError(f"{source} cannot be copied to itself", "Choose another place.")
     for place in (source, target):
         encryption.check_key(place, key_in_use())
     if isinstance(source, Path) and _is_encrypted(source):
@@ -124,8 +125,8 @@ class _Copy:
         return copied
 
     def _block(self, people: list[Row], after: int, up_to: int) -> tuple[int, int]:
-        """Copy ``people``, all whose number lies above ``after`` and not above ``up_to``; how many were
-        there, and how many templates they have."""
+        """Copy ``people``, all those with a number above ``after`` and at most ``up_to``. Returns how many
+        were there already, and how many templates they all have."""
         there = self._people(self._new, f"id > {after} AND id <= {up_to} ORDER BY id")
         if not set(there) <= set(people):
             raise self._differs("people who are not in the gallery, or under other names")
@@ -152,14 +153,14 @@ class _Copy:
         return engine.rows(f"SELECT id, name, uid FROM people WHERE {which}", types=(int, str, str))
 
     def _templates(self, engine: Engine, after: int, up_to: int) -> list[Row]:
-        """Of the people with these numbers, in the order of enrolment."""
+        """The templates of the people with these numbers, in the order of enrolment."""
         return engine.rows(
             f"SELECT person, {_COLUMNS} FROM templates WHERE person > ? AND person <= ? ORDER BY person, id",
             after, up_to,
         )  # fmt: skip
 
     def _tombstones(self, table: str, columns: str) -> int:
-        """Copy what is not there; how many there are."""
+        """Copy the missing rows; return the number of all rows."""
         places = ", ".join("?" for _ in columns.split(","))
         insert = f"INSERT INTO {table} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"
         count = 0
@@ -185,8 +186,8 @@ class _Copy:
 
     def _differs(self, what: str) -> UsageError:
         return UsageError(
-            f"{self._new.path} is no part of a copy: it holds {what}",
-            "One of the two was changed since: copy to a place where there is no gallery.",
+            f"{self._new.path} is not part of a copy: it holds {what}",
+            "One of them has been changed since: copy to a place without a gallery.",
         )
 
 

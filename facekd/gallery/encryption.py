@@ -1,11 +1,11 @@
-"""Templates encrypted at rest: AES-256-GCM, a nonce for each, bound to what their row says and whose it is.
+"""Encryption of templates at rest: AES-256-GCM, with a nonce for each, bound to their row and person.
 
-Neither key nor passphrase is in the file. From the key (`keys`) and the gallery's random salt HKDF-SHA256
-derives the key of the templates and, apart from it, a value by which a wrong key is recognised before
-anything is read. A stored embedding is its nonce (12 bytes, random), the ciphertext and the tag (16 bytes);
-the associated data is what the row's checksum covers (`row_said`).
+Neither key nor passphrase is in the file. From the key (`keys`) and the gallery's random salt, HKDF-SHA256
+derives the key of the templates and, separately, a value that reveals a wrong key before anything is read. A
+stored embedding consists of its nonce (12 bytes, random), the ciphertext and the tag (16 bytes); the
+associated data is what the row's checksum covers (`row_said`).
 
-Sources: NIST SP 800-38D (GCM; random nonces of 96 bits allow 2^32 encryptions by one key), RFC 5869 (HKDF).
+Sources: NIST SP 800-38D (GCM; random nonces of 96 bits allow 2^32 encryptions with one key), RFC 5869 (HKDF).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ SCHEME = "AES-256-GCM/1"
 NONCE_BYTES, TAG_BYTES = 12, 16
 _SALT_BYTES = 32
 _CHECK_BYTES = 16
-#: templates that are encrypted again at once
+#: templates that are re-encrypted at a time
 _BLOCK = 1000
-_GIVE = "Give it by --key-file, FACEKD_GALLERY_KEY_FILE, FACEKD_GALLERY_KEY or FACEKD_GALLERY_KEY_COMMAND."
+_GIVE = "Give it with --key-file, FACEKD_GALLERY_KEY_FILE, FACEKD_GALLERY_KEY or FACEKD_GALLERY_KEY_COMMAND."
 
 
 @dataclass(frozen=True)
 class Encryption:
-    """What an encrypted gallery says of itself: the ``scheme``, the ``salt`` (hexadecimal), which key
-    (`key_id`), and the ``check_value`` (hexadecimal) that key and salt give."""
+    """How a gallery is encrypted, as stored in it: the ``scheme``, the ``salt`` (hexadecimal), the id of the
+    key (`key_id`), and the ``check_value`` (hexadecimal) derived from key and salt."""
 
     scheme: str
     salt: str
@@ -47,7 +47,7 @@ class Encryption:
 
 
 class Cipher:
-    """Encrypts and decrypts by a gallery's key."""
+    """Encrypts and decrypts with a gallery's key."""
 
     def __init__(self, key: bytes, salt: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -55,12 +55,12 @@ class Cipher:
         self._aes = AESGCM(_derived(key, salt, "templates", 32))
 
     def encrypted(self, clear: bytes, said: bytes) -> bytes:
-        """``clear``, bound to ``said``."""
+        """``clear``, encrypted and bound to ``said``."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         return nonce + self._aes.encrypt(nonce, clear, said)
 
     def decrypted(self, blob: bytes, said: bytes) -> bytes | None:
-        """What was encrypted; `None` where it was changed since, or is bound to something else."""
+        """The decrypted bytes; `None` if they were changed, or are bound to something else."""
         from cryptography.exceptions import InvalidTag
 
         if len(blob) < NONCE_BYTES + TAG_BYTES:
@@ -78,8 +78,8 @@ def check_encryptable(place: Place) -> None:
 
 
 def check_key(place: Place, key: KeySource | None) -> None:
-    """Raise `UsageError` where a ``key`` is given for a database: whoever gives one must not take the
-    templates there for encrypted."""
+    """Raise `UsageError` if a ``key`` is given for a database: the caller must not believe that the templates
+    there are encrypted."""
     if key is not None and not isinstance(place, Path):
         raise _files_only(
             place, f"facekd encrypts galleries in files, not in a database, but a key is given ({key.told})"
@@ -93,22 +93,22 @@ def _files_only(place: Place, cause: str) -> UsageError:
 
 
 def stated_in(db: sqlite3.Connection, path: Path) -> Encryption | None:
-    """How the gallery ``db`` at ``path`` says that it is encrypted; `None` where it is not."""
+    """The encryption stored in the gallery ``db`` at ``path``; `None` if it is not encrypted."""
     if schema_of(db) < ENCRYPTION_SINCE:
         return None
     rows = db.execute("SELECT scheme, salt, key_id, check_value FROM encryption").fetchall()
     if not rows:
         return None
     if len(rows) > 1 or not all(isinstance(value, str) for value in rows[0]):
-        raise database.damaged(path, "how it is encrypted cannot be read")
+        raise database.damaged(path, "its encryption settings cannot be read")
     return Encryption(*rows[0])
 
 
 def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) -> Cipher | None:
-    """What reads and writes the templates of the gallery at ``path``; `None` where it is not encrypted.
+    """The cipher of the templates of the gallery at ``path``; `None` if it is not encrypted.
 
-    Raises `NoKey` and `WrongKey`, `UsageError` for a gallery that is not encrypted although a key is given:
-    whoever gives one must not read or write a plain file unawares.
+    Raises `NoKey` and `WrongKey`, and `UsageError` for an unencrypted gallery if a key is given: the caller
+    must not read or write a plain file unintentionally.
     """
     if stated is None:
         if source is not None:
@@ -119,12 +119,13 @@ def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) 
         return None
     if stated.scheme != SCHEME:
         raise Unreadable(
-            f"{path}: encrypted by {stated.scheme[:40]!a}; this facekd knows {SCHEME}", "Use a newer facekd."
+            f"{path}: encrypted with {stated.scheme[:40]!a}; this facekd knows {SCHEME}",
+            "Use a newer facekd.",
         )
     if source is None:
         raise NoKey(f"{path} is encrypted, and no key is given", _GIVE)
     salt = _salt(stated, path)
-    # a key that was read earlier may have been exchanged since, with the gallery's
+    # a key that was read earlier may have been replaced since, together with the gallery's
     key = next((key for key in _keys(source) if _check_value(key, salt) == stated.check_value), None)
     if key is None:
         raise WrongKey(
@@ -136,13 +137,13 @@ def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) 
 
 
 def new(source: KeySource) -> tuple[Encryption, Cipher]:
-    """To encrypt a gallery by the key of ``source``."""
+    """A new encryption with the key of ``source``."""
     key, salt = source.key(), secrets.token_bytes(_SALT_BYTES)
     return Encryption(SCHEME, salt.hex(), key_id(key), _check_value(key, salt)), Cipher(key, salt)
 
 
 def state(db: Connection, stated: Encryption | None) -> None:
-    """Write that a gallery is encrypted so, or not at all."""
+    """Store how a gallery is encrypted, or that it is not."""
     db.execute("DELETE FROM encryption")
     if stated is not None:
         db.execute(
@@ -151,8 +152,8 @@ def state(db: Connection, stated: Encryption | None) -> None:
 
 
 def rewrite(db: sqlite3.Connection, path: Path, before: TemplateRows, after: TemplateRows) -> int:
-    """Write all templates as ``after`` has them, which are as ``before`` has them; return how many. Raises
-    `Unreadable` where one is not what was written: it could be neither encrypted nor left."""
+    """Rewrite all templates from the form ``before`` to the form ``after``; return their number. Raises
+    `Unreadable` for a damaged template, which could neither be encrypted nor be left as it is."""
     count = 0
     for block in _blocks(db):
         changed = []
@@ -165,12 +166,12 @@ def rewrite(db: sqlite3.Connection, path: Path, before: TemplateRows, after: Tem
         db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
         count += len(changed)
     if count != db.execute("SELECT count(*) FROM templates").fetchone()[0]:
-        raise database.damaged(path, "a template belongs to nobody")
+        raise database.damaged(path, "a template has no person")
     return count
 
 
 def _blocks(db: sqlite3.Connection) -> Iterator[list[tuple[Any, ...]]]:
-    """All templates with whose they are; not in one query, since they are changed meanwhile."""
+    """All templates with their people, in several queries, because they are changed during the iteration."""
     last = -1
     while rows := db.execute(
         "SELECT templates.id, uid, name, photo, embedding, quality, enrolled, checksum FROM templates"
@@ -190,7 +191,7 @@ def _salt(stated: Encryption, path: Place) -> bytes:
     try:
         return bytes.fromhex(stated.salt)
     except ValueError:
-        raise database.damaged(path, "how it is encrypted cannot be read") from None
+        raise database.damaged(path, "its encryption settings cannot be read") from None
 
 
 def _check_value(key: bytes, salt: bytes) -> str:

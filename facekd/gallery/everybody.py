@@ -1,4 +1,4 @@
-"""All templates of a gallery at once: one query for as many rows as there are, each still checked."""
+"""All templates of a gallery at once: few queries for all rows, each still checked."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Everybody:
-    """The people ``names`` [P], rising, and their ``embeddings`` [T, D], those of one person together in the
-    order of enrolment, ``counts`` [P] of each."""
+    """The people ``names`` [P], sorted, with the ``embeddings`` [T, D], those of one person together in the
+    order of enrolment, and their ``counts`` [P]."""
 
     names: tuple[str, ...]
     counts: NDArray[np.int64]
@@ -28,20 +28,20 @@ class Everybody:
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Where each person's templates begin, and where all end [P + 1]."""
+        """The index of each person's first template, and the number of all [P + 1]."""
         return np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
 
     def of_each(self) -> Iterator[Floats]:
-        """Each person's embeddings."""
+        """The embeddings of each person [T_p, D]."""
         for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
             yield self.embeddings[start:end]
 
 
 def read(file: Engine, contract: Contract, cipher: TemplateCipher | None = None) -> Everybody:
-    """Everybody in the open gallery ``file``, made under ``contract``, whose templates ``cipher`` decrypts.
+    """Everybody in the open gallery ``file``, whose contract is ``contract``; ``cipher`` decrypts templates.
 
-    Rows are read in the order in which they were written: by person, each would be looked for. Raises
-    `Unreadable` where a template is not what was written, or somebody has none.
+    Rows are read in the order in which they were written: ordered by person, each would need a seek. Raises
+    `Unreadable` if a template is damaged, or somebody has none.
     """
     with file.snapshot():
         stored = TemplateRows(contract, file.schema, cipher)
@@ -56,7 +56,7 @@ def read(file: Engine, contract: Contract, cipher: TemplateCipher | None = None)
                 raise file.damaged(f"'{shown(name)}' has no template")
         counts = np.array([sizes.pop(number) for number, _, _ in people], np.int64)
         if sizes:
-            raise file.damaged("a template belongs to nobody")
+            raise file.damaged("a template has no person")
         names = tuple(owner.name for owner in owners)
         found = Everybody(names, counts, np.empty((int(counts.sum()), contract.dim), np.float32))
         place = {number: at for at, (number, _, _) in enumerate(people)}

@@ -9,22 +9,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
+from accelerator_clock import Clock
+from accelerator_recipe import Options, losses_of, recipe_of
 from accelerator_teacher import (
     PRECISIONS,
     OnlineTeacher,
     in_batches,
     student_rows,
     tar_on_device,
-    torch_specs,
 )
-from accelerator_views import ShuffledCrops, ViewMaker, decoded, drawn, require_made_here
-from packed_weights import unpacked, write_shards
-from safetensors.torch import load_file
+from accelerator_views import ShuffledCrops, ViewMaker, decoded, drawn
+from packed_weights import LEARNED, weights_of, write_shards
 from torch import Tensor, nn
 
 from facekd.distillation import (
@@ -32,17 +30,13 @@ from facekd.distillation import (
     TEACHER_SCORE,
     DistillTask,
     Recipe,
-    WeightedLoss,
-    check_recipe,
     heldout_crops,
-    read_recipe,
     training_crops,
     write_card,
 )
-from facekd.distillation.losses import Classes, Setting, loss_class
 from facekd.errors import UsageError
 from facekd.files import write_atomically
-from facekd.models import FaceNet, build_model, start_from, torch_device
+from facekd.models import build_model, start_from, torch_device
 from facekd.models.teachers import load_teacher
 from facekd.training import (
     SCORE,
@@ -50,8 +44,6 @@ from facekd.training import (
     Diverged,
     RunFolder,
     StopRequest,
-    load_learned,
-    load_weights,
     locked_run,
     make_optimizers,
     rate_at,
@@ -61,79 +53,12 @@ from facekd.training.data import Batch, CropSet
 
 Say = Callable[[str], None]
 
-#: how the names of what losses learn begin in a weights file
-_LEARNED = "losses."
 #: crops that are embedded at once where nothing is learned, and those that show what lower precision costs
 _JUDGED, _COMPARED = 512, 512
 #: steps between two looks at the loss, for which the device is waited for
 _LOOK_EVERY = 20
-#: seconds between two lines about them
-_SAY_EVERY = 5.0
 #: batches that are timed, after as many that are not
 _TIMED = 5
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line says; see there."""
-
-    recipe: Path
-    out: Path
-    device: str = "cuda"
-    seconds: float = 520.0
-    images: int | None = None
-    network: str | None = None
-    start: Path | None = None
-    teachers: tuple[str, ...] = ()
-    batch: int = 1024
-    rate: float | None = None
-    precision: str = "bf16"
-    teacher_precision: str = "bf16"
-    compiled: bool = False
-    save_every: float = 60.0
-    shards: Path | None = None
-    resume: bool = False
-    force: bool = False
-    processes: int | None = None
-    #: when the clock began to run, by `time.perf_counter`
-    since: float = field(default_factory=time.perf_counter)
-
-
-def recipe_of(options: Options) -> Recipe:
-    """The recipe as it is trained here: online torch teachers, and what the options change.
-
-    Raises `UsageError` for what a recipe asks and this tool does not do.
-    """
-    read = read_recipe(options.recipe)
-    if read.teacher is None or not (read.teacher.models or options.teachers):
-        raise UsageError(f"{options.recipe}: names no teacher", "On an accelerator a teacher is needed.")
-    raw = read.model_dump()
-    models = options.teachers or torch_specs(read.teacher.models, options.recipe.parent)
-    raw["teacher"] = {"models": models, "targets": "online", "floor": read.teacher.floor}
-    raw["schedule"] |= {"batch": options.batch, "rate": options.rate or read.schedule.rate}
-    raw["schedule"]["images"] = max(options.batch, options.images or read.schedule.images)
-    if options.network:
-        raw["student"] = {"name": options.network}
-    recipe = check_recipe(raw, str(options.recipe))
-    _require_possible(recipe)
-    return recipe
-
-
-def _require_possible(recipe: Recipe) -> None:
-    require_made_here(recipe.augmentation)
-    kinds = [(table.name, loss_class(table.name)) for table in recipe.loss]
-    faults = [f"loss '{name}'" for name, kind in kinds if kind.needs_labels or kind.needs_features]
-    faults += [f"loss '{t.name}' with match = 'pca'" for t in recipe.loss if t.settings.get("match") == "pca"]
-    faults += [f"loss '{t.name}' with teacher = {t.teacher}" for t in recipe.loss if t.teacher is not None]
-    faults += ["mixing"] if recipe.mixing.active else []
-    faults += ["sampling.people"] if recipe.sampling.people else []
-    faults += ["schedule.ema"] if recipe.schedule.ema else []
-    faults += ["student.start (give --start)"] if recipe.student.start is not None else []
-    faults += ["data.heldout left out"] if recipe.data.heldout is None else []
-    if faults:
-        raise UsageError(
-            f"{', '.join(faults)}: cannot be had on an accelerator", "Train with 'facekd distill'."
-        )
 
 
 def train_here(options: Options, say: Say) -> RunFolder:
@@ -185,7 +110,7 @@ class _Leg:
         self.teacher = self._asked_teacher()
         torch.manual_seed(recipe.seed)
         self.student = build_model(recipe.student.name, **recipe.student.settings)
-        losses = _losses(recipe, self.student, self.teacher.dim)
+        losses = losses_of(recipe, self.student, self.teacher.dim)
         self.task = DistillTask(self.student, losses, self.teacher.targets).to(device)
         self.task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.schedule = recipe.schedule
@@ -228,7 +153,7 @@ class _Leg:
             weights, learned = weights_of(self.options.start)
             weights = {name: value.to(self.device) for name, value in weights.items()}
             taken = start_from(self.student, weights, "whole").taken
-            own = {name: value for name, value in self.task.state_dict().items() if name.startswith(_LEARNED)}
+            own = {name: value for name, value in self.task.state_dict().items() if name.startswith(LEARNED)}
             same = [
                 name for name, value in own.items() if name in learned and learned[name].shape == value.shape
             ]
@@ -269,7 +194,7 @@ class _Leg:
     def train(self, stop: StopRequest) -> None:
         """Steps until the end of the plan, with a checkpoint now and then."""
         self._time_parts()
-        clock = _Clock(self.options, self.images, self._kept_in())
+        clock = Clock(self.options, self.images, self._kept_in())
         if not clock.left():
             raise UsageError(
                 f"no time is left to train: {clock.passed():.0f} s were spent on what comes before",
@@ -333,7 +258,7 @@ class _Leg:
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-    def _look(self, loss: Tensor, norm: Tensor, clock: _Clock) -> None:
+    def _look(self, loss: Tensor, norm: Tensor, clock: Clock) -> None:
         """Log a step. Raises `Diverged` where its loss or gradient is no number."""
         value, length = torch.stack([loss.double(), norm.double()]).tolist()
         if not (math.isfinite(value) and math.isfinite(length)):
@@ -410,72 +335,6 @@ class _Leg:
             torch.cuda.synchronize()
 
 
-class _Clock:
-    """How much of the plan is over, by time or by images, whichever is further."""
-
-    def __init__(self, options: Options, images: int, keeping: float) -> None:
-        self._options, self._first = options, images
-        self._began = self._saved = time.perf_counter()
-        self._said = -math.inf
-        # the last checkpoint is written within the time too, and may take longer than the first
-        self._end = options.since + options.seconds - 2 * keeping
-        self.fallen, self.share_of_step = False, 0.0
-        self._before = -options.batch / options.images if options.images else 0.0
-
-    def progress(self, images: int) -> float:
-        """The share of the plan that is over after ``images`` in all."""
-        total = max(self._end - self._began, 1e-9)
-        share = self.trained() / total
-        if self._options.images is not None:
-            share = max(share, (images - self._first) / self._options.images)
-        self.share_of_step, self._before = share - self._before, share
-        return share
-
-    def falls(self, stable: bool) -> bool:
-        """Whether the rate begins to fall here."""
-        begins = not stable and not self.fallen
-        self.fallen = self.fallen or begins
-        return begins
-
-    def to_save(self) -> bool:
-        return time.perf_counter() - self._saved >= self._options.save_every
-
-    def saved(self) -> None:
-        self._saved = time.perf_counter()
-
-    def to_say(self) -> bool:
-        """Whether it is time for a line; then it counts as printed."""
-        now = time.perf_counter()
-        due = now - self._said >= _SAY_EVERY
-        self._said = now if due else self._said
-        return due
-
-    def left(self) -> float:
-        """Seconds until the plan is over."""
-        return max(0.0, self._end - time.perf_counter())
-
-    def passed(self) -> float:
-        """Seconds since the tool was started."""
-        return time.perf_counter() - self._options.since
-
-    def trained(self) -> float:
-        """Seconds since the first step, evaluations counted."""
-        return time.perf_counter() - self._began
-
-    def images_per_second(self, images: int) -> float:
-        return (images - self._first) / max(self.trained(), 1e-9)
-
-
-def _losses(recipe: Recipe, student: FaceNet, teacher_dim: int) -> list[WeightedLoss]:
-    """The recipe's losses, which need neither labels nor the teacher's statistics."""
-    none = Classes(torch.empty(0, dtype=torch.int64), torch.empty(0, teacher_dim))
-    setting = Setting(student.dim, teacher_dim, none, torch.empty(0, teacher_dim), network=student)
-    return [
-        WeightedLoss(loss_class(t.name)(setting, **t.settings), t.weight, t.final_weight, t.begin, t.end)
-        for t in recipe.loss
-    ]
-
-
 def _on_cpu(value: Any) -> Any:
     """An optimizer's state with its tensors on the CPU."""
     if isinstance(value, Tensor):
@@ -483,14 +342,3 @@ def _on_cpu(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _on_cpu(one) for key, one in value.items()}
     return [_on_cpu(one) for one in value] if isinstance(value, list) else value
-
-
-def weights_of(start: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The student's weights and what its losses had learned, from a run folder or a weights file, packed by
-    `packed_weights` or not."""
-    weights, learned = load_weights(start), load_learned(start)
-    if start.is_file():
-        whole = unpacked(load_file(start))
-        weights = {name: value for name, value in whole.items() if not name.startswith(_LEARNED)}
-        learned = {name: value for name, value in whole.items() if name.startswith(_LEARNED)}
-    return weights, learned

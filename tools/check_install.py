@@ -43,7 +43,7 @@ ABSENT = {
     "tensorboard": "tensorboard", "filelock": "filelock", "tomli-w": "tomli_w",
 }  # fmt: skip
 #: the extras whose additional size is reported, as they are installed here
-EXTRAS = ("train", "teachers", "board", "service", "postgres")
+EXTRAS = ("train", "teachers", "board", "service", "postgres", "encryption")
 #: files of a wheel other than the modules
 CARRIED = (
     "py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE",

@@ -24,12 +24,24 @@ import click
 import drill_answers
 import drill_galleries
 import drill_numbers
-import drill_training
+import drill_run_failures
+import drill_run_inputs
+import drill_run_results
+import drill_run_stops
 import drill_words
 from drill_site import DRILLS, Drill, Outcome, Site
 
 #: the modules that register drills
-MODULES = (drill_answers, drill_galleries, drill_numbers, drill_words, drill_training)
+MODULES = (
+    drill_answers,
+    drill_galleries,
+    drill_numbers,
+    drill_words,
+    drill_run_inputs,
+    drill_run_stops,
+    drill_run_failures,
+    drill_run_results,
+)
 
 
 def chosen(only: tuple[str, ...], short: bool) -> list[Drill]:

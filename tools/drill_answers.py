@@ -37,7 +37,7 @@ def one_rule_for_folder_and_zip(site: Site) -> Outcome:
         names = sorted(people_in(site, gallery))
         told.append(fact(names == ["ann", "bob"], f"enroll {source.name}: {', '.join(names)}"))
         if source.suffix:
-            told.append(fact("passed over" in ran.err, "a note says that the wrapper is passed over"))
+            told.append(fact("top folder" in ran.err, "a note names the top folder"))
     return together(*told)
 
 

@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from facekd.files import write_atomically
+from facekd.training import load_learned, load_weights
 
 #: tensors with fewer values are stored unchanged
 SMALLEST = 4096
 SCALE = ".scale"
 #: bytes of the largest shard; one tensor alone may be longer
 LARGEST_SHARD = 15_000_000
+#: how the names of what losses learn begin in a weights file
+LEARNED = "losses."
 
 
 def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -70,3 +73,14 @@ def _shards(kept: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         shard[name] = value
         length += own
     yield shard
+
+
+def weights_of(start: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The student's weights and what its losses had learned, from a run folder or a weights file, `packed`
+    or not."""
+    weights, learned = load_weights(start), load_learned(start)
+    if start.is_file():
+        whole = unpacked(load_file(start))
+        weights = {name: value for name, value in whole.items() if not name.startswith(LEARNED)}
+        learned = {name: value for name, value in whole.items() if name.startswith(LEARNED)}
+    return weights, learned

@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-    from accelerator_run import Options, train_here
+    from accelerator_recipe import Options
+    from accelerator_run import train_here
 
     from facekd.errors import FacekdError, Terminated
 

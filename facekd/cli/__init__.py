@@ -3,7 +3,7 @@
 import signal
 import threading
 
-# Ctrl-C before `main` can name it: the system ends the process at once, which is 130 to a shell, where
+# Ctrl-C before `main` can handle it: the system ends the process at once, which a shell reports as 130, where
 # Python would show a traceback
 _mine = threading.current_thread() is threading.main_thread()
 _usual = signal.signal(signal.SIGINT, signal.SIG_DFL) if _mine else None

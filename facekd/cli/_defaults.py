@@ -1,6 +1,6 @@
-"""What holds where a call does not say: of ``facekd.toml``, else of facekd itself.
+"""Defaults of options that a call does not give: those of ``facekd.toml``, otherwise facekd's own.
 
-An option on the command line wins, then the environment, then the file.
+An option on the command line takes precedence over the environment, and the environment over the file.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from facekd.gallery import Place
     from facekd.workflows import Defaults
 
-#: where version 0.1 kept the gallery of whoever named none
+#: where version 0.1 kept the gallery of a call that names none
 _OLD_GALLERY = Path("gallery.db")
 _READ = "facekd.defaults"
-#: the context's object of a command that works with broken settings and without a library, too, since it says
-#: what is wrong
+#: the context's object of a command that must also run with broken settings or without a library, because it
+#: reports what is wrong
 EXAMINES = "examines"
 
 Callback = Callable[[click.Context, click.Parameter, Any], Any]
 
 
 def defaults_of(context: click.Context) -> Defaults | None:
-    """The settings of the ``facekd.toml`` in use, read once a call. Raises as `read_defaults`."""
+    """The settings of the ``facekd.toml`` in use, read once per call. Raises what `read_defaults` raises."""
     if _READ not in context.meta:
         context.meta[_READ] = _read(context)
     found: Defaults | None = context.meta[_READ]
@@ -52,14 +52,14 @@ def _read(context: click.Context) -> Defaults | None:
 
 
 def or_setting(name: str, rival: str | None = None) -> Callback:
-    """An option's callback: what the file says of ``name`` where the call says nothing, which is then told;
-    neither where the call states the ``rival``, an option that means the same. While a shell completes a line
-    nothing is read."""
+    """The callback of an option whose default is the file's value of ``name``, which is then reported. That
+    default is not used if the call gives the ``rival``, another option that sets the same. Nothing is read
+    while a shell completes a line."""
 
     def callback(context: click.Context, option: click.Parameter, given: Any) -> Any:
         if context.resilient_parsing or _named(context, option):
             return given
-        # what a call states is processed before what it leaves out
+        # click processes the options that are given before those that are not
         if rival is not None and context.params.get(rival) is not None:
             return given
         found = defaults_of(context)
@@ -74,18 +74,18 @@ def or_setting(name: str, rival: str | None = None) -> Callback:
 
 
 def _named(context: click.Context, option: click.Parameter) -> bool:
-    """Whether the command line or the environment says it."""
+    """Whether the command line or the environment sets the option."""
     return context.get_parameter_source(str(option.name)) is not ParameterSource.DEFAULT
 
 
 def _tell(context: click.Context, note: str) -> None:
-    """Say where a value comes from, unless it stands in the command's answer."""
+    """Print where a value comes from, unless the command's answer states it."""
     if context.obj != EXAMINES:
         say(note)
 
 
 def model_or_setting(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
-    """As `or_setting`, of a model, which must be there."""
+    """As `or_setting`, for a model, which must exist."""
     model: Path | None = or_setting("model")(context, option, given)
     if model is not None and model != given and not model.exists():
         from facekd.card import MODELS_COME_FROM
@@ -99,7 +99,7 @@ def model_or_setting(context: click.Context, option: click.Parameter, given: Pat
 
 
 def model_or_shipped(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
-    """As `model_or_setting`, else the student that ships, which is then said."""
+    """As `model_or_setting`, otherwise the shipped student, which is then reported."""
     model = model_or_setting(context, option, given)
     if model is not None or context.resilient_parsing:
         return model
@@ -113,7 +113,7 @@ def model_or_shipped(context: click.Context, option: click.Parameter, given: Pat
 
 
 def gallery_or_default(context: click.Context, option: click.Parameter, given: Place | None) -> Place | None:
-    """As `or_setting`, else the gallery of the user, which is then said."""
+    """As `or_setting`, otherwise the user's gallery, which is then reported."""
     gallery: Place | None = or_setting("gallery")(context, option, given)
     if gallery is not None or context.resilient_parsing:
         return gallery
@@ -128,16 +128,15 @@ def gallery_or_default(context: click.Context, option: click.Parameter, given: P
         return own
     _tell(
         context,
-        "note: gallery.db in the current folder is used, for this version only: from the next on the gallery "
-        f"of a call that names none is {own}. Name this one by --gallery gallery.db, FACEKD_GALLERY or "
-        "facekd.toml.",
+        f"note: using gallery.db in the current folder; from the next version on, the default is {own}. "
+        "Name this gallery with --gallery gallery.db, FACEKD_GALLERY or facekd.toml.",
     )
     return _OLD_GALLERY
 
 
 def use_key(context: click.Context, option: click.Parameter, given: Path | None) -> None:
-    """Let galleries be opened with the key in the file ``given``, else with the environment's, else with that
-    of the settings, while the command runs. The key is read when an encrypted gallery is met."""
+    """While the command runs, open galleries with the key in the file ``given``, otherwise with that of the
+    environment, otherwise with that of the settings. It is read only when an encrypted gallery is opened."""
     if context.resilient_parsing:
         return
     from facekd.gallery import key_from_command, key_from_file, key_of_environment, using_key
@@ -152,17 +151,17 @@ def use_key(context: click.Context, option: click.Parameter, given: Path | None)
 
 
 def gallery_of_claim(context: click.Context, option: click.Parameter, given: Place | None) -> Place | None:
-    """As `gallery_or_default`, of a command that opens a gallery for ``--claim`` only: without it there is
-    nothing to be said."""
+    """As `gallery_or_default`, for a command that opens a gallery for ``--claim`` only: without it nothing is
+    reported."""
     return given if context.params.get("claim") is None else gallery_or_default(context, option, given)
 
 
 def audit_of_claim(context: click.Context, option: click.Parameter, given: bool) -> bool:
-    """As `or_setting`, of a command that compares with a gallery for ``--claim`` only: without it there is
-    nothing to audit, and to ask for that is an error."""
+    """As `or_setting`, for a command that compares with a gallery for ``--claim`` only: without it there is
+    nothing to audit, and ``--audit`` is an error."""
     if context.params.get("claim") is not None:
         audited: bool = or_setting("audit_reads")(context, option, given)
         return audited
     if given and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--audit goes with --claim NAME: nothing else is compared with the gallery.")
+        raise click.UsageError("--audit needs --claim NAME: nothing else is compared with the gallery.")
     return False

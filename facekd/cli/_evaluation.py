@@ -1,4 +1,4 @@
-"""What the commands that measure share: the protocol, the files beside the answer, the answer itself."""
+"""Shared by the commands that measure: the protocol, the output files, the printed answer."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class OutputFiles:
 def read_protocol(
     name: str | None, pairs: Path | None, data: Path, without: Path | None = None, root: str | None = None
 ) -> Protocol[Result]:
-    """The protocol that is named or that the file names suggest, with its list, and ``without`` the people
-    in that file; prints which list it found by itself, and which of those people have no photo."""
+    """The protocol that is named, or that the file names suggest, with its list and without the people in the
+    file ``without``. Prints the list if it was not given, and which of those people have no photo."""
     from facekd.verification.protocols import open_protocol, suggest_protocol
     from facekd.workflows import find_list, leave_out
 
@@ -85,7 +85,7 @@ def tell_cards(found: Evaluation[Any]) -> None:
         if not model.has_card:
             say_without_card(model.file)
         if model.trained_on_data:
-            say(f"note: {model.file} was trained on {found.data}: which says little about unseen people")
+            say(f"note: {model.file} was trained on {found.data}: the result says little about unseen people")
 
 
 class Answer(Interface):

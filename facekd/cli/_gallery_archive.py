@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=ANY_PATH)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--force", is_flag=True, help="Replace FILE.")
-@click.option("--plain", is_flag=True, help="Export an encrypted gallery, too: the archive is not encrypted.")
+@click.option("--plain", is_flag=True, help="Also export an encrypted gallery; the archive is not encrypted.")
 @gallery_option
 @json_option
 def export_(file: Path, yes: bool, force: bool, plain: bool, gallery: Place, as_json: bool) -> None:

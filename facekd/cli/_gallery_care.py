@@ -44,10 +44,10 @@ def audit(
 ) -> None:
     """Show the audit: what was done, and when.
 
-    Each line has the date, the action, the person's number, the number of templates and, of what was
-    asked of "facekd serve" with a token, the token's name. The audit holds no names of people; "gallery
-    show NAME" shows a person's number, and numbers are never reused. "force" counts templates enrolled
-    despite a warning, "prune" deleted audit entries. With --json, one document per line.
+    Each line has the date, the action, the person's number, the number of templates and, for requests to
+    "facekd serve", the name of the token. The audit holds no names of people; "gallery show NAME" shows a
+    person's number, and numbers are never reused. "force" counts templates enrolled despite a warning,
+    "prune" deleted audit entries. With --json, one document per line.
 
     --reads shows what "verify --claim", "identify" and "serve" recorded with --audit: the date, claim or
     search, the number of the person claimed or found (0 for nobody), the result, the model, the rate of its
@@ -95,7 +95,7 @@ def _prune(gallery: Place, before: str, reads: bool, yes: bool, as_json: bool) -
 
 
 def _what(entry: AuditEntry | ReadEntry) -> str:
-    """What an entry says was done, or answered, and by what."""
+    """The columns of an entry after the person: templates, or result, model and rate."""
     from facekd.gallery import AuditEntry
 
     if isinstance(entry, AuditEntry):

@@ -1,4 +1,4 @@
-"""Encrypt a gallery, and care for its key."""
+"""Encrypt a gallery, and manage its key."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @click.argument("file", type=ANY_PATH)
 @json_option
 def new_key(file: Path, as_json: bool) -> None:
-    """Make a key for encrypted galleries and write it to FILE.
+    """Create a key for encrypted galleries and write it to FILE.
 
-    The key is 32 random bytes in base64, in a new file that only its owner may read. Keep a copy of it
-    elsewhere than the gallery and its backups: without the key nobody can read an encrypted gallery.
+    The key is 32 random bytes in base64, in a new file that only its owner may read. Keep a copy of it away
+    from the gallery and its backups: without the key nobody can read an encrypted gallery.
 
     \b
     Example: facekd gallery new-key /etc/facekd/staff.key
@@ -63,7 +63,7 @@ def encrypt(names: bool, gallery: Place, as_json: bool) -> None:
 
 @click.command("rotate-key")
 @click.option(
-    "--new-key-file", type=ANY_PATH, required=True, metavar="FILE", help="File of the gallery's new key."
+    "--new-key-file", type=ANY_PATH, required=True, metavar="FILE", help="File with the gallery's new key."
 )
 @gallery_option
 @json_option

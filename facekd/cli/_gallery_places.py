@@ -64,7 +64,7 @@ def copy(
             + (f", encrypted with key {copied.key_id}" if copied.key_id else "")
         )
     if copied.present:
-        say(f"{copied.present} of the people were there from a copy that was interrupted")
+        say(f"{copied.present} of the people had been copied before an interruption")
 
 
 @click.command("erase")
@@ -96,7 +96,7 @@ def roles(as_json: bool) -> None:
     """Print the SQL that sets up roles for a gallery in PostgreSQL.
 
     Three roles of least privilege: facekd_owner creates and migrates the gallery, facekd_writer enrolls and
-    removes people, facekd_reader verifies and identifies. A superuser runs it in the gallery's database,
+    removes people, facekd_reader verifies and identifies. Run it as a superuser in the gallery's database,
     before or after the gallery is created.
 
     \b

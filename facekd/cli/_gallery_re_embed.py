@@ -61,11 +61,10 @@ def re_embed(
 ) -> Exit:
     """Move a gallery to another model, using the photos people were enrolled with.
 
-    A gallery keeps no photos, but the SHA-256 of each. Photos are recognised by it, wherever they lie in
-    PHOTOS and whatever they are called; photos of nobody in the gallery are counted and ignored. People
-    keep their names and dates of enrolment. The gallery is changed in one transaction, or not at all: it
-    is left as it was if all photos of somebody are missing or unusable, unless --drop-missing, and if
-    the command is interrupted.
+    A gallery stores no photos, only the SHA-256 of each, which identifies a photo wherever it is in PHOTOS
+    and whatever its name; photos of nobody in the gallery are counted and ignored. People keep their names
+    and dates of enrolment. The gallery is changed in one transaction. It stays as it was if the command is
+    interrupted, or if all photos of somebody are missing or unusable, unless --drop-missing is given.
 
     \b
     Example: facekd gallery re-embed --from people/ --model new.onnx --gallery staff.db
@@ -124,7 +123,7 @@ def _refusal(found: ReEmbedded) -> str:
 
 
 def _fix(found: ReEmbedded) -> str:
-    """Nobody is left out where nobody would be left."""
+    """What to do about people who cannot be moved. At least one person has to remain in the gallery."""
     return _ADD if len(found.lost) == found.people else _ADD_OR_DROP
 
 

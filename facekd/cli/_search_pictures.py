@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 class SearchPictures:
-    """Where the annotations of ``count`` photos at ``photos`` go: ``to`` is a folder, of a single photo also
-    a file; `None` draws nothing. Raises `UsageError` for a place that cannot be, before a model runs."""
+    """Where to draw the annotations of ``count`` photos, named by ``photos``: ``to`` is a folder or, for a
+    single photo, also a file; `None` draws nothing. Raises `UsageError` for an unusable ``to``, before a
+    model runs."""
 
     def __init__(self, to: Path | None, photos: Sequence[Path], count: int) -> None:
         self._to, self._taken = to, set[str]()

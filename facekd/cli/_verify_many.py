@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def verify_many(recognizer: Recognizer, pairs: list[PhotoPair], as_json: bool, keep_all: bool) -> Exit:
-    """Compare and print every one of ``pairs`` as soon as it is compared; a note or a failure of a photo is
-    printed once, however many pairs it is in. ``keep_all`` keeps all photos in memory, for pairs of few
-    photos that recur to the end. The exit code is that of the most serious failure."""
+    """Compare ``pairs`` and print the answer to each at once; a note or failure of a photo is printed once,
+    however many pairs it is in. ``keep_all`` keeps all photos in memory, for many pairs of few photos. The
+    exit code is that of the most serious failure."""
     from facekd.reporting import PAIR_COLUMNS, pair_row, pair_summary
     from facekd.workflows import KEPT_PHOTOS, compare_pairs
 

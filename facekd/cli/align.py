@@ -63,7 +63,7 @@ def command(
     from facekd.workflows import AlignSettings, align_photos
 
     if not sources:
-        raise click.UsageError(f"Only {target} is given: give SRC... and DST, the target of the crops.")
+        raise click.UsageError(f"Only {target} is given: give SRC... and DST, where the crops go.")
     settings = AlignSettings(detector, on_many, format, device)
     if spec is not None:
         model = load_embedder(spec, threads=1)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--renew", is_flag=True,
-    help="Rewrite the card for a network that has changed, without what was measured before.",
+    help="Rewrite the card of a network that has changed, without its earlier measurements.",
 )  # fmt: skip
 @click.option(
     "--check-on", type=EXISTING, default=None, metavar="PEOPLE",

@@ -1,4 +1,4 @@
-"""Write the files that a detector needs where its package is not installed."""
+"""Write a detector's files, for machines where its package is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facekd.cli.output import answer, say
 
 @click.group("detector")
 def command() -> None:
-    """Face detectors and their files."""
+    """Manage the files of face detectors."""
 
 
 @command.command("export")

@@ -23,7 +23,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _NOT_COMMANDS = {"main", "options", "output"}
 
 
-#: what other tools call the commands
+#: commands of facekd by the names that other tools use
 _OTHER_WORDS = {
     "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll",
     "delete": "gallery remove", "remove": "gallery remove", "list": "gallery list", "test": "evaluate",
@@ -85,10 +85,10 @@ def _first_sentence(text: str) -> str:
 
 
 def _equip(command: click.Command) -> None:
-    """Give ``command``, and those in it, what every command has."""
+    """Add to ``command``, and to its subcommands, what every command has."""
     add_quiet(command)
     if command.help:
-        # whole, where click would cut it off
+        # click would truncate it
         command.short_help = _first_sentence(command.help)
     if isinstance(command, click.Group):
         for inner in command.commands.values():
@@ -124,8 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return Exit.DONE if stop.exit_code == 0 else Exit.USAGE
     except SystemExit as stop:
-        # 0: click answered the shell, which completes a line; 1: the reader went away, which would otherwise
-        # say "different person"
+        # 0: click completed a line for the shell; 1: the reader of stdout is gone, which must not be taken
+        # for "different person"
         return _nobody_reads() if stop.code else Exit.DONE
     except BrokenPipeError:
         return _nobody_reads()
@@ -135,9 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         failed.tell(as_json="--json" in (sys.argv[1:] if arguments is None else arguments))
     except BrokenPipeError:
         return _nobody_reads()
-    except (
-        OSError
-    ):  # stdout or stderr is on a full disk, say: Python would end with 1, or with 120 at the end
+    except OSError:  # e.g. stdout or stderr is on a full disk: Python would end with 1, or with 120 at exit
         _discard_output()
     return failed.exit_code
 
@@ -163,13 +161,13 @@ class _Failed:
 
 
 def _nobody_reads() -> Exit:
-    """The reader of our output went away: not a decision, and not worth a traceback."""
+    """The reader of stdout is gone: no decision, and no traceback."""
     _discard_output()
     return Exit.IO
 
 
 def _discard_output() -> None:
-    """Send everything still to be written, also as Python exits, to the null device."""
+    """Send everything still to be written, including what Python flushes at exit, to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
@@ -226,7 +224,7 @@ def _way_out(error: click.UsageError) -> str | None:
     return fix
 
 
-#: the extra that brings a module, where it is not one of `train`
+#: the extra that installs a module, if it is not `train`
 _EXTRA_OF = {
     "timm": "teachers", "cryptography": "encryption",
     "fastapi": "service", "prometheus_client": "service", "python_multipart": "service",

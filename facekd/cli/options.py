@@ -116,7 +116,7 @@ def _gallery_place(callback: Callable[[click.Context, click.Parameter, Any], Any
 #: the key goes to whatever opens a gallery while the command runs
 key_option: Decorator = click.option(
     "--key-file", type=ANY_PATH, default=None, envvar="FACEKD_GALLERY_KEY_FILE", show_envvar=True,
-    metavar="FILE", expose_value=False, callback=use_key, help="File of an encrypted gallery's key.",
+    metavar="FILE", expose_value=False, callback=use_key, help="File with the key of an encrypted gallery.",
 )  # fmt: skip
 
 
@@ -125,9 +125,9 @@ def _gallery(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> 
 
 
 gallery_option: Decorator = _gallery(gallery_or_default)
-#: of a command that needs no key: it copies what is encrypted as it is
+#: for a command that needs no key, because it copies ciphertexts unchanged
 copied_gallery_option: Decorator = _gallery_place(gallery_or_default)
-#: of a command that needs a gallery for --claim only
+#: for a command that needs a gallery for --claim only
 claims_gallery_option: Decorator = _gallery(gallery_of_claim)
 
 
@@ -139,7 +139,7 @@ def _audit(callback: Callable[[click.Context, click.Parameter, Any], Any]) -> De
 
 
 audit_option: Decorator = _audit(or_setting("audit_reads"))
-#: of a command that compares with a gallery for --claim only
+#: for a command that compares with a gallery for --claim only
 claims_audit_option: Decorator = _audit(audit_of_claim)
 
 

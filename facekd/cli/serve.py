@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True,
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 picks a free one.",
 )  # fmt: skip
 @click.option(
     "--tokens", type=EXISTING_FILE, default=None,
-    help="File of lines name:sha256, the tokens of whoever may ask; needed beyond this machine.",
+    help="File with a line name:sha256 per access token; required if other machines can reach --host.",
 )  # fmt: skip
 @click.option(
     "--max-upload", type=click.IntRange(1), default=16_000_000, show_default=True,
-    help="Bytes that a request may have.",
+    help="Largest request, in bytes.",
 )  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 256), default=2, show_default=True,
-    help="Requests to work on at once.",
+    help="Requests processed at the same time.",
 )  # fmt: skip
 @click.option(
     "--queue", type=click.IntRange(0, 10_000), default=16, show_default=True,
-    help="Requests that may wait; more are told to come back.",
+    help="Requests that may wait; any more are answered with 429 (busy).",
 )  # fmt: skip
 @threshold_option("fmr")
 @operators_model_option
@@ -73,10 +73,11 @@ def command(
 ) -> int:
     """Serve a gallery over HTTP.
 
-    Other programs enroll, verify and identify people by requests; /openapi.json describes them, and the
-    answers are the documents that --json prints. The gallery is made if there is none. Any address but a
-    loopback one needs --tokens. There is no TLS: put a proxy in front. SIGTERM and Ctrl-C finish what was
-    accepted: exit code 0, or 143 where a request took too long for that. Needs the extra "service".
+    Other programs enroll, verify and identify people by HTTP requests; /openapi.json describes them, and
+    the answers are the documents that --json prints. The gallery is created if it does not exist. Any
+    address but a loopback one needs --tokens. There is no TLS: put a reverse proxy in front. After SIGTERM
+    or Ctrl-C, accepted requests are finished; the exit code is 0, or 143 if one of them took too long.
+    Needs the extra "service".
 
     \b
     Example: facekd serve --gallery staff.db
@@ -89,7 +90,7 @@ def command(
         gallery=gallery, host=host, port=port, tokens=read_tokens(tokens) if tokens else (),
         max_upload=max_upload, workers=workers, queue=queue, audit_reads=audit_reads,
     )  # fmt: skip
-    import uvicorn  # noqa: F401 - told before a model is loaded, if it is not installed
+    import uvicorn  # noqa: F401 - if it is not installed, fail before a model is loaded
 
     recognizer = Recognizer(
         model, detector=detector, threshold=threshold, any_quality=any_quality, device=device

@@ -65,7 +65,7 @@ def run_and_print(
         force=force, resume=resume,
     )  # fmt: skip
     if rank() > 0:
-        return  # the first process speaks for all
+        return  # only the first process prints
     if as_json:
         answer_json({k: str(v) if isinstance(v, Path) else v for k, v in vars(outcome).items()})
         return

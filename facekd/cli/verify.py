@@ -153,7 +153,7 @@ def _check_annotation(annotate: Path, photos: tuple[Path, ...], many: bool) -> N
     from facekd.reporting import check_annotation
 
     if many:
-        raise click.UsageError("--annotate draws one comparison: it goes with A B or --claim NAME PHOTO.")
+        raise click.UsageError("--annotate draws one comparison: it needs A B or --claim NAME PHOTO.")
     check_annotation(annotate, photos)
 
 

@@ -1,4 +1,4 @@
-"""Who is enrolled. No torch here."""
+"""Who is enrolled: records, search, archives, encryption. No torch."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The archive of a gallery: one file of JSON lines that other programs can read, too.
+"""The archive of a gallery: one file of JSON lines that other programs can read as well.
 
     {"format": "facekd gallery archive", "version": 1, "contract": {...}, "people": 2, "templates": 3}
     {"person": "<uid>", "name": "Ann Lee"}
@@ -7,8 +7,8 @@
     {"removed_photo": "<seal>", "of": "<uid>", "date": "<date>"}
     {"sha256": "<of all bytes before this line>"}
 
-A person's templates follow them. An archive may come from anybody: it is read a line at a time, each line to
-a bound, and nothing in it is a path, a pickle or compressed. docs/gallery.md states every key.
+A person's templates follow the person. An archive may come from anybody: it is read line by line, up to a
+length per line, and nothing in it is a path, a pickle or compressed. docs/gallery.md describes every key.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from facekd.gallery.template import Template, checksum, pack, unpack
 
 FORMAT = "facekd gallery archive"
 VERSION = 1
-#: values of an embedding, bytes of a line, lines of a kind
+#: limits: values of an embedding, bytes of a line, lines of a kind
 MAX_DIM = 8192
 MAX_LINE = 64 * 1024
 MAX_PEOPLE = 1_000_000
 MAX_TEMPLATES = 10_000_000
 MAX_REMOVED = 10_000_000
-#: templates of one person that are held at a time
+#: templates of one person that are in memory at a time
 BLOCK = 256
 
 _UID = re.compile("[0-9a-f]{32}")
@@ -48,7 +48,7 @@ _TEXT_LIMIT = 200
 
 @dataclass(frozen=True)
 class ArchiveHeader:
-    """What an archive says of itself before anything else."""
+    """The first line of an archive."""
 
     contract: Contract
     people: int
@@ -57,7 +57,7 @@ class ArchiveHeader:
 
 @dataclass(frozen=True)
 class ArchivedTemplates:
-    """Some of a person's templates, at most `BLOCK`; those of one person follow each other."""
+    """Some of a person's templates, at most `BLOCK`; those of one person are consecutive."""
 
     uid: str
     name: str
@@ -66,7 +66,7 @@ class ArchivedTemplates:
 
 @dataclass(frozen=True)
 class ArchivedRemoval:
-    """Somebody who was removed, or merged into the person with another uid."""
+    """A person who was removed, or merged into the person with the uid ``merged_into``."""
 
     uid: str
     date: str
@@ -75,7 +75,7 @@ class ArchivedRemoval:
 
 @dataclass(frozen=True)
 class ArchivedPhotoRemoval:
-    """A photo that was removed from the person with a uid; ``seal`` as `tombstones` makes it."""
+    """A photo that was removed from the person with a uid; for ``seal`` see `tombstones`."""
 
     seal: str
     uid: str
@@ -121,10 +121,10 @@ class ArchiveWriter:
 
 
 class ArchiveReader:
-    """Reads the archive at ``path``: ``header`` at once, the rest as `entries` is run through.
+    """Reads the archive at ``path``: the ``header`` at once, the rest as `entries` is iterated.
 
-    Raises `Unreadable` where it is no whole archive or holds what no gallery may, and `TooLarge` where it
-    holds more than the limits.
+    Raises `Unreadable` if it is not a complete archive or contains something that a gallery may not,
+    `TooLarge` if it exceeds the limits.
     """
 
     def __init__(self, path: Path) -> None:
@@ -148,8 +148,8 @@ class ArchiveReader:
         self._file.close()
 
     def entries(self) -> Iterator[Archived]:
-        """Everything in it, each checked. The last checks, of the counts and the sum of all bytes, are made
-        after the last entry: what was taken must be given back if they fail."""
+        """All entries, each checked. Counts and the checksum of the whole file are checked after the last
+        entry: if that fails, what was imported must be undone."""
         check = _Whole(self)
         uid = name = ""
         block: list[Template] = []
@@ -179,7 +179,7 @@ class ArchiveReader:
                     check.end(told == before)
                     return
                 case _:
-                    self.refuse("is no line of an archive")
+                    self.refuse("is not a line of an archive")
 
     def refuse(self, what: str) -> NoReturn:
         raise Unreadable(f"{self.path}: line {self._line} {what}", "Export the gallery again.")
@@ -194,14 +194,14 @@ class ArchiveReader:
         if line.get("version") != VERSION:
             raise Unreadable(
                 f"{self.path}: its archive version is not {VERSION}, the one that this facekd reads",
-                "Use the facekd that wrote it, or a newer one.",
+                "Use the version of facekd that wrote it, or a newer one.",
             )
         self._keys(line, "format", "version", "contract", "people", "templates")
         for what, count, limit in (
             ("people", line["people"], MAX_PEOPLE), ("templates", line["templates"], MAX_TEMPLATES),
         ):  # fmt: skip
             if type(count) is not int or count < 0:
-                self.refuse(f"does not say how many {what} there are")
+                self.refuse(f"does not state the number of {what}")
             if count > limit:
                 raise TooLarge(f"{self.path}: {count:,} {what}, the limit is {limit:,}")
         return ArchiveHeader(self._contract(line["contract"]), line["people"], line["templates"])
@@ -216,7 +216,7 @@ class ArchiveReader:
             self.refuse(f"has no dim from 1 to {MAX_DIM}")
         for text in (value for value in astuple(contract) if value is not contract.dim):
             if not isinstance(text, str) or len(text) > _TEXT_LIMIT or not text.isprintable():
-                self.refuse("has a contract that is no text")
+                self.refuse("has a contract that is not text")
         if not _SHA256.fullmatch(contract.space):
             self.refuse("names no space")
         return contract
@@ -228,7 +228,7 @@ class ArchiveReader:
         try:
             return self._text(line["person"], _UID), clean_name(line["name"])
         except UsageError as error:
-            self.refuse(f"is of nobody: {error.cause}")
+            self.refuse(f"has an invalid name: {error.cause}")
 
     def _template(self, line: dict[str, Any]) -> Template:
         self._keys(line, "template", "quality", "enrolled", "embedding", "checksum")
@@ -241,7 +241,7 @@ class ArchiveReader:
         if embedding is None:
             self.refuse(f"has no embedding of {contract.dim} values and unit length")
         if line["checksum"] != checksum(contract.space, contract.dim, photo, blob):
-            self.refuse("is not what was written: its checksum is another")
+            self.refuse("is damaged: its checksum does not match")
         quality = line["quality"]
         if type(quality) not in (int, float) or not 0 <= quality <= 1:
             self.refuse("has no quality from 0 to 1")
@@ -262,20 +262,20 @@ class ArchiveReader:
         return ArchivedPhotoRemoval(seal, uid, self._date(line["date"]))
 
     def _next(self) -> dict[str, Any]:
-        """The next line, which must hold an object."""
+        """The next line, which must be a JSON object."""
         self._line += 1
         raw = self._file.readline(MAX_LINE + 1)
         if len(raw) > MAX_LINE:
             raise TooLarge(f"{self.path}: line {self._line} is longer than {MAX_LINE:,} bytes")
         if not raw.endswith(b"\n"):
-            self.refuse("is cut off: the archive is not whole" if self._line > 1 else "is no JSON")
+            self.refuse("is cut off: the archive is incomplete" if self._line > 1 else "is not JSON")
         self._sum.update(raw)
         try:
             document = json.loads(raw.decode(), parse_constant=_no_constant, object_pairs_hook=_unique)
         except (ValueError, RecursionError):
-            self.refuse("is no JSON")
+            self.refuse("is not JSON")
         if not isinstance(document, dict):
-            self.refuse("is no line of an archive")
+            self.refuse("is not a line of an archive")
         return document
 
     def _keys(self, line: dict[str, Any], *wanted: str) -> None:
@@ -284,7 +284,7 @@ class ArchiveReader:
 
     def _text(self, value: Any, pattern: re.Pattern[str]) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            self.refuse("has a number that is none in hexadecimal")
+            self.refuse("has a value that is not in hexadecimal digits")
         return value
 
     def _date(self, value: Any) -> str:
@@ -294,12 +294,12 @@ class ArchiveReader:
                 return value
         except ValueError:
             pass
-        return self.refuse("has a date that is none")
+        return self.refuse("has an invalid date")
 
 
 class _Whole:
-    """What must be true of an archive as a whole: no number, name or person's photo twice, no more and no
-    less than its header says."""
+    """Checks of the archive as a whole: no uid, name or photo of a person occurs twice, and the counts are
+    those of the header."""
 
     def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
@@ -315,7 +315,7 @@ class _Whole:
         self._people += 1
         self._count("people", self._people, self._reader.header.people)
         if bytes.fromhex(uid) in self._uids or name in self._names:
-            self._reader.refuse(f"holds a person who was there before ('{shown(name)}')")
+            self._reader.refuse(f"repeats a person ('{shown(name)}')")
         self._uids.add(bytes.fromhex(uid))
         self._names.add(name)
         self._photos = set()
@@ -324,13 +324,13 @@ class _Whole:
         self._templates += 1
         self._count("templates", self._templates, self._reader.header.templates)
         if bytes.fromhex(photo) in self._photos:
-            self._reader.refuse("holds a photo that the person has already")
+            self._reader.refuse("repeats a photo of the person")
         self._photos.add(bytes.fromhex(photo))
 
     def removed(self, number: str) -> None:
         self._no_empty_person()
         if bytes.fromhex(number) in self._removed or bytes.fromhex(number) in self._uids:
-            self._reader.refuse("removes what is there, or was removed before")
+            self._reader.refuse("removes something that is in the archive, or was removed before")
         self._removed.add(bytes.fromhex(number))
         if len(self._removed) > MAX_REMOVED:
             raise TooLarge(f"{self._reader.path}: more than {MAX_REMOVED:,} removals")
@@ -339,9 +339,11 @@ class _Whole:
         self._no_empty_person()
         told = self._reader.header
         if (self._people, self._templates) != (told.people, told.templates):
-            self._reader.refuse("is the last, and there are fewer people or templates than the first says")
+            self._reader.refuse(
+                "is the last, and there are fewer people or templates than the first line says"
+            )
         if not is_sum_right:
-            self._reader.refuse("is not the sum of what stands before it")
+            self._reader.refuse("is not the checksum of the lines before it")
         if not self._reader.at_end():
             self._reader.refuse("is the last, and something follows it")
 
@@ -351,7 +353,7 @@ class _Whole:
 
     def _count(self, what: str, count: int, told: int) -> None:
         if count > told:
-            self._reader.refuse(f"is one of more {what} than the first line says")
+            self._reader.refuse(f"exceeds the number of {what} in the first line")
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -1,5 +1,5 @@
-"""The audit: when what was done to whom, by number and without names of people; and who asked for it, by the
-name of their token. Changes are always noted, claims and searches (reads) where that is asked for."""
+"""The audit: what was done, when and to whom, by number and without names of people, and by whom, as the name
+of a token. Changes are always recorded, claims and searches (reads) on request."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from facekd.errors import UsageError
 from facekd.gallery.engine import Connection
 from facekd.gallery.template import now
 
-#: the number of nobody: of what was done to the audit itself
+#: the number that stands for nobody, used for changes of the audit itself
 NOBODY = 0
 
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """``action`` was done to ``templates`` templates of the person with the number ``person`` at ``date``
-    (UTC, ISO 8601). Numbers are never used twice; 0 is nobody's. ``by`` is the name of the token with which
-    it was asked for; `None` where none was needed."""
+    """``action`` was applied to ``templates`` templates of the person with the number ``person`` at ``date``
+    (UTC, ISO 8601). Numbers are never reused; 0 is nobody's. ``by`` is the name of the token of the request;
+    `None` if none was needed."""
 
     date: str
     action: str
@@ -31,12 +31,12 @@ class AuditEntry:
 @dataclass(frozen=True)
 class ReadEntry:
     """A "claim" or a "search" (``action``) at ``date``, and its ``result``: "same" or "different"; "found",
-    "nobody" or "insufficient"; or "failed", for a ``reason`` that is the word of a `FacekdError`. ``person``
-    is the number of who was claimed or found, 0 where nobody was.
+    "nobody" or "insufficient"; or "failed", with the ``reason`` of a `FacekdError`. ``person`` is the number
+    of the person claimed or found, 0 if there was none.
 
-    ``model`` and ``space`` (its first 12 digits) say what compared; ``fmr`` or ``fpir`` which rate the
-    threshold keeps, `None` where none is known, as of a score that was given. ``by`` is as of `AuditEntry`.
-    The score is left out: it is biometric, and the audit has to say what was answered, not how nearly.
+    ``model`` and ``space`` (its first 12 digits) identify the model; ``fmr`` or ``fpir`` is the rate of the
+    threshold, `None` if it is unknown, as for a given threshold. ``by`` is as in `AuditEntry`. The score is
+    left out: it is biometric, and the audit has to state the answer, not how close it was.
     """
 
     action: str
@@ -52,7 +52,7 @@ class ReadEntry:
 
 
 def moment(text: str) -> str:
-    """A date or a time, in UTC where it names no zone, as the audit writes it. Raises `UsageError`."""
+    """A date or a time (in UTC if no zone is given), as the audit writes it. Raises `UsageError`."""
     try:
         given = datetime.fromisoformat(text)
         return given.replace(tzinfo=given.tzinfo or UTC).astimezone(UTC).isoformat(timespec="seconds")
@@ -79,7 +79,7 @@ def note_reads(db: Connection, entries: Sequence[ReadEntry], by: str | None) -> 
 
 
 def prune(db: Connection, before: str, by: str | None, reads_only: bool = False) -> int:
-    """Delete the entries from before a moment, and note how many there were."""
+    """Delete the entries before a moment, and record their number."""
     tables = ("audit_reads",) if reads_only else ("audit_reads", "audit")
     pruned = sum(db.execute(f"DELETE FROM {table} WHERE date < ?", (before,)).rowcount for table in tables)
     if pruned:

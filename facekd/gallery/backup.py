@@ -1,4 +1,4 @@
-"""A copy of a gallery that is in use, whole as of one moment."""
+"""Copy a gallery while it is in use, as a consistent snapshot."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from facekd.gallery.reading import Reader
 
 
 def back_up(place: Place, copy: Path, replace: bool = False) -> int:
-    """Copy the gallery's file at ``place`` to ``copy`` (mode 0600), which gets its name when it is whole and
-    on the disk; return its size in bytes. Others may read and write the gallery meanwhile.
+    """Copy the gallery's file at ``place`` to ``copy`` (mode 0600), which gets its name once it is complete
+    and synced; return its size in bytes. Others may read and write the gallery at the same time.
 
-    Raises `UsageError` for a database, and where there is such a file and ``replace`` is not given, or it is
-    the gallery itself; `Unreadable` where the copy turns out damaged, as the gallery then is.
+    Raises `UsageError` for a database, and if the file exists already and ``replace`` is not given, or is
+    the gallery itself; `Unreadable` if the copy is damaged, as the gallery then is.
     """
     if not isinstance(place, Path):
         raise UsageError(
@@ -36,13 +36,13 @@ def back_up(place: Place, copy: Path, replace: bool = False) -> int:
 
 
 def check_target(path: Path, target: Path, copy: Path) -> None:
-    """Raise `UsageError` where ``target``, which is called ``copy``, is the gallery itself or in use."""
+    """Raise `UsageError` if ``target``, called ``copy`` in messages, is the gallery itself or in use."""
     if target.exists() and path.exists() and target.samefile(path):
-        raise UsageError(f"{copy} is the gallery itself", "Name another file.")
+        raise UsageError(f"{copy} is the gallery itself", "Choose another file.")
     for ending in ("-wal", "-journal"):
         beside = Path(f"{target}{ending}")
-        if beside.exists():  # SQLite would take it for the copy's own
-            raise UsageError(f"{beside} exists: {copy} is in use, or was not closed", "Name another file.")
+        if beside.exists():  # SQLite would take it for part of the copy
+            raise UsageError(f"{beside} exists: {copy} is in use, or was not closed", "Choose another file.")
 
 
 def _copy(path: Path, unfinished: Path, copy: Path) -> None:
@@ -57,7 +57,7 @@ def _copy(path: Path, unfinished: Path, copy: Path) -> None:
             raise database.damaged(path, found)
         database.make_durable(db, copy)
         if schema_of(db) >= UIDS_SINCE and db.execute("SELECT count(*) FROM erasures").fetchone()[0]:
-            # a removal was not finished yet: the copy is without its last bytes all the same
+            # a removal is still being erased: the copy does not contain its last bytes
             db.execute("VACUUM")
             db.execute("DELETE FROM erasures")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,4 +1,4 @@
-"""Who is meant by a name: the person with exactly this one, else the one whose name is spelled alike."""
+"""Look up people by name: the one with exactly this name, otherwise the one whose name is spelled alike."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class PeopleByName:
         self._unfolded: dict[str, list[tuple[int, str]]] | None = None
 
     def forget(self) -> None:
-        """Look again: somebody was renamed or removed."""
+        """Look again, because somebody was renamed or removed."""
         self._unfolded = None
 
     def found(self, name: str) -> tuple[int, str]:
-        """As `find`. Raises `NotFound`."""
+        """As `find`, but raises `NotFound`."""
         found = self.find(name)
         if found is None:
             raise NotFound(
@@ -35,7 +35,7 @@ class PeopleByName:
         return found
 
     def find(self, name: str) -> tuple[int, str] | None:
-        """The person whose stored name is ``name``, else the one whose name is spelled alike.
+        """The person whose stored name is ``name``, otherwise the one whose name is spelled alike.
 
         Galleries of version 0.1.0 hold names as they were typed, so two people's may be spelled alike:
         each is found by their exact name. Raises `UsageError` where neither is meant exactly, `Unreadable`
@@ -64,9 +64,9 @@ class PeopleByName:
 
     def _find_clear(self, name: str) -> tuple[int, str] | None:
         for spelling in dict.fromkeys((name, unicodedata.normalize("NFC", name).strip(), fold(name))):
-            if "\0" in spelling:  # nor is this, and PostgreSQL does not take it
+            if "\0" in spelling:  # no name contains it, and PostgreSQL does not accept it
                 continue
-            with suppress(UnicodeEncodeError):  # a lone surrogate is in nobody's name
+            with suppress(UnicodeEncodeError):  # no name contains a lone surrogate
                 query = "SELECT id, name FROM people WHERE name = ?"
                 rows = self._file.rows(query, spelling, types=(int, str))
                 if rows:
@@ -78,8 +78,8 @@ class PeopleByName:
         return alike[0] if alike else None
 
     def _folded(self) -> dict[str, list[tuple[int, str]]]:
-        """The people whose stored name is not folded, by what it is when folded. Only galleries of
-        version 0.1.0 have any, and none are added."""
+        """The people whose stored name is not folded, by their folded name. Only galleries of version 0.1.0
+        have any, and none are added."""
         if self._unfolded is None:
             self._unfolded = {}
             for number, stored in self._file.unfolded():

@@ -1,4 +1,4 @@
-"""Is a gallery what was written? Every row is read once, none is kept, nothing is changed."""
+"""Check a gallery for damage: every row is read once, none is kept in memory, nothing is changed."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class _Who:
 
 
 class GalleryCheck:
-    """Looks for faults in the gallery at ``place``, which may be in use: all of it as it is at one moment.
+    """Looks for faults in the gallery at ``place``, which may be in use: in a snapshot of it.
 
     An encrypted one is decrypted by ``key`` (else that of `key_in_use`); ``without_key`` says that there was
     none: then embeddings are held against the checksums of their ciphertexts, and not looked into, and
     encrypted names neither.
 
-    Raises `InputOutput` where it cannot be read at all, `Unreadable` where it is no gallery, and as
-    `GalleryRecords` does for a key that is not the gallery's.
+    Raises `InputOutput` if it cannot be read at all, `Unreadable` if it is not a gallery, and the errors of
+    `GalleryRecords` for a wrong key.
     """
 
     def __init__(self, place: Place, key: KeySource | None = None) -> None:
@@ -63,7 +63,7 @@ class GalleryCheck:
             raise
 
     def faults(self) -> Iterator[Fault]:
-        """All faults, as they are found. Closes the gallery in the end."""
+        """All faults, as they are found. Closes the gallery at the end."""
         with closing(self._source):
             self._source.begin()
             looks: tuple[Callable[[], Iterator[Fault]], ...] = (
@@ -139,7 +139,7 @@ class GalleryCheck:
             f" enrolled, {stored.checksum_column} FROM templates LEFT JOIN people ON people.id = person"
         ):
             self.templates += 1
-            if name is None:  # orphans are reported as such
+            if name is None:  # reported as an orphan
                 continue
             blob = row[1]
             if not isinstance(blob, bytes) or len(blob) != 4 * dim + overhead:
@@ -181,7 +181,7 @@ def _wrong_with(
     stored: TemplateRows, owner: Owner, is_of_space: bool, unopened: bool,
     photo: object, blob: bytes, quality: object, enrolled: object, seal: object,
 ) -> str:  # fmt: skip
-    """What is wrong with a template beside its embedding, which may stay ``unopened``; empty where nothing
+    """What is wrong with a template apart from its embedding, which may be ``unopened``; empty if nothing
     is."""
     if not isinstance(photo, str) or not _HEXADECIMAL_64.fullmatch(photo):
         return "the digest of its photo cannot be read"
@@ -192,9 +192,9 @@ def _wrong_with(
     if not isinstance(enrolled, str) or not _is_date(enrolled):
         return "its date cannot be read"
     if not stored.is_sealed(owner, photo, blob, quality, enrolled, seal):
-        return "its checksum does not match what it says and whose it is"
+        return "its checksum does not match its contents and its person"
     if not unopened and stored.unpacked(owner, photo, blob, quality, enrolled, seal) is None:
-        return "it was not encrypted by the gallery's key as what it says it is"
+        return "it was not encrypted with the gallery's key for its place"
     return ""
 
 

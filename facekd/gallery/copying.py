@@ -1,7 +1,7 @@
-"""A gallery as it is in another place: a file, or a database.
+"""Copy a gallery to another place: a file, or a database.
 
-What goes along: people with their numbers and uids, templates, tombstones and audit. A copy that was cut
-short is continued by making it again: whatever is there already must be what the gallery holds.
+The copy holds people with their numbers and uids, templates, tombstones and the audit. Repeating an
+interrupted copy continues it: what is already there must be what the gallery holds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from facekd.gallery.records import GalleryRecords
 from facekd.gallery.template import pack
 from facekd.gallery.template_rows import Owner, TemplateRows
 
-#: people, and other rows, that are copied in one transaction
+#: people, or other rows, copied in one transaction
 _PEOPLE, _ROWS = 200, 5000
 _COLUMNS = "photo, embedding, quality, enrolled, checksum"
 
@@ -61,8 +61,8 @@ def copy_gallery(
     advance: Callable[[int], None] = lambda people: None,
     keys: CopyKeys = CopyKeys(),
 ) -> Copied:
-    """Copy the gallery at ``source``, as it is at one moment, to ``target``, where there is none, or a part
-    of one that was copied from it. ``advance`` is told how many people were copied.
+    """Copy a snapshot of the gallery at ``source`` to ``target``, where there must be no gallery, or a part
+    of a copy of this one. ``advance`` receives the number of people copied.
 
     Every template is held against its checksum when it is read, and compared when it was written. A gallery
     of an older schema is migrated first. Raises `UsageError` as `check_copyable` does and where the target
@@ -231,7 +231,7 @@ class _Copy:
         return len(there), len(wanted)
 
     def _tombstones(self, table: str, columns: str) -> int:
-        """Copy what is not there; how many there are."""
+        """Copy the missing rows; return the number of all rows."""
         places = ", ".join("?" for _ in columns.split(","))
         insert = f"INSERT INTO {table} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"
         count = 0
@@ -257,8 +257,8 @@ class _Copy:
 
     def _differs(self, what: str) -> UsageError:
         return UsageError(
-            f"{self._new.path} is no part of a copy: it holds {what}",
-            "One of the two was changed since: copy to a place where there is no gallery.",
+            f"{self._new.path} is not part of a copy: it holds {what}",
+            "One of them has been changed since: copy to a place without a gallery.",
         )
 
 

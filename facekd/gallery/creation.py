@@ -1,4 +1,4 @@
-"""Making a gallery's file: private from its first moment, whole or not there."""
+"""Create a gallery's file: private from the start, and either complete or absent."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Fill = Callable[[sqlite3.Connection], None]
 
 
 def create(path: Path, fill: Fill) -> None:
-    """Make sure that there is a file at ``path``; ``fill`` makes a new or empty one a gallery, inside
-    a transaction.
+    """Make sure that there is a gallery file at ``path``; ``fill`` turns a new or empty file into a gallery,
+    inside a transaction.
 
-    A new file has mode 0600 from the start and gets its name when it is filled, so that a failure
-    leaves nothing. SQLite gives the files that it keeps beside (``-wal``, ``-shm``) the mode of the
-    file itself.
+    A new file has mode 0600 from the start and gets its name once it is filled, so that a failure
+    leaves nothing behind. SQLite gives its auxiliary files (``-wal``, ``-shm``) the mode of the
+    main file.
     """
     if os.path.lexists(path):
-        # a file without content may come from anywhere; it is made private before it is filled
+        # an empty file may come from anywhere; it is made private before it is filled
         if path.is_file() and path.stat().st_size == 0:
             path.chmod(0o600)
             _fill(path, path, fill)
@@ -47,21 +47,21 @@ def _fill(file: Path, path: Path, fill: Fill) -> None:
     with database.explained(path), closing(database.connect(file)) as db:
         if not database.is_empty(db):
             return
-        # a row of 512 floats would fill hardly more than half of SQLite's default page
+        # a row with 512 floats would waste nearly half of SQLite's default page
         db.execute("PRAGMA page_size = 8192")
         database.make_durable(db, path)
         with database.write_transaction(db):
-            if database.is_empty(db):  # two programs may try at once: the second finds it made
+            if database.is_empty(db):  # two programs may try at once: the second finds it filled
                 fill(db)
 
 
 def _give_name(unfinished: Path, path: Path) -> None:
-    """``unfinished`` becomes ``path``, unless another program's gallery became that meanwhile."""
+    """Rename ``unfinished`` to ``path``, unless another program's gallery is there by now."""
     try:
         path.hardlink_to(unfinished)
     except FileExistsError:
         return
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         if os.path.lexists(path):
             return
         unfinished.rename(path)

@@ -1,4 +1,4 @@
-"""The gallery's SQLite file: opened durable, its failures put into words."""
+"""The gallery's SQLite file: opened with durable settings, with its failures as clear errors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from facekd.files import open_regular
 from facekd.gallery.migrations import latest, migrate_one, schema_of
 from facekd.gallery.place import Place
 
-#: "fkdG", in the header of the file (PRAGMA application_id)
+#: "fkdG", in the file's header (PRAGMA application_id)
 APPLICATION_ID = 0x666B6447
 
-#: how long to wait for another program that writes, or whose reading blocks an erasure
+#: how long to wait for another program that is writing, or whose reading blocks an erasure
 BUSY_SECONDS = 5.0
 
-RESTORE = "Restore it from a copy."
+RESTORE = "Restore it from a backup."
 
-#: what SQLite says where a file cannot be made, grown or written
+#: SQLite's codes for a file that cannot be created, extended or written
 OF_THE_DISK = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_IOERR,
@@ -31,18 +31,18 @@ OF_THE_DISK = (
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_FULL,
 )
-#: bytes; the index of a write-ahead log takes half of it
+#: bytes; half of them are for the index of a write-ahead log
 _ROOM = 64 * 1024
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's failures into `InputOutput`, or `Unreadable` where the file is not a gallery."""
+    """Turn SQLite's failures into `InputOutput`, or `Unreadable` if the file is not a gallery."""
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
-    except UnicodeDecodeError as error:  # of a name, or of SQLite's own message on damaged tables
+    except UnicodeDecodeError as error:  # in a name, or in SQLite's own message about damaged tables
         raise damaged(path, "a text is not UTF-8") from error
     except sqlite3.DatabaseError as error:
         code = code_of(error)
@@ -69,19 +69,19 @@ def damaged(path: Place, what: str) -> Unreadable:
 
 
 def code_of(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 for what Python itself found."""
+    """SQLite's primary result code; 0 for errors of Python's module."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:
-    """Whether another connection stood in the way."""
+    """Whether another connection blocked this one."""
     return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def is_disk_full(path: Path) -> bool:
-    """Whether the disk has no room for what SQLite keeps beside a gallery."""
+    """Whether the disk has no room for SQLite's auxiliary files."""
     try:
-        if not hasattr(os, "statvfs"):  # on Windows, where files are not counted beforehand
+        if not hasattr(os, "statvfs"):  # on Windows, where this cannot be asked
             return shutil.disk_usage(path.parent).free < _ROOM
         disk = os.statvfs(path.parent)
     except OSError:
@@ -90,7 +90,7 @@ def is_disk_full(path: Path) -> bool:
 
 
 def connect(path: Path, options: str = "mode=rw") -> sqlite3.Connection:
-    """A connection to an existing file; its content has not been looked at yet."""
+    """A connection to an existing file, whose contents have not been checked."""
     if path.is_dir():
         raise InputOutput(f"{path}: a folder, not a gallery file")
     if not path.exists():
@@ -99,7 +99,7 @@ def connect(path: Path, options: str = "mode=rw") -> sqlite3.Connection:
         )
     # SQLite would wait at a pipe for a writer
     open_regular(path).close()
-    # never mode=rwc: SQLite must not create the file, it would get the mode of the umask
+    # never mode=rwc: SQLite must not create the file, which would get the mode of the umask
     address = f"{path.absolute().as_uri()}?{options}"
     db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     db.execute("PRAGMA trusted_schema = OFF")
@@ -107,7 +107,7 @@ def connect(path: Path, options: str = "mode=rw") -> sqlite3.Connection:
 
 
 def is_empty(db: sqlite3.Connection) -> bool:
-    """Whether nothing has been stored: a new file, or one whose creation was cut short."""
+    """Whether nothing is stored: a new file, or one whose creation was interrupted."""
     return application_id(db) == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
 
 
@@ -116,7 +116,7 @@ def application_id(db: sqlite3.Connection) -> int:
 
 
 def check_schema(db: sqlite3.Connection, path: Path) -> None:
-    """Raise `Unreadable` where the file is empty, another program's, or of a newer facekd."""
+    """Raise `Unreadable` if the file is empty, another program's, or of a newer facekd."""
     if is_empty(db):
         raise Unreadable(f"{path}: an empty file, not a facekd gallery", "'facekd enroll' creates one.")
     if application_id(db) != APPLICATION_ID:
@@ -125,19 +125,19 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
     if not 1 <= schema <= latest():
         raise Unreadable(
             f"{path}: a gallery of schema {schema}; this facekd reads schemas up to {latest()}",
-            "Use the facekd that wrote it, or a newer one.",
+            "Use the version of facekd that wrote it, or a newer one.",
         )
 
 
 def make_durable(db: sqlite3.Connection, path: Path) -> None:
-    """Settings that a connection needs each time: what is committed survives a pulled plug, and
-    what is deleted is overwritten. Called once the file is known to be ours or empty."""
+    """Set what each connection needs so that committed data survives a power cut and deleted data is
+    overwritten. Called once the file is known to be a gallery or empty."""
     if _write_ahead(db) != "wal":
         raise InputOutput(
             f"{path}: this file system cannot keep a write-ahead log", "Put it on a local disk."
         )
     db.execute("PRAGMA synchronous = FULL")
-    # on macOS, a sync leaves it in the cache of the disk otherwise; elsewhere this does nothing
+    # on macOS, a sync otherwise leaves the data in the disk's cache; elsewhere this has no effect
     db.execute("PRAGMA fullfsync = ON")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = ON")
@@ -146,10 +146,10 @@ def make_durable(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _write_ahead(db: sqlite3.Connection) -> str:
-    """Ask for a write-ahead log; the mode that the file then has.
+    """Request a write-ahead log; return the journal mode that the file then has.
 
-    Where another connection is just changing the mode too, SQLite says at once that the file is
-    busy, whatever the connection's timeout: so the waiting is done here.
+    While another connection is also changing the mode, SQLite reports at once that the file is busy, whatever
+    the connection's timeout, so this function waits itself.
     """
     until = time.monotonic() + BUSY_SECONDS
     while True:
@@ -163,7 +163,7 @@ def _write_ahead(db: sqlite3.Connection) -> str:
 
 @contextmanager
 def write_transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Everything inside is written when the block is left, or nothing; other writers wait."""
+    """Everything inside is committed when the block ends, or nothing; other writers wait."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -174,15 +174,15 @@ def write_transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def create_schema(db: sqlite3.Connection) -> None:
-    """The tables, the mark and the schema of a new gallery; inside a transaction."""
+    """Create the tables, the application id and the schema of a new gallery, inside a transaction."""
     while migrate_one(db):
         pass
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Lead a gallery of an older schema to the latest, each step in a transaction of its own."""
+    """Migrate a gallery of an older schema to the latest, each step in its own transaction."""
     while schema_of(db) < latest():
-        # another program may have been faster: `migrate_one` looks again inside
+        # another program may have been faster: `migrate_one` checks again inside
         with write_transaction(db):
             migrate_one(db)

@@ -1,4 +1,4 @@
-"""Embeddings by photo, in a private file that lasts as long as they are needed."""
+"""Embeddings by photo, in a private temporary file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from facekd.gallery.template import is_unit, pack
 
 
 class EmbeddingStore:
-    """Embeddings of the space of ``contract``, by the SHA-256 of their photo, as a gallery stores them.
+    """Embeddings of the space of ``contract``, by the SHA-256 of their photo, stored as in a gallery.
 
-    They lie in a file of mode 0600 in the folder of ``beside``, so that memory does not grow with a gallery;
-    leaving the ``with`` block deletes it. Those of an ``encrypted`` gallery are encrypted there, by a key
-    that is in memory only. Raises `InputOutput` where it cannot be written.
+    They are in a file of mode 0600 in the folder of ``beside``, so that memory does not grow with a gallery;
+    leaving the ``with`` block deletes it. With ``encrypted``, they are encrypted there with a key that exists
+    in memory only. Raises `InputOutput` if it cannot be written.
     """
 
     def __init__(self, beside: Path, contract: Contract, encrypted: bool = False) -> None:
@@ -42,7 +42,7 @@ class EmbeddingStore:
         self._beside = beside
         with database.explained(beside):
             self._db = sqlite3.connect(self.path, isolation_level=None)
-            # nothing of it is of use after a failure
+            # after a failure the file is useless anyway
             self._db.execute("PRAGMA journal_mode = OFF")
             self._db.execute("PRAGMA synchronous = OFF")
             self._db.execute(
@@ -65,7 +65,7 @@ class EmbeddingStore:
             return bool(self._db.execute(query, (photo,)).fetchone()[0])
 
     def add(self, photo: str, embedding: NDArray[np.float32], quality: float) -> None:
-        """Keep the ``embedding`` [D], of unit length, of the photo with this SHA-256."""
+        """Store the ``embedding`` [D], of unit length, of the photo with this SHA-256."""
         if embedding.shape != (self.contract.dim,):
             raise Misfit(f"embeddings have {self.contract.dim} values, this one is {list(embedding.shape)}")
         if not is_unit(embedding):
@@ -80,10 +80,10 @@ class EmbeddingStore:
             )
 
     def clear(self, photo: str, blob: bytes) -> bytes:
-        """The bytes of an embedding, whose ``blob`` lies in the file."""
+        """The unencrypted bytes of an embedding stored as ``blob``."""
         if self._cipher is None:
             return blob
         clear = self._cipher.decrypted(blob, photo.encode())
         if clear is None:
-            raise database.damaged(self._beside, "an embedding that was just made was changed")
+            raise database.damaged(self._beside, "an embedding that was just computed was changed")
         return clear

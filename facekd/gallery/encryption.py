@@ -6,7 +6,7 @@ derives the key of the templates, those of the names and, apart from them, a val
 recognised before anything is read. A stored embedding is its nonce (12 bytes, random), the ciphertext and the
 tag (16 bytes); the associated data is what the row's checksum covers (`row_said`).
 
-Sources: NIST SP 800-38D (GCM; random nonces of 96 bits allow 2^32 encryptions by one key), RFC 5869 (HKDF).
+Sources: NIST SP 800-38D (GCM; random nonces of 96 bits allow 2^32 encryptions with one key), RFC 5869 (HKDF).
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Cipher:
         self.names = NameCipher(*keys) if names else None
 
     def encrypted(self, clear: bytes, said: bytes) -> bytes:
-        """``clear``, bound to ``said``."""
+        """``clear``, encrypted and bound to ``said``."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         return nonce + self._aes.encrypt(nonce, clear, said)
 
     def decrypted(self, blob: bytes, said: bytes) -> bytes | None:
-        """What was encrypted; `None` where it was changed since, or is bound to something else."""
+        """The decrypted bytes; `None` if they were changed, or are bound to something else."""
         from cryptography.exceptions import InvalidTag
 
         if len(blob) < NONCE_BYTES + TAG_BYTES:
@@ -91,10 +91,10 @@ def stated_in(db: Connection, path: Place, schema: int) -> Encryption | None:
 
 
 def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) -> Cipher | None:
-    """What reads and writes the templates of the gallery at ``path``; `None` where it is not encrypted.
+    """The cipher of the templates of the gallery at ``path``; `None` if it is not encrypted.
 
-    Raises `NoKey` and `WrongKey`, `UsageError` for a gallery that is not encrypted although a key is given:
-    whoever gives one must not read or write a plain file unawares.
+    Raises `NoKey` and `WrongKey`, and `UsageError` for an unencrypted gallery if a key is given: the caller
+    must not read or write a plain file unintentionally.
     """
     if stated is None:
         if source is not None:
@@ -105,7 +105,8 @@ def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) 
         return None
     if stated.scheme != SCHEME:
         raise Unreadable(
-            f"{path}: encrypted by {stated.scheme[:40]!a}; this facekd knows {SCHEME}", "Use a newer facekd."
+            f"{path}: encrypted with {stated.scheme[:40]!a}; this facekd knows {SCHEME}",
+            "Use a newer facekd.",
         )
     if source is None:
         raise NoKey(f"{path} is encrypted, and no key is given", _GIVE)
@@ -146,7 +147,7 @@ def new(source: KeySource, names: bool) -> tuple[Encryption, Cipher]:
 
 
 def state(db: Connection, stated: Encryption | None) -> None:
-    """Write that a gallery is encrypted so, or not at all."""
+    """Store how a gallery is encrypted, or that it is not."""
     db.execute("DELETE FROM encryption")
     if stated is not None:
         db.execute(
@@ -224,7 +225,7 @@ def _salt(stated: Encryption, path: Place) -> bytes:
     try:
         return bytes.fromhex(stated.salt)
     except ValueError:
-        raise database.damaged(path, "how it is encrypted cannot be read") from None
+        raise database.damaged(path, "its encryption settings cannot be read") from None
 
 
 def _check_value(key: bytes, salt: bytes, names: bool) -> str:

@@ -1,4 +1,4 @@
-"""What the records need of where a gallery is kept, an SQLite file or a database of a server."""
+"""The interface of the storage behind the records: an SQLite file, or a database of a server."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from facekd.gallery.unmade import UnmadeGallery, can_be_made
 
 Row = tuple[Any, ...]
 
-#: fills a new gallery
+#: inserts the contract into a new gallery
 CONTRACT = "INSERT INTO contract (space, dim, model, detector, aligner, created) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Cursor(Protocol):
-    """What a statement gave."""
+    """The result of a statement."""
 
     @property
     def rowcount(self) -> int: ...
@@ -42,10 +42,10 @@ class Connection(Protocol):
 
 
 class Engine(Protocol):
-    """An open gallery; ``path`` is where it is kept. Failures raise `InputOutput` or `Unreadable`.
+    """An open gallery; ``path`` is its place. Failures raise `InputOutput` or `Unreadable`.
 
-    ``pending`` says after a transaction whether the bytes of what was removed are still there, since somebody
-    is reading.
+    After a transaction, ``pending`` states whether bytes of removed data remain because another program is
+    reading.
     """
 
     path: Any
@@ -57,26 +57,26 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
     def rows(self, query: str, *values: object, types: tuple[type, ...] = ()) -> list[Row]:
-        """All rows of ``query``. With ``types`` of its columns, raise `Unreadable` where damage has turned
-        a value into something else."""
+        """All rows of ``query``. With the ``types`` of its columns, raises `Unreadable` if damage has changed
+        the type of a value."""
         ...
 
     def stream(self, query: str, *values: object) -> Iterator[Row]:
-        """As `rows`, without holding all of them."""
+        """As `rows`, without keeping all of them in memory."""
         ...
 
     def check_types(self, row: Row, types: tuple[type, ...]) -> None: ...
 
     def damaged(self, what: str) -> Exception:
-        """The `Unreadable` to raise where the gallery does not hold what was written."""
+        """The `Unreadable` to raise if the gallery does not hold what was written."""
         ...
 
     def reading(self) -> AbstractContextManager[None]:
-        """Failures of what is read inside are put into words."""
+        """Failures of reading inside become clear errors."""
         ...
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """All that is read inside is of one moment, whatever others write meanwhile."""
+        """Everything read inside is from one moment, whatever others write in the meantime."""
         ...
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -84,7 +84,7 @@ class Engine(Protocol):
         ...
 
     def noting(self) -> AbstractContextManager[None]:
-        """A transaction of what is no change of who is enrolled."""
+        """A transaction that does not change who is enrolled."""
         ...
 
     def must_change(self) -> None:
@@ -92,12 +92,12 @@ class Engine(Protocol):
         ...
 
     def owe_erasure(self) -> None:
-        """Have what is deleted erased after this transaction; by the next writer, should this one be
+        """Have deleted data erased after this transaction, or by the next writer if this one is
         killed."""
         ...
 
     def erase(self) -> bool:
-        """Erase what was deleted before and is still there; whether all of it is gone."""
+        """Erase data that was deleted earlier and remains; return whether all of it is gone."""
         ...
 
     def rewrite_templates(self, changed: Sequence[Row]) -> None:
@@ -109,14 +109,14 @@ class Engine(Protocol):
         ...
 
     def version(self) -> int:
-        """A number that is another one after another program has changed the gallery."""
+        """A number that changes when another program has changed the gallery."""
         ...
 
     @property
     def schema(self) -> int: ...
 
     def schemas(self) -> tuple[int, int]:
-        """The schema of the gallery, and the one that this facekd leads it to when it changes it."""
+        """The schema of the gallery, and the one to which this facekd migrates it before a change."""
         ...
 
     def state(self) -> str | None:
@@ -124,11 +124,11 @@ class Engine(Protocol):
         ...
 
     def unfolded(self) -> list[Row]:
-        """Number and name of people, among them all whose name is not folded (`names.fold`)."""
+        """Number and name of people, including all whose name is not folded (`names.fold`)."""
         ...
 
     def size(self) -> int:
-        """Bytes that the gallery takes."""
+        """Size of the gallery in bytes."""
         ...
 
     def last_number(self) -> int:
@@ -136,7 +136,7 @@ class Engine(Protocol):
         ...
 
     def number_after(self, number: int) -> None:
-        """Give nobody new a number up to ``number``."""
+        """Give no new person a number up to ``number``."""
         ...
 
 
@@ -176,6 +176,6 @@ def _whole(fill: Callable[[Connection], object]) -> creation.Fill:
 
 
 def is_there(place: Place) -> bool:
-    """Whether there is a file, or a gallery in the database. Raises `InputOutput` where the server cannot be
-    asked."""
+    """Whether there is a file, or a gallery in the database. Raises `InputOutput` if the server cannot be
+    reached."""
     return place.exists() if isinstance(place, Path) else gallery_server.is_there(place)

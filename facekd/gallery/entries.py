@@ -1,4 +1,4 @@
-"""What the records hold and answer, as plain data."""
+"""The entries and answers of the records, as plain data."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Contract:
-    """What every template of a gallery was made with. Only ``space`` decides whether embeddings
-    can be compared; the rest says where they come from."""
+    """How the templates of a gallery were made. Only ``space`` decides whether embeddings can be compared;
+    the rest states their origin."""
 
     space: str
     dim: int
@@ -19,7 +19,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Person:
-    """An entry of the gallery: how many photos, the first and the last date of enrolment."""
+    """A person in the gallery: the number of photos, and the first and last date of enrolment."""
 
     name: str
     templates: int
@@ -29,7 +29,8 @@ class Person:
 
 @dataclass(frozen=True)
 class Merged:
-    """How many templates of ``other`` went to the person ``name``, and how many that person had already."""
+    """How many templates of ``other`` were given to the person ``name``, and how many that person already
+    had."""
 
     name: str
     other: str
@@ -39,8 +40,8 @@ class Merged:
 
 @dataclass(frozen=True)
 class TakenIn:
-    """How many templates of an archive were ``added``, and how many ``withheld`` since they were removed
-    here, as the person was where ``is_removed``; ``is_new`` if the person was not here before."""
+    """How many templates of an archive were ``added``, and how many ``withheld`` because they were removed
+    here, as was the person if ``is_removed``; ``is_new`` if the person was not in the gallery before."""
 
     added: int
     withheld: int

@@ -1,4 +1,4 @@
-"""All templates of a gallery at once: one query for as many rows as there are, each still checked."""
+"""All templates of a gallery at once: few queries for all rows, each still checked."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Everybody:
-    """The people ``names`` [P], rising, and their ``embeddings`` [T, D], those of one person together in the
-    order of enrolment, ``counts`` [P] of each."""
+    """The people ``names`` [P], sorted, with the ``embeddings`` [T, D], those of one person together in the
+    order of enrolment, and their ``counts`` [P]."""
 
     names: tuple[str, ...]
     counts: NDArray[np.int64]
@@ -30,11 +30,11 @@ class Everybody:
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Where each person's templates begin, and where all end [P + 1]."""
+        """The index of each person's first template, and the number of all [P + 1]."""
         return np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
 
     def of_each(self) -> Iterator[Floats]:
-        """Each person's embeddings."""
+        """The embeddings of each person [T_p, D]."""
         for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
             yield self.embeddings[start:end]
 

@@ -1,11 +1,11 @@
-"""What `gallery check` finds, and what to do about it."""
+"""Faults that `gallery check` reports, and their remedies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 RESTORE = "Restore the gallery from a backup."
-#: leaves out what belongs to nobody
+#: leaves out templates without a person
 MAKE_ANEW = (
     "Restore the gallery from a backup; or rescue the people who are intact: facekd gallery export, then "
     "facekd gallery import into a new gallery."
@@ -14,7 +14,7 @@ MAKE_ANEW = (
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is not as it was written: ``kind`` is a word for machines, ``fix`` says what to do."""
+    """A difference from what was written: ``kind`` is a word for programs, ``fix`` the remedy."""
 
     kind: str
     message: str

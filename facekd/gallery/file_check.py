@@ -1,4 +1,4 @@
-"""What only SQLite can say of whether a gallery's file is as it was written; see `checking`."""
+"""Checks of a gallery's file that are specific to SQLite; see `checking`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from facekd.gallery.migrations import MIGRATIONS, schema_of
 from facekd.gallery.names import shown
 from facekd.gallery.reading import Reader
 
-#: lines that SQLite's own check may give
+#: most lines from SQLite's own check
 _LINES = 100
 
 
 class FileUnderCheck:
-    """The gallery's file at ``path``, all of it as it is at one moment."""
+    """The gallery's file at ``path``, in one snapshot."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,7 +42,7 @@ class FileUnderCheck:
             self._db.execute("BEGIN")
 
     def finish(self) -> None:
-        """Raise `InputOutput` where the file changed while it was read."""
+        """Raise `InputOutput` if the file changed while it was being read."""
         self._reader.check_unchanged()
 
     def close(self) -> None:
@@ -73,19 +73,19 @@ class FileUnderCheck:
             elif name not in wanted:
                 yield Fault("schema", f"{shown(name)} does not belong in a gallery", MAKE_ANEW)
             elif wanted[name] != found[name]:
-                yield Fault("schema", f"{name} is not as schema {self.schema} has it", RESTORE)
+                yield Fault("schema", f"{name} differs from schema {self.schema}", RESTORE)
 
     def _references(self) -> Iterator[Fault]:
         for table, row, parent, _ in self.query("PRAGMA foreign_key_check"):
             if (table, parent) == ("templates", "people"):
                 yield Fault("orphan", f"template {row} belongs to nobody", MAKE_ANEW)
             else:
-                message = f"row {row} of {table} refers to a row of {parent} that is not there"
+                message = f"row {row} of {table} refers to a row of {parent} that does not exist"
                 yield Fault("reference", message, RESTORE)
 
 
 def _layout(db: sqlite3.Connection) -> dict[str, tuple]:
-    """Tables with their columns, indexes and triggers by name, without SQLite's own."""
+    """Tables with their columns, indexes and triggers, by name, without SQLite's own."""
     found = {}
     for kind, name, table in db.execute("SELECT type, name, tbl_name FROM sqlite_schema").fetchall():
         if not name.startswith("sqlite_"):

@@ -1,4 +1,4 @@
-"""Everybody's templates in memory, to compare new photos with."""
+"""The templates of everybody in memory, to compare new photos with."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Floats = NDArray[np.float32]
 
 
 class FusedTemplates:
-    """One embedding for each person of ``records``, their templates fused; read from the records again
-    where another program changed them.
+    """One fused embedding for each person of ``records``, read from the records again if another program
+    has changed them.
 
-    Reading raises `Unreadable` where somebody's template is damaged.
+    Reading raises `Unreadable` if a template is damaged.
     """
 
     def __init__(self, records: GalleryRecords) -> None:
@@ -29,7 +29,7 @@ class FusedTemplates:
         return list(self._place)
 
     def refresh(self) -> None:
-        """Notice what other programs have changed."""
+        """Take in changes by other programs."""
         version = self._records.version()
         if version == self._read_at:
             return
@@ -41,17 +41,17 @@ class FusedTemplates:
         self._read_at = version
 
     def update(self, name: str) -> None:
-        """Notice what this program has added to a person."""
+        """Take in what this program has added to a person."""
         place = self._place.setdefault(name, len(self._place))
         if place == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
         self._rows[place] = fuse([template.embedding for template in self._records.templates(name)])
 
     def of(self, name: str) -> Floats | None:
-        """A person's embedding [D]; `None` where there is no such person."""
+        """A person's embedding [D]; `None` if there is no such person."""
         place = self._place.get(name)
         return None if place is None else self._rows[place]
 
     def scores(self, embeddings: Floats) -> Floats:
-        """Of ``embeddings`` [N, D] with everybody's, in the order of `names` [N, P]."""
+        """The scores of ``embeddings`` [N, D] with everybody's, in the order of `names` [N, P]."""
         return embeddings @ self._rows[: len(self._place)].T

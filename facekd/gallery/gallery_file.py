@@ -1,6 +1,6 @@
-"""The SQLite file of a gallery, open: its rows, its transactions, and the erasure that a removal owes.
+"""The SQLite file of a gallery, open: its rows, its transactions, and the erasure after a removal.
 
-What is peculiar to SQLite lies here and in the modules that this one uses; `records` says what the rows mean.
+This module and those that it uses hold what is specific to SQLite; `records` defines what the rows mean.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Rows = list[tuple[Any, ...]]
 
 
 class GalleryFile:
-    """A gallery's file, led to the latest schema unless it is ``read_only``, which needs no write access.
+    """A gallery's file, migrated to the latest schema unless ``read_only``, which needs no write access.
 
-    ``pending`` says after a transaction whether somebody who is still reading kept the bytes of what was
-    removed in the file. Failures raise `InputOutput` or `Unreadable`.
+    After a transaction, ``pending`` states whether bytes of removed data remain in the file because another
+    program is reading. Failures raise `InputOutput` or `Unreadable`.
     """
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
@@ -49,16 +49,16 @@ class GalleryFile:
                 raise
 
     def close(self) -> None:
-        """Close the file, and shorten the write-ahead log where nobody else is reading it, so
-        that an erasure that was pending is completed by whoever comes last."""
+        """Close the file, and truncate the write-ahead log if nobody else is reading it, so that the last
+        program to close completes a pending erasure."""
         if self._reader is not None:
             self._reader.close()
         else:
             finish_log(self.db)
 
     def rows(self, query: str, *values: object, types: tuple[type, ...] = ()) -> Rows:
-        """All rows of ``query``. With ``types`` of its columns, raise `Unreadable` where damage has turned
-        a value into something else."""
+        """All rows of ``query``. With the ``types`` of its columns, raises `Unreadable` if damage has changed
+        the type of a value."""
         with self.reading():
             rows = self.db.execute(query, values).fetchall()
         if types:
@@ -67,7 +67,7 @@ class GalleryFile:
         return rows
 
     def stream(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """As `rows`, without holding all of them."""
+        """As `rows`, without keeping all of them in memory."""
         with self.reading():
             yield from self.db.execute(query, values)
 
@@ -76,12 +76,12 @@ class GalleryFile:
             raise self.damaged("an entry cannot be read")
 
     def damaged(self, what: str) -> Exception:
-        """The `Unreadable` to raise where the file does not hold what was written."""
+        """The `Unreadable` to raise if the file does not hold what was written."""
         return database.damaged(self.path, what)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Failures of what is read inside are put into words, a change of the file meanwhile among them."""
+        """Failures of reading inside, including a change of the file, become clear errors."""
         with database.explained(self.path):
             yield
         if self._reader is not None:
@@ -89,7 +89,7 @@ class GalleryFile:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All that is read inside is of one moment, whatever others write meanwhile."""
+        """Everything read inside is from one moment, whatever others write in the meantime."""
         if self.db.in_transaction:
             yield
             return
@@ -118,7 +118,7 @@ class GalleryFile:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """A transaction of what is no change of who is enrolled: what was kept to search them stays."""
+        """A transaction that does not change who is enrolled: data kept for searches stays valid."""
         if self._changing or self._reader is not None:
             raise RuntimeError("transactions do not nest, and a read-only gallery has none")
         with database.explained(self.path), database.write_transaction(self.db):
@@ -130,13 +130,13 @@ class GalleryFile:
             raise RuntimeError("changes belong inside 'with records.transaction()'")
 
     def owe_erasure(self) -> None:
-        """Have the file rewritten after this transaction; by the next writer, should this one be killed."""
+        """Have the file rewritten after this transaction, or by the next writer if this one is killed."""
         if not self._removed:
             self.db.execute("INSERT INTO erasures DEFAULT VALUES")
         self._removed = True
 
     def erase(self) -> bool:
-        """Erase what was deleted before and is still there; whether all of it is gone."""
+        """Erase data that was deleted earlier and remains; return whether all of it is gone."""
         with database.explained(self.path):
             self._erase()
         return not self.pending
@@ -150,16 +150,16 @@ class GalleryFile:
         self.db.executemany("UPDATE people SET name = ?, lookup = ? WHERE id = ?", changed)
 
     def version(self) -> int:
-        """A number that is another one after another program has changed the gallery."""
+        """A number that changes when another program has changed the gallery."""
         return int(self.rows("PRAGMA data_version")[0][0])
 
     @property
     def schema(self) -> int:
-        """That of the file now: another program may migrate what is only read here."""
+        """The schema of the file at present: another program may migrate a file that is only read here."""
         return schema_of(self.db)
 
     def schemas(self) -> tuple[int, int]:
-        """The schema of the file, and the one that this facekd leads it to when it changes it."""
+        """The schema of the file, and the one to which this facekd migrates it before a change."""
         with database.explained(self.path):
             return schema_of(self.db), latest()
 
@@ -173,11 +173,11 @@ class GalleryFile:
         return str(rows[0][0])
 
     def unfolded(self) -> Rows:
-        """Number and name of people, among them all whose name is not folded (`names.fold`)."""
+        """Number and name of people, including all whose name is not folded (`names.fold`)."""
         return self.rows("SELECT id, name FROM people", types=(int, str))
 
     def size(self) -> int:
-        """Bytes of the file and of its write-ahead log."""
+        """Size of the file and its write-ahead log in bytes."""
         files = (Path(f"{os.path.realpath(self.path)}{ending}") for ending in ("", "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
@@ -187,7 +187,7 @@ class GalleryFile:
         return int(rows[0][0]) if rows else 0
 
     def number_after(self, number: int) -> None:
-        """Give nobody new a number up to ``number``."""
+        """Give no new person a number up to ``number``."""
         with self.transaction():
             if self.db.execute("SELECT count(*) FROM sqlite_sequence WHERE name = 'people'").fetchone()[0]:
                 update = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'people'"
@@ -196,16 +196,16 @@ class GalleryFile:
             self.db.execute(update, (number,))
 
     def _erase(self) -> None:
-        """Rewrite the file without what was deleted, and empty the write-ahead log.
+        """Rewrite the file without deleted data, and empty the write-ahead log.
 
-        A reader on an older state keeps SQLite from overwriting it: then the bytes leave the file
-        with the first checkpoint after the reader has gone.
+        A reader of an older snapshot keeps SQLite from overwriting it: the bytes then leave the file with
+        the first checkpoint after the reader has finished.
         """
         self.pending = False
         owed = self._erasure_owed()
         try:
             self.db.execute("VACUUM")
-            # those of other programs that came meanwhile are theirs to do
+            # later ones belong to other programs, which will erase them
             self.db.execute("DELETE FROM erasures WHERE id <= ?", (owed,))
         except sqlite3.OperationalError as error:
             if not database.is_busy(error):
@@ -215,12 +215,12 @@ class GalleryFile:
         self.pending = self.pending or bool(blocked)
 
     def _erasure_owed(self) -> int:
-        """The last removal after which the file was not rewritten; 0 where there is none."""
+        """The last removal after which the file has not been rewritten; 0 if there is none."""
         return int(self.db.execute("SELECT coalesce(max(id), 0) FROM erasures").fetchone()[0])
 
     def _finish_erasure(self) -> None:
-        """Rewrite the file for a removal that was killed before it did, unless somebody else is writing or
-        there is no room: then it stays for the next."""
+        """Rewrite the file for a removal that was killed before it could, unless another program is writing
+        or there is no room: it then remains for the next one."""
         if not self._erasure_owed():
             return
         self.db.execute("PRAGMA busy_timeout = 0")

@@ -1,7 +1,7 @@
 """The key of an encrypted gallery: 32 random bytes, from a file, the environment or a command.
 
-A key is never a passphrase: whoever has the file of a gallery may try as many of those as they like, and
-those that people can remember are found.
+A key is never a passphrase: whoever has a gallery's file can try passphrases without limit, and those
+that people can remember are found.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from facekd.files import open_regular
 from facekd.gallery.new_file import open_new
 
 KEY_BYTES = 32
-#: the bytes of a key, or the path of a file that has them
+#: the bytes of a key, or the path of a file that contains one
 Key = bytes | str | os.PathLike[str]
-#: what a file or a command may say at most: a key and white space
+#: most bytes of a key file or of a command's output: a key and white space
 _MOST_TEXT = 1000
-#: a command may have to ask somebody
+#: a command may have to ask the user
 _COMMAND_SECONDS = 120.0
 _MAKING = "'facekd gallery new-key FILE' makes one."
 _FORM = f"A key is 32 random bytes in base64 or hexadecimal digits; {_MAKING}"
 
 
 class KeySource:
-    """Where a key comes from. ``told`` names it in messages; ``read`` is called when a gallery needs the key,
-    and then not again."""
+    """Where a key comes from. ``told`` names it in messages; ``read`` is called once, when a gallery needs
+    the key."""
 
     def __init__(self, told: str, read: Callable[[], bytes]) -> None:
         self.told = told
@@ -46,8 +46,8 @@ class KeySource:
         self._key: bytes | None = None
 
     def key(self, again: bool = False) -> bytes:
-        """The key, read ``again`` if it may be another one now. Raises `UsageError` for what is no key, or a
-        file that others may read; `InputOutput` where it cannot be read."""
+        """The key, read ``again`` if it may have changed. Raises `UsageError` if it is not a key, or its file
+        can be read by others; `InputOutput` if it cannot be read."""
         with self._reading:
             if self._key is None or again:
                 self._key = self._read()
@@ -58,12 +58,12 @@ def _no_key() -> bytes:
     raise RuntimeError("there is no key to be read")
 
 
-#: to open a gallery without a key, whatever the environment says
+#: opens a gallery without a key, whatever the environment contains
 NO_KEY = KeySource("no key", _no_key)
 
 
 def key_from_file(file: str | os.PathLike[str]) -> KeySource:
-    """Of a file that nobody but its owner may read or change."""
+    """The key in a file that only its owner may read or change."""
     path = Path(file)
     return KeySource(str(path), lambda: _decoded(read_private(path, "key file", _MAKING), str(path)))
 
@@ -73,12 +73,12 @@ def key_from_text(text: str, told: str) -> KeySource:
 
 
 def key_from_command(command: str, told: str) -> KeySource:
-    """Of what ``command`` prints. It is split as a shell would, but started without one."""
+    """The key that ``command`` prints. It is split into words as by a shell, but started without one."""
     return KeySource(told, lambda: _decoded(_output_of(command, told), told))
 
 
 def as_key(key: Key) -> KeySource:
-    """A key as Python's caller gives it."""
+    """A key as given in Python."""
     if not isinstance(key, bytes):
         return key_from_file(key)
     if len(key) != KEY_BYTES:
@@ -87,14 +87,15 @@ def as_key(key: Key) -> KeySource:
 
 
 def key_of_environment() -> KeySource | None:
-    """Of ``FACEKD_GALLERY_KEY_FILE``, else ``FACEKD_GALLERY_KEY``, else ``FACEKD_GALLERY_KEY_COMMAND``."""
+    """The key of the first that is set of ``FACEKD_GALLERY_KEY_FILE``, ``FACEKD_GALLERY_KEY`` and
+    ``FACEKD_GALLERY_KEY_COMMAND``."""
     names = ("FACEKD_GALLERY_KEY_FILE", "FACEKD_GALLERY_KEY", "FACEKD_GALLERY_KEY_COMMAND")
     return _of_environment(*(os.environ.get(name) or None for name in names))
 
 
 @lru_cache(maxsize=1)
 def _of_environment(file: str | None, text: str | None, command: str | None) -> KeySource | None:
-    """The same source for the same values, so that a command is not started for each opening."""
+    """The same source for the same values, so that a command does not run each time a gallery is opened."""
     if file:
         return key_from_file(file)
     if text:
@@ -107,8 +108,8 @@ _in_use: list[KeySource] = []
 
 @contextmanager
 def using_key(source: KeySource | None) -> Iterator[None]:
-    """Inside, in all threads, galleries are opened with the key of ``source`` where no other is given; the
-    environment's is not asked. `None` changes nothing."""
+    """Inside, in all threads, galleries are opened with the key of ``source`` unless another is given; the
+    environment is ignored. `None` changes nothing."""
     if source is None:
         yield
         return
@@ -120,15 +121,15 @@ def using_key(source: KeySource | None) -> Iterator[None]:
 
 
 def key_in_use(given: KeySource | None = None) -> KeySource | None:
-    """What a gallery is to be opened with: what is ``given``, else that of `using_key`, else the
-    environment's; `None` where there is none."""
+    """The key to open a gallery with: the ``given`` one, otherwise that of `using_key`, otherwise the
+    environment's; `None` if there is none."""
     found = given or (_in_use[-1] if _in_use else key_of_environment())
     return None if found is NO_KEY else found
 
 
 def make_key_file(path: Path) -> str:
-    """Write a new random key into a new file of mode 0600; return its id. Raises `UsageError` where there is
-    such a file, `InputOutput` where it cannot be written."""
+    """Write a new random key into a new file of mode 0600; return its id. Raises `UsageError` if the file
+    exists already, `InputOutput` if it cannot be written."""
     key = secrets.token_bytes(KEY_BYTES)
     with open_new(path, replace=False) as unfinished:
         unfinished.write_bytes(base64.b64encode(key) + b"\n")
@@ -136,20 +137,19 @@ def make_key_file(path: Path) -> str:
 
 
 def key_id(key: bytes) -> str:
-    """16 hexadecimal digits by which a key is told from others, and which say nothing of it."""
+    """16 hexadecimal digits that identify a key and reveal nothing about it."""
     return hashlib.sha256(b"facekd gallery key id\n" + key).hexdigest()[:16]
 
 
 def _decoded(content: bytes, told: str) -> bytes:
-    """The key that ``content`` states. What it is instead is personal to whoever wrote it: no message shows
-    it."""
+    """The key in ``content``. If it is not a key it may be another secret, so no message shows it."""
     text = content.strip()
     try:
         key = bytes.fromhex(text.decode("ascii")) if len(text) == 2 * KEY_BYTES else _from_base64(text)
     except (ValueError, binascii.Error):
-        raise UsageError(f"{told}: this is no key", _FORM) from None
+        raise UsageError(f"{told}: not a key", _FORM) from None
     if len(key) != KEY_BYTES:
-        raise UsageError(f"{told}: this is no key: {len(key)} bytes, not {KEY_BYTES}", _FORM)
+        raise UsageError(f"{told}: not a key: {len(key)} bytes, not {KEY_BYTES}", _FORM)
     return key
 
 
@@ -180,7 +180,7 @@ def _output_of(command: str, told: str) -> bytes:
         words = shlex.split(command)
         if not words:
             raise UsageError(f"{told}: no command")
-        # what it says on stderr is for whoever waits for it; stdin may be a list of photos
+        # its messages on stderr are for the user; stdin may be a list of photos
         ran = subprocess.run(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_COMMAND_SECONDS, check=False
         )
@@ -191,5 +191,5 @@ def _output_of(command: str, told: str) -> bytes:
     except subprocess.TimeoutExpired:
         raise InputOutput(f"{told}: {words[0]} printed no key within {_COMMAND_SECONDS:g} seconds") from None
     if ran.returncode:
-        raise InputOutput(f"{told}: {words[0]} failed (exit code {ran.returncode})", "Run it by itself.")
+        raise InputOutput(f"{told}: {words[0]} failed (exit code {ran.returncode})", "Run it separately.")
     return ran.stdout

@@ -1,8 +1,8 @@
 """The gallery's schema as a list of numbered migrations: a new gallery runs all of them, an old one
-those that it lacks.
+those that are missing.
 
-To add a column, a table or an audit action, append one migration to `MIGRATIONS`. Those that were
-released are never changed: galleries made with them exist.
+To add a column, a table or an audit action, append one migration to `MIGRATIONS`. Migrations that were
+released must not be changed, because galleries made with them exist.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from facekd.gallery.template import checksum, row_checksum, unpack
 
-#: changes the tables of a gallery, inside the transaction of whoever calls it
+#: changes the tables of a gallery, inside the caller's transaction
 Migration = Callable[[sqlite3.Connection], None]
 
 
@@ -27,7 +27,7 @@ def statements(*sql: str) -> Migration:
 
 
 def _add_checksums(db: sqlite3.Connection) -> None:
-    """A checksum for every template that can be read; a damaged one gets none and stays damaged."""
+    """Add a checksum to every readable template; a damaged one gets none and remains damaged."""
 
     def seal(space: str, dim: int | None, photo: str, blob: bytes) -> str:
         whole = dim is not None and unpack(blob, dim) is not None
@@ -41,8 +41,8 @@ def _add_checksums(db: sqlite3.Connection) -> None:
     )
 
 
-# Ids of people are never used twice, so that the audit stays true after a removal; it holds no
-# names, since a name is personal data that a removal must take along.
+# Ids of people are never reused, so that the audit remains true after a removal; it holds no
+# names, because a name is personal data that a removal must erase.
 _first_tables = statements(
     """CREATE TABLE contract (
         space TEXT PRIMARY KEY, dim INTEGER NOT NULL CHECK (dim > 0), model TEXT NOT NULL,
@@ -64,7 +64,7 @@ _first_tables = statements(
         person INTEGER NOT NULL, templates INTEGER NOT NULL) STRICT""",
 )
 
-# "force": templates that were taken although they looked like another person's
+# "force": templates that were enrolled although they looked like another person's
 _audit_actions = statements(
     "CREATE TABLE audit_actions (action TEXT PRIMARY KEY) STRICT",
     "INSERT INTO audit_actions (action) VALUES ('add'), ('remove'), ('force')",
@@ -77,10 +77,10 @@ _audit_actions = statements(
     "DROP TABLE audit_before",
 )
 
-# A person's ``uid`` is random and goes along into archives: by it, and by no name, a gallery knows whom it
-# removed. A column that is added takes no random default, so a trigger gives it.
-# ``removed_photos``: ``seal`` is what `tombstones` makes of a photo, ``person`` the uid of whoever had it.
-# ``erasures``: removals after which the file was not rewritten yet.
+# A person's ``uid`` is random and is written into archives: by it, not by name, a gallery knows whom it
+# removed. An added column cannot have a random default, so a trigger sets it.
+# ``removed_photos``: for ``seal`` see `tombstones`; ``person`` is the uid of the photo's person.
+# ``erasures``: removals after which the file has not been rewritten.
 _lasting_removals = statements(
     "ALTER TABLE people ADD COLUMN uid TEXT NOT NULL DEFAULT ''",
     "UPDATE people SET uid = lower(hex(randomblob(16)))",
@@ -92,16 +92,16 @@ _lasting_removals = statements(
     "CREATE TABLE removed_photos (seal TEXT PRIMARY KEY, person TEXT NOT NULL, date TEXT NOT NULL)"
     " STRICT, WITHOUT ROWID",
     "CREATE TABLE erasures (id INTEGER PRIMARY KEY AUTOINCREMENT) STRICT",
-    # "merged": who went, beside "merge", who received; "prune": lines of this table
+    # "merged": the person who was merged; "merge": the one who received; "prune": entries of this table
     "INSERT INTO audit_actions (action) VALUES"
     " ('rename'), ('remove_photo'), ('merge'), ('merged'), ('import'), ('restore'), ('prune')",
 )
 
 
 def _track_state(db: sqlite3.Connection) -> None:
-    """A random word that is another one after every change of who is enrolled, whoever makes it: what was
-    made of the records before, by it, is known to be old. A counter would not do: a gallery that was restored
-    from a copy counts to the same numbers again."""
+    """A random word that changes with every change of who is enrolled, whoever makes it, so that data derived
+    from the records before is known to be outdated. A counter would not do: a gallery restored from a backup
+    would reach the same numbers again."""
     db.execute("CREATE TABLE state (word TEXT NOT NULL) STRICT")
     db.execute("INSERT INTO state (word) VALUES (lower(hex(randomblob(16))))")
     for table in ("people", "templates"):
@@ -113,8 +113,8 @@ def _track_state(db: sqlite3.Connection) -> None:
 
 
 def _seal_owners(db: sqlite3.Connection) -> None:
-    """A checksum that covers whose a template is, for each that is what was written; a damaged one gets none
-    and stays damaged."""
+    """Replace checksums by ones that also cover the person, for all intact templates; a damaged one gets none
+    and remains damaged."""
 
     def seal(
         uid: str, name: str, space: str, dim: int, photo: str, blob: bytes, quality: float, enrolled: str,
@@ -132,11 +132,11 @@ def _seal_owners(db: sqlite3.Connection) -> None:
     )
 
 
-# The name of the token with which somebody asked for the change; empty where nobody had to say who they are.
+# The name of the token of the request; empty if none was needed.
 _name_askers = statements("ALTER TABLE audit ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''")
 
-# How a gallery is encrypted (`encryption`): one row where it is, none where it is not. As long as there is
-# one, no template in the clear gets into the file, whichever code writes it.
+# How a gallery is encrypted (`encryption`): one row if it is, none if it is not. While there is one, no
+# unencrypted template can be written to the file, whatever code tries.
 _IN_THE_CLEAR = (
     "WHEN length(new.embedding) = 4 * (SELECT dim FROM contract) AND (SELECT count(*) FROM encryption) > 0"
     " BEGIN SELECT raise(ABORT, 'a template in the clear, in a gallery that is encrypted'); END"
@@ -151,8 +151,8 @@ _encryption = statements(
     "INSERT INTO audit_actions (action) VALUES ('encrypt'), ('rotate_key'), ('decrypt')",
 )
 
-# Claims and searches: whom they were for, by number, and what was answered by which model. A table of its
-# own: there are many more of them than changes, and they are kept for a shorter time.
+# Claims and searches: the person's number, the result and the model. A separate table, because there are many
+# more of them than changes, and they are kept for a shorter time.
 _note_reads = statements(
     "INSERT INTO audit_actions (action) VALUES ('claim'), ('search')",
     """CREATE TABLE audit_reads (
@@ -186,14 +186,14 @@ MIGRATIONS: tuple[Migration, ...] = (
     _track_state,
     _seal_owners,
     _name_askers,
-    # "drop": templates that had no photo when the gallery was led to another model ("re_embed")
+    # "drop": templates without a photo when the gallery was moved to another model ("re_embed")
     statements("INSERT INTO audit_actions (action) VALUES ('re_embed'), ('drop')"),
     _encryption,
     _note_reads,
     _encrypted_names,
 )
 
-#: the schema from which people carry a uid and removals leave a tombstone
+#: the schema from which people have a uid and removals leave a tombstone
 UIDS_SINCE = 4
 #: the schema from which a gallery has a state
 STATE_SINCE = 5
@@ -217,8 +217,8 @@ def schema_of(db: sqlite3.Connection) -> int:
 
 
 def migrate_one(db: sqlite3.Connection) -> bool:
-    """Lead the gallery to the next schema, inside the transaction of whoever calls it; `False`
-    where it is there already."""
+    """Migrate the gallery to the next schema, inside the caller's transaction; `False` if it has the latest
+    one."""
     schema = schema_of(db)
     if schema >= latest():
         return False

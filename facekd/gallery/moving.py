@@ -1,8 +1,8 @@
-"""Lead a gallery to another space: the same people and photos, with other embeddings.
+"""Move a gallery to another space: the same people and photos, with other embeddings.
 
-The gallery's file stays the one that it is, and all of it changes in one transaction. Were another file put
-in its place, a program that has the gallery open would go on writing to the old one, and what it acknowledges
-would be lost; and SQLite would take the old file's write-ahead log for that of the new.
+The gallery's file is changed in place, in one transaction. If another file replaced it, a program that has
+the gallery open would continue to write to the old one, whose acknowledged changes would be lost; and SQLite
+would take the old file's write-ahead log for that of the new one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from facekd.gallery.template_rows import Owner, TemplateRows
 
 @dataclass(frozen=True)
 class Moved:
-    """How many ``templates`` have a new embedding, and how many were ``dropped`` since there was none.
-    ``pending`` says that another program was still reading the gallery: the old embeddings leave the file
-    when it has finished."""
+    """How many ``templates`` have a new embedding, and how many were ``dropped`` because there was none.
+    ``pending`` means that another program was still reading the gallery: the old embeddings are erased from
+    the file when it has finished."""
 
     templates: int
     dropped: int
@@ -40,11 +40,12 @@ def move_gallery(
     path: Path, embeddings: EmbeddingStore, state: str, key: KeySource | None = None
 ) -> Moved | None:
     """Give the gallery at ``path`` the contract of ``embeddings``, and every template the embedding of its
-    photo. Templates without one go, and people of whom none is left; whoever was removed stays removed.
+    photo. Templates without one are dropped, and people without templates; people who were removed stay
+    removed.
 
-    An encrypted gallery stays so, by its ``key``. `None`, and nothing is changed, where the gallery is not in
-    ``state`` (`GalleryRecords.state`) any more.
-    Raises `InputOutput` or `Unreadable` where the file fails: the gallery is then as it was.
+    An encrypted gallery stays encrypted with its ``key``. Returns `None`, and changes nothing, if the gallery
+    is no longer in ``state`` (`GalleryRecords.state`). Raises `InputOutput` or `Unreadable` if the file
+    fails: the gallery is then unchanged.
     """
     with database.explained(path), closing(database.connect(path)) as db:
         database.check_schema(db, path)
@@ -57,8 +58,8 @@ def move_gallery(
             cipher = cipher_of(stated_in(db, path, schema_of(db)), path, key_in_use(key))
             dropped = _drop(db)
             moved = _exchange(db, embeddings, cipher)
-            # the old embeddings are in the file until it is rewritten: by the next writer, should this one
-            # be killed
+            # the old embeddings are in the file until it is rewritten, if this process is killed by the next
+            # writer
             db.execute("INSERT INTO erasures DEFAULT VALUES")
             search_file.forget(path)
     return Moved(moved, dropped, _erase(path, key))
@@ -72,10 +73,10 @@ def move_copy(
     replace: bool,
     key: KeySource | None = None,
 ) -> Moved | None:
-    """As `move_gallery`, of a copy (mode 0600) that gets its name when it is whole; the gallery at ``path``
-    is only read.
+    """As `move_gallery`, for a copy (mode 0600), which gets its name once it is complete; the gallery at
+    ``path`` is only read.
 
-    Raises `UsageError` where there is such a file and ``replace`` is not given, or it is the gallery itself.
+    Raises `UsageError` if the file exists already and ``replace`` is not given, or is the gallery itself.
     """
     check_target(path, Path(os.path.realpath(copy)), copy)
     try:
@@ -90,11 +91,12 @@ def move_copy(
 
 
 class _Changed(Exception):
-    """The copy is of another state of the gallery, and must not get its name."""
+    """The copy has another state than the gallery, and must not get its name."""
 
 
 def _drop(db: sqlite3.Connection) -> int:
-    """Delete what has no new embedding; return how many templates that were."""
+    """Delete templates without a new embedding, and people without templates; return the number of
+    templates."""
     unmade = "photo NOT IN (SELECT photo FROM made.embeddings)"
     rows = db.execute(f"SELECT person, count(*) FROM templates WHERE {unmade} GROUP BY person").fetchall()
     for person, count in rows:
@@ -106,8 +108,8 @@ def _drop(db: sqlite3.Connection) -> int:
 
 
 def _exchange(db: sqlite3.Connection, embeddings: EmbeddingStore, cipher: Cipher | None) -> int:
-    """The new contract, and new embeddings for all templates; return how many."""
-    # templates refer to the space of the contract: both must change before that is checked
+    """Write the new contract, and new embeddings for all templates; return their number."""
+    # templates refer to the contract's space: the reference must be checked after both have changed
     db.execute("PRAGMA defer_foreign_keys = ON")
     contract = embeddings.contract
     db.execute(
@@ -130,7 +132,7 @@ def _exchange(db: sqlite3.Connection, embeddings: EmbeddingStore, cipher: Cipher
         " FROM made.embeddings AS new, people WHERE new.photo = templates.photo AND people.id = person",
         (contract.space,),
     ).rowcount
-    # a ciphertext is another one each time: its checksum is that of the one that was stored
+    # a ciphertext differs each time: the checksum must be that of the stored one
     db.execute(
         "UPDATE templates SET checksum = sealed(uid, name, photo, embedding, quality, enrolled)"
         " FROM people WHERE people.id = person"
@@ -140,7 +142,7 @@ def _exchange(db: sqlite3.Connection, embeddings: EmbeddingStore, cipher: Cipher
 
 
 def _erase(path: Path, key: KeySource | None) -> bool:
-    """Have the file rewritten without the old embeddings; whether some of them are still in it."""
+    """Rewrite the file without the old embeddings; return whether some of them remain."""
     with GalleryRecords(path, key=key) as records:
         pending = records.pending
     with database.explained(path), closing(database.connect(path)) as db:
@@ -148,8 +150,8 @@ def _erase(path: Path, key: KeySource | None) -> bool:
 
 
 def check_copy(path: Path, copy: Path, replace: bool) -> None:
-    """Raise `UsageError` where `move_copy` would, before hours of work."""
+    """Raise the `UsageError` of `move_copy`, before hours of work."""
     target = Path(os.path.realpath(copy))
     check_target(path, target, copy)
     if target.exists() and not replace:
-        raise UsageError(f"{copy} exists", "Give another file, or replace it with --force.")
+        raise UsageError(f"{copy} exists", "Choose another file, or replace it with --force.")

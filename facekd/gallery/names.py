@@ -1,5 +1,5 @@
-"""What may be the name of a person: any text that prints on one line, and that two people who read
-it would type alike."""
+"""Names of people: any text that prints on one line, written in one way for all spellings that look
+alike."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from facekd.errors import UsageError
 #: characters after normalisation
 NAME_LIMIT = 200
 
-#: controls, formats (invisible, or reordering the text after them), lone surrogates (bytes that were
-#: not UTF-8), private use, unassigned, line and paragraph separators
+#: controls, format characters (invisible, or reordering the text after them), lone surrogates (bytes that
+#: were not UTF-8), private use, unassigned, line and paragraph separators
 _REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
-#: letters and marks that show nothing: combining grapheme joiner, Hangul and Khmer fillers, Mongolian
+#: letters and marks that are invisible: combining grapheme joiner, Hangul and Khmer fillers, Mongolian
 #: and other variation selectors, the empty Braille pattern
 _INVISIBLE = {
     0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0,
@@ -32,10 +32,10 @@ def fold(name: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """``name`` as the gallery writes it: folded, so that spellings which look alike are one name.
+    """``name`` as the gallery writes it: folded, so that spellings that look alike are one name.
 
-    A name is a key in the gallery, never a path. Raises `UsageError` where it is empty, longer than
-    `NAME_LIMIT`, or holds a character that does not print.
+    A name is a key in the gallery, never a path. Raises `UsageError` if it is empty, longer than
+    `NAME_LIMIT`, or contains a character that does not print.
     """
     cleaned = unicodedata.normalize("NFC", name).strip()
     for place, character in enumerate(cleaned):
@@ -51,7 +51,7 @@ def clean_name(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """``name`` for a message: what does not print is escaped."""
+    """``name`` for a message: characters that do not print are escaped."""
     return "".join(f"\\u{ord(c):04x}" if _does_not_print(c) and c not in _JOINERS else c for c in name)
 
 
@@ -60,8 +60,8 @@ def _does_not_print(character: str) -> bool:
 
 
 def _joins(text: str, place: int) -> bool:
-    """Whether the character at ``place`` is a joiner that changes how its neighbours are written, as in
-    Persian between letters and in the languages of India after a virama (the rule of RFC 5892, A.1)."""
+    """Whether the character at ``place`` is a joiner that affects how its neighbours are written, as between
+    letters in Persian, or after a virama in the scripts of India (the rule of RFC 5892, A.1)."""
     if text[place] not in _JOINERS or not 0 < place < len(text) - 1:
         return False
     before, after = text[place - 1], text[place + 1]

@@ -1,4 +1,4 @@
-"""A file that only its owner may read, and that gets its name when it is whole."""
+"""Write a file that only its owner may read, and that gets its name once it is complete."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from facekd.files import cannot_write, sync_folder
 
 @contextmanager
 def open_new(path: Path, replace: bool) -> Iterator[Path]:
-    """The path of an empty file of mode 0600 to be filled inside; at the end it is synced and becomes
-    ``path``, and after a failure it is gone.
+    """The path of an empty file of mode 0600 to be filled inside the block; at its end the file is synced and
+    renamed to ``path``, and after a failure it is deleted.
 
-    Raises `UsageError` where there is such a file and ``replace`` is not given, `InputOutput` where it
-    cannot be written.
+    Raises `UsageError` if the file exists already and ``replace`` is not given, `InputOutput` if it cannot
+    be written.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -48,7 +48,7 @@ def _give_name(unfinished: Path, target: Path, path: Path, replace: bool) -> Non
             target.hardlink_to(unfinished)
         except FileExistsError:
             raise _exists(path) from None
-        except OSError:  # a file system without links
+        except OSError:  # a file system without hard links
             if target.exists():
                 raise _exists(path) from None
             unfinished.rename(target)
@@ -56,4 +56,4 @@ def _give_name(unfinished: Path, target: Path, path: Path, replace: bool) -> Non
 
 
 def _exists(path: Path) -> UsageError:
-    return UsageError(f"{path} exists", "Give another file, or replace it with --force.")
+    return UsageError(f"{path} exists", "Choose another file, or replace it with --force.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from facekd.errors import NotFound, UsageError
 
-#: digits that are shown, more only where two photos of a person begin with the same ones
+#: digits that are shown; more if two photos of a person begin with the same ones
 _SHOWN = 12
 #: digits that must be given
 _NEEDED = 4
@@ -16,8 +16,8 @@ _NEEDED = 4
 
 @dataclass(frozen=True)
 class EnrolledPhoto:
-    """What is known of an enrolled photo beside its embedding: ``id`` names it among its person's,
-    ``photo`` is the SHA-256 of its file, ``quality`` in [0, 1], ``enrolled`` a date in UTC."""
+    """An enrolled photo without its embedding: ``id`` identifies it among its person's photos, ``photo`` is
+    the SHA-256 of its file, ``quality`` in [0, 1], ``enrolled`` a date in UTC."""
 
     id: str
     photo: str
@@ -26,7 +26,7 @@ class EnrolledPhoto:
 
 
 def short_ids(photos: Sequence[str]) -> list[str]:
-    """An id for each of a person's ``photos`` (SHA-256), which are all different."""
+    """An id for each of a person's ``photos`` (SHA-256), all different."""
     digits = _SHOWN
     while len({photo[:digits] for photo in photos}) < len(photos):
         digits += 1
@@ -34,8 +34,8 @@ def short_ids(photos: Sequence[str]) -> list[str]:
 
 
 def photo_with(beginning: str, photos: Sequence[str]) -> str:
-    """The one of ``photos`` (SHA-256) that begins so. Raises `NotFound` where none does, `UsageError` where
-    several do or that is no id."""
+    """The one of ``photos`` (SHA-256) with this ``beginning``. Raises `NotFound` if there is none,
+    `UsageError` if there are several or it is not an id."""
     if not re.fullmatch(f"[0-9a-f]{{{_NEEDED},64}}", beginning.lower()):
         raise UsageError(
             f"{beginning!a} is not a photo id: {_NEEDED} to 64 hexadecimal digits",

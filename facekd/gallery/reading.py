@@ -1,4 +1,4 @@
-"""Reading a gallery without write access: from a read-only folder, a read-only file, a full disk."""
+"""Read a gallery without write access: in a read-only folder, from a read-only file, on a full disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from facekd.gallery import database
 class Reader:
     """A connection ``db`` that changes nothing.
 
-    SQLite wants to make an index beside the file where there is none (``-shm``). Where it may not,
-    and nothing waits in the write-ahead log, the file is read as one that does not change, and
-    `check_unchanged` notices if it does all the same.
+    SQLite creates an index beside the file if there is none (``-shm``). If it may not, and the
+    write-ahead log is empty, the file is read as one that does not change, and
+    `check_unchanged` detects if it did.
 
-    Raises `InputOutput` where the log holds acknowledged enrollments that cannot be read so.
+    Raises `InputOutput` if the log holds acknowledged enrollments that cannot be read in this way.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,13 +43,13 @@ class Reader:
         self.db = database.connect(path, "mode=ro&immutable=1")
 
     def check_unchanged(self) -> None:
-        """Raise `InputOutput` where what was read just now may be half old and half new."""
+        """Raise `InputOutput` if what was just read may be half old and half new."""
         if self._stamp is not None and self._stamp != _stamp(self._path):
             raise InputOutput(f"{self._path}: it changed while it was being read", "Try again.")
 
     def close(self) -> None:
-        """Close the file. What is left in the write-ahead log is moved into it where that may be done:
-        an erasure that was pending is completed by whoever comes last."""
+        """Close the file. The rest of the write-ahead log is moved into it if that is allowed: the last
+        program to close completes a pending erasure."""
         self.db.close()
         if self._stamp is None and any(map(Path.exists, _logs(self._path))):
             with suppress(sqlite3.Error, InputOutput):
@@ -57,7 +57,7 @@ class Reader:
 
 
 def finish_log(db: sqlite3.Connection) -> None:
-    """Empty the write-ahead log and close, unless somebody else is reading it."""
+    """Empty the write-ahead log and close, unless another program is reading it."""
     with suppress(sqlite3.Error):
         db.execute("PRAGMA busy_timeout = 0")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -65,7 +65,7 @@ def finish_log(db: sqlite3.Connection) -> None:
 
 
 def _logs(path: Path) -> list[Path]:
-    """Where SQLite keeps what is not in the file yet, beside the file that a link leads to."""
+    """Where SQLite keeps data that is not in the file yet: beside the target of a link."""
     file = real_path(path)
     return [file.with_name(file.name + ending) for ending in ("-wal", "-journal")]
 
@@ -78,7 +78,7 @@ def _size(file: Path) -> int:
 
 
 def _stamp(path: Path) -> tuple[object, ...]:
-    """Differs where the file or a log beside it was written."""
+    """A value that changes when the file or a log beside it is written."""
     if not path.exists():
         return ()
     file = path.stat()

@@ -1,9 +1,9 @@
-"""Who of everybody enrolled is most like these embeddings? Exact, whatever the order of sums.
+"""Search everybody enrolled for the people most similar to given embeddings; exact, in any order of sums.
 
-Scores are computed twice. Matrix products in single precision look at everybody; their rounding depends
-on the processor and on how many are asked at once, but is bounded. Whoever they leave in question is
-compared again in double precision, and that decides. So the same people are found in the same order however
-a search is cut into blocks, and on every machine.
+Scores are computed twice. Matrix products in single precision cover everybody; their rounding depends on the
+processor and on the number of probes, but it is bounded. People whose rank remains open are compared again in
+double precision, which decides. So the same people are found in the same order however a search is divided
+into blocks, and on every machine.
 """
 
 from __future__ import annotations
@@ -25,61 +25,61 @@ from facekd.runtime import fuse
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
-#: what the score with a person is: with the direction of the mean of their templates, the highest with any
-#: template, or the mean of the highest three
+#: the score with a person: with the direction of the mean of their templates, the highest with any template,
+#: or the mean of the highest three
 Rule = Literal["mean", "max", "highest_three"]
 RULES: tuple[Rule, ...] = ("mean", "max", "highest_three")
 _HIGHEST = 3
 
-#: probes and templates that are compared at once
+#: probes and templates that are compared at a time
 _PROBES, _ROWS = 64, 8192
-#: templates that are compared again at once
+#: templates that are compared again at a time
 _AGAIN = 4096
-#: people from which on reading them takes longer than a tenth of a second
+#: people above which reading them takes longer than a tenth of a second
 _WORTH_A_FILE = 5_000
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Whom ``top`` people of a gallery each of N embeddings is most like: ``names`` [N][top] and ``scores``
-    float32 [N, top], falling; of equal scores the lower name comes first. A smaller gallery is listed
-    whole."""
+    """The ``top`` people of a gallery most similar to each of N embeddings: ``names`` [N][top] and ``scores``
+    float32 [N, top], descending; of equal scores the lower name comes first. A smaller gallery is listed
+    completely."""
 
     names: tuple[tuple[str, ...], ...]
     scores: Floats
 
 
 class SearchableRecords(Protocol):
-    """What a search needs of whoever keeps the records: an SQLite file here, or a server."""
+    """What a search needs from the records, which may be an SQLite file or on a server."""
 
     @property
     def contract(self) -> Contract: ...
 
     def state(self) -> str | None:
-        """Another word after every change of who is enrolled; `None` where nobody knows."""
+        """A word that changes with every change of who is enrolled; `None` if it is unknown."""
         ...
 
     def version(self) -> int: ...
 
     def names(self) -> list[str]:
-        """Everybody's, rising."""
+        """The names of everybody, sorted."""
         ...
 
     def everybody(self) -> Everybody: ...
 
 
 class PeopleSearch(Protocol):
-    """Searches everybody enrolled, in memory or by a database that can itself."""
+    """Searches everybody enrolled, in memory or by a database that can do it itself."""
 
     def search(self, embeddings: Floats, top: int) -> Matches: ...
 
 
 class SearchIndex:
-    """Searches the people of ``records``, read again where they were changed.
+    """Searches the people of ``records``, which are read again after a change.
 
-    The templates of the rule "mean" are kept: beside the ``place`` where that is a file and there are so many
-    people that it pays (`search_file`), in memory where it is a database (`search_memory`). Reading raises
-    `Unreadable` where somebody's template is damaged.
+    The templates of the rule "mean" are kept: beside the ``place`` if that is a file, and there are enough
+    people to make it worthwhile (`search_file`); in memory if it is a database (`search_memory`). Reading
+    raises `Unreadable` if a template is damaged.
     """
 
     def __init__(self, records: SearchableRecords, rule: Rule = "mean", place: Place | None = None) -> None:
@@ -98,11 +98,11 @@ class SearchIndex:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everybody, rising."""
+        """The names of everybody, sorted."""
         return self._names
 
     def refresh(self) -> None:
-        """Notice what has changed since the last search."""
+        """Take in changes since the last search."""
         state = self._records.state()
         seen = f"version {self._records.version()}" if state is None else state
         if seen == self._read_at:
@@ -119,7 +119,7 @@ class SearchIndex:
     def search(self, embeddings: Floats, top: int = 5) -> Matches:
         """The ``top`` people for each of ``embeddings`` [N, D].
 
-        Raises `ValueError` where these are not finite or not [N, D], or ``top`` is less than 1.
+        Raises `ValueError` if these are not finite or not [N, D], or ``top`` is less than 1.
         """
         self.refresh()
         probes = np.ascontiguousarray(embeddings, np.float32)
@@ -136,7 +136,7 @@ class SearchIndex:
         return Matches(tuple(names) if top else ((),) * len(probes), scores)
 
     def _kept(self, state: str | None) -> tuple[tuple[str, ...], Floats] | None:
-        """Names and templates where the latter are kept; `None` where they are not, or just changed."""
+        """Names and templates, if the latter are kept; `None` if they are not, or have just changed."""
         if self._place is None or state is None:
             return None
         if not isinstance(self._place, Path):
@@ -146,7 +146,7 @@ class SearchIndex:
         return None if rows is None or self._records.state() != state else (names, rows)
 
     def _fused(self, state: str | None) -> tuple[tuple[str, ...], Floats]:
-        """Names and templates from the records."""
+        """Names and fused templates from the records."""
         everybody = self._records.everybody()
         rows = np.empty((len(everybody.names), everybody.embeddings.shape[1]), np.float32)
         for place, own in enumerate(everybody.of_each()):
@@ -157,7 +157,7 @@ class SearchIndex:
 
     def _keep(self, place: Place, key: search_file.SearchKey, names: tuple[str, ...], rows: Floats) -> None:
         if not isinstance(place, Path):
-            if self._records.state() == key.state:  # what was read is of that state
+            if self._records.state() == key.state:  # what was read belongs to that state
                 search_memory.keep(str(place), key, names, rows)
         elif len(rows) >= _WORTH_A_FILE:
             search_file.keep(place, key, rows)
@@ -167,28 +167,28 @@ class SearchIndex:
         return search_file.SearchKey(contract.space, contract.dim, state, people)
 
     def _nearest(self, probes: Floats, top: int) -> tuple[Places, Floats]:
-        """The places of the ``top`` people of each of ``probes`` [B, D], and their scores [B, top]."""
+        """The indices of the ``top`` people of each of ``probes`` [B, D], and their scores [B, top]."""
         asked, people = self._in_question(probes, top)
         scores = self._exact(probes, asked, people)
         # people are numbered by name
         order = np.lexsort((people, -scores, asked))
         first = np.searchsorted(asked[order], np.arange(len(probes)))
         chosen = order[first[:, None] + np.arange(top)]
-        # the square of a length may be rounded to above one
+        # the square of a length may be rounded to more than one
         return people[chosen], np.clip(scores[chosen], -1, 1)
 
     def _in_question(self, probes: Floats, top: int) -> tuple[Places, Places]:
-        """Which of ``probes``, and which people, may be among each other's ``top``.
+        """The pairs of ``probes`` and people that may be among the ``top``.
 
-        A computed score a lies within e of the true one s. The top people reach s >= a_top - e, a_top being
-        the highest but top - 1 of a: that many do. So each of them has a >= a_top - 2 e; rounding s to single
-        precision adds its own.
+        A computed score a is within e of the true score s. The top people have s >= a_top - e, where a_top is
+        the top-th highest a, because that many people reach it. So each of them has a >= a_top - 2 e;
+        rounding s to single precision adds its own error.
         """
         margin = 2 * self._error(probes) + np.float32(2**-22)
         highest = np.full((len(probes), top), -np.inf, np.float32)
         found: list[tuple[Places, Places, Floats]] = []
         for first, scores in self._blocks(probes):
-            # the scores that a block adds to the highest of all before it
+            # the scores of a block that are above the highest of all blocks before it
             few = min(top, scores.shape[1])
             best = np.partition(scores, scores.shape[1] - few, axis=1)[:, scores.shape[1] - few :]
             highest = np.partition(np.hstack([highest, best]), few, axis=1)[:, few:]
@@ -199,21 +199,21 @@ class SearchIndex:
         return asked[still], people[still]
 
     def _error(self, probes: Floats) -> Floats:
-        """By how much a computed score may miss the true one, for each of ``probes`` [B, 1].
+        """The largest difference between a computed and the true score, for each of ``probes`` [B, 1].
 
-        A sum of D products, in any order, misses by at most g |x| |y| with g = D u / (1 - D u) and u half a
-        unit in the last place of 1 (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section
-        3.1); some more sums are those of the rule.
+        A sum of D products, in any order, has an error of at most g |x| |y| with g = D u / (1 - D u) and u
+        half a unit in the last place of 1 (Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
+        section 3.1); the rule adds a few more sums.
         """
         sums = (probes.shape[1] + 2 * _HIGHEST) * 2.0**-24
         lengths = np.linalg.norm(probes.astype(np.float64), axis=1, keepdims=True)
         return np.asarray(1.001 * sums / (1 - sums) * self._longest * lengths, np.float32)
 
     def _blocks(self, probes: Floats) -> Iterator[tuple[int, Floats]]:
-        """The computed scores [B, W] of ``probes`` with W people, from a first place on."""
+        """The computed scores [B, W] of ``probes`` with W people, and the index of the first."""
         start, people = 0, len(self._starts) - 1
         while start < people:
-            # as many people as have so many templates, and one at least
+            # as many people as have this number of templates, but at least one
             end = int(np.searchsorted(self._starts, self._starts[start] + _ROWS, side="right")) - 1
             end = min(people, max(end, start + 1))
             scores = probes @ self._rows[self._starts[start] : self._starts[end]].T
@@ -221,11 +221,11 @@ class SearchIndex:
             start = end
 
     def _exact(self, probes: Floats, asked: Places, people: Places) -> Floats:
-        """The scores of ``probes`` [B, D] number ``asked`` [K] with ``people`` [K], in double precision,
-        rounded to single."""
+        """The scores of the ``probes`` [B, D] with index ``asked`` [K] with ``people`` [K], in double
+        precision, rounded to single."""
         counts = self._starts[people + 1] - self._starts[people]
         ends = np.cumsum(counts)
-        # the templates of all these people, one after the other
+        # the templates of all these people, concatenated
         rows = np.arange(ends[-1]) + np.repeat(self._starts[people] - (ends - counts), counts)
         whose = np.repeat(asked, counts)
         scores = np.empty(rows.size)
@@ -236,8 +236,8 @@ class SearchIndex:
         return self._ruled(scores[None], np.concatenate([[0], ends]))[0].astype(np.float32)
 
     def _ruled(self, scores: NDArray[np.floating], starts: Places) -> NDArray[np.floating]:
-        """Of the scores [B, T] with templates those [B, P] with people, whose templates begin at ``starts``
-        [P + 1]."""
+        """From the scores [B, T] with templates to those [B, P] with people, whose templates begin at
+        ``starts`` [P + 1]."""
         if self._rule == "mean":
             return scores
         if self._rule == "max":
@@ -246,7 +246,8 @@ class SearchIndex:
 
 
 def _mean_of_highest(scores: NDArray[np.floating], starts: Places) -> NDArray[np.floating]:
-    """The mean [B, P] of the highest `_HIGHEST` of each person's scores [B, T], or of all that there are."""
+    """The mean [B, P] of the highest `_HIGHEST` of each person's scores [B, T], or of all if they are
+    fewer."""
     counts = np.diff(starts)
     means = np.empty((len(scores), counts.size), scores.dtype)
     for count in np.unique(counts):

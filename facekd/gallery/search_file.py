@@ -1,14 +1,14 @@
-"""What is searched, kept in a file beside the gallery so that it need not be put together each time.
+"""The templates for searches, kept in a file beside the gallery, so that they need not be read each time.
 
-It holds templates, so it is as private as the gallery, and whoever is removed must be gone from it before
-the removal is acknowledged. Two rules see to that, whoever is killed when:
+The file holds templates, so it is as private as the gallery, and people who are removed must be gone from it
+before the removal is acknowledged. Two rules ensure that, whenever a process is killed:
 
-- The file, and what is being written of it, have fixed names, and are written by whoever holds the
-  gallery's write lock, after a look at its state.
+- The file, and its unfinished version, have fixed names and are written only by a process that holds the
+  gallery's write lock and has checked its state.
 - Every change of the gallery deletes both, under the same lock, before it is committed.
 
-So nothing older than the records can come after a removal. A file that is not of the gallery's present
-state, was damaged, or is another gallery's is passed over.
+So after a removal, no older version can appear. A file of another state, of another gallery, or a damaged
+one is ignored.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from facekd.gallery import database
 Floats = NDArray[np.float32]
 
 _MAGIC = b"facekd search 1\n"
-#: bytes of the description that follows the mark, padded with spaces
+#: bytes of the description after the magic, padded with spaces
 _DESCRIPTION = 1024
 _ENDINGS = ("-search", "-search.new")
 
 
 @dataclass(frozen=True)
 class SearchKey:
-    """Of which gallery, in which ``state`` of its records, the kept templates are."""
+    """The gallery, and the ``state`` of its records, to which the kept templates belong."""
 
     space: str
     dim: int
@@ -48,14 +48,13 @@ class SearchKey:
 
 
 def files_of(gallery: Path) -> list[Path]:
-    """Where they are kept, and where they are written first: beside the file that a link leads to."""
+    """The paths of the file and of its unfinished version: beside the target of a link."""
     file = real_path(gallery)
     return [file.with_name(file.name + ending) for ending in _ENDINGS]
 
 
 def forget(gallery: Path) -> None:
-    """Delete what is kept of ``gallery``, also for after a power cut. Raises `InputOutput` where that
-    fails."""
+    """Delete what is kept of ``gallery``, durably. Raises `InputOutput` if that fails."""
     gone = False
     for file in files_of(gallery):
         try:
@@ -64,7 +63,7 @@ def forget(gallery: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            # beside a gallery with the longest name that a folder can hold there cannot be one
+            # beside a gallery whose name has the maximum length there cannot be one
             if error.errno == errno.ENAMETOOLONG:
                 continue
             raise InputOutput(
@@ -76,7 +75,7 @@ def forget(gallery: Path) -> None:
 
 
 def load(gallery: Path, key: SearchKey) -> Floats | None:
-    """The kept templates [people, D] of ``key``; `None` where there are none such, or they are damaged."""
+    """The kept templates [people, D] of ``key``; `None` if there are none, or they are damaged."""
     with suppress(InputOutput, OSError), open_regular(files_of(gallery)[0]) as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return None
@@ -91,10 +90,11 @@ def load(gallery: Path, key: SearchKey) -> Floats | None:
 
 
 def keep(gallery: Path, key: SearchKey, rows: Floats) -> bool:
-    """Keep ``rows`` [people, D], which were read when the gallery was as ``key`` says; whether that was done.
+    """Keep ``rows`` [people, D], which were read from the gallery in the state of ``key``; return whether
+    they were kept.
 
-    It is not where the gallery was changed since, another program is changing it, or there is no write
-    access or no room: then it is put together again the next time.
+    They are not if the gallery has changed since, another program is changing it, or there is no write
+    access or no room: they are then read again the next time.
     """
     with (
         suppress(InputOutput, OSError, sqlite3.Error),
@@ -126,6 +126,6 @@ def _write(gallery: Path, key: SearchKey, content: memoryview) -> None:
 
 
 def _described(key: SearchKey, content: bytes | memoryview) -> bytes:
-    """What stands before ``content``: the key, and a digest by which damage to either is noticed."""
+    """The description before ``content``: the key, and a digest that reveals damage to either."""
     text = json.dumps(asdict(key) | {"sha256": hashlib.sha256(content).hexdigest()}, sort_keys=True)
     return text.encode().ljust(_DESCRIPTION)

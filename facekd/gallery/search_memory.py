@@ -1,7 +1,8 @@
-"""What is searched of galleries on servers, kept while a process lives: every request would read it again.
+"""The templates for searches of galleries on servers, kept while a process lives, so that not every request
+reads them again.
 
-It holds templates, so it is nowhere but in memory. What is not of the gallery's present state is passed over,
-and gone when the next is kept: as with whatever else a process has read, a removal does not reach it earlier.
+They are kept in memory only. Those of an outdated state are ignored, and dropped when new ones are kept: as
+with everything else that a process has read, a removal does not affect them earlier.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from facekd.gallery.search_file import SearchKey
 
 Floats = NDArray[np.float32]
 
-#: galleries of which it is kept; a process rarely searches more than one
+#: galleries whose templates are kept; a process rarely searches more than one
 _MOST = 2
 
 
@@ -32,7 +33,7 @@ _lock = threading.Lock()
 
 
 def load(gallery: str, space: str, state: str) -> tuple[tuple[str, ...], Floats] | None:
-    """Names and templates [people, D] of ``gallery`` in this ``state``; `None` where they are not kept."""
+    """Names and templates [people, D] of ``gallery`` in this ``state``; `None` if they are not kept."""
     with _lock:
         found = _kept.get(gallery)
     if found is None or (found.key.space, found.key.state) != (space, state):
@@ -41,7 +42,7 @@ def load(gallery: str, space: str, state: str) -> tuple[tuple[str, ...], Floats]
 
 
 def keep(gallery: str, key: SearchKey, names: tuple[str, ...], rows: Floats) -> None:
-    """Keep ``names`` and ``rows`` [people, D], which were read when ``gallery`` was as ``key`` says."""
+    """Keep ``names`` and ``rows`` [people, D], which were read from ``gallery`` in the state of ``key``."""
     rows.flags.writeable = False  # threads share them
     with _lock:
         _kept.pop(gallery, None)

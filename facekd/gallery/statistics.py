@@ -1,4 +1,4 @@
-"""How large a gallery is, and of what: counts, dates, photos of each person, quality."""
+"""The size of a gallery, and its contents: counts, dates, photos per person, quality."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from itertools import pairwise
 
 from facekd.gallery.engine import Connection
 
-#: intervals of quality, from 0 to 1
+#: intervals of quality in [0, 1]
 BINS = 10
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """``photos_each``: how many people have so many photos, by the number of photos. ``quality``: templates
-    by the tenth of [0, 1] in which their quality lies. ``removed`` people and photos are those that left a
-    tombstone. ``first`` and ``last`` date of enrolment are empty where nobody is enrolled."""
+    """``photos_each``: the number of people by their number of photos. ``quality``: the number of templates
+    by tenth of [0, 1]. ``removed`` people and photos are those that left a tombstone. The dates of enrolment
+    ``first`` and ``last`` are empty if nobody is enrolled."""
 
     people: int
     templates: int
@@ -29,7 +29,7 @@ class Statistics:
 
 
 def measure(db: Connection, size: int, tombstones: bool) -> Statistics:
-    """Of the gallery ``db`` of ``size`` bytes, whose schema has ``tombstones`` or not."""
+    """The statistics of the gallery ``db`` of ``size`` bytes, whose schema may have ``tombstones``."""
 
     def number(query: str) -> int:
         return int(db.execute(query).fetchone()[0])
@@ -55,8 +55,8 @@ def measure(db: Connection, size: int, tombstones: bool) -> Statistics:
 
 
 def _by_tenths(db: Connection, templates: int) -> tuple[int, ...]:
-    """How many of the ``templates`` have a quality in each tenth; the first and the last take what lies
-    beyond."""
+    """How many of the ``templates`` have a quality in each tenth; values outside [0, 1] count in the first or
+    the last."""
     edges = ", ".join(f"count(CASE WHEN quality >= {place / BINS} THEN 1 END)" for place in range(1, BINS))
     above = (templates, *db.execute(f"SELECT {edges} FROM templates").fetchone(), 0)
     return tuple(more - fewer for more, fewer in pairwise(above))

@@ -1,4 +1,4 @@
-"""One enrolled photo, and how it is written so that damage to it is noticed when it is read."""
+"""One enrolled photo, and its stored form, which reveals damage when it is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-#: how far from 1 the length of a stored embedding may be; float32 rounding stays far below
+#: tolerance for the length of a stored embedding; float32 rounding is far below
 _LENGTH_TOLERANCE = 1e-3
 
 
@@ -31,7 +31,7 @@ class Template:
 
 
 def is_unit(embedding: NDArray[np.float32]) -> bool:
-    """Whether it is of unit length; NaN and infinity are not."""
+    """Whether ``embedding`` has unit length; with NaN or infinity it does not."""
     with np.errstate(over="ignore", invalid="ignore"):
         length = float(np.linalg.norm(embedding))
     return abs(length - 1) <= _LENGTH_TOLERANCE
@@ -43,7 +43,7 @@ def pack(embedding: NDArray[np.float32]) -> bytes:
 
 
 def unpack(blob: object, dim: int) -> NDArray[np.float32] | None:
-    """The embedding [``dim``] in ``blob``; `None` where that holds none of unit length."""
+    """The embedding [``dim``] in ``blob``; `None` if that does not hold one of unit length."""
     if not isinstance(blob, bytes) or len(blob) != 4 * dim:
         return None
     embedding = np.frombuffer(blob, "<f4").astype(np.float32)
@@ -51,8 +51,8 @@ def unpack(blob: object, dim: int) -> NDArray[np.float32] | None:
 
 
 def checksum(space: str, dim: int, photo: str, blob: bytes) -> str:
-    """SHA-256 (hexadecimal) over an embedding's bytes and what it is the embedding of, so that a
-    vector that was changed, negated, or moved to another photo's row is noticed."""
+    """SHA-256 (hexadecimal) over an embedding's bytes and its space and photo, which reveals a vector that
+    was changed, negated, or moved to another photo's row."""
     of_what = f"facekd template\n{space}\n{dim}\n{photo}\n"
     return hashlib.sha256(of_what.encode("utf-8", "surrogatepass") + blob).hexdigest()
 
@@ -60,9 +60,9 @@ def checksum(space: str, dim: int, photo: str, blob: bytes) -> str:
 def row_checksum(
     space: str, dim: int, uid: str, name: str, photo: str, blob: bytes, quality: float, enrolled: str
 ) -> str:
-    """SHA-256 (hexadecimal) over an embedding's bytes, of what it is the embedding, and whose: the person's
-    ``uid`` and ``name``. So a template that was given to another person is noticed too, and two people
-    whose names were exchanged."""
+    """SHA-256 (hexadecimal) over an embedding's bytes, its space, photo, quality and date, and the person's
+    ``uid`` and ``name``. It also reveals a template that was given to another person, and two people whose
+    names were exchanged."""
     said = row_said(space, dim, uid, name, photo, quality, enrolled)
     return hashlib.sha256(said + blob).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Templates as the rows of a gallery, each with a checksum over all that the row says and whose it is."""
+"""Templates as the rows of a gallery, each with a checksum over the whole row and its person."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from facekd.errors import Misfit
 from facekd.gallery.entries import Contract
 from facekd.gallery.template import Template, checksum, is_unit, pack, row_said, unpack
 
-#: the schema from which templates carry a checksum
+#: the schema from which templates have a checksum
 CHECKSUMS_SINCE = 2
-#: the schema from which the checksum covers whose the template is, its quality and its date
+#: the schema from which the checksum covers the person, the quality and the date
 OWNERS_SINCE = 6
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose a template is. ``uid`` is empty in galleries of an older schema, which know none."""
+    """The person of a template. ``uid`` is empty in galleries of an older schema, which have none."""
 
     uid: str
     name: str
 
 
 class TemplateCipher(Protocol):
-    """Encrypts embeddings, each bound to what its row says."""
+    """Encrypts embeddings, each bound to its row."""
 
     def encrypted(self, clear: bytes, said: bytes) -> bytes: ...
 
@@ -33,9 +33,8 @@ class TemplateCipher(Protocol):
 
 
 class TemplateRows:
-    """Writes and reads templates made under ``contract``, in a gallery of some ``schema``, which ``cipher``
-    encrypts if there is one. The checksum then is that of the ciphertext, so that it can be checked without
-    the key."""
+    """Writes and reads templates of a gallery with ``contract`` and ``schema``. A ``cipher`` encrypts them;
+    the checksum is then that of the ciphertext, so that it can be checked without the key."""
 
     def __init__(self, contract: Contract, schema: int, cipher: TemplateCipher | None = None) -> None:
         self._space, self._dim, self._schema = contract.space, contract.dim, schema
@@ -43,17 +42,17 @@ class TemplateRows:
 
     @property
     def space(self) -> str:
-        """The one that all templates are of."""
+        """The space of all templates."""
         return self._space
 
     @property
     def checksum_column(self) -> str:
-        """What to select of ``templates``: a gallery of schema 1 that is only read has no checksums."""
+        """The column to select from ``templates``: a gallery of schema 1, if only read, has none."""
         return "checksum" if self._schema >= CHECKSUMS_SINCE else "NULL"
 
     @property
     def uid_column(self) -> str:
-        """What to select of ``people``: it matters only where the checksum covers it."""
+        """The column to select from ``people``: needed only if the checksum covers it."""
         return "uid" if self._schema >= OWNERS_SINCE else "''"
 
     def packed(self, owner: Owner, template: Template) -> tuple[str, str, bytes, float, str, str]:
@@ -74,7 +73,7 @@ class TemplateRows:
     def unpacked(
         self, owner: Owner, photo: object, blob: object, quality: object, enrolled: object, seal: object
     ) -> Template | None:
-        """The template in a row of ``owner``; `None` where the row is not what was written."""
+        """The template in a row of ``owner``; `None` if the row is damaged."""
         if not (isinstance(photo, str) and isinstance(quality, float) and isinstance(enrolled, str)):
             return None
         if not (isinstance(owner.uid, str) and isinstance(owner.name, str) and isinstance(blob, bytes)):
@@ -90,8 +89,8 @@ class TemplateRows:
         self, other: TemplateRows, owner: Owner, new: Owner,
         photo: object, blob: object, quality: object, enrolled: object, seal: object,
     ) -> tuple[bytes, str] | None:  # fmt: skip
-        """Embedding and checksum with which a row of ``owner``, as ``other`` has it, is one of these rows and
-        of the owner ``new``; `None` where the row is not what was written."""
+        """The embedding and checksum that turn a row of ``owner``, in the form of ``other``, into a row of
+        the owner ``new`` in this form; `None` if the row is damaged."""
         template = other.unpacked(owner, photo, blob, quality, enrolled, seal)
         if template is None:
             return None
@@ -101,20 +100,20 @@ class TemplateRows:
     def is_sealed(
         self, owner: Owner, photo: str, blob: bytes, quality: float, enrolled: str, seal: object
     ) -> bool:
-        """Whether a row of ``owner`` has the checksum of what it says and holds, encrypted or not; one of a
-        schema without checksums has none."""
+        """Whether a row of ``owner`` has the right checksum, encrypted or not; in a schema without checksums
+        every row does."""
         if self._schema < CHECKSUMS_SINCE:
             return True
         return seal == self.seal(owner, photo, blob, quality, enrolled)
 
     def seal(self, owner: Owner, photo: str, blob: bytes, quality: float, enrolled: str) -> str:
-        """The checksum of a row of ``owner``, as this schema has it; ``blob`` as it is stored."""
+        """The checksum of a row of ``owner`` in this schema; ``blob`` is the stored embedding."""
         return self._seal(self._said(owner, photo, quality, enrolled), photo, blob)
 
     def written(
         self, owner: Owner, photo: str, clear: bytes, quality: float, enrolled: str
     ) -> tuple[bytes, str]:
-        """How the ``clear`` bytes of an embedding of ``owner`` are stored, and their checksum."""
+        """The stored form of the ``clear`` bytes of an embedding of ``owner``, and their checksum."""
         said = self._said(owner, photo, quality, enrolled)
         blob = clear if self._cipher is None else self._cipher.encrypted(clear, said)
         return blob, self._seal(said, photo, blob)

@@ -1,7 +1,7 @@
-"""What a removal leaves behind, so that an older archive does not bring back whoever was removed.
+"""Records of removals, so that an older archive does not bring back people who were removed.
 
-Of a person it is their random uid. Of a photo it is a seal: SHA-256 over the person's uid and the photo's
-own digest, which says nothing to somebody who does not have both. Neither holds a name or an embedding.
+For a person this is their random uid. For a photo it is a seal: SHA-256 over the person's uid and the photo's
+digest, which reveals nothing to anybody who does not have both. Neither holds a name or an embedding.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _NEW_PHOTO = "INSERT INTO removed_photos (seal, person, date) VALUES (?, ?, ?) O
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """What became of the person with some uid: they are ``person`` (their number), or ``removed``, or were
-    never here."""
+    """What became of the person with a uid: they are ``person`` (their number), or ``removed``, or were never
+    in this gallery."""
 
     person: int | None = None
     removed: bool = False
 
 
 def look_up(db: Connection, uid: str) -> Whereabouts:
-    """Who has ``uid``; for somebody who was merged into another person, that person."""
+    """The person with ``uid``; for somebody who was merged into another person, that person."""
     found = db.execute("SELECT id FROM people WHERE uid = ?", (uid,)).fetchone()
     if found:
         return Whereabouts(person=found[0])
@@ -38,7 +38,7 @@ def look_up(db: Connection, uid: str) -> Whereabouts:
 
 
 def bury(db: Connection, person: int) -> None:
-    """Note that ``person`` is removed, and all who were merged into them. Call before they are deleted."""
+    """Record the removal of ``person``, and all who were merged into them. Call it before deleting them."""
     uid = uid_of(db, person)
     db.execute("UPDATE removed_people SET merged_into = NULL WHERE merged_into = ?", (uid,))
     db.execute("DELETE FROM removed_photos WHERE person = ?", (uid,))
@@ -46,7 +46,7 @@ def bury(db: Connection, person: int) -> None:
 
 
 def bury_merged(db: Connection, person: int, into: int) -> None:
-    """Note that ``person`` is ``into`` from now on. Call before they are deleted."""
+    """Record that ``person`` was merged into ``into``. Call it before deleting them."""
     uid, other = uid_of(db, person), uid_of(db, into)
     db.execute("UPDATE removed_people SET merged_into = ? WHERE merged_into = ?", (other, uid))
     db.execute("UPDATE removed_photos SET person = ? WHERE person = ?", (other, uid))
@@ -54,7 +54,7 @@ def bury_merged(db: Connection, person: int, into: int) -> None:
 
 
 def bury_photo(db: Connection, person: int, photo: str) -> None:
-    """Note that ``photo`` (its SHA-256) is removed from ``person``, under whichever uid an archive has it."""
+    """Record that ``photo`` (its SHA-256) is removed from ``person``, under each uid archives may use."""
     uid = uid_of(db, person)
     for one in _uids_of(db, person):
         row = (_seal(one, photo), uid, now())
@@ -62,7 +62,7 @@ def bury_photo(db: Connection, person: int, photo: str) -> None:
 
 
 def is_photo_removed(db: Connection, uid: str, photo: str) -> bool:
-    """Whether ``photo`` was removed from whoever had ``uid``."""
+    """Whether ``photo`` was removed from the person with ``uid``."""
     query = "SELECT count(*) FROM removed_photos WHERE seal = ?"
     return bool(db.execute(query, (_seal(uid, photo),)).fetchone()[0])
 
@@ -73,14 +73,14 @@ def restore(db: Connection, uid: str) -> None:
 
 
 def restore_photos(db: Connection, person: int, photos: Iterable[str]) -> None:
-    """Forget that ``photos`` were removed from ``person``: they have them again."""
+    """Forget that ``photos`` were removed from ``person``, who has them again."""
     uids = _uids_of(db, person)
     seals = [(_seal(uid, photo),) for photo in photos for uid in uids]
     db.executemany("DELETE FROM removed_photos WHERE seal = ?", seals)
 
 
 def learn(db: Connection, uid: str, date: str, merged_into: str | None) -> None:
-    """Note what an archive says: that somebody was removed, unless they are here or that is known."""
+    """Record a person's removal stated in an archive, unless the person is here or it is recorded already."""
     if look_up(db, uid) == Whereabouts():
         into = look_up(db, merged_into).person if merged_into else None
         row = (uid, date, None if into is None else uid_of(db, into))
@@ -88,7 +88,7 @@ def learn(db: Connection, uid: str, date: str, merged_into: str | None) -> None:
 
 
 def learn_photo(db: Connection, seal: str, uid: str, date: str) -> None:
-    """Note what an archive says: that a photo was removed, if the person is here."""
+    """Record a photo's removal stated in an archive, if the person is here."""
     person = look_up(db, uid).person
     if person is not None:
         row = (seal, uid_of(db, person), date)
@@ -100,7 +100,7 @@ def uid_of(db: Connection, person: int) -> str:
 
 
 def _uids_of(db: Connection, person: int) -> list[str]:
-    """Of a person and of all who were merged into them."""
+    """The uids of a person and of all who were merged into them."""
     uid = uid_of(db, person)
     merged = db.execute("SELECT uid FROM removed_people WHERE merged_into = ?", (uid,))
     return [uid, *(row[0] for row in merged.fetchall())]

@@ -1,4 +1,4 @@
-"""Photo to crop. No torch here, and no heavy import before it is needed."""
+"""Photo to crop. No torch, and heavy libraries are imported only when they are needed."""
 
 import lazy_loader
 

@@ -1,9 +1,9 @@
-"""The report of a folder job: one JSON line a photo, and the journal a run resumes from.
+"""The report of aligning a folder: one JSON line per photo, from which an interrupted run resumes.
 
-The first line states the settings. Each further line is a photo: its faces with the crop that
-was written of each, or the reason why there is none. A line is appended after the photo's crops
-are in place, so a photo without a line is done again; the last line of a photo counts, and a last
-line cut short by a kill is dropped.
+The first line states the settings. Each further line is a photo: its faces, with the crop
+written for each, or the reason why there is none. A line is appended after the photo's crops
+have been written, so a photo without a line is done again. The last line of a photo counts; a
+last line that was cut short by a kill is ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Frozen(BaseModel):
 
 
 class Settings(_Frozen):
-    """The first line: what the crops were made with."""
+    """The first line: the settings that the crops were made with."""
 
     facekd: str
     detector: str
@@ -38,7 +38,7 @@ class Settings(_Frozen):
 
 
 class ReportedFace(_Frozen):
-    """A face that was cut: ``box`` and ``landmarks`` in pixels of the photo."""
+    """A face with a crop: ``box`` [4] and ``landmarks`` [5, 2] in pixels of the photo."""
 
     crop: str
     box: tuple[float, float, float, float]
@@ -48,7 +48,7 @@ class ReportedFace(_Frozen):
 
 
 class Entry(_Frozen):
-    """A photo: ``faces`` that were cut of the ``found`` ones, or ``reason`` and ``detail``."""
+    """A photo: the ``faces`` with a crop, out of ``found`` ones, or ``reason`` and ``detail``."""
 
     photo: str
     sha256: str | None = None
@@ -59,9 +59,9 @@ class Entry(_Frozen):
 
 
 class Report:
-    """The report at ``path``, open for appending by this process alone.
+    """The report at ``path``, opened for appending by this process only.
 
-    Raises `UsageError` where another process writes it, `Unreadable` where it is no report.
+    Raises `UsageError` if another process is writing it, `Unreadable` if it is not a report.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +76,7 @@ class Report:
         self._read()
 
     def restart(self, settings: Settings) -> None:
-        """Begin anew with ``settings``."""
+        """Start over with ``settings``."""
         self._file.truncate(0)
         self.settings, self.entries = settings, {}
         self._append(settings)
@@ -108,12 +108,12 @@ class Report:
             except ValidationError as error:
                 raise Unreadable(
                     f"{self.path}, line {number}: not a line of a report",
-                    "It was not written by this version of 'facekd align'. Move it and the crops away.",
+                    "It was not written by this version of 'facekd align'. Move it and the crops elsewhere.",
                 ) from error
 
 
 def report_path(target: Path) -> Path:
-    """The report beside ``target``: crops.report.jsonl, or pack.zip.report.jsonl."""
+    """The path of the report beside ``target``: crops.report.jsonl, or pack.zip.report.jsonl."""
     return target.with_name(f"{target.name}.report.jsonl")
 
 
@@ -121,11 +121,11 @@ def _lock(handle: int, path: Path) -> None:
     try:
         _take(handle)
     except OSError as error:
-        raise UsageError(f"{path}: another run is writing to it", "Wait for it to end.") from error
+        raise UsageError(f"{path}: another run is writing to it", "Wait until it has finished.") from error
 
 
 def _take(handle: int) -> None:
-    """Lock the open file until it is closed; raises `OSError` where another process has."""
+    """Lock the open file until it is closed; raises `OSError` if another process has locked it."""
     try:
         import fcntl
     except ImportError:
@@ -137,6 +137,6 @@ def _take(handle: int) -> None:
 def _take_on_windows(handle: int) -> None:
     import msvcrt
 
-    # what is locked there others cannot even read: so a byte that no report is long enough to have
+    # Windows keeps others from reading what is locked: so lock a byte that no report is long enough to have
     os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
     msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
-"""Where crops go: a folder, or a zip pack. Whenever a run is killed, each crop is there whole or
-not at all, and a pack is the old one or the new one."""
+"""Where crops are written: a folder, or a zip pack. Whenever a run is killed, each crop is complete or
+absent, and a pack is the old one or the new one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from facekd.errors import Unreadable
 from facekd.files import cannot_write, is_utf8
 from facekd.preprocess.sources.zip_packs import open_zip
 
-#: a pack's members all carry the earliest date that a zip file knows: equal crops, equal packs
+#: all members of a pack have the earliest date of the format, so that equal crops give equal packs
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class Target(Protocol):
-    """Crops by name, a relative path with forward slashes."""
+    """Stores crops by name, a relative path with forward slashes."""
 
     def holds(self, name: str) -> bool: ...
 
@@ -28,12 +28,12 @@ class Target(Protocol):
     def remove(self, name: str) -> None: ...
 
     def finish(self) -> None:
-        """Called once, when all crops are written."""
+        """Called once, after the last crop."""
         ...
 
 
 class FolderTarget:
-    """Crops as files below ``root``. One process writes."""
+    """Crops as files below ``root``, written by one process."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -44,7 +44,7 @@ class FolderTarget:
         return file.is_file() and file.stat().st_size > 0
 
     def write(self, name: str, content: bytes) -> None:
-        # one name for the file in writing: what a killed run leaves, the next one overwrites
+        # always the same temporary name: the next run overwrites what a killed one leaves
         beside = self.root / ".facekd-writing"
         beside.write_bytes(content)
         try:
@@ -61,10 +61,10 @@ class FolderTarget:
 
 
 class ZipTarget:
-    """Crops as stored members of the pack at ``path``.
+    """Crops as uncompressed members of the pack at ``path``.
 
-    They are collected in a hidden folder beside it; `finish` joins them with the members that
-    the pack has, in a new file that then takes the pack's name. ``fresh`` leaves old members out.
+    They are collected in a hidden folder beside it; `finish` joins them with the existing members
+    in a new file, which then replaces the pack. ``fresh`` drops the existing members.
     """
 
     def __init__(self, path: Path, fresh: bool = False) -> None:
@@ -109,7 +109,7 @@ class ZipTarget:
 
 
 def open_target(path: Path, fresh: bool = False) -> Target:
-    """A zip pack where ``path`` ends in .zip, else a folder; both are made when absent."""
+    """A zip pack if ``path`` ends in .zip, else a folder; it is created if it does not exist."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return ZipTarget(path, fresh) if is_pack(path) else FolderTarget(path)
@@ -122,8 +122,8 @@ def is_pack(path: Path) -> bool:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a relative path stays below the folder it is put in, on any system, and can be
-    written down."""
+    """Whether a relative path stays below the folder it is joined to, on any system, and can be
+    encoded as text."""
     if set(name) & set("\\:\0") or not is_utf8(name):
         return False
     parts = PurePosixPath(name).parts

@@ -1,7 +1,7 @@
 """File to pixels: one decoder for training, evaluation and verification.
 
-Input is hostile. The size is read from the header and checked before a pixel is decoded, only
-formats that photos come in are tried, and whatever a decoder raises ends as `Unreadable`.
+Input is hostile. The size is read from the header and checked before any pixel is decoded, only
+formats used for photos are tried, and every error of a decoder becomes `Unreadable`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from facekd.preprocess.types import Photo
 if TYPE_CHECKING:
     from PIL import Image
 
-#: pixels of the largest photo that is decoded: 300 MB as RGB, and less than 1 GiB while it is decoded
+#: pixels of the largest photo that is decoded: 300 MB as RGB, and less than 1 GiB while decoding
 MAX_PIXELS = 100_000_000
-#: libwebp and Pillow hold 15 bytes a pixel between them, and video decoders keep planes of their own, where
-#: other formats take 8
+#: libwebp and Pillow together hold 15 bytes per pixel, video decoders have planes of their own, and other
+#: formats take 8
 _HEAVY = {"WEBP", "AVIF", "HEIF"}
 _MAX_HEAVY_PIXELS = 50_000_000
-#: the longer side of a photo over the shorter one: of a longer photo less than 20 pixels would be left of
-#: the shorter side where a face is looked for, and no detector finds one in that
+#: the longer side of a photo over the shorter one: in the copy that detectors see, a longer photo would be
+#: less than 20 pixels wide, and no detector finds a face in that
 MAX_ASPECT = 64
-#: pixels that are converted at a time
+#: pixels converted at a time
 _PART = 4_000_000
-#: EXIF's tag of how the camera was held, and what sets each of its values upright (EXIF 2.3)
+#: EXIF's orientation tag, and the operation that makes each of its values upright (EXIF 2.3)
 _ORIENTATION = 0x0112
 _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     1: lambda stored: stored,
@@ -47,24 +47,24 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
     8: lambda stored: np.rot90(stored),
 }
-#: the formats that are tried (JPEG with it the two-view files of some cameras, called MPO)
+#: the formats that are tried (JPEG includes MPO, the two-view files of some cameras)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-#: what the files of phones call themselves (ISO/IEC 23008-12, annex B; AV1 Image File Format, section 8)
+#: brands in the files of phones (ISO/IEC 23008-12, annex B; AV1 Image File Format, section 8)
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _AVIF_BRANDS = {b"avif", b"avis"}
-#: what people call a format that Pillow calls otherwise
+#: common names of formats that Pillow calls otherwise
 _SPOKEN = {"HEIF": "HEIC", "WEBP": "WebP"}
 
 
 def decode(data: bytes | str | os.PathLike[str], name: str = "") -> Photo:
-    """The photo in ``data``, the bytes of an image file or its path.
+    """The photo in ``data``, the bytes or the path of an image file.
 
     The result is RGB, 8 bits, upright: EXIF orientation is applied, grey and CMYK are converted,
-    16 bits are divided by 257, transparency is laid on white, and of an animation the first frame
-    is taken. ``name`` is what errors and reports call the photo (the path by default).
+    16 bits are divided by 257, transparency is composed over white, and the first frame of an
+    animation is used. ``name`` is the photo's name in errors and reports (by default the path).
 
-    Raises `TooLarge` above `MAX_PIXELS`, `MAX_ASPECT` or `MAX_BYTES` before anything is decoded, `Unreadable`
-    for what is no image or is cut short, `InputOutput` where the file cannot be read.
+    Raises `TooLarge` above `MAX_PIXELS`, `MAX_ASPECT` or `MAX_BYTES`, before anything is decoded;
+    `Unreadable` if it is not an image or is cut short; `InputOutput` if the file cannot be read.
     """
     if not isinstance(data, bytes):
         name = name or os.fspath(data)
@@ -82,7 +82,7 @@ def _pixels(data: bytes, name: str) -> Pixels:
 
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large images; the limit here is our own, two lines down
+            # Pillow warns about large images; the limit of this module is checked two lines below
             warnings.simplefilter("ignore")
             formats = _likely_formats(data, name)
             image = Image.open(io.BytesIO(data), formats=formats)
@@ -92,7 +92,7 @@ def _pixels(data: bytes, name: str) -> Pixels:
                 image.load()
                 pixels = _rgb(image)
             turn = _orientation(image)
-        del image  # two thirds of the memory, and what turning takes would come on top
+        del image  # two thirds of the memory, before rotating takes more
         return np.ascontiguousarray(_UPRIGHT[turn](pixels))
     except (TooLarge, Unreadable):
         raise
@@ -103,13 +103,13 @@ def _pixels(data: bytes, name: str) -> Pixels:
             raise Unreadable(f"{name}: a damaged {_SPOKEN.get(formats[0], formats[0])} photo") from error
         raise Unreadable(f"{name}: not an image, or in an unknown format") from error
     except Exception as error:
-        # decoders of hostile files raise anything: OSError, SyntaxError, ValueError, struct.error
+        # given hostile files, decoders raise anything: OSError, SyntaxError, ValueError, struct.error
         raise Unreadable(f"{name}: {str(error) or type(error).__name__}") from error
 
 
 def _likely_formats(data: bytes, name: str) -> tuple[str, ...]:
-    """The formats to try: Pillow tries them in turn, and each failure costs as much as a crop's decoding.
-    Raises `Unreadable` where the decoder of a format is not installed."""
+    """The formats to try: Pillow tries them in turn, and each failure takes as long as decoding a crop.
+    Raises `Unreadable` if the decoder of a format is not installed."""
     if data[:4] == b"RIFF":
         return ("WEBP",)
     if data[4:8] != b"ftyp":
@@ -137,8 +137,8 @@ def _likely_formats(data: bytes, name: str) -> tuple[str, ...]:
 
 
 def check_size(width: int, height: int, name: str, limit: int | None = None) -> None:
-    """Raise `TooLarge` for a photo of more than ``limit`` (`MAX_PIXELS`) pixels, or one that is too long
-    for its width."""
+    """Raise `TooLarge` for a photo of more than ``limit`` (by default `MAX_PIXELS`) pixels, or with too large
+    an aspect ratio."""
     limit = min(MAX_PIXELS, limit or MAX_PIXELS)
     if width * height > limit:
         raise TooLarge(
@@ -148,7 +148,7 @@ def check_size(width: int, height: int, name: str, limit: int | None = None) -> 
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise TooLarge(
             f"{name}: {width} x {height} pixels, more than {MAX_ASPECT} times as long as wide",
-            "Cut out the part with the face.",
+            "Crop the photo to the face.",
         )
 
 
@@ -156,16 +156,16 @@ def _orientation(image: Image.Image) -> int:
     try:
         turn = image.getexif().get(_ORIENTATION, 1)
     except Exception:
-        # a broken EXIF block says nothing about the pixels
+        # a broken EXIF block does not affect the pixels
         return 1
     return turn if turn in _UPRIGHT else 1
 
 
 def _rgb_of_crop(data: bytes, image: Image.Image) -> Pixels | None:
-    """What `_rgb` gives, in half the time, by OpenCV; for what crops and small photos are mostly kept in.
+    """As `_rgb`, in half the time, with OpenCV; for the usual formats of crops and small photos.
 
-    Both libraries read JPEG by libjpeg-turbo and WebP by libwebp, so the pixels are the same. `None` for
-    all else, for what moves, and for a JPEG without its end: OpenCV would fill up what is missing.
+    Both libraries read JPEG with libjpeg-turbo and WebP with libwebp, so the pixels are the same. `None` for
+    other formats, animations, and a JPEG without its end, which OpenCV would complete silently.
     """
     whole = image.format == "WEBP" or (image.format == "JPEG" and data.endswith(b"\xff\xd9"))
     still = getattr(image, "n_frames", 1) == 1
@@ -179,8 +179,8 @@ def _rgb_of_crop(data: bytes, image: Image.Image) -> Pixels | None:
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """``image`` as uint8 RGB, not turned; a part after the other, so that beside the two of them hardly
-    any memory is needed."""
+    """``image`` as uint8 RGB, not rotated. It is converted in parts, which takes little memory besides
+    the image and the result."""
     width, height = image.size
     rows = max(1, _PART // width)
     if rows >= height:
@@ -208,7 +208,7 @@ def _rgb_of_part(image: Image.Image) -> Pixels:
 
 
 def _eight_bits(deep: np.ndarray) -> Pixels:
-    """16-bit grey [H, W] (whatever integer it came in) to 8 bits, 65535 to 255."""
+    """16-bit grey [H, W] (of any integer type) to 8 bits; 65535 becomes 255."""
     if deep.size and (deep.min() < 0 or deep.max() > 65535):
         raise ValueError("more than 16 bits per pixel")
     return ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)

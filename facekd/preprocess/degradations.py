@@ -1,7 +1,7 @@
-"""Crops made worse, one fault at a time.
+"""Degradations of crops, one fault at a time.
 
 Each is a pure function of a crop, uint8 RGB [S, S, 3] cut to the ArcFace template, and of a seed, which
-only noise and the direction of a turn depend on. Strengths are stated for crops of 112 pixels.
+affects only noise and the direction of a rotation. Strengths are stated for crops of 112 pixels.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 from facekd.card import ARCFACE_TEMPLATE
 from facekd.geometry import Pixels
 
-#: the side, in pixels, of crops that strengths are stated for
+#: the side, in pixels, of the crops for which strengths are stated
 SIDE = 112
 _MASK_COLOUR = (140, 175, 205)
 _GLASSES_COLOUR = (15, 15, 15)
-#: half the width and height of a lens, in pixels of a crop of 112
+#: half the width and height of a lens, in pixels of a 112-pixel crop
 _LENS = (16, 11)
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """``apply(crop, seed)`` makes the crop worse; ``kind`` and ``level`` name what it does."""
+    """``apply(crop, seed)`` degrades the crop; ``kind`` and ``level`` name the degradation."""
 
     kind: str
     level: str
@@ -36,12 +36,12 @@ class Degradation:
 
 
 def as_given(crop: Pixels, seed: int = 0) -> Pixels:
-    """The crop itself."""
+    """The unchanged crop."""
     return crop
 
 
 def reduced(crop: Pixels, side: int) -> Pixels:
-    """Reduced by area to ``side`` pixels, then enlarged again bilinear, as a small face would be."""
+    """Reduced by area to ``side`` pixels, then enlarged bilinearly, like a small face."""
     import cv2
 
     small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
@@ -49,41 +49,41 @@ def reduced(crop: Pixels, side: int) -> Pixels:
 
 
 def blurred(crop: Pixels, sigma: float) -> Pixels:
-    """Under a Gaussian of ``sigma`` pixels; the crop is mirrored at its border."""
+    """Blurred by a Gaussian of ``sigma`` pixels; the crop is mirrored at its border."""
     import cv2
 
     return cv2.GaussianBlur(crop, (0, 0), sigma)  # type: ignore[return-value]
 
 
 def recompressed(crop: Pixels, quality: int) -> Pixels:
-    """Through JPEG of ``quality`` (libjpeg's scale, 1 to 100), colour at half resolution."""
+    """Compressed as JPEG of ``quality`` (libjpeg's scale, 1 to 100), with colour at half resolution."""
     import cv2
 
-    # the codec takes colours to be BGR
+    # the codec expects BGR
     file = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type, return-value]
 
 
 def noisy(crop: Pixels, sigma: float, seed: int) -> Pixels:
-    """With normal noise of standard deviation ``sigma`` in grey levels, independent in each value."""
+    """With Gaussian noise of standard deviation ``sigma`` in grey levels, independent in each value."""
     noise = np.random.default_rng(seed).normal(0, sigma, crop.shape)
     return np.clip(np.rint(crop + noise), 0, 255).astype(np.uint8)
 
 
 def darkened(crop: Pixels, factor: float) -> Pixels:
-    """Each value times ``factor``, rounded to the 8 bits that are left of it."""
+    """Each value multiplied by ``factor``, and rounded to the remaining levels."""
     return np.rint(crop * factor).astype(np.uint8)
 
 
 def masked(crop: Pixels) -> Pixels:
-    """The lower third covered in one colour, as mouth and chin are by a mask."""
+    """The lower third covered in one colour, as by a mask over mouth and chin."""
     out = crop.copy()
     out[2 * len(crop) // 3 :] = _MASK_COLOUR
     return out
 
 
 def with_sunglasses(crop: Pixels) -> Pixels:
-    """Two dark lenses around the eyes of the ArcFace template, with a bridge between them."""
+    """Two dark lenses over the eyes of the ArcFace template, with a bridge between them."""
     import cv2
 
     scale = len(crop) / SIDE
@@ -97,8 +97,8 @@ def with_sunglasses(crop: Pixels) -> Pixels:
 
 
 def turned(crop: Pixels, degrees: float, seed: int) -> Pixels:
-    """Turned in the plane about its centre, clockwise for an even seed and else the other way; bilinear,
-    black outside."""
+    """Rotated in the plane about its centre, clockwise for an even seed, otherwise counter-clockwise;
+    bilinear, black outside."""
     import cv2
 
     side = len(crop)
@@ -129,7 +129,7 @@ def _kind(
     return [at(strength) for strength in strengths]
 
 
-#: what crops are tried under, after `CLEAN`; within a kind from mild to severe
+#: the degradations besides `CLEAN`; within a kind from mild to severe
 DEGRADATIONS: tuple[Degradation, ...] = (
     *_kind("face size", "{} pixels", _SIZES, lambda crop, side, _: reduced(crop, side)),
     *_kind("blur", "sigma {} pixels", _BLURS, lambda crop, sigma, _: blurred(crop, sigma)),

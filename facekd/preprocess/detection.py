@@ -1,4 +1,4 @@
-"""Photo to faces: at which size to look, and what to try when nothing is found."""
+"""Photo to faces: the size at which detectors see a photo, and what to try if they find nothing."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from facekd.preprocess.turned_faces import (
 )
 from facekd.preprocess.types import Detector, Face, Photo
 
-#: longer side, in pixels, of the copy that detectors look at
+#: longer side, in pixels, of the copy that detectors see
 LOOK_AT = 1280
 
 
-#: black border of the second look, as a fraction of the longer side: faces that fill the photo
-#: are found with room around them
+#: black border for the second attempt, as a fraction of the longer side: faces that fill the photo
+#: are found with a margin around them
 PADDING = 0.4
 
 
-#: by how much the log-odds of the best score must be higher in the turned photo for it to be believed, as a
-#: part of those at which the detector is sure: their scales differ widely. Of a detector that does not say
+#: by how much the log-odds of the best score must be higher in the rotated photo for it to be preferred, as a
+#: fraction of the detector's log-odds at ``sure``: their scales differ widely. For a detector without its own
 _CLEARLY = 1 / 4
 
 
 def find_faces(photo: Photo, detector: Detector) -> list[Face]:
-    """All faces of ``photo`` in its own pixels, best score first; looks again with a border
-    around the photo when there is none.
+    """All faces of ``photo`` in its own pixels, best score first. If there are none, the photo is
+    searched again with a border around it.
 
-    Where there is still none, or the largest face is turned in the plane or all may be upside down (their
-    scores are below the detector's ``sure``), the photo is turned by right angles: many cameras do not note
-    how they were held. Faces found that way are taken where they are upright in the turned photo and score
-    higher than upright ones in the photo as it is. Whatever the way, a face turned further than the
-    detector's ``level`` is seen again in its surroundings turned upright (`seen_level`).
+    If there are still none, if the largest face is rotated in the plane, or if all may be upside down (their
+    scores are below the detector's ``sure``), the photo is rotated by right angles: many cameras do not
+    record how they were held. The faces found there are used if they are upright in the rotated photo and
+    score higher than upright faces in the original. In any case, a face rotated by more than the detector's
+    ``level`` is detected again in its surroundings, rotated upright (`seen_level`).
     """
     pixels = photo.pixels
     seen = _look(pixels, detector) or _look_padded(pixels, detector)
@@ -50,7 +50,7 @@ def find_faces(photo: Photo, detector: Detector) -> list[Face]:
 
 
 def _is_upright(pixels: Pixels, found: list[Face], detector: Detector) -> bool:
-    """Whether the photo surely is, by the largest face and the best."""
+    """Whether the photo is certainly upright, by its largest and its best face."""
     largest = _largest(found)
     if is_turned(largest) or max(face.score for face in found if not is_turned(face)) < _sure(detector):
         return False
@@ -65,7 +65,7 @@ def _sure(detector: Detector) -> float:
 
 
 def _best(found: list[Face], detector: Detector) -> float:
-    """The highest `standing` of those that do not lie on their side."""
+    """The highest `standing` among faces that do not lie on their side."""
     return max((standing(face, detector) for face in found if not is_turned(face)), default=-math.inf)
 
 
@@ -74,7 +74,7 @@ def _largest(faces: list[Face]) -> Face:
 
 
 def _look_turned(pixels: Pixels, detector: Detector, upright: list[Face]) -> list[Face]:
-    """The faces of whichever quarter turn shows the best one, or ``upright`` if no turn is better."""
+    """The faces in the rotation by right angles with the best one, or ``upright`` if none is better."""
     copy, scale = _reduced(pixels, LOOK_AT)
     best, odds = upright, -math.inf
     if upright and not is_turned(_largest(upright)):
@@ -92,7 +92,7 @@ def _look_turned(pixels: Pixels, detector: Detector, upright: list[Face]) -> lis
 
 
 def _turned_back(face: Face, quarters: int, shape: tuple[int, ...]) -> Face:
-    """``face``, found in a photo turned left ``quarters`` times to ``shape``, in the photo itself."""
+    """``face``, found in a photo rotated left ``quarters`` times to ``shape``, in the original photo."""
     landmarks = turned_left(face.landmarks, 4 - quarters, shape).astype(np.float32)
     box = turned_left(face.box.reshape(2, 2), 4 - quarters, shape, pixels=False)
     corners = np.concatenate([box.min(axis=0), box.max(axis=0)]).astype(np.float32)
@@ -108,7 +108,7 @@ def _look(pixels: Pixels, detector: Detector) -> list[Face]:
 def _look_padded(pixels: Pixels, detector: Detector) -> list[Face]:
     import cv2
 
-    # reduced first: the border of a long photo would take far more than the photo
+    # reduced first: the border of a large photo would take far more memory than the photo
     copy, scale = _reduced(pixels, LOOK_AT / (1 + 2 * PADDING))
     border = round(PADDING * max(copy.shape[:2]))
     padded: Pixels = cv2.copyMakeBorder(  # type: ignore[assignment]
@@ -119,7 +119,7 @@ def _look_padded(pixels: Pixels, detector: Detector) -> list[Face]:
 
 
 def _reduced(pixels: Pixels, longer_side: float) -> tuple[Pixels, float]:
-    """``pixels`` with a longer side of at most so many pixels, and by how much it was scaled."""
+    """``pixels`` with a longer side of at most ``longer_side`` pixels, and the scale."""
     import cv2
 
     height, width = pixels.shape[:2]

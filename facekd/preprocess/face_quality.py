@@ -1,4 +1,4 @@
-"""How well a crop will serve: a number for choosing among photos, not for deciding who it is."""
+"""Quality of a crop: a number for choosing among photos, not for deciding who is in them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from facekd.geometry import Pixels, similarity
 from facekd.preprocess.selection import eye_distance
 from facekd.preprocess.types import Face
 
-#: pixels between the eyes at which a 112-pixel crop shows no more: those of its template
+#: pixels between the eyes above which a 112-pixel crop gains no detail: that of its template
 _ENOUGH_EYE_DISTANCE = 35.0
-#: distance of the landmarks to the fitted template, per eye distance, at which pose counts half;
-#: LFW's faces have a median of 0.08, a hundredth of them exceeds 0.18
+#: distance of the landmarks to the fitted template, per eye distance, at which the part for pose is 0.5;
+#: the median of LFW's faces is 0.08, and 1 % exceed 0.18
 _TURNED = 0.2
-#: `sharpness` from which a crop counts as sharp, the median of LFW
+#: `sharpness` at which a crop counts as sharp, the median of LFW
 _SHARP = 0.68
 
 
@@ -23,8 +23,8 @@ def quality(crop: Pixels, face: Face) -> float:
     """Quality in [0, 1] of ``crop`` uint8 RGB [S, S, 3], cut around ``face``.
 
     The geometric mean of four parts, each in [0, 1]: size (eye distance in the photo), pose (how
-    well five points fit the frontal template), `sharpness` and
-    exposure (share of pixels that are neither black nor white); after the capture-related
+    well the five landmarks fit the frontal template), `sharpness`, and
+    exposure (share of pixels that are neither black nor white). After the capture-related
     elements of ISO/IEC 29794-5, much simplified.
     """
     parts = (
@@ -37,7 +37,7 @@ def quality(crop: Pixels, face: Face) -> float:
 
 
 def _misfit(face: Face) -> float:
-    """Root mean square distance of template and fitted landmarks, per eye distance."""
+    """Root mean square distance between template and fitted landmarks, per eye distance."""
     template = np.asarray(ARCFACE_TEMPLATE)
     try:
         matrix = similarity(face.landmarks, template)
@@ -49,11 +49,12 @@ def _misfit(face: Face) -> float:
 
 
 def sharpness(crop: Pixels) -> float:
-    """Fine detail against the next coarser: the deviation of what lies between Gaussians of 1 and 2
-    pixels (at 112) over that between 2 and 4, in the middle of ``crop``; 0 where there is nothing to see.
+    """Fine detail relative to coarser detail, in the middle of ``crop``: the standard deviation of the
+    difference between Gaussians of 1 and 2 pixels (at 112), divided by that between 2 and 4; 0 without
+    detail.
 
-    Of a photo the coarser detail says how much finer there should be, whatever the face and the light.
-    So this tells blurs of 2 and 3 pixels apart, which the Laplacian against the contrast does not.
+    The coarser detail of a photo predicts how much fine detail to expect, whatever the face and the light.
+    This distinguishes blurs of 2 and 3 pixels, which the Laplacian relative to the contrast does not.
     """
     import cv2
 
@@ -64,14 +65,14 @@ def sharpness(crop: Pixels) -> float:
 
 
 def light(crop: Pixels) -> float:
-    """Grey level, 0 to 255, that the brightest twentieth of the middle of ``crop`` exceeds in its
-    strongest colour: highlights, eyes and teeth, so that it depends little on the skin."""
+    """The grey level, 0 to 255, that the brightest twentieth of the middle of ``crop`` exceeds in its
+    strongest colour. It is that of highlights, eyes and teeth, so it depends little on the skin."""
     return float(np.percentile(_middle(crop).max(axis=2), 95))
 
 
 def noise(crop: Pixels) -> float:
     """Standard deviation of the noise in grey levels, in the middle of ``crop``, after Immerkaer (Fast
-    noise variance estimation, CVIU 64, 1996): a mask that edges and slopes hardly pass."""
+    noise variance estimation, CVIU 64, 1996): a filter that suppresses edges and gradients."""
     import cv2
 
     mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -85,7 +86,7 @@ def _exposure(crop: Pixels) -> float:
 
 
 def _middle(crop: Pixels) -> Pixels:
-    """Without a sixth at each side."""
+    """The crop without a sixth at each side."""
     border = len(crop) // 6
     return crop[border:-border, border:-border]
 

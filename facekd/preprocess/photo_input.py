@@ -1,4 +1,4 @@
-"""A photo as a caller has it, a path, the bytes of an image file or pixels, to a `Photo`."""
+"""Turn a path, the bytes of an image file, or pixels into a `Photo`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PhotoLike = str | os.PathLike[str] | bytes | Pixels
 
 
 def as_photo(photo: PhotoLike, name: str = "") -> Photo:
-    """The `Photo` that a path, the bytes of an image file or an array of pixels stands for.
+    """The `Photo` from a path, the bytes of an image file, or an array of pixels.
 
-    An array is uint8 [H, W, 3] in the order red, green, blue (OpenCV reads blue, green, red: turn it
-    round with ``pixels[:, :, ::-1]``), upright, and is neither scaled nor changed. ``name`` is what
-    errors call the photo (the path by default).
+    An array is uint8 [H, W, 3] in the order red, green, blue (OpenCV reads blue, green, red: reverse it
+    with ``pixels[:, :, ::-1]``), upright, and is neither scaled nor changed. ``name`` is the photo's
+    name in errors (by default the path).
 
     Raises `TypeError` for anything else, `UsageError` for an array of another type or shape, and what
     `decode` raises for a file.
@@ -37,8 +37,8 @@ def as_photo(photo: PhotoLike, name: str = "") -> Photo:
 
 
 def digest_of(photo: bytes | Pixels) -> str:
-    """The SHA-256 by which a photo is known again: of the bytes of its file; for pixels of their values,
-    after a line with their shape, so that the same picture as a file is another photo."""
+    """The SHA-256 that identifies a photo: of the bytes of its file; for pixels, of a line with their shape
+    and their values, so the same picture as a file is a different photo."""
     if isinstance(photo, bytes):
         return hashlib.sha256(photo).hexdigest()
     found = hashlib.sha256(f"uint8 RGB {photo.shape[0]} x {photo.shape[1]}\n".encode())
@@ -48,7 +48,7 @@ def digest_of(photo: bytes | Pixels) -> str:
 
 def _of_pixels(pixels: Pixels, name: str) -> Photo:
     if pixels.dtype != np.uint8:
-        fix = "Values from 0 to 1 become uint8 by (255 * pixels).round().astype(np.uint8)."
+        fix = "To convert values from 0 to 1: (255 * pixels).round().astype(np.uint8)."
         raise UsageError(
             f"{name}: pixels must be uint8, from 0 to 255, not {pixels.dtype}",
             fix if np.issubdtype(pixels.dtype, np.floating) else None,

@@ -1,4 +1,4 @@
-"""What a photo may lack for an answer: light, sharpness, freedom from noise, each measured on its crop."""
+"""Faults of a photo that prevent an answer: darkness, blur and noise, each measured on its crop."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from facekd.preprocess.face_quality import light, noise, sharpness
 
 @dataclass(frozen=True)
 class Fault:
-    """``measure`` of a crop uint8 RGB [112, 112, 3] on the ArcFace template is a number that falls
-    (or, ``rises``) as the fault grows; ``told`` says it with its limit."""
+    """``measure`` of a crop uint8 RGB [112, 112, 3] on the ArcFace template falls as the fault grows
+    (or ``rises``); ``told`` describes it, with its limit."""
 
     error: type[LowQuality]
     measure: Callable[[Pixels], float]
@@ -50,20 +50,20 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def beyond(crop: Pixels, limits: PhotoLimits | None) -> list[LowQuality]:
-    """Which ``limits`` of a model the crop, uint8 RGB [112, 112, 3] on the ArcFace template, lies beyond;
-    each as the error that refuses it."""
+    """The ``limits`` of a model that the crop, uint8 RGB [112, 112, 3] on the ArcFace template, exceeds, each
+    as the error that refuses the photo."""
     if limits is None:
         return []
     return measured_beyond(measure_faults(crop, {limit.reason for limit in limits.limits}), limits)
 
 
 def measure_faults(crop: Pixels, reasons: Collection[str]) -> dict[str, float]:
-    """What the faults of these ``reasons`` measure of the crop, uint8 RGB [112, 112, 3]."""
+    """The measures of the faults ``reasons`` on the crop, uint8 RGB [112, 112, 3]."""
     return {fault.reason: fault.measure(crop) for fault in FAULTS if fault.reason in reasons}
 
 
 def measured_beyond(measures: Mapping[str, float], limits: PhotoLimits) -> list[LowQuality]:
-    """As `beyond`, of a crop whose ``measures`` by reason are known."""
+    """As `beyond`, for a crop whose ``measures`` by reason are known."""
     known = {limit.reason: limit.limit for limit in limits.limits}
     found: list[LowQuality] = []
     for fault in FAULTS:

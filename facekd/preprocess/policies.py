@@ -1,8 +1,8 @@
-"""What to do with several faces in a photo, by name; apart, since command lines are made without numpy."""
+"""Policies for several faces in a photo, by name; separate, because command lines are built without numpy."""
 
 from __future__ import annotations
 
-#: what `facekd.preprocess.choose` takes
+#: the policies of `facekd.preprocess.choose`
 POLICIES = ("best", "largest", "central", "dominant", "all", "skip")
-#: those that leave one face, or none
+#: the policies that choose at most one face
 ONE_FACE = tuple(policy for policy in POLICIES if policy != "all")

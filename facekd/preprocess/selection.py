@@ -12,21 +12,22 @@ from facekd.preprocess.policies import POLICIES
 from facekd.preprocess.turned_faces import angle_of, is_turned
 from facekd.preprocess.types import Detector, Face, Photo
 
-#: pixels between the eyes below which a face holds too little to compare
+#: pixels between the eyes below which a face has too little detail to compare
 MIN_EYE_DISTANCE = 8.0
 
 
-#: how many times the area of any other a face has that dominates its photo, being the nearest to the centre
-#: as well. Of 774 LFW photos in which SCRFD finds several faces this takes 601 none of them wrongly (95 %:
-#: at most 0.6 %), by comparing each face with the person's other photos (tools/measure_face_choice.py); the
-#: largest face is the wrong one in 17. LFW centres its people, other photos may not.
+#: how many times larger than any other a face must be to dominate its photo; it must also be the nearest to
+#: the centre. Of 774 LFW photos in which SCRFD finds several faces, one dominates in 601, never the wrong one
+#: (95 %: at most 0.6 %), judged by comparing each face with the person's other photos
+#: (tools/measure_face_choice.py); the largest face is the wrong one in 17. In LFW the person is in the
+#: centre, in other photos perhaps not.
 DOMINANCE = 1.5
 
 
 def find_face(photo: Photo, detector: Detector, on_many: str = "best") -> Face:
-    """The one face of ``photo`` that the policy ``on_many`` takes (see `choose`).
+    """The one face of ``photo`` that the policy ``on_many`` chooses (see `choose`).
 
-    Raises `NoFace`, `TooSmall`, `Turned`, or `SeveralFaces` under the policies that refuse several.
+    Raises `NoFace`, `TooSmall`, `Turned`, or `SeveralFaces` with the policies that refuse several.
     """
     if on_many == "all":
         raise UsageError("one face is needed here, and the policy 'all' gives several")
@@ -38,14 +39,14 @@ def find_face(photo: Photo, detector: Detector, on_many: str = "best") -> Face:
 
 
 def choose(faces: list[Face], shape: tuple[int, ...], on_many: str = "best") -> list[Face]:
-    """Whom to take of the ``faces`` in a photo of ``shape`` (height, width).
+    """The ``faces`` to use in a photo of ``shape`` (height, width).
 
-    Faces below `MIN_EYE_DISTANCE` and those on their side (`is_turned`) do not count. ``on_many``: "best"
-    takes the greatest area less twice the squared distance to the photo's centre, "largest" the greatest
+    Faces below `MIN_EYE_DISTANCE`, and those on their side (`is_turned`), are ignored. ``on_many``: "best"
+    takes the largest area minus twice the squared distance to the photo's centre, "largest" the largest
     area, "central" the nearest to the centre, "dominant" the one that is both, by `DOMINANCE`, and raises
-    `SeveralFaces` where there is none such, "all" everyone (left to right), "skip" raises `SeveralFaces`.
-    Raises `NoFace` without faces, `TooSmall` where all are too small, `Turned` where all others lie on
-    their side.
+    `SeveralFaces` if there is none, "all" takes all (left to right), "skip" raises `SeveralFaces`.
+    Raises `NoFace` without faces, `TooSmall` if all are too small, `Turned` if all others lie on their
+    side.
     """
     if on_many not in POLICIES:
         raise UsageError(f"no policy is named '{on_many}'", f"Known: {', '.join(POLICIES)}.")
@@ -85,7 +86,7 @@ def _dominant(faces: list[Face], shape: tuple[int, ...]) -> Face:
 
 
 def eye_distance(face: Face) -> float:
-    """Pixels between the eyes as they would be face on: of the template fitted to the face, so
+    """Pixels between the eyes as if seen from the front: measured on the template fitted to the face, so
     that a turned head does not count as a small one. 0 for landmarks that coincide."""
     template = np.asarray(ARCFACE_TEMPLATE)
     try:

@@ -1,14 +1,15 @@
-"""What preprocessing hands on: photos, faces and crops."""
+"""The values that preprocessing returns: photos, faces and crops."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from facekd.geometry import Pixels
+    from facekd.geometry import Pixels
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Face:
     """One detection. ``box`` float32 [4] is x1, y1, x2, y2; ``landmarks`` float32 [5, 2] are eye,
     eye, nose, mouth corner, mouth corner, left in the image first. All in pixels of the photo.
 
-    ``quarters`` is how often the photo was turned left by 90 degrees for the face to be found; left is
-    then that of the turned photo. ``turned`` is by how many degrees clockwise that one was turned further for
-    the landmarks. They are ``doubtful`` where the face is turned too far for the detector and was not found
-    upright.
+    ``quarters`` is the number of rotations of the photo to the left by 90 degrees with which the face was
+    found; "left in the image" then refers to the rotated photo. ``turned`` is the further rotation in degrees
+    clockwise with which its landmarks were found. They are ``doubtful`` if the face is rotated too far for
+    the detector and was not found upright.
     """
 
     box: NDArray[np.float32]
@@ -40,11 +41,13 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Of the box, in square pixels."""
+        """The area of the box in square pixels."""
         return float(max(0.0, self.box[2] - self.box[0]) * max(0.0, self.box[3] - self.box[1]))
 
     def moved(self, scale: float, shift: tuple[float, float] = (0.0, 0.0)) -> Face:
-        """The same face in another picture: every point times ``scale``, plus ``shift`` (x, y)."""
+        """The same face in a scaled and shifted photo: every point times ``scale``, plus ``shift`` (x, y)."""
+        import numpy as np
+
         offset = np.asarray(shift, np.float32)
         return replace(
             self,
@@ -64,21 +67,21 @@ class Crop:
 
 
 class Detector(Protocol):
-    """Finds faces. ``name`` is what cards and reports state.
+    """Finds faces. ``name`` identifies it in cards and reports.
 
-    A detector that finds faces upside down, too, and gives them the landmarks of upright ones, has a
-    number ``sure``: the score below which a face may be such a one. By ``clearly`` it says how much better a
-    turned photo must score, as a part of the log-odds of ``sure``. Where the score is not enough, ``mouth``
-    is how much the mouth's height in the box adds to its log-odds, and ``stands`` the sum below which a face
-    is looked at upside down, too.
+    A detector that also finds faces upside down, and gives them the landmarks of upright ones, has a
+    number ``sure``: the score below which a face may be upside down. ``clearly`` states how much better a
+    rotated photo must score, as a fraction of the log-odds of ``sure``. If the score is not sufficient,
+    ``mouth`` is the weight of the mouth's height in the box, which is added to the log-odds, and ``stands``
+    the sum below which a face is also tried upside down.
 
-    One whose landmarks are worse of faces turned in the plane has a number ``level``: the degrees, by its own
-    landmarks, up to which they are good.
+    A detector whose landmarks get worse for faces rotated in the plane has a number ``level``: the degrees,
+    by its own landmarks, up to which they are good.
     """
 
     @property
     def name(self) -> str: ...
 
     def detect(self, pixels: Pixels) -> list[Face]:
-        """All faces in uint8 RGB [H, W, 3], best score first; an empty list when there are none."""
+        """All faces in uint8 RGB [H, W, 3], best score first; an empty list if there are none."""
         ...

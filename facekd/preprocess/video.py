@@ -1,7 +1,7 @@
-"""Video to frames: some of a file's or a camera's pictures, decoded by a process of its own.
+"""Video to frames: some of the frames of a file or a camera, decoded in another process.
 
-Input is hostile: only regular files of known containers are opened (a playlist would make FFmpeg fetch what
-it names), and bytes, pixels, frames, memory and time are limited.
+Input is hostile: only regular files of known containers are opened (FFmpeg would fetch what a playlist
+names), and bytes, pixels, frames, memory and time are limited.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from facekd.geometry import Pixels
 from facekd.preprocess import video_decoder
 from facekd.preprocess.sources.base import VIDEO_SUFFIXES
 
-#: frames that are looked at in a second of video
+#: default number of frames per second of video
 PER_SECOND = 3.0
-#: the most that may be
+#: largest number of frames per second
 MOST_PER_SECOND = 60.0
 #: bytes of the largest video file
 MAX_VIDEO_BYTES = 4_000_000_000
 #: pixels of the largest frame: 8K, 7680 x 4320
 MAX_FRAME_PIXELS = 34_000_000
-#: frames of one video that are looked at, 20 minutes at the usual rate; and that are decoded
+#: most frames that are returned, 20 minutes at the usual rate; and most that are decoded
 MAX_FRAMES = 3_600
 MAX_DECODED_FRAMES = 400_000
-#: seconds that a camera is watched for at most
+#: most seconds that a camera is read for
 MAX_SECONDS = 600.0
-#: bytes of memory of the process that decodes
+#: bytes of memory of the decoding process
 MAX_DECODER_BYTES = 4 * 1024**3
-#: seconds without a sign of life after which that process is ended
+#: seconds without a message after which that process is ended
 PATIENCE = 60.0
 #: of an MP4 or MOV file, the types of the first box
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
@@ -49,22 +49,22 @@ _MATROSKA = b"\x1a\x45\xdf\xa3"
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of a video: ``pixels`` uint8 RGB [H, W, 3], upright, ``time`` in seconds from its start."""
+    """A frame of a video: ``pixels`` uint8 RGB [H, W, 3], upright, ``time`` in seconds from its start."""
 
     time: float
     pixels: Pixels
 
 
 def is_video(path: Path) -> bool:
-    """Whether a path looks like that of a video file; a folder may be called like one."""
+    """Whether a path looks like that of a video file and is not a folder."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
 def read_video(path: Path, per_second: float = PER_SECOND) -> Iterator[Frame]:
-    """Frames of the video file at ``path``, the first and then ``per_second`` of each second.
+    """Frames of the video file at ``path``: the first, and then ``per_second`` of each second.
 
-    Raises `TooLarge` above the limits of this module, before decoding where the file's header tells;
-    `Unreadable` for what is no video or cannot be decoded, `InputOutput` where the file cannot be read.
+    Raises `TooLarge` above the limits of this module, before decoding if the file's header states it;
+    `Unreadable` if it is not a video or cannot be decoded; `InputOutput` if the file cannot be read.
     """
     _check_rate(per_second)
     _check_file(path)
@@ -72,17 +72,19 @@ def read_video(path: Path, per_second: float = PER_SECOND) -> Iterator[Frame]:
 
 
 def read_camera(number: int, seconds: float, per_second: float = PER_SECOND) -> Iterator[Frame]:
-    """Frames of the camera with this number, for so many ``seconds``. Raises `InputOutput` where there is
-    none, or it gives no picture."""
+    """Frames of the camera ``number`` during ``seconds``. Raises `InputOutput` if there is no such camera, or
+    it delivers no frames."""
     _check_rate(per_second)
     if not 0 < seconds <= MAX_SECONDS:
-        raise UsageError(f"a camera is watched for up to {MAX_SECONDS:g} seconds, not {seconds:g}")
+        raise UsageError(f"a camera can be watched for up to {MAX_SECONDS:g} seconds, not {seconds:g}")
     yield from _frames(f"camera {number}", per_second, camera=number, seconds=seconds)
 
 
 def _check_rate(per_second: float) -> None:
     if not 0 < per_second <= MOST_PER_SECOND:
-        raise UsageError(f"up to {MOST_PER_SECOND:g} frames a second are looked at, not {per_second:g}")
+        raise UsageError(
+            f"frames per second must be above 0 and at most {MOST_PER_SECOND:g}, not {per_second:g}"
+        )
 
 
 def _check_file(path: Path) -> None:
@@ -106,10 +108,10 @@ def _frames(
         "pixels": MAX_FRAME_PIXELS, "frames": MAX_FRAMES, "decoded": MAX_DECODED_FRAMES,
         "memory": MAX_DECODER_BYTES,
     }  # fmt: skip
-    # -P: the folder of the program holds modules that are called like some of Python's
+    # -P: the program's folder holds modules with the names of standard modules
     command = [sys.executable, "-P", video_decoder.__file__, json.dumps(order)]
     try:
-        # what FFmpeg says of a damaged file is nobody's answer
+        # FFmpeg's messages about a damaged file are not useful
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -166,7 +168,7 @@ def _refusal(name: str, told: str) -> InputOutput:
 
 
 class _Watchdog:
-    """Ends ``process`` where what is waited for does not come: reading then finds the end."""
+    """Ends ``process`` if an expected message does not arrive: reading then reaches the end of the stream."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

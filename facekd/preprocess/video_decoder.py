@@ -1,12 +1,12 @@
 """A program that decodes a video and writes some of its frames to stdout; `video` starts it.
 
-A video comes from anybody, and FFmpeg decodes it: here, in a process of its own whose memory is limited, a
-crash, a decoder without end or a claim of a billion pixels hurts nobody. It is started as a file, so it
-imports nothing of facekd.
+Anybody may send a video, and FFmpeg decodes it. In a separate process with limited memory, a crash, an
+endless decoder or a header that claims a billion pixels does no harm. The program is started as a file, so it
+imports nothing from facekd.
 
 Its argument is a JSON object with the keys of `_Order`. It writes messages that begin with one byte: ``F``, a
 frame (time in seconds as a double, height and width as 32-bit numbers, all big-endian; then RGB, 8 bits);
-``.``, it is still at work; ``X``, a line of text, why it cannot go on; ``E``, that was all.
+``.``, it is still working; ``X`` and a line of text, why it cannot continue; ``E``, the end.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any, BinaryIO
 
 HEAD = struct.Struct(">dII")
 FRAME, BUSY, FAILED, END = b"F", b".", b"X", b"E"
-#: of a video that does not say
+#: frames per second of a video that does not state them
 _USUAL_RATE = 25.0
 
 
 @dataclass(frozen=True)
 class _Order:
-    """The file at ``path``, or the ``camera`` with a number for ``seconds``: a frame every 1 / ``per_second``
-    seconds. ``pixels`` of a frame, ``frames`` that are written and ``decoded`` ones are the most there may
-    be, ``memory`` the bytes of this process."""
+    """The file at ``path``, or the camera number ``camera`` for ``seconds``: one frame every
+    1 / ``per_second`` seconds. The limits are ``pixels`` of a frame, ``frames`` written, ``decoded`` frames,
+    and ``memory`` in bytes for this process."""
 
     path: str | None
     camera: int | None
@@ -45,12 +45,12 @@ class _Order:
 
 
 class _Refused(Exception):
-    """One word for machines, and a sentence."""
+    """One word for programs, and a sentence."""
 
 
 def main() -> None:
     order = _Order(**json.loads(sys.argv[1]))
-    # whatever a library prints must not come between the messages
+    # what a library prints must not get between the messages
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     try:
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _limit_memory(count: int) -> None:
-    """Where the system can."""
+    """Limit the memory of this process, on systems that can."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -76,7 +76,7 @@ def _limit_memory(count: int) -> None:
 
 
 def _sampled(order: _Order, out: BinaryIO) -> Iterator[tuple[float, Any]]:
-    """Frames as uint8 RGB [H, W, 3] with their times, the first and then at the wanted rate."""
+    """Frames as uint8 RGB [H, W, 3] with their times, the first and then at the requested rate."""
     import cv2
 
     capture = _opened(cv2, order)
@@ -85,7 +85,7 @@ def _sampled(order: _Order, out: BinaryIO) -> Iterator[tuple[float, Any]]:
         if not _grabbed(cv2, capture):
             if count == 0:
                 reason = "unreadable" if order.camera is None else "io"
-                raise _Refused(reason, "it gives no picture that can be decoded")
+                raise _Refused(reason, "none of its frames can be decoded")
             return
         count += 1
         if order.camera is not None:
@@ -117,7 +117,7 @@ def _opened(cv2: Any, order: _Order) -> Any:
         if order.camera is not None:
             capture = cv2.VideoCapture(order.camera)
         else:
-            # one thread: what each of several keeps for itself would count as memory
+            # one thread: each further one has buffers of its own, which count as memory
             capture = cv2.VideoCapture(order.path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     except cv2.error:
         capture = None
@@ -131,7 +131,7 @@ def _opened(cv2: Any, order: _Order) -> Any:
 
 
 def _check_header(cv2: Any, capture: Any, order: _Order) -> None:
-    """Refuse what the header says is too large, before a frame is asked for."""
+    """Refuse, by its header, a video that is too large, before a frame is decoded."""
     width, height = (capture.get(one) for one in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if not width * height <= order.pixels:
         raise _Refused("too_large", _size(width, height, order))
@@ -148,9 +148,7 @@ def _size(width: float, height: float, order: _Order) -> str:
 
 def _too_long(order: _Order) -> str:
     seconds = order.frames / order.per_second
-    return (
-        f"longer than {seconds:,.0f} s: {order.frames:,} frames are looked at, {order.per_second:g} a second"
-    )
+    return f"longer than {seconds:,.0f} s: at most {order.frames:,} frames, {order.per_second:g} a second"
 
 
 def _grabbed(cv2: Any, capture: Any) -> bool:
@@ -161,7 +159,7 @@ def _grabbed(cv2: Any, capture: Any) -> bool:
 
 
 def _retrieved(cv2: Any, capture: Any) -> Any:
-    """The frame as uint8 BGR [H, W, 3]; `None` where it cannot be decoded."""
+    """The frame as uint8 BGR [H, W, 3]; `None` if it cannot be decoded."""
     try:
         got, pixels = capture.retrieve()
     except cv2.error:
@@ -172,7 +170,7 @@ def _retrieved(cv2: Any, capture: Any) -> Any:
 
 
 def _time_of(cv2: Any, capture: Any, before: float) -> float:
-    """Seconds from the beginning; from the frame ``before`` where the file states none that grows."""
+    """Seconds from the beginning; if the file states no increasing times, from the frame ``before``."""
     stated = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     if math.isfinite(stated) and stated > before:
         return float(stated)

@@ -16,11 +16,11 @@ def answered(document: dict[str, Any], status: int = 200, headers: dict[str, str
 
 
 def failed(error: Exception, headers: dict[str, str] | None = None) -> Response:
-    """What went wrong, with ``headers``. Of what nobody foresaw no more is told than that."""
+    """The response to ``error``, with ``headers``. An unexpected error is reported without details."""
     if isinstance(error, MemoryError):
         error = Refused(503, "out_of_memory", "there is not enough memory for this", "Send smaller photos.")
     if not isinstance(error, FacekdError):
-        error = Refused(500, "internal", "internal error", "The log of the service says more.")
+        error = Refused(500, "internal", "internal error", "See the log of the service.")
     status = status_of(error)
     headers = dict(headers or {})
     if status in (429, 503):
@@ -31,7 +31,7 @@ def failed(error: Exception, headers: dict[str, str] | None = None) -> Response:
 
 
 def without_paths(error: InputOutput) -> Refused:
-    """A failure of the gallery, for whoever asked: where it lies is for the log alone."""
+    """A failure of the gallery, as clients see it: the gallery's path is only in the log."""
     return Refused(
-        503, error.reason, "the gallery cannot be used at the moment", "Try again, or ask whoever runs this."
+        503, error.reason, "the gallery is unavailable", "Try again, or ask the operator of the service."
     )

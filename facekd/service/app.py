@@ -1,4 +1,4 @@
-"""The application: its routes, and what its OpenAPI document says of them."""
+"""The application: its routes, and their descriptions in its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _Name = Annotated[str, Path(description="The person's name.", examples=["Ann Lee
 
 @dataclass(frozen=True)
 class Made:
-    """The application with all that it passes through, and its places."""
+    """The application wrapped in the gate, the application itself, and its admission."""
 
     app: ASGIApp
     api: FastAPI
@@ -47,18 +47,18 @@ class Made:
 
 
 def make_app(work: Work, settings: ServiceSettings) -> Made:
-    """The service of ``work``, ready to be run by a server."""
+    """The application that does ``work``, ready to be run by a server."""
     admission = Admission(settings.workers, settings.queue)
     metrics = Metrics(admission)
     api = FastAPI(
         title="facekd",
         version=__version__,
         description="Enroll people, verify claims and search a gallery, by face.",
-        # their pages load scripts from elsewhere
+        # the framework's pages of documentation load scripts from other hosts
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Security(HTTPBearer(auto_error=False, description="Needed where tokens are set."))],
+        dependencies=[Security(HTTPBearer(auto_error=False, description="Required if tokens are set."))],
     )
     _handle_failures(api, work)
     _add_state(api, work, admission, metrics)
@@ -86,7 +86,7 @@ def _handle_failures(api: FastAPI, work: Work) -> None:
             case HTTPException():
                 reason = "not_found" if error.status_code == 404 else "usage"
                 return failed(Refused(error.status_code, reason, str(error.detail)))
-        # the gate tells whoever runs the service of it
+        # the gate logs it
         return failed(error)
 
     for kind in (FacekdError, RequestValidationError, HTTPException, Exception):
@@ -94,8 +94,8 @@ def _handle_failures(api: FastAPI, work: Work) -> None:
 
 
 def _methods_of(api: FastAPI, request: Request) -> str:
-    """What may be asked of the path of a request, as a header; the framework names one route's methods
-    alone. Empty for what is no operation of the service."""
+    """The methods allowed on the path of a request, as a header; the framework names those of one route
+    only. Empty if the path is no operation of the service."""
     path = getattr(request.scope.get("route"), "path", None)
     routes = [route for route in api.routes if isinstance(route, APIRoute) and route.path == path]
     return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
@@ -112,7 +112,7 @@ def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics)
         "/healthz", response_model=models.State, responses=failures(), tags=["state"], operation_id="health"
     )
     async def health() -> Response:
-        """Say that the service runs."""
+        """Tell whether the service is running."""
         return answered({"status": "ok"})
 
     @api.get(
@@ -120,8 +120,8 @@ def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics)
         operation_id="ready",
     )  # fmt: skip
     async def ready() -> Response:
-        """Say whether the gallery can be used now."""
-        # one at a time: anybody may ask, and must not fill the places of others
+        """Tell whether the gallery can be used."""
+        # one at a time: no token is needed, and these requests must not take the places of others
         async with looking:
             await admission.run(work.check)
         return answered({"status": "ready"})
@@ -131,12 +131,12 @@ def _add_state(api: FastAPI, work: Work, admission: Admission, metrics: Metrics)
         responses=failures() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )  # fmt: skip
     async def measured() -> Response:
-        """Give counts and times in the form of Prometheus."""
+        """Return counts and durations in the format of Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: ServiceSettings) -> None:
-    photo = models.photo_file("An image file: JPEG, PNG or any other that facekd reads.")
+    photo = models.photo_file("An image file: JPEG, PNG or another format that facekd reads.")
 
     @api.post(
         "/v1/verify", response_model=models.Verification, responses=failures(404, *_OF_PHOTOS),
@@ -155,7 +155,7 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
             name = sent.fields.pop("name", None)
             _check_fields(sent.fields)
             if len(first) != 1 or len(others) + (name is not None) != 1:
-                raise Refused(422, "usage", "give one photo, and either one other or a name")
+                raise Refused(422, "usage", "send one photo, and either another photo or a name")
             if name is not None:
                 return answered(await admission.run(work.verify_claim, first[0], name, _by(request)))
             return answered(await admission.run(work.verify, first[0], others[0]))
@@ -175,7 +175,7 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
             _check_fields(sent.fields)
             photos = sent.photos_of("photo")
             if len(photos) != 1:
-                raise Refused(422, "usage", "give one photo")
+                raise Refused(422, "usage", "send one photo")
             return answered(await admission.run(work.identify, photos[0], top, all_faces, _by(request)))
 
     @api.post(
@@ -188,19 +188,19 @@ def _add_photos(api: FastAPI, work: Work, admission: Admission, settings: Servic
         name: _Name,
         on_many: Annotated[
             Literal["dominant", "best", "largest", "central", "skip"],
-            Query(description="Which face to take of several; dominant refuses where none clearly is."),
+            Query(description="Which of several faces to keep; dominant refuses if none clearly dominates."),
         ] = "dominant",
         force: Annotated[
-            bool, Query(description="Take photos that look like another person's; the audit notes it.")
+            bool, Query(description="Accept photos that look like another person; the audit records it.")
         ] = False,
     ) -> Response:
-        """Enroll a person from photos; what it says was added is on the disk."""
+        """Enroll a person from photos; photos reported as added are stored durably."""
         with admission.place():
             sent = await read_form(request, settings, {"photos"})
             _check_fields(sent.fields)
             photos = sent.photos_of("photos")
             if not photos:
-                raise Refused(422, "usage", "give at least one photo")
+                raise Refused(422, "usage", "send at least one photo")
             return _changed(
                 request, await admission.run(work.enroll, name, photos, on_many, force, _by(request))
             )
@@ -224,7 +224,7 @@ def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
         tags=["people"], operation_id="show_person",
     )  # fmt: skip
     async def show_person(name: _Name) -> Response:
-        """Show which photos a person is enrolled with."""
+        """Show the photos that a person is enrolled with."""
         return answered(await in_place(work.person, name))
 
     @api.delete(
@@ -232,22 +232,22 @@ def _add_people(api: FastAPI, work: Work, admission: Admission) -> None:
         tags=["people"], operation_id="remove_person",
     )  # fmt: skip
     async def remove_person(request: Request, name: _Name) -> Response:
-        """Remove a person and every template of theirs."""
+        """Remove a person and all their templates."""
         return _changed(request, await in_place(work.remove, name, _by(request)))
 
 
 def _by(request: Request) -> str | None:
-    """The name of the token with which something is asked for, for the audit; `None` without tokens."""
+    """The name of the request's token, for the audit; `None` without tokens."""
     name: str | None = request.scope["by"]
     return name
 
 
 def _check_fields(left: dict[str, str]) -> None:
     for field in left:
-        raise Refused(422, "usage", f"there is no field {field[:40]!a} here")
+        raise Refused(422, "usage", f"unknown field {field[:40]!a}")
 
 
 def _changed(request: Request, change: Change) -> Response:
-    """The answer to a change, which the log tells too."""
+    """The response to a change, which is also logged."""
     request.scope["told"].append(change.told)
     return answered(change.document)

@@ -1,4 +1,4 @@
-"""Connections that send nothing, or half a request, are closed: uvicorn would keep them for ever."""
+"""Close connections that send nothing, or half a request: uvicorn would keep them open for ever."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 def impatient(seconds: float) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1, where the head of a request must be there ``seconds`` after its connection or its
-    first byte."""
+    """uvicorn's HTTP/1.1, where the head of a request must be complete ``seconds`` after the connection is
+    made, or after the request's first byte."""
 
     class ImpatientProtocol(H11Protocol):
         _waiting: asyncio.TimerHandle | None = None

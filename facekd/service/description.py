@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of failures and of tokens."""
+"""How the OpenAPI document describes failures and tokens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from facekd.service.settings import ServiceSettings
 
 _TOLD = {
     401: "No known token.",
-    403: "Without tokens: a page from elsewhere asked for it.",
+    403: "Without tokens: a page of another origin sent the request.",
     404: "Nobody of that name is enrolled.",
     408: "The request arrived too slowly.",
-    409: "The photos are another person's or not this person's, or the gallery belongs to another model.",
+    409: "The photos show another person or not this one, or the gallery belongs to another model.",
     413: "Too many bytes, pixels or photos.",
-    415: "Not an image, or no multipart form.",
+    415: "Not an image, or not a multipart form.",
     422: "No usable face, or a request that cannot be carried out.",
-    429: "Too many requests wait already; Retry-After says when to try again.",
-    500: "A bug; the log of the service says more.",
-    503: "The gallery cannot be used at the moment; Retry-After says when to try again.",
+    429: "Too many requests are waiting; Retry-After says when to try again.",
+    500: "A bug; see the log of the service.",
+    503: "The gallery is unavailable; Retry-After says when to try again.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "const": RETRY_AFTER}}}
 _ASKS = {"WWW-Authenticate": {"description": "The scheme.", "schema": {"type": "string", "const": "Bearer"}}}
@@ -32,7 +32,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def failures(*statuses: int) -> Responses:
-    """The failures of an operation: ``statuses``, and those that every operation has."""
+    """Failures of an operation: ``statuses``, and those that every operation has."""
     found: Responses = {}
     for status in sorted({401, 403, 500, *statuses}):
         found[status] = {"model": models.FailureDocument, "description": _TOLD[status]}
@@ -42,8 +42,8 @@ def failures(*statuses: int) -> Responses:
 
 
 def describe_tokens(api: FastAPI, settings: ServiceSettings) -> None:
-    """Say in the document where a token is needed: not for what anybody may ask, and without tokens nowhere,
-    though one may be sent."""
+    """State in the document where a token is required: not for the `OPEN` paths, and if the service has no
+    tokens it is optional everywhere."""
     for path, item in api.openapi()["paths"].items():
         for operation in item.values():
             if path in OPEN:

@@ -1,4 +1,4 @@
-"""What goes wrong, as a status and a document: the failure that ``--json`` prints."""
+"""Failures as a status and a document, the one that ``--json`` prints."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from facekd.errors import (
 )
 from facekd.workflows import Enrolled
 
-#: seconds after which a client whose request could not be taken may try again
+#: seconds after which a client whose request was refused may try again
 RETRY_AFTER = 5
 
 _UNREADABLE, _TOO_LARGE, _UNPROCESSABLE, _CONFLICT = 415, 413, 422, 409
-#: statuses of photos that were not enrolled, by reason; any other is unprocessable
+#: statuses of photos that were not enrolled, by reason; 422 for all others
 _OF_REASON = {
     "unreadable": _UNREADABLE,
     "io": _UNREADABLE,
@@ -33,7 +33,7 @@ _OF_REASON = {
 
 
 class Refused(FacekdError):
-    """A request that is answered without being worked on."""
+    """A request that is refused without being processed."""
 
     def __init__(self, status: int, reason: str, cause: str, fix: str | None = None) -> None:
         super().__init__(cause, fix)
@@ -49,15 +49,15 @@ class NobodyEnrolled(FacekdError):
         self.failures = [
             {"photo": one.photo, "reason": one.reason, "message": one.message} for one in entry.failures
         ]
-        # the gravest, as for the exit code of a command
+        # the most serious one, as for the exit code of a command
         gravest = max(entry.failures, key=lambda one: one.exit_code)
         self.reason = gravest.reason
         self.photo = gravest.photo if len(entry.failures) == 1 else None
 
 
 def status_of(error: FacekdError) -> int:
-    """The status of an answer that says what went wrong. What failed and is no photo's fault is the
-    gallery's, which may be there again in a moment."""
+    """The HTTP status of ``error``. An input or output failure that is not a photo's is the gallery's, which
+    may be available again in a moment."""
     match error:
         case Refused():
             return error.status
@@ -80,10 +80,10 @@ def status_of(error: FacekdError) -> int:
 
 
 def failure_document(error: FacekdError) -> dict[str, Any]:
-    """The document of ``error``, with the photo that it is about where there is one."""
+    """The document of ``error``, with the photo that caused it, if one did."""
     failure = {"reason": error.reason, "message": error.cause, "fix": error.fix, "photo": error.photo}
-    if isinstance(error, NoKey | WrongKey):  # where the key comes from is nobody's business out there
-        failure |= {"message": "the service has not the key of its gallery", "fix": None}
+    if isinstance(error, NoKey | WrongKey):  # clients must not learn where the key is kept
+        failure |= {"message": "the service does not have the key of its gallery", "fix": None}
     document: dict[str, Any] = {"schema": "failure/1", "failure": failure}
     if isinstance(error, NobodyEnrolled):
         document["failures"] = error.failures

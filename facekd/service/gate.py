@@ -1,4 +1,4 @@
-"""What every request passes, whatever it asks for: who asks, from which page, and what is told of it."""
+"""The checks that every request passes: its token, its origin, and what is logged of it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from facekd.service.tokens import bearer
 
 LOG = logging.getLogger("facekd.service")
 
-#: what anybody may ask: whether it runs, and the page, which holds nothing
+#: paths that need no token: the state of the service, and the page, which holds no data
 OPEN = {"/", "/healthz", "/readyz"}
 _METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
-#: how long a client may go on sending what nobody reads any more
+#: how long a client may continue to send a body that is not read
 _LINGER_SECONDS = 2.0
 _SECURITY = {
     "cache-control": "no-store",
@@ -36,11 +36,11 @@ _SECURITY = {
 
 
 class Gate:
-    """Refuses requests without a known token, where there are tokens; without them the service is this
-    machine's alone, and requests that a page from elsewhere makes a browser send are refused.
+    """Refuses requests without a known token, if there are tokens. Without them the service listens on this
+    machine only, and requests that a page of another origin makes a browser send are refused.
 
-    Adds the security headers, counts, and writes a line of each request: without names of people, which stand
-    in paths.
+    Adds the security headers, counts requests and logs a line for each, without names of people, which
+    paths may contain.
     """
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings, metrics: Metrics) -> None:
@@ -70,7 +70,7 @@ class Gate:
         LOG.info("%s %s %s %s %.0f ms%s", caller, method, route, exchange.status, seconds * 1000, told)
 
     def _admitted(self, scope: Scope) -> str:
-        """Who asks. Raises `Refused`."""
+        """The name of the token. Raises `Refused`."""
         headers = Headers(scope=scope)
         if not self._settings.tokens:
             _check_page(headers)
@@ -78,21 +78,21 @@ class Gate:
         name = bearer(self._settings.tokens, headers.get("authorization"))
         if name is None and scope["path"] not in OPEN:
             raise Refused(
-                401, "token", "no token that is known here", "Send the header Authorization: Bearer TOKEN."
+                401, "token", "no token, or an unknown one", "Send the header Authorization: Bearer TOKEN."
             )
         return name or "-"
 
 
 def _check_page(headers: Headers) -> None:
-    """Raise `Refused` for what a page from elsewhere asks: by a name of its own that it has led to this
-    machine (DNS rebinding), or by this machine's (cross-site request forgery)."""
+    """Raise `Refused` for a request by a page of another origin: under a name of its own that resolves to
+    this machine (DNS rebinding), or under this machine's (cross-site request forgery)."""
     host = headers.get("host", "")
     if len(headers.getlist("host")) != 1 or not is_loopback(_hostname(host)):
-        raise Refused(403, "host", f"this service is not called {host[:100]!a}", "Ask for 127.0.0.1.")
+        raise Refused(403, "host", f"this service is not {host[:100]!a}", "Send the request to 127.0.0.1.")
     origin = headers.get("origin")
     foreign = origin is not None and origin.lower() != f"http://{host.lower()}"
     if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        raise Refused(403, "origin", "a page from elsewhere asked for this", "Use the page of the service.")
+        raise Refused(403, "origin", "a page of another origin sent this request", "Use the service's page.")
 
 
 def _hostname(host: str) -> str:
@@ -103,11 +103,11 @@ def _hostname(host: str) -> str:
 
 
 class _Exchange:
-    """One request and its answer: adds the security headers, and knows the status.
+    """One request and its response: adds the security headers, and records the status.
 
-    Where the answer comes before the whole body has, it is the last one of its connection: the server would
-    read an endless body for ever, to throw it away. The client may go on sending for a moment, so that it
-    gets to read why.
+    If the response comes before the whole body, it is the last one of its connection: the server would
+    otherwise read and discard an endless body. The client may continue to send for a moment, so that it
+    can read the reason.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,12 +145,11 @@ class _Exchange:
 
 
 def _route(scope: Scope) -> str:
-    """The route as it is written, with {name} for whoever it is."""
+    """The path of the route, with {name} in place of a person's name."""
     return getattr(scope.get("route"), "path_format", "other")
 
 
 def _report(error: Exception) -> None:
-    """Tell whoever runs the service of a bug; how it came about only where that was asked for, since it may
-    show what was sent."""
+    """Log a bug; with a traceback only if FACEKD_TRACEBACK is set, because it may show what was sent."""
     asked = bool(os.environ.get("FACEKD_TRACEBACK"))
     LOG.error("internal error (%s)", type(error).__name__, exc_info=error if asked else None)

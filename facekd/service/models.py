@@ -1,5 +1,5 @@
-"""The documents as OpenAPI describes them. `workflows.documents` makes them, and the tests hold these models
-to it."""
+"""The documents as OpenAPI describes them. `workflows.documents` makes the documents; tests hold it to these
+models."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _ANN = {"name": "Ann Lee", "templates": 2, "first": "2026-01-31T12:00:00+00:00",
 
 
 class _Document(BaseModel):
-    """A document says by ``schema`` what it is and which version of its keys it has."""
+    """A document whose ``schema`` states what it is and the version of its keys."""
 
     model_config = ConfigDict(populate_by_name=True)
 
 
 class Failure(BaseModel):
-    reason: str = Field(description="One word for machines.", examples=["no_face"])
-    message: str = Field(description="A sentence for people.", examples=["the photo: no face was found"])
-    fix: str | None = Field(description="A way out, where there is one.")
-    photo: str | None = Field(description="Which photo it is about, of several.", examples=["photo 2"])
+    reason: str = Field(description="One word, for programs.", examples=["no_face"])
+    message: str = Field(description="A sentence, for people.", examples=["the photo: no face was found"])
+    fix: str | None = Field(description="What to do about it, if known.")
+    photo: str | None = Field(description="The photo that caused it, if one did.", examples=["photo 2"])
 
 
 class PhotoFailure(BaseModel):
@@ -35,7 +35,7 @@ class FailureDocument(_Document):
 
     schema_: Literal["failure/1"] = Field(alias="schema")
     failure: Failure
-    failures: list[PhotoFailure] | None = Field(None, description="Of enrollment: each photo's.")
+    failures: list[PhotoFailure] | None = Field(None, description="When enrolling: each photo that failed.")
 
 
 class Threshold(BaseModel):
@@ -51,7 +51,7 @@ class Model(BaseModel):
 
 
 class ComparedPhoto(BaseModel):
-    path: str = Field(description="What the photo is called in messages.")
+    path: str = Field(description="The name of the photo in messages.")
     faces: int
     box: list[float] = Field(description="Left, top, right, bottom, in pixels.")
     quality: float
@@ -105,7 +105,7 @@ class SearchedFace(BaseModel):
 
 
 class Identification(_Document):
-    """Who is in a photo, by a search of everybody enrolled."""
+    """Who is in a photo, by a search of all people enrolled."""
 
     schema_: Literal["identify/1"] = Field(alias="schema")
     photo: str
@@ -129,7 +129,7 @@ class Guard(BaseModel):
 
 
 class Enrollment(_Document):
-    """What became of a person's photos; at least one of them is in the gallery."""
+    """The result of a person's photos; at least one of them is in the gallery."""
 
     schema_: Literal["enroll/1"] = Field(alias="schema")
     name: str
@@ -152,7 +152,7 @@ class Entry(BaseModel):
 
 
 class People(_Document):
-    """Everybody who is enrolled."""
+    """The people who are enrolled."""
 
     schema_: Literal["gallery-list/1"] = Field(alias="schema")
     gallery: str
@@ -172,7 +172,7 @@ class EnrolledPhoto(BaseModel):
 
 
 class Person(_Document):
-    """The photos of one person; number is that by which the audit knows them."""
+    """The photos of one person; the audit identifies people by number."""
 
     schema_: Literal["gallery-show/1"] = Field(alias="schema")
     name: str
@@ -181,8 +181,8 @@ class Person(_Document):
 
 
 class Removal(_Document):
-    """Who was removed. While erasure is pending somebody still reads the gallery, and the last bytes leave
-    the file afterwards."""
+    """Who was removed. While erasure is pending, another program is reading the gallery; the last bytes are
+    erased from the file when it has finished."""
 
     schema_: Literal["gallery-remove/1"] = Field(alias="schema")
     name: str
@@ -195,7 +195,7 @@ class State(BaseModel):
 
 
 def form(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
-    """The body of a request that carries photos, for OpenAPI."""
+    """The body of a request with photos, for OpenAPI."""
     schema = {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
     kinds = {name: {"contentType": "image/*"} for name, one in properties.items() if _is_of_files(one)}
     content = {"multipart/form-data": {"schema": schema, "encoding": kinds}}

@@ -1,4 +1,4 @@
-"""The one page of the service. It asks nothing of anywhere else, and no script runs in it but its own."""
+"""The page of the service. It loads nothing from other hosts, and runs no script but its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 @cache
 def _page() -> tuple[bytes, str]:
-    """The page, and the policy that names the hashes of its script and style."""
+    """The page, and a content security policy with the hashes of its script and style."""
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; script-src {_hash(text, 'script')}; style-src {_hash(text, 'style')}; "

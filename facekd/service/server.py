@@ -1,4 +1,4 @@
-"""Runs the service until it is told to stop."""
+"""Run the service until it is stopped."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def run_service(recognizer: Recognizer, settings: ServiceSettings) -> Exit:
-    """Serve until SIGTERM or Ctrl-C; what was accepted by then is finished. `DONE`, or `TERMINATED` where
-    ``grace_seconds`` were too few for that.
+    """Serve until SIGTERM or Ctrl-C, then finish the accepted requests. Returns `DONE`, or `TERMINATED`
+    if they took longer than ``grace_seconds``.
 
-    Raises `Misfit`, `InputOutput` or `Unreadable` where the gallery cannot be used, `InputOutput` where the
-    port is taken.
+    Raises `Misfit`, `InputOutput` or `Unreadable` if the gallery cannot be used, `InputOutput` if the port
+    is taken.
     """
     from facekd.service.app import make_app
     from facekd.service.work import Work
@@ -30,18 +30,18 @@ def run_service(recognizer: Recognizer, settings: ServiceSettings) -> Exit:
     work.prepare()
     made = make_app(work, settings)
     _log_to_stderr()
-    # uvicorn raises the signal that stopped it once more when it has finished
+    # when it has finished, uvicorn raises the signal that stopped it again
     before = {number: signal.signal(number, _heard) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server = server_of(made.app, settings)
         with server.config.bind_socket() as listening:
-            # whoever connects from here on is heard as soon as the loop runs
+            # connections made from here on are answered as soon as the loop runs
             listening.listen(128)
             host, port = listening.getsockname()[:2]
             logging.getLogger("facekd.service").info("listening on http://%s:%s", host, port)
             server.run([listening])
     except SystemExit as error:
-        raise InputOutput(f"{settings.host}:{settings.port}: this address cannot be listened on") from error
+        raise InputOutput(f"{settings.host}:{settings.port}: cannot listen on this address") from error
     finally:
         made.admission.close()
         for number, handler in before.items():
@@ -50,7 +50,7 @@ def run_service(recognizer: Recognizer, settings: ServiceSettings) -> Exit:
 
 
 def server_of(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Server:
-    """What carries requests to ``app``."""
+    """A server that runs ``app``."""
     import uvicorn
 
     from facekd.service.connections import impatient
@@ -75,7 +75,7 @@ def server_of(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Server:
 
 
 def _heard(number: int, frame: object) -> None:
-    """The end was asked for, and has come."""
+    """Ignore the signal that uvicorn raises after it has shut down."""
 
 
 def _log_to_stderr() -> None:

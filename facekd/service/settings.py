@@ -1,4 +1,4 @@
-"""What a service is started with."""
+"""The settings of a service."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from facekd.service.tokens import Token
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """Where a service listens, whom it serves (``tokens``; anybody on this machine where there are none) and
-    what it takes: ``max_upload`` bytes and ``max_photos`` photos a request, which have ``upload_seconds`` to
-    arrive; ``workers`` requests are worked on at once and ``queue`` more wait. A request's head has
-    ``head_seconds``, and what was accepted before the end ``grace_seconds``. With ``audit_reads`` claims and
-    searches are noted in the gallery.
+    """Where a service listens, who may use it (``tokens``; without any, everybody on this machine) and its
+    limits: ``max_upload`` bytes and ``max_photos`` photos per request, which must arrive within
+    ``upload_seconds``, its head within ``head_seconds``; ``workers`` requests are processed at the same time
+    and ``queue`` more wait. At shutdown, accepted requests have ``grace_seconds``. With ``audit_reads``,
+    claims and searches are recorded in the gallery.
 
-    Raises `UsageError` for an address beyond this machine without tokens.
+    Raises `UsageError` if other machines can reach the address and there are no tokens.
     """
 
     gallery: Place
@@ -37,13 +37,13 @@ class ServiceSettings:
     def __post_init__(self) -> None:
         if not self.tokens and not is_loopback(self.host):
             raise UsageError(
-                f"{self.host} can be reached from other machines, and nobody would have to say who they are",
+                f"{self.host} can be reached from other machines, and without tokens anybody could use it",
                 "Give --tokens FILE, or listen on 127.0.0.1.",
             )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches ``host``: an address, or ``localhost``."""
+    """Whether ``host``, an address or ``localhost``, can be reached from this machine only."""
     if host == "localhost":
         return True
     try:

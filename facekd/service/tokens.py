@@ -1,4 +1,4 @@
-"""Who may ask: bearer tokens, of which the service knows the hashes alone."""
+"""Bearer tokens, of which the service stores only the hashes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from facekd.errors import Unreadable
 from facekd.files import read_bounded
 
-#: bytes of a token file: ten thousand tokens
+#: bytes of the largest token file: ten thousand tokens
 _LIMIT = 1_000_000
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<hash>[0-9a-fA-F]{64})")
 _FORM = (
-    "A line is a name, a colon and the SHA-256 of the token in hexadecimal digits, as "
+    "A line has a name, a colon and the SHA-256 of the token in hexadecimal digits, as "
     "printf %s TOKEN | sha256sum prints it."
 )
 
@@ -30,11 +30,11 @@ class Token:
 
 
 def read_tokens(path: Path) -> tuple[Token, ...]:
-    """The tokens in a file of lines ``name:sha256``; empty lines and those from a # on are passed over. A
-    name may have several, so that a token can be replaced while the old one still holds.
+    """The tokens in a file of lines ``name:sha256``; empty lines and comments from # on are skipped. Several
+    lines may have the same name, so that a token can be replaced while the old one is still valid.
 
-    Raises what `read_bounded` does, `Unreadable` with the line that is no token, or where there
-    is none.
+    Raises what `read_bounded` raises, and `Unreadable` for an invalid line, which it names, or a file
+    without tokens.
     """
     content = read_bounded(path, _LIMIT)
     found = []
@@ -44,17 +44,17 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            # never the line itself: it may be a token that somebody forgot to hash
+            # never quote the line: it may be a token that was not hashed
             raise Unreadable(f"{path}, line {number}: not name:sha256", _FORM)
         found.append(Token(match["name"], bytes.fromhex(match["hash"])))
     if not found:
-        raise Unreadable(f"{path}: there is no token in it", _FORM)
+        raise Unreadable(f"{path}: no tokens in this file", _FORM)
     return tuple(found)
 
 
 def bearer(tokens: Iterable[Token], authorization: str | None) -> str | None:
-    """The name of the token in an ``Authorization`` header; `None` where it holds none that is known. Takes
-    the same time whichever it is, and however much of it is right."""
+    """The name of the token in an ``Authorization`` header; `None` if it contains no known token. Takes the
+    same time whatever the header contains."""
     scheme, _, given = (authorization or "").partition(" ")
     digest = hashlib.sha256(given.strip().encode("utf-8", "surrogateescape")).digest()
     name = None

@@ -1,4 +1,4 @@
-"""Reads photos out of a request: to a bound, in memory alone, within a time."""
+"""Read photos from a request: up to a size, in memory only, within a time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 from facekd.service.failures import Refused
 from facekd.service.settings import ServiceSettings
 
-#: bytes of a field that is no file: a name has at most 200 characters
+#: bytes of a field that is not a file: a name has at most 200 characters
 _FIELD_BYTES = 4096
 _FIELDS = 8
 
 
 @dataclass(frozen=True)
 class Form:
-    """The ``photos`` of a request, in order, by the field that each came in, and the other ``fields``."""
+    """The ``photos`` of a request in order, each with the name of its field, and the other ``fields``."""
 
     photos: tuple[tuple[str, bytes], ...]
     fields: dict[str, str]
@@ -30,28 +30,28 @@ class Form:
 
 
 class _InMemory(MultiPartParser):
-    """Keeps files in memory: a photo must not reach the disk, where it could be found later."""
+    """Keeps files in memory: photos must not be written to the disk, where they could be recovered."""
 
     def __init__(self, request: Request, stream: AsyncGenerator[bytes, None], settings: ServiceSettings):
         super().__init__(
             request.headers, stream,
             max_files=settings.max_photos, max_fields=_FIELDS, max_part_size=_FIELD_BYTES,
         )  # fmt: skip
-        # the whole body is smaller than this
+        # larger than any body that is accepted
         self.spool_max_size = settings.max_upload + 1
 
 
 async def read_form(request: Request, settings: ServiceSettings, photo_fields: set[str]) -> Form:
-    """The form that ``request`` carries; files come in ``photo_fields``.
+    """The form in ``request``; files are accepted in ``photo_fields``.
 
-    Raises `Refused`: 413 for too many bytes, before they are read where the request says how many, or too
-    many photos; 415 for another type of body, or a compressed one; 408 where it takes too long; 422 where it
-    is no form.
+    Raises `Refused`: 413 for too many bytes (before reading them if the request states their number) or
+    photos; 415 for another type of body, or a compressed one; 408 if it takes too long; 422 if it is not a
+    form.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise Refused(415, "media_type", "the body is not multipart/form-data", "Send the photo as a file.")
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise Refused(415, "media_type", "the body is compressed", "Send it as it is.")
+        raise Refused(415, "media_type", "the body is compressed", "Send it uncompressed.")
     _check_length(request, settings.max_upload)
     try:
         async with asyncio.timeout(settings.upload_seconds):
@@ -78,12 +78,12 @@ async def _parse(request: Request, settings: ServiceSettings, photo_fields: set[
     try:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile) != (name in photo_fields):
-                what = "must be a file" if name in photo_fields else "is no field for a file"
+                what = "must be a file" if name in photo_fields else "must not be a file"
                 raise Refused(422, "usage", f"{name[:40]!a} {what}")
             if isinstance(value, UploadFile):
                 photos.append((name, await value.read()))
             elif name in fields:
-                raise Refused(422, "usage", f"the field {name[:40]!a} is there twice")
+                raise Refused(422, "usage", f"the field {name[:40]!a} is given twice")
             else:
                 fields[name] = value
     finally:
@@ -98,7 +98,7 @@ def _check_length(request: Request, limit: int) -> None:
 
 
 async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    """The body in parts, whatever length it is said to have."""
+    """The body in parts, bounded whatever its stated length."""
     read = 0
     async for part in request.stream():
         read += len(part)
@@ -108,4 +108,4 @@ async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
 
 
 def _too_large(limit: int) -> Refused:
-    return Refused(413, "too_large", f"the request has more than {limit:,} bytes", "Send smaller photos.")
+    return Refused(413, "too_large", f"the request exceeds {limit:,} bytes", "Send smaller photos.")

@@ -1,4 +1,4 @@
-"""What the service does: each request's workflow and its document."""
+"""The workflow of each request, and its document."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from facekd.workflows import (
 )
 
 Document = dict[str, Any]
-#: what the one photo of a request is called
+#: the name, in messages, of the photo in a request with one
 _THE_PHOTO = "the photo"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A document, and what it changed, for the log: by the number that the audit knows a person by."""
+    """A document, and a description of the change for the log, which identifies people by number."""
 
     document: Document
     told: str
 
 
 class Work:
-    """A gallery and the recognizer that it is used with; threads may share it.
+    """A gallery and its recognizer, which threads may share.
 
-    The gallery is opened for each request. It is made when the service starts, and never later: a gallery
-    that went away is missing, not empty. With ``audit_reads`` each claim and search is noted in it, and
-    ``by`` whom it was asked for, before that is answered.
+    The gallery is opened for each request. It is created only when the service starts: a gallery that
+    disappears later is missing, not empty. With ``audit_reads``, each claim and search is recorded in it
+    before it is answered, with the name ``by`` of the token.
     """
 
     def __init__(self, recognizer: Recognizer, gallery: Place, audit_reads: bool = False) -> None:
@@ -52,13 +52,13 @@ class Work:
         self.limit = recognizer.threshold
 
     def prepare(self) -> None:
-        """Make the gallery if there is none, and look whether it can be used. Raises where it cannot."""
+        """Create the gallery if it does not exist, and check that it can be used. Raises if it cannot."""
         if not is_there(self.gallery):
             GalleryRecords(self.gallery, self.recognizer.contract, create=True).close()
         self.check()
 
     def check(self) -> None:
-        """Raises where the gallery cannot be used now."""
+        """Raise an error if the gallery cannot be used at the moment."""
         with self.recognizer.open_gallery(self.gallery) as records:
             records.version()
 
@@ -109,7 +109,7 @@ class Work:
         return Change(document, f"person {number}, {removed.templates} templates removed")
 
     def _discreet(self, document: Document) -> Document:
-        """``document`` with notes that do not say where on this machine the gallery lies."""
+        """``document`` without the path of the gallery in its notes."""
         return document | {"notes": [self.discreet(note) for note in document["notes"]]}
 
     def discreet(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a command does, without the shell."""
+"""What each command does, independent of the shell."""
 
 import lazy_loader
 

@@ -1,5 +1,5 @@
-"""A folder of photos to a folder of crops: planned from the report, cut by processes side by
-side, written down by this one."""
+"""Cut a folder of photos into a folder of crops: several processes detect and cut, this one writes the crops
+and the report."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ from facekd.preprocess.detectors import make_detector
 from facekd.runtime import threads_available
 from facekd.version import __version__
 
-#: photos that a process is given at a time
+#: photos that a process gets at a time
 _CHUNK = 8
 
-#: ``progress(title, total)`` opens a bar and gives what advances it
+#: ``progress(title, total)`` opens a bar and yields the function that advances it
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
 
 
 @dataclass(frozen=True)
 class AlignSettings:
-    """How photos become crops; see `make_detector`, `choose` and `encode`."""
+    """How photos become crops; see `make_detector`, `choose`, `encode` and `CropSpec`."""
 
     detector: str = "mtcnn"
     on_many: str = "best"
@@ -71,9 +71,9 @@ class AlignSettings:
 
 @dataclass(frozen=True)
 class Aligned:
-    """What became of all photos of a source. ``photos`` counts them, ``with_face`` those a crop
-    was cut from, ``several`` those of them that show more faces than were cut, ``reasons`` the
-    photos without a crop; ``resumed`` were done by an earlier run."""
+    """The outcome of all photos of a source. ``photos`` is their number, ``with_face`` how many gave a crop,
+    ``several`` how many of these show more faces than were cut, ``resumed`` how many were done by an earlier
+    run; ``reasons`` counts the photos without a crop by reason."""
 
     photos: int
     with_face: int
@@ -93,22 +93,22 @@ def align_photos(
     progress: Progress = lambda title, total: nullcontext(lambda *_: None),
 ) -> Aligned:
     """Cut the faces of all photos in ``sources`` (one folder or zip pack, or image files) into
-    ``target`` (a folder, or a pack where it ends in .zip), keeping the tree.
+    ``target`` (a folder, or a pack if it ends in .zip), keeping the folder tree.
 
-    The report beside ``target`` names every photo, with its faces or the reason why there is
-    none. A second run goes on where the first stopped; ``force`` begins anew. ``jobs`` processes
-    work side by side, one a processor by default.
+    The report beside ``target`` lists every photo, with its faces or the reason why there are
+    none. A second run continues where the first stopped; ``force`` starts over. ``jobs`` processes
+    work in parallel, by default one per processor.
 
-    Raises `UsageError` for settings that cannot be, or that differ from those of the crops that
-    are there; `InputOutput` where reading the source or writing fails.
+    Raises `UsageError` for invalid settings, or settings that differ from those of the existing
+    crops; `InputOutput` if the source cannot be read or the target cannot be written.
     """
     settings = settings or AlignSettings()
     _check(sources, target, settings)
     source = open_sources(sources)
     names = source.names()
     if not names:
-        raise InputOutput(f"{source.path}: there is no image in it")
-    # made here once, so that a wrong name or file ends the run before any process starts
+        raise InputOutput(f"{source.path}: contains no images")
+    # made here first, so that a wrong name or file ends the run before any process starts
     stated = _stated(settings, make_detector(settings.detector, settings.device, threads=1).name)
     _check_target(target, force)
     writer = open_target(target, fresh=force)
@@ -135,15 +135,15 @@ def align_photo(
     detector: str | Detector = "mtcnn",
     on_many: str = "dominant",
 ) -> Crop:
-    """The aligned face of one photo, a path, the bytes of an image file or pixels (`as_photo`).
+    """The aligned face of one photo: a path, the bytes of an image file, or pixels (`as_photo`).
 
-    ``spec`` says how to cut it, as `Embedder.spec` does for its model; by default the 112-pixel ArcFace
-    crop. ``detector`` is one by name, as in `make_detector`, or a `Detector`, which for many photos saves
-    loading it each time. ``on_many`` is the policy of `choose` for several faces.
+    ``spec`` is the crop to cut, for a model `Embedder.spec`; by default the 112-pixel ArcFace crop.
+    ``detector`` is a name, as for `make_detector`, or a `Detector`, which saves loading it again for each of
+    many photos. ``on_many`` is the policy of `choose` for several faces.
 
-    Raises `NoFace`, `TooSmall` or `Turned`, and `SeveralFaces` where none of them clearly is the one that is
-    meant; `InputOutput`, `Unreadable` or `TooLarge` for the file; `UsageError` for an unknown detector or
-    policy; `TypeError` or `UsageError` for what is no photo.
+    Raises `NoFace`, `TooSmall` or `Turned`; `SeveralFaces` if none of several faces clearly dominates;
+    `InputOutput`, `Unreadable` or `TooLarge` for the file; `UsageError` for an unknown detector or policy, or
+    pixels of another shape; `TypeError` for an object that is not a photo.
     """
     seen = as_photo(photo)
     finder = make_detector(detector) if isinstance(detector, str) else detector
@@ -153,9 +153,9 @@ def align_photo(
 
 
 def crop_names(names: list[str], format: str, many: bool) -> dict[str, str]:
-    """For each photo the name of its crop: the same path with the suffix of ``format``. Photos
-    that differ in their suffix only keep it ("a.jpg.webp"), and so do, where ``many`` faces of a
-    photo are cut, those named like the second crop of another (`nth_name`)."""
+    """The crop's name for each photo: the same path with the suffix of ``format``. Photos whose names differ
+    only in the suffix keep it ("a.jpg.webp"). So do, if ``many`` faces of a photo are cut, photos named like
+    the second crop of another (`nth_name`)."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     claims = Counter(re.sub(r"~\d+$", "", stem) if many else stem for stem in stems.values())
     return {
@@ -165,7 +165,7 @@ def crop_names(names: list[str], format: str, many: bool) -> dict[str, str]:
 
 
 def nth_name(name: str, index: int) -> str:
-    """The crop's name of a photo's face number ``index``: "a.webp", "a~2.webp", "a~3.webp"."""
+    """The name of the crop of a photo's face ``index``: "a.webp", "a~2.webp", "a~3.webp"."""
     path = PurePosixPath(name)
     return name if index == 0 else str(path.with_name(f"{path.stem}~{index + 1}{path.suffix}"))
 
@@ -190,7 +190,7 @@ class _Outcome:
 
 
 class _Aligner:
-    """Photo by name to outcome; one in each process."""
+    """Turns the name of a photo into its outcome; one per process."""
 
     def __init__(self, source: Source, settings: AlignSettings) -> None:
         self._source = source
@@ -211,7 +211,7 @@ class _Aligner:
         except FacekdError as error:
             reason, detail = getattr(error, "reason", "failed"), error.cause
         except Exception as error:
-            # one photo may not end the run of a hundred thousand; the report and the count tell
+            # one photo must not end a run over a hundred thousand: the report and the summary list it
             reason, detail = "failed", f"{type(error).__name__}: {error}"
         return _Outcome(name, photo.sha256 if photo else None, len(faces), reason=reason, detail=detail)
 
@@ -223,7 +223,7 @@ def _start_worker(source: Source, settings: AlignSettings) -> None:
     global _aligner
     import cv2
 
-    # the parent is interrupted and ends its workers; one whose parent was killed ends by itself
+    # a worker is ended by the interrupted parent; if the parent was killed, it ends by itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
@@ -245,12 +245,12 @@ def _work(name: str) -> _Outcome:
 def _outcomes(
     source: Source, names: list[str], settings: AlignSettings, jobs: int | None
 ) -> Iterator[_Outcome]:
-    """The outcomes of ``names``, in their order."""
+    """The outcomes of the photos ``names``, in order."""
     for name in names:
         if not is_safe(name):
             yield _Outcome(_shown(name), reason="unreadable", detail="not a name for a file in a folder")
     names = [name for name in names if is_safe(name)]
-    # a graphics card is not shared; a few photos are done before a second process has started
+    # a GPU is not shared between processes; a few photos are done before a second process has started
     most = threads_available() if settings.device == "cpu" else 1
     jobs = min(jobs or most, -(-len(names) // (2 * _CHUNK)))
     if jobs <= 1:
@@ -269,7 +269,7 @@ def _outcomes(
 
 
 def _store(outcome: _Outcome, crop: str, writer: Target) -> Entry:
-    """Write the crops of ``outcome`` and say so."""
+    """Write the crops of ``outcome``, and return its entry for the report."""
     faces = []
     for index, made in enumerate(outcome.cuts):
         name = nth_name(crop, index)
@@ -297,19 +297,20 @@ def _reported(made: _Cut, name: str) -> ReportedFace:
 
 
 def _shown(name: str) -> str:
-    """``name`` in characters that a report can hold."""
+    """``name`` with the characters that a report cannot hold replaced."""
     return name.encode("utf-8", "replace").decode()
 
 
 def _is_done(entry: Entry | None, writer: Target) -> bool:
-    """Whether an earlier run settled the photo. Files that could not be read are tried again."""
+    """Whether an earlier run completed the photo. Files that could not be read are tried again."""
     if entry is None or entry.reason in ("io", "failed"):
         return False
     return all(writer.holds(face.crop) for face in entry.faces)
 
 
 def _begin(report: Report, writer: Target, stated: Settings, force: bool) -> None:
-    """Go on with the report where it was made with the same settings, else begin it."""
+    """Continue a report of the same settings, or start one. Raises `UsageError` for a report of other
+    settings, unless ``force`` starts over."""
     if force:
         crops = (face.crop for entry in report.entries.values() for face in entry.faces)
         for crop in filter(is_safe, crops):
@@ -321,7 +322,7 @@ def _begin(report: Report, writer: Target, stated: Settings, force: bool) -> Non
         changed = ", ".join(f"{key} {was[key]}" for key in was if was[key] != wanted[key])
         raise UsageError(
             f"{report.path.name}: the existing crops were made with other settings ({changed})",
-            "Write to another place, or start over with --force.",
+            "Choose another target, or start over with --force.",
         )
     report.restart(stated)
 
@@ -347,20 +348,20 @@ def _check(sources: list[Path], target: Path, settings: AlignSettings) -> None:
         place = real_path(source)
         if there == place or (source.is_dir() and place in there.parents):
             raise UsageError(
-                f"{target} is the source or inside it: the crops would be taken for photos",
-                "Write to a place outside it.",
+                f"{target} is the source or inside it: the crops would be mistaken for photos",
+                "Choose a target outside it.",
             )
 
 
 def _check_target(target: Path, force: bool) -> None:
-    """Refuse to write among files that no run of ours has written."""
+    """Refuse to write into a folder or pack that no earlier run has written."""
     if force or report_path(target).exists():
         return
     taken = target.is_file() if is_pack(target) else target.is_dir() and any(target.iterdir())
     if taken:
         raise UsageError(
-            f"{target} exists without a report of an earlier run beside it",
-            "Write to another place, or give --force to write there anyway.",
+            f"{target} exists, and there is no report of an earlier run beside it",
+            "Choose another target, or give --force to write there anyway.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What an answer about faces rests on, ready to be drawn: `facekd.reporting.write_annotation`."""
+"""Annotated photos that show the faces behind an answer, for `facekd.reporting.write_annotation`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ def annotate_verification(
     verdict: str,
     lines: Sequence[str] = (),
 ) -> Annotation:
-    """``decision``, to which ``recognizer`` came about ``photos``; ``verdict`` and ``lines`` are its words.
+    """The annotation of ``decision``, made by ``recognizer`` from ``photos``; ``verdict`` and ``lines`` are
+    its text.
 
-    Raises what `as_photo` does, and `InputOutput` where a photo was changed since.
+    Raises what `as_photo` raises, and `InputOutput` if a photo was changed since.
     """
     marked = []
     for taken, photo in zip(decision.photos, photos, strict=True):
         seen = as_photo(photo, taken.photo)
         if seen.sha256 != taken.sha256:
-            raise InputOutput(f"{taken.photo}: the photo was changed meanwhile", "Try again.")
+            raise InputOutput(f"{taken.photo}: the photo was changed in the meantime", "Try again.")
         face = _compared(recognizer, seen.pixels, taken, decision.same)
         marked.append(MarkedPhoto(taken.photo, seen.pixels, (face,)))
     return Annotation(tuple(marked), verdict, (*lines, *_made_with(recognizer)), decision.same)
@@ -37,8 +38,8 @@ def annotate_verification(
 def annotate_search(
     recognizer: Recognizer, found: IdentifiedPhoto, photo: PhotoLike, lines: Sequence[str] = ()
 ) -> Annotation:
-    """What a search found of ``photo``, with the name and the score at each face. Raises what `as_photo`
-    does."""
+    """The annotation of a search of ``photo``, with the name and score at each face. Raises what `as_photo`
+    raises."""
     pixels = as_photo(photo, found.photo).pixels
     faces = tuple(_searched(recognizer, face, pixels) for face in found.faces)
     names = [face.name for face in found.faces if face.name is not None]
@@ -61,7 +62,7 @@ def _compared(recognizer: Recognizer, pixels: np.ndarray, taken: Recognised, sam
 
 
 def _searched(recognizer: Recognizer, face: IdentifiedFace, pixels: np.ndarray) -> MarkedFace:
-    assert face.detected is not None  # every face that was searched with was detected
+    assert face.detected is not None  # every face that was searched for was detected
     said = {"found": face.name or "", "nobody": "nobody", "insufficient": "no decision"}[face.decision]
     label = f"{face.candidates[0].score:.2f} {said}" if face.candidates else said
     crop = cut(pixels, face.detected, recognizer.embedder.spec)

@@ -1,4 +1,4 @@
-"""Teacher and students side by side: weighed, timed in turns, and judged where photos are given."""
+"""Compare a teacher with its students: counts, timing and memory, and accuracy if photos are given."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from facekd.workflows.evaluate import evaluate_models
 from facekd.workflows.hardest_faces import faces_of_hardest
 from facekd.workflows.photo_acquisition import PhotoSet, crop_photos
 
-#: photos tried for the crops that are embedded while timing
+#: photos tried, to find the crops that are embedded while timing
 _TRIED = 4 * BATCH
-#: hardest pairs told of each kind
+#: hardest pairs of each kind that are listed
 HARDEST = 4
 _NOISE = "random pixels, since no photos were given"
 
 
 class OpenBar(Protocol):
-    """Opens a progress bar: title and total to a context that gives ``advance(done)``. A bar that is
-    ``still`` is drawn only while it is advanced, not by a thread of its own, which would take time from
-    what is being timed."""
+    """Opens a progress bar: takes a title and a total, yields ``advance(done)``. A bar that is ``still`` is
+    drawn only while it is advanced, and not by a thread, which would take time from what is being
+    timed."""
 
     def __call__(
         self, title: str, total: int | None, *, still: bool = False
@@ -60,7 +60,7 @@ def _no_bar(
 
 @dataclass(frozen=True)
 class TestData:
-    """Photos with a list of pairs. ``detector`` `None` takes them for 112-pixel ArcFace crops;
+    """Photos with a list of pairs. With ``detector`` `None` they are finished 112-pixel ArcFace crops;
     ``faces`` keeps the faces of the hardest pairs, for the page."""
 
     data: Path
@@ -68,7 +68,7 @@ class TestData:
     detector: str | None = "mtcnn"
     faces: bool = False
 
-    # pytest would take the class for a test
+    # pytest would collect the class as a test
     __test__ = False
 
 
@@ -83,9 +83,9 @@ def benchmark_models(
 ) -> Benchmark:
     """Measure ``teacher`` and ``students``, ONNX files or TOML files that list several.
 
-    ``tell`` is told what is being done; ``progress`` opens a bar for what is measured of the networks, and
-    another for the photos of ``test``. Raises `InputOutput`, `Unreadable`, `Misfit` or `DeviceError` where a
-    model or the data will not do.
+    ``tell`` receives a line about each step; ``progress`` opens a bar for the measurements of the networks,
+    and another for the photos of ``test``. Raises `InputOutput`, `Unreadable`, `Misfit` or `DeviceError` if a
+    model or the data cannot be used.
     """
     files = [teacher, *students]
     embedders = [load_embedder(file, device, 1) for file in files]
@@ -132,7 +132,7 @@ def _files_and_sizes(model: Path) -> list[tuple[Path, int]]:
 
 
 def crops_for_timing(test: TestData | None, specs: Sequence[CropSpec]) -> tuple[list[np.ndarray], str]:
-    """`BATCH` crops uint8 [B, S, S, 3] for each of ``specs``, and what they are, in words."""
+    """`BATCH` crops uint8 [B, S, S, 3] for each of ``specs``, and a description of them."""
     if test is not None:
         acquired = crop_photos(PhotoSet(test.data, test.detector), test.protocol.photos, specs)
         tried = itertools.islice(acquired, _TRIED)
@@ -167,7 +167,7 @@ def _evaluated(
 
 
 def _hardest(found: Evaluation[PairResult] | None, test: TestData | None) -> dict[str, tuple[ShownPair, ...]]:
-    """The hardest comparisons by model name, with faces where the page is to show them."""
+    """The hardest comparisons by model name, with faces if the page is to show them."""
     if found is None or test is None:
         return {}
     if test.faces:

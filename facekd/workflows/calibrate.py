@@ -1,5 +1,5 @@
-"""Calibrate: which thresholds, what does a score say, which photos get no answer? Measured on people,
-written into the card."""
+"""Calibrate a model: measure thresholds, a score map and photo limits on people, and write them into its
+card."""
 
 from __future__ import annotations
 
@@ -59,14 +59,16 @@ def calibrate_model(
     advance: Advance = lambda done: None,
 ) -> Calibrated:
     """Measure thresholds at ``fmrs``, a score map and photo limits on the people in ``data``, a folder or
-    pack with a folder per person, and write them into the card of ``model`` in place of what it had; with
-    ``out`` the model stays as it is, and a copy of it gets the card.
+    pack with a folder per person, and write them into the card of ``model``, replacing earlier ones. With
+    ``out``, a copy of the model gets the new card, and ``model`` is left unchanged.
 
-    ``detector`` `None` takes the images for 112-pixel ArcFace crops. A rate that the data cannot
-    show is `Refused` and the others are written. The network, and so its digest and space, stays.
+    With ``detector`` `None` the images are finished 112-pixel ArcFace crops. A rate for which there is too
+    little data is `Refused`, and the others are written. The network, and so its digest and space, does not
+    change.
 
-    Raises `NoCard` where the model does not say how it is fed, `UsageError` where data or call will not do
-    or no rate can be shown, `InputOutput` or `Misfit` where a file will not; then nothing is written.
+    Raises `NoCard` if the model does not state its input; `UsageError` if the arguments or the data are
+    unsuitable, or no rate can be measured; `InputOutput` or `Misfit` for a file that cannot be used. Nothing
+    is written then.
     """
     _check(model, fmrs, out)
     card, _ = read_card(model, need_card=True)
@@ -75,7 +77,7 @@ def calibrate_model(
     shown = photos.detector_name()
     told: list[str] = []
     people = find_people(data, root, told.append)
-    # no photo that fails adds comparisons: what is too little here is so after hours, too
+    # failed photos only remove comparisons: what is too little here would be too little hours later
     check_enough(people.non_mated, max(fmrs))
     tried = [people.photos[place] for place in sampled(people.labels)]
     advance(len(people.left_out))
@@ -120,7 +122,7 @@ def calibrate_model(
 
 
 def _check(model: Path, fmrs: Sequence[float], out: Path | None) -> None:
-    """Raise what is wrong with the call before hours are spent on it."""
+    """Raise an error for invalid arguments, before hours are spent on the photos."""
     if model.suffix == ".toml":
         raise UsageError(
             f"{model}: an ensemble has no card to write into", "Calibrate an ONNX model, or use --threshold."
@@ -145,17 +147,17 @@ def _refuse_trained_on(card: Card, data: Path) -> None:
 def find_people(
     data: Path, root: str | None = None, tell: Callable[[str], object] = lambda note: None
 ) -> People:
-    """Whose photos lie in ``data`` (`identities_in`, which says what ``root`` is); ``tell`` is given what
-    there is to say of it.
+    """The photos in ``data`` by person; see `identities_in` for ``root``. ``tell`` receives notes about the
+    folders.
 
-    A file that lies there twice is compared once, since it would match itself; one that lies in the
-    folders of two persons is nobody's. Raises `UsageError` where an image is not in a person's folder
-    or there are no two people, one of them with two photos; `InputOutput` where there is no image.
+    A file that occurs twice in a person's photos is compared once, since it would match itself; one that
+    occurs in the folders of two people is left out. Raises `UsageError` if an image is not in a person's
+    folder, or if there are not two people, one of them with two photos; `InputOutput` if there are no images.
     """
     source = open_source(data)
     names = source.names()
     if not names:
-        raise InputOutput(f"{data}: there is no image in it")
+        raise InputOutput(f"{data}: contains no images")
     found = identities_in(source, root)
     if found.nobodys:
         raise UsageError(f"{data}: {found.nobodys[0]} is not in a person's folder", NAMING)
@@ -181,7 +183,7 @@ def _check_people(data: Path, people: People) -> None:
     photos = Counter(people.labels)
     if len(photos) < 2:
         raise UsageError(
-            f"{data}: there is only {len(photos)} person, and calibration compares many",
+            f"{data}: there is only {len(photos)} person, and calibration compares many people",
             "Give a folder with one folder per person.",
         )
     if max(photos.values()) < 2:
@@ -194,7 +196,7 @@ def _check_people(data: Path, people: People) -> None:
 def _thresholds(
     pairs: AllPairs, fmrs: Sequence[float], conditions: Conditions
 ) -> tuple[tuple[Calibration, ...], tuple[Refused, ...]]:
-    """Raises the `UsageError` of the highest rate where not one can be shown."""
+    """Raises the `UsageError` of the highest rate if none can be measured."""
     entries, refused = [], []
     first: UsageError | None = None
     for fmr in sorted(set(fmrs), reverse=True):
@@ -209,7 +211,7 @@ def _thresholds(
 
 
 def _fitted(rows: Embeddings, people: People) -> tuple[FittedMap | None, str | None]:
-    """The score map, or why there is none."""
+    """The score map, or the reason why there is none."""
     try:
         return fit_map(rows, np.array(people.labels)), None
     except UsageError as error:
@@ -228,7 +230,7 @@ def _score_map(fitted: FittedMap | None, conditions: Conditions) -> ScoreMap | N
 
 
 def _about(conditions: Conditions) -> dict[str, Any]:
-    """What a score map and photo limits say of where they come from."""
+    """The fields of a score map and of photo limits that state their origin."""
     return {
         "data": conditions.data,
         "sample": conditions.sample,
@@ -241,10 +243,10 @@ def _about(conditions: Conditions) -> dict[str, Any]:
 def _crops_to_try(
     photos: PhotoSet, people: People, acquired: Sequence[AcquiredPhoto]
 ) -> tuple[list[Pixels], list[str]]:
-    """The ArcFace crops that limits are looked for with, and whose they are.
+    """The ArcFace crops on which limits are searched for, and the person in each.
 
-    Acquiring kept those that are tried where every photo will do; where one failed, others are tried, and
-    these alone are read once more.
+    If every photo gave a crop, the sample was kept while acquiring. If one failed, the sample is another
+    one, whose photos are read again.
     """
     usable = [None if photo.reason else label for photo, label in zip(acquired, people.labels, strict=True)]
     places = sampled(usable)
@@ -256,7 +258,7 @@ def _crops_to_try(
 
 
 def _limits(found: FoundLimits | str, conditions: Conditions) -> tuple[PhotoLimits | None, str | None]:
-    """The limits for the card, or why there are none."""
+    """The limits for the card, or the reason why there are none."""
     if isinstance(found, str) or conditions.sample is None:
         return None, str(found)
     return PhotoLimits(
@@ -269,7 +271,7 @@ def _limits(found: FoundLimits | str, conditions: Conditions) -> tuple[PhotoLimi
 
 
 def _write(path: Path, out: Path, card: Card, measured: dict[str, Any]) -> Card:
-    # read once more: measuring takes long enough for somebody to put another model there
+    # read again: measuring takes long enough for the file to be replaced
     model = load_onnx(path)
     if card_of(model, path.stem)[0].space != card.space:
         raise Misfit(f"{path} was changed during calibration", "Calibrate it again.")
@@ -281,8 +283,8 @@ def _notes(card: Card, data: Path, people: People) -> tuple[str, ...]:
     notes = []
     if named_in_training(card, data):
         notes.append(
-            f"{card.name} was trained on '{card.provenance.data}': on people from its training data it looks "
-            "better than it is, and thresholds have a higher false match rate than they state"
+            f"{card.name} was trained on '{card.provenance.data}': on people from its training data its "
+            "accuracy is overestimated, and thresholds have a higher false match rate than they state"
         )
     if people.left_out:
         name, why = people.left_out[0]

@@ -1,4 +1,4 @@
-"""Two models at once: one embeds the probe, the other what it is compared with."""
+"""Evaluate two models together: one embeds the probe, the other the photo it is compared with."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def evaluate_compatibility(
     flip: bool = False,
     advance: Advance = lambda done: None,
 ) -> CompatibilityResult:
-    """Judge two ``models`` alone and together on the pairs of ``protocol``; the rest as `evaluate`.
+    """Judge two ``models`` alone and together on the pairs of ``protocol``; for the rest see `evaluate`.
 
-    Raises `Misfit` where their embeddings have not the same length, `UsageError` where there are not two
-    models or the protocol is no list of pairs, and what `evaluate` does.
+    Raises `Misfit` if their embeddings differ in length, `UsageError` if there are not two models or the
+    protocol is not a list of pairs, and what `evaluate` raises.
     """
     check_comparable(models, protocol, device)
     kept = Kept.of(_listed(protocol))
@@ -53,7 +53,7 @@ def _listed(protocol: Protocol[Result]) -> PairList:
 
 
 def check_comparable(models: Sequence[Path], protocol: Protocol[Result], device: str = "cpu") -> None:
-    """Raise what is wrong with the call before hours go into it, as `evaluate_compatibility` does."""
+    """Raise the errors of `evaluate_compatibility` for its arguments, before hours are spent on photos."""
     if len(models) != 2:
         raise UsageError(f"give two models to compare with each other, not {len(models)}")
     _listed(protocol)
@@ -68,7 +68,7 @@ def check_comparable(models: Sequence[Path], protocol: Protocol[Result], device:
 
 
 def _compatibility(alone: dict[str, PairResult], crossed: TwoSided) -> Compatibility:
-    """The rule of `Compatibility`, with the interval of the difference itself, persons drawn anew."""
+    """The rule of `Compatibility`, with a bootstrap interval of the difference over people."""
     tars = {name: result.everyone_points[0].tar for name, result in alone.items() if result.everyone_points}
     known = {name: tar for name, tar in tars.items() if tar is not None}
     together = crossed.result.everyone_points
@@ -90,10 +90,11 @@ def check_writable(models: Sequence[Path]) -> None:
 
 
 def write_compatible(found: CompatibilityResult) -> tuple[str, ...]:
-    """Write each model's space into the other's card under ``compatible_with``; digest and space stay.
+    """Write each model's space into the other's card under ``compatible_with``; digest and space do not
+    change.
 
-    Returns what was written, a line for each card. Raises `Misfit` where the models are not compatible
-    or a file was changed meanwhile, `UsageError` where the data cannot show it; then nothing is written.
+    Returns a line about each card written. Raises `Misfit` if the models are incompatible or a file was
+    changed in the meantime, `UsageError` if there is too little data to tell; nothing is written then.
     """
     if found.compatibility.loss is None:
         raise UsageError("no card was written: " + found.compatibility.sentence)

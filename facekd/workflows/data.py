@@ -1,4 +1,4 @@
-"""Training data as files: from one form to another, and whether the people of a test are in it."""
+"""Training data as files: convert it between formats, and search it for the people of a test set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from facekd.distillation import Recipe
     from facekd.training.data import CropSet
 
-#: from this cosine on, two crops show one person beyond doubt; from the other, perhaps
+#: cosines from which two crops are taken to show the same person, and from which they may
 SAME, NEAR = 0.9, 0.5
 _BLOCK = 2048
 _KINDS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp"}
@@ -47,23 +47,23 @@ def convert(
     advance: Advance = lambda n: None,
 ) -> int:
     """Copy the images of ``source`` (folder, zip or RecordIO pack) into ``target``: a ``.zip``, a
-    ``.rec``, else a folder. Bytes are kept as they are; returns the number of images.
+    ``.rec``, or else a folder. Images are not re-encoded; returns their number.
 
-    The folders of ``source`` are identities (`identities_in`), except where ``labelled`` is false; of a
-    stated ``root`` only what lies below it is copied, without it. The target
-    appears when it is whole. Raises `UsageError` where it exists already (``force`` replaces a
-    file, never a folder), `InputOutput` or `Unreadable` for the files.
+    The folders of ``source`` are identities (`identities_in`), unless ``labelled`` is false; with a
+    ``root``, only what is below it is copied, under names relative to it. The target appears only once it is
+    complete. Raises `UsageError` if it exists already (``force`` replaces a file, never a folder),
+    `InputOutput` or `Unreadable` for the files.
     """
     images = open_source(source)
     suffix = target.suffix.lower()
-    # other targets keep the tree, whatever its folders mean
+    # other targets keep the folder tree, whatever it means
     asked = root is not None or (labelled and suffix == ".rec")
     whose = identities_in(images, root) if asked else Identities(dict.fromkeys(images.names()))
     names = sorted(whose.of, key=lambda name: (whose.of[name] or name.rpartition("/")[0], name))
     if not names:
-        raise InputOutput(f"{source}: no images there")
+        raise InputOutput(f"{source}: contains no images")
     if target.exists() and (target.is_dir() or not force):
-        fix = None if target.is_dir() else "Replace it with --force, or name another."
+        fix = None if target.is_dir() else "Replace it with --force, or choose another target."
         raise UsageError(f"{target} exists already", fix)
     write = {".zip": _write_zip, ".rec": _write_records}.get(suffix, _write_folder)
     try:
@@ -71,7 +71,7 @@ def convert(
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
             write(images, names, Path(beside) / target.name, whose if labelled else Identities({}), advance)
             for made in sorted(Path(beside).iterdir(), key=lambda path: path.name == target.name):
-                made.replace(target.parent / made.name)  # the pack itself last
+                made.replace(target.parent / made.name)  # the pack itself comes last
     except OSError as error:
         raise InputOutput(f"{target}: cannot be written ({error.strerror or error})") from error
     return len(names)
@@ -95,7 +95,7 @@ def _write_zip(images: Source, names: list[str], target: Path, whose: Identities
             member = _safe(images, name, packed, whose.root)
             if not is_utf8(member):
                 raise Unreadable(
-                    f"{images.path}: the name {name!a} cannot be written into a zip pack: no UTF-8"
+                    f"{images.path}: the name {name!a} is not UTF-8 and cannot be written into a zip pack"
                 )
             pack.writestr(member, packed)
             advance(1)
@@ -114,8 +114,8 @@ def _write_folder(
 
 
 def _safe(images: Source, name: str, packed: bytes, root: str) -> str:
-    """``name`` below ``root`` with the suffix of what it holds; a name that leads out of the target is
-    refused."""
+    """``name`` below ``root``, with the suffix of the format of ``packed``. Raises `Unreadable` for a name
+    that points outside the target."""
     name = name.removeprefix(f"{root}/")
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -127,21 +127,21 @@ def _safe(images: Source, name: str, packed: bytes, root: str) -> str:
 
 @dataclass(frozen=True)
 class Crops:
-    """The images ``names`` of ``pack``, which may be a folder."""
+    """The images ``names`` of ``pack``, a pack or a folder."""
 
     pack: Path
     names: tuple[str, ...]
 
 
 def all_crops(packs: Iterable[Path]) -> tuple[Crops, ...]:
-    """Whatever the ``packs`` hold."""
+    """All images in the ``packs``."""
     return tuple(Crops(pack, tuple(open_source(pack).names())) for pack in packs)
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Some training crops: ``names`` [N] with their packs', ``rows`` float32 [N, D] their unit embeddings,
-    NaN where one gave none."""
+    """Some training crops: their ``names`` [N], which include the packs', and ``rows`` float32 [N, D], their
+    unit embeddings, NaN for a crop without one."""
 
     names: Sequence[str]
     rows: NDArray[np.float32]
@@ -150,7 +150,7 @@ class Embedded:
 def embedded_packs(
     training: Iterable[Crops], model: Path, device: str = "cpu", advance: Advance = lambda n: None
 ) -> Iterator[Embedded]:
-    """Crops of packs by the embeddings of ``model``."""
+    """Yield the crops of packs, embedded by ``model``."""
     for own in training:
         found = _embedded(PhotoSet(own.pack, None, device), own.names, model, advance)
         yield Embedded([_listed(own.pack, name) for name in own.names], found.embeddings[0])
@@ -163,8 +163,9 @@ def embedded_set(
     say: Callable[[str], None] = lambda text: None,
     advance: Advance = lambda n: None,
 ) -> Iterator[Embedded]:
-    """The crops of a recipe by the embeddings of ``model``, from the cache of targets: those that training
-    on unmoved crops or a gate has had made, or finds there later. Raises `Unreadable` for a broken crop."""
+    """Yield the crops of a recipe, embedded by ``model``. The embeddings come from the cache of targets or
+    are added to it: training uses the same ones for crops without augmentation, or with a gate. Raises
+    `Unreadable` for a broken crop."""
     from facekd.distillation import TeacherQuery, crop_targets
     from facekd.models.teachers import load_teacher
     from facekd.runtime import threads_available
@@ -183,21 +184,21 @@ def embedded_set(
     start = 0
     for rows in crop_targets(crops, load_teacher(str(model), device, threads), query):
         if not start:
-            advance(max(0, len(crops) - asked))  # what was kept already
+            advance(max(0, len(crops) - asked))  # what was already in the cache
         yield Embedded(names[start : start + len(rows)], rows.numpy())
         start += len(rows)
 
 
 def _listed(pack: Path, name: str) -> str:
-    """A crop as lists that exclude some name it."""
+    """The name of a crop in exclude lists."""
     return f"{pack.name.removesuffix('.zip')}/{name}"
 
 
 def first_teacher(recipe: Recipe) -> Path:
-    """The file of the recipe's first teacher. Raises `UsageError` where that is no exported model."""
+    """The file of the recipe's first teacher. Raises `UsageError` if that is not an exported model."""
     models = recipe.teacher.models if recipe.teacher else ()
     if not models or not models[0].endswith((".onnx", ".toml")):
-        told = f"the recipe's first teacher is no ONNX file ({models[0]})" if models else "it has no teacher"
+        told = f"its first teacher is not an ONNX file ({models[0]})" if models else "it has no teacher"
         raise UsageError(
             f"training and test set cannot be compared with the recipe's teacher: {told}",
             "Give a model with --model FILE.onnx.",
@@ -216,31 +217,31 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a comparison of training crops with test photos found: ``near`` lists the crops with a
-    cosine of `NEAR` or more to some photo, most alike first."""
+    """The result of comparing training crops with test photos: ``near`` lists the crops with a cosine of
+    `NEAR` or more to some photo, highest cosine first."""
 
     crops: int
     photos: int
     failures: int
     near: tuple[Likeness, ...]
-    #: whose each photo is
+    #: the person in each photo
     whose: Mapping[str, str | None]
 
     @property
     def same(self) -> int:
-        """Crops that show a person of the test beyond doubt."""
+        """The number of crops that show a person of the test set."""
         return sum(found.cosine >= SAME for found in self.near)
 
     @property
     def people(self) -> tuple[str, ...] | None:
-        """The people of the test whom near crops resemble, sorted; `None` where a photo that one
-        resembles lies in no person's folder."""
+        """The people of the test set whom near crops resemble, sorted; `None` if one of the photos they
+        resemble is not in a person's folder."""
         people = {self.whose[found.photo] for found in self.near}
         named = sorted(person for person in people if person is not None)
         return None if None in people else tuple(named)
 
     def refuse(self) -> None:
-        """Raise `Misfit` where training and test share people."""
+        """Raise `Misfit` if training and test set share people."""
         if self.same:
             worst = self.near[0]
             raise Misfit(
@@ -259,17 +260,17 @@ def check_overlap(
     device: str = "cpu",
     advance: Advance = lambda n: None,
 ) -> Overlap:
-    """Compare the ``training`` crops with ``photos`` by the embeddings of ``model``, which are theirs, too.
+    """Compare the ``training`` crops with ``photos``, both embedded by ``model``.
 
-    A content hash would not do: a photo that was cut and compressed again is another file. With
-    ``detector`` `None` the photos are finished crops.
+    Content hashes would not find a photo that was cropped or compressed again. With ``detector`` `None` the
+    photos are finished crops.
     """
     tested = open_source(photos).names()
     theirs = _embedded(PhotoSet(photos, detector, device), tested, model, advance)
     there = np.array([photo.reason is None for photo in theirs.photos])
     rows = theirs.embeddings[0][there]
     if not len(rows):
-        raise InputOutput(f"{photos}: none of its photos gave an embedding")
+        raise InputOutput(f"{photos}: none of the photos gave an embedding")
     known = np.array(tested)[there]
     found: list[Likeness] = []
     crops = failures = 0
@@ -292,17 +293,17 @@ def check_overlap(
 
 def _embedded(photos: PhotoSet, names: Sequence[str], model: Path, advance: Advance) -> EmbeddedPhotos:
     if not names:
-        raise InputOutput(f"{photos.data}: no images there")
+        raise InputOutput(f"{photos.data}: contains no images")
     return embed_photos(photos, names, [model], advance=advance)
 
 
 def count_images(*places: Path) -> int:
-    """How many images the folders and packs hold together."""
+    """The number of images in the folders and packs together."""
     return sum(len(open_source(place).names()) for place in places)
 
 
 def check_folders(photos: Path) -> None:
-    """Raise `UsageError` where a test's ``photos`` do not all lie in a person's folder."""
+    """Raise `UsageError` if not all ``photos`` of a test set are in a person's folder."""
     strays = identities_in(open_source(photos)).nobodys
     if strays:
         raise UsageError(
@@ -312,8 +313,8 @@ def check_folders(photos: Path) -> None:
 
 
 def write_people(found: Overlap, file: Path) -> int:
-    """The people of the test whom near crops resemble, one a line, for ``evaluate --without``; returns
-    how many. Raises `UsageError` where the photos lie in no folders."""
+    """Write the people of the test set whom near crops resemble, one per line, for ``evaluate --without``.
+    Returns how many there are. Raises `UsageError` if the photos are not in folders."""
     if found.people is None:
         raise UsageError("the photos of the test set are not in a folder per person")
     write_atomically(file, "".join(f"{person}\n" for person in found.people).encode())
@@ -321,5 +322,5 @@ def write_people(found: Overlap, file: Path) -> int:
 
 
 def write_exclude(found: Overlap, file: Path) -> None:
-    """The near crops, one a line: an ``exclude`` list for a recipe."""
+    """Write the near crops, one per line: an ``exclude`` list for a recipe."""
     write_atomically(file, "".join(f"{near.crop}\n" for near in found.near).encode())

@@ -1,4 +1,4 @@
-"""What holds where a call does not say: the settings of a file ``facekd.toml``."""
+"""Defaults that a call does not state: the settings of a file ``facekd.toml``."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from facekd.gallery import Place, gallery_place
 
 #: bytes of the largest file that is read
 _MOST_BYTES = 100_000
-_TRUST = "If you trust it, name it by FACEKD_CONFIG."
-#: what a fault of pydantic's means to whoever wrote the file
+_TRUST = "If you trust it, name it with FACEKD_CONFIG."
+#: what pydantic's faults mean to the person who wrote the file
 _WANTED = {
-    "string_type": "should be a text",
+    "string_type": "should be a string",
     "string_too_short": "should not be empty",
     "float_type": "should be a number",
     "finite_number": "should be a finite number",
-    "greater_than_equal": "should lie in [-1, 1]",
-    "less_than_equal": "should lie in [-1, 1]",
-    "greater_than": "should lie between 0 and 1",
-    "less_than": "should lie between 0 and 1",
+    "greater_than_equal": "should be from -1 to 1",
+    "less_than_equal": "should be from -1 to 1",
+    "greater_than": "should be between 0 and 1",
+    "less_than": "should be between 0 and 1",
     "bool_type": "should be true or false",
 }
 
@@ -54,8 +54,8 @@ class _Written(BaseModel):
 
 @dataclass(frozen=True)
 class Defaults:
-    """The settings of ``path``, a file ``facekd.toml``; `None` where it has none. Paths are those that the
-    file means: relative ones start from its folder."""
+    """The settings in ``path``, a file ``facekd.toml``; `None` for those that it does not set. Relative paths
+    in it start from its folder."""
 
     path: Path
     model: Path | None = None
@@ -69,17 +69,17 @@ class Defaults:
     audit_reads: bool | None = None
 
     def stated(self) -> dict[str, Place | str | float | bool]:
-        """The settings that the file has."""
+        """The settings that the file sets."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
         return {name: value for name, value in values.items() if value is not None}
 
 
 def read_defaults() -> Defaults | None:
-    """The settings of the file in use (`settings_file`); `None` where there is no such file.
+    """The settings of the file in use (`settings_file`); `None` if there is no such file.
 
-    Raises `UsageError` for what it must not say, all faults at once, where ``FACEKD_CONFIG`` names no file,
-    and for one in the current folder that another user may have written; `InputOutput` where it cannot be
-    read.
+    Raises `UsageError` for invalid settings, which it lists together, if ``FACEKD_CONFIG`` names a file that
+    does not exist, and for a file in the current folder that another user may have written; `InputOutput` if
+    it cannot be read.
     """
     path = settings_file()
     if path is None:
@@ -94,7 +94,7 @@ def read_defaults() -> Defaults | None:
     _check_key(path, written)
     rates = [name for name in ("fmr", "fpir") if getattr(written, name) is not None]
     if written.threshold is not None and rates:
-        raise _wrong(path, [f"threshold: the file sets {' and '.join(rates)}, too; keep one of the two"])
+        raise _wrong(path, [f"threshold: the file also sets {' and '.join(rates)}; keep one of them"])
     folder = path.absolute().parent
     return Defaults(
         path,
@@ -111,37 +111,37 @@ def read_defaults() -> Defaults | None:
 
 
 def _check_own(path: Path) -> None:
-    """Raise `UsageError` for a file that merely lies in the current folder, where somebody else may have
-    put it: it would choose the model and the threshold."""
+    """Raise `UsageError` for a file that was found in the current folder and that another user may have
+    written: it chooses the model and the threshold."""
     if not hasattr(os, "getuid"):
         return
     found = path.stat()
     if found.st_uid not in (os.getuid(), 0):
         raise UsageError(f"{path}: it belongs to another user", _TRUST)
     if found.st_mode & stat.S_IWOTH:
-        raise UsageError(f"{path}: everybody may change it", _TRUST)
+        raise UsageError(f"{path}: every user may change it", _TRUST)
 
 
 def _check_key(path: Path, written: _Written) -> None:
-    """Raise `UsageError` for two keys, and for a command in a file that merely lies in the current folder,
-    which may have come with a download: it would be run."""
+    """Raise `UsageError` for two keys, and for a command in a file that was found in the current folder: it
+    would be run, and the file may be part of a download."""
     if written.key_command is None:
         return
     if written.key_file is not None:
-        raise _wrong(path, ["key_command: the file sets key_file, too; keep one of the two"])
+        raise _wrong(path, ["key_command: the file also sets key_file; keep one of them"])
     if path == settings_places()[0]:
         raise UsageError(
-            f"{path}: key_command: a file in the current folder may not name a command to be run", _TRUST
+            f"{path}: key_command: a file found in the current folder may not name a command to run", _TRUST
         )
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    if not path.exists():  # which only one that was named can be
+    if not path.exists():  # only possible for a file named by FACEKD_CONFIG
         raise UsageError(f"FACEKD_CONFIG: {path} does not exist", "Name a file, or unset it.")
     try:
         return tomllib.loads(read_text(path, _MOST_BYTES))
     except tomllib.TOMLDecodeError as error:
-        raise _wrong(path, [f"no TOML: {error}"]) from None
+        raise _wrong(path, [f"not TOML: {error}"]) from None
     except Unreadable as error:
         raise _wrong(path, [error.cause.removeprefix(f"{path}: ")]) from None
 
@@ -167,7 +167,7 @@ def _inside(folder: Path, written: str) -> Path:
 
 
 def _gallery(path: Path, folder: Path, written: str) -> Place:
-    """A file, or a database by its URL. Raises `UsageError` where that holds a password."""
+    """A file, or a database by its URL. Raises `UsageError` if the URL contains a password."""
     try:
         place = gallery_place(written)
     except UsageError as error:
@@ -176,6 +176,6 @@ def _gallery(path: Path, folder: Path, written: str) -> Place:
 
 
 def _detector(folder: Path, written: str) -> str:
-    """A detector as an option takes it, NAME or NAME:FILE."""
+    """A detector as the option accepts it, NAME or NAME:FILE."""
     name, colon, file = written.partition(":")
     return f"{name}:{_inside(folder, file)}" if colon and file else written

@@ -1,7 +1,7 @@
-"""The whole chain on one folder of faces: align, teach, distil, compare, enroll, verify, report.
+"""Run the whole chain on one folder of faces: align, train, distil, compare, enroll, verify, report.
 
-Without a folder it draws people who do not exist. Everything is written into one new folder. At its end
-people are enrolled and verified with the student that was distilled, and with the one that ships.
+Without a folder, the people are synthetic. All results are written into one new folder. At the end, people
+are enrolled and verified with the distilled student, and with the shipped one.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from facekd.workflows.benchmark import OpenBar
     from facekd.workflows.demo_use import Used
 
-#: photos that a demonstration aligns at most; detection takes most of its time
+#: most photos that a demonstration aligns; detection takes most of its time
 MOST_PHOTOS = 4000
 _DRAWN = "drawn faces"
-#: milder than the published setting: a few hundred people and a few hundred steps
+#: milder than the published setting, for a few hundred people and a few hundred steps
 _FROM_LABELS = {"name": "arcface", "settings": {"margin": 0.3, "scale": 32.0}}
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """How much a demonstration does. ``data`` is a folder or pack with a folder per person,
-    ``"lfw"``, or `None` for drawn people, and ``root`` the folder in it that holds the people's folders
-    (`identities_in`); ``teacher`` an ONNX file, or `None` to train one."""
+    """How much a demonstration does. ``data`` is a folder or pack with a folder per person, ``"lfw"``, or
+    `None` for synthetic people; ``root`` its subfolder that holds the people's folders (`identities_in`);
+    ``teacher`` an ONNX file, or `None` to train one."""
 
     out: Path
     data: str | None = None
@@ -56,7 +56,7 @@ class DemoSettings:
 
 @dataclass
 class Demo:
-    """A demonstration under way: ``rows`` become the report's table of trainings."""
+    """A demonstration in progress; ``rows`` become the report's table of training runs."""
 
     settings: DemoSettings
     say: Callable[[str], None]
@@ -67,7 +67,7 @@ class Demo:
 
     @property
     def steps(self) -> int:
-        """How many there are: a teacher is trained where none is given, and a student may ship or not."""
+        """Their number, which depends on whether a teacher is given and a student is shipped."""
         from facekd.weights import shipped_model
 
         return 8 - (self.settings.teacher is not None) - (shipped_model() is None)
@@ -81,8 +81,8 @@ class Demo:
 def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: OpenBar) -> Path:
     """Run the chain into ``settings.out``; return the report's path.
 
-    Raises `UsageError` where the folder is there already or holds too few people, and whatever a
-    step meets.
+    Raises `UsageError` if the folder exists already or the data has too few people, and what the steps
+    raise.
     """
     out = settings.out
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
@@ -103,7 +103,7 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: OpenB
 
 
 def _faces(demo: Demo) -> tuple[Path, Path]:
-    """Photos to train on and photos of other people to test on."""
+    """Photos to train on, and photos of other people to test on."""
     settings = demo.settings
     out = settings.out
     if settings.data is None:
@@ -130,13 +130,13 @@ def _faces(demo: Demo) -> tuple[Path, Path]:
 
 
 def lfw_folder() -> Path:
-    """The LFW photos that scikit-learn's loader keeps, fetched where the network allows."""
+    """The folder of LFW photos that scikit-learn's loader keeps; downloads them if the network allows."""
     from sklearn.datasets import fetch_lfw_people, get_data_home
 
     folder = Path(get_data_home()) / "lfw_home" / "lfw_funneled"
     if not folder.is_dir():
         try:
-            fetch_lfw_people(min_faces_per_person=200, resize=0.1)  # leaves the photos behind
+            fetch_lfw_people(min_faces_per_person=200, resize=0.1)  # keeps the photos on disk
         except Exception as error:
             raise InputOutput(
                 f"scikit-learn has no LFW photos and could not fetch them ({type(error).__name__})",
@@ -146,14 +146,14 @@ def lfw_folder() -> Path:
 
 
 def _split(demo: Demo, data: Path) -> tuple[Path, Path]:
-    """Copies of the photos of ``data``: a quarter of the people, at most a hundred, for the test."""
+    """Copies of the photos of ``data``, to train on, and to test on: a quarter of the people, at most 100."""
     source = open_source(data)
     found = identities_in(source, demo.settings.root)
     people = people_of(found)
     several = sorted(person for person, names in people.items() if len(names) >= 3)
     if len(several) < 16:
         raise UsageError(
-            f"{data}: {len(several)} people have three or more photos; a demonstration needs 16",
+            f"{data}: {len(several)} people have three or more photos; a demonstration needs at least 16",
             "The data must be a folder (or zip) with a folder of photos per person.",
         )
     root = found.root
@@ -172,14 +172,14 @@ def _split(demo: Demo, data: Path) -> tuple[Path, Path]:
         shown = {identity_of(name, root) for name in names}
         demo.say(f"{part}: {len(names):,} photos of {len(shown):,} people")
     demo.facts.append(
-        f"Trained and tested on people of {data.name}, none of them in both parts. So few photos show "
+        f"Trained and tested on people of {data.name}, with nobody in both parts. So few photos show "
         "that the chain works, not how good a student can be."
     )
     return demo.settings.out / "photos" / "train", demo.settings.out / "photos" / "test"
 
 
 def people_of(found: Identities) -> dict[str, list[str]]:
-    """The photos of each person; those of nobody are left out."""
+    """The photos of each person, without photos of unknown people."""
     people: dict[str, list[str]] = {}
     for name, person in found.of.items():
         if person is not None:
@@ -188,7 +188,7 @@ def people_of(found: Identities) -> dict[str, list[str]]:
 
 
 def _inside(name: str) -> Path:
-    """``name`` as a path that cannot leave the folder it is put into."""
+    """``name`` as a path that cannot leave the folder it is joined to."""
     return Path(*(part for part in name.split("/") if part not in ("", ".", "..")))
 
 
@@ -207,8 +207,8 @@ def _align(demo: Demo, photos: Path, part: str) -> Path:
 
 
 def _hold_out(crops: Path, listing: Path) -> Path:
-    """A fifth of the training people, at least four, kept from training: half of them choose the
-    checkpoint, half set the thresholds."""
+    """Hold out a fifth of the training people, at least four: half of them choose the checkpoint, half set
+    the thresholds."""
     several = sorted(
         person for person, names in people_of(identities_in(open_source(crops))).items() if len(names) >= 2
     )
@@ -218,7 +218,7 @@ def _hold_out(crops: Path, listing: Path) -> Path:
 
 
 def _recipe(demo: Demo, crops: Path, heldout: Path, **changes: Any) -> Any:
-    """A recipe for a short run on the training crops."""
+    """A recipe for a short run on the training crops, with ``changes``."""
     from facekd.distillation import check_recipe
 
     drawn = demo.settings.data is None
@@ -230,7 +230,7 @@ def _recipe(demo: Demo, crops: Path, heldout: Path, **changes: Any) -> Any:
             "detector": _detector_name(demo.settings.detector),
             "aligner": ALIGNER,
             "name": _DRAWN if drawn else Path(str(demo.settings.data)).name,
-            "licence": "free: nobody is shown" if drawn else "that of the photos",
+            "licence": "free: no real people are shown" if drawn else "that of the photos",
         },
         "augmentation": {"shift": 2.0, "rotate": 4.0, "scale": 0.05, "colour": 0.2},
         "schedule": {
@@ -282,7 +282,7 @@ def _distil(demo: Demo, crops: Path, heldout: Path, teacher: Path) -> tuple[Path
 
 
 def _run(demo: Demo, recipe: Any, name: str) -> Path:
-    """Train by a recipe and export; a row for the report."""
+    """Train by a recipe and export the network; adds a row to the report."""
     from facekd.export import export
     from facekd.workflows.train import train_recipe
 
@@ -314,12 +314,12 @@ def _heldout(outcome: Outcome) -> str:
 
 
 def _as_path(name: str) -> str:
-    """``name`` as a path that no spreadsheet takes for a formula, and that leads to the same photo."""
+    """``name`` as a path to the same photo that no spreadsheet interprets as a formula."""
     return name if harmless_cell(name) == name else f"./{name}"
 
 
 def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
-    """As many mated as non-mated pairs of the test people, in folds that share nobody."""
+    """Write as many mated as non-mated pairs of the test people, in folds without common people."""
     people = people_of(identities_in(open_source(crops)))
     members = sorted(people)
     folds = max(2, min(10, len(members) // 2))
@@ -343,11 +343,11 @@ def _pairs(demo: Demo, crops: Path, listing: Path) -> Path:
 
 
 def _use(demo: Demo, student: Path, photos: Path) -> list[Used]:
-    """Enroll and verify test people with the student, then with the one that ships."""
+    """Enroll and verify test people with the student, then with the shipped one."""
     from facekd.weights import shipped_model
     from facekd.workflows.demo_use import use_model
 
-    # named as whoever began the demonstration named its folder
+    # named like the folder in the user's call
     named = demo.settings.out / "runs" / "student" / student.name
     models = [("distilled student", named, "", True)]
     shipped = shipped_model()

@@ -1,4 +1,4 @@
-"""The end of a demonstration: a model enrolls people and verifies claims, as an operator has it done."""
+"""The end of a demonstration: enroll people and verify claims with a model, as an operator does."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from facekd.workflows.recognizer import Recognizer
 from facekd.workflows.thresholds import Threshold
 from facekd.workflows.verify import verify_claim
 
-#: people who are enrolled, from two photos each; a third photo makes the claims
+#: people who are enrolled from two photos each; a third photo is used for the claims
 MOST_PEOPLE, ENROLLED_FROM = 20, 2
-#: what the user has set must not choose another model or gallery for the commands that the page shows
+#: the user's settings must not choose another model or gallery for the commands that the page shows
 _SETTINGS = ("FACEKD_MODEL", "FACEKD_GALLERY", "FACEKD_DETECTOR", "FACEKD_CONFIG")
 
 
 @dataclass(frozen=True)
 class Claims:
-    """Of ``total`` claims that were decided, how many were ``accepted``."""
+    """How many of ``total`` decided claims were ``accepted``."""
 
     accepted: int
     total: int
@@ -40,7 +40,7 @@ class Claims:
         return f"{self.accepted} of {self.total}"
 
     def cell(self) -> Cell:
-        """The count above its interval."""
+        """The count, above its interval."""
         if not self.total:
             return Cell("none decided")
         bounds = wilson(self.accepted, self.total)
@@ -49,8 +49,8 @@ class Claims:
 
 @dataclass(frozen=True)
 class Counted:
-    """What a model decided at its own ``threshold``: claims of the person in the photo (``true``) and of
-    somebody else (``false``); ``undecided`` are those whose photo could not be used."""
+    """Decisions of a model at its own ``threshold``: ``true`` claims, by the person in the photo, and
+    ``false`` ones, by somebody else; ``undecided`` counts claims whose photo could not be used."""
 
     threshold: Threshold
     enrolled: int
@@ -61,8 +61,8 @@ class Counted:
 
 @dataclass(frozen=True)
 class Used:
-    """A model in use: ``calls`` are commands with their answers, ``counted`` is `None` where the model has
-    no threshold."""
+    """A model in use: ``calls`` are commands with their answers; ``counted`` is `None` if the model has no
+    threshold."""
 
     title: str
     model: str
@@ -70,7 +70,7 @@ class Used:
     calls: tuple[Call, ...]
 
     def told(self) -> str:
-        """In a sentence."""
+        """The result in a sentence or two."""
         if self.counted is None:
             return f"The {self.title} ({self.model}) has no measured threshold: nothing is verified."
         counted = self.counted
@@ -85,8 +85,8 @@ class Used:
 def use_model(
     title: str, model: Path, photos: Path, out: Path, name: str, detector: str, named: bool
 ) -> Used:
-    """Enroll and verify people of ``photos`` with ``model``, from Python and by the commands; galleries
-    called ``name`` are left in ``out``. The commands have a ``--model`` where it is to be ``named``."""
+    """Enroll and verify people in ``photos`` with ``model``, from Python and by the commands; the galleries
+    are kept in ``out`` under ``name``. If ``named``, the commands get a ``--model``."""
     people = dict(
         itertools.islice(
             ((person, files) for person, files in people_in(photos).items() if len(files) > ENROLLED_FROM),
@@ -112,7 +112,7 @@ def _count(
     answers: dict[bool, list[bool]] = {True: [], False: []}
     undecided = 0
     with GalleryRecords(gallery, recognizer.contract, create=True) as records:
-        # whose photos these are is known; the guard would keep those out that the model takes wrong
+        # the identities are known; the guard would refuse photos that the model confuses
         done = enroll_people(records, recognizer, first, "best", force=True)
         enrolled = [entry.name for entry in done if entry.templates]
         for place, name in enumerate(enrolled):
@@ -130,7 +130,7 @@ def _count(
 
 
 def _calls(people: dict[str, list[PhotoFile]], photos: Path, options: Sequence[str]) -> list[list[str]]:
-    """Two people enrolled, then a true and a false claim with another photo of the first."""
+    """The commands that enroll two people, and verify a true and a false claim by the first."""
     two = list(itertools.islice(people.items(), 2))
     if len(two) < 2:
         return []
@@ -144,13 +144,13 @@ def _calls(people: dict[str, list[PhotoFile]], photos: Path, options: Sequence[s
 
 
 def _run(words: Sequence[str]) -> Call:
-    """The command in a process of its own, with all that it prints on a terminal."""
+    """Run the command in a new process and return everything that it prints on a terminal."""
     environment = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     with tempfile.TemporaryDirectory() as folder:
         nothing_set = Path(folder) / "facekd.toml"
         nothing_set.touch()
         environment |= {"FACEKD_CONFIG": str(nothing_set), "PYTHONUTF8": "1"}
-        # -P: a folder named numpy where the user stands must not be imported
+        # -P: a folder named numpy in the current folder must not be imported
         done = subprocess.run(
             [sys.executable, "-P", "-m", "facekd", *words],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -160,7 +160,7 @@ def _run(words: Sequence[str]) -> Call:
 
 
 def used_sections(used: Sequence[Used], notes: Sequence[str]) -> list[Section]:
-    """What the page shows of models in use: their counts side by side, then the commands of each."""
+    """The sections of the page about models in use: their counts side by side, then the commands of each."""
     counted = [(one, one.counted) for one in used if one.counted is not None]
     columns = (
         "model", "people enrolled", "true claims accepted", "false claims accepted", "undecided", "threshold",
@@ -178,7 +178,7 @@ def used_sections(used: Sequence[Used], notes: Sequence[str]) -> list[Section]:
     )
     caption = (
         "Claims with a third photo of each person: once as that person, once as the next. Enrolled with "
-        "force: whose photos these are is known. Each model decides at its own threshold"
+        "--force, because the identities are known. Each model decides at its own threshold"
     )
     without = tuple(one.told() for one in used if one.counted is None)
     tables = (Table(columns, rows, caption),) if rows else ()
@@ -190,16 +190,16 @@ def used_sections(used: Sequence[Used], notes: Sequence[str]) -> list[Section]:
 
 
 def shipped_note(used: Used, drawn: bool) -> str:
-    """What the shipped student's answers mean: of ``drawn`` people, or of those of a folder."""
+    """What the shipped student's answers mean, for ``drawn`` people or those in a folder."""
     if not drawn:
-        return "Nobody has checked whether the shipped student was trained on any of these people."
+        return "It has not been checked whether the shipped student was trained on any of these people."
     told = (
-        "The shipped student was trained on real faces, and its threshold was measured on them: what it "
-        "answers about drawn people says nothing of how well it recognises real ones."
+        "The shipped student was trained on real faces, and its threshold was measured on them: its "
+        "answers about synthetic people do not show how well it recognises real ones."
     )
     if used.counted is None or not used.counted.false.accepted:
         return told
     return (
-        f"{told} It takes these drawn people for one another: it accepted {used.counted.false} false claims. "
+        f"{told} It confuses these synthetic people: it accepted {used.counted.false} false claims. "
         "Run the demonstration with --data and a folder of photos for each person to see it on real faces."
     )

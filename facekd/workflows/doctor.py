@@ -1,6 +1,6 @@
-"""Look at everything that an installation needs, and try it once.
+"""Check every part of an installation, and try it once.
 
-Every look is taken by itself: what is broken is a line of the answer, and ends nothing.
+The checks are independent: a failure is a line of the answer and does not end the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from facekd.workflows.doctor_models import look_at_detectors, look_at_gallery, l
 from facekd.workflows.doctor_self_test import look_at_drawn_people
 from facekd.workflows.doctor_settings import look_at_settings
 
-#: the sections of the answer in order
+#: the sections of the answer, in order
 _LOOKS: tuple[tuple[str, Look], ...] = (
     ("libraries", look_at_libraries),
     ("settings", look_at_settings),
@@ -36,9 +36,9 @@ _LOOKS: tuple[tuple[str, Look], ...] = (
 
 
 def check_up(settings: DoctorSettings) -> Checkup:
-    """Take all looks. Whatever one of them meets is among its lines, and nothing is raised."""
+    """Run all checks. Nothing is raised: errors are among the lines."""
     checks: list[Check] = []
-    # libraries that cannot be loaded print advice, and stdout is for the answer
+    # libraries that cannot be loaded print advice, and stdout must hold the answer only
     with redirect_stdout(sys.stderr):
         for section, look in _LOOKS:
             checks += taken(section, section, partial(look, settings))

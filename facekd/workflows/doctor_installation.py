@@ -1,4 +1,4 @@
-"""Looks at what was installed and at the machine: libraries, devices, folders."""
+"""Checks of the installed packages and of the machine: libraries, devices, folders."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from facekd.workflows.doctor_look import DoctorSettings, taken
 
 @dataclass(frozen=True)
 class Library:
-    """A package by the name that pip knows it by, the module that it brings, and the oldest version that
-    serves; other packages bring the same module in its place."""
+    """A package by its name for pip, the module that it provides, and the oldest version supported; other
+    packages provide the same module."""
 
     package: str
     module: str
@@ -34,7 +34,7 @@ class Library:
     in_place: tuple[str, ...] = ()
 
 
-#: what pyproject.toml requires, by what breaks most
+#: what pyproject.toml requires, the most important first
 LIBRARIES = (
     Library("numpy", "numpy", "1.26"),
     Library("onnxruntime", "onnxruntime", "1.18", ("onnxruntime-gpu",)),
@@ -58,14 +58,14 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Extra:
-    """An optional set of packages, and what it ``enables``; ``modules`` by the name of their package."""
+    """An optional set of packages, and what it ``enables``; ``modules`` by their package's name."""
 
     name: str
     enables: str
     modules: dict[str, str]
 
 
-#: what pyproject.toml offers beside
+#: the extras in pyproject.toml
 EXTRAS = (
     Extra(
         "train", "distil, train, export",
@@ -92,14 +92,14 @@ EXTRAS = (
     Extra("encryption", "encrypted galleries", {"cryptography": "cryptography"}),
 )  # fmt: skip
 
-#: SQLite before has no STRICT tables, which a gallery consists of
+#: earlier versions of SQLite have no STRICT tables, which galleries use
 _LEAST_SQLITE = "3.37"
-#: bytes below which a disk has little room left
+#: free bytes below which a disk is reported as nearly full
 _LITTLE_ROOM = 500_000_000
 
 
 def look_at_libraries(settings: DoctorSettings) -> Iterator[Check]:
-    """facekd, Python and everything that facekd cannot do without, each imported once."""
+    """facekd, Python and every required library, each imported once."""
     values = {"facekd": __version__, "python": platform.python_version()}
     yield Check(
         "libraries", "facekd", Status.OK, f"{__version__}, Python {platform.python_version()}", values=values
@@ -116,13 +116,13 @@ def _look_at_library(library: Library) -> Check:
         return _library_fault(library, "not installed", f"Install it: {install}")
     try:
         importlib.import_module(library.module)
-    # a library that is there and broken may raise anything while it is loaded
+    # a broken library may raise anything when it is imported
     except Exception as error:
         told = f"cannot be imported ({error})"
         return _library_fault(library, told, f"Install it again: {install} --force-reinstall")
     version = _version(library)
     if version is None:
-        return Check("libraries", library.package, Status.NOTE, "there, of unknown version")
+        return Check("libraries", library.package, Status.NOTE, "installed, version unknown")
     values = {"version": version}
     if _numbers(version) < _numbers(library.least):
         return _library_fault(
@@ -157,7 +157,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _look_at_twins() -> Check:
-    """Packages that write the same files over each other; which of them is left nobody can say."""
+    """Packages that overwrite each other's files, so that it is unknown whose are installed."""
     for library in LIBRARIES:
         there = [name for name in (library.package, *library.in_place) if _installed(name)]
         if len(there) > 1:
@@ -166,7 +166,7 @@ def _look_at_twins() -> Check:
                 f"{' and '.join(there)} are installed, which overwrite each other",
                 f"Uninstall all of them, then install one: pip uninstall {' '.join(there)}",
             )  # fmt: skip
-    return Check("libraries", "conflicts", Status.OK, "no two packages bring the same module")
+    return Check("libraries", "conflicts", Status.OK, "no two packages provide the same module")
 
 
 def _look_at_sqlite() -> Check:
@@ -180,7 +180,7 @@ def _look_at_sqlite() -> Check:
 
 
 def look_at_devices(settings: DoctorSettings) -> Iterator[Check]:
-    """Processors, and what ONNX Runtime can run on."""
+    """The processors, and the devices that ONNX Runtime can use."""
     yield from taken("devices", "processors", _look_at_processors)
     yield from taken("devices", "ONNX Runtime", lambda: _look_at_providers(settings.device))
 
@@ -218,13 +218,13 @@ def _look_at_providers(device: str) -> Iterator[Check]:
 
 
 def _look_at_device(device: str, asked: bool) -> Iterator[Check]:
-    """Whether a network really runs on ``device``: ONNX Runtime falls back to the CPU without a word."""
+    """Whether a network really runs on ``device``: ONNX Runtime falls back to the CPU silently."""
     from facekd.runtime import open_session
     from facekd.weights import shipped_model
 
     model = shipped_model()
     if model is None:
-        yield Check("devices", device, Status.NOTE, "not tried: no model ships with this installation")
+        yield Check("devices", device, Status.NOTE, "not tried: this installation has no shipped model")
         return
     used = open_session(model, device).get_providers()[0]
     if used.startswith("CPU"):
@@ -242,16 +242,16 @@ def _look_at_device(device: str, asked: bool) -> Iterator[Check]:
 
 def look_at_folders(settings: DoctorSettings) -> Iterator[Check]:
     """The folders that commands write to."""
-    cache = "FACEKD_CACHE names another: there must be room for converted networks and teachers' targets."
+    cache = "Set FACEKD_CACHE to a folder with room for converted networks and teachers' targets."
     yield from taken("folders", "cache", lambda: _look_at_folder("cache", cache_folder(), cache, sized=True))
     yield from taken(
         "folders", "targets", lambda: _look_at_folder("targets", target_folder(), cache, sized=True)
     )
-    gallery = "Nobody can be enrolled or removed there; whoever is can be verified."
+    gallery = "People can be verified there, but not enrolled or removed."
     if isinstance(settings.gallery, Path):
         place = real_path(settings.gallery).parent
         yield from taken("folders", "gallery", lambda: _look_at_folder("gallery", place, gallery))
-    here = "Runs, reports and packs are written to the current folder unless told otherwise."
+    here = "Runs, reports and packs are written to the current folder by default."
     yield from taken("folders", "current", lambda: _look_at_folder("current", Path.cwd(), here))
 
 
@@ -262,12 +262,12 @@ def _look_at_folder(name: str, folder: Path, fix: str, sized: bool = False) -> I
     writable = _writable(there)
     told = [str(folder)]
     if there != folder:
-        told.append("not made yet")
+        told.append("does not exist yet")
     elif used is not None:
         told.append(f"{amount(used, 'B')} in it")
     told.append(f"{amount(free, 'B')} free")
     if not writable:
-        told.append("cannot be written to")
+        told.append("not writable")
     little = free < _LITTLE_ROOM
     status = Status.OK if writable and not little else Status.NOTE
     yield Check(
@@ -277,7 +277,7 @@ def _look_at_folder(name: str, folder: Path, fix: str, sized: bool = False) -> I
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files below ``folder``, as far as they can be seen."""
+    """Bytes of the readable files below ``folder``."""
     total = 0
     for place, _, files in os.walk(folder):
         for name in files:
@@ -289,7 +289,7 @@ def _size(folder: Path) -> int:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether a file can be made there; asking for permissions says yes on a read-only disk."""
+    """Whether a file can be created there; permissions alone do not reveal a read-only disk."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
@@ -298,7 +298,7 @@ def _writable(folder: Path) -> bool:
 
 
 def look_at_extras(settings: DoctorSettings) -> Iterator[Check]:
-    """The optional packages: which are there, and what the others would enable. None is imported."""
+    """The optional packages: which are installed, and what the others would enable. None is imported."""
     for extra in EXTRAS:
         missing = [package for package, module in extra.modules.items() if not _is_there(module)]
         if missing:
@@ -319,5 +319,5 @@ def look_at_extras(settings: DoctorSettings) -> Iterator[Check]:
 def _is_there(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # of a module that was put in place by hand
+    except ValueError:  # for a module that was put into sys.modules by hand
         return False

@@ -1,4 +1,4 @@
-"""What every look of `facekd doctor` has in common: its settings, and what becomes of an error."""
+"""Shared by the checks of `facekd doctor`: their settings, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class DoctorSettings:
-    """What to look at beside the installation: the ``models`` with where each was named, the first of which
-    is in use, a gallery, a detector by name, a device."""
+    """What to check besides the installation: the ``models``, each with its origin, of which the first is in
+    use; a gallery; a detector by name; a device."""
 
     models: tuple[tuple[str, Path], ...]
     gallery: Place
@@ -26,16 +26,16 @@ class DoctorSettings:
 
     @property
     def model(self) -> Path | None:
-        """The one in use."""
+        """The model in use."""
         return self.models[0][1] if self.models else None
 
 
-#: A look needs nothing that may be missing until it runs.
+#: A check must not import anything that may be missing until it runs.
 Look = Callable[[DoctorSettings], Iterator[Check]]
 
 
 def taken(section: str, name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """What ``look`` finds, to where it cannot go on; an error is a line, called ``name``."""
+    """Yield the results of ``look``; an error ends it and becomes a line called ``name``."""
     try:
         yield from look()
     except Exception as error:
@@ -43,7 +43,7 @@ def taken(section: str, name: str, look: Callable[[], Iterator[Check]]) -> Itera
 
 
 def if_loaded(load: Callable[[], Thing]) -> Thing | None:
-    """What ``load`` gives; `None` where it fails, for whoever knows that a line says so already."""
+    """The result of ``load``; `None` if it fails, for use where another line reports that."""
     try:
         return load()
     except (FacekdError, ImportError):
@@ -54,8 +54,8 @@ def _failed(section: str, name: str, error: Exception) -> Check:
     if isinstance(error, FacekdError):
         return Check(section, name, Status.FAULT, error.cause, error.fix, error.exit_code)
     if isinstance(error, ImportError):
-        # which is a line of its own among the libraries
-        return Check(section, name, Status.NOTE, f"not looked at: {error.name or error} cannot be imported")
+        # which has its own line among the libraries
+        return Check(section, name, Status.NOTE, f"not checked: {error.name or error} cannot be imported")
     if isinstance(error, OSError):
         return Check(section, name, Status.FAULT, str(error), exit_code=Exit.IO)
     told = f"internal error ({type(error).__name__}: {error})"

@@ -1,4 +1,4 @@
-"""Looks at what faces are found and recognised with: detectors, models, the gallery."""
+"""Checks of detectors, models and the gallery."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OWNERS = 0o600
 
 
 def look_at_detectors(settings: DoctorSettings) -> Iterator[Check]:
-    """Where MTCNN's weights come from, whether the detector in use can be loaded, which others are known."""
+    """The source of MTCNN's weights, whether the detector in use can be loaded, and which others exist."""
     in_use = settings.detector.partition(":")[0]
     if in_use == settings.detector == "mtcnn":
         yield from taken("detectors", "mtcnn", _look_at_mtcnn)
@@ -41,7 +41,7 @@ def _look_at_mtcnn() -> Iterator[Check]:
 
 
 def _look_at_spare_mtcnn() -> Iterator[Check]:
-    """Of a detector that is not in use nothing is a fault."""
+    """MTCNN if another detector is in use: nothing about it is a fault."""
     for check in taken("detectors", "mtcnn", _look_at_mtcnn):
         worse = check.status is Status.FAULT
         yield replace(check, status=Status.NOTE, exit_code=Exit.DONE) if worse else check
@@ -67,16 +67,16 @@ def _look_at_other_detectors() -> Iterator[Check]:
             detector_maker(name)
         except UsageError as error:
             yield Check("detectors", name, Status.NOTE, error.cause, error.fix)
-    yield Check("detectors", "known", Status.OK, f"--detector takes {detector_help()}")
+    yield Check("detectors", "known", Status.OK, f"--detector accepts {detector_help()}")
 
 
 def look_at_models(settings: DoctorSettings) -> Iterator[Check]:
-    """The card of every model: does it belong to the network, what was measured, and with which detector."""
+    """The card of every model: whether it matches the network, what was measured, and with which detector."""
     for origin, path in settings.models:
         yield from taken("models", path.name, partial(_look_at_model, origin, path, settings))
     if not settings.models:
         yield Check(
-            "models", "shipped", Status.NOTE, "no model ships with this installation",
+            "models", "shipped", Status.NOTE, "this installation has no shipped model",
             "Name one with --model or FACEKD_MODEL.",
         )  # fmt: skip
 
@@ -89,7 +89,7 @@ def _look_at_model(origin: str, path: Path, settings: DoctorSettings) -> Iterato
         told = f"{path} does not exist ({origin})"
         yield Check("models", path.name, Status.FAULT, told, MODELS_COME_FROM, Exit.USAGE)
         return
-    # a card that is not that of its network is refused while it is read
+    # reading refuses a card that does not match its network
     card = load_embedder(path, threads=1, need_card=True).card
     size = path.stat().st_size
     yield Check(
@@ -142,12 +142,12 @@ def _look_at_doubts(path: Path, card: Card, settings: DoctorSettings) -> Iterato
 
 
 def look_at_gallery(settings: DoctorSettings) -> Iterator[Check]:
-    """Whether the gallery can be read to its last template, and whether it is of the model in use."""
+    """Whether every template of the gallery can be read, and whether it fits the model in use."""
     from facekd.gallery import GalleryRecords, is_there
 
     place = settings.gallery
     if not is_there(place):
-        yield Check("gallery", str(place), Status.OK, "none there yet", values={"people": None})
+        yield Check("gallery", str(place), Status.OK, "does not exist yet", values={"people": None})
         return
     with GalleryRecords(place, read_only=True) as records:
         yield _look_at_content(place, records)
@@ -161,7 +161,7 @@ def look_at_gallery(settings: DoctorSettings) -> Iterator[Check]:
 
 def _look_at_content(path: Place, records: GalleryRecords) -> Check:
     people = records.people()
-    # every template is held against its checksum while it is read
+    # reading a template verifies its checksum
     templates = sum(len(records.templates(person.name)) for person in people)
     return Check(
         "gallery", str(path), Status.OK,
@@ -174,7 +174,7 @@ def _look_at_content(path: Place, records: GalleryRecords) -> Check:
 
 def _look_at_schema(path: Place, records: GalleryRecords) -> Check:
     schema, latest = records.schema()
-    told = f"schema {schema}" + ("" if schema == latest else f", led to {latest} by the next change")
+    told = f"schema {schema}" + ("" if schema == latest else f", migrated to {latest} by the next change")
     return Check(
         "gallery", str(path), Status.OK if schema == latest else Status.NOTE, told, values={"schema": schema}
     )
@@ -210,20 +210,20 @@ def _look_at_fit(path: Place, records: GalleryRecords, model: Path | None) -> It
             "gallery", str(path), Status.FAULT,
             f"made with {contract.model} (space {contract.space[:12]}), which is incompatible with "
             f"{card.name} (space {card.space[:12]})",
-            "Give the model that it was made with by --model or FACEKD_MODEL, or another gallery.",
+            "Give the model that it was made with, with --model or FACEKD_MODEL, or choose another gallery.",
             Exit.MISFIT, values,
         )  # fmt: skip
 
 
 def _look_at_server(place: ServerAddress) -> Iterator[Check]:
-    """What the server is set to that galleries rely on."""
+    """The server's settings that galleries depend on."""
     from facekd.gallery import look_at_server
 
     found = look_at_server(place)
     values: dict[str, str | int | bool | None] = {
         "server": found.version, "encrypted": found.encrypted, "erasures": found.erasures,
     }  # fmt: skip
-    by = "TLS" if found.encrypted else "a socket of this machine, or loopback"
+    by = "TLS" if found.encrypted else "a socket or the loopback interface"
     yield Check(
         "gallery", str(place), Status.OK, f"PostgreSQL {found.version}, reached by {by}", values=values
     )
@@ -233,7 +233,7 @@ def _look_at_server(place: ServerAddress) -> Iterator[Check]:
         yield Check(
             "gallery", str(place), Status.NOTE,
             f"{found.erasures} removals whose bytes are still in the tables",
-            "facekd gallery erase, as the owner of the gallery.",
+            "Run 'facekd gallery erase' as the owner of the gallery.",
         )  # fmt: skip
 
 

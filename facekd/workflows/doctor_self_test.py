@@ -1,4 +1,4 @@
-"""Everything once, on people who do not exist: detect, align, embed, compare."""
+"""Try the whole chain on synthetic people: detect, align, embed, compare."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from facekd.preprocess import Face, Photo
 
 _PEOPLE, _PHOTOS = 2, 2
-#: pixels of a side
+#: side of a photo in pixels
 _SIZE = 200
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A drawn photo with its face, and who it shows."""
+    """A synthetic photo with its face, and the number of the person it shows."""
 
     person: int
     photo: Photo
@@ -32,7 +32,7 @@ class _Found:
 
 
 def look_at_drawn_people(settings: DoctorSettings) -> Iterator[Check]:
-    """Find, cut, embed and compare the faces of drawn people, with every model."""
+    """Detect, align, embed and compare the faces of synthetic people, with every model."""
     found: list[_Found] = []
     yield from taken("self-test", "detect", lambda: _detect(settings, found))
     if len(found) < _PEOPLE * _PHOTOS:
@@ -64,7 +64,7 @@ def _detect(settings: DoctorSettings, found: list[_Found]) -> Iterator[Check]:
 
 
 def _drawn() -> Iterator[tuple[int, Photo]]:
-    """Photos of people who do not exist, through an image file as any photo comes."""
+    """Photos of synthetic people, encoded and decoded like any photo."""
     from facekd.preprocess import decode, encode
     from facekd.samples import draw, person, person_seed
 
@@ -111,8 +111,8 @@ def _recognise(path: Path, device: str, found: list[_Found]) -> Iterator[Check]:
 
 
 def _judged(path: Path, same: float, different: float, all_alike: bool) -> Check:
-    """Whether drawn people are told apart; a threshold is measured on photos and says nothing of them."""
-    told = f"scores of one drawn person from {same:.2f}, of two up to {different:.2f}"
+    """Whether synthetic people are told apart; the threshold was measured on photos and does not apply."""
+    told = f"scores of one synthetic person from {same:.2f}, of two up to {different:.2f}"
     if all_alike:
         return Check(
             "self-test", path.name, Status.FAULT, f"finds everybody alike: {told}",

@@ -1,4 +1,4 @@
-"""The look at ``facekd.toml``: which file is in use, and what it sets."""
+"""The check of ``facekd.toml``: which file is in use, and what it sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facekd.workflows.doctor_look import DoctorSettings
 if TYPE_CHECKING:
     from facekd.workflows.defaults import Defaults
 
-#: what wins over the file
+#: what takes precedence over the file
 _VARIABLES = {
     "model": "FACEKD_MODEL", "gallery": "FACEKD_GALLERY", "detector": "FACEKD_DETECTOR",
     "key_file": "FACEKD_GALLERY_KEY_FILE",
@@ -22,7 +22,7 @@ _VARIABLES = {
 
 
 def look_at_settings(settings: DoctorSettings) -> Iterator[Check]:
-    """The file in use and its settings; where there is none, where one is looked for."""
+    """The file in use and its settings; if there is none, where it is looked for."""
     from facekd.workflows.defaults import read_defaults
 
     found = read_defaults()
@@ -37,7 +37,7 @@ def _told(found: Defaults) -> Check:
     stated = found.stated()
     told = ", ".join(f"{name} {_written(value)}" for name, value in stated.items()) or "nothing"
     beaten = "".join(
-        f"; {variable} wins over its {name}"
+        f"; {variable} takes precedence over its {name}"
         for name, variable in _VARIABLES.items()
         if name in stated and os.environ.get(variable)
     )

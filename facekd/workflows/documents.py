@@ -1,4 +1,4 @@
-"""The answers of operators as documents: what ``--json`` prints and what the service sends.
+"""Answers for operators as documents: those that ``--json`` prints and the service sends.
 
 Their keys are a public contract: keys are added, never renamed.
 """
@@ -18,12 +18,12 @@ from facekd.workflows.thresholds import Threshold
 
 
 def verification_notes(decision: Verification, limit: Threshold) -> list[str]:
-    """What is to be known of a decision, and of each of its photos."""
+    """Notes about a decision and about each of its photos."""
     return [*decision.notes, *(note for photo in decision.photos for note in notes_of(photo, limit.fmr))]
 
 
 def verification_document(decision: Verification, recognizer: Recognizer, notes: list[str]) -> dict[str, Any]:
-    """A comparison that was made."""
+    """The document of a completed comparison."""
     said = decision.evidence
     return {
         "same": decision.same,
@@ -51,7 +51,7 @@ def verification_document(decision: Verification, recognizer: Recognizer, notes:
 def unverified_document(
     error: CannotSay | InputOutput | NotFound, limit: Threshold, recognizer: Recognizer, claim: str | None
 ) -> dict[str, Any]:
-    """A comparison that was not made, with the keys of one that was."""
+    """The document of a comparison that failed, with the same keys."""
     return {
         "same": None,
         "score": None,
@@ -81,7 +81,7 @@ def _setting(limit: Threshold, recognizer: Recognizer) -> dict[str, Any]:
 
 
 def enrolled_document(entry: Enrolled) -> dict[str, Any]:
-    """What became of a person's photos."""
+    """The outcome of a person's photos."""
     return {
         "name": entry.name,
         "added": entry.added,
@@ -98,7 +98,7 @@ def enrolled_document(entry: Enrolled) -> dict[str, Any]:
 
 
 def people_document(records: GalleryRecords, gallery: str) -> dict[str, Any]:
-    """Everybody who is enrolled in ``gallery``, as it is called."""
+    """The people enrolled in ``gallery``, which is its name in the document."""
     contract = records.contract
     return {
         "gallery": gallery,
@@ -125,6 +125,6 @@ def person_document(records: GalleryRecords, name: str) -> dict[str, Any]:
 
 
 def removed_document(removed: Removed) -> dict[str, Any]:
-    """Who was removed, and whether every byte of theirs has left the file."""
+    """Who was removed, and whether the erasure is pending."""
     erasure = "pending" if removed.pending else "done"
     return {"name": removed.name, "templates": removed.templates, "erasure": erasure}

@@ -1,4 +1,4 @@
-"""Embed photos into a file, for whoever searches or groups them by a program of their own."""
+"""Embed photos into a file, for programs that search or group them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from facekd.workflows.named_photos import NamedPhoto
 from facekd.workflows.photo_notes import notes_of
 from facekd.workflows.recognizer import Recognizer
 
-#: what stands in a file of embeddings; keys are added, not renamed
+#: the contents of a file of embeddings; keys are added, not renamed
 SCHEMA = "embeddings/1"
-#: a template is personal data: nobody but its owner reads it
+#: a template is personal data: only its owner may read it
 _OWNERS = 0o600
 
 
 @dataclass(frozen=True)
 class EmbeddedFaces:
     """``embeddings`` float32 [N, D] of unit length of the photos ``names`` [N], with the ``quality`` [N] of
-    each crop in [0, 1]; ``contract`` says what they were made with. ``failures`` are of photos that gave
-    none, ``notes`` of photos that did all the same."""
+    each crop in [0, 1]; ``contract`` states the model and the preparation. ``failures`` are about photos
+    without an embedding, ``notes`` about photos with one."""
 
     names: tuple[str, ...]
     embeddings: NDArray[np.float32]
@@ -46,8 +46,8 @@ def embed_faces(
     on_many: str = "best",
     advance: Callable[[int], object] = lambda done: None,
 ) -> EmbeddedFaces:
-    """Embed one face of every photo; ``on_many`` is the policy of `choose` for several. A photo that cannot
-    be used is a `Failure` and keeps none of the others out."""
+    """Embed one face of every photo; ``on_many`` is the policy of `choose` for several faces. A photo that
+    cannot be used is a `Failure` and does not affect the others."""
     names: list[str] = []
     rows: list[NDArray[np.float32]] = []
     quality: list[float] = []
@@ -73,7 +73,7 @@ def embed_faces(
 
 
 def check_embeddings_file(path: Path, force: bool) -> None:
-    """Raise `UsageError` where embeddings cannot or must not be written to ``path``, before they are made."""
+    """Raise `UsageError` if embeddings cannot or must not be written to ``path``, before they are made."""
     if path.suffix.lower() not in _WRITERS:
         raise UsageError(f"{path}: embeddings are written as {' or '.join(_WRITERS)}")
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
@@ -90,16 +90,16 @@ def check_embeddings_file(path: Path, force: bool) -> None:
 
 
 def write_embeddings(found: EmbeddedFaces, path: Path) -> None:
-    """Write ``found`` to ``path``, whose suffix says in which form, for its owner alone to read (mode 0600).
+    """Write ``found`` to ``path``, in the format of its suffix, readable by its owner only (mode 0600).
 
-    Raises `InputOutput` where it cannot be written.
+    Raises `InputOutput` if it cannot be written.
     """
     write_atomically(path, _WRITERS[path.suffix.lower()](found), mode=_OWNERS)
 
 
 def _npz(found: EmbeddedFaces) -> bytes:
     content = io.BytesIO()
-    # arrays of text, not of objects: numpy.load needs no unpickling for them
+    # arrays of text, not of objects: numpy.load can read them without unpickling
     arrays: dict[str, Any] = {
         "names": np.array(found.names, np.str_),
         "embeddings": found.embeddings,

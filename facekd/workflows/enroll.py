@@ -25,7 +25,7 @@ from facekd.workflows.video_enrollment import EnrolledVideo, VideoSettings, vide
 
 @dataclass(frozen=True)
 class Failure:
-    """A photo that was not enrolled: ``reason`` is one word for machines."""
+    """A photo that was not enrolled; ``reason`` is one word for programs."""
 
     photo: str
     reason: str
@@ -35,7 +35,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class PhotoWarning:
-    """What is to be known of a photo that was enrolled all the same."""
+    """A warning about a photo that was enrolled anyway."""
 
     photo: str
     reason: str
@@ -44,8 +44,8 @@ class PhotoWarning:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """What became of one person's photos: ``added`` are new in the gallery, ``present`` were
-    there before, ``templates`` are held now (0: the person is not enrolled).
+    """The outcome of one person's photos: ``added`` are new in the gallery, ``present`` were there before,
+    ``templates`` are stored now (0: the person is not enrolled).
 
     ``warnings`` are about photos that were added, ``forced`` of them against the guard. ``guard`` holds
     the thresholds that it took (`None`: it is off, or had nothing to compare) and ``notes`` what it
@@ -65,20 +65,20 @@ class Enrolled:
 
     @property
     def exit_code(self) -> Exit:
-        """`DONE` if a photo of theirs is in the gallery; else what all failures have in common."""
+        """`DONE` if a photo of theirs is in the gallery, otherwise the code that all failures share."""
         if self.added or self.present:
             return Exit.DONE
         return overall([failure.exit_code for failure in self.failures])
 
 
-#: a photo that the person had already
+#: a photo that the person is already enrolled with
 PRESENT: Literal["present"] = "present"
 Outcome = Template | Failure | Literal["present"]
 Examined = list[tuple[AnyPhoto, Outcome]]
 
 
 def overall(codes: list[Exit]) -> Exit:
-    """`DONE` if all are, else the gravest: `IO` before `MISFIT` before `CANNOT_SAY` before `USAGE`."""
+    """`DONE` if all are, otherwise the most serious: `IO`, then `MISFIT`, `CANNOT_SAY`, `USAGE`."""
     return max(codes, default=Exit.DONE)
 
 
@@ -94,8 +94,8 @@ def enroll_people(
     listed_in: str | None = None,
     videos: VideoSettings = _AS_USUAL,
 ) -> Iterator[Enrolled]:
-    """Enroll one person after the other, each in one transaction; each is in the gallery when it is
-    yielded, and what is reported as added survives a crash.
+    """Enroll people one by one, each in a transaction. A person is in the gallery when yielded, and photos
+    reported as added survive a crash.
 
     Photos that a person already has are not looked at again, so an enrollment that was cut short is
     continued by repeating it. Of a video, the photos are the frames that `video_to_enroll` takes. A photo
@@ -103,7 +103,7 @@ def enroll_people(
     is a `Failure` and keeps none of the others out. ``force`` overrules the guard, which the audit notes. A
     name that cannot be a person's is a `Failure` of its folder, or of the list that it is ``listed_in``.
 
-    Raises `InputOutput` where the gallery fails.
+    Raises `InputOutput` if the gallery fails.
     """
     guard = EnrollmentGuard(recognizer.embedder.card, records)
     for name, photos in people.items():
@@ -132,7 +132,7 @@ def _looked_at(
 def _enroll_person(
     records: GalleryRecords, guard: EnrollmentGuard, name: str, examined: Examined, force: bool
 ) -> Enrolled:
-    """Add what is new of a person's photos, after a last look at who else is enrolled."""
+    """Add the new photos of a person, after checking once more who else is enrolled."""
     added, judged = 0, _Judged(tuple(outcome for _, outcome in examined))
     if any(isinstance(outcome, Template) for _, outcome in examined):
         guard.prepare()
@@ -165,7 +165,7 @@ def _enroll_person(
 
 @dataclass(frozen=True)
 class _Judged:
-    """What is to be done with each photo, and why."""
+    """What to do with each photo, and why."""
 
     outcomes: tuple[Outcome, ...]
     warnings: tuple[PhotoWarning, ...] = ()
@@ -181,8 +181,8 @@ class _Judged:
 def _judge(
     records: GalleryRecords, guard: EnrollmentGuard, name: str, examined: Examined, force: bool
 ) -> _Judged:
-    """The outcomes of ``examined`` after the guard has seen them: templates that another person holds
-    or that are refused have become failures."""
+    """The outcomes of ``examined`` after the guard: templates that another person has, or that the guard
+    refuses, have become failures."""
     known = [(photo, _unless_held(photo, outcome, records, name)) for photo, outcome in examined]
     new = {outcome.photo: outcome for _, outcome in known if isinstance(outcome, Template)}
     if not new or not guard.is_on:
@@ -216,14 +216,14 @@ def _folder(name: str, photos: Sequence[Given]) -> str:
 
 
 def _unless_held(photo: AnyPhoto, outcome: Outcome, records: GalleryRecords, name: str) -> Outcome:
-    """``outcome``, unless its photo is enrolled by now."""
+    """``outcome``, unless the photo has been enrolled in the meantime."""
     if not isinstance(outcome, Template):
         return outcome
     return _held(photo, outcome.photo, records, name) or outcome
 
 
 def _held(photo: AnyPhoto, digest: str, records: GalleryRecords, name: str) -> Outcome | None:
-    """What a photo is whose file somebody has already; `None` where nobody has."""
+    """The outcome of a photo whose file is already enrolled; `None` if it is not."""
     holders = records.holders(digest)
     if name in holders:
         return PRESENT
@@ -236,7 +236,7 @@ def _held(photo: AnyPhoto, digest: str, records: GalleryRecords, name: str) -> O
 def _examine(
     photo: AnyPhoto, records: GalleryRecords, recognizer: Recognizer, name: str, on_many: str
 ) -> Outcome:
-    """What to enroll of a photo, or why nothing."""
+    """The template of a photo, or the reason why there is none."""
     if isinstance(photo, UnusablePhoto):
         return _failure(photo, photo.error)
     if isinstance(photo, RecognisedPhoto):

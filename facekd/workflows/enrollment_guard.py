@@ -1,7 +1,7 @@
-"""The guard of enrollment: are new photos those of the person, and not those of somebody enrolled?
+"""The guard of enrollment: do new photos show the person, and nobody else who is enrolled?
 
-A gallery in which two people share a name, or one person has two, gives wrong answers from then on, so
-a photo is looked at once more before it becomes a template.
+Once two people share a name, or one person has two, a gallery gives wrong answers. So photos are compared
+with those enrolled before they become templates.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from facekd.verification import normal_deviate
 
 Floats = NDArray[np.float32]
 
-#: a photo whose score with the person's own lies below the threshold of this FMR is not theirs
+#: a photo whose score with the person's own is below the threshold at this FMR is taken for somebody else's
 OWN_FMR = 1e-2
-#: how many of a hundred newcomers may be refused because they look like somebody enrolled: the false
-#: positive identification rate, which N comparisons at an FMR of a hundredth of an Nth come to
+#: the share of new people who may be refused because they look like somebody enrolled: a false positive
+#: identification rate, which N comparisons reach at about the Nth part of it as FMR
 WRONGLY_REFUSED = 1e-2
 
 
 @dataclass(frozen=True)
 class GuardThresholds:
-    """What a gallery of this size asks for. A photo below ``not_this_person`` is none of the person's;
-    one from ``other_person`` on is that of one of the ``others``; one from ``looks_like`` on, the
-    threshold that `verify` takes, is worth a warning. `None` where the card has no such threshold."""
+    """The thresholds for a gallery of this size. A photo below ``not_this_person`` is not the person's; one
+    at or above ``other_person`` is taken for one of the ``others``; one at or above ``looks_like``, the
+    threshold of `verify`, causes a warning. `None` if the card has no such threshold."""
 
     others: int
     not_this_person: float | None
@@ -50,8 +50,8 @@ class GuardThresholds:
 
 @dataclass(frozen=True)
 class Finding:
-    """What speaks against a photo: ``reason`` is one word for machines; ``refused`` unless it is
-    only worth a warning."""
+    """A reason against a photo: ``reason`` is one word for programs; if not ``refused``, it is only a
+    warning."""
 
     reason: str
     message: str
@@ -59,11 +59,10 @@ class Finding:
 
 
 def threshold_at(card: Card, fmr: float) -> float | None:
-    """The threshold of ``fmr`` by the card's calibration; `None` where ``fmr`` lies outside of the
-    rates that were measured.
+    """The threshold at ``fmr`` by the card's calibration; `None` if ``fmr`` is outside the rates measured.
 
-    Between two of them it is read off a straight line over normal deviates, as a DET curve is drawn:
-    exact for scores that are normally distributed.
+    Between two rates, the threshold is interpolated linearly over the normal deviate of the FMR, the scale
+    of a DET curve: exact for normally distributed scores.
     """
     entries = sorted(card.calibration, key=lambda entry: -entry.fmr)
     rates = [entry.fmr for entry in entries]
@@ -74,7 +73,7 @@ def threshold_at(card: Card, fmr: float) -> float | None:
 
 
 class EnrollmentGuard:
-    """Compares new photos with everybody in ``records``, by the thresholds of ``card``."""
+    """Compares new photos with everybody in ``records``, by the thresholds in ``card``."""
 
     def __init__(self, card: Card, records: GalleryRecords) -> None:
         self._card = card
@@ -83,11 +82,11 @@ class EnrollmentGuard:
 
     @property
     def is_on(self) -> bool:
-        """Without calibration nothing is known of scores."""
+        """Whether the model is calibrated: otherwise scores cannot be judged."""
         return bool(self._card.calibration)
 
     def thresholds(self, others: int) -> GuardThresholds:
-        """With ``others`` enrolled beside the person."""
+        """The thresholds with ``others`` enrolled besides the person."""
         rates = [entry.fmr for entry in self._card.calibration]
         other = (
             threshold_at(self._card, min(WRONGLY_REFUSED / others, max(rates))) if others and rates else None
@@ -96,7 +95,7 @@ class EnrollmentGuard:
         return GuardThresholds(others, self._own, other, normal.threshold if normal else None)
 
     def notes(self, others: int) -> list[str]:
-        """What the guard cannot do, for the person at the shell."""
+        """The limitations of the guard, to be printed."""
         name = self._card.name
         if not self.is_on:
             return [
@@ -119,17 +118,16 @@ class EnrollmentGuard:
         return told
 
     def prepare(self) -> None:
-        """Read who is enrolled, so that `judge` need not while other programs wait."""
+        """Read who is enrolled, so that `judge`, which blocks other programs, does not have to."""
         if self.is_on:
-            with suppress(NotFound):  # removed meanwhile: `judge` will read everybody anew
+            with suppress(NotFound):  # removed in the meantime: `judge` reads everybody again
                 self._enrolled.refresh()
 
     def judge(self, name: str, photos: Sequence[Template]) -> tuple[dict[str, Finding], GuardThresholds]:
-        """What speaks against each of the new ``photos`` of the person ``name``, by their digest, and the
-        thresholds that decided it.
+        """The findings about the new ``photos`` of the person ``name``, by digest, and the thresholds used.
 
-        Called in the transaction in which they are added, so that nobody is added meanwhile. Raises
-        `Unreadable` where somebody's template is damaged.
+        Must be called in the transaction that adds them, so that nobody else is added in between. Raises
+        `Unreadable` if a template is damaged.
         """
         self._enrolled.refresh()
         embeddings = np.stack([photo.embedding for photo in photos])
@@ -150,7 +148,7 @@ class EnrollmentGuard:
     def _like_others(
         self, name: str, embeddings: Floats, own: Floats | None, limits: GuardThresholds
     ) -> dict[int, Finding]:
-        """What speaks against photos, by their place, because of other people."""
+        """Findings about photos, by index, because of other people."""
         if not limits.others:
             return {}
         names = self._enrolled.names
@@ -166,7 +164,7 @@ class EnrollmentGuard:
         return found
 
     def update(self, name: str) -> None:
-        """Know what was added to the person ``name``, once that is committed."""
+        """Take in what was added to the person ``name``, once it is committed."""
         if self.is_on:
             self._enrolled.update(name)
 
@@ -176,8 +174,8 @@ def _refuses(finding: Finding | None) -> bool:
 
 
 def _like_another(other: str, score: float, own: float | None, limits: GuardThresholds) -> Finding | None:
-    """What to say of a photo whose nearest other person is ``other``. One that is nearer still to the
-    person's ``own`` photos, as a twin's may be, is not refused."""
+    """The finding about a photo whose most similar other person is ``other``. It is not refused if it is
+    even more similar to the person's ``own`` photos, as a twin's may be."""
     reached = limits.other_person is not None and score >= limits.other_person
     if reached and (own is None or own <= score):
         message = (
@@ -191,7 +189,7 @@ def _like_another(other: str, score: float, own: float | None, limits: GuardThre
 
 
 def _unlike_own(name: str, scores: Floats, threshold: float) -> dict[int, Finding]:
-    """What speaks against photos, by their place, whose score with the person's own is too low."""
+    """Findings about photos, by index, whose score with the person's own is too low."""
     return {
         int(place): Finding(
             "not_this_person",
@@ -204,9 +202,9 @@ def _unlike_own(name: str, scores: Floats, threshold: float) -> dict[int, Findin
 
 
 def _unlike_each_other(name: str, embeddings: Floats, threshold: float) -> dict[int, Finding]:
-    """What speaks against photos of somebody new, by their place: that they are not like most of them.
+    """Findings about photos of a new person, by index, that are unlike most of the others.
 
-    Where more than half are not alike, all are refused: nobody knows whose name it is.
+    If more than half are, all are refused: it is unclear which of them show the person.
     """
     scores = embeddings @ embeddings.T
     like = scores >= threshold

@@ -1,4 +1,4 @@
-"""How good are these models? Photos or crops in, one protocol, models side by side."""
+"""Evaluate models side by side, by one protocol, on photos or crops."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from facekd.workflows.training_data import is_training_pack
 
 
 def find_list(protocol: str, data: Path) -> Path:
-    """The list of ``protocol`` inside a folder of photos or beside it, by its usual names; the
-    photos themselves where they are the list.
+    """The list of ``protocol`` in a folder of photos or beside it, by its usual names; ``data`` itself if
+    it contains the list.
 
-    Raises `UsageError` naming where it was looked for.
+    Raises `UsageError`, which names the places searched.
     """
     if data_is_list(protocol):
         return data
@@ -69,14 +69,14 @@ def find_list(protocol: str, data: Path) -> Path:
 
 
 def leave_out(protocol: Protocol[Found], file: Path) -> Protocol[Found]:
-    """``protocol`` without the persons whom ``file`` names, one a line.
+    """``protocol`` without the people named in ``file``, one per line.
 
-    Raises `InputOutput` or `Unreadable` for the file, `UsageError` where it names nobody or as
-    `Protocol.without` does.
+    Raises `InputOutput` or `Unreadable` for the file, `UsageError` if it names nobody, and what
+    `Protocol.without` raises.
     """
     names = list(filter(None, map(str.strip, read_text(file).splitlines())))
     if not names:
-        raise UsageError(f"{file}: names nobody", "Write one line per person to leave out.")
+        raise UsageError(f"{file}: names nobody", "Write one line for each person to leave out.")
     return protocol.without(names)
 
 
@@ -96,15 +96,14 @@ def evaluate_models(
 ) -> Evaluation[Found]:
     """Judge ``models`` by ``protocol`` on the photos in ``data``, a folder or a zip pack.
 
-    ``detector`` `None` takes the images in ``data`` for 112-pixel ArcFace crops; a crop that is not
-    there then counts as a failure to acquire. ``flip`` adds the embedding of each crop's mirror image
-    to that of the crop. ``groups`` names the group of photos, for rates by group; ``hardest`` is how
-    many of the worst mated and of the worst non-mated comparisons are named. ``rate_quality`` tells
-    the quality of each photo, and of the photos ``keep`` the 112-pixel ArcFace crop is kept.
-    ``advance`` is told how many more of the protocol's photos are done. Where the protocol lists pairs,
-    the other models are compared with the first.
+    With ``detector`` `None`, the images in ``data`` are finished 112-pixel ArcFace crops; a missing crop then
+    counts as a failure to acquire. ``flip`` adds the embedding of each crop's mirror image to that of the
+    crop. ``groups`` maps photos to groups, for rates by group; ``hardest`` is the number of the worst mated
+    and of the worst non-mated comparisons to list. ``rate_quality`` computes the quality of each photo;
+    the 112-pixel ArcFace crops of the photos in ``keep`` are kept. ``advance`` receives the number of
+    further photos that are done. For a list of pairs, the other models are compared with the first.
 
-    Raises `UsageError`, `InputOutput` or `Misfit` where list, data or models will not do.
+    Raises `UsageError`, `InputOutput` or `Misfit` if the list, the data or the models cannot be used.
     """
     if not models:
         raise UsageError("there is no model to evaluate")
@@ -142,7 +141,7 @@ def evaluate_models(
 
 @dataclass(frozen=True)
 class _Model:
-    """A model under the ``name`` that is its own in this evaluation."""
+    """A model with a ``name`` that is unique in this evaluation."""
 
     name: str
     file: Path
@@ -151,7 +150,7 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Judge(Generic[Found]):
-    """What is asked of each model."""
+    """The parameters of judging each model."""
 
     protocol: Protocol[Found]
     data: Path
@@ -195,9 +194,9 @@ def _by_group(
 
 
 def write_model_scores(path: Path, protocol: Protocol[Found], result: Result) -> None:
-    """Write the score of every listed comparison of ``result`` to the CSV ``path``.
+    """Write the scores of all listed comparisons of ``result`` to the CSV ``path``.
 
-    Raises `UsageError` where the protocol lists none, `InputOutput` where it cannot be written.
+    Raises `UsageError` if the protocol lists none, `InputOutput` if the file cannot be written.
     """
     compared = protocol.compared
     if compared is None or not isinstance(result, PairResult | ScoreResult):
@@ -211,7 +210,7 @@ def write_model_scores(path: Path, protocol: Protocol[Found], result: Result) ->
 def evaluate_scores(path: Path) -> ScoreResult:
     """Judge the scores in a CSV with the columns ``score`` and ``label``.
 
-    Raises `Unreadable` for its form, `UsageError` where a kind of comparison is missing.
+    Raises `Unreadable` for an invalid file, `UsageError` if one kind of comparison is missing.
     """
     scores, mated = read_scores(path)
     return judge_scores("scores", str(path), scores, mated)
@@ -225,5 +224,5 @@ def _paired(judged: Sequence[ModelResult[Found]]) -> Iterator[Paired]:
 
 
 def _not_in_the_pack(photo: AcquiredPhoto) -> AcquiredPhoto:
-    """Whoever aligned the photos left out those without a face: one that is missing is a failure."""
+    """A photo missing from a pack of crops is a failure: whoever aligned the photos found no face in it."""
     return replace(photo, reason="not in the pack") if photo.reason == MISSING else photo

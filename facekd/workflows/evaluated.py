@@ -1,4 +1,4 @@
-"""Evaluating by file names: what Python calls, and what it gets of each model."""
+"""Evaluation for Python: from file names to one object per model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AnyPath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """One model of an ``evaluation``. ``detector`` found the faces, `None` where crops were given."""
+    """One model of an ``evaluation``. ``detector`` found the faces; `None` if crops were given."""
 
     model: ModelResult[Any]
     evaluation: Evaluation[Any]
@@ -27,12 +27,12 @@ class EvaluatedModel:
 
     @property
     def name(self) -> str:
-        """The model's, unique in the evaluation."""
+        """The model's name, unique in the evaluation."""
         return self.model.name
 
     @property
     def result(self) -> Result:
-        """The numbers, as the protocol finds them: of a list of pairs a `PairResult`."""
+        """The result of the protocol; for a list of pairs a `PairResult`."""
         return self.model.result
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,8 +41,8 @@ class EvaluatedModel:
         return next(entry for entry in entries if entry["name"] == self.name)
 
     def report(self, path: AnyPath) -> Path:
-        """Write the page of ``facekd evaluate --report`` to ``path``: every model of the evaluation side by
-        side, and the faces of the comparisons that they decide worst. Raises `InputOutput`."""
+        """Write the page of ``facekd evaluate --report`` to ``path``: all models of the evaluation side by
+        side, with the faces of their hardest comparisons. Raises `InputOutput`."""
         from facekd.reporting import write_evaluation_page
 
         shown = faces_of_hardest(self.evaluation, self.detector)
@@ -60,12 +60,12 @@ def evaluate_files(
 ) -> list[EvaluatedModel]:
     """Judge one model, or several side by side, by ``protocol`` on the photos in ``data``, a folder or pack.
 
-    ``pairs`` is the protocol's list, looked for in and beside ``data`` by its usual names where it is not
-    given. ``detector`` `None` takes the images for finished 112-pixel ArcFace crops. Two hundred photos and
-    more are spread over spawned processes: a script must call this under ``if __name__ == "__main__"``.
+    ``pairs`` is the protocol's list; by default it is searched for in ``data`` and beside it, by its usual
+    names. With ``detector`` `None`, the images are finished 112-pixel ArcFace crops. 200 photos or more are
+    distributed over spawned processes: a script must call this under ``if __name__ == "__main__"``.
 
-    Raises `UsageError` for an unknown protocol, a list that is not there or models and data that will not
-    do, `InputOutput` or `Unreadable` for files, `DeviceError`, `Misfit` where crops have another size.
+    Raises `UsageError` for an unknown protocol, a missing list, or unsuitable models or data; `InputOutput`
+    or `Unreadable` for files; `DeviceError`; `Misfit` for crops of another size.
     """
     files = [models] if isinstance(models, str | os.PathLike) else list(models)
     place = Path(data)

@@ -1,4 +1,4 @@
-"""The faces of a video's frames, put together by whose they are: tracks."""
+"""Tracks: the faces in the frames of a video, grouped by person."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from facekd.runtime import fuse
 from facekd.workflows.enrollment_guard import OWN_FMR, threshold_at
 from facekd.workflows.recognizer import Recognised
 
-#: intersection over union of two boxes from which they are the same face a moment later, if the embeddings do
-#: not speak against it
+#: lowest intersection over union at which two boxes in successive frames show the same face, unless the
+#: embeddings contradict
 OVERLAP = 0.3
-#: faces that are followed in one video
+#: most faces that are followed in one video
 MAX_FACES = 50_000
-#: seconds for which a face may be out of sight and still be known by its place
+#: seconds that a face may be missing and still be recognised by its place
 GAP = 1.0
 
 
@@ -35,7 +35,7 @@ class SeenFace:
 
 @dataclass
 class Track:
-    """The faces of one person, in their order; never empty."""
+    """The faces of one person, in order of time; never empty."""
 
     faces: list[SeenFace]
     _sum: NDArray[np.float32] = field(init=False)
@@ -53,12 +53,12 @@ class Track:
 
     @property
     def weight(self) -> float:
-        """How much of the video it takes up: the areas of its faces, added."""
+        """How much of the video it takes up: the sum of the areas of its faces."""
         return sum(face.found.face.area for face in self.faces)
 
     @property
     def direction(self) -> NDArray[np.float32]:
-        """That of the mean of its embeddings [D]."""
+        """The mean of its embeddings [D], of unit length."""
         return fuse([self._sum])
 
     def add(self, face: SeenFace) -> None:
@@ -66,9 +66,9 @@ class Track:
         self._sum = self._sum + face.found.embedding
 
     def best(self, count: int) -> list[SeenFace]:
-        """Up to ``count`` faces of good quality from all of its time, in their order, no picture twice.
+        """Up to ``count`` faces of good quality from the whole track, in order of time, each frame once.
 
-        Of the better half of the faces, in as many parts of equal number, the best of each part.
+        The better half of the faces is divided into parts of equal number; each part contributes its best.
         """
         order = {face.found.sha256: face for face in self.faces}
         ranked = sorted(order.values(), key=lambda face: -face.found.quality)
@@ -79,19 +79,19 @@ class Track:
         return [max(part, key=lambda face: face.found.quality) for part in parts]
 
     def fused(self, count: int) -> Recognised:
-        """The best of its faces with the embedding that the ``count`` `best` have together."""
+        """The face of the highest quality, with the fused embedding of the ``count`` `best` faces."""
         faces = self.best(count)
         clearest = max(faces, key=lambda face: face.found.quality).found
         return replace(clearest, embedding=fuse([face.found.embedding for face in faces]))
 
 
 class FaceTracker:
-    """Puts the faces of one frame after the other into ``tracks``.
+    """Assigns the faces of one frame after the other to ``tracks``.
 
-    A face belongs to a track where it was a moment ago (`OVERLAP`, `GAP`), unless the card's threshold of
-    `OWN_FMR` says that it is another person; and wherever it is, if the card's threshold for verifying says
-    that it is the same. The thresholds hold for the mean of a track as for a person's templates. Of a model
-    that is not calibrated only the places are known.
+    A face belongs to a track that was in the same place just before (`OVERLAP`, `GAP`), unless the card's
+    threshold at `OWN_FMR` indicates another person; wherever it is, it belongs to a track if the card's
+    threshold for verification indicates the same person. The thresholds apply to the mean of a track as to
+    a person's templates. Without calibration only the places are used.
     """
 
     def __init__(self, card: Card) -> None:
@@ -103,8 +103,8 @@ class FaceTracker:
         self._same = strictest.threshold if strictest else None
 
     def add(self, time: float, faces: Sequence[Recognised]) -> None:
-        """The ``faces`` of the frame at ``time``: each goes to one track, and each track gets one of them.
-        Raises `TooLarge` above `MAX_FACES`."""
+        """Assign the ``faces`` of the frame at ``time`` seconds: each gets one track, and each track at most
+        one of them. Raises `TooLarge` above `MAX_FACES`."""
         self._faces += len(faces)
         if self._faces > MAX_FACES:
             raise TooLarge(f"more than {MAX_FACES:,} faces in all")
@@ -123,7 +123,7 @@ class FaceTracker:
                 self._directions.append(face.embedding)
 
     def _links(self, time: float, faces: Sequence[Recognised]) -> Iterator[tuple[float, int, int]]:
-        """Which face may belong to which track, with how much speaks for it."""
+        """Which faces may belong to which tracks: yields weight, index of the face, index of the track."""
         if not self.tracks or not faces:
             return
         cosines = np.stack([face.embedding for face in faces]) @ np.stack(self._directions).T

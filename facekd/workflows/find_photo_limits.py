@@ -1,8 +1,9 @@
-"""How poor may a photo be? Found by making good crops of known people worse until the scores mislead.
+"""Find how poor a photo may be, by degrading good crops of known people until the scores mislead.
 
-A fault misleads at a threshold where strangers match several times as often as the threshold states if
-both photos have the fault, or where half of the mated comparisons that match between good photos no longer
-do if one photo has it. The limit lies between the last strength that does not and the first that does.
+A fault misleads at a threshold if, with the fault in both photos, different people match several times as
+often as the threshold states; or if, with the fault in one photo, fewer than half of the mated comparisons
+that match between good photos still match. The limit is between the last strength that does not mislead and
+the first that does.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from facekd.verification import FEWEST_FALSE_MATCHES
 from facekd.workflows.photo_acquisition import Embeddings
 from facekd.workflows.thread_pool import threaded
 
-#: so many times the stated rate may strangers match
+#: by how much the false match rate may exceed the stated one
 MOST_FALSE = 3.0
-#: so much of the mated comparisons that match between good photos must still match
+#: share of the mated comparisons matching between good photos that must still match
 FEWEST_KEPT = 0.5
 #: photos that are tried, and of one person
 MOST_PHOTOS, _OF_ONE = 500, 5
@@ -41,7 +42,7 @@ def _strengths(make: Callable[[Pixels, float, int], Pixels], *values: float) -> 
     return tuple(at(value) for value in values)
 
 
-#: for each reason, from mild to severe
+#: faults by reason, from mild to severe
 TRIED: dict[str, tuple[Worse, ...]] = {
     "too_dark": _strengths(
         lambda crop, part, _: darkened(crop, 1 / part), 2, 3, 4, 6, 8, 12, 16, 24, 32
@@ -52,8 +53,8 @@ TRIED: dict[str, tuple[Worse, ...]] = {
 
 
 def sampled(labels: Sequence[str | None]) -> list[int]:
-    """Places of the photos to try: of persons in random order (always the same), a few of each, 500
-    at most. ``labels`` are their persons, `None` for photos that gave no embedding."""
+    """Indices of the photos to try: of people in random (but fixed) order, a few each, at most 500 in all.
+    ``labels`` are their people, `None` for photos without an embedding."""
     photos: dict[str, list[int]] = {}
     for place, label in enumerate(labels):
         if label is not None:
@@ -67,7 +68,7 @@ def sampled(labels: Sequence[str | None]) -> list[int]:
 
 @dataclass(frozen=True)
 class FoundLimits:
-    """``limits`` at ``entry``, found by ``photos`` photos."""
+    """``limits`` at the threshold of ``entry``, found on ``photos`` photos."""
 
     limits: tuple[PhotoLimit, ...]
     entry: Calibration
@@ -77,11 +78,11 @@ class FoundLimits:
 def find_limits(
     embedder: Embedder, crops: Sequence[Pixels], labels: Sequence[str], entries: Sequence[Calibration]
 ) -> FoundLimits | str:
-    """The limits of ``embedder``, from ``crops`` uint8 RGB [112, 112, 3] of persons ``labels``, at the
-    strictest of the calibration's ``entries`` that they can show (30 false matches expected); or why there
-    are none."""
+    """The limits of ``embedder``, found on ``crops`` uint8 RGB [112, 112, 3] of the people ``labels``, at the
+    strictest of the calibration's ``entries`` for which there is enough data (30 expected false matches);
+    or the reason why there are none."""
     if not isinstance(embedder.spec, LandmarkCrop):
-        return "the model takes box crops, and those cannot be made of a crop"
+        return "the model takes box crops, which cannot be made from a crop"
     trial = _Trial(embedder, list(crops), np.asarray(labels))
     shown = [e for e in entries if trial.non_mated * e.fmr >= FEWEST_FALSE_MATCHES]
     if not shown:
@@ -98,18 +99,18 @@ class _Trial:
         self._embedder = embedder
         self._crops = crops
         same = labels[:, None] == labels
-        # a photo is not compared with what was made of itself
+        # a photo is not compared with degraded copies of itself
         self._mated = same & ~np.eye(len(labels), dtype=bool)
         self._non_mated = ~same
         self.clean = self._embed(crops)
 
     @property
     def non_mated(self) -> int:
-        """Comparisons of two photos, each counted once."""
+        """The number of comparisons between two photos, each counted once."""
         return int(self._non_mated.sum()) // 2
 
     def limit(self, fault: Fault, entry: Calibration) -> PhotoLimit | None:
-        """Between the strengths; `None` where no strength misleads."""
+        """The limit between two strengths; `None` if no strength misleads."""
         good = before = self._measured(fault, self._crops)
         for make in TRIED[fault.reason]:
             worse = [make(crop, seed) for seed, crop in enumerate(self._crops)]
@@ -128,12 +129,12 @@ class _Trial:
         return self.kept(worse, entry.threshold) < FEWEST_KEPT * self.kept(self.clean, entry.threshold)
 
     def _false(self, rows: Embeddings, threshold: float) -> float:
-        """FMR where both photos are as bad as ``rows``."""
+        """The FMR if both photos are as bad as ``rows``."""
         return float(np.mean((rows @ rows.T)[self._non_mated] >= threshold))
 
     def kept(self, rows: Embeddings, threshold: float) -> int:
-        """Mated comparisons that match, of a good photo with one as bad as ``rows``; each pair of photos
-        both ways."""
+        """The number of mated comparisons that match between a good photo and one as bad as ``rows``; each
+        pair of photos counts in both directions."""
         return int(np.sum((self.clean @ rows.T)[self._mated] >= threshold))
 
     def _embed(self, crops: Sequence[Pixels]) -> Embeddings:

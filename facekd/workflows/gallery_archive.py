@@ -1,4 +1,4 @@
-"""Write a gallery into an archive, and take an archive into a gallery."""
+"""Export a gallery to an archive, and import an archive into a gallery."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from facekd.gallery import (
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of an archive's people and templates: ``new`` people were not in the gallery before,
-    ``present`` templates were; ``removed_people`` and ``removed_photos`` were not taken, since they had been
-    removed from the gallery."""
+    """The outcome of importing an archive's people and templates: ``new`` people and ``added`` templates were
+    not in the gallery, ``present`` templates were; ``removed_people`` and ``removed_photos`` were not
+    imported, because they had been removed from the gallery."""
 
     people: int = 0
     new: int = 0
@@ -39,19 +39,19 @@ class Imported:
 def export_gallery(
     gallery: Place, archive: Path, replace: bool = False, plain: bool = False
 ) -> ArchiveHeader:
-    """Write everybody in ``gallery`` and all that it knows of removals to ``archive`` (mode 0600), as of one
-    moment; it is read back before it gets its name.
+    """Write all people in ``gallery`` and its record of removals to ``archive`` (mode 0600), as a consistent
+    snapshot, which is read back before it gets its name.
 
-    An archive is never encrypted, so of an encrypted gallery one is written only if ``plain`` says so. A
-    gallery of a schema without uids is migrated. Raises `UsageError` where a name must be changed first or
-    there is such a file, `Unreadable` where something is damaged, `InputOutput` where writing fails.
+    Archives are not encrypted, so an encrypted gallery is exported only if ``plain``. A gallery of a schema
+    without uids is migrated. Raises `UsageError` if a name must be changed first or the file exists already,
+    `Unreadable` for damaged data, `InputOutput` if writing fails.
     """
     with GalleryRecords(gallery, read_only=True) as records:
         has_uids = records.has_uids
         if records.encryption and not plain:
             raise UsageError(
                 f"{gallery} is encrypted, and an archive is not",
-                "Write it all the same with --plain, or copy the gallery as it is: facekd gallery backup",
+                "Export it anyway with --plain, or copy the encrypted gallery: facekd gallery backup",
             )
     with GalleryRecords(gallery, read_only=has_uids) as records, open_new(archive, replace) as unfinished:
         header = _write(records, unfinished)
@@ -84,8 +84,8 @@ def _write(records: GalleryRecords, unfinished: Path) -> ArchiveHeader:
 
 
 def _names(records: GalleryRecords) -> dict[str, str]:
-    """How everybody's name is written in an archive, by how it is in the gallery. Raises `UsageError` where
-    a name of version 0.1.0 cannot be."""
+    """The spelling in an archive of each name in the gallery. Raises `UsageError` for a name of version 0.1.0
+    that an archive cannot hold."""
     found: dict[str, str] = {}
     for person in records.people():
         advice = "Rename them first: facekd gallery rename OLD NEW"
@@ -94,13 +94,13 @@ def _names(records: GalleryRecords) -> dict[str, str]:
         except UsageError as error:
             raise UsageError(f"a name cannot go into an archive: {error.cause}", advice) from error
         if name in found.values():
-            raise UsageError(f"two people are called '{shown(name)}', apart from white space", advice)
+            raise UsageError(f"the names of two people differ only in white space: '{shown(name)}'", advice)
         found[person.name] = name
     return found
 
 
 def check_archive(archive: Path) -> ArchiveHeader:
-    """Read all of an archive. Raises `Unreadable` or `TooLarge` where it is not one that can be taken."""
+    """Read a whole archive. Raises `Unreadable` or `TooLarge` if it cannot be imported."""
     with ArchiveReader(archive) as reader:
         for _ in reader.entries():
             pass
@@ -108,12 +108,13 @@ def check_archive(archive: Path) -> ArchiveHeader:
 
 
 def import_archive(archive: Path, gallery: Place, restore_removed: bool = False) -> Imported:
-    """Take everybody in ``archive`` into ``gallery``, in one transaction; a gallery that is not there is
-    made. People are known by their uid: whoever is enrolled gets the photos that they lack, under the name
-    that they have now. Whoever was removed stays away, and so do single photos, unless ``restore_removed``.
+    """Import everybody in ``archive`` into ``gallery``, in one transaction; the gallery is created if it does
+    not exist. People are identified by their uid: people already enrolled get the photos that they lack,
+    under their present name. People and single photos that were removed from the gallery stay removed,
+    unless ``restore_removed``.
 
-    Raises `Misfit` where they are of two spaces, `UsageError` where somebody else has a name or photo of
-    the archive's people, `Unreadable` or `TooLarge` where it is no archive that can be taken.
+    Raises `Misfit` if their spaces differ, `UsageError` if another person has a name or photo of the
+    archive's people, `Unreadable` or `TooLarge` if the archive cannot be imported.
     """
     header = check_archive(archive)
     if not isinstance(gallery, Path) or gallery.exists():
@@ -131,7 +132,7 @@ def _take(archive: Path, header: ArchiveHeader, gallery: Place, restore_removed:
             "Import it into another gallery, or enroll the photos again with this gallery's model.",
         ) from error
     counts = _Counts()
-    # the archive is checked once more: it may have become another one since
+    # the archive is checked again: it may have been replaced
     with records, ArchiveReader(archive) as reader:
         if reader.header != header:
             raise Unreadable(f"{archive}: it changed while it was being read", "Try again.")

@@ -1,4 +1,4 @@
-"""Encrypt a gallery that is there, give it another key, or decrypt it: each in one transaction."""
+"""Encrypt an existing gallery, change its key, or decrypt it: each in one transaction."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def encrypt_gallery(gallery: Place, key: KeySource | None = None, names: bool = 
     key = key_in_use(key)
     if key is None:
         raise NoKey(
-            "no key is given to encrypt the gallery by",
-            "Make one with 'facekd gallery new-key FILE' and give it by --key-file FILE.",
+            "no key was given to encrypt the gallery with",
+            "Create one with 'facekd gallery new-key FILE' and give it with --key-file FILE.",
         )
     key.key()
     try:
@@ -70,7 +70,7 @@ def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> 
     """
     with _encrypted(gallery, key) as records:
         if records.encryption is not None and records.encryption.key_id == key_id(new.key()):
-            raise UsageError(f"{new.told}: this is the gallery's key already", "Make a new one.")
+            raise UsageError(f"{new.told}: this is already the gallery's key", "Create a new one.")
         return _rewrite(records, new)
 
 

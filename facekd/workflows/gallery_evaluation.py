@@ -1,4 +1,4 @@
-"""How good is an enrolled gallery? Probe photos of known persons against its templates."""
+"""Evaluate a gallery: compare probe photos of known people with its templates."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def evaluate_gallery(
     advance: Advance = lambda done: None,
 ) -> GalleryEvaluation:
     """Compare the photos in ``data``, a folder or zip with a folder per person, with everybody enrolled
-    in ``gallery``; a folder that is named after nobody there holds a stranger's photos.
+    in ``gallery``; a folder named after nobody there holds photos of somebody who is not enrolled.
 
-    A person's templates are fused as `verify_claim` does it. The operating threshold is the strictest of
-    the model's card, else, and where the gallery was made in another space that the card calls compatible,
-    that of the lowest FMR that the comparisons can show. ``detector`` `None` takes
-    the images for 112-pixel ArcFace crops.
+    A person's templates are fused as in `verify_claim`. The operating threshold is the strictest in the
+    model's card. If there is none, or the gallery belongs to another space that the card lists as
+    compatible, it is that of the lowest FMR for which there are enough comparisons. With ``detector`` `None`
+    the images are finished 112-pixel ArcFace crops.
 
-    Raises `Misfit` where the gallery was made in another space, `InputOutput` where a file will not do,
-    `UsageError` where nobody is enrolled or no probe of an enrolled person gave an embedding.
+    Raises `Misfit` if the gallery belongs to another space, `InputOutput` for a file that cannot be used,
+    `UsageError` if nobody is enrolled, or no probe of an enrolled person gave an embedding.
     """
     embedder = load_embedder(model, device, 1)
     photos = PhotoSet(data, detector, device)
@@ -83,7 +83,7 @@ def _contract(embedder: Embedder, photos: PhotoSet) -> Contract:
 
 
 def _differences(gallery: Place, made: Contract, now: Contract) -> Iterator[str]:
-    """Where the gallery's photos were prepared in another way than the probes."""
+    """Differences in the preparation of the gallery's photos and of the probes."""
     for what, then, here in (
         ("detector", made.detector, now.detector),
         ("aligner", made.aligner, now.aligner),
@@ -91,11 +91,11 @@ def _differences(gallery: Place, made: Contract, now: Contract) -> Iterator[str]
         if then != here:
             yield f"{gallery.name} was made with {what} {then}, this is {here}"
     if made.space != now.space:
-        yield f"{gallery.name} was made with {made.model}: the thresholds of {now.model} do not hold there"
+        yield f"{gallery.name} was made with {made.model}: the thresholds of {now.model} do not apply"
 
 
 def _templates(records: GalleryRecords) -> tuple[list[str], Embeddings]:
-    """Everybody enrolled, and their templates [G, D]."""
+    """The people enrolled, and their templates [G, D]."""
     names = [person.name for person in records.people()]
     if not names:
         raise UsageError(f"{records.path}: nobody is enrolled", "'facekd enroll' adds people.")
@@ -103,10 +103,10 @@ def _templates(records: GalleryRecords) -> tuple[list[str], Embeddings]:
 
 
 def find_probes(data: Path, records: GalleryRecords) -> Probes:
-    """The photos in ``data`` and whose they are, by the name of their folder.
+    """The photos in ``data``, and the person in each, by the name of their folder.
 
-    A photo that is itself enrolled would be compared with itself, and one that lies there twice would
-    count twice: such are left out. Raises as `people_in` does.
+    Photos that are enrolled themselves would be compared with themselves, and copies would count twice:
+    both are left out. Raises what `people_in` raises.
     """
     people = people_in(data)
     owners = {photo.name: person for person, photos in people.items() for photo in photos}
@@ -128,7 +128,7 @@ def find_probes(data: Path, records: GalleryRecords) -> Probes:
 
 
 def _person(folder: str) -> str:
-    """The name as the gallery writes it; a folder whose name nobody can have is a stranger's."""
+    """The name as the gallery writes it; a folder whose name is invalid is not an enrolled person's."""
     try:
         return clean_name(folder)
     except UsageError:
@@ -136,7 +136,7 @@ def _person(folder: str) -> str:
 
 
 def _operating(embedder: Embedder) -> tuple[float | None, str]:
-    """The threshold that `verify` would use, and where it comes from."""
+    """The threshold that `verify` would use, and its origin."""
     try:
         chosen = choose_threshold(embedder.card)
     except UsageError:

@@ -1,4 +1,4 @@
-"""Make two people of a gallery one, if they look like it."""
+"""Merge two people of a gallery, if they look alike."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from facekd.workflows.enrollment_guard import OWN_FMR, threshold_at
 
 @dataclass(frozen=True)
 class Resemblance:
-    """How much two people look alike: the ``score`` of their fused templates, and the ``threshold`` below
-    which the guard of enrollment takes photos for another person's (`None`: it knows none)."""
+    """How similar two people are: the ``score`` of their fused templates, and the ``threshold`` below which
+    the guard of enrollment refuses photos as another person's (`None`: unknown)."""
 
     name: str
     other: str
@@ -34,10 +34,10 @@ class Resemblance:
 
 
 def open_to_merge(gallery: Place, model: Path | None) -> tuple[GalleryRecords, Card | None]:
-    """The gallery, and the card that judges scores in its space: that of ``model``, else that of the student
-    that ships where the gallery is its own; `None` where there is neither.
+    """The gallery, and the card that judges scores in its space: that of ``model``, otherwise that of the
+    shipped student if the gallery belongs to it; `None` if there is neither.
 
-    Raises `Misfit` where ``model`` is of another space, and what reading either of them raises.
+    Raises `Misfit` if ``model`` has another space, and what reading them raises.
     """
     if model is not None:
         embedder = load_embedder(model, need_card=True)
@@ -50,7 +50,7 @@ def open_to_merge(gallery: Place, model: Path | None) -> tuple[GalleryRecords, C
 
 
 def resemblance(records: GalleryRecords, name: str, other: str, card: Card | None) -> Resemblance:
-    """Raises `NotFound`, and `Unreadable` where a template of either is damaged."""
+    """How similar two people are. Raises `NotFound`, and `Unreadable` if a template is damaged."""
     first, second = records.person(name).name, records.person(other).name
     mine, theirs = (
         fuse([template.embedding for template in records.templates(person)]) for person in (first, second)
@@ -61,10 +61,10 @@ def resemblance(records: GalleryRecords, name: str, other: str, card: Card | Non
 def merge_people(
     records: GalleryRecords, name: str, other: str, card: Card | None, force: bool
 ) -> tuple[Merged, Resemblance]:
-    """Give the photos of ``other`` to ``name``, in one transaction with a last look at both. ``force``
-    overrules the guard, which the audit notes.
+    """Give the photos of ``other`` to ``name``, in one transaction that compares them again. ``force``
+    overrules the guard, which the audit records.
 
-    Raises `NotThisPerson` where they do not look like one person, and as `resemblance` does.
+    Raises `NotThisPerson` if they do not look alike, and what `resemblance` raises.
     """
     with records.transaction():
         alike = resemblance(records, name, other, card)

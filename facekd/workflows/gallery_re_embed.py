@@ -1,4 +1,4 @@
-"""Lead a gallery to another model, by the photos that its people were enrolled with."""
+"""Move a gallery to another model, by the photos that its people were enrolled with."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from facekd.workflows.enroll import Failure, overall
 from facekd.workflows.photos_given import PhotoFile
 from facekd.workflows.recognizer import Recognizer
 
-#: why a photo was not moved that is nowhere in the folder
+#: the reason for a photo that is missing from the folder
 NO_PHOTO = "no_photo"
 
 
 @dataclass(frozen=True)
 class NotMoved:
-    """Photos of the person ``name`` that have no embedding by the new model, by the ``reasons`` (a word for
-    machines: how many), while ``moved`` of theirs have one."""
+    """The photos of the person ``name`` that have no embedding by the new model, counted by ``reasons`` (a
+    word for programs each); ``moved`` photos of theirs have one."""
 
     name: str
     moved: int
@@ -49,9 +49,9 @@ class NotMoved:
 
 @dataclass(frozen=True)
 class PhotosSeen:
-    """What lay in the folder: ``read`` photos, of which nobody has ``unknown`` ones and ``copies`` are files
-    that were there before; and what could not be used, photos of nobody in the gallery that cannot be read
-    among it."""
+    """The contents of the folder: ``read`` photos, of which ``unknown`` ones belong to nobody in the gallery
+    and ``copies`` repeat an earlier file; and the failures, including those of unreadable photos that belong
+    to nobody in the gallery."""
 
     read: int
     unknown: int
@@ -61,10 +61,10 @@ class PhotosSeen:
 
 @dataclass(frozen=True)
 class ReEmbedded:
-    """What became of a gallery's ``people`` and ``templates``, made by the model of ``before``, on the way to
-    that of ``after``.
+    """The outcome of moving a gallery's ``people`` and ``templates`` from the model of ``before`` to that of
+    ``after``.
 
-    ``moved`` says what was done; it is `None` where nothing was, since some of the people would have been
+    ``moved`` describes the change; it is `None` if nothing was changed, because people would have been
     lost. ``not_moved`` are the people who lack photos.
     """
 
@@ -78,12 +78,12 @@ class ReEmbedded:
 
     @property
     def lost(self) -> tuple[NotMoved, ...]:
-        """Of whom no photo has an embedding by the new model."""
+        """People of whom no photo has an embedding by the new model."""
         return tuple(person for person in self.not_moved if not person.moved)
 
     @property
     def exit_code(self) -> Exit:
-        """`DONE` where the gallery was moved; else `IO` if somebody's photo is missing or cannot be read,
+        """`DONE` if the gallery was moved; otherwise `IO` if somebody's photo is missing or cannot be read,
         `CANNOT_SAY` if they show no usable face."""
         if self.moved is not None:
             return Exit.DONE
@@ -93,7 +93,7 @@ class ReEmbedded:
 
 @dataclass
 class _Enrolled:
-    """Who is enrolled by which photos, at one moment."""
+    """The people enrolled and their photos, at one moment."""
 
     contract: Contract
     state: str
@@ -117,17 +117,17 @@ def re_embed_gallery(
     advance: Callable[[], object] = lambda: None,
     key: KeySource | None = None,
 ) -> ReEmbedded:
-    """Give every template of ``gallery`` the embedding of its photo by ``recognizer``; ``out`` names a copy
-    that is moved instead.
+    """Replace every embedding in ``gallery`` by that of ``recognizer`` for the same photo; with ``out``, in a
+    copy of the gallery at that path.
 
-    Photos are known by the SHA-256 of their file, wherever they lie in ``photos``, a folder or a pack. People
-    keep their names, uids, numbers and dates. Where all photos of somebody are missing, or refused by the new
-    model, nothing is changed, unless ``drop_missing``; and never where nobody would be left. ``on_many`` is
-    the policy of `choose` for photos with several faces. An encrypted gallery stays so, by its ``key``.
+    Photos are identified by the SHA-256 of their file, wherever they are in ``photos``, a folder or a pack.
+    People keep their names, uids, numbers and dates. If all photos of somebody are missing, or unusable with
+    the new model, nothing is changed, unless ``drop_missing``; nor is it if nobody would remain. ``on_many``
+    is the policy of `choose` for several faces. An encrypted gallery stays encrypted with its ``key``.
 
-    Raises `UsageError` for a database, and where the gallery was made in this very way already or ``out``
-    cannot be, `InputOutput` or `Unreadable` where the gallery or the folder fails. In all these cases, and
-    where the process is killed, the gallery is as it was.
+    Raises `UsageError` for a database, if the gallery already has this model, detector and aligner, or for
+    an invalid ``out``; `InputOutput` or `Unreadable` if the gallery or the folder fails. The gallery is
+    unchanged then, and if the process is killed.
     """
     if not isinstance(gallery, Path):
         raise UsageError(
@@ -158,12 +158,12 @@ def re_embed_gallery(
                 moved = move_copy(gallery, out, store, enrolled.state, replace, key)
             if moved is not None:
                 return _done(found, moved)
-            # somebody changed the gallery meanwhile: only what is new in it is embedded
+            # the gallery was changed in the meantime: only its new photos are embedded
             enrolled = _read(gallery, key)
 
 
 def photos_to_re_embed(photos: Path) -> int:
-    """How many images there are in ``photos``. Raises `InputOutput` where there are none."""
+    """The number of images in ``photos``. Raises `InputOutput` if there are none."""
     return len(_opened(photos).names())
 
 
@@ -176,18 +176,18 @@ def _done(found: ReEmbedded, moved: Moved) -> ReEmbedded:
 def _opened(photos: Path) -> Source:
     source = FolderSource(photos, tolerant=True) if photos.is_dir() else open_source(photos)
     if not source.names():
-        raise InputOutput(f"{photos}: no images")
+        raise InputOutput(f"{photos}: contains no images")
     return source
 
 
 def _read(gallery: Path, key: KeySource | None) -> _Enrolled:
-    """A gallery of a schema without a state is migrated. Raises `Unreadable` where a template is damaged: it
-    would be given, whole, to whoever it says that it belongs to."""
+    """Read a gallery; one of a schema without a state is migrated first. Raises `Unreadable` for a damaged
+    template, whose new embedding would otherwise go to the wrong person with a valid checksum."""
     with GalleryRecords(gallery, read_only=True, key=key) as records:
         has_state = records.state() is not None
     with GalleryRecords(gallery, read_only=has_state, key=key) as records, records.snapshot():
         state = records.state()
-        assert state is not None  # a gallery that was migrated has one
+        assert state is not None  # every migrated gallery has one
         enrolled = _Enrolled(records.contract, state, records.encryption is not None)
         for name in records.names():
             enrolled.photos[name] = [template.photo for template in records.templates(name)]
@@ -196,7 +196,7 @@ def _read(gallery: Path, key: KeySource | None) -> _Enrolled:
 
 @dataclass
 class _Look:
-    """A look through all photos of a folder: those of the gallery are embedded into ``store``, or are
+    """A pass through all photos of a folder: those of the gallery are embedded into ``store`` or are
     ``refused``, each file once."""
 
     source: Source
@@ -232,7 +232,7 @@ class _Look:
             yield PhotoFile(self.source, name)
 
     def _unlisted(self) -> list[Failure]:
-        """Folders in it that cannot be listed."""
+        """Failures of subfolders that cannot be listed."""
         if not isinstance(self.source, FolderSource):
             return []
         return [
@@ -258,7 +258,7 @@ def _compared(
     refused: dict[str, Failure],
     seen: PhotosSeen,
 ) -> ReEmbedded:
-    """What moving the gallery by what is in ``store`` would come to."""
+    """The result of moving the gallery with the embeddings in ``store``."""
     not_moved = []
     for name, photos in enrolled.photos.items():
         missing = [photo for photo in photos if photo not in store]

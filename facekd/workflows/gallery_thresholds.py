@@ -1,9 +1,9 @@
-"""Thresholds that fit a gallery: from the scores between the people who are enrolled in it, kept beside it.
+"""Thresholds that fit a gallery, from the scores between the people enrolled in it, which are kept beside it.
 
-What is kept (``GALLERY-scores``, for its owner alone) is the upper tail of these scores and between which two
-people, by number, each was; no embedding and no name. It is made anew where the gallery has changed and is
-small enough for that to take a second; of a larger one the last is used until `calibrate_gallery` is
-called, as long as about as many people are enrolled.
+The file (``GALLERY-scores``, readable by its owner only) holds the upper tail of these scores and the numbers
+of the two people of each; no embeddings or names. When the gallery has changed, the scores are computed again
+if it is small enough for that to take about a second. For a larger one, the old scores are used until
+`calibrate_gallery` is called, as long as the number of people is about the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from facekd.workflows.thresholds import Threshold
 FEWEST_PAIRS = 3
 #: people whose scores are computed without being asked: 9 million comparisons, about a second
 AT_ONCE = 3_000
-#: by how much the number of people may have changed since the kept scores were made
+#: relative change in the number of people up to which kept scores are used
 _CHANGED = 0.1
 _MOST_BYTES = 200_000_000
 _SCHEMA = "gallery-scores/1"
@@ -40,7 +40,7 @@ _SCHEMA = "gallery-scores/1"
 
 @dataclass(frozen=True)
 class OwnScores:
-    """The scores between the ``people`` of a gallery; ``note`` says what is to be known of them."""
+    """The scores between the ``people`` of a gallery; ``note`` is a caveat about them."""
 
     tail: GalleryTail
     people: int
@@ -48,7 +48,7 @@ class OwnScores:
 
 
 def scores_file(gallery: Place) -> Path:
-    """Where the scores of a gallery are kept: beside its file; of one on a server, in the cache."""
+    """Where the scores of a gallery are kept: beside its file; for a gallery on a server, in the cache."""
     if not isinstance(gallery, Path):
         url = hashlib.sha256(str(gallery).encode()).hexdigest()
         return cache_folder() / "galleries" / f"{url}-scores"
@@ -57,8 +57,8 @@ def scores_file(gallery: Place) -> Path:
 
 
 def own_scores(records: GalleryRecords) -> OwnScores | None:
-    """The scores between the people of a gallery, as they are or nearly; `None` where there are fewer than
-    two people, or so many that `calibrate_gallery` has to be called."""
+    """The scores between the people of a gallery, up to date or nearly so; `None` if there are fewer than two
+    people, or so many that `calibrate_gallery` must be called."""
     people = len(records.names())
     if people < 2:
         return None
@@ -78,27 +78,27 @@ def own_scores(records: GalleryRecords) -> OwnScores | None:
 
 
 def calibrate_gallery(records: GalleryRecords) -> GalleryTail:
-    """Compare all people of a gallery with each other and keep the upper tail beside it, if that can be
-    written. Raises `UsageError` for fewer than two people, `Unreadable` where a template is damaged."""
+    """Compare all people of a gallery with each other, and keep the upper tail beside it if possible. Raises
+    `UsageError` for fewer than two people, `Unreadable` for a damaged template."""
     state = records.state()
     everybody = records.everybody()
     if len(everybody.names) < 2:
         raise UsageError(
-            f"{records.path}: there is nobody to compare, {_counted(len(everybody.names))} enrolled"
+            f"{records.path}: there is nobody to compare with: {_counted(len(everybody.names))} enrolled"
         )
     fused = np.stack([fuse(list(own)) for own in everybody.of_each()])
-    # newcomers bring one photo: two templates of several photos each would score further from zero
+    # a new person brings one photo: between two fused templates, scores would be further from zero
     single = bool((everybody.counts == 1).all())
     probes = None if single else everybody.embeddings[everybody.starts[:-1]]
     tail = tail_of_gallery(everybody.names, fused, probes)
     if state is not None and records.state() == state:
-        with suppress(InputOutput):  # of a gallery that can only be read
+        with suppress(InputOutput):  # if the gallery's folder is read-only
             write_atomically(scores_file(records.path), _packed(tail, state, records), mode=0o600)
     return tail
 
 
 def threshold_for_claims(own: OwnScores, fmr: float, detector: str) -> Threshold | None:
-    """The gallery's own threshold at ``fmr``; `None` where its people are too few to tell."""
+    """The gallery's own threshold at ``fmr``; `None` if it has too few people for that rate."""
     try:
         found = own.tail.threshold_at_fmr(fmr)
     except UsageError:
@@ -115,8 +115,8 @@ def search_threshold(
     own scores where they are enough, else by the card's lowest false match rates, unless its own scores show
     that these do not hold here.
 
-    A search finds somebody by mistake where any of its comparisons does, so of the card a false match rate of
-    1 - (1 - FPIR)^(1/N) is needed, comparisons taken to be independent.
+    A search gives a false positive if any of its N comparisons does. By the card, it therefore needs a false
+    match rate of at most 1 - (1 - FPIR)^(1/N), assuming independent comparisons.
     """
     if threshold is not None:
         return SearchThreshold("option", people, threshold)
@@ -153,7 +153,7 @@ def _of_gallery(own: OwnScores | None, people: int, fpir: float) -> SearchThresh
 
 
 def _of_card(card: Card, people: int, fpir: float) -> SearchThreshold | None:
-    """By the highest rate in the card that is low enough; never by one between or beyond those measured."""
+    """By the highest sufficient rate in the card; never interpolated or extrapolated."""
     needed = float(-np.expm1(np.log1p(-fpir) / people)) * (1 + 1e-9)
     kept = max((e for e in _measured(card) if e.fmr <= needed), key=lambda e: e.fmr, default=None)
     if kept is None:
@@ -238,7 +238,7 @@ def _packed(tail: GalleryTail, state: str, records: GalleryRecords) -> bytes:
 
 
 def _read(records: GalleryRecords) -> _Kept | None:
-    """What is kept of this gallery; `None` where nothing is, or what is there is damaged or another's."""
+    """The kept scores of this gallery; `None` if there are none, or they are damaged or another gallery's."""
     file = scores_file(records.path)
     if not file.is_file():
         return None
@@ -252,5 +252,5 @@ def _read(records: GalleryRecords) -> _Kept | None:
                 "scores": found["scores"], "compared": found["people"],
             }  # fmt: skip
             return _Kept(GalleryTail.from_dict(saved), str(told["state"]))
-    except Exception:  # zipfile and numpy raise anything for damaged files
+    except Exception:  # zipfile and numpy raise all kinds of errors for damaged files
         return None

@@ -1,4 +1,4 @@
-"""The faces of the comparisons that models decide worst, cut out to be looked at."""
+"""The faces of the hardest comparisons, for a page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from facekd.workflows.photo_acquisition import PhotoSet, crop_photos
 
 
 def faces_of_hardest(found: Evaluation[Any], detector: str | None) -> dict[str, list[ShownPair]]:
-    """The hardest comparisons of each model of ``found``, with the faces found again by ``detector``
-    (`None` where the data holds aligned crops)."""
+    """The hardest comparisons of each model in ``found``, with their faces, detected again by ``detector``
+    (`None` if the data holds aligned crops)."""
     pairs = [(model.name, pair) for model in found.models for pair in model.hardest]
     photos = list(dict.fromkeys(photo for _, pair in pairs for photo in pair.photos))
     acquired = crop_photos(PhotoSet(found.data, detector), photos, [ARCFACE_CROP])

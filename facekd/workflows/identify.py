@@ -1,4 +1,4 @@
-"""Identify: who of everybody enrolled is in a photo, if anybody is?"""
+"""Identify: search everybody enrolled for the person in a photo."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from facekd.workflows.photo_notes import notes_of
 from facekd.workflows.read_audit import ReadAudit
 from facekd.workflows.recognizer import Recognised, Recognizer
 
-#: false positive identification rate of a search where none is asked for
+#: default false positive identification rate of a search
 FPIR = 1e-2
 
 
 @dataclass(frozen=True)
 class Search:
-    """A gallery that is open to be searched: by whom, from which threshold on, what notes it, and what is to
-    be known."""
+    """An open gallery with what a search needs: the recognizer, the threshold, the audit of reads, and notes
+    for every answer."""
 
     recognizer: Recognizer
     index: PeopleSearch
@@ -42,9 +42,9 @@ def open_search(
 ) -> Search:
     """Prepare to search ``records``, opened by `Recognizer.open_gallery`.
 
-    Raises `UsageError` for a rate outside (0, 1) or a ``threshold`` that is no cosine, and where none is
-    given and the gallery was made in another space, for which none is known; `Unreadable` where a template
-    is damaged.
+    Raises `UsageError` for a rate outside (0, 1), for a ``threshold`` that is not a cosine, and if none is
+    given and the gallery belongs to another space, for which none is known; `Unreadable` if a template is
+    damaged.
     """
     if threshold is not None and not -1 <= threshold <= 1:
         raise UsageError(f"--threshold: {threshold:g} is not a cosine, from -1 to 1")
@@ -70,11 +70,11 @@ def open_search(
 def identify_photo(
     search: Search, photo: PhotoLike, *, top: int = 5, all_faces: bool = False, name: str = ""
 ) -> IdentifiedPhoto:
-    """Search for the face in ``photo`` (of several the largest near the centre), or for all of them; ``top``
-    candidates of each are listed. ``name`` is what the photo is called, its path by default. Where the
-    records audit reads, what was found is noted on the disk when this returns or raises.
+    """Search for the face in ``photo`` (of several the largest near the centre), or for all faces; lists
+    ``top`` candidates for each. ``name`` is the photo's name, by default its path. If the records audit
+    reads, the result is durably recorded when this returns or raises.
 
-    Raises what `Recognizer.recognise` does, and `InputOutput` where it cannot be noted.
+    Raises what `Recognizer.recognise` raises, and `InputOutput` if the result cannot be recorded.
     """
     try:
         found = _searched_photo(search, photo, top, all_faces, name)
@@ -99,8 +99,8 @@ def _searched_photo(
 def identify_or_say_why(
     search: Search, named: NamedPhoto, *, top: int = 5, all_faces: bool = False
 ) -> IdentifiedPhoto:
-    """`identify_photo`, for one of many photos: that one cannot be used is an answer, too. Raises
-    `InputOutput` where it cannot be noted."""
+    """As `identify_photo`, for one of many photos: a failure of the photo is an answer too. Raises
+    `InputOutput` if the result cannot be recorded."""
     try:
         found = _searched_photo(search, named.photo.read(), top, all_faces, named.name)
     except (CannotSay, InputOutput) as error:
@@ -115,7 +115,7 @@ def _failed(search: Search, name: str, error: FacekdError) -> IdentifiedPhoto:
 
 
 def searched(search: Search, face: Recognised, top: int) -> IdentifiedFace:
-    """What a search for a face that was recognised already found."""
+    """The result of a search for a face that is already recognised."""
     matches = search.index.search(face.embedding[None], top)
     pairs = zip(matches.names[0], matches.scores[0].tolist(), strict=True)
     candidates = tuple(Candidate(name, score) for name, score in pairs)

@@ -14,13 +14,13 @@ from facekd.gallery import clean_name
 from facekd.preprocess import open_source
 from facekd.workflows.photos_given import PhotoFile, VideoFile, photo_or_video
 
-#: how standard input is named on a command line
+#: the path that stands for standard input
 STDIN = Path("-")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The ``text`` of a list, which errors call ``name``; relative paths in it start from ``folder``."""
+    """The ``text`` of a list, called ``name`` in errors; relative paths in it start from ``folder``."""
 
     text: str
     name: str
@@ -33,8 +33,8 @@ def is_listing(path: Path) -> bool:
 
 
 def read_listing(path: Path) -> Listing:
-    """The list at ``path``, or the one that comes over standard input where that is `STDIN`: paths in it
-    start from the current folder.
+    """The list at ``path``, or from standard input if that is `STDIN`; its paths then start from the current
+    folder.
 
     Raises `InputOutput`, `TooLarge` or `Unreadable`.
     """
@@ -49,8 +49,8 @@ def people_listed(listing: Listing) -> dict[str, list[PhotoFile | VideoFile]]:
     """The photos and videos in the columns ``name`` and ``photo`` of a CSV by whose they are; other columns
     are left alone, and a photo that stands twice under a name counts once.
 
-    Whether a photo is there shows when it is read. Raises `Unreadable` with the line where the form is
-    broken, `InputOutput` where nobody is listed.
+    A missing photo fails only when it is read. Raises `Unreadable`, with the line, for an invalid list,
+    `InputOutput` if nobody is listed.
     """
     folder = open_source(listing.folder)
     people: dict[str, dict[str, PhotoFile | VideoFile]] = {}
@@ -80,7 +80,7 @@ def _filled(listing: Listing, columns: Sequence[str], form: str) -> Iterator[lis
     if not set(columns) <= set(rows.head):
         raise rows.wrong_head(f"{form}; further columns are ignored.")
     for line, fields in rows:
-        # a spreadsheet writes an empty row as commas
+        # spreadsheets write an empty row as commas
         if not any(fields):
             continue
         if len(fields) != len(rows.head):
@@ -93,8 +93,8 @@ def _filled(listing: Listing, columns: Sequence[str], form: str) -> Iterator[lis
 
 
 def _one_spelling(name: str) -> str:
-    """``name`` as the gallery writes it, so that a person's lines come together; one that can be nobody's
-    stays as it is, to be refused with its photos."""
+    """``name`` as the gallery writes it, so that the lines of a person are collected. An invalid name is kept
+    as it is, to be refused with its photos."""
     try:
         return clean_name(name)
     except UsageError:

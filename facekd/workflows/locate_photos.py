@@ -1,4 +1,4 @@
-"""Where in the data the photos of a list lie."""
+"""Find the photos of a list in the data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from facekd.errors import UsageError
 
 
 def locate(wanted: Sequence[str], names: Sequence[str]) -> list[str | None]:
-    """The name in ``names`` for each of ``wanted``, `None` where there is none.
+    """The name in ``names`` for each of ``wanted``; `None` if there is none.
 
-    The images may lie below further folders, and may have been written with another suffix. Raises
-    `UsageError` where two would serve equally well.
+    The images may be in further folders, and may have another suffix. Raises `UsageError` if two match
+    equally well.
     """
     exact = set(names)
     by_file: dict[str, list[str]] = {}

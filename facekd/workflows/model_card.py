@@ -1,4 +1,4 @@
-"""Writing a model's card, with a look at whether the model can be fed as it says."""
+"""Write a model's card, after checking on faces that the model can be used as it states."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ from facekd.workflows.calibrate import find_people
 from facekd.workflows.find_photo_limits import MOST_PHOTOS, sampled
 from facekd.workflows.photo_acquisition import Advance, PhotoSet, crop_photos
 
-#: fed rightly, four models gave drawn people a median cosine of 0.46 to 0.55, at a wrong scale 0.94 and more
+#: with the right input, four models gave synthetic people a median cosine of 0.46 to 0.55; with a wrong
+#: scale, 0.94 or more
 MOST_ALIKE = 0.8
 _DRAWN, _SIDE = 16, 160
 #: where the readings' FNMR is shown
@@ -66,9 +67,9 @@ _OPEN_MODEL_ZOO = (
 
 @dataclass(frozen=True)
 class WrittenCard:
-    """The ``card`` now in ``file``. ``before`` is the space that the file had, `None` where this is its
-    first card; ``alike`` the median cosine of drawn people, `None` where the space was kept and nothing had
-    to be checked."""
+    """The ``card`` now in ``file``. ``before`` is the space that the file had, `None` if this is its first
+    card; ``alike`` the median cosine of synthetic people, `None` if the space did not change and no check
+    was needed."""
 
     file: Path
     card: Card
@@ -88,12 +89,14 @@ def write_model_card(
     detector: str = "mtcnn",
     advance: Advance = lambda done: None,
 ) -> WrittenCard:
-    """Write a card into ``file``, or with ``out`` there: the file's own with ``settings``, its first one
-    (``convention`` states what settings leave out), or with ``renew`` the one that came with another network.
+    """Write a card into ``file``, or into a copy ``out``: the file's own with ``settings``; a first card
+    (``convention`` states what the settings omit); or, with ``renew``, the one that belonged to another
+    network.
 
-    Where the space is new, the model is fed drawn faces as the card says. ``check_on`` is as in
-    `compare_readings`, for the new card. Raises `UsageError` for what cannot be stated, `ImplausibleReading`
-    where the model finds everybody alike, and as `load_onnx` and `card_of` do; then nothing is written.
+    If the space is new, the model is tried on synthetic faces as the card states. For ``check_on`` see
+    `compare_readings`, which compares the new card. Raises `UsageError` for invalid settings,
+    `ImplausibleReading` if the model finds everybody alike, and what `load_onnx` and `card_of` raise; nothing
+    is written then.
     """
     model = load_onnx(file)
     stored = stored_card(model, file.stem)
@@ -125,11 +128,11 @@ def _renewed(model: onnx.ModelProto, file: Path, stored: Card | None, settings: 
 
 
 def check_reading(file: Path, card: Card) -> float:
-    """The median cosine of drawn people, each with each, when the model in ``file`` is fed as ``card`` says.
+    """The median cosine between synthetic people when the model in ``file`` is used as ``card`` states.
 
-    It catches a wrong scale and a constant output; a wrong colour order or template it cannot see, since
-    drawn people stay apart then. Raises `ImplausibleReading` above `MOST_ALIKE`, or where there are no
-    embeddings; `Misfit` where the model cannot be fed so at all.
+    It reveals a wrong scale and a constant output, but not a wrong colour order or template, with which
+    synthetic people remain different. Raises `ImplausibleReading` above `MOST_ALIKE`, or if there are no
+    embeddings; `Misfit` if the model cannot take this input.
     """
     shown = Reading(card.input, card.crop, f"{card.crop.kind} crop").words
     fix = (
@@ -151,7 +154,7 @@ def check_reading(file: Path, card: Card) -> float:
 
 
 def _drawn_crops(spec: CropSpec) -> Pixels:
-    """A crop uint8 RGB [N, S, S, 3] of each of a few people who do not exist."""
+    """A crop uint8 RGB [N, S, S, 3] of each of a few synthetic people."""
     return np.stack([
         cut(pixels, Face(_box_around(points), 1.0, points), spec) for pixels, points in _drawn()
     ])  # fmt: skip
@@ -159,14 +162,14 @@ def _drawn_crops(spec: CropSpec) -> Pixels:
 
 @cache
 def _drawn() -> list[tuple[Pixels, np.ndarray]]:
-    """Photos of the people, with the landmarks [5, 2] of each."""
+    """Photos of the synthetic people, with the landmarks [5, 2] of each."""
     people = [person(person_seed(0, number)) for number in range(_DRAWN)]
     return [(draw(who, 0, _SIDE), landmarks(who, 0, _SIDE)) for who in people]
 
 
 def _box_around(points: np.ndarray) -> np.ndarray:
-    """About the box that a detector gives to a face with landmarks ``points`` [5, 2]: 2.4 eye distances
-    wide, from the forehead to the chin."""
+    """Approximately the box [4] that a detector gives to a face with landmarks ``points`` [5, 2]: 2.4 eye
+    distances wide, from the forehead to the chin."""
     eyes = float(np.linalg.norm(points[1] - points[0]))
     (x, y), wide, tall = points.mean(0), 1.2 * eyes, 1.5 * eyes
     return np.array([x - wide, y - tall, x + wide, y + tall], np.float32)
@@ -189,9 +192,9 @@ def compare_readings(
     if fed as it was trained. The FNMR at `READING_FMR` is shown beside it; on so few photos it often differs
     by single comparisons.
 
-    ``data`` is a folder or pack of photos, a folder per person; at most 500 photos, of people of whom there
-    are several, are looked at. ``advance`` is told of each reading that is done. Raises `UsageError` where it
-    is too little.
+    ``data`` is a folder or pack of photos, with a folder per person; at most 500 photos are used, of people
+    with several. ``advance`` is called for each reading that is done. Raises `UsageError` if there is too
+    little data.
     """
     labels, faces, failed = _looked_at(data, detector, dict(_crops(card)))
     judged = []
@@ -222,8 +225,8 @@ def compare_readings(
 def _looked_at(
     data: Path, detector: str, crops: dict[str, CropSpec]
 ) -> tuple[list[str], dict[str, Pixels], int]:
-    """Whose photos gave a face [N], their crops [N, S, S, 3] by the name of the crop, and how many photos
-    gave none."""
+    """The people whose photos gave a face [N], their crops [N, S, S, 3] by the name of the crop, and the
+    number of photos without a face."""
     people = find_people(data)
     several = {label for label, count in Counter(people.labels).items() if count > 1}
     places = sampled([label if label in several else None for label in people.labels])
@@ -235,7 +238,7 @@ def _looked_at(
     labels = [label for label, _ in there]
     same = sum(count**2 for count in Counter(labels).values())
     if same == len(labels):
-        raise UsageError(f"{data}: no two usable photos of one person", "Give several photos of each.")
+        raise UsageError(f"{data}: no two usable photos of one person", "Give several photos per person.")
     check_enough((len(labels) ** 2 - same) // 2, READING_FMR)
     cut_by = {name: np.stack([cut[spec] for _, cut in there]) for name, spec in crops.items()}
     return labels, cut_by, len(places) - len(labels)
@@ -252,7 +255,7 @@ def count_readings(card: Card) -> int:
 
 
 def _crops(card: Card) -> Iterator[tuple[str, CropSpec]]:
-    """The plausible crops by what they are called, the card's first; one that is another's is left out."""
+    """The plausible crops with their names, the card's first; duplicates are left out."""
     size, seen = card.input.size, [card.crop]
     yield ("its box crop" if isinstance(card.crop, BoxCrop) else "its template"), card.crop
     zoo = tuple((round(x * size, 4), round(y * size, 4)) for x, y in _OPEN_MODEL_ZOO)

@@ -1,4 +1,4 @@
-"""The gallery as Python uses it: enroll people, verify claims, list and remove them."""
+"""The gallery in Python: enroll people, verify claims, list and remove people."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ from facekd.workflows.recognizer import Recognizer, Verification
 from facekd.workflows.verify import verify_claim
 from facekd.workflows.video import identify_video
 
-#: how many of the photos that were not enrolled an error names
+#: photos named in the error if none was enrolled
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Removed:
-    """Who was removed, and how many ``templates`` went with them. ``pending`` says that another program was
-    still reading the gallery: the last bytes leave the file when it has finished."""
+    """Who was removed, and how many ``templates``. ``pending`` means that another program was still reading
+    the gallery: the last bytes are erased from the file when it has finished."""
 
     name: str
     templates: int
@@ -58,9 +58,9 @@ class Removed:
 
 
 def remove_person(records: GalleryRecords, name: str) -> Removed:
-    """Remove the person ``name`` and every template of theirs, so that no trace is left in the file.
+    """Remove the person ``name`` and all their templates, leaving no trace in the file.
 
-    Raises `NotFound` where there is nobody of that name, `InputOutput` where the gallery fails.
+    Raises `NotFound` if nobody of that name is enrolled, `InputOutput` if the gallery fails.
     """
     person = records.person(name)
     with records.transaction():
@@ -71,25 +71,23 @@ def remove_person(records: GalleryRecords, name: str) -> Removed:
 class Gallery:
     """Who is enrolled, in one file, or in one database of a PostgreSQL server.
 
-    ``path`` is a file, or a URL ``postgresql://USER@HOST/DATABASE``; by default ``FACEKD_GALLERY``, else
-    ``gallery.db`` in the user's data folder. Enrolling makes the file, and the data folder, for their owner
-    alone, or the tables in the database. ``recognizer`` is by default that of the student that ships, which
-    is loaded when it is needed; the gallery then belongs to its space.
+    ``path`` is a file, or a URL ``postgresql://USER@HOST/DATABASE``; by default ``FACEKD_GALLERY``, otherwise
+    ``gallery.db`` in the user's data folder. Enrolling creates the file and the data folder, accessible to
+    their owner only, or the tables in the database. ``recognizer`` is by default that of the shipped student,
+    which is loaded when it is needed; a new gallery belongs to its space.
 
-    ``key`` is that of an encrypted gallery: 32 bytes, or the path of the key's file; by default what
-    ``FACEKD_GALLERY_KEY_FILE``, ``FACEKD_GALLERY_KEY`` or ``FACEKD_GALLERY_KEY_COMMAND`` say. Where there is
-    a key, a gallery that is made is encrypted, and one that is not encrypted is refused.
+    ``key`` is that of an encrypted gallery: 32 bytes, or the path of the key's file; by default it comes
+    from ``FACEKD_GALLERY_KEY_FILE``, ``FACEKD_GALLERY_KEY`` or ``FACEKD_GALLERY_KEY_COMMAND``. With a key, a
+    new gallery is encrypted, and an unencrypted one is refused.
 
-    Each call opens the file for itself and leaves it closed, so other programs and other threads may use it
-    meanwhile, and one `Gallery` may be shared by threads. Leaving a ``with`` block, or `close`, lets go of
-    the model that was loaded here.
+    Each call opens and closes the file, so other programs and threads can use it at the same time, and
+    threads can share a `Gallery`. Leaving a ``with`` block, or `close`, releases the model loaded here.
 
-    With ``audit_reads`` every `verify` and `identify` is noted in the file before it is answered (``facekd
-    gallery audit --reads``), and raises `InputOutput` where that cannot be done.
+    With ``audit_reads``, every `verify` and `identify` is recorded in the file before it is answered
+    (``facekd gallery audit --reads``), and raises `InputOutput` if that fails.
 
-    Every call raises `InputOutput` or `Unreadable` where the file fails, `Misfit` where it was made in
-    another space than the recognizer's, `NoKey` or `WrongKey` where it is encrypted, `UsageError` once the
-    gallery was closed.
+    Every call raises `InputOutput` or `Unreadable` if the file fails, `Misfit` if it belongs to another space
+    than the recognizer's, `NoKey` or `WrongKey` if it is encrypted, `UsageError` if the gallery is closed.
     """
 
     def __init__(
@@ -117,13 +115,13 @@ class Gallery:
         self.close()
 
     def close(self) -> None:
-        """Let go of the model; what was enrolled is in the file already."""
+        """Release the model. People who were enrolled are already in the file."""
         self._closed = True
         self._recognizer = None
 
     @property
     def recognizer(self) -> Recognizer:
-        """What photos are recognised with. Raises as `Recognizer` does where it is loaded only now."""
+        """The recognizer for photos. Loading it raises what `Recognizer` raises."""
         with self._loading:
             self._check_open()
             if self._recognizer is None:
@@ -146,8 +144,8 @@ class Gallery:
         ``on_many`` is the policy of `choose` for several faces in a photo, and of `chosen_track` for several
         people in a video; ``force`` overrules the guard.
 
-        Raises, where no photo of theirs is enrolled, what is wrong with all of them (as `NoFace`), else
-        `InputOutput` or `CannotSay`; `UsageError` for a name that cannot be, or where no photo is given.
+        If no photo of theirs is enrolled, raises the error that all photos share (as `NoFace`), otherwise
+        `InputOutput` or `CannotSay`; `UsageError` for an invalid name, or without photos.
         """
         recognizer = self.recognizer
         clean_name(name)
@@ -164,8 +162,8 @@ class Gallery:
     def verify(self, photo: PhotoLike, name: str) -> Verification:
         """Whether ``photo`` shows the enrolled person ``name``.
 
-        Raises `NotFound` where nobody of that name is enrolled, `UsageError` where no threshold is known, and
-        what `Recognizer.recognise` does for the photo.
+        Raises `NotFound` if nobody of that name is enrolled, `UsageError` if no threshold is known, and what
+        `Recognizer.recognise` raises for the photo.
         """
         recognizer = self.recognizer
         threshold = recognizer.threshold
@@ -175,11 +173,11 @@ class Gallery:
     def identify(
         self, photo: PhotoLike, top: int = 5, *, fpir: float = FPIR, all_faces: bool = False
     ) -> IdentifiedPhoto:
-        """Who of everybody enrolled ``photo`` shows: the ``top`` candidates, and a decision that keeps the
-        false positive identification rate ``fpir`` in this gallery. A threshold that was given to the
+        """Search everybody enrolled for the person in ``photo``: the ``top`` candidates, and a decision that
+        keeps the false positive identification rate ``fpir`` in this gallery. A threshold given to the
         recognizer decides instead.
 
-        Raises what `Recognizer.recognise` does for the photo, `UsageError` for a rate that cannot be.
+        Raises what `Recognizer.recognise` raises for the photo, `UsageError` for an invalid rate.
         """
         recognizer = self.recognizer
         with recognizer.open_gallery(self.path, self._key, audit_reads=self.audit_reads) as records:
@@ -189,8 +187,8 @@ class Gallery:
     def identify_video(
         self, video: str | os.PathLike[str], top: int = 5, *, fpir: float = FPIR
     ) -> tuple[IdentifiedPhoto, ...]:
-        """As `identify`, of each person in a video file; ``track`` of an answer says when they are seen. One
-        answer with a ``failure`` where the video cannot be used."""
+        """As `identify`, for each person in a video file; the ``track`` of an answer states when they are
+        seen. If the video cannot be used, one answer with a ``failure``."""
         recognizer = self.recognizer
         with recognizer.open_gallery(self.path, self._key, audit_reads=self.audit_reads) as records:
             search = open_search(recognizer, records, fpir, recognizer.given_threshold)
@@ -204,10 +202,10 @@ class Gallery:
         drop_missing: bool = False,
         on_many: str = "dominant",
     ) -> ReEmbedded:
-        """Move the gallery, which another model made, to the recognizer's, by the photos of its people, which
-        lie anywhere in ``photos``, a folder or pack; or a copy, ``out``. See `re_embed_gallery`.
+        """Move the gallery from another model to the recognizer's, with the photos of its people, which may
+        be anywhere in ``photos``, a folder or pack. ``out`` moves a copy instead. See `re_embed_gallery`.
 
-        ``moved`` of the answer is `None` where nothing was changed, since people in ``lost`` cannot be moved.
+        ``moved`` of the answer is `None` if nothing was changed, because people in ``lost`` cannot be moved.
         """
         return re_embed_gallery(
             self.path,
@@ -220,13 +218,13 @@ class Gallery:
         )
 
     def people(self) -> list[Person]:
-        """Everybody who is enrolled, by name."""
+        """The people who are enrolled, by name."""
         self._check_open()
         with GalleryRecords(self.path, read_only=True, key=self._key) as records:
             return records.people()
 
     def remove(self, name: str) -> Removed:
-        """Remove a person and every template of theirs, without asking. Raises `NotFound`."""
+        """Remove a person and all their templates, without confirmation. Raises `NotFound`."""
         self._check_open()
         with GalleryRecords(self.path, key=self._key) as records:
             return remove_person(records, name)
@@ -240,14 +238,14 @@ class Gallery:
         return done
 
     def rotate_key(self, new: Key) -> Rewritten:
-        """Encrypt every template by another key, in one transaction. Raises as `rotate_key`."""
+        """Re-encrypt every template with another key, in one transaction. Raises what `rotate_key` raises."""
         self._check_open()
         done = rotate_key(self.path, as_key(new), self._key)
         self._key = as_key(new)
         return done
 
     def decrypt(self) -> Rewritten:
-        """Store every template in the clear again, without asking. Raises as `decrypt_gallery`."""
+        """Store every template unencrypted, without confirmation. Raises what `decrypt_gallery` raises."""
         self._check_open()
         done = decrypt_gallery(self.path, self._key)
         self._key = NO_KEY
@@ -277,7 +275,7 @@ def _given(photos: PhotoLike | Iterable[PhotoLike]) -> list[Given]:
 
 
 def _nobody(entry: Enrolled) -> FacekdError:
-    """What to raise where none of a person's photos was enrolled."""
+    """The error to raise if none of a person's photos was enrolled."""
     kind: type[FacekdError] = InputOutput if entry.exit_code == InputOutput.exit_code else CannotSay
     reasons = {failure.reason for failure in entry.failures}
     for known in vars(errors).values():

@@ -1,8 +1,8 @@
-"""Photos to crops, and to embeddings of several models: the one loop that reads, finds the face and cuts.
+"""Photos to crops, and to embeddings of several models: the one loop that reads, detects and cuts.
 
-Each photo is read once and its face found once; then it is cut as each model asks. `embed_photos` does
-this in worker processes that send embeddings back, so memory stays bounded by a few photos for each
-worker however many there are; `crop_photos` does it in threads and hands the crops on one by one.
+Each photo is read once and its face detected once; then it is cut for each model. `embed_photos` does this in
+worker processes that return embeddings, so memory is limited to a few photos per worker, however many photos
+there are. `crop_photos` does it in threads and yields the crops one by one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from facekd.runtime import Embedder, load_embedder, threads_available, unit_rows
 from facekd.workflows.locate_photos import locate
 from facekd.workflows.thread_pool import threaded
 
-#: below this many photos, starting workers takes longer than they save
+#: fewer photos are not worth starting workers for
 WORTH_WORKERS = 200
 _CHUNK = 16
 
@@ -49,35 +49,35 @@ Advance = Callable[[int], object]
 @dataclass(frozen=True)
 class PhotoSet:
     """The photos in ``data``, a folder or a pack, and the ``detector`` that finds their faces on
-    ``device``; `None` takes the images for finished 112-pixel ArcFace crops."""
+    ``device``; with `None`, the images are finished 112-pixel ArcFace crops."""
 
     data: Path
     detector: str | None = "mtcnn"
     device: str = "cpu"
 
     def detector_name(self) -> str:
-        """What cards and reports state as the detector; raises what `make_detector` does."""
+        """The detector for cards and reports; raises what `make_detector` raises."""
         if self.detector is None:
             return "none (aligned crops given)"
         return make_detector(self.detector, self.device, 1).name
 
     @property
     def aligner(self) -> str:
-        """What cards and reports state as the aligner."""
+        """The aligner for cards and reports."""
         return ALIGNER if self.detector else "that of the crops"
 
 
 @dataclass(frozen=True)
 class EmbeddedPhotos:
-    """``embeddings`` [N, D] of the ``photos`` [N] for each model, in the order of the models, rows of NaN
-    where a photo gave none."""
+    """``embeddings`` [N, D] of the ``photos`` [N] for each model, in the order of the models; the rows of
+    photos without an embedding are NaN."""
 
     photos: tuple[AcquiredPhoto, ...]
     embeddings: tuple[Embeddings, ...]
 
     @property
     def failures(self) -> tuple[tuple[str, str], ...]:
-        """The photos that gave no embedding, each with the reason."""
+        """The photos without an embedding, each with the reason."""
         return failures_of(self.photos)
 
 
@@ -87,13 +87,12 @@ def crop_photos(
     specs: Sequence[CropSpec],
     advance: Advance = lambda done: None,
 ) -> Iterator[AcquiredPhoto]:
-    """The photos ``names``, as a protocol writes them, in their order, each with its crop for every spec.
+    """Yield the photos ``names``, as in a protocol, in order, each with its crop for every spec.
 
-    Threads work a little ahead; whoever keeps what comes keeps 38 kB for each crop of 112 pixels. Raises
-    `UsageError` where none of the photos is in the data, `Misfit` where one should be a finished crop and
-    has another size.
+    Threads work a little ahead. A crop of 112 pixels takes 38 kB of memory. Raises `UsageError` if none of
+    the photos is in the data, `Misfit` for a finished crop of another size.
     """
-    # each thread has a detector and a handle on the data of its own
+    # each thread has its own detector and its own handle on the data
     own = threading.local()
 
     def acquired(wanted: _Wanted) -> AcquiredPhoto:
@@ -118,15 +117,15 @@ def embed_photos(
     keep: Collection[str] = (),
     advance: Advance = lambda done: None,
 ) -> EmbeddedPhotos:
-    """Embed the photos ``names``, as a protocol writes them, by each of ``models``.
+    """Embed the photos ``names``, as in a protocol, by each of ``models``.
 
-    ``flip`` adds the embedding of the crop's mirror image to that of the crop. ``rate_quality`` tells the
-    quality of each photo's 112-pixel ArcFace crop; of the photos ``keep`` that crop is kept. Many photos
-    are spread over spawned processes: a script that calls this must do so under
+    ``flip`` adds the embedding of the crop's mirror image to that of the crop. ``rate_quality`` computes the
+    quality of each photo's 112-pixel ArcFace crop; the crops of the photos in ``keep`` are kept. Many photos
+    are distributed over spawned processes: a script that calls this must do so under
     ``if __name__ == "__main__"``.
 
-    Raises `UsageError` where none of the photos is in the data; else a photo that is not there has
-    the reason `MISSING`, one that cannot be read or shows no usable face another.
+    Raises `UsageError` if none of the photos is in the data; otherwise a missing photo has the reason
+    `MISSING`, and one that cannot be read or shows no usable face another reason.
     """
     wanted = _wanted(photos, names, frozenset(keep))
     there = [place for place, photo in enumerate(wanted) if photo.at is not None]
@@ -147,8 +146,8 @@ def embed_photos(
 
 
 class _Wanted(NamedTuple):
-    """A photo by its ``name`` in the list and where it lies in the data, ``at`` `None` where it does not;
-    ``keep`` its ArcFace crop when it was embedded."""
+    """A photo by its ``name`` in the list and its place in the data, ``at``, `None` if it is missing;
+    ``keep`` keeps its ArcFace crop when it is embedded."""
 
     name: str
     at: str | None
@@ -166,7 +165,7 @@ def _wanted(photos: PhotoSet, names: Sequence[str], keep: Collection[str] = froz
 
 
 class _Cropper:
-    """Photos to crops, by a handle on the data and a detector that belong to one thread."""
+    """Turns photos into crops, with a handle on the data and a detector of its own, for one thread."""
 
     def __init__(self, photos: PhotoSet, threads: int, rate_quality: bool = False) -> None:
         self._source = open_source(photos.data)
@@ -174,7 +173,7 @@ class _Cropper:
         self._rate_quality = rate_quality
 
     def acquire(self, wanted: _Wanted, specs: Sequence[CropSpec]) -> AcquiredPhoto:
-        """The photo with its crop for each spec, or why there is none."""
+        """The photo with its crop for each spec, or the reason why there is none."""
         if wanted.at is None:
             return AcquiredPhoto(wanted.name, reason=MISSING)
         try:
@@ -196,7 +195,7 @@ class _Cropper:
 
 
 def _finished_crop(pixels: Pixels, name: str) -> Pixels:
-    """``pixels``, which must be of the size of finished crops, else `Misfit`."""
+    """``pixels``, if they have the size of finished crops. Raises `Misfit` otherwise."""
     side = ARCFACE_CROP.size
     if pixels.shape != (side, side, 3):
         raise Misfit(
@@ -209,7 +208,7 @@ def _finished_crop(pixels: Pixels, name: str) -> Pixels:
 
 @dataclass(frozen=True)
 class _Order:
-    """What each process is asked to do with the photos it is given."""
+    """What each process is to do with its photos."""
 
     photos: PhotoSet
     models: tuple[Path, ...]
@@ -218,7 +217,7 @@ class _Order:
 
 
 class _EmbeddingWorker:
-    """What one process does: photos to embeddings."""
+    """Embeds photos in one process."""
 
     def __init__(self, order: _Order, threads: int) -> None:
         device = order.photos.device
@@ -253,14 +252,14 @@ class _EmbeddingWorker:
 
 
 def _run(order: _Order, chunks: list[list[_Wanted]]) -> Iterator[EmbeddedPhotos]:
-    """The chunks' results in order, from workers where that pays."""
+    """The results of the chunks in order, from worker processes if that is faster."""
     photos, workers = order.photos, min(threads_available(), len(chunks))
     if photos.device != "cpu" or workers == 1 or sum(map(len, chunks)) < WORTH_WORKERS:
         yield from map(_EmbeddingWorker(order, threads_available()), chunks)
         return
-    # a fault of the detector is told here, once, and first use converts its networks here
+    # a fault of the detector is raised here, once, and its networks are converted here on first use
     photos.detector_name()
-    # a forked process would inherit the locks of threads that do not exist in it
+    # a forked process would inherit locks held by threads that it does not have
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start_worker, (order,))
     try:
@@ -268,7 +267,7 @@ def _run(order: _Order, chunks: list[list[_Wanted]]) -> Iterator[EmbeddedPhotos]
     except BrokenProcessPool as error:
         raise InputOutput(
             "a worker process died, perhaps out of memory",
-            "Evaluate fewer models at a time, or let the process run on fewer processors (taskset).",
+            "Evaluate fewer models at a time, or use fewer processors (taskset).",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

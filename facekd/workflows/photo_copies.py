@@ -1,4 +1,4 @@
-"""Photos that lie in a set more than once."""
+"""Photos that occur in a set more than once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from facekd.errors import InputOutput
 
 
 def content_digest(read: Callable[[], bytes]) -> str:
-    """SHA-256 of what ``read`` gives; empty where it cannot be read, which acquiring it will report."""
+    """SHA-256 of the bytes that ``read`` returns; empty if it fails, which acquisition will report."""
     try:
         return hashlib.sha256(read()).hexdigest()
     except InputOutput:
@@ -18,8 +18,8 @@ def content_digest(read: Callable[[], bytes]) -> str:
 
 
 def copies_to_leave_out(owners: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
-    """The photos to leave out, with the reason: all copies of a file that ``owners`` gives to several people,
-    all but the first of one that is one person's. ``digests`` as by `content_digest`."""
+    """The photos to leave out, with the reason: all copies of a file that ``owners`` assigns to several
+    people; all but the first copy of a file of one person. For ``digests`` see `content_digest`."""
     same: dict[str, list[str]] = defaultdict(list)
     for name, digest in digests.items():
         if digest:

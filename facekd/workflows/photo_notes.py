@@ -1,4 +1,4 @@
-"""What should be known of a photo beside the answer."""
+"""Notes about a photo, beside the answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from facekd.workflows.recognizer import Recognised
 
 
 def notes_of(photo: Recognised, rate: float | None, of: str = "FMR") -> list[str]:
-    """Which face was taken of several, and what the photo lacks for the ``rate`` of the threshold to hold."""
+    """Notes on which of several faces was used, and on faults with which the threshold's ``rate`` does not
+    hold."""
     told = []
     if photo.faces > 1:
         left, top, right, bottom = (round(float(v)) for v in photo.face.box)

@@ -1,4 +1,4 @@
-"""What a gallery notes of claims and searches where they are audited: before anybody gets an answer."""
+"""The audit of claims and searches: each is recorded in the gallery before it is answered."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from facekd.gallery import GalleryRecords, ReadEntry
 from facekd.verification.results import IdentifiedPhoto
 from facekd.workflows.recognizer import Recognizer, Verification
 
-#: the number of nobody, and how much of a space says which it is
+#: the number that stands for nobody, and the characters that identify a space
 _NOBODY, _DIGITS = 0, 12
 
 
 @dataclass(frozen=True)
 class ReadAudit:
-    """Notes what ``model``, of a ``space``, compared with the gallery ``records``; nothing where these do not
-    audit reads. Raises `InputOutput` where it cannot be noted: then there is no answer."""
+    """Records the comparisons of ``model``, of a ``space``, with the gallery ``records``; does nothing unless
+    they audit reads. Raises `InputOutput` if a record cannot be written: then there must be no answer."""
 
     records: GalleryRecords
     model: str
@@ -37,12 +37,12 @@ class ReadAudit:
         if not self.records.audits_reads:
             return
         person = _NOBODY
-        with suppress(FacekdError):  # of a name that nobody has, or that several people may have
+        with suppress(FacekdError):  # for a name that nobody has, or several people may have
             person = self.records.number_of(name)
         self.records.note_reads([self._entry("claim", person, "failed", error.reason, fmr=fmr)])
 
     def note_searches(self, answers: Sequence[IdentifiedPhoto]) -> None:
-        """An entry for each face that was searched for, and for each photo or video that gave none."""
+        """Record each face that was searched for, and each photo or video without one."""
         if not self.records.audits_reads:
             return
         entries = []

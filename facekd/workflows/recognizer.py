@@ -1,4 +1,4 @@
-"""Photo to embedding in one step: detector, aligner and model held together."""
+"""Photo to embedding in one step: a detector, the aligner and a model together."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from facekd.workflows.thresholds import Evidence, Threshold, choose_threshold, d
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a photo gave: ``embedding`` float32 [D] of unit length of the ``face`` that was taken
-    out of ``faces`` usable ones, ``quality`` in [0, 1] (`mirror_consistency`), ``sha256`` of the photo's
-    file, ``faults`` the limits that it lies beyond where it was taken all the same."""
+    """The result for a photo: ``embedding`` float32 [D] of unit length of the ``face`` that was chosen
+    from ``faces`` usable ones, ``quality`` in [0, 1] (`mirror_consistency`), ``sha256`` of the photo's
+    file, and ``faults``, the limits that it exceeds if it was accepted anyway."""
 
     photo: str
     sha256: str
     face: Face
     faces: int
     quality: float
-    embedding: NDArray[np.float32] = field(repr=False)  # personal data, and a log may print this
+    embedding: NDArray[np.float32] = field(repr=False)  # personal data, and logs may contain the repr
     faults: tuple[LowQuality, ...] = ()
 
 
@@ -52,11 +52,11 @@ class Recognised:
 class Verification:
     """Whether two photos, or a photo and an enrolled person, are the ``same`` person.
 
-    ``score`` is the cosine in [-1, 1]; ``photos`` what was taken of each photo; ``evidence`` is `None`
-    where the card has no score map; for a claim, the ``claim``ed name and how many ``templates`` stand
-    behind it. ``notes`` say why the threshold or the probability may not hold here.
+    ``score`` is the cosine in [-1, 1]; ``photos`` are the results for each photo; ``evidence`` is `None`
+    if the card has no score map. For a claim, ``claim`` is the claimed name and ``templates`` the number of
+    that person's templates. ``notes`` state why the threshold or the probability may not hold here.
 
-    It is neither true nor false by itself: a score must not be taken for a decision.
+    It has no truth value: a verification must not be mistaken for its decision.
     """
 
     same: bool
@@ -73,18 +73,18 @@ class Verification:
 
 
 class Recognizer:
-    """A model with the detector that finds its faces; crops are cut as the model's card asks.
+    """A model with the detector that finds its faces; crops are cut as the model's card states.
 
     ``model`` is a file, which must have a card, or an `Embedder` from `load_embedder`; by default the
-    student that ships. ``detector`` is one by name, as in `make_detector` ("mtcnn" by default), or a
-    `Detector`. Both are loaded on ``device``, an embedder and a detector that are given stay where they
-    are. Photos are the same person from ``threshold`` on, a cosine, else from the card's calibrated one at
-    ``fmr``, else from its strictest. Photos beyond the card's limits are refused, unless ``any_quality``.
+    shipped student. ``detector`` is a name, as for `make_detector` ("mtcnn" by default), or a `Detector`.
+    Names and files are loaded on ``device``; objects keep theirs. Two faces are the same person at or above
+    ``threshold``, a cosine; by default the card's calibrated threshold at ``fmr``, or its strictest. Photos
+    outside the card's limits are refused, unless ``any_quality``.
 
-    Threads may share it: detectors are not made for that, so one photo is looked at at a time.
+    Threads may share it; because detectors are not thread-safe, photos are processed one at a time.
 
     Raises `NoCard`, `InputOutput`, `Unreadable` or `DeviceError` for the model, `UsageError` for an unknown
-    detector, or a threshold that cannot be.
+    detector or an invalid threshold.
     """
 
     def __init__(
@@ -109,18 +109,18 @@ class Recognizer:
 
     @property
     def given_threshold(self) -> float | None:
-        """The one that this recognizer was made with, if any."""
+        """The threshold given to this recognizer, if any."""
         return self._threshold
 
     @property
     def threshold(self) -> Threshold:
-        """The score from which two faces are the same person. Raises `UsageError` where none is known: no
-        threshold holds for every model."""
+        """The lowest score that counts as the same person. Raises `UsageError` if none is known: no threshold
+        holds for every model."""
         return choose_threshold(self.embedder.card, self._threshold, self._fmr)
 
     @property
     def contract(self) -> Contract:
-        """What a gallery filled by this recognizer is pinned to."""
+        """The contract of a gallery that this recognizer fills."""
         return Contract(
             space=self.embedder.space,
             dim=self.embedder.card.embedding.dim,
@@ -137,10 +137,10 @@ class Recognizer:
         audit_reads: bool = False,
         by: str | None = None,
     ) -> GalleryRecords:
-        """The gallery at ``path`` to compare with, opened to be read, an encrypted one by its ``key``: of
-        this space, or one that the model's card calls compatible. With ``audit_reads`` each claim and search
-        is noted, and ``by`` whom it was asked for: the file must be writable then. Raises `Misfit` for any
-        other."""
+        """Open the gallery at ``path`` for reading, an encrypted one with its ``key``. It must belong to this
+        space, or to one that the model's card lists as compatible; otherwise raises `Misfit`. With
+        ``audit_reads``, each claim and search is recorded, with the name ``by`` of whoever asked: the file
+        must then be writable."""
         return GalleryRecords(
             path,
             self.contract,
@@ -152,12 +152,12 @@ class Recognizer:
         )
 
     def shares_space(self, other: Contract) -> bool:
-        """Whether a gallery was made in this very space, where alone the card's thresholds hold."""
+        """Whether a gallery belongs to this space, the only one in which the card's thresholds hold."""
         return other.space == self.embedder.space
 
     def differences(self, other: Contract) -> list[str]:
-        """Where a gallery's photos were prepared in another way: its templates can be compared,
-        but the scores may be a little lower."""
+        """Differences in the preparation of a gallery's photos: its templates can be compared, but scores may
+        be a little lower."""
         mine = self.contract
         pairs = (("detector", other.detector, mine.detector), ("aligner", other.aligner, mine.aligner))
         differing = [(f"{what} {then}", here) for what, then, here in pairs if then != here]
@@ -167,26 +167,26 @@ class Recognizer:
             told.append(f"made with {then}, this is {here}")
         if not self.shares_space(other):
             told.append(
-                f"made with {other.model}, which the card of {mine.model} calls compatible: no probability "
-                "is known of comparisons between the two"
+                f"made with {other.model}, which the card of {mine.model} lists as compatible: the "
+                "probability is unknown for comparisons between the two"
             )
         return told
 
     def doubts(self) -> list[str]:
-        """Why the threshold and the probability may not hold here; see `thresholds.doubts`."""
+        """Reasons why the threshold and the probability may not hold here; see `thresholds.doubts`."""
         return doubts(self.threshold, self.detector.name, self.embedder.card.score_map)
 
     def embed(self, photo: PhotoLike) -> NDArray[np.float32]:
-        """The embedding float32 [D], of unit length, of the face in ``photo``: of several, of the largest
-        near the centre. Raises as `recognise`."""
+        """The embedding float32 [D], of unit length, of the face in ``photo``; of several faces, the largest
+        near the centre. Raises what `recognise` raises."""
         return self.recognise(photo).embedding
 
     def verify(self, first: PhotoLike, second: PhotoLike) -> Verification:
-        """Whether two photos show the same person. Of several faces in a photo the largest near its centre is
-        taken; ``photos`` of the answer say which, of how many.
+        """Whether two photos show the same person. Of several faces in a photo, the largest near its centre
+        is used; ``photos`` of the answer state which, and how many there are.
 
-        Raises `UsageError` where no threshold is known, and for each photo what `recognise` raises, with the
-        photo named.
+        Raises `UsageError` if no threshold is known, and for each photo what `recognise` raises, with the
+        name of the photo.
         """
         threshold = self.threshold
         photos = (
@@ -204,13 +204,13 @@ class Recognizer:
         )
 
     def recognise(self, photo: PhotoLike, name: str = "", on_many: str = "best") -> Recognised:
-        """The embedding of one face in a photo, given as path, as bytes of an image file or as pixels
-        (`as_photo`), with what was taken of it; ``on_many`` is the policy of `choose` for several faces,
-        ``name`` what errors call the photo, the path by default.
+        """The embedding of one face in a photo, given as a path, the bytes of an image file, or pixels
+        (`as_photo`), with its details. ``on_many`` is the policy of `choose` for several faces; ``name`` is
+        the photo's name in errors, by default its path.
 
         Raises `InputOutput`, `Unreadable`, `TooLarge` for the file; `NoFace`, `TooSmall`, `Turned`,
-        `SeveralFaces` (under "skip" and "dominant") for what it shows, `TooDark`, `TooBlurred` or `TooNoisy`
-        for how; `TypeError` or `UsageError` for what is no photo.
+        `SeveralFaces` (under "skip" and "dominant") for its contents; `TooDark`, `TooBlurred` or `TooNoisy`
+        for its quality; `TypeError` or `UsageError` for an object that is not a photo.
         """
         try:
             return self._recognise(as_photo(photo, name), on_many)
@@ -219,7 +219,7 @@ class Recognizer:
             raise
 
     def recognise_all(self, photo: PhotoLike, name: str = "") -> tuple[Recognised, ...]:
-        """Every usable face in a photo, from left to right. Raises as `recognise`."""
+        """All usable faces in a photo, from left to right. Raises what `recognise` raises."""
         try:
             found = as_photo(photo, name)
             faces = sorted(self._usable(found), key=lambda face: float(face.box[0]))
@@ -231,8 +231,9 @@ class Recognizer:
     def recognise_usable(
         self, photo: PhotoLike, name: str = ""
     ) -> tuple[tuple[Recognised, ...], tuple[CannotSay, ...]]:
-        """Every face in a photo that can be used, from left to right, and why others cannot: one of many
-        frames may well show none. Raises `InputOutput`, `Unreadable` or `TooLarge` for the file."""
+        """All usable faces in a photo, from left to right, and the faults of the others; there may be no
+        faces at all, as in a frame of a video. Raises `InputOutput`, `Unreadable` or `TooLarge` for the
+        file."""
         found = as_photo(photo, name)
         usable: list[Recognised] = []
         refused: list[CannotSay] = []
@@ -254,7 +255,7 @@ class Recognizer:
         return self._embedded(photo, face, len(usable))
 
     def _embedded(self, photo: Photo, face: Face, faces: int) -> Recognised:
-        """``face``, one of the usable ``faces`` of ``photo``, as it is recognised."""
+        """The result for ``face``, one of the usable ``faces`` of ``photo``."""
         with _named(photo):
             crop = cut(photo.pixels, face, self.embedder.spec)
             faults = self._faults(photo, face)
@@ -270,7 +271,7 @@ class Recognizer:
         )
 
     def _faults(self, photo: Photo, face: Face) -> tuple[LowQuality, ...]:
-        """The card's limits that the face lies beyond; raises the first unless any quality will do."""
+        """The card's limits that the face exceeds. Raises the first one, unless any quality is accepted."""
         limits = self.embedder.card.photo_limits
         if limits is None:
             return ()
@@ -280,7 +281,7 @@ class Recognizer:
         return tuple(found)
 
     def _usable(self, photo: Photo) -> list[Face]:
-        """The faces that there are to choose from."""
+        """The faces to choose from."""
         with _named(photo):
             with self._looking:
                 faces = find_faces(photo, self.detector)
@@ -289,7 +290,7 @@ class Recognizer:
 
 @contextmanager
 def _named(photo: Photo) -> Iterator[None]:
-    """Name the photo in what cannot be said of it."""
+    """Add the name of the photo to errors about it."""
     try:
         yield
     except CannotSay as error:
@@ -297,12 +298,12 @@ def _named(photo: Photo) -> Iterator[None]:
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Of two unit vectors; rounding beyond 1 is cut off."""
+    """The cosine of two unit vectors, clipped to [-1, 1]."""
     return float(np.clip(np.dot(one, other), -1.0, 1.0))
 
 
 def _embedder(model: str | os.PathLike[str] | Embedder | None, device: str) -> Embedder:
-    """The model that is meant, if it has a card."""
+    """The given or shipped model, which must have a card."""
     if model is None:
         model = shipped_model()
         if model is None:
@@ -317,5 +318,5 @@ def _embedder(model: str | os.PathLike[str] | Embedder | None, device: str) -> E
 
 
 def _path(photo: PhotoLike) -> str:
-    """Empty where the photo is not given as a path."""
+    """The path of a photo; empty if it is not given as a path."""
     return os.fsdecode(photo) if isinstance(photo, str | os.PathLike) else ""

@@ -1,4 +1,4 @@
-"""What do worse photos cost? One protocol, its crops made worse in many ways, models side by side."""
+"""Measure the accuracy lost on degraded crops: one protocol, many degradations, models side by side."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from facekd.verification.results import AtCleanThreshold, Degraded, PairResult, 
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos
 from facekd.workflows.thread_pool import threaded
 
-#: crops that are made worse and embedded at once
+#: crops that are degraded and embedded at a time
 _BATCH = 32
 
 Flags = NDArray[np.bool_]
@@ -46,16 +46,16 @@ def measure_robustness(
     tell: Callable[[str], object] = lambda text: None,
     advance: Advance = lambda done: None,
 ) -> RobustnessReport:
-    """Judge ``models`` by the pairs of ``protocol`` with its crops as they are and under each of
-    `DEGRADATIONS`, on both photos of a pair or, ``one_side``, on the second only.
+    """Judge ``models`` on the pairs of ``protocol``, with its crops unchanged and under each of
+    `DEGRADATIONS`, applied to both photos of a pair or, with ``one_side``, to the second only.
 
-    Each photo is read, its face found and its 112-pixel ArcFace crop cut once (with ``detector`` `None` the
-    images are such crops); this crop is made worse, then a model's own crop is made of it. Crops stay in
-    memory, 38 kB each. ``tell`` is told which models are read by convention, ``advance`` how many more of
-    `robustness_steps` are done.
+    Each photo is read, its face detected and its 112-pixel ArcFace crop cut once (with ``detector`` `None`
+    the images are such crops). This crop is degraded, and then warped to each model's own crop. Crops are
+    kept in memory, 38 kB each. ``tell`` receives notes about models read by convention, ``advance`` the
+    number of further `robustness_steps` that are done.
 
-    Raises `UsageError` where the protocol is no list of pairs, `Misfit` for a model of box crops, and what
-    `evaluate` does.
+    Raises `UsageError` if the protocol is not a list of pairs, `Misfit` for a model of box crops, and what
+    `evaluate` raises.
     """
     if not isinstance(protocol, PairList):
         raise UsageError(
@@ -66,7 +66,7 @@ def measure_robustness(
     for model, embedder in zip(models, embedders, strict=True):
         if not embedder.has_card:
             tell(f"{model} has no card: read by insightface's convention (RGB, ArcFace template)")
-        # a model that takes no crop made of a crop is told of before hours go into it
+        # fail before hours are spent if a model's crop cannot be made from the ArcFace crop
         recrop(np.empty((0, ARCFACE_CROP.size, ARCFACE_CROP.size, 3), np.uint8), ARCFACE_CROP, embedder.spec)
     photos = PhotoSet(data, detector, device)
     shown = photos.detector_name()
@@ -96,14 +96,14 @@ def measure_robustness(
 
 
 def robustness_steps(protocol: Protocol[Result]) -> int:
-    """How many steps `measure_robustness` takes: each photo to its crop, then once for each degradation."""
+    """The number of steps of `measure_robustness`: one per photo for its crop, and one per degradation."""
     return len(protocol.photos) * (2 + len(DEGRADATIONS))
 
 
 @dataclass(frozen=True)
 class _Side:
-    """The photos as one side of a comparison shows them: ``rows`` [N, D], NaN where there is no crop, and
-    which are ``refused`` [N] by the limits in the model's card, `None` where it has none."""
+    """The photos on one side of a comparison: ``rows`` [N, D], NaN without a crop, and which are ``refused``
+    [N] by the limits in the model's card, `None` if it has none."""
 
     rows: Embeddings
     refused: Flags | None
@@ -113,7 +113,7 @@ def _judged(
     protocol: PairList, degradation: Degradation, first: _Side, second: _Side, clean: PairResult | None
 ) -> Degraded:
     if first is second:
-        # the millions of scores behind the operating points would add up over all degradations
+        # the millions of scores behind the operating points would accumulate over all degradations
         result = replace(protocol.evaluate(lambda _: second.rows), everyone=None)
     else:
         result = judge_two_sided(protocol, first.rows, second.rows).result
@@ -135,8 +135,8 @@ def _judged(
 def at_clean_threshold(
     result: PairResult, threshold: float, answered: Flags | None = None
 ) -> AtCleanThreshold:
-    """The completed listed pairs of ``result`` at a fixed ``threshold``; of these only those that are
-    ``answered``."""
+    """The completed listed pairs of ``result``, or only those that are ``answered``, at a fixed
+    ``threshold``."""
     done, match = result.completed, result.scores >= threshold
     done = done if answered is None else done & answered
     yes, no = done & result.mated, done & ~result.mated
@@ -148,7 +148,7 @@ def at_clean_threshold(
 def _embedded(
     embedders: Sequence[Embedder], photos: Sequence[AcquiredPhoto], degradation: Degradation
 ) -> list[_Side]:
-    """What every model makes of the photos."""
+    """The photos under ``degradation``, embedded by every model."""
     limits = [embedder.card.photo_limits for embedder in embedders]
     reasons = {limit.reason for known in limits if known for limit in known.limits}
     rows = [np.full((len(photos), e.card.embedding.dim), np.nan, np.float32) for e in embedders]
@@ -158,7 +158,7 @@ def _embedded(
         worse = np.stack(
             [degradation.apply(photos[p].crops[ARCFACE_CROP], photo_seed(photos[p].name)) for p in places]
         )
-        # measured once for all models
+        # measured once, for all models
         measures = [measure_faults(crop, reasons) for crop in worse]
         return [
             (
@@ -179,5 +179,5 @@ def _embedded(
 
 
 def photo_seed(name: str) -> int:
-    """A seed that is a photo's own, from its name."""
+    """A photo's own seed, derived from its name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

@@ -1,4 +1,4 @@
-"""Work spread over threads."""
+"""Distribute work over threads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Made = TypeVar("Made")
 
 
 def threaded(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """``function`` of each item in order, on all processors: the libraries that do the work (decoders,
-    OpenCV, ONNX Runtime) let other threads run meanwhile.
+    """Yield ``function`` of each item, in order, computed on all processors: the libraries that do the work
+    (decoders, OpenCV, ONNX Runtime) release the interpreter's lock.
 
-    No more than two items for each processor are taken ahead of what was asked for, so what is made does
-    not pile up, and whoever stops early has done little in vain.
+    At most two items per processor are computed ahead, so results do not accumulate, and little work is
+    lost if the caller stops early.
     """
     threads = threads_available()
     pool = ThreadPoolExecutor(threads)

@@ -1,4 +1,4 @@
-"""What a score means: the threshold that decides, why it may not hold, and what the score map says."""
+"""What a score means: the threshold that decides, why it may not hold, and the evidence by the score map."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from facekd.verification import log_likelihood_ratio, probability
 
 @dataclass(frozen=True)
 class Threshold:
-    """The score from which two faces are the same person. ``source`` is "option", "card" or
-    "gallery" (the scores between the people of a gallery); the last two state at which false match rate, on
-    which data and with which detector and aligner it was measured."""
+    """The lowest score that counts as the same person. ``source`` is "option", "card" or "gallery" (the
+    scores between the people of a gallery). The last two state the false match rate at which it was
+    measured, and on which data, with which detector and aligner."""
 
     value: float
     source: str
@@ -26,22 +26,23 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a score says by the card's score map: the natural ``log_likelihood_ratio`` of one person
-    against two, and the ``probability`` of one person where both are equally likely beforehand."""
+    """What a score means by the card's score map: the natural ``log_likelihood_ratio`` of the same person
+    against different people, and the ``probability`` of the same person if both are equally likely a
+    priori."""
 
     log_likelihood_ratio: float
     probability: float
 
 
 def choose_threshold(card: Card, threshold: float | None = None, fmr: float | None = None) -> Threshold:
-    """The ``threshold`` given, else the card's calibration at ``fmr``, else its strictest one.
+    """The given ``threshold``, otherwise the card's calibrated one at ``fmr``, otherwise its strictest.
 
-    Raises `UsageError` where there is none: no threshold holds for every model.
+    Raises `UsageError` if there is none: no threshold holds for every model.
     """
     if threshold is not None:
         if fmr is not None:
             raise UsageError("--threshold and --fmr cannot be combined", "Give one of them.")
-        if not -1 <= threshold <= 1:  # nor is nan
+        if not -1 <= threshold <= 1:  # also refuses NaN
             raise UsageError(f"--threshold: {threshold:g} is not a cosine, from -1 to 1")
         return Threshold(threshold, "option")
     found = card.at(fmr)
@@ -57,8 +58,8 @@ def choose_threshold(card: Card, threshold: float | None = None, fmr: float | No
 
 
 def doubts(threshold: Threshold, detector: str, score_map: ScoreMap | None = None) -> list[str]:
-    """Why a calibrated threshold, and the probability, may not hold here, in one note or none: crops were
-    made another way when they were measured."""
+    """Why a calibrated threshold, and the probability, may not hold here, in one note or none: the crops were
+    prepared in another way when they were measured."""
     measured: dict[tuple[str, str], list[tuple[str, str]]] = {}
     if threshold.source == "card":
         then = (threshold.detector, threshold.aligner)
@@ -84,7 +85,7 @@ def doubts(threshold: Threshold, detector: str, score_map: ScoreMap | None = Non
 
 
 def evidence(card: Card, score: float) -> Evidence | None:
-    """What ``score`` says by the score map of ``card``; `None` without one."""
+    """The evidence of ``score`` by the score map of ``card``; `None` without one."""
     if card.score_map is None:
         return None
     ratio = float(log_likelihood_ratio(card.score_map.curve, score))

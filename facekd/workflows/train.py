@@ -1,4 +1,4 @@
-"""Training: a recipe with what the call changes, run with progress; and what Python gets of a run."""
+"""Train by a recipe, with the changes of a call and with progress; and the result of a run for Python."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("facekd.train")
 
-#: opens a progress bar: title and total to a context that gives ``advance(done, note)``
+#: opens a progress bar: takes a title and a total, yields ``advance(done, note)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
 
 
 def adapted(
     path: Path, teachers: tuple[str, ...], no_teacher: bool, images: int | None, seed: int | None
 ) -> Recipe:
-    """The recipe in ``path`` with what the call changes; it is checked again."""
+    """The recipe in ``path`` with the changes of a call, checked again."""
     recipe = read_recipe(path)
     if no_teacher:
         recipe = recipe.without_teacher()
@@ -56,9 +56,9 @@ def adapted(
 
 
 def check_training_data(recipe: Recipe, say: Callable[[str], None]) -> tuple[str, tuple[CropCopy, ...]]:
-    """What ``recipe`` trains on, in a line, and the crops that are copies of held-out ones.
+    """A summary of the data of ``recipe`` in one line, and the crops that are copies of held-out ones.
 
-    Raises one error that names all crops that cannot be trained on.
+    Raises one error that names all unusable crops.
     """
     crops = training_crops(recipe, say)
     cache = target_folder()
@@ -71,8 +71,8 @@ def check_training_data(recipe: Recipe, say: Callable[[str], None]) -> tuple[str
 def train_recipe(
     recipe: Recipe, folder: Path, say: Callable[[str], None], progress: OpenBar, **settings: Any
 ) -> Outcome:
-    """`run_recipe` with a bar for views that are kept, one for the teacher's labels and, when they are
-    there, one for training; at its end the learning curve and the run's page are put into the run folder."""
+    """`run_recipe` with a bar for stored views, one for the teacher's labels, and then one for training. At
+    the end, the learning curve and the run's page are written into the run folder."""
     with ExitStack() as stack:
         bars = _Bars(progress, stack, recipe.schedule.images)
         report = Report(say, bars.labelled, bars.trained, bars.kept)
@@ -86,7 +86,7 @@ def train_recipe(
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended; ``outcome`` are its numbers. Everything is read from its folder."""
+    """A finished run; ``outcome`` holds its figures. All else is read from its folder."""
 
     outcome: Outcome
 
@@ -96,21 +96,20 @@ class Run:
 
     @functools.cached_property
     def student(self) -> FaceNet:
-        """The trained torch network, in eval mode on the CPU, of the checkpoint that is exported: the best,
-        else the last."""
+        """The trained torch network, in eval mode on the CPU, from the checkpoint that is exported: the best,
+        otherwise the last."""
         return load_network(self.folder)[0]
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``, in the order in which they were written."""
+        """The lines of ``metrics.jsonl``, in order."""
         return RunFolder(self.folder).metrics()
 
     def export(
         self, path: str | os.PathLike[str] | None = None, *, data: Sequence[str | os.PathLike[str]] = ()
     ) -> Exported:
         """Write the student as one ONNX file with its card to ``path``, by default ``student.onnx`` in the
-        run's folder, as ``facekd export`` does; `facekd.export.export` says what ``data`` is, and what it
-        raises."""
+        run folder, as ``facekd export`` does. For ``data`` and the errors, see `facekd.export.export`."""
         from facekd.export import export
 
         out = None if path is None else Path(path)
@@ -125,14 +124,14 @@ def distill_recipe(
     device: str = "cpu",
 ) -> Run:
     """Train the student of the TOML file ``recipe`` from its teacher into the folder ``run``, by default
-    ``runs/RECIPE``. ``resume`` goes on from the last checkpoint.
+    ``runs/RECIPE``. ``resume`` continues from the last checkpoint.
 
-    What the command says on the way goes to the logger "facekd.train", at level INFO, and into the run's
-    ``train.log``. Decoding and, with several processors, labelling start processes: a script must call this
-    under ``if __name__ == "__main__"``.
+    Messages go to the logger "facekd.train", at level INFO, and into the run's ``train.log``. Decoding and,
+    with several processors, labelling start processes: a script must call this under
+    ``if __name__ == "__main__"``.
 
-    Raises `RecipeError` with every fault of the recipe at once, `UsageError` where the folder is taken or a
-    resumed run was begun with something else, and what `run_recipe` does.
+    Raises `RecipeError` with every fault of the recipe at once, `UsageError` if the folder is in use or a
+    resumed run was started with other inputs, and what `run_recipe` raises.
     """
     file = Path(recipe)
     folder = Path("runs") / file.stem if run is None else Path(run)
@@ -146,7 +145,7 @@ def _no_bar(title: str, total: int | None) -> AbstractContextManager[Callable[..
 
 
 class _Bars:
-    """One bar at a time: a terminal can show no more."""
+    """Shows one bar at a time: a terminal can show no more."""
 
     def __init__(self, progress: OpenBar, stack: ExitStack, images: int) -> None:
         self._open, self._stack, self._images = progress, stack, images

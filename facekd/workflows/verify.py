@@ -1,4 +1,4 @@
-"""Verify a claim: are a photo and an enrolled person the same person?"""
+"""Verify a claim: compare a photo with an enrolled person."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def verify_claim(
     threshold: Threshold,
     photo_name: str = "",
 ) -> Verification:
-    """Compare a photo with an enrolled person. In place of the card's ``threshold`` the gallery's own at
-    the same false match rate is taken where its people are enough to tell it (`gallery_thresholds`).
-    ``photo_name`` is what the photo is called, its path by default. Where the records audit reads, what was
-    found is noted on the disk when this returns or raises.
+    """Compare a photo with an enrolled person. The card's ``threshold`` is replaced by the gallery's own at
+    the same false match rate if it has enough people for that (`gallery_thresholds`). ``photo_name`` is the
+    photo's name, by default its path. If the records audit reads, the result is durably recorded when this
+    returns or raises.
 
-    Raises `NotFound` for the name, `UsageError` where the ``threshold`` is the card's and the gallery was
-    made in another space, for which it says nothing, `InputOutput` where it cannot be noted, and what
-    `Recognizer.recognise` does for the photo.
+    Raises `NotFound` for the name; `UsageError` if the ``threshold`` is the card's and the gallery belongs to
+    another space, for which it was not measured; `InputOutput` if the result cannot be recorded; and what
+    `Recognizer.recognise` raises for the photo.
     """
     audit = ReadAudit.of(recognizer, records)
     try:

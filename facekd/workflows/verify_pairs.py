@@ -1,4 +1,4 @@
-"""Verify many pairs of photos with one model, each photo looked at once."""
+"""Verify many pairs of photos with one model, processing each photo once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from facekd.workflows.photos_given import PhotoFile
 from facekd.workflows.recognizer import Recognised, Recognizer, cosine
 from facekd.workflows.thresholds import Threshold, evidence
 
-#: photos whose embeddings are kept while a list is worked through: 20 to 40 MB
+#: photos whose embeddings are kept while a list is processed: 20 to 40 MB
 KEPT_PHOTOS = 10_000
-#: what a list of pairs may be
+#: the formats of a list of pairs
 _FORMS = (
     "A list of pairs begins with a,b (further columns are ignored), or has "
     '{"a": "...", "b": "..."} on each line.'
@@ -32,7 +32,7 @@ _Look = Callable[[PhotoFile], Recognised | PairFailure]
 
 @dataclass(frozen=True)
 class PhotoPair:
-    """Two photos to compare, ``a`` and ``b`` as their list names them."""
+    """Two photos to compare, ``a`` and ``b``, named as in their list."""
 
     a: str
     b: str
@@ -42,27 +42,27 @@ class PhotoPair:
 def pairs_listed(listing: Listing) -> list[PhotoPair]:
     """The pairs in the columns ``a`` and ``b`` of a CSV, or in JSON lines with these keys.
 
-    Raises `Unreadable` with the line where the form is broken, `InputOutput` where there is no pair.
+    Raises `Unreadable`, with the line, for an invalid list, `InputOutput` if it contains no pair.
     """
     folder = open_source(listing.folder)
     begins = listing.text.lstrip()[:1]
     found = _json_lines(listing) if begins == "{" else _csv_lines(listing)
     pairs = [PhotoPair(a, b, (_photo(folder, a), _photo(folder, b))) for a, b in found]
     if not pairs:
-        raise InputOutput(f"{listing.name}: there is no pair in it")
+        raise InputOutput(f"{listing.name}: contains no pairs")
     return pairs
 
 
 def every_pair(folder: Path, most: int) -> list[PhotoPair]:
-    """Every two photos in a folder or pack, once.
+    """Every pair of photos in a folder or pack, once.
 
-    Raises `UsageError` where they are more than ``most``, `InputOutput` where there are not two photos.
+    Raises `UsageError` for more than ``most`` pairs, `InputOutput` for fewer than two photos.
     """
     source = open_source(folder)
     names = source.names()
     count = len(names) * (len(names) - 1) // 2
     if not count:
-        raise InputOutput(f"{folder}: {len(names)} photos in it, at least two are needed")
+        raise InputOutput(f"{folder}: contains {len(names)} photos, but at least two are needed")
     if count > most:
         raise UsageError(
             f"{folder}: {len(names):,} photos are {count:,} pairs, more than {most:,}",
@@ -75,11 +75,11 @@ def every_pair(folder: Path, most: int) -> list[PhotoPair]:
 def compare_pairs(
     recognizer: Recognizer, pairs: Iterable[PhotoPair], kept: int | None = KEPT_PHOTOS
 ) -> Iterator[ComparedPair]:
-    """Compare the photos of each pair, in order; a photo that cannot be used is the answer of its pairs and
-    keeps none of the others out.
+    """Compare the photos of each pair, in order. A photo that cannot be used is the answer of its pairs and
+    does not affect the others.
 
-    The embeddings of the last ``kept`` photos (`None`: of all) stay in memory, so that a photo in many pairs
-    is looked at once. Where both photos of a pair fail, the graver failure is told.
+    The embeddings of the last ``kept`` photos (`None`: of all) are kept in memory, so that a photo in many
+    pairs is processed once. If both photos of a pair fail, the more serious failure is reported.
     """
     embedder, threshold = recognizer.embedder, recognizer.threshold
     setting = PairSetting(
@@ -92,7 +92,7 @@ def compare_pairs(
         try:
             return recognizer.recognise(photo.read(), photo.shown)
         except (CannotSay, InputOutput) as error:
-            # the error itself would keep the photo's pixels by its traceback
+            # the error would keep the photo's pixels in memory, through its traceback
             return PairFailure(photo.shown, error.reason, error.cause, error.fix, error.exit_code)
 
     for pair in pairs:
@@ -134,7 +134,7 @@ def _csv_lines(listing: Listing) -> Iterator[tuple[str, str]]:
         raise rows.wrong_head(_FORMS)
     places = rows.head.index("a"), rows.head.index("b")
     for line, fields in rows:
-        # a spreadsheet writes an empty row as commas
+        # spreadsheets write an empty row as commas
         if not any(fields):
             continue
         if len(fields) != len(rows.head):

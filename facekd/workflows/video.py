@@ -27,7 +27,7 @@ def identify_camera(
     search: Search, number: int, seconds: float, *, top: int = 5, per_second: float = PER_SECOND,
     advance: FrameSeen = lambda: None,
 ) -> tuple[IdentifiedPhoto, ...]:  # fmt: skip
-    """As `identify_video`, of what a camera sees for so many ``seconds``."""
+    """As `identify_video`, for what a camera sees in ``seconds``."""
     frames = read_camera(number, seconds, per_second)
     return _identified(search, f"camera {number}", frames, top, advance)
 

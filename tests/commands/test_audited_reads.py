@@ -82,7 +82,7 @@ class TestAudit:
     ) -> None:
         two = ("verify", photos / "a.jpg", photos / "b.jpg", "--threshold", "0.5")
         ran = facekd(*two, "--audit")
-        assert (ran.code, "--audit goes with --claim NAME" in ran.err) == (2, True)
+        assert (ran.code, "--audit needs --claim NAME" in ran.err) == (2, True)
         monkeypatch.setenv("FACEKD_AUDIT", "1")
         assert facekd(*two).code == 0
         assert results(gallery) == []

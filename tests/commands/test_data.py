@@ -173,7 +173,7 @@ def test_photos_that_cannot_be_read_are_counted(check: Check) -> None:
 def test_a_test_without_a_usable_photo_is_an_error(check: Check) -> None:
     code, _, err = check({"y.png": b"broken"})
     assert code == 5
-    assert "none of its photos gave an embedding" in err
+    assert "none of the photos gave an embedding" in err
 
 
 def test_the_people_of_the_test_are_counted_and_named(check: Check, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_recipe_names_the_model_or_the_option_does(
     stated.write_text(stated.read_text().replace("model.onnx", "net.safetensors"))
     assert main(given) == 2
     told = capsys.readouterr().err
-    assert "first teacher is no ONNX file (net.safetensors)" in told
+    assert "first teacher is not an ONNX file (net.safetensors)" in told
     assert "--model FILE.onnx" in told
     assert main([*given, "--model", str(model)]) == 0
     assert (

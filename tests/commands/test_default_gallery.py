@@ -70,7 +70,7 @@ def test_one_in_the_current_folder_is_used_once_more(facekd: Callable, data: Pat
     ran = facekd("gallery", "list", "--json")
     document = json.loads(ran.out)
     assert (document["gallery"], [p["name"] for p in document["people"]]) == ("gallery.db", ["Ann"])
-    assert ran.err.count("note: gallery.db in the current folder is used") == 1
+    assert ran.err.count("note: using gallery.db in the current folder") == 1
     assert str(data / "gallery.db") in ran.err
     for named in (("-g", "gallery.db"), ("-g", data / "gallery.db")):
         assert "note:" not in facekd("gallery", "list", *named).err

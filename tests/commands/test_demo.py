@@ -28,7 +28,7 @@ def test_the_chain_on_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("teacher", "student", "baseline"):
         assert (out / "runs" / name / "student.onnx").is_file()
         assert name in page
-    assert "none of them in both parts" in page
+    assert "with nobody in both parts" in page
     train = {p.name for p in (out / "photos" / "train").iterdir()}
     test = {p.name for p in (out / "photos" / "test").iterdir()}
     assert len(test) == 7
@@ -76,5 +76,5 @@ def test_too_few_people_are_named(facekd, tmp_path: Path) -> None:
             (tmp_path / "few" / person / f"{n}.jpg").write_bytes(b"x")
     ran = facekd("demo", "--data", tmp_path / "few", "--out", tmp_path / "demo")
     assert ran.code == 2
-    assert "needs 16" in ran.err
+    assert "needs at least 16" in ran.err
     assert facekd("demo", "--data", tmp_path / "none", "--out", tmp_path / "demo2").code == 5

@@ -76,7 +76,7 @@ def test_a_life_of_keys(facekd: Callable, gallery: Path, key: Path, tmp_path: Pa
 def test_what_makes_no_sense_is_refused(facekd: Callable, gallery: Path, key: Path) -> None:
     rotate = ("gallery", "rotate-key", "--new-key-file", key)
     for call, told in (
-        (("gallery", "encrypt"), "no key is given"),
+        (("gallery", "encrypt"), "no key was given"),
         ((*rotate,), "is not encrypted"),
         (("gallery", "decrypt", "--yes"), "is not encrypted"),
         (("gallery", "list", "--key-file", key), "is not encrypted, but a key is given"),
@@ -85,8 +85,8 @@ def test_what_makes_no_sense_is_refused(facekd: Callable, gallery: Path, key: Pa
         assert (ran.code, told in ran.err) == (2, True), ran.err
     assert facekd("gallery", "encrypt", "--key-file", key).code == 0
     for call, told in (
-        (("gallery", "encrypt"), "is encrypted already"),
-        (rotate, "this is the gallery's key already"),
+        (("gallery", "encrypt"), "is already encrypted"),
+        (rotate, "this is already the gallery's key"),
     ):
         ran = facekd(*call, "--key-file", key)
         assert (ran.code, told in ran.err) == (2, True), ran.err

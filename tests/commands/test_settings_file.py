@@ -69,7 +69,7 @@ class TestWhere:
         file.write_text('gallery = "staff.db"')
         file.chmod(0o666)
         ran = facekd("gallery", "list")
-        assert (ran.code, "everybody may change it" in ran.err) == (2, True)
+        assert (ran.code, "every user may change it" in ran.err) == (2, True)
         file.chmod(0o644)
         if os.getuid() == 0:
             os.chown(file, 4242, -1)
@@ -108,16 +108,16 @@ class TestContent:
                 "xyz: no such setting; there are model, gallery, detector, threshold, fmr, fpir, key_file, "
                 "key_command, audit_reads",
             ),
-            ("[gallery]\nfile = 1", 'gallery: should be a text, not {"file": 1}'),
+            ("[gallery]\nfile = 1", 'gallery: should be a string, not {"file": 1}'),
             ('threshold = "0.5"', 'threshold: should be a number, not "0.5"'),
             ("threshold = true", "threshold: should be a number, not true"),
             ("threshold = nan", "threshold: should be a finite number, not NaN"),
-            ("threshold = 1.5", "threshold: should lie in [-1, 1], not 1.5"),
-            ("fmr = 0.0", "fmr: should lie between 0 and 1, not 0.0"),
-            ("fpir = 1", "fpir: should lie between 0 and 1, not 1"),
+            ("threshold = 1.5", "threshold: should be from -1 to 1, not 1.5"),
+            ("fmr = 0.0", "fmr: should be between 0 and 1, not 0.0"),
+            ("fpir = 1", "fpir: should be between 0 and 1, not 1"),
             ('model = ""', 'model: should not be empty, not ""'),
-            ("threshold = 0.5\nfmr = 0.1", "threshold: the file sets fmr, too; keep one of the two"),
-            ("gallery = a.db", "no TOML: "),
+            ("threshold = 0.5\nfmr = 0.1", "threshold: the file also sets fmr; keep one of them"),
+            ("gallery = a.db", "not TOML: "),
             ("audit_reads = 1", "audit_reads: should be true or false, not 1"),
             ('audit_reads = "yes"', 'audit_reads: should be true or false, not "yes"'),
         ],
@@ -132,7 +132,7 @@ class TestContent:
     def test_all_faults_at_once(self, facekd: Callable, here: Path) -> None:
         (here / "facekd.toml").write_text("treshold = 0.5\nfmr = 2.0")
         told = facekd("gallery", "list").err
-        assert "fmr: should lie between 0 and 1, not 2.0; treshold: no such setting; did you" in told
+        assert "fmr: should be between 0 and 1, not 2.0; treshold: no such setting; did you" in told
 
     def test_no_text_at_all(self, facekd: Callable, here: Path) -> None:
         (here / "facekd.toml").write_bytes(b"\xff\xfe")
@@ -211,7 +211,7 @@ class TestDoctor:
         assert told["values"] == {
             "path": "facekd.toml", "model": str(tiny), "gallery": str(here / "staff.db"), "threshold": 0.5
         }  # fmt: skip
-        assert told["message"].endswith("; FACEKD_GALLERY wins over its gallery")
+        assert told["message"].endswith("; FACEKD_GALLERY takes precedence over its gallery")
         models = [check["message"] for check in checks if check["section"] == "models"]
         assert models[0].startswith(f"facekd.toml: {tiny}, ")
         assert [check["name"] for check in checks if check["section"] == "gallery"] == ["other.db"]

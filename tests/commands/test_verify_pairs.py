@@ -95,7 +95,7 @@ def test_lists_as_people_and_programs_write_them(facekd, operator: Path, listed:
         ("a.jpg,b.jpg\n", "its first line is 'a.jpg,b.jpg'"),
         ("a,b\na.jpg\n", "line 2: expected 2 columns, found 1"),
         ("a,b\na.jpg,b.jpg\na.jpg,\n", "line 3: expected two photos"),
-        ("a,b\n", "there is no pair in it"),
+        ("a,b\n", "contains no pairs"),
         ("", "its first line is ''"),
         ('{"a": "a.jpg"}\n', "line 1: expected two photos"),
         ('{"a": "a.jpg", "b": "b.jpg"}\n{"a": 1, "b": "b.jpg"}\n', "line 2: expected two photos"),
@@ -149,7 +149,7 @@ def test_too_many_pairs_of_a_folder(facekd, operator: Path, folder: Path) -> Non
     (folder / "one").mkdir()
     shutil.copy(folder / "a.jpg", folder / "one")
     ran = facekd("verify", "--all", folder / "one", "--threshold", 0.9)
-    assert (ran.code, "1 photos in it, at least two are needed" in ran.err) == (5, True)
+    assert (ran.code, "contains 1 photos, but at least two are needed" in ran.err) == (5, True)
 
 
 def test_the_cards_threshold_and_what_its_rate_comes_to(

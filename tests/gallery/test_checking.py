@@ -94,7 +94,7 @@ OTHER = "UPDATE templates SET {} WHERE photo = '%064x'" % 2  # noqa: UP031
         ("DELETE FROM contract", "contract", "missing", "backup"),
         ("DROP INDEX templates_by_photo", "schema", "index templates_by_photo is missing", "backup"),
         ("CREATE TABLE other (x)", "schema", "table other does not belong", "gallery import"),
-        ("ALTER TABLE people ADD COLUMN age INTEGER", "schema", "table people is not as schema", "backup"),
+        ("ALTER TABLE people ADD COLUMN age INTEGER", "schema", "table people differs from schema", "backup"),
     ],
 )  # fmt: skip
 def test_what_is_found(path: Path, statement: tuple | str, kind: str, told: str, fix: str) -> None:

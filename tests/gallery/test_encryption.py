@@ -287,7 +287,7 @@ class TestKeys:
         "text", ["", "correct horse battery staple", "00" * 31, "zz" * 32, "é" * 32, "A" * 999]
     )
     def test_what_is_no_key_is_not_shown(self, text: str) -> None:
-        with pytest.raises(UsageError, match="no key") as raised:
+        with pytest.raises(UsageError, match="not a key") as raised:
             key_from_text(text, "FACEKD_GALLERY_KEY").key()
         assert not text or text not in str(raised.value)
         with pytest.raises(UsageError):
@@ -320,7 +320,7 @@ class TestKeys:
             ("no-such-program-here", InputOutput, "cannot be started"),
             ("echo 'unfinished", UsageError, "not a command"),
             (" ", UsageError, "no command"),
-            ("echo passphrase", UsageError, "no key"),
+            ("echo passphrase", UsageError, "not a key"),
         ],
     )
     def test_commands_that_give_none(self, command: str, kind: type[Exception], told: str) -> None:
@@ -401,7 +401,7 @@ class TestCheck:
         )
         assert list(GalleryCheck(path).faults()) == []
         (fault,) = GalleryCheck(path, source()).faults()
-        assert "was not encrypted by the gallery's key" in fault.message
+        assert "was not encrypted with the gallery's key" in fault.message
         with GalleryRecords(path, key=source()) as records:
             with pytest.raises(Unreadable):
                 records.templates("Bo")

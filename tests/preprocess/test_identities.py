@@ -61,7 +61,7 @@ def test_a_wrapper_is_passed_over_and_noted(tmp_path: Path) -> None:
     assert found.of == dict(zip(wrapped, OWNERS, strict=True))
     assert found.root == "people"
     assert found.note
-    assert "'people' around everything is passed over" in found.note
+    assert "top folder 'people'" in found.note
     # of a folder the first one below it is the person, whatever lies in it
     folder = identities_in(open_source(write_tree(tmp_path / "folder", wrapped)))
     assert set(folder.of.values()) == {"people"}
@@ -96,7 +96,7 @@ def test_a_stated_root(tmp_path: Path) -> None:
         source = open_source(write_tree(tmp_path / kind, names))
         assert identities_in(source, "data/people").of == {names[0]: "ann", names[1]: "bob"}
         assert identities_in(source, "./data/people/").root == "data/people"
-        with pytest.raises(UsageError, match="there is no image below 'staff'"):
+        with pytest.raises(UsageError, match="contains no images below 'staff'"):
             identities_in(source, "staff")
 
 

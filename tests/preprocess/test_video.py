@@ -107,7 +107,7 @@ class TestLimits:
         [
             ("MAX_VIDEO_BYTES", 1000, "the limit is 1,000"),
             ("MAX_FRAME_PIXELS", 3000, "64 x 48 pixels; the limit is 3,000"),
-            ("MAX_FRAMES", 3, "longer than 1 s: 3 frames are looked at, 3 a second"),
+            ("MAX_FRAMES", 3, "longer than 1 s: at most 3 frames, 3 a second"),
             ("MAX_DECODED_FRAMES", 19, "20 frames; the limit is 19"),
         ],
     )

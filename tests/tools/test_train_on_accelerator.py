@@ -16,7 +16,8 @@ from small_run import make_place
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-from accelerator_run import Options, _Clock
+from accelerator_clock import Clock
+from accelerator_recipe import Options
 from accelerator_teacher import OnlineTeacher, student_rows, tar_on_device, torch_specs
 from accelerator_views import Chances, ShuffledCrops, ViewMaker, decoded, drawn
 from packed_weights import packed, unpacked, write_shards
@@ -248,9 +249,9 @@ def test_a_run_begins_with_packed_weights_and_their_projector(place: Path, tmp_p
 
 def test_the_rate_falls_so_that_it_is_zero_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [10.0]
-    monkeypatch.setattr("accelerator_run.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("accelerator_clock.time", SimpleNamespace(perf_counter=lambda: now[0]))
     options = Options(Path("r.toml"), Path("out"), seconds=100, since=0.0)
-    clock = _Clock(options, images=0, keeping=2.0)  # from 10 to 96 s, for the last checkpoint takes 4
+    clock = Clock(options, images=0, keeping=2.0)  # from 10 to 96 s, for the last checkpoint takes 4
     shares = []
     for now[0] in (20.0, 80.0, 96.0):
         shares.append(clock.progress(0))

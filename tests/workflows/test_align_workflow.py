@@ -235,10 +235,10 @@ def test_crops_never_land_among_the_photos(photos: Path, tmp_path: Path) -> None
             align_photos([photos], target)
     stranger = tmp_path / "stranger"
     write(stranger / "holiday.jpg", PORTRAIT)
-    with pytest.raises(UsageError, match="without a report"):
+    with pytest.raises(UsageError, match="no report of an earlier run"):
         align_photos([photos], stranger)
     (tmp_path / "stranger.zip").write_bytes(b"something else")
-    with pytest.raises(UsageError, match="without a report"):
+    with pytest.raises(UsageError, match="no report of an earlier run"):
         align_photos([photos], tmp_path / "stranger.zip")
     align_photos([photos], stranger, jobs=1, force=True)
     assert tree(stranger) == sorted([*CROPS, "holiday.jpg"])

@@ -118,5 +118,5 @@ def test_the_page_says_where_drawn_people_are_taken_for_one_another() -> None:
     assert "it accepted 13 of 20 false claims" in shipped_note(_answered(13), drawn=True)
     told = shipped_note(_answered(0), drawn=True)
     assert "trained on real faces" in told
-    assert "for one another" not in told
-    assert "Nobody has checked" in shipped_note(_answered(13), drawn=False)
+    assert "confuses" not in told
+    assert "It has not been checked" in shipped_note(_answered(13), drawn=False)

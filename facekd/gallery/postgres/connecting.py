@@ -1,4 +1,4 @@
-"""Connecting to a PostgreSQL server: encrypted, in bounded time; and its failures put into words."""
+"""Connect to a PostgreSQL server: encrypted, within a time limit, with failures as clear errors."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from facekd.gallery.place import ServerAddress, is_loopback
 if TYPE_CHECKING:
     import psycopg
 
-#: the schema that a gallery's tables lie in
+#: the schema of the database that contains a gallery's tables
 SCHEMA = "facekd"
-#: how long one attempt to connect may take, and for how long a server that is not there yet is asked again
+#: how long one attempt to connect may take, and for how long it is repeated while the server is unavailable
 CONNECT_SECONDS, RETRY_SECONDS = 5, 5.0
-#: how long a query may take, and how long to wait for another program that writes
+#: how long a query may take, and how long to wait for another program that is writing
 STATEMENT_SECONDS, LOCK_SECONDS = 60.0, 5.0
-#: how long a change may stand still before the server gives it up, since others wait for it
+#: how long a change may be idle before the server cancels it, because others are waiting for it
 IDLE_SECONDS = 60.0
 
 _SECRETS = {"password", "sslpassword"}
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
-#: noticed within half a minute: a server, or the network to it, that went away without a word
+#: settings that detect a lost server or network within half a minute
 _LIVELY = {
     "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "25000",
 }  # fmt: skip
-#: what libpq says of a failed connection is a text, no state
+#: libpq describes failed connections in words, without an SQLSTATE
 _NOT_NOW = (
     "refused", "not yet accepting", "starting up", "shutting down", "recovery mode", "too many",
     "remaining connection slots", "No such file or directory", "closed the connection unexpectedly",
@@ -44,21 +44,21 @@ _OF_STATE = {
     "40001": ("another program is writing to it", "Try again when it has finished."),
     "40P01": ("another program is writing to it", "Try again when it has finished."),
     "57014": ("the server took too long", "Try again; 'facekd gallery stats' shows how large it is."),
-    "25P03": ("a change stood still for too long and was given up", "Try again."),
+    "25P03": ("a change was idle for too long and was cancelled", "Try again."),
     "53100": ("the disk of the server is full", "Free some space and try again."),
     "42501": ("this user may not do that", "'facekd gallery roles' prints the roles that there are."),
     "25006": ("this server may only be read", "Name the primary server to change a gallery."),
-    "3D000": ("there is no such database or user", "An administrator makes one: createdb, createuser."),
+    "3D000": ("there is no such database or user", "An administrator creates them: createdb, createuser."),
     "28P01": (
         "the server does not accept this user and password",
         "Keep the password in ~/.pgpass (PGPASSFILE), PGPASSWORD or a service file.",
     ),
-    "28000": ("the server does not let this user in", "Its administrator's pg_hba.conf decides that."),
+    "28000": ("the server does not let this user in", "The pg_hba.conf of the server decides that."),
 }
 
 
 def client() -> Any:
-    """psycopg. Raises `UsageError` where it is not installed."""
+    """The module psycopg. Raises `UsageError` if it is not installed."""
     try:
         import psycopg
     except ImportError as error:
@@ -69,11 +69,11 @@ def client() -> Any:
 
 
 def parameters(address: ServerAddress, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What to connect with: what the URL says, and what has to be said where neither it nor the environment
-    does.
+    """The parameters of the connection: those of the URL, and those that must be set if neither the URL nor
+    the environment does.
 
-    Beyond this machine a connection is encrypted: with a certificate that is verified, unless ``sslmode`` is
-    ``require`` or ``verify-ca``. Raises `UsageError` for a URL that cannot be read, or that asks for less.
+    Connections to other machines are encrypted: with a verified certificate, unless ``sslmode`` is
+    ``require`` or ``verify-ca``. Raises `UsageError` for an invalid URL, or one that requests less.
     """
     psycopg = client()
     try:
@@ -81,17 +81,17 @@ def parameters(address: ServerAddress, environ: Mapping[str, str] = os.environ) 
     except psycopg.ProgrammingError as error:
         raise UsageError(f"{address}: {_shortly(error)}") from None
     if _SECRETS & given.keys():
-        raise UsageError("the URL of the database holds a password", "Keep it in ~/.pgpass or PGPASSWORD.")
+        raise UsageError("the URL of the database contains a password", "Keep it in ~/.pgpass or PGPASSWORD.")
     chosen = _LIVELY | {"application_name": "facekd", "client_encoding": "UTF8"} | given
     if "connect_timeout" not in given and "PGCONNECT_TIMEOUT" not in environ:
         chosen["connect_timeout"] = str(CONNECT_SECONDS)
     if not _stays_here(given, environ):
-        # what a service file says is not known here: asking for the most weakens none of it
+        # the contents of a service file are unknown here: requesting the strictest mode weakens none of them
         has_service = "service" in given or "PGSERVICE" in environ
         mode = given.get("sslmode") or (None if has_service else environ.get("PGSSLMODE"))
         if mode is not None and mode not in _ENCRYPTED:
             raise UsageError(
-                f"{address}: another machine, and sslmode={mode} allows connections without TLS",
+                f"{address}: on another machine, and sslmode={mode} allows connections without TLS",
                 "Use sslmode=verify-full, with sslrootcert=FILE for a certificate authority of your own.",
             )
         chosen["sslmode"] = mode or "verify-full"
@@ -99,12 +99,12 @@ def parameters(address: ServerAddress, environ: Mapping[str, str] = os.environ) 
 
 
 def _stays_here(given: Mapping[str, str], environ: Mapping[str, str]) -> bool:
-    """Whether nothing of the connection leaves this machine: it goes through a Unix socket, or loopback."""
+    """Whether the connection cannot leave this machine: it uses a Unix socket, or the loopback interface."""
     has_service = "service" in given or "PGSERVICE" in environ
     beside = {} if has_service else environ
     addresses = given.get("hostaddr") or beside.get("PGHOSTADDR")
     hosts = addresses or given.get("host") or beside.get("PGHOST")
-    if not hosts:  # a service file may name another host; nothing means the default socket
+    if not hosts:  # a service file may name a host; otherwise it is the default socket
         return not has_service
     return all(_is_here(host) for host in hosts.split(","))
 
@@ -114,8 +114,8 @@ def _is_here(host: str) -> bool:
 
 
 def connect(address: ServerAddress) -> psycopg.Connection:
-    """A connection in which each statement is a transaction unless one is begun. A server that is just
-    starting is waited for, `RETRY_SECONDS` at the most. Raises `InputOutput`, and as `parameters` does."""
+    """A connection in which each statement is a transaction, unless one is begun. While a server is starting,
+    tries again, for at most `RETRY_SECONDS`. Raises `InputOutput`, and what `parameters` raises."""
     psycopg = client()
     chosen = parameters(address)
     until = time.monotonic() + RETRY_SECONDS
@@ -136,17 +136,17 @@ def connect(address: ServerAddress) -> psycopg.Connection:
 
 
 def _may_come(error: BaseException | None) -> bool:
-    """Whether a server that is starting may have said that."""
+    """Whether a server that is starting may give this error."""
     return any(words in str(error) for words in _NOT_NOW)
 
 
 def _prepare(db: psycopg.Connection, address: ServerAddress) -> None:
-    """What holds for a whole connection; and a last look at whether it is as safe as it must be."""
+    """Set the parameters of a connection, and check that it is as secure as it must be."""
     here = not db.info.hostaddr or _is_here(db.info.hostaddr)
     if not here and not db.pgconn.ssl_in_use:
-        raise InputOutput(f"{address}: the server does not use TLS", "Turn it on there (ssl = on).")
+        raise InputOutput(f"{address}: the server does not use TLS", "Enable it there (ssl = on).")
     if db.info.parameter_status("server_encoding") != "UTF8":
-        raise Unreadable(f"{address}: the database's encoding is not UTF8", "Make it with --encoding=UTF8.")
+        raise Unreadable(f"{address}: the database's encoding is not UTF8", "Create it with --encoding=UTF8.")
     settings = {
         "search_path": f"{SCHEMA}, pg_temp",
         "statement_timeout": _milliseconds(STATEMENT_SECONDS),
@@ -154,7 +154,7 @@ def _prepare(db: psycopg.Connection, address: ServerAddress) -> None:
     }
     for name, value in settings.items():
         db.execute("SELECT set_config(%s, %s, false)", (name, value))
-    # what was acknowledged has to be on the disk, whatever the server's default is
+    # acknowledged changes must be durable, whatever the server's default
     db.execute(
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') = 'off'"
@@ -167,7 +167,7 @@ def _milliseconds(seconds: float) -> str:
 
 @contextmanager
 def setting(db: psycopg.Connection, name: str, seconds: float) -> Iterator[None]:
-    """The time ``name`` is so many seconds, inside; 0 is none."""
+    """Inside, the timeout ``name`` is ``seconds``; 0 disables it."""
     before = db.execute("SELECT current_setting(%s)", (name,)).fetchone()
     db.execute("SELECT set_config(%s, %s, false)", (name, _milliseconds(seconds)))
     try:
@@ -179,7 +179,7 @@ def setting(db: psycopg.Connection, name: str, seconds: float) -> Iterator[None]
 
 @contextmanager
 def explained(address: ServerAddress) -> Iterator[None]:
-    """Turn the server's failures into `InputOutput`, or `Unreadable` where there is no gallery."""
+    """Turn the server's failures into `InputOutput`, or `Unreadable` if there is no gallery."""
     psycopg = client()
     try:
         yield
@@ -190,7 +190,7 @@ def explained(address: ServerAddress) -> Iterator[None]:
 
 
 def in_words(address: ServerAddress, error: psycopg.Error) -> FacekdError:
-    """What to raise for ``error``; without its details, which may hold values."""
+    """The error to raise for ``error``, without its details, which may contain values."""
     state = error.sqlstate or next((of for text, of in _OF_TEXT.items() if text in str(error)), "")
     if state in _OF_STATE:
         cause, fix = _OF_STATE[state]
@@ -202,7 +202,7 @@ def in_words(address: ServerAddress, error: psycopg.Error) -> FacekdError:
     if not state or state[:2] in ("08", "57", "53"):
         return InputOutput(
             f"{address}: the server cannot be reached, or went away ({_shortly(error)})",
-            "Try again; what was acknowledged is kept.",
+            "Try again; acknowledged changes are kept.",
         )
     return InputOutput(f"{address}: {_shortly(error)}")
 
@@ -212,6 +212,6 @@ def damaged(address: ServerAddress, what: str) -> Unreadable:
 
 
 def _shortly(error: BaseException) -> str:
-    """The message on one line, without the details, which may hold values."""
+    """The message on one line, without the details, which may contain values."""
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     return " ".join(str(primary or error).split())[:400]

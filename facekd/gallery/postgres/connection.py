@@ -1,4 +1,4 @@
-"""A connection that takes the statements of the records, and that comes again when the server does."""
+"""A connection that accepts the records' statements, and reconnects if the server was restarted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ROWS = 2000
 
 
 class ServerConnection:
-    """Statements are written with a ``?`` for each value, as SQLite has them. ``connect`` gives a connection.
+    """Statements are written with a ``?`` for each value, as for SQLite. ``connect`` opens a connection.
 
-    What is outside of `held` is read: where the connection turns out to be lost, the statement is executed
-    again by a new one.
+    Outside `held` there are only reads: if the connection turns out to be lost, the statement is executed
+    again on a new one.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection]) -> None:
@@ -38,7 +38,7 @@ class ServerConnection:
 
     @contextmanager
     def held(self, begin: str, end: str) -> Iterator[None]:
-        """One transaction, from the statement ``begin`` on; ``end`` ends it where nothing was raised."""
+        """One transaction, begun by the statement ``begin``, and ended by ``end`` unless it fails."""
         self.execute(begin)
         self._held = True
         try:
@@ -64,7 +64,7 @@ class ServerConnection:
         return cursor
 
     def stream(self, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        """The rows of ``query``, some at a time; inside of `held`."""
+        """The rows of ``query``, fetched in batches; to be used inside `held`."""
         with self.raw.cursor(name=f"rows_{next(self._numbers)}") as cursor:
             cursor.itersize = _ROWS
             cursor.execute(_translated(query), values or None, binary=True)

@@ -1,9 +1,9 @@
-"""Rewriting tables without what was deleted.
+"""Rewrite tables without deleted data.
 
-PostgreSQL keeps a deleted row until VACUUM takes it, and even then its bytes stay in the page until others
-take their place. `VACUUM (FULL)` writes table and indexes anew and drops the old files; but rows that another
-transaction may still see go along. Whether any did is told by the table's ``relfrozenxid``: transactions
-before it are over, for everybody.
+PostgreSQL keeps a deleted row until VACUUM removes it, and even then its bytes stay in the page until they
+are overwritten. `VACUUM (FULL)` rewrites tables and indexes and deletes the old files, but it keeps rows that
+another transaction may still see. The table's ``relfrozenxid`` tells whether it did: all transactions before
+it have ended.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from facekd.gallery.postgres.connecting import SCHEMA, client, setting
 if TYPE_CHECKING:
     import psycopg
 
-#: the tables that hold what a removal takes along
+#: the tables with the data that a removal erases
 TABLES = ("people", "templates", "removed_people", "removed_photos")
-#: what makes an erasure wait: a lock that was not to be had, no room, or a standby
+#: the reasons why an erasure waits: a lock that was not granted, no room, or a standby
 _NOT_NOW = ("55P03", "40P01", "53100", "25006", "57014")
 
 
 def owed(db: psycopg.Connection) -> int:
-    """The last removal after which the tables were not rewritten; 0 where there is none."""
+    """The last removal after which the tables have not been rewritten; 0 if there is none."""
     return int(_one(db, "SELECT coalesce(max(id), 0) FROM erasures"))
 
 
 def count(db: psycopg.Connection) -> int:
-    """How many removals there are after which the tables were not rewritten."""
+    """The number of removals after which the tables have not been rewritten."""
     return _one(db, "SELECT count(*) FROM erasures")
 
 
 def erase(db: psycopg.Connection, wait: float) -> bool:
-    """Rewrite the tables for all removals until now; whether that was done.
+    """Rewrite the tables for all removals until now; return whether that was done.
 
-    It is not where another program reads or writes them for longer than ``wait`` seconds, has a transaction
-    open that is older than a removal, or where this user may not: before version 17 none but the owner may.
+    It is not if another program reads or writes them for longer than ``wait`` seconds, or has a transaction
+    open that is older than a removal, or if this user may not: before version 17 only the owner may.
     """
     last = owed(db)
     if not last:
@@ -44,16 +44,16 @@ def erase(db: psycopg.Connection, wait: float) -> bool:
         return False
     psycopg, before = client(), _files(db)
     try:
-        # a large table takes longer than a query may
+        # rewriting a large table takes longer than a query may
         with setting(db, "lock_timeout", wait), setting(db, "statement_timeout", 0):
             db.execute(f"VACUUM (FULL) {', '.join(f'{SCHEMA}.{table}' for table in TABLES)}".encode())
     except psycopg.Error as error:
         if error.sqlstate not in _NOT_NOW:
             raise
         return False
-    if before & _files(db):  # to whoever may not VACUUM, that is a warning and no error
+    if before & _files(db):  # without the right to VACUUM, there is only a warning
         return False
-    # those of other programs that came meanwhile are theirs to do
+    # later ones belong to other programs, which will erase them
     db.execute(
         "DELETE FROM erasures WHERE id <= %s AND NOT EXISTS (SELECT FROM pg_class"
         " WHERE relnamespace = %s::regnamespace AND relname = ANY (%s)"
@@ -64,13 +64,13 @@ def erase(db: psycopg.Connection, wait: float) -> bool:
 
 
 def _files(db: psycopg.Connection) -> set[int]:
-    """The numbers of the tables' files: each is another one after the table was rewritten."""
+    """The numbers of the tables' files, which change when a table is rewritten."""
     query = "SELECT relfilenode FROM pg_class WHERE relnamespace = %s::regnamespace AND relname = ANY (%s)"
     return {int(row[0]) for row in db.execute(query, (SCHEMA, list(TABLES))).fetchall()}
 
 
 def _is_seen(db: psycopg.Connection, last: int) -> bool:
-    """Whether a transaction is open that may see what was removed: rewriting would be in vain."""
+    """Whether an open transaction may see what was removed, so that rewriting would be useless."""
     return bool(
         _one(
             db,

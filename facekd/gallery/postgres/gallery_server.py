@@ -21,9 +21,9 @@ _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 def create(path: ServerAddress, fill: Callable[[ServerConnection], object]) -> None:
     """Make sure that there is a gallery in the database at ``path``; ``fill`` fills the tables of a new one,
-    in the transaction that makes them."""
+    in the transaction that creates them."""
     with connecting.explained(path), closing(ServerConnection(lambda: connecting.connect(path))) as db:
-        # whoever may only write must not be told that they cannot make what is there
+        # a user who may only write must not get an error for being unable to create what exists
         if not migrating.schema_of(db.raw):
             migrating.create(db.raw, lambda: fill(db))
 
@@ -35,13 +35,13 @@ def is_there(path: ServerAddress) -> bool:
 
 
 class GalleryServer:
-    """The gallery in the database at ``path``, led to the latest schema unless it is ``read_only``, for which
-    rights to read are enough.
+    """The gallery in the database at ``path``, migrated to the latest schema unless it is ``read_only``, for
+    which the right to read is sufficient.
 
-    Whoever writes holds the one row of the table ``state`` until the end of the transaction, so one writes at
-    a time, and what was looked up inside of a transaction is still true when it ends. Statements see what was
-    committed before each (READ COMMITTED), the first after the wait for that row: nothing is ever undone for
-    the sake of another transaction, and nothing has to be repeated.
+    A writer locks the single row of the table ``state`` until the end of the transaction. So there is one
+    writer at a time, and what it has read inside the transaction remains true until it ends. Statements see
+    what was committed before each of them (READ COMMITTED), the first one after the wait for that row: no
+    transaction is undone because of another one or has to be repeated.
     """
 
     def __init__(self, path: ServerAddress, read_only: bool = False) -> None:
@@ -64,12 +64,12 @@ class GalleryServer:
                 raise
 
     def close(self) -> None:
-        """Let go of the connection, which whoever opens the gallery next in this process may take."""
+        """Release the connection, which the next call in this process may use for the same gallery."""
         idle.give_back(self.path, self.db.raw)
 
     def rows(self, query: str, *values: object, types: tuple[type, ...] = ()) -> Rows:
-        """All rows of ``query``. With ``types`` of its columns, raise `Unreadable` where damage has turned
-        a value into something else."""
+        """All rows of ``query``. With the ``types`` of its columns, raises `Unreadable` if damage has changed
+        the type of a value."""
         with self.reading():
             rows: Rows = self.db.execute(query, values).fetchall()
         if types:
@@ -78,7 +78,7 @@ class GalleryServer:
         return rows
 
     def stream(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """As `rows`, without holding all of them."""
+        """As `rows`, without keeping all of them in memory."""
         with self.reading(), self.snapshot():
             yield from self.db.stream(query, values)
 
@@ -87,18 +87,18 @@ class GalleryServer:
             raise self.damaged("an entry cannot be read")
 
     def damaged(self, what: str) -> Unreadable:
-        """The `Unreadable` to raise where the gallery does not hold what was written."""
+        """The `Unreadable` to raise if the gallery does not hold what was written."""
         return connecting.damaged(self.path, what)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Failures of what is read inside are put into words."""
+        """Failures of reading inside become clear errors."""
         with connecting.explained(self.path):
             yield
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All that is read inside is of one moment, whatever others write meanwhile."""
+        """Everything read inside is from one moment, whatever others write in the meantime."""
         if self.db.in_transaction:
             yield
             return
@@ -122,7 +122,7 @@ class GalleryServer:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """A transaction of what is no change of who is enrolled: nobody waits for another."""
+        """A transaction that does not change who is enrolled: it waits for no other."""
         if self._changing or self._read_only:
             raise RuntimeError("transactions do not nest, and a read-only gallery has none")
         with connecting.explained(self.path), self.db.held("BEGIN", "COMMIT"):
@@ -134,13 +134,13 @@ class GalleryServer:
             raise RuntimeError("changes belong inside 'with records.transaction()'")
 
     def owe_erasure(self) -> None:
-        """Have the tables rewritten after this transaction; by the next writer, should this one be killed."""
+        """Have the tables rewritten after this transaction, or by the next writer if this one is killed."""
         if not self._removed:
             self.db.execute("INSERT INTO erasures DEFAULT VALUES")
         self._removed = True
 
     def erase(self) -> bool:
-        """Erase what was deleted before and is still there; whether all of it is gone."""
+        """Erase data that was deleted earlier and remains; return whether all of it is gone."""
         with connecting.explained(self.path):
             self.pending = not erasing.erase(self.db.raw, connecting.LOCK_SECONDS)
         return not self.pending
@@ -165,20 +165,20 @@ class GalleryServer:
         )
 
     def version(self) -> int:
-        """A number that is another one after another program has changed the gallery."""
-        if not self._changing:  # nobody else can, inside of a transaction
+        """A number that changes when another program has changed the gallery."""
+        if not self._changing:  # inside a transaction, no other program can
             self._notice(self.state())
         return self._version
 
     @property
     def schema(self) -> int:
-        """That of the database now: another program may migrate what is only read here, to the latest."""
+        """The schema of the database at present: another program may migrate what is only read here."""
         if self._schema != migrating.latest():
             self._schema = migrating.schema_of(self.db.raw)
         return self._schema
 
     def schemas(self) -> tuple[int, int]:
-        """The schema of the database, and the one that this facekd leads it to when it changes it."""
+        """The schema of the database, and the one to which this facekd migrates it before a change."""
         with self.reading():
             return self.schema, migrating.latest()
 
@@ -190,11 +190,11 @@ class GalleryServer:
         return str(rows[0][0])
 
     def unfolded(self) -> Rows:
-        """Number and name of people, among them all whose name is not folded (`names.fold`)."""
+        """Number and name of people, including all whose name is not folded (`names.fold`)."""
         return self.rows("SELECT id, name FROM people WHERE may_be_unfolded(name)", types=(int, str))
 
     def size(self) -> int:
-        """Bytes of the tables with their indexes."""
+        """Size of the tables with their indexes in bytes."""
         return int(
             self.rows(
                 "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
@@ -209,7 +209,7 @@ class GalleryServer:
         return int(self.rows(query, types=(int,))[0][0])
 
     def number_after(self, number: int) -> None:
-        """Give nobody new a number up to ``number``."""
+        """Give no new person a number up to ``number``."""
         if self.last_number() < number:
             self.rows("SELECT setval('people_id_seq', ?)", number)
 
@@ -231,8 +231,8 @@ class GalleryServer:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """A transaction in which nobody else writes. Raises `InputOutput` where nobody can say whether it was
-        done."""
+        """A transaction in which nobody else writes. Raises `InputOutput` if it is unknown whether it was
+        committed."""
         done = False
         try:
             with self.db.held("BEGIN", "COMMIT"):
@@ -243,14 +243,14 @@ class GalleryServer:
         except connecting.client().OperationalError as error:
             if done and self.db.raw.closed:
                 raise InputOutput(
-                    f"{self.path}: the server went away while it was to confirm a change, which may be made "
-                    "or not",
-                    "Look whether it was ('facekd gallery audit'), and try again.",
+                    f"{self.path}: the connection was lost while a change was being committed, which may be "
+                    "made or not",
+                    "Check whether it was made ('facekd gallery audit'), and try again.",
                 ) from error
             raise
 
     def _lock(self) -> None:
-        """Wait until nobody else writes; from then on whoever stands still is not waited for long."""
+        """Wait until nobody else writes; from then on, the server does not wait long for an idle writer."""
         for name, seconds in (
             ("lock_timeout", connecting.LOCK_SECONDS),
             ("idle_in_transaction_session_timeout", connecting.IDLE_SECONDS),
@@ -262,6 +262,6 @@ class GalleryServer:
         self._notice(rows[0][0])
 
     def _notice(self, word: str) -> None:
-        """Count that another program has changed the gallery, if its state is none that was seen here."""
+        """Count a change by another program, if the gallery's state has not been seen here."""
         if word != self._seen:
             self._version, self._seen = self._version + 1, word

@@ -1,4 +1,4 @@
--- What the roles of `facekd gallery roles` may do, where there are such; run after every migration.
+-- The rights of the roles of `facekd gallery roles`, if they exist; run after every migration.
 
 DO $$
 BEGIN

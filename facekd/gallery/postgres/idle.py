@@ -1,5 +1,5 @@
-"""Connections that nobody needs at the moment, kept for the next who opens the same gallery: a service opens
-it for every request, and connecting with TLS takes longer than many a request."""
+"""Idle connections, kept for the next call that opens the same gallery: a service opens it for every request,
+and connecting with TLS takes longer than many requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from facekd.gallery.postgres.connecting import client
 if TYPE_CHECKING:
     import psycopg
 
-#: connections of a process that are kept for each database, and for how long
+#: connections that a process keeps for each database, and for how long
 MOST, SECONDS = 4, 60.0
 
 Connect = Callable[[ServerAddress], "psycopg.Connection"]
 
-#: of each database, when each was given back; a process that was forked takes none of its parent's
+#: the connections to each database, with the time of return; a forked process uses none of its parent's
 _kept: dict[tuple[str, int], list[tuple[float, psycopg.Connection]]] = {}
 _lock = threading.Lock()
 
@@ -28,7 +28,7 @@ _lock = threading.Lock()
 def take(
     address: ServerAddress, connect: Callable[[ServerAddress], psycopg.Connection]
 ) -> psycopg.Connection:
-    """One that was given back and still answers, else a new one."""
+    """A returned connection that still works, otherwise a new one."""
     while True:
         with _lock:
             kept = _kept.get(_key(address))
@@ -42,7 +42,7 @@ def take(
 
 
 def give_back(address: ServerAddress, db: psycopg.Connection) -> None:
-    """Keep ``db``, unless it is lost, in the midst of something, or there are enough."""
+    """Keep ``db``, unless it is lost, inside a transaction, or there are enough."""
     if db.closed or db.info.transaction_status != client().pq.TransactionStatus.IDLE:
         db.close()
         return

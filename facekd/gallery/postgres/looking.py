@@ -1,4 +1,4 @@
-"""What a server is set to, as far as a gallery relies on it."""
+"""The settings of a server that a gallery depends on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from facekd.gallery.postgres import connecting, erasing, migrating
 
 @dataclass(frozen=True)
 class ServerLook:
-    """The server's ``version``, whether the connection is ``encrypted``, how many ``erasures`` are owed, and
-    by the setting that would be right what is wrong with the present one."""
+    """The server's ``version``, whether the connection is ``encrypted``, the number of pending ``erasures``,
+    and the faults of its settings, by the setting that would be right."""
 
     version: str
     encrypted: bool
@@ -20,13 +20,13 @@ class ServerLook:
     doubts: dict[str, str] = field(default_factory=dict)
 
 
-_LOST = "a power cut may damage the database or lose what was acknowledged"
-_LOGGED = "the server's log may hold names and templates"
-_STAYS = "what was removed stays in the write-ahead log's files until they are written over"
+_LOST = "a power cut may damage the database or lose acknowledged changes"
+_LOGGED = "the server's log may contain names and templates"
+_STAYS = "removed data stays in the files of the write-ahead log until they are overwritten"
 
 
 def look_at_server(address: ServerAddress) -> ServerLook:
-    """Raises `InputOutput` where the server cannot be asked."""
+    """Look at the server's settings. Raises `InputOutput` if the server cannot be reached."""
     with connecting.explained(address), closing(connecting.connect(address)) as db:
         names = (
             "fsync", "full_page_writes", "log_statement", "log_min_duration_statement",

@@ -1,9 +1,9 @@
 """The tables of a gallery in PostgreSQL, as numbered SQL files in this folder: a new gallery runs all of
-them, an old one those that it lacks.
+them, an old one those that are missing.
 
-A number is that of the schema that the file leads to, and means the same as in an SQLite file
-(`gallery.migrations`): what the rows mean goes by it. Files that were released are never changed, since
-galleries made with them exist: a change of the tables is one file more, and one migration there.
+The number of a file is the schema to which it migrates, with the same meaning as in an SQLite file
+(`gallery.migrations`): it defines what the rows mean. Files that were released must not be changed, because
+galleries made with them exist: a change of the tables is one more file, and one more migration there.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import psycopg
 
 _FOLDER = Path(__file__).parent
-#: of the lock that whoever makes or migrates a gallery holds: "fkdG"
+#: the advisory lock held while a gallery is created or migrated: "fkdG"
 _LOCK = 0x666B6447
 
 
 @cache
 def migrations() -> dict[int, str]:
-    """The SQL that leads to each schema, rising."""
+    """The SQL that migrates to each schema, in ascending order."""
     files = sorted(path for path in _FOLDER.glob("*.sql") if re.match(r"\d{4}_", path.name))
     return {int(path.name[:4]): path.read_text(encoding="utf-8") for path in files}
 
@@ -40,32 +40,32 @@ def latest() -> int:
 
 
 def database_roles() -> str:
-    """The SQL that makes roles of least privilege and gives a gallery to them."""
+    """The SQL that creates roles of least privilege and gives a gallery to them."""
     return _read("roles.sql") + "\n" + _read("grants.sql")
 
 
 def schema_of(db: psycopg.Connection) -> int:
-    """0 where there is no gallery."""
+    """The schema of the gallery; 0 if there is none."""
     if _one(db, "SELECT to_regclass(%s) IS NULL", f"{SCHEMA}.migrations"):
         return 0
     return int(_one(db, f"SELECT coalesce(max(number), 0) FROM {SCHEMA}.migrations"))
 
 
 def check_schema(db: psycopg.Connection, address: ServerAddress) -> None:
-    """Raise `Unreadable` where there is no gallery, or one of a newer facekd."""
+    """Raise `Unreadable` if there is no gallery, or one of a newer facekd."""
     schema = schema_of(db)
     if not schema:
         raise Unreadable(f"{address}: no gallery in this database", "'facekd enroll' creates one.")
     if schema > latest():
         raise Unreadable(
             f"{address}: a gallery of schema {schema}; this facekd reads schemas up to {latest()}",
-            "Use the facekd that wrote it, or a newer one.",
+            "Use the version of facekd that wrote it, or a newer one.",
         )
 
 
 def create(db: psycopg.Connection, fill: Callable[[], object]) -> None:
-    """Make a gallery in a database that has none and ``fill`` it, in one transaction; of several programs
-    that try at once one does it."""
+    """Create a gallery in a database that has none and ``fill`` it, in one transaction; of several programs
+    that try at once, one does it."""
     with setting(db, "lock_timeout", LOCK_SECONDS), db.transaction():
         _begin(db)
         if not schema_of(db):
@@ -74,7 +74,7 @@ def create(db: psycopg.Connection, fill: Callable[[], object]) -> None:
 
 
 def migrate(db: psycopg.Connection) -> None:
-    """Lead a gallery of an older schema to the latest, in one transaction."""
+    """Migrate a gallery of an older schema to the latest, in one transaction."""
     if 0 < schema_of(db) < latest():
         with setting(db, "lock_timeout", LOCK_SECONDS), db.transaction():
             _begin(db)
@@ -82,7 +82,7 @@ def migrate(db: psycopg.Connection) -> None:
 
 
 def _begin(db: psycopg.Connection) -> None:
-    """Wait for others who do the same, and act as the owner of the tables where that may be done."""
+    """Wait for other programs that do the same, and act as the owner of the tables if that is allowed."""
     db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     owner = db.execute(
         "SELECT quote_ident(rolname), pg_has_role(nspowner, 'MEMBER') FROM pg_namespace"
@@ -96,7 +96,7 @@ def _begin(db: psycopg.Connection) -> None:
 
 
 def _run(db: psycopg.Connection) -> None:
-    """Execute what the gallery lacks."""
+    """Run the missing migrations."""
     db.execute(
         f"CREATE TABLE IF NOT EXISTS {SCHEMA}.migrations"
         " (number integer PRIMARY KEY, date text NOT NULL)".encode()

@@ -2,7 +2,7 @@
 --
 --     facekd gallery roles | psql --single-transaction --set ON_ERROR_STOP=1 DATABASE
 --
--- facekd_owner   makes and migrates the gallery, and erases for good what was removed
+-- facekd_owner   creates and migrates the gallery, and finishes erasures
 -- facekd_writer  enrolls, renames, merges and removes people
 -- facekd_reader  verifies, identifies, lists, checks and exports
 --
@@ -24,7 +24,7 @@ BEGIN
         CREATE SCHEMA facekd;
     END IF;
     ALTER SCHEMA facekd OWNER TO facekd_owner;
-    -- of a gallery that was there before its roles
+    -- for a gallery that existed before the roles
     FOR owned IN
         SELECT format('ALTER TABLE facekd.%I OWNER TO facekd_owner', relname) AS statement FROM pg_class
             WHERE relnamespace = 'facekd'::regnamespace AND relkind = 'r'

@@ -1,4 +1,4 @@
-"""What only a server can say of whether a gallery is as it was written; see `facekd.gallery.checking`."""
+"""Checks of a gallery that are specific to a server; see `facekd.gallery.checking`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from facekd.gallery.place import ServerAddress
 from facekd.gallery.postgres import migrating
 from facekd.gallery.postgres.gallery_server import GalleryServer
 
-#: what stands in the catalogue of a gallery of the latest schema, a line for each thing; a test holds it to
+#: the catalogue of a gallery of the latest schema, one object per line; a test compares it with
 #: the migrations
 _LAYOUT = Path(__file__).with_name("layout.txt")
 
-#: deparsed definitions differ between versions of PostgreSQL, so things are told by kind and name
+#: deparsed definitions differ between versions of PostgreSQL, so objects are listed by kind and name
 _CATALOGUE = """
 SELECT 'column ' || relname || '.' || attname || ' ' || format_type(atttypid, atttypmod)
     || CASE WHEN attnotnull THEN ' not null' ELSE '' END
@@ -43,12 +43,12 @@ SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'facekd'::regnam
 
 
 def layout(server: GalleryServer) -> set[str]:
-    """What there is in the catalogue, a line for each thing."""
+    """The objects in the catalogue, one per line."""
     return {line for (line,) in server.rows(_CATALOGUE)}
 
 
 class ServerUnderCheck:
-    """The gallery in the database at ``path``, all of it as it is at one moment."""
+    """The gallery in the database at ``path``, in one snapshot."""
 
     def __init__(self, path: ServerAddress) -> None:
         self._server = GalleryServer(path, read_only=True)
@@ -65,7 +65,7 @@ class ServerUnderCheck:
         self._open.enter_context(self._server.snapshot())
 
     def finish(self) -> None:
-        """Nothing changed meanwhile, for what was read here."""
+        """Do nothing: the snapshot cannot have changed."""
 
     def close(self) -> None:
         self._open.close()
@@ -81,7 +81,7 @@ class ServerUnderCheck:
         return self._tables, self._references
 
     def _tables(self) -> Iterator[Fault]:
-        if self.schema != migrating.latest():  # as it was then is not known any more
+        if self.schema != migrating.latest():  # the layouts of older schemas are not recorded
             return
         wanted = set(_LAYOUT.read_text(encoding="utf-8").splitlines())
         found = layout(self._server)
@@ -99,5 +99,5 @@ class ServerUnderCheck:
         for (row,) in self.query(
             "SELECT audit.id FROM audit LEFT JOIN audit_actions USING (action) WHERE audit_actions IS NULL"
         ):
-            message = f"row {row} of audit refers to a row of audit_actions that is not there"
+            message = f"row {row} of audit refers to a row of audit_actions that does not exist"
             yield Fault("reference", message, RESTORE)

@@ -1,9 +1,9 @@
 """Face detectors behind one interface, one file each.
 
 A detector's file holds a function ``(file, device, threads) -> Detector`` under
-``@register("name", "name:FILE")``, where the second says how ``--detector`` names it. The registry lists
-this folder, so adding the file is all it takes; another package adds one by an entry point of the group
-``facekd.detectors`` (`facekd.registry`). Files whose name begins with an underscore are helpers.
+``@register("name", "name:FILE")``, whose second argument is how ``--detector`` names it. The registry lists
+this folder, so adding a file is enough; another package adds a detector by an entry point of the group
+``facekd.detectors`` (`facekd.registry`). Files whose names begin with an underscore are helpers.
 """
 
 import lazy_loader

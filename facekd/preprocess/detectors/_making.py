@@ -1,9 +1,9 @@
 """Face detectors behind one interface, one file each.
 
 A detector's file holds a function ``(file, device, threads) -> Detector`` under
-``@register("name", "name:FILE")``, where the second says how ``--detector`` names it. The registry lists
-this folder, so adding the file is all it takes; another package adds one by an entry point of the group
-``facekd.detectors`` (`facekd.registry`). Files whose name begins with an underscore are helpers.
+``@register("name", "name:FILE")``, whose second argument is how ``--detector`` names it. The registry lists
+this folder, so adding a file is enough; another package adds a detector by an entry point of the group
+``facekd.detectors`` (`facekd.registry`). Files whose names begin with an underscore are helpers.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ Maker = Callable[[Path | None, str, int | None], Detector]
 _DETECTORS: Registry[Maker] = Registry("detector", "facekd.preprocess.detectors", "facekd.detectors")
 register = _DETECTORS.register
 detector_names = _DETECTORS.names
-#: what makes the detector of a name; raises `UsageError` where it is unknown or its package cannot be loaded
+#: the function that makes the detector of a name; raises `UsageError` if the name is unknown or its package
+#: cannot be loaded
 detector_maker = _DETECTORS.__getitem__
 
 
 def detector_help() -> str:
-    """How each detector is written, for whoever chooses one."""
+    """The choices for ``--detector``, as they are written."""
     *most, last = (note or f"{name}[:FILE]" for name, note in _DETECTORS.notes().items())
     return f"{', '.join(most)} or {last}"
 
@@ -41,17 +42,17 @@ def make_detector(spec: str = "mtcnn", device: str = "cpu", threads: int | None 
 
 
 def mtcnn_weights() -> str:
-    """Where MTCNN's weights come from, in words. Raises `UsageError` where there are none, `Unreadable` where
-    they are others than they should be."""
+    """Describe the source of MTCNN's weights. Raises `UsageError` if there is none, `Unreadable` if the
+    weights are not the expected ones."""
     from facekd.preprocess.detectors._mtcnn_files import mtcnn_origin
 
     return mtcnn_origin()
 
 
 def export_mtcnn(folder: Path) -> None:
-    """Write MTCNN's converted networks into ``folder``, which "mtcnn:FOLDER" then names.
+    """Write MTCNN's converted networks into ``folder``, for use as "mtcnn:FOLDER".
 
-    Raises `UsageError` where there is nothing to convert from, `InputOutput` for the folder.
+    Raises `UsageError` if there is nothing to convert, `InputOutput` for the folder.
     """
     from facekd.preprocess.detectors._mtcnn_files import mtcnn_networks, write_networks
 
@@ -59,7 +60,7 @@ def export_mtcnn(folder: Path) -> None:
 
 
 def needs_file(file: Path | None, name: str) -> Path:
-    """``file``, or a `UsageError` that says how to name one."""
+    """``file``, or a `UsageError` that states how to name one."""
     if file is None:
         raise UsageError(f"the detector '{name}' needs its model file", f"Write --detector {name}:FILE.")
     return file

@@ -1,9 +1,9 @@
-"""The three networks of MTCNN as ONNX files: written once from the weights inside the installed package
-mtcnn-runtime, or facenet-pytorch where that is absent, and kept in the user's cache.
+"""The three networks of MTCNN as ONNX files: converted once from the weights in the installed package
+mtcnn-runtime, or facenet-pytorch if that is missing, and kept in the user's cache.
 
-The weights are read and the graphs put together without torch, so no process of an operator ever
-loads it. A folder of converted files is complete when its manifest is there, which is written
-last and holds the digests of all files; starting twice at once writes the same bytes twice.
+The weights are read, and the graphs built, without torch, so an operator's process never imports it.
+A folder of converted files is complete if its manifest exists, which is written last and
+holds the digests of all files; two processes that convert at once write the same bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("pnet", "rnet", "onet")
 MANIFEST = "mtcnn.json"
-#: raised when the conversion changes, so that files of an older one are not taken
+#: increased when the conversion changes, so that files of an older one are not used
 _CONVERSION = 1
 #: bytes of the largest converted file that is read; O-Net holds 1.6 million
 _MAX_BYTES = 100_000_000
@@ -39,10 +39,10 @@ Floats = NDArray[np.float32]
 
 
 def mtcnn_networks() -> dict[str, bytes]:
-    """The ONNX networks by name, from the cache, converted first where it is needed.
+    """The ONNX networks by name, from the cache; converted first if necessary.
 
-    Raises `UsageError` where there are neither converted files nor one of the packages, `Unreadable` where
-    a package holds other files than it should.
+    Raises `UsageError` if there are neither converted files nor one of the packages, `Unreadable` if
+    a package contains other files than expected.
     """
     source = _installed()
     if source is None:
@@ -55,14 +55,14 @@ def mtcnn_networks() -> dict[str, bytes]:
         try:
             write_networks(networks, folder)
         except InputOutput:
-            # a cache that cannot be written costs a conversion at each start, nothing else
+            # without a writable cache the networks are converted at each start, which is slower but works
             return networks
         return networks
 
 
 def mtcnn_origin() -> str:
-    """Where `mtcnn_networks` takes the weights from, in words, and how they are known to be right. Raises as
-    that does."""
+    """Describe the source of the weights of `mtcnn_networks`, and how they were verified. Raises what
+    `mtcnn_networks` raises."""
     source = _installed()
     return (
         f"converted files in {_any_cached()[0]}, of the stated SHA-256" if source is None else source.origin
@@ -80,13 +80,13 @@ def write_networks(networks: dict[str, bytes], folder: Path) -> None:
 def read_networks(folder: Path) -> dict[str, bytes]:
     """The networks that `write_networks` wrote into ``folder``.
 
-    Raises `InputOutput` where a file is absent, `Unreadable` where one is not what was written.
+    Raises `InputOutput` if a file is missing, `Unreadable` if one has changed.
     """
     try:
         digests = json.loads(read_bounded(folder / MANIFEST, _MAX_BYTES))
         networks = {name: read_bounded(folder / f"{name}.onnx", _MAX_BYTES) for name in NETWORKS}
     except InputOutput as error:
-        raise InputOutput(f"{folder}: there is no converted MTCNN in it ({error.cause})", _EXPORT) from error
+        raise InputOutput(f"{folder}: contains no converted MTCNN ({error.cause})", _EXPORT) from error
     except ValueError as error:
         raise Unreadable(f"{folder / MANIFEST}: damaged", _EXPORT) from error
     for name, content in networks.items():
@@ -95,11 +95,11 @@ def read_networks(folder: Path) -> dict[str, bytes]:
     return networks
 
 
-_EXPORT = "Write the files again, where mtcnn-runtime is installed: facekd detector export DIR"
+_EXPORT = "Write the files again on a machine with mtcnn-runtime: facekd detector export DIR"
 
 
 def _any_cached() -> tuple[Path, dict[str, bytes]]:
-    """A folder of converted files in the cache, and what is in it."""
+    """A folder of converted files in the cache, and its networks."""
     for folder in sorted(cache_folder().glob("mtcnn-*")):
         try:
             return folder, read_networks(folder)
@@ -107,14 +107,14 @@ def _any_cached() -> tuple[Path, dict[str, bytes]]:
             continue
     raise UsageError(
         "MTCNN's weights come with the package mtcnn-runtime, which is not installed",
-        "Install it: pip install mtcnn-runtime==1.0.0; or run 'facekd detector export DIR' where it is and "
-        "use --detector mtcnn:DIR; or use another detector: --detector yunet:FILE or scrfd:FILE.",
+        "Install it: pip install mtcnn-runtime==1.0.0; or run 'facekd detector export DIR' where it is "
+        "installed and use --detector mtcnn:DIR; or use another one: --detector yunet:FILE or scrfd:FILE.",
     )
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Weight files by network, where they come from, and how the weights in one are read."""
+    """Weight files by network, their origin, and the function that reads the weights in one."""
 
     origin: str
     files: dict[str, bytes]
@@ -122,7 +122,7 @@ class _Source:
 
     @property
     def digest(self) -> str:
-        """What names the converted files."""
+        """Identifies the converted files."""
         digests = [hashlib.sha256(self.files[name]).hexdigest() for name in NETWORKS]
         return hashlib.sha256(canonical_json([_CONVERSION, *digests])).hexdigest()
 
@@ -132,10 +132,10 @@ class _Source:
 
 
 def _installed() -> _Source | None:
-    """The weights of mtcnn-runtime, else of facenet-pytorch, found without importing either."""
+    """The weights of mtcnn-runtime, otherwise of facenet-pytorch, found without importing either."""
     wheel = wheel_files()
     if wheel is not None:
-        return _Source("the package mtcnn-runtime, of the known SHA-256", wheel, weights_in)
+        return _Source("the package mtcnn-runtime, with the expected SHA-256", wheel, weights_in)
     spec = importlib.util.find_spec("facenet_pytorch")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -144,12 +144,12 @@ def _installed() -> _Source | None:
         files = {name: (folder / f"{name}.pt").read_bytes() for name in NETWORKS}
     except OSError:
         return None
-    return _Source("the package facenet-pytorch, whose files are taken as they are", files, read_state_dict)
+    return _Source("the package facenet-pytorch, whose files are not verified", files, read_state_dict)
 
 
 #: sides of the pools that follow the first convolutions (stride 2, rounded up)
 _POOLS = {"pnet": (2,), "rnet": (3, 3), "onet": (3, 3, 2)}
-#: the output that each head gives, by the number at the end of its name
+#: the output of each head, by the number at the end of its name
 _HEADS = {"_1": "logits", "_2": "box", "_3": "points"}
 
 
@@ -167,20 +167,20 @@ def _graph(name: str, weights: dict[str, Floats]) -> onnx.ModelProto:
         outputs.append(value("points", ["n", 10]))
     planes = value("planes", ["n", 3, "height", "width"])
     graph = helper.make_graph(_nodes(weights, _POOLS[name]), name, [planes], outputs, tensors)
-    # the oldest versions that hold these operators: files serve old runtimes too
+    # the oldest versions with these operators, so that old runtimes can read the files
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model)
     return model
 
 
 def _shaped(key: str, weights: dict[str, Floats]) -> Floats:
-    """A PReLU's slopes [C] must be [C, 1, 1] behind a convolution; all else stays as it is."""
+    """A PReLU's slopes [C] become [C, 1, 1] after a convolution; everything else is unchanged."""
     behind_conv = key.startswith("prelu") and f"conv{key[5]}.weight" in weights
     return weights[key].reshape(-1, 1, 1) if behind_conv else weights[key]
 
 
 def _nodes(weights: dict[str, Floats], pools: tuple[int, ...]) -> list[onnx.NodeProto]:
-    """Convolutions and at most one dense layer, each with PReLU, then the heads side by side."""
+    """Convolutions and at most one dense layer, each with PReLU, then the heads in parallel."""
     from onnx import helper
 
     nodes = []
@@ -201,7 +201,7 @@ def _nodes(weights: dict[str, Floats], pools: tuple[int, ...]) -> list[onnx.Node
         elif layer.startswith("conv"):
             last = add("Conv", last, layer, layer)
         elif layer.startswith("dense"):
-            # the dense weights count columns before rows, as the networks came from MATLAB
+            # the dense weights are in column-major order, because the networks come from MATLAB
             last = add("Transpose", last, "turned", perm=[0, 3, 2, 1])
             last = add("Flatten", last, "flat", axis=1)
             last = add("Gemm", last, layer, layer, transB=1)

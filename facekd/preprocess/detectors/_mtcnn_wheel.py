@@ -1,7 +1,7 @@
-"""MTCNN's weights as the package mtcnn-runtime carries them: three ONNX files, read without importing it.
+"""MTCNN's weights in the package mtcnn-runtime: three ONNX files, read without importing it.
 
-They are the weights of facenet-pytorch, number by number, under other names; only the first dense layer
-takes its inputs in another order.
+The values are exactly those of facenet-pytorch, under other names; only the first dense layer has its inputs
+in another order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from facekd.errors import Unreadable
 from facekd.files import read_bounded
 
-#: SHA-256 of the files of mtcnn-runtime 1.0.0, which alone are taken
+#: SHA-256 of the files of mtcnn-runtime 1.0.0; no others are accepted
 FILES = {
     "pnet": "4b2f1dc55be37d8f73d08cd4038c723d12b9fa90fceb7fa5a4461c4353fb87c5",
     "rnet": "3d8bed44df8fde6bf359806e8ff06f30dda2a9d63cf57aaff8a835d49edcbaee",
@@ -24,7 +24,7 @@ FILES = {
 }
 _PACKAGE = "mtcnnruntime"
 _MAX_BYTES = 10_000_000
-#: the layers with weights of each network in order, by facenet-pytorch's names
+#: the layers of each network that have weights, in order, by facenet-pytorch's names
 _LAYERS = {
     "pnet": ("conv1", "conv2", "conv3", "conv4_1", "conv4_2"),
     "rnet": ("conv1", "conv2", "conv3", "dense4", "dense5_1", "dense5_2"),
@@ -35,9 +35,9 @@ Floats = NDArray[np.float32]
 
 
 def wheel_files() -> dict[str, bytes] | None:
-    """The three files of the installed package; `None` where it is not installed.
+    """The three files of the installed package; `None` if it is not installed.
 
-    Raises `Unreadable` where a file is not the one that is known.
+    Raises `Unreadable` if a file is not the expected one.
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -63,7 +63,7 @@ def weights_in(content: bytes, network: str) -> dict[str, Floats]:
     slopes = iter([held[node.input[1]].ravel() for node in graph.node if node.op_type == "PRelu"])
     weights: dict[str, Floats] = {}
     for layer in _LAYERS[network]:
-        # every layer is called a convolution there, the dense ones too
+        # in those files every layer is called a convolution, including the dense ones
         name = layer.replace("dense", "conv")
         name = name if "_" in layer else f"features.{name}"
         weight = held[f"{name}.weight"]
@@ -76,6 +76,6 @@ def weights_in(content: bytes, network: str) -> dict[str, Floats]:
 
 
 def _reordered(weight: Floats) -> Floats:
-    """The dense layer [O, C x 3 x 3], whose inputs count channels first, with channels counted last."""
+    """The dense layer [O, C x 3 x 3], with its inputs reordered from channels first to channels last."""
     outputs = len(weight)
     return np.ascontiguousarray(weight.reshape(outputs, -1, 3, 3).transpose(0, 2, 3, 1).reshape(outputs, -1))

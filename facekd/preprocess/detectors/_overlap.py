@@ -1,4 +1,4 @@
-"""Boxes that overlap: greedy non-maximum suppression, shared by the detectors."""
+"""Greedy non-maximum suppression of overlapping boxes, shared by the detectors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Floats = NDArray[np.float32]
 def suppress(
     boxes: Floats, scores: Floats, threshold: float, *, of_smaller: bool = False, edge: int = 0
 ) -> NDArray[np.intp]:
-    """Indices of the boxes [N, 4] to keep, best score first: each kept one removes all that overlap it by
+    """Indices of the boxes [N, 4] to keep, best score first: each kept box removes all that overlap it by
     more than ``threshold``.
 
-    The overlap is the intersection over the union, or with ``of_smaller`` over the smaller box, so that a
-    box inside a better one goes. ``edge`` is added to each side's length: 1 counts both edge pixels. Of
-    equal scores the first goes first, with ``of_smaller`` the last, as in facenet-pytorch.
+    The overlap is the intersection over the union or, with ``of_smaller``, over the smaller box, so that a
+    box inside a better one is removed. ``edge`` is added to the length of each side: 1 counts both edge
+    pixels. Of equal scores the first is kept, with ``of_smaller`` the last, as in facenet-pytorch.
     """
     order = np.argsort(scores)[::-1] if of_smaller else np.argsort(-scores, kind="stable")
     x1, y1, x2, y2 = boxes[order].T

@@ -1,8 +1,8 @@
-"""Reading the state dicts that torch.save wrote before torch 1.6, without torch.
+"""Read the state dicts that torch.save wrote before torch 1.6, without torch.
 
-Such a file is four pickles in a row (magic number, protocol, the writer's sizes, the objects),
-the list of storage keys, and per storage its length and its raw values. Unpickling runs whatever
-the file names, so only the three names a state dict needs are let through.
+Such a file consists of four pickles (magic number, protocol, the writer's sizes, the objects), the
+list of storage keys, and for each storage its length and its raw values. Unpickling runs whatever
+the file names, so only the three names that a state dict needs are allowed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Tensor:
-    """A view into a storage that is read later; ``stride`` and ``offset`` in elements."""
+    """A view into a storage that is read later; ``stride`` and ``offset`` are in elements."""
 
     storage: str
     offset: int
@@ -70,7 +70,7 @@ def read_state_dict(content: bytes, name: str) -> dict[str, Floats]:
     file = io.BytesIO(content)
     try:
         if _StateDictUnpickler(file).load() != _MAGIC:
-            raise ValueError("no torch state dict of the old format")
+            raise ValueError("not a torch state dict of the old format")
         _StateDictUnpickler(file).load()
         _StateDictUnpickler(file).load()
         tensors = _StateDictUnpickler(file).load()

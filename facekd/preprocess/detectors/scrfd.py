@@ -6,25 +6,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from facekd.errors import Unreadable
-from facekd.geometry import Pixels
 from facekd.preprocess.detectors._making import needs_file, register
-from facekd.preprocess.detectors._overlap import suppress
 from facekd.preprocess.types import Detector, Face
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnxruntime
+    from numpy.typing import NDArray
+
+    from facekd.geometry import Pixels
+
+    Floats = NDArray[np.float32]
 
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 _LONGER_SIDE = 640
 _SCORE = 0.5
 _OVERLAP = 0.4
-
-Floats = NDArray[np.float32]
 
 
 @register("scrfd", "scrfd:FILE")
@@ -36,18 +35,18 @@ def scrfd(file: Path | None, device: str, threads: int | None) -> Detector:
 
 
 class Scrfd:
-    """``session`` takes [1, 3, H, W] and gives, per stride, scores, then boxes, then landmarks."""
+    """``session`` takes [1, 3, H, W] and returns scores, then boxes, then landmarks, each per stride."""
 
-    #: 1 in 12 of LFW's faces score less, and 99 in 100 of them when upside down
+    #: 1 in 12 of LFW's faces scores less, and 99 in 100 of them when upside down
     sure = 0.77
-    #: of 6,767 upright photos of LFW the most that one asks for is 0.14, and of 678 upside down none has less
-    #: than 0.24
+    #: the most that one of 6,767 upright photos of LFW needs is 0.14; each of 678 upside down has at least
+    #: 0.24
     clearly = 1 / 5
-    #: 1 in 100 of LFW's faces is turned further; at 45 degrees the landmarks of 1 in 10 are wrong
+    #: 1 in 100 of LFW's faces is rotated further; at 45 degrees the landmarks of 1 in 10 are wrong
     level = 15.0
-    #: by the score alone an upright one of 339 is level with itself upside down, so all of them are ahead
+    #: by the score alone, one of 339 upright faces equals itself upside down; with this, all score higher
     mouth = 4.0
-    #: between 1 in 8 and 1 in 5 of 339 faces of LFW stand lower
+    #: between 1 in 8 and 1 in 5 of 339 faces of LFW have a lower sum
     stands = 4.3
 
     def __init__(self, name: str, session: onnxruntime.InferenceSession) -> None:
@@ -60,6 +59,10 @@ class Scrfd:
             )
 
     def detect(self, pixels: Pixels) -> list[Face]:
+        import numpy as np
+
+        from facekd.preprocess.detectors._overlap import suppress
+
         canvas, scale = self._letterbox(pixels)
         planes = (canvas.transpose(2, 0, 1)[None].astype(np.float32) - 127.5) / 128
         found = self._session.run(None, {self._input.name: planes})
@@ -72,9 +75,10 @@ class Scrfd:
         return [Face(boxes[i], float(scores[i]), points[i]).moved(1 / scale) for i in kept]
 
     def _letterbox(self, pixels: Pixels) -> tuple[Pixels, float]:
-        """The photo in the top left of a black canvas whose sides are multiples of 32, reduced to
-        a longer side of 640 where it is larger; and by how much it was scaled."""
+        """The photo in the top left corner of a black canvas whose sides are multiples of 32, reduced to
+        a longer side of 640 pixels if it is larger; and the scale."""
         import cv2
+        import numpy as np
 
         height, width = pixels.shape[:2]
         fixed = [side for side in self._input.shape[2:] if isinstance(side, int) and side > 0]
@@ -91,8 +95,10 @@ class Scrfd:
 def _decode_stride(
     scores: Floats, boxes: Floats, points: Floats, stride: int, shape: tuple[int, ...]
 ) -> tuple[Floats, Floats, Floats]:
-    """Scores [N], boxes [N, 4] and landmarks [N, 5, 2] in pixels, of one stride's raw outputs,
+    """Scores [N], boxes [N, 4] and landmarks [N, 5, 2] in pixels, from the raw outputs for one stride,
     which are distances from each anchor's centre in units of the stride."""
+    import numpy as np
+
     rows, columns = shape[0] // stride, shape[1] // stride
     y, x = np.mgrid[:rows, :columns]
     centres = np.stack([x, y], axis=-1).reshape(-1, 2).repeat(_ANCHORS, axis=0) * np.float32(stride)

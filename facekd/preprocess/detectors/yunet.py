@@ -6,18 +6,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from facekd.errors import DeviceError, InputOutput, Unreadable
 from facekd.files import read_bounded
-from facekd.geometry import Pixels
 from facekd.preprocess.detectors._making import needs_file, register
 from facekd.preprocess.types import Detector, Face
 
 if TYPE_CHECKING:
     import cv2
+    import numpy as np
 
-#: it was made for faces of 10 to 300 pixels, so larger photos are reduced
+    from facekd.geometry import Pixels
+
+#: it was trained for faces of 10 to 300 pixels, so larger photos are reduced
 _LONGER_SIDE = 640
 _SCORE = 0.6
 _OVERLAP = 0.3
@@ -29,6 +29,7 @@ _MAX_BYTES = 100_000_000
 @register("yunet", "yunet:FILE")
 def yunet(file: Path | None, device: str, threads: int | None) -> Detector:
     import cv2
+    import numpy as np
 
     file = needs_file(file, "yunet")
     if device != "cpu":
@@ -40,7 +41,7 @@ def yunet(file: Path | None, device: str, threads: int | None) -> Detector:
         cv2.setNumThreads(threads)
     log = cv2.utils.logging
     level = log.getLogLevel()
-    # OpenCV writes notes of its own to stderr while it loads a network
+    # OpenCV prints notes to stderr while it loads a network
     log.setLogLevel(log.LOG_LEVEL_SILENT)
     try:
         network = cv2.FaceDetectorYN.create(
@@ -55,14 +56,14 @@ def yunet(file: Path | None, device: str, threads: int | None) -> Detector:
 
 
 class Yunet:
-    """OpenCV's detector, made for one input size at a time."""
+    """OpenCV's detector, which is configured for one input size at a time."""
 
-    #: 1 in 150 of LFW's faces score less, and 99 in 100 of them when upside down
+    #: 1 in 150 of LFW's faces scores less, and 99 in 100 of them when upside down
     sure = 0.9
-    #: of 2,707 upright photos of LFW none asks for any; 1 / 4 left 28 of 339 upside down as they were, this 5
+    #: none of 2,707 upright photos of LFW needs any; 1 / 4 left 28 of 339 upside down uncorrected, this 5
     clearly = 1 / 8
-    #: 1 in 50 of LFW's faces seems turned further, and 19 in 20 of them when turned by 30 degrees, half of
-    #: which they then seem; step by step, as to enlarge the first angle overturns upright ones
+    #: 1 in 50 of LFW's faces appears rotated further, and 19 in 20 of them when rotated by 30 degrees, of
+    #: which they show half; corrected step by step, because scaling the first angle overturns upright faces
     level = 6.0
 
     def __init__(self, name: str, network: cv2.FaceDetectorYN) -> None:
@@ -71,6 +72,7 @@ class Yunet:
 
     def detect(self, pixels: Pixels) -> list[Face]:
         import cv2
+        import numpy as np
 
         height, width = pixels.shape[:2]
         scale = min(1.0, _LONGER_SIDE / max(height, width))
@@ -83,7 +85,9 @@ class Yunet:
 
 
 def _face(row: np.ndarray) -> Face:
-    """Of one row: x, y, width, height, five points, score."""
+    """The face in one row: x, y, width, height, five points, score."""
+    import numpy as np
+
     corner, size = row[:2], row[2:4]
     box = np.concatenate([corner, corner + size]).astype(np.float32)
     return Face(box, float(row[14]), row[4:14].reshape(5, 2).astype(np.float32))

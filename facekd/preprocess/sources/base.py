@@ -1,4 +1,4 @@
-"""What a source of images is, and how a file is read."""
+"""The interface of a source of images, and reading of files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facekd.files import read_bounded, too_large
 MAX_BYTES = 200_000_000
 
 
-#: what is taken for an image in a folder or pack
+#: suffixes of images in a folder or pack
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif",
     ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm",
@@ -33,12 +33,12 @@ class Source(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """The encoded bytes of one image. Raises `InputOutput` where it cannot be read."""
+        """The encoded bytes of one image. Raises `InputOutput` if it cannot be read."""
         ...
 
     def stamp(self, name: str) -> str:
-        """What changes when the bytes of one image do, found without reading them. Raises `InputOutput`
-        where it is not there."""
+        """A text that changes with the bytes of one image, found without reading them. Raises `InputOutput`
+        if the image does not exist."""
         ...
 
 
@@ -63,7 +63,7 @@ def read_file(path: Path) -> bytes:
 
 
 def stamp_of(path: Path) -> str:
-    """Length and time of the last change of a file. Raises `InputOutput` where it is not there."""
+    """Length and modification time of a file. Raises `InputOutput` if it does not exist."""
     try:
         held = path.stat()
     except OSError as error:

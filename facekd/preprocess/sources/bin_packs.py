@@ -1,12 +1,12 @@
 """insightface's ``.bin`` packs: the pairs of LFW, CFP-FP, AgeDB-30 and others as finished crops.
 
 A pack is a pickle of ``(images, same)``: a list of encoded images, two for each pair, and a list
-that says of each pair whether it shows one person (insightface, "recognition/_datasets_").
+that states for each pair whether it shows one person (insightface, "recognition/_datasets_").
 
 A pickle is a program that may call anything. So nothing is unpickled here: the few instructions
-that such lists are written with are read one by one, and no function that the file names is ever
-looked up. Every other instruction is refused, and a length in the file is never believed before
-that many bytes were there.
+used to write such lists are interpreted one by one, and no function that the file names is ever
+looked up. Every other instruction is refused, and no length in the file is believed before that
+many bytes have been read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_PAIRS = 1_000_000
 
 @dataclass(frozen=True)
 class BinPack:
-    """``images`` [2 P] as encoded bytes, pair by pair; ``mated`` [P]."""
+    """``images`` [2 P] as encoded bytes, pair by pair; ``mated`` bool [P]."""
 
     images: tuple[bytes, ...]
     mated: NDArray[np.bool_]
@@ -61,7 +61,7 @@ class BinSource:
         return images[int(number)]
 
     def stamp(self, name: str) -> str:
-        """That of the whole pack."""
+        """The stamp of the whole pack."""
         return stamp_of(self.path)
 
     def _read(self) -> tuple[bytes, ...]:
@@ -71,15 +71,15 @@ class BinSource:
 
 
 def image_name(number: int) -> str:
-    """What the image at place ``number`` of a pack is called."""
+    """The name of image ``number`` of a pack."""
     return f"{number:06d}.jpg"
 
 
 def read_bin(path: Path) -> BinPack:
     """The pack at ``path``.
 
-    Raises `Unreadable` where it is cut short, holds anything but images and truth values, or their
-    numbers do not fit; `TooLarge` above `MAX_PACK_BYTES`; `InputOutput` where it cannot be read.
+    Raises `Unreadable` if it is cut short, contains anything but images and truth values, or has
+    inconsistent numbers of them; `TooLarge` above `MAX_PACK_BYTES`; `InputOutput` if it cannot be read.
     """
     written = read_bounded(path, MAX_PACK_BYTES)
     try:
@@ -93,16 +93,16 @@ def read_bin(path: Path) -> BinPack:
 
 
 class _Refused(Exception):
-    """The file asks for something that a list of images and truth values does not need."""
+    """The file contains something that a list of images and truth values does not need."""
 
 
 def _pair_of_lists(found: object) -> tuple[list[object], list[object]]:
     if not isinstance(found, list | tuple) or len(found) != 2:
-        raise _Refused("it does not hold two lists")
+        raise _Refused("it does not contain two lists")
     images, same = map(_finished, found)
     same = same.ravel() if isinstance(same, np.ndarray) else same
     if not isinstance(images, list | tuple) or not isinstance(same, list | tuple | np.ndarray):
-        raise _Refused("it does not hold two lists")
+        raise _Refused("it does not contain two lists")
     if not 0 < len(same) <= MAX_PAIRS or len(images) != 2 * len(same):
         raise _Refused(f"{len(images)} images for {len(same)} pairs")
     return list(images), same.tolist() if isinstance(same, np.ndarray) else list(same)
@@ -110,7 +110,7 @@ def _pair_of_lists(found: object) -> tuple[list[object], list[object]]:
 
 def _image(value: object) -> bytes:
     if not isinstance(value, bytes):
-        raise _Refused("an image is not a row of bytes")
+        raise _Refused("an image is not a byte string")
     return value
 
 
@@ -118,7 +118,7 @@ def _truth(value: object) -> bool:
     # older packs write 0 and 1
     if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise _Refused("whether a pair is of one person is neither true nor false")
+    raise _Refused("a truth value of a pair is neither true nor false")
 
 
 class _Mark:
@@ -127,21 +127,21 @@ class _Mark:
 
 @dataclass(frozen=True)
 class _Named:
-    """A name in the file; it stands for itself and is never looked up."""
+    """A name in the file; it is kept as a name and never looked up."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class _Dtype:
-    """What an array is made of: one of `_DTYPES`."""
+    """The type of an array's elements: one of `_DTYPES`."""
 
     code: str
 
 
 @dataclass
 class _Array:
-    """A numpy array whose content is stated later: bytes, or truth values."""
+    """A numpy array whose contents follow later: bytes, or truth values."""
 
     content: bytes | NDArray[np.bool_] | None = None
 
@@ -168,21 +168,21 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _Reader:
-    """Follows the instructions of one pickle on a stack of its own."""
+    """Interprets the instructions of one pickle with its own stack."""
 
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
     def read(self, written: bytes) -> object:
-        """What the pickle ``written`` builds. Raises `_Refused`."""
+        """The object that the pickle ``written`` builds. Raises `_Refused`."""
         try:
             for operation, argument, place in pickletools.genops(io.BytesIO(written)):
                 if operation.name == "STOP":
                     return _finished(self._stack.pop())
                 self._step(operation.name, argument, place)
         except (ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:
-            # genops says what is cut short; the others are stacks and arguments that do not fit
+            # genops raises for truncated input, the others for stacks and arguments that do not fit
             raise _Refused(str(error).partition("\n")[0][:120] or type(error).__name__) from error
         raise _Refused("it ends before it is complete")
 
@@ -191,7 +191,7 @@ class _Reader:
         if name in _VALUES:
             stack.append(bytes(argument) if isinstance(argument, bytearray) else argument)
         elif name in ("BINSTRING", "SHORT_BINSTRING"):
-            # Python 2 wrote its bytes this way
+            # Python 2 wrote bytes this way
             stack.append(argument.encode("latin-1"))
         elif name in _CONSTANTS:
             stack.append(_CONSTANTS[name])
@@ -218,7 +218,7 @@ class _Reader:
 
     def _append(self, items: list[Any]) -> None:
         if not isinstance(self._stack[-1], list):
-            raise _Refused("items are added to what is no list")
+            raise _Refused("items are added to something that is not a list")
         self._stack[-1] += [_finished(item) for item in items]
 
     def _named(self, name: str) -> None:
@@ -236,7 +236,7 @@ class _Reader:
     def _call(self) -> None:
         named, arguments = self._stack[-2:]
         if not isinstance(named, _Named) or not isinstance(arguments, tuple):
-            raise _Refused("it calls what it may not")
+            raise _Refused("it calls something that is not allowed")
         self._stack[-2:] = [_made(named.name, arguments)]
 
     def _state(self) -> None:
@@ -246,11 +246,11 @@ class _Reader:
             _, shape, dtype, _, content = state
             target.content = _array(content, dtype, shape)
         elif not isinstance(target, _Dtype):
-            raise _Refused("it changes what it may not")
+            raise _Refused("it changes something that is not allowed")
 
 
 def _finished(value: Any) -> Any:
-    """``value``, or what is in it if it is an array."""
+    """``value``, or its contents if it is an array."""
     if isinstance(value, _Array):
         if value.content is None:
             raise _Refused("an array has no content")
@@ -274,7 +274,7 @@ _STEPS: dict[str, Callable[[_Reader, Any], None]] = {
 
 
 def _made(name: str, arguments: tuple[Any, ...]) -> object:
-    """What a call of ``name`` would have given; built here, not by calling it."""
+    """The result of calling ``name``; built here, without calling it."""
     what = name.partition(" ")[2]
     if what == "encode":
         text, encoding = arguments
@@ -296,9 +296,9 @@ def _made(name: str, arguments: tuple[Any, ...]) -> object:
 
 
 def _array(content: Any, dtype: Any, shape: Any) -> bytes | NDArray[np.bool_]:
-    """The content of an array: the bytes that are there, whatever the shape promises.
+    """The contents of an array: the bytes that exist, whatever its shape states.
 
-    Bytes are handed on as they are, so that an array named a million times is held once.
+    Bytes are passed on without a copy, so that an array named a million times is stored once.
     """
     if not isinstance(content, bytes) or not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
         raise _Refused("an array in another form")

@@ -11,7 +11,7 @@ from facekd.preprocess.sources.base import is_image, is_video_name, read_file, s
 
 
 class FolderSource:
-    """The images below a folder. Only regular files (and links to them) are any, whatever their name.
+    """The images below a folder. Only regular files (and links to them) count, whatever their name.
 
     A folder in it that cannot be listed is an `InputOutput`; where ``tolerant`` it is passed over, and
     `unlisted` then says which and why. The folder itself has to be listed. With ``videos`` the names are also
@@ -33,7 +33,7 @@ class FolderSource:
             place = Path(folder)
             below[:] = [name for name in below if not name.startswith(".")]
             if place.resolve() in seen:
-                # a link back to a folder above would be followed for ever
+                # a link to a parent folder would be followed for ever
                 below.clear()
                 continue
             seen.add(place.resolve())
@@ -80,7 +80,7 @@ class FilesSource:
 
 
 def _is_special(file: Path) -> bool:
-    """A pipe, a socket or a device. A file that is gone, or a link to nothing, is not: reading it says so."""
+    """Whether it is a pipe, a socket or a device. A missing file or target is not: reading reports that."""
     try:
         return not stat.S_ISREG(file.stat().st_mode)
     except OSError:

@@ -1,4 +1,4 @@
-"""Whatever holds images as a source: a folder, a zip, RecordIO or bin pack, or single files."""
+"""Open anything that contains images as a source: a folder, a zip, RecordIO or bin pack, or single files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         return FolderSource(path)
     if not path.exists():
         raise InputOutput(f"{path}: no such file or folder")
-    # what is no regular file is refused here: it must not be opened to see what it is
+    # special files are refused here: they must not be opened to find out what they contain
     open_regular(path).close()
     if path.suffix.lower() == ".rec":
         from facekd.preprocess.sources.recordio import RecordSource
@@ -52,8 +52,8 @@ def open_source(path: str | os.PathLike[str]) -> Source:
 
 
 def source_digest(path: str | os.PathLike[str]) -> str:
-    """What tells a pack or folder from others: the SHA-256 of a file, and of a folder that of its images'
-    names and lengths. Raises `InputOutput`."""
+    """The SHA-256 that identifies a pack or folder: of a pack's file; of the names and lengths of a folder's
+    images. Raises `InputOutput`."""
     path = Path(path)
     if not path.is_dir():
         return file_digest(path)

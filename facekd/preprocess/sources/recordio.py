@@ -1,11 +1,11 @@
-"""RecordIO packs (`.rec` with `.idx`), the form in which MS1M, Glint360K and WebFace are shared.
+"""RecordIO packs (`.rec` with `.idx`), the format in which MS1M, Glint360K and WebFace are shared.
 
-A record is ``magic, kind and length, bytes``, padded to four bytes; where the bytes themselves
-hold the magic at a multiple of four they are cut there and the parts joined again on reading
+A record is ``magic, kind and length, bytes``, padded to four bytes. Where the bytes contain the magic
+at a multiple of four, they are split there, and the parts are joined again on reading
 (dmlc-core, "recordio.h"). An image's bytes begin with ``flag, label, id, id`` (``IfQQ``); a flag
-above 0 says how many float labels follow instead. In insightface's packs record 0 holds two
-labels: the key after the last image, and the key after the last identity; identities name the
-keys of their images and are not needed to read them.
+above 0 is the number of float labels that follow instead. In insightface's packs, record 0 holds two
+labels: the key after the last image, and the key after the last identity; the records of identities
+list the keys of their images and are not needed to read them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _MAGIC = 0xCED7230A
 _MARK = struct.pack("<I", _MAGIC)
 _HEAD = struct.Struct("<II")
 _LABEL = struct.Struct("<IfQQ")
-#: the three upper bits of a record's second word say which part of the whole it is
+#: the upper three bits of a record's second word state which part of a split record it is
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _LENGTH = (1 << 29) - 1
 
 
 class Image(NamedTuple):
-    """One image to write: its encoded bytes and its identity, `None` where nobody is known."""
+    """One image to write: its encoded bytes and its identity, `None` if unknown."""
 
     packed: bytes
     identity: str | None
@@ -42,8 +42,8 @@ class RecordSource:
     """The images of a RecordIO pack, named ``IDENTITY/KEY.jpg``, read in place.
 
     Identities are the numbers in the pack, or the names in ``NAME.identities.tsv`` beside it, if
-    `write_records` left one. Images of identity -1 have no folder. The index is read from
-    ``NAME.idx``; without one the pack is gone through once.
+    `write_records` wrote one. Images of identity -1 have no folder. The index is read from
+    ``NAME.idx``; without one, the whole pack is scanned once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +76,7 @@ class RecordSource:
         return whole[self._label_bytes(whole, key) :]
 
     def stamp(self, name: str) -> str:
-        """That of the whole pack."""
+        """The stamp of the whole pack."""
         return stamp_of(self.path)
 
     def _index(self) -> None:
@@ -92,10 +92,10 @@ class RecordSource:
         if not self._places:
             self._places = _read_index(self.path.with_suffix(".idx")) or dict(enumerate(self._walk()))
         if not self._places:
-            raise Unreadable(f"{self.path}: no whole record in it")
+            raise Unreadable(f"{self.path}: contains no complete record")
 
     def _image_keys(self) -> list[int]:
-        """Keys of images; of insightface's packs those between record 0 and the identities."""
+        """Keys of images; in insightface's packs those between record 0 and the identities."""
         first = min(self._places)
         whole = self._record(first)
         if len(whole) == self._label_bytes(whole, first):
@@ -104,26 +104,26 @@ class RecordSource:
         return sorted(self._places)
 
     def _label(self, key: int) -> float:
-        """The first label of a record; of its bytes only the head is touched."""
+        """The first label of a record; only the first of its bytes are read."""
         _, start, end = self._part(self._places[key])
         head = self._bytes(start, min(end, start + _LABEL.size + 4))
         if len(head) < _LABEL.size + 4:
-            head = self._record(key)  # short, or cut at a magic within the head
+            head = self._record(key)  # short, or split within the head
             self._label_bytes(head, key)
         flag, label, _, _ = _LABEL.unpack_from(head)
         found = float(struct.unpack_from("<f", head, _LABEL.size)[0] if flag else label)
         if not math.isfinite(found):
-            raise Unreadable(f"{self.path}: the label of record {key} is no number")
+            raise Unreadable(f"{self.path}: the label of record {key} is not a number")
         return found
 
     def _label_bytes(self, whole: bytes, key: int) -> int:
-        """Where the image begins in a record's bytes."""
+        """The offset of the image in a record's bytes."""
         if len(whole) >= _LABEL.size:
             flag = _LABEL.unpack_from(whole)[0]
             size: int = _LABEL.size + 4 * flag
             if size <= len(whole):
                 return size
-        raise Unreadable(f"{self.path}: record {key} is no image record")
+        raise Unreadable(f"{self.path}: record {key} is not an image record")
 
     def _record(self, key: int) -> bytes:
         parts, place = [], self._places[key]
@@ -135,7 +135,7 @@ class RecordSource:
             place = _padded(end)
 
     def _walk(self) -> Iterator[int]:
-        """The places of all records, one after the other."""
+        """The offsets of all records, in order."""
         assert self._map is not None
         place, begun = 0, 0
         while place < len(self._map):
@@ -146,7 +146,7 @@ class RecordSource:
             place = _padded(end)
 
     def _part(self, place: int) -> tuple[int, int, int]:
-        """Kind, begin and end of the bytes of the part at ``place``."""
+        """Kind of the part at the offset ``place``, and begin and end of its bytes."""
         magic, word = _HEAD.unpack(self._bytes(place, place + _HEAD.size))
         if magic != _MAGIC:
             raise Unreadable(f"{self.path}: no record begins at byte {place:,}")
@@ -163,19 +163,19 @@ class RecordSource:
 
 
 def write_records(path: Path, images: Iterable[Image]) -> int:
-    """Write ``images`` as ``path`` (`.rec`) with its `.idx`; returns how many.
+    """Write ``images`` as ``path`` (`.rec`) with its `.idx`; return their number.
 
-    Images of one identity must follow each other, as `Source.names` gives them. Identities are
-    numbered in their order, and ``NAME.identities.tsv`` holds their names. Records 0 and those of
-    the identities are written as insightface's tools expect them.
+    Images of one identity must be consecutive, as in `Source.names`. Identities are numbered in
+    order, and ``NAME.identities.tsv`` holds their names. Records 0 and those of the identities are
+    written as insightface's tools expect them.
 
-    Raises `Unreadable` for the name of an identity that cannot stand on a line of text.
+    Raises `Unreadable` for an identity's name that cannot be written on one line of text.
     """
     places: list[tuple[int, int]] = [(0, 0)]
     people: dict[str, list[int]] = {}
     count = 0
     with path.open("wb") as file:
-        _append(file, _labelled((0.0, 0.0), 0))  # written again at the end, when the counts are known
+        _append(file, _labelled((0.0, 0.0), 0))  # overwritten at the end, when the counts are known
         for count, image in enumerate(images, start=1):
             label = -1
             if image.identity is not None:
@@ -197,16 +197,16 @@ def write_records(path: Path, images: Iterable[Image]) -> int:
 
 
 def _check_name(identity: str) -> None:
-    """A line break in a name would give its neighbours other names when the pack is read."""
+    """Refuse a name with a line break, which would shift the names after it when the pack is read."""
     if identity.splitlines() != [identity] or not is_utf8(identity):
         raise Unreadable(
-            f"the name {identity!a} cannot be written into a RecordIO pack: it is no line of text",
+            f"the name {identity!a} cannot be written into a RecordIO pack: it is not one line of text",
             "Rename the folder.",
         )
 
 
 def _append(file: BinaryIO, whole: bytes) -> None:
-    """One record, cut where its bytes hold the magic at a multiple of four."""
+    """Append one record, split where its bytes contain the magic at a multiple of four."""
     cuts = [at for at in range(0, len(whole) - 3, 4) if whole[at : at + 4] == _MARK] if _MARK in whole else []
     starts, ends = [0, *(at + 4 for at in cuts)], [*cuts, len(whole)]
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
@@ -229,7 +229,7 @@ def _padded(size: int) -> int:
 
 
 def _read_index(path: Path) -> dict[int, int]:
-    """Places by key, empty where there is no index."""
+    """Offsets by key; empty if there is no index."""
     if not path.is_file():
         return {}
     try:
@@ -244,7 +244,7 @@ def _names_file(path: Path) -> Path:
 
 
 def _identities(path: Path) -> dict[int, str]:
-    """Names of identities by number, where `write_records` left them."""
+    """Names of identities by number, if `write_records` wrote them."""
     file = _names_file(path)
     if not file.is_file():
         return {}

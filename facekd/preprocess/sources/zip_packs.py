@@ -11,16 +11,16 @@ from facekd.errors import FacekdError, InputOutput, Unreadable
 from facekd.files import open_regular
 from facekd.preprocess.sources.base import check_bytes, is_image
 
-#: bytes that are read at once, and so of the longest directory of a pack: some ten million names
+#: bytes that are read at once, which limits the directory of a pack: about ten million names
 _MAX_READ = 1_000_000_000
-#: of the others a few bytes may unpack to any number at once, and nobody packs photos with them
+#: compressions accepted; with others a few bytes may unpack to any size, and photos are not packed with them
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-#: bytes of an image that are unpacked at a time, so that the size that the pack states is a bound
+#: bytes of an image that are unpacked at a time, so that the size stated in the pack is a limit
 _CHUNK = 1 << 16
 
 
 class _Bounded(io.BufferedReader):
-    """A pack's file; the length of its directory, which it states itself, is not believed."""
+    """A pack's file, which refuses the length of a directory that it cannot have."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _MAX_READ:
@@ -29,19 +29,19 @@ class _Bounded(io.BufferedReader):
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """The zip pack at ``path``; raises `Unreadable` where it is none, `InputOutput` where reading fails."""
+    """The zip pack at ``path``; raises `Unreadable` if it is not one, `InputOutput` if reading fails."""
     file = _Bounded(open_regular(path).detach())  # type: ignore[attr-defined]
     try:
         return zipfile.ZipFile(file)
     except OSError as error:
         raise InputOutput(f"{path}: {error.strerror or error}") from error
     except Exception as error:
-        # a damaged directory raises what it will: BadZipFile, NotImplementedError, struct.error
+        # a damaged directory may raise BadZipFile, NotImplementedError or struct.error
         raise Unreadable(f"{path}: not a zip file ({error})") from error
 
 
 class ZipSource:
-    """The images in a zip pack, read in place. Opens its own handle in each process."""
+    """The images in a zip pack, read in place. Each process opens its own handle."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,7 +59,7 @@ class ZipSource:
         return {"path": self.path, "_owner": None, "_archive": None}
 
     def names(self) -> list[str]:
-        """As of a folder: what lies in a hidden folder is none."""
+        """As for a folder: files in hidden folders are skipped."""
         return sorted(name for name in self._open().namelist() if is_image(name) and not _is_hidden(name))
 
     def read(self, name: str) -> bytes:
@@ -76,11 +76,11 @@ class ZipSource:
         except FacekdError:
             raise
         except Exception as error:
-            # KeyError, BadZipFile, EOFError, zlib.error, NotImplementedError: whatever is wrong with it
+            # KeyError, BadZipFile, EOFError, zlib.error or NotImplementedError: the pack is damaged
             raise Unreadable(f"{self.path}/{name}: {error}") from error
 
     def stamp(self, name: str) -> str:
-        """The length and the CRC-32 that the pack states of the image."""
+        """The length and the CRC-32 that the pack states for the image."""
         try:
             held = self._open().getinfo(name)
         except KeyError as error:

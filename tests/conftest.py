@@ -80,16 +80,38 @@ def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
     postgres_server.empty_databases()
 
 
+@pytest.fixture(scope="session")
+def vector_server() -> Iterator[PostgresServer]:
+    """As `postgres_server`, with pgvector."""
+    from postgres_server import PostgresServer, why_not
+
+    reason = why_not(vector=True)
+    if reason is not None:
+        pytest.skip(reason)
+    server = PostgresServer(vector=True)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def with_vector(vector_server: PostgresServer) -> Iterator[PostgresServer]:
+    """As `postgres`, with pgvector."""
+    yield vector_server
+    vector_server.empty_databases()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests of galleries in PostgreSQL were left out."""
     from postgres_server import why_not
 
-    reason = why_not()
-    skipped = [
-        one for one in terminalreporter.stats.get("skipped", []) if reason and reason in str(one.longrepr)
-    ]
-    if skipped:
-        terminalreporter.write_line(f"{len(skipped)} tests of galleries in PostgreSQL were skipped: {reason}")
+    for reason in dict.fromkeys((why_not(), why_not(vector=True))):
+        skipped = [
+            one for one in terminalreporter.stats.get("skipped", []) if reason and reason in str(one.longrepr)
+        ]
+        if skipped:
+            terminalreporter.write_line(
+                f"{len(skipped)} tests of galleries in PostgreSQL were skipped: {reason}"
+            )
 
 
 @pytest.fixture

@@ -8,6 +8,9 @@ from .audit import AuditEntry as AuditEntry
 from .audit import ReadEntry as ReadEntry
 from .audit import moment as moment
 from .backup import back_up as back_up
+from .candidate_search import CandidateSearch as CandidateSearch
+from .candidates import CandidateIndex as CandidateIndex
+from .candidates import IndexStamp as IndexStamp
 from .checking import GalleryCheck as GalleryCheck
 from .copying import Copied as Copied
 from .copying import check_copyable as check_copyable
@@ -50,6 +53,7 @@ from .place import gallery_place as gallery_place
 from .postgres.looking import ServerLook as ServerLook
 from .postgres.looking import look_at_server as look_at_server
 from .postgres.migrating import database_roles as database_roles
+from .recall import measure_recall as measure_recall
 from .records import GalleryRecords as GalleryRecords
 from .search import RULES as RULES
 from .search import Matches as Matches
@@ -57,5 +61,14 @@ from .search import PeopleSearch as PeopleSearch
 from .search import Rule as Rule
 from .search import SearchableRecords as SearchableRecords
 from .search import SearchIndex as SearchIndex
+from .search_choice import ENGINES as ENGINES
+from .search_choice import EXACT as EXACT
+from .search_choice import IN_DATABASE as IN_DATABASE
+from .search_choice import SearchChoice as SearchChoice
+from .search_choice import choose_search as choose_search
+from .search_choice import open_index as open_index
+from .search_choice import people_search as people_search
+from .search_choice import search_choice as search_choice
 from .statistics import Statistics as Statistics
 from .template import Template as Template
+from .template import now as now

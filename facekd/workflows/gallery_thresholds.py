@@ -56,7 +56,7 @@ def scores_file(gallery: Place) -> Path:
 def own_scores(records: GalleryRecords) -> OwnScores | None:
     """The scores between the people of a gallery, as they are or nearly; `None` where there are fewer than
     two people, or so many that `calibrate_gallery` has to be called."""
-    people = len(records.names())
+    people = records.count()
     if people < 2:
         return None
     state = records.state()

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from facekd.gallery.faults import MAKE_ANEW, RESTORE, Fault
 from facekd.gallery.names import shown
 from facekd.gallery.place import ServerAddress
-from facekd.gallery.postgres import migrating
+from facekd.gallery.postgres import directions, migrating
 from facekd.gallery.postgres.gallery_server import GalleryServer
+from facekd.gallery.template import unpack
+from facekd.runtime import fuse
 
 #: what stands in the catalogue of a gallery of the latest schema, a line for each thing; a test holds it to
 #: the migrations
 _LAYOUT = Path(__file__).with_name("layout.txt")
+#: the same of what is made with a search index, each by its first line
+_OF_INDEX = ("layout_search_index.txt", "layout_vectors.txt")
 
 #: deparsed definitions differ between versions of PostgreSQL, so things are told by kind and name
 _CATALOGUE = """
@@ -40,10 +49,16 @@ UNION ALL
 SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'facekd'::regnamespace
 """
 
+#: a type of pgvector, in whichever schema, of as many values as the gallery has
+_DIMENSIONS = re.compile(r"\S*vector\(\d+\)")
+#: by how much a value of a direction may differ that another machine computed
+_ROUNDED = 1e-5
+_BUILD_ANEW = "Build the index anew: facekd gallery index --engine pgvector"
+
 
 def layout(server: GalleryServer) -> set[str]:
     """What there is in the catalogue, a line for each thing."""
-    return {line for (line,) in server.rows(_CATALOGUE)}
+    return {_DIMENSIONS.sub("vector", line) for (line,) in server.rows(_CATALOGUE)}
 
 
 class ServerUnderCheck:
@@ -74,13 +89,19 @@ class ServerUnderCheck:
         return self._server.stream(query)
 
     def looks(self) -> tuple[Callable[[], Iterator[Fault]], ...]:
-        return self._tables, self._references
+        return self._tables, self._references, self._vectors
 
     def _tables(self) -> Iterator[Fault]:
         if self.schema != migrating.latest():  # as it was then is not known any more
             return
         wanted = set(_LAYOUT.read_text(encoding="utf-8").splitlines())
         found = layout(self._server)
+        for name in _OF_INDEX:
+            lines = _LAYOUT.with_name(name).read_text(encoding="utf-8").splitlines()
+            if lines[0] in found:
+                for line in sorted(set(lines) - found):
+                    yield Fault("index", f"{line} is missing", _BUILD_ANEW)
+                found -= set(lines)
         for line in sorted(wanted - found):
             yield Fault("schema", f"{line} is missing", RESTORE)
         for line in sorted(found - wanted):
@@ -97,3 +118,34 @@ class ServerUnderCheck:
         ):
             message = f"row {row} of audit refers to a row of audit_actions that is not there"
             yield Fault("reference", message, RESTORE)
+
+    def _vectors(self) -> Iterator[Fault]:
+        """Whether the search index of pgvector, if there is one, holds everybody as they are."""
+        if self._server.rows("SELECT to_regclass('facekd.vectors_due') IS NULL") == [(True,)]:
+            return
+        for (name,) in self.query(
+            "SELECT name FROM people WHERE NOT EXISTS (SELECT FROM vectors_due WHERE person = id)"
+            " AND NOT EXISTS (SELECT FROM vectors WHERE person = id)"
+        ):
+            yield Fault("index", f"'{shown(str(name))}' is not in the search index", _BUILD_ANEW)
+        for (row,) in self.query(
+            "SELECT person FROM vectors LEFT JOIN people ON id = person WHERE id IS NULL"
+        ):
+            yield Fault("index", f"person {row} is in the search index and not enrolled", _BUILD_ANEW)
+        rows = self.query(
+            "SELECT person, name, direction, embedding FROM vectors JOIN people ON id = person"
+            " JOIN templates USING (person) ORDER BY person, templates.id"
+        )
+        for (_, name), own in groupby(rows, key=itemgetter(0, 1)):
+            if not _is_direction_of(*zip(*(row[2:] for row in own), strict=True)):
+                message = f"'{shown(str(name))}' is not as in the records in the search index"
+                yield Fault("index", message, _BUILD_ANEW)
+
+
+def _is_direction_of(direction: tuple[Any, ...], embeddings: tuple[Any, ...]) -> bool:
+    """Whether each of ``direction``, as pgvector sends it, is that of the mean of ``embeddings``; those that
+    cannot be read are other faults."""
+    held = directions.unpacked(direction[0])
+    rows = [unpack(blob, len(held)) for blob in embeddings]
+    read = [row for row in rows if row is not None]
+    return len(read) < len(rows) or bool(np.allclose(held, fuse(read), atol=_ROUNDED))

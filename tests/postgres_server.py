@@ -32,14 +32,14 @@ _SETTINGS = {
 
 def programs(vector: bool = False) -> Path | None:
     """The folder of ``initdb`` and ``postgres``, with ``vector`` of a server that has pgvector; `None` where
-    there is none. ``FACEKD_TEST_POSTGRES`` names one that is looked at first."""
+    there is none. ``FACEKD_TEST_POSTGRES`` names one that is looked at last."""
     given, on_path = os.environ.get("FACEKD_TEST_POSTGRES"), shutil.which("initdb")
-    found = [Path(given)] if given else []
-    found += [Path(on_path).resolve().parent] if on_path else []
+    found = [Path(on_path).resolve().parent] if on_path else []
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     carried = importlib.util.find_spec("pgserver")
     if carried is not None and carried.origin is not None:
         found.append(Path(carried.origin).parent / "pginstall" / "bin")
+    found += [Path(given)] if given else []
     there = (folder for folder in found if (folder / "postgres").exists())
     return next((folder for folder in there if not vector or _has_vector(folder)), None)
 
@@ -145,15 +145,16 @@ class PostgresServer:
             found = db.execute(query, values or None)
             return found.fetchall() if found.description else []
 
-    def files_with(self, content: bytes) -> list[Path]:
-        """The files of the cluster, write-ahead log included, that hold these bytes."""
+    def files_with(self, *contents: bytes) -> list[Path]:
+        """The files of the cluster, write-ahead log included, that hold any of these bytes."""
         found = []
         for path in self.data.rglob("*"):
             try:
-                if path.is_file() and content in path.read_bytes():
-                    found.append(path)
+                read = path.read_bytes() if path.is_file() else b""
             except FileNotFoundError:  # the server deletes files, too
                 continue
+            if any(content in read for content in contents):
+                found.append(path)
         return found
 
     def _answers(self) -> bool:

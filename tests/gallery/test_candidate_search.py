@@ -1,5 +1,5 @@
-"""A search by an index outside the records: as good as the exact one whenever the index names the right people,
-and never worse for an index that is stale, foreign, lost or wrong."""
+"""A search by an index outside the records: as good as the exact one whenever the index names the right
+people, and never worse for an index that is stale, foreign, lost or wrong."""
 
 from __future__ import annotations
 

@@ -33,10 +33,12 @@ def due(db: ServerConnection) -> list[str]:
 
 
 def put(db: ServerConnection, rows: Mapping[str, Floats]) -> None:
-    """Hold these directions, by uid, in place of those that are due."""
-    vector = f"{extension(db)}.vector"
+    """Hold these directions, by uid, in place of those that are due; they stay due where pgvector is gone."""
+    schema = extension(db)
+    if schema is None:
+        return
     db.executemany(
-        f"INSERT INTO vectors SELECT id, ?::{vector} FROM people WHERE uid = ?"
+        f"INSERT INTO vectors SELECT id, ?::{schema}.vector FROM people WHERE uid = ?"
         " ON CONFLICT (person) DO UPDATE SET direction = excluded.direction",
         [(written(row), uid) for uid, row in rows.items()],
     )

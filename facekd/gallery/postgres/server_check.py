@@ -15,7 +15,7 @@ import numpy as np
 from facekd.gallery.faults import MAKE_ANEW, RESTORE, Fault
 from facekd.gallery.names import shown
 from facekd.gallery.place import ServerAddress
-from facekd.gallery.postgres import directions, migrating
+from facekd.gallery.postgres import chosen_search, directions, migrating
 from facekd.gallery.postgres.gallery_server import GalleryServer
 from facekd.gallery.template import unpack
 from facekd.runtime import fuse
@@ -23,7 +23,7 @@ from facekd.runtime import fuse
 #: what stands in the catalogue of a gallery of the latest schema, a line for each thing; a test holds it to
 #: the migrations
 _LAYOUT = Path(__file__).with_name("layout.txt")
-#: the same of what is made with a search index, each by its first line
+#: the same of what is made with a search index: all of a file, or nothing
 _OF_INDEX = ("layout_search_index.txt", "layout_vectors.txt")
 
 #: deparsed definitions differ between versions of PostgreSQL, so things are told by kind and name
@@ -97,11 +97,10 @@ class ServerUnderCheck:
         wanted = set(_LAYOUT.read_text(encoding="utf-8").splitlines())
         found = layout(self._server)
         for name in _OF_INDEX:
-            lines = _LAYOUT.with_name(name).read_text(encoding="utf-8").splitlines()
-            if lines[0] in found:
-                for line in sorted(set(lines) - found):
-                    yield Fault("index", f"{line} is missing", _BUILD_ANEW)
-                found -= set(lines)
+            lines = set(_LAYOUT.with_name(name).read_text(encoding="utf-8").splitlines())
+            for line in sorted(lines - found) if lines & found else ():
+                yield Fault("index", f"{line} is missing", _BUILD_ANEW)
+            found -= lines
         for line in sorted(wanted - found):
             yield Fault("schema", f"{line} is missing", RESTORE)
         for line in sorted(found - wanted):
@@ -121,8 +120,18 @@ class ServerUnderCheck:
 
     def _vectors(self) -> Iterator[Fault]:
         """Whether the search index of pgvector, if there is one, holds everybody as they are."""
-        if self._server.rows("SELECT to_regclass('facekd.vectors_due') IS NULL") == [(True,)]:
+        choice = chosen_search.read(self._server)
+        is_chosen = choice is not None and choice[0] == "pgvector"
+        there = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('facekd.vectors')"
+        if self._server.rows(f"{there} AND attname = 'direction' AND NOT attisdropped") == [(0,)]:
+            if is_chosen:
+                yield Fault("index", "the search index is not there, and was chosen", _BUILD_ANEW)
             return
+        of_space = self._server.rows(
+            "SELECT obj_description(to_regclass('facekd.vectors')), space FROM contract"
+        )
+        if len({space for row in of_space for space in row}) > 1:
+            yield Fault("index", "the search index is of another space than the gallery", _BUILD_ANEW)
         for (name,) in self.query(
             "SELECT name FROM people WHERE NOT EXISTS (SELECT FROM vectors_due WHERE person = id)"
             " AND NOT EXISTS (SELECT FROM vectors WHERE person = id)"

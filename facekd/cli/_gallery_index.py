@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from facekd.workflows import IndexLook
 
 #: as `gallery.ENGINES` and the exact search; a test holds them to it, since commands are listed without numpy
-_ENGINES = ("exact", "pgvector")
+ENGINE_NAMES = ("exact", "pgvector")
 
 
 @click.command("index")
 @click.option(
-    "--engine", type=click.Choice(_ENGINES), default=None,
+    "--engine", type=click.Choice(ENGINE_NAMES), default=None,
     help="Search by this from now on: build its index, or drop the index (exact).",
 )  # fmt: skip
 @gallery_option

@@ -59,11 +59,11 @@ def with_noise(rows: Floats, seed: int = 0) -> Floats:
 
 def nearest(people: Iterable[tuple[Sequence[str], Floats]], probes: Floats, top: int) -> list[list[str]]:
     """By comparing each of ``probes`` [N, D] with everybody: the uids of the ``top`` likeliest, falling."""
-    scores = np.empty((len(probes), 0), np.float32)
+    scores: Floats = np.empty((len(probes), 0), np.float32)
     uids: NDArray[np.str_] = np.empty((len(probes), 0), "U32")
     for names, rows in people:
         scores = np.hstack([scores, probes @ rows.T])
         uids = np.hstack([uids, np.broadcast_to(np.array(names), (len(probes), len(names)))])
         best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        scores, uids = (np.take_along_axis(part, best, axis=1) for part in (scores, uids))
+        scores, uids = np.take_along_axis(scores, best, axis=1), np.take_along_axis(uids, best, axis=1)
     return [list(map(str, row)) for row in uids]

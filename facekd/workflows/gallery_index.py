@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from facekd.gallery import (
+    ENGINES,
     EXACT,
     IN_DATABASE,
     CandidateSearch,
@@ -57,7 +58,7 @@ def build_index(records: GalleryRecords, engine: str, place: str = "") -> IndexL
     chosen = search_choice(records)
     if chosen is not None:
         choose_search(records.path, None)
-        if (chosen.engine, chosen.place) != (engine, place):
+        if (chosen.engine, chosen.place) != (engine, place) and chosen.engine in ENGINES:
             open_index(records, chosen.engine, chosen.place).drop()
     search = CandidateSearch(records, index)
     search.rebuild()
@@ -77,5 +78,6 @@ def drop_index(records: GalleryRecords) -> IndexLook:
         choice = search_choice(records)
         choose_search(records.path, None)
         engine, place = (choice.engine, choice.place) if choice else (IN_DATABASE, "")
-        open_index(records, engine, place).drop()
+        if engine in ENGINES:  # that of a newer facekd is left where it is
+            open_index(records, engine, place).drop()
     return IndexLook(None, records.count())

@@ -98,13 +98,13 @@ class PgVectorIndex:
         Raises `UsageError` where the server has no pgvector, or this user may not install it.
         """
         with self._writing() as db:
-            if not db.execute("SELECT pg_try_advisory_lock(?)", (_LOCK,)).fetchone()[0]:
+            if db.execute("SELECT pg_try_advisory_lock(?)", (_LOCK,)).fetchall() != [(True,)]:
                 raise InputOutput(
                     f"{self._server.path}: another program is building the index", "Wait for it."
                 )
             vector = _installed(db, self._server.path)
             self._counted = None
-            dim = int(db.execute("SELECT dim FROM contract").fetchone()[0])
+            ((dim,),) = db.execute("SELECT dim FROM contract").fetchall()
             with self._alone(db):
                 _drop(db)
                 made = migrating.read_sql("vectors.sql").replace("EXTENSION", vector).replace("DIM", str(dim))

@@ -12,7 +12,8 @@ processor, of this process and of the server's together, which on a machine with
 by the clock: they take turns. "ms" are the median and the 95th percentile of one call. Memory is what the
 engine holds of the gallery: of the exact search what this process has grown by, of pgvector the tables and
 their graph, which are fast to search as far as the server's memory holds them. A removal is the whole of it,
-with the erasure of the bytes."""
+with the erasure of the bytes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ import numpy as np
 from measure_search import CONTRACT, drawn
 
 from facekd.gallery import CandidateSearch, GalleryRecords, PeopleSearch, SearchIndex, Template, open_index
-from facekd.gallery.postgres import connecting
+from facekd.gallery.postgres import connecting, vectors
 from facekd.gallery.recall import nearest, recall_of, with_noise
 from facekd.gallery.template_rows import Owner, TemplateRows
 
@@ -57,6 +58,7 @@ class Measured:
     people: int
     build_s: float
     memory_mb: float
+    disk_mb: float
     recall_1: float
     recall_5: float
     one_ms: float
@@ -97,25 +99,46 @@ class Processors:
         return int(Path(f"/proc/{backend}/schedstat").read_text().split()[0]) / 1e9 + time.process_time()
 
 
+@dataclass(frozen=True)
+class Built:
+    """A ``search`` that was built, and what it takes of memory and disk in MB."""
+
+    search: PeopleSearch
+    memory_mb: Callable[[], float]
+    disk_mb: Callable[[], float]
+
+
 @contextmanager
-def exact(records: GalleryRecords) -> Iterator[tuple[PeopleSearch, Callable[[], float]]]:
+def exact(records: GalleryRecords) -> Iterator[Built]:
     before = resident_mb()
     index = SearchIndex(records)
     index.refresh()
-    yield index, lambda: resident_mb() - before
+    yield Built(index, lambda: resident_mb() - before, lambda: 0.0)
 
 
 @contextmanager
-def pgvector(records: GalleryRecords) -> Iterator[tuple[PeopleSearch, Callable[[], float]]]:
+def pgvector(records: GalleryRecords) -> Iterator[Built]:
     index = open_index(records, "pgvector")
     search = CandidateSearch(records, index)
     search.rebuild()
-    yield search, lambda: index.bytes() / 1e6  # type: ignore[attr-defined]
-    index.drop()  # type: ignore[attr-defined]
+
+    def size(query: str) -> float:
+        assert records.server is not None
+        return int(records.server.rows(f"SELECT {query}")[0][0]) / 1e6
+
+    yield Built(
+        search,
+        lambda: size("pg_relation_size('facekd.vectors_by_direction')"),
+        lambda: size("pg_total_relation_size('facekd.vectors')"),
+    )
+    index.drop()
 
 
-#: how each engine is built for a gallery: gives the search, and what asks for its memory in MB
-ENGINES = {"exact": exact, "pgvector": pgvector}
+#: how each engine is built for a gallery
+ENGINES: dict[str, Callable[[GalleryRecords], AbstractContextManager[Built]]] = {
+    "exact": exact,
+    "pgvector": pgvector,
+}
 
 
 def enrolled(url: str, rows: Floats) -> None:
@@ -174,8 +197,8 @@ def measure(
         assert records.server is not None
         backend = records.server.rows("SELECT pg_backend_pid()")[0][0]
         started = processors.all_seconds()
-        with ENGINES[engine](records) as (search, memory):
-            built = processors.all_seconds() - started
+        with ENGINES[engine](records) as built:
+            took, search = processors.all_seconds() - started, built.search
             recall = recall_of(search.search(probes, _TOP).names, right)
             clock = lambda: processors.seconds(backend)  # noqa: E731
             one = times(lambda number: search.search(probes[number % len(probes)][None], _TOP), rounds, clock)
@@ -185,9 +208,9 @@ def measure(
                 max(5, rounds // 10),
                 clock,
             )
-            held, people = memory(), records.count()
+            held, people = (built.memory_mb(), built.disk_mb()), records.count()
             removed = removals(records, records.names()[-_REMOVED:], processors.all_seconds)
-    return Measured(engine, people, built, held, recall.at_1, recall.at_5, *one, *many, removed)
+    return Measured(engine, people, took, *held, recall.at_1, recall.at_5, *one, *many, removed)
 
 
 @click.command()
@@ -195,11 +218,21 @@ def measure(
 @click.option("--engine", "engines", type=click.Choice(list(ENGINES)), multiple=True, default=tuple(ENGINES))
 @click.option("--rounds", default=100, show_default=True, help="Searches with one probe; a tenth with 64.")
 @click.option("--probes", "count", default=256, show_default=True)
+@click.option("--view", type=click.IntRange(1, 1000), help="Of pgvector, hnsw.ef_search instead of facekd's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures there, as JSON lines.")
-def main(sizes: tuple[int, ...], engines: tuple[str, ...], rounds: int, count: int, out: Path | None) -> None:
+def main(
+    sizes: tuple[int, ...],
+    engines: tuple[str, ...],
+    rounds: int,
+    count: int,
+    view: int | None,
+    out: Path | None,
+) -> None:
     """Measure searches of synthetic people in a PostgreSQL server with pgvector."""
     from postgres_server import PostgresServer
 
+    if view is not None:
+        vectors._VIEW, vectors._VIEW_EACH = view, 0
     server = PostgresServer(_SETTINGS, vector=True)
     try:
         for size in sizes:

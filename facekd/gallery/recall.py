@@ -2,7 +2,8 @@
 itself.
 
 Probes are templates of people who are enrolled, with noise of the same length added, so that they have a
-cosine of about 0.71 with the template: somewhat less than another photo of the same person often has."""
+cosine of about 0.71 with the template: somewhat less than another photo of the same person often has.
+"""
 
 from __future__ import annotations
 

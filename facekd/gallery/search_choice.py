@@ -38,7 +38,8 @@ class SearchChoice:
 
     When it was ``built``, of so many ``people`` of a ``space``, it was searched with ``probes`` (`recall`).
     ``recall_1`` is the share of them for whom the exact search's first was found first, ``recall_5`` the
-    share of the exact search's first five that were among the five found."""
+    share of the exact search's first five that were among the five found.
+    """
 
     engine: str
     place: str
@@ -82,7 +83,8 @@ def open_index(records: GalleryRecords, engine: str, place: str = "") -> Droppab
     """The index of ``engine``, whether it was built or not.
 
     Raises `UsageError` for an engine that there is not, for a gallery in a file, and for an encrypted one:
-    the index would hold its templates in the clear."""
+    the index would hold its templates in the clear.
+    """
     if records.encryption is not None:
         raise UsageError(
             f"{records.path} is encrypted, and a search index would hold its templates in the clear",

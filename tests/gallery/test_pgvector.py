@@ -352,7 +352,7 @@ class TestRoles:
         assert held(with_vector, team["reader"]) == (5, 0)
         for user in ("writer", "reader"):
             with GalleryRecords(team[user], read_only=True) as records:
-                with pytest.raises(InputOutput, match="may not do that"):
+                with pytest.raises(InputOutput, match="only the gallery's owner may do"):
                     CandidateSearch(records, open_index(records, "pgvector")).rebuild()
                 with pytest.raises(InputOutput, match="may not do that"):
                     choose_search(records.path, None)

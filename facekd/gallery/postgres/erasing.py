@@ -7,7 +7,8 @@ before it are over, for everybody.
 
 The index of pgvector is not rewritten, which would take as long as to build it: its own VACUUM overwrites
 what was deleted with zeros. The directions that it was built from lie beside their table's rows, so that
-they can be rewritten alone."""
+they can be rewritten alone.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 It is never stale: triggers see to it in the transaction of every change, whoever makes it (`vectors.sql`).
 Whoever was changed by a program that did not compute their direction anew is a candidate of every search
-until one does."""
+until one does.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +27,11 @@ Floats = NDArray[np.float32]
 _MOST = 1000
 #: how many nearest the search of the graph keeps in view, at least and for each candidate
 _VIEW, _VIEW_EACH = 200, 2
-#: memory to build the graph in, in MB; it takes longer where it does not fit
-_BUILD_MB = 1024
+#: memory to build the graph in: it takes longer where it does not fit
+_BUILD_MEMORY = """
+SELECT set_config('maintenance_work_mem', bytes / 1024 || 'kB', false)
+FROM greatest(pg_size_bytes('1GB'), pg_size_bytes(current_setting('maintenance_work_mem'))) AS bytes
+"""
 #: of the lock that whoever builds holds: "fkdV"
 _LOCK = 0x666B6456
 #: seconds that a block waits for others who write
@@ -62,7 +66,8 @@ class PgVectorIndex:
 
     To build it, and `put` and `remove`, need the rights of the gallery's owner and take a connection of
     their own. `put` and `remove` are for completeness: whoever writes to the gallery does both in the same
-    transaction."""
+    transaction.
+    """
 
     def __init__(self, server: GalleryServer) -> None:
         self._server = server
@@ -95,13 +100,15 @@ class PgVectorIndex:
         """As `CandidateIndex.build`. Others may change the gallery meanwhile: the triggers that note it are
         there before the first block is read.
 
-        Raises `UsageError` where the server has no pgvector, or this user may not install it.
+        Raises `UsageError` where the server has no pgvector, or this user may not install it; `InputOutput`
+        for anybody but the gallery's owner, and while another program builds it.
         """
         with self._writing() as db:
             if db.execute("SELECT pg_try_advisory_lock(?)", (_LOCK,)).fetchall() != [(True,)]:
                 raise InputOutput(
                     f"{self._server.path}: another program is building the index", "Wait for it."
                 )
+            _check_may_build(db, self._server.path)
             vector = _installed(db, self._server.path)
             self._counted = None
             ((dim,),) = db.execute("SELECT dim FROM contract").fetchall()
@@ -114,7 +121,7 @@ class PgVectorIndex:
             for uids, rows in people:
                 with self._alone(db):
                     directions.fill(db, uids, rows)
-            db.execute("SELECT set_config('maintenance_work_mem', ?, false)", (f"{_BUILD_MB}MB",))
+            db.execute(_BUILD_MEMORY)
             db.execute("ANALYZE vectors (person)")
             # writers go on: it waits for those who have begun, and takes in what they change
             db.execute(
@@ -140,17 +147,6 @@ class PgVectorIndex:
         self._counted = None
         with self._writing() as db, self._alone(db):
             _drop(db)
-
-    def due(self) -> int:
-        """How many people wait for a writer to compute their direction."""
-        return int(self._server.rows("SELECT count(*) FROM vectors_due")[0][0])
-
-    def bytes(self) -> int:
-        """What it takes on the server's disk."""
-        query = (
-            "SELECT pg_total_relation_size('facekd.vectors') + pg_total_relation_size('facekd.vectors_due')"
-        )
-        return int(self._server.rows(query)[0][0])
 
     def _nearest(self, embeddings: Floats, count: int, by_graph: bool) -> tuple[list[list[str]], list[str]]:
         """Up to ``count`` for each, and whoever is due; inside of a transaction, whose plans are changed by
@@ -194,6 +190,14 @@ def _drop(db: ServerConnection) -> None:
         db.execute(f"DROP TRIGGER IF EXISTS {trigger} ON templates")
     db.execute("DROP FUNCTION IF EXISTS note_due")
     db.execute("DROP TABLE IF EXISTS vectors, vectors_due")
+
+
+def _check_may_build(db: ServerConnection, address: ServerAddress) -> None:
+    if db.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')").fetchall() != [(True,)]:
+        raise InputOutput(
+            f"{address}: the search index is to be built, which only the gallery's owner may do",
+            "As the owner: facekd gallery index --engine pgvector",
+        )
 
 
 def _installed(db: ServerConnection, address: ServerAddress) -> str:

@@ -34,10 +34,16 @@ import click
 import numpy as np
 from measure_search import CONTRACT, drawn
 
-from facekd.gallery import CandidateSearch, GalleryRecords, PeopleSearch, SearchIndex, Template, open_index
-from facekd.gallery.postgres import connecting, vectors
-from facekd.gallery.recall import nearest, recall_of, with_noise
-from facekd.gallery.template_rows import Owner, TemplateRows
+from facekd.gallery import (
+    CandidateSearch,
+    GalleryRecords,
+    PeopleSearch,
+    SearchIndex,
+    exact_nearest,
+    noisy_probes,
+    open_index,
+    recall_of,
+)
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
@@ -55,6 +61,7 @@ class Measured:
     name."""
 
     engine: str
+    view: int
     people: int
     build_s: float
     memory_mb: float
@@ -101,11 +108,13 @@ class Processors:
 
 @dataclass(frozen=True)
 class Built:
-    """A ``search`` that was built, and what it takes of memory and disk in MB."""
+    """A ``search`` that was built, what it takes of memory and disk in MB, and what has it keep so many in
+    view."""
 
     search: PeopleSearch
     memory_mb: Callable[[], float]
     disk_mb: Callable[[], float]
+    look_at: Callable[[int], object] = lambda view: None
 
 
 @contextmanager
@@ -130,6 +139,7 @@ def pgvector(records: GalleryRecords) -> Iterator[Built]:
         search,
         lambda: size("pg_relation_size('facekd.vectors_by_direction')"),
         lambda: size("pg_total_relation_size('facekd.vectors')"),
+        lambda view: setattr(index, "view", view),
     )
     index.drop()
 
@@ -139,33 +149,6 @@ ENGINES: dict[str, Callable[[GalleryRecords], AbstractContextManager[Built]]] = 
     "exact": exact,
     "pgvector": pgvector,
 }
-
-
-def enrolled(url: str, rows: Floats) -> None:
-    """A gallery of people with one of ``rows`` each; written at once, which takes a hundredth of the time
-    that it takes one by one."""
-    GalleryRecords(url, CONTRACT, create=True).close()
-    with GalleryRecords(url, read_only=True) as records:
-        address, schema = records.path, records.schema()[0]
-    stored = TemplateRows(CONTRACT, schema)
-    with connecting.connect(address) as db, db.transaction():  # type: ignore[arg-type]
-        db.execute("ALTER TABLE people DISABLE TRIGGER ALL")
-        db.execute("ALTER TABLE templates DISABLE TRIGGER ALL")
-        uids = np.random.default_rng(3).permutation(len(rows))
-        names = [(number, f"{number:07}", f"{int(uids[number]):032x}") for number in range(len(rows))]
-        with db.cursor().copy("COPY people (id, name, uid) FROM STDIN") as copy:
-            for person in names:
-                copy.write_row(person)
-        columns = "person, space, photo, embedding, quality, enrolled, checksum"
-        with db.cursor().copy(f"COPY templates ({columns}) FROM STDIN".encode()) as copy:
-            for (number, name, uid), row in zip(names, rows, strict=True):
-                template = Template(row, f"{number:064x}", 1.0)
-                copy.write_row((number, *stored.packed(Owner(uid, name), template)))
-        db.execute("SELECT setval('people_id_seq', %s)", (len(rows),))
-        db.execute("ALTER TABLE people ENABLE TRIGGER ALL")
-        db.execute("ALTER TABLE templates ENABLE TRIGGER ALL")
-    with connecting.connect(address) as db:  # type: ignore[arg-type]
-        db.execute("ANALYZE")
 
 
 def times(action: Callable[[int], object], rounds: int, clock: Callable[[], float]) -> tuple[float, float]:
@@ -191,26 +174,43 @@ def removals(records: GalleryRecords, names: list[str], clock: Callable[[], floa
 
 
 def measure(
-    url: str, engine: str, probes: Floats, right: list[list[str]], rounds: int, processors: Processors
-) -> Measured:
+    url: str, engine: str, probes: Floats, right: list[list[str]], rounds: int, views: tuple[int, ...],
+    processors: Processors,
+) -> Iterator[Measured]:  # fmt: skip
+    """Of one ``engine``; of pgvector for each of ``views``, in one index."""
     with GalleryRecords(url, CONTRACT) as records:
         assert records.server is not None
         backend = records.server.rows("SELECT pg_backend_pid()")[0][0]
         started = processors.all_seconds()
+        found = []
         with ENGINES[engine](records) as built:
             took, search = processors.all_seconds() - started, built.search
-            recall = recall_of(search.search(probes, _TOP).names, right)
-            clock = lambda: processors.seconds(backend)  # noqa: E731
-            one = times(lambda number: search.search(probes[number % len(probes)][None], _TOP), rounds, clock)
-            batches = len(probes) // 64
-            many = times(
-                lambda number: search.search(probes[64 * (number % batches) :][:64], _TOP),
-                max(5, rounds // 10),
-                clock,
-            )
+            for view in views if engine == "pgvector" else (0,):
+                built.look_at(view)
+                recall = recall_of(search.search(probes, _TOP).names, right)
+                found.append((view, recall, search_times(search, probes, rounds, backend, processors)))
             held, people = (built.memory_mb(), built.disk_mb()), records.count()
             removed = removals(records, records.names()[-_REMOVED:], processors.all_seconds)
-    return Measured(engine, people, took, *held, recall.at_1, recall.at_5, *one, *many, removed)
+    for view, recall, each in found:
+        yield Measured(engine, view, people, took, *held, recall.at_1, recall.at_5, *each, removed)
+
+
+def search_times(
+    search: PeopleSearch, probes: Floats, rounds: int, backend: int, processors: Processors
+) -> tuple[float, ...]:
+    """As `times`, one at a time and 64 at once."""
+    batches = len(probes) // 64
+
+    def one(number: int) -> object:
+        return search.search(probes[number % len(probes)][None], _TOP)
+
+    def many(number: int) -> object:
+        return search.search(probes[64 * (number % batches) :][:64], _TOP)
+
+    def clock() -> float:
+        return processors.seconds(backend)
+
+    return *times(one, rounds, clock), *times(many, max(3, rounds // 10), clock)
 
 
 @click.command()
@@ -218,39 +218,41 @@ def measure(
 @click.option("--engine", "engines", type=click.Choice(list(ENGINES)), multiple=True, default=tuple(ENGINES))
 @click.option("--rounds", default=100, show_default=True, help="Searches with one probe; a tenth with 64.")
 @click.option("--probes", "count", default=256, show_default=True)
-@click.option("--view", type=click.IntRange(1, 1000), help="Of pgvector, hnsw.ef_search instead of facekd's.")
+@click.option(
+    "--view", "views", type=click.IntRange(1, 1000), multiple=True, default=(400,),
+    help="hnsw.ef_search of pgvector, each measured in the same index.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures there, as JSON lines.")
 def main(
     sizes: tuple[int, ...],
     engines: tuple[str, ...],
     rounds: int,
     count: int,
-    view: int | None,
+    views: tuple[int, ...],
     out: Path | None,
 ) -> None:
     """Measure searches of synthetic people in a PostgreSQL server with pgvector."""
+    from many_people import enroll_many
     from postgres_server import PostgresServer
 
-    if view is not None:
-        vectors._VIEW, vectors._VIEW_EACH = view, 0
     server = PostgresServer(_SETTINGS, vector=True)
     try:
         for size in sizes:
             rows = drawn(size)
             url = server.new_database()
-            enrolled(url, rows)
+            enroll_many(url, CONTRACT, rows)
             # the last are removed by the measurements
-            probes = with_noise(rows[np.random.default_rng(1).choice(size - _LAST, count)])
+            probes = noisy_probes(rows[np.random.default_rng(1).choice(size - _LAST, count)])
             names = [f"{number:07}" for number in range(size)]
             blocks = ((names[at : at + 4096], rows[at : at + 4096]) for at in range(0, size, 4096))
-            right = nearest(blocks, probes, _TOP)
+            right = exact_nearest(blocks, probes, _TOP)
             for engine in engines:
-                found = measure(url, engine, probes, right, rounds, Processors(server.pid))
-                click.echo(" ".join(f"{name}={value}" for name, value in asdict(found).items()))
-                sys.stdout.flush()
-                if out is not None:
-                    with out.open("a") as lines:
-                        lines.write(json.dumps(asdict(found)) + "\n")
+                for found in measure(url, engine, probes, right, rounds, views, Processors(server.pid)):
+                    click.echo(" ".join(f"{name}={value}" for name, value in asdict(found).items()))
+                    sys.stdout.flush()
+                    if out is not None:
+                        with out.open("a") as lines:
+                            lines.write(json.dumps(asdict(found)) + "\n")
             server.empty_databases()
     finally:
         server.close()

@@ -38,8 +38,8 @@ def measure_recall(records: GalleryRecords, search: CandidateSearch) -> Recall:
     known = records.some(records.some_uids(PROBES))
     if not known:
         return Recall(0, 1.0, 1.0)
-    probes = with_noise(np.stack([one.embeddings[0] for one in known.values()]))
-    exact = nearest(records.directions(), probes, TOP)
+    probes = noisy_probes(np.stack([one.embeddings[0] for one in known.values()]))
+    exact = exact_nearest(records.directions(), probes, TOP)
     found = [[one.uid for one in of_one] for of_one in search.nearest(probes, TOP)]
     return recall_of(found, exact)
 
@@ -51,14 +51,16 @@ def recall_of(found: Sequence[Sequence[str]], exact: Sequence[Sequence[str]]) ->
     return Recall(len(exact), float(np.mean(first)), float(np.mean(among)))
 
 
-def with_noise(rows: Floats, seed: int = 0) -> Floats:
+def noisy_probes(rows: Floats, seed: int = 0) -> Floats:
     """Unit ``rows`` [N, D], each with a random direction added to it."""
     noise = np.random.default_rng(seed).standard_normal(rows.shape).astype(np.float32)
     mixed = rows + noise / np.linalg.norm(noise, axis=1, keepdims=True)
     return np.asarray(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), np.float32)
 
 
-def nearest(people: Iterable[tuple[Sequence[str], Floats]], probes: Floats, top: int) -> list[list[str]]:
+def exact_nearest(
+    people: Iterable[tuple[Sequence[str], Floats]], probes: Floats, top: int
+) -> list[list[str]]:
     """By comparing each of ``probes`` [N, D] with everybody: the uids of the ``top`` likeliest, falling."""
     scores: Floats = np.empty((len(probes), 0), np.float32)
     uids: NDArray[np.str_] = np.empty((len(probes), 0), "U32")

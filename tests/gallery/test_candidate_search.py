@@ -13,7 +13,7 @@ from made_galleries import CONTRACT, DIM, embedding, enroll, template
 
 from facekd.errors import InputOutput, Unreadable
 from facekd.gallery import CandidateSearch, GalleryRecords, IndexStamp, SearchIndex, measure_recall
-from facekd.gallery.recall import Recall, nearest, recall_of, with_noise
+from facekd.gallery.recall import Recall, exact_nearest, noisy_probes, recall_of
 
 PEOPLE = 300
 
@@ -103,9 +103,9 @@ def test_whom_the_index_does_not_name_is_not_found_and_that_is_measured(staff: P
 def test_recall_is_a_share() -> None:
     assert recall_of([["a", "b"], ["d", "c"]], [["a", "b"], ["c", "e"]]) == Recall(2, 0.5, 0.75)
     rows = np.stack([embedding(seed) for seed in range(50)])
-    assert 0.6 < float((rows * with_noise(rows)).sum(axis=1).mean()) < 0.8
+    assert 0.6 < float((rows * noisy_probes(rows)).sum(axis=1).mean()) < 0.8
     blocks = [([f"{n}" for n in range(at, at + 10)], rows[at : at + 10]) for at in range(0, 50, 10)]
-    assert [row[0] for row in nearest(blocks, with_noise(rows), 3)] == [f"{n}" for n in range(50)]
+    assert [row[0] for row in exact_nearest(blocks, noisy_probes(rows), 3)] == [f"{n}" for n in range(50)]
 
 
 def test_an_index_is_built_when_it_is_lost_or_stale_and_not_before(staff: Path) -> None:

@@ -1,5 +1,5 @@
 -- By what the gallery is searched, where that is not the exact search, and what was measured of it; made with the
--- first index. `engine` is one of `gallery.search_choice`, `place` where its server is if it is not this one.
+-- first index. `engine` is one of `gallery.choosing`, `place` where its server is if it is not this one.
 CREATE TABLE IF NOT EXISTS search_index (
     engine text NOT NULL,
     place text NOT NULL,

@@ -25,8 +25,8 @@ Floats = NDArray[np.float32]
 
 #: the most that pgvector's graph is asked for; more people are found by reading all directions
 _MOST = 1000
-#: how many nearest the search of the graph keeps in view, at least and for each candidate
-_VIEW, _VIEW_EACH = 200, 2
+#: how many nearest a search of the graph keeps in view, at least
+VIEW = 400
 #: memory to build the graph in: it takes longer where it does not fit
 _BUILD_MEMORY = """
 SELECT set_config('maintenance_work_mem', bytes / 1024 || 'kB', false)
@@ -71,6 +71,8 @@ class PgVectorIndex:
 
     def __init__(self, server: GalleryServer) -> None:
         self._server = server
+        #: how many nearest a search of the graph keeps in view: the more, the better and slower
+        self.view = VIEW
         self._counted: IndexStamp | None = None
         self._schema: str | None = None
 
@@ -153,7 +155,7 @@ class PgVectorIndex:
         it."""
         scans = {"enable_indexscan": by_graph, "enable_seqscan": not by_graph, "jit": False}
         settings = {name: "on" if value else "off" for name, value in scans.items()}
-        settings["hnsw.ef_search"] = str(min(_MOST, max(_VIEW, _VIEW_EACH * count)))
+        settings["hnsw.ef_search"] = str(min(_MOST, max(self.view, count)))
         set_all = ", ".join(["set_config(?, ?, true)"] * len(settings))
         self._server.rows(f"SELECT {set_all}", *(word for pair in settings.items() for word in pair))
         self._schema = self._schema or directions.extension(self._server.db)

@@ -5,8 +5,9 @@
 CREATE TABLE vectors (
     person bigint PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE,
     direction EXTENSION.vector(DIM) NOT NULL
-) WITH (toast_tuple_target = 128);
--- out of the row, so that a removal can rewrite the directions and leave the index of them (`erasing`)
+) WITH (toast_tuple_target = 128, parallel_workers = 8);
+-- out of the row, so that a removal can rewrite the directions and leave the index of them (`erasing`); the table
+-- then looks small, and would be indexed by one process
 ALTER TABLE vectors ALTER COLUMN direction SET STORAGE EXTERNAL, ALTER COLUMN direction SET STATISTICS 0;
 
 CREATE TABLE vectors_due (

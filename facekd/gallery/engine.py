@@ -126,8 +126,8 @@ class Engine(Protocol):
         ...
 
     def due(self) -> list[str]:
-        """The uids of people whom the search index in the database does not hold as they are now; inside of a
-        transaction."""
+        """The uids of people whom the search index in the database does not hold as they are now, some of
+        them where they are many; inside of a transaction."""
         ...
 
     def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:

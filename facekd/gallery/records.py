@@ -532,8 +532,8 @@ class GalleryRecords:
         """Have the search index in a database hold whoever was changed in this transaction. Somebody whose
         template is damaged stays in question, so that they can still be removed."""
         due = self._file.due()
-        for start in range(0, len(due), _DIRECTIONS):
-            self._file.put_directions(self._directions_of(due[start : start + _DIRECTIONS]))
+        if due:
+            self._file.put_directions(self._directions_of(due))
 
     def _directions_of(self, uids: Sequence[str]) -> dict[str, Floats]:
         """Those whose templates can be read."""

@@ -146,6 +146,21 @@ def test_a_writer_who_knows_of_no_index_cannot_make_it_stale(
     assert (find(indexed, 500), find(indexed, 501)) == (("new",), ("p3",))
 
 
+def test_many_who_are_changed_at_once_are_taken_in_by_and_by(
+    with_vector: PostgresServer, indexed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directions, "_MOST_DUE", 2)
+    with GalleryRecords(indexed, CONTRACT) as records:
+        with records.transaction():
+            for seed in range(500, 505):
+                records.add(f"p{seed}", [template(seed)])
+        for due in (3, 1, 0):
+            assert held(with_vector, indexed) == (PEOPLE + 5 - due, due)
+            assert [find(indexed, seed)[0] for seed in (500, 504)] == ["p500", "p504"]
+            with records.transaction():
+                pass
+
+
 def test_whose_template_is_damaged_can_be_removed(with_vector: PostgresServer, indexed: str) -> None:
     with_vector.ask(
         "UPDATE facekd.templates SET embedding = decode(repeat('00', 256), 'hex')"

@@ -14,6 +14,8 @@ from facekd.gallery.postgres.connection import ServerConnection
 
 Floats = NDArray[np.float32]
 
+#: people whose directions are computed at the end of one transaction
+_MOST_DUE = 500
 _COPY_BEGIN, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
@@ -27,9 +29,10 @@ def extension(db: ServerConnection) -> str | None:
 
 
 def due(db: ServerConnection) -> list[str]:
-    """The uids of people whose direction is not known any more."""
-    found = db.execute("SELECT uid FROM vectors_due JOIN people ON id = person ORDER BY id").fetchall()
-    return [str(row[0]) for row in found]
+    """The uids of people whose direction is not known any more, `_MOST_DUE` of them at the most: others wait
+    for whoever computes them, and compare with the rest meanwhile."""
+    query = "SELECT uid FROM vectors_due JOIN people ON id = person ORDER BY id LIMIT ?"
+    return [str(row[0]) for row in db.execute(query, (_MOST_DUE,)).fetchall()]
 
 
 def put(db: ServerConnection, rows: Mapping[str, Floats]) -> None:

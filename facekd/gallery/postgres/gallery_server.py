@@ -189,7 +189,8 @@ class GalleryServer:
         )
 
     def due(self) -> list[str]:
-        """The uids of people whom the search index does not hold as they are now; inside of a transaction."""
+        """The uids of people whom the search index does not hold as they are now, some of them where they are
+        many; inside of a transaction."""
         return directions.due(self.db) if self._is_indexed else []
 
     def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:

@@ -61,6 +61,7 @@ class Measured:
     name."""
 
     engine: str
+    links: int
     view: int
     people: int
     build_s: float
@@ -118,7 +119,7 @@ class Built:
 
 
 @contextmanager
-def exact(records: GalleryRecords) -> Iterator[Built]:
+def exact(records: GalleryRecords, links: int) -> Iterator[Built]:
     before = resident_mb()
     index = SearchIndex(records)
     index.refresh()
@@ -126,8 +127,9 @@ def exact(records: GalleryRecords) -> Iterator[Built]:
 
 
 @contextmanager
-def pgvector(records: GalleryRecords) -> Iterator[Built]:
+def pgvector(records: GalleryRecords, links: int) -> Iterator[Built]:
     index = open_index(records, "pgvector")
+    index.links = links  # type: ignore[attr-defined]
     search = CandidateSearch(records, index)
     search.rebuild()
 
@@ -145,7 +147,7 @@ def pgvector(records: GalleryRecords) -> Iterator[Built]:
 
 
 #: how each engine is built for a gallery
-ENGINES: dict[str, Callable[[GalleryRecords], AbstractContextManager[Built]]] = {
+ENGINES: dict[str, Callable[[GalleryRecords, int], AbstractContextManager[Built]]] = {
     "exact": exact,
     "pgvector": pgvector,
 }
@@ -175,7 +177,7 @@ def removals(records: GalleryRecords, names: list[str], clock: Callable[[], floa
 
 def measure(
     url: str, engine: str, probes: Floats, right: list[list[str]], rounds: int, views: tuple[int, ...],
-    processors: Processors,
+    links: int, processors: Processors,
 ) -> Iterator[Measured]:  # fmt: skip
     """Of one ``engine``; of pgvector for each of ``views``, in one index."""
     with GalleryRecords(url, CONTRACT) as records:
@@ -183,7 +185,7 @@ def measure(
         backend = records.server.rows("SELECT pg_backend_pid()")[0][0]
         started = processors.all_seconds()
         found = []
-        with ENGINES[engine](records) as built:
+        with ENGINES[engine](records, links) as built:
             took, search = processors.all_seconds() - started, built.search
             for view in views if engine == "pgvector" else (0,):
                 built.look_at(view)
@@ -192,12 +194,12 @@ def measure(
             held, people = (built.memory_mb(), built.disk_mb()), records.count()
             removed = removals(records, records.names()[-_REMOVED:], processors.all_seconds)
     for view, recall, each in found:
-        yield Measured(engine, view, people, took, *held, recall.at_1, recall.at_5, *each, removed)
+        yield Measured(engine, links, view, people, took, *held, recall.at_1, recall.at_5, *each, removed)
 
 
 def search_times(
     search: PeopleSearch, probes: Floats, rounds: int, backend: int, processors: Processors
-) -> tuple[float, ...]:
+) -> tuple[float, float, float, float]:
     """As `times`, one at a time and 64 at once."""
     batches = len(probes) // 64
 
@@ -219,6 +221,9 @@ def search_times(
 @click.option("--rounds", default=100, show_default=True, help="Searches with one probe; a tenth with 64.")
 @click.option("--probes", "count", default=256, show_default=True)
 @click.option(
+    "--links", type=click.IntRange(2, 100), default=16, help="m of pgvector's graph.", show_default=True
+)
+@click.option(
     "--view", "views", type=click.IntRange(1, 1000), multiple=True, default=(400,),
     help="hnsw.ef_search of pgvector, each measured in the same index.",
 )  # fmt: skip
@@ -229,6 +234,7 @@ def main(
     rounds: int,
     count: int,
     views: tuple[int, ...],
+    links: int,
     out: Path | None,
 ) -> None:
     """Measure searches of synthetic people in a PostgreSQL server with pgvector."""
@@ -247,7 +253,9 @@ def main(
             blocks = ((names[at : at + 4096], rows[at : at + 4096]) for at in range(0, size, 4096))
             right = exact_nearest(blocks, probes, _TOP)
             for engine in engines:
-                for found in measure(url, engine, probes, right, rounds, views, Processors(server.pid)):
+                for found in measure(
+                    url, engine, probes, right, rounds, views, links, Processors(server.pid)
+                ):
                     click.echo(" ".join(f"{name}={value}" for name, value in asdict(found).items()))
                     sys.stdout.flush()
                     if out is not None:

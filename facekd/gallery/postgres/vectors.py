@@ -27,6 +27,10 @@ Floats = NDArray[np.float32]
 _MOST = 1000
 #: how many nearest a search of the graph keeps in view, at least
 VIEW = 400
+#: neighbours that the graph keeps of each person
+LINKS = 16
+#: how many of them are looked at when it is built
+_TRIED = 64
 #: memory to build the graph in: it takes longer where it does not fit
 _BUILD_MEMORY = """
 SELECT set_config('maintenance_work_mem', bytes / 1024 || 'kB', false)
@@ -73,6 +77,8 @@ class PgVectorIndex:
         self._server = server
         #: how many nearest a search of the graph keeps in view: the more, the better and slower
         self.view = VIEW
+        #: how many neighbours the graph that is built keeps of each person: the same
+        self.links = LINKS
         self._counted: IndexStamp | None = None
         self._schema: str | None = None
 
@@ -129,6 +135,7 @@ class PgVectorIndex:
             db.execute(
                 "CREATE INDEX CONCURRENTLY vectors_by_direction ON vectors"
                 f" USING hnsw (direction {vector}.vector_ip_ops)"
+                f" WITH (m = {self.links}, ef_construction = {_TRIED})"
             )
 
     def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:

@@ -221,7 +221,7 @@ def search_times(
 @click.option("--rounds", default=100, show_default=True, help="Searches with one probe; a tenth with 64.")
 @click.option("--probes", "count", default=256, show_default=True)
 @click.option(
-    "--links", type=click.IntRange(2, 100), default=16, help="m of pgvector's graph.", show_default=True
+    "--links", type=click.IntRange(2, 100), default=32, help="m of pgvector's graph.", show_default=True
 )
 @click.option(
     "--view", "views", type=click.IntRange(1, 1000), multiple=True, default=(400,),

@@ -28,7 +28,7 @@ _MOST = 1000
 #: how many nearest a search of the graph keeps in view, at least
 VIEW = 400
 #: neighbours that the graph keeps of each person
-LINKS = 16
+LINKS = 32
 #: how many of them are looked at when it is built
 _TRIED = 64
 #: memory to build the graph in: it takes longer where it does not fit

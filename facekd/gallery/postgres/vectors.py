@@ -31,11 +31,15 @@ VIEW = 400
 LINKS = 32
 #: how many of them are looked at when it is built
 _TRIED = 64
-#: memory to build the graph in: it takes longer where it does not fit
+#: memory to build the graph of people with some bytes each: all of it is allocated at once
 _BUILD_MEMORY = """
 SELECT set_config('maintenance_work_mem', bytes / 1024 || 'kB', false)
-FROM greatest(pg_size_bytes('1GB'), pg_size_bytes(current_setting('maintenance_work_mem'))) AS bytes
+FROM greatest(
+    least(pg_size_bytes('1GB'), pg_size_bytes('16MB') + ? * (SELECT count(*) FROM vectors)),
+    pg_size_bytes(current_setting('maintenance_work_mem'))) AS bytes
 """
+#: bytes of the graph in memory for each value of a direction, and for each neighbour
+_VALUE_BYTES, _LINK_BYTES = 4, 100
 #: of the lock that whoever builds holds: "fkdV"
 _LOCK = 0x666B6456
 #: seconds that a block waits for others who write
@@ -129,7 +133,7 @@ class PgVectorIndex:
             for uids, rows in people:
                 with self._alone(db):
                     directions.fill(db, uids, rows)
-            db.execute(_BUILD_MEMORY)
+            db.execute(_BUILD_MEMORY, (_VALUE_BYTES * dim + _LINK_BYTES * self.links,))
             db.execute("ANALYZE vectors (person)")
             # writers go on: it waits for those who have begun, and takes in what they change
             db.execute(

@@ -28,8 +28,8 @@ def index(engine: str | None, gallery: Place, as_json: bool) -> None:
     """Build, drop or show the search index of a gallery in PostgreSQL.
 
     Without --engine, show what the gallery is searched by. "exact" compares with everybody and is how every
-    gallery is searched at first. "pgvector" builds an index in the gallery's database, for the people of
-    which there are too many to compare with each: it names about a hundred candidates, who are then compared
+    gallery is searched at first. "pgvector" builds an index in the gallery's database, so that
+    no process has to read and hold everybody: it names about a hundred candidates, who are then compared
     exactly. It is kept up to date by every change; "identify", "serve" and Python use it without further
     options. Somebody whom it does not name is not found: the recall is measured when it is built, with
     templates of up to 200 people, noise added, as the share of the exact search's answers that it found.

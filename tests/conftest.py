@@ -82,6 +82,26 @@ def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
+def vector_server() -> Iterator[PostgresServer]:
+    """As `postgres_server`, with pgvector."""
+    from postgres_server import PostgresServer, why_not
+
+    reason = why_not(vector=True)
+    if reason is not None:
+        pytest.skip(reason)
+    server = PostgresServer(vector=True)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def with_vector(vector_server: PostgresServer) -> Iterator[PostgresServer]:
+    """As `postgres`, with pgvector."""
+    yield vector_server
+    vector_server.empty_databases()
+
+
+@pytest.fixture(scope="session")
 def milvus_server() -> Iterator[MilvusServer]:
     """A Milvus server of these tests' own, to which each leaves nothing; skips where there is none."""
     import milvus_server
@@ -99,10 +119,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     import milvus_server
     import postgres_server
 
-    for what, reason in (
-        ("galleries in PostgreSQL", postgres_server.why_not()),
-        ("an index in Milvus", milvus_server.why_not()),
-    ):
+    missing = {
+        postgres_server.why_not(vector=True): "an index of pgvector",
+        postgres_server.why_not(): "galleries in PostgreSQL",
+        milvus_server.why_not(): "an index in Milvus",
+    }
+    for reason, what in missing.items():
         skipped = [
             one for one in terminalreporter.stats.get("skipped", []) if reason and reason in str(one.longrepr)
         ]

@@ -17,6 +17,9 @@ from urllib.parse import quote
 
 #: what a test is skipped for, which the end of a run counts
 NO_SERVER = "no PostgreSQL server here (Debian's package postgresql, or pip install pgserver)"
+NO_VECTOR = (
+    "no PostgreSQL server with pgvector here (pip install pgserver, or FACEKD_TEST_POSTGRES=FOLDER/bin)"
+)
 NO_CLIENT = "psycopg is not installed (the extra postgres)"
 
 _START_SECONDS = 60
@@ -27,32 +30,41 @@ _SETTINGS = {
 }  # fmt: skip
 
 
-def programs() -> Path | None:
-    """The folder of ``initdb`` and ``postgres``; `None` where there is none."""
-    on_path = shutil.which("initdb")
+def programs(vector: bool = False) -> Path | None:
+    """The folder of ``initdb`` and ``postgres``, with ``vector`` of a server that has pgvector; `None` where
+    there is none. ``FACEKD_TEST_POSTGRES`` names one that is looked at last."""
+    given, on_path = os.environ.get("FACEKD_TEST_POSTGRES"), shutil.which("initdb")
     found = [Path(on_path).resolve().parent] if on_path else []
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     carried = importlib.util.find_spec("pgserver")
     if carried is not None and carried.origin is not None:
         found.append(Path(carried.origin).parent / "pginstall" / "bin")
-    return next((folder for folder in found if (folder / "postgres").exists()), None)
+    found += [Path(given)] if given else []
+    there = (folder for folder in found if (folder / "postgres").exists())
+    return next((folder for folder in there if not vector or _has_vector(folder)), None)
 
 
-def why_not() -> str | None:
-    """Why there can be no test with a server here; `None` where there can."""
+def _has_vector(folder: Path) -> bool:
+    shared = subprocess.run(
+        [folder / "pg_config", "--sharedir"], check=False, capture_output=True, text=True
+    ).stdout.strip()
+    return bool(shared) and (Path(shared) / "extension" / "vector.control").exists()
+
+
+def why_not(vector: bool = False) -> str | None:
+    """Why there can be no test with a server here, or with one that has pgvector; `None` where there can."""
     if importlib.util.find_spec("psycopg") is None:
         return NO_CLIENT
-    return None if programs() else NO_SERVER
+    return None if programs(vector) else NO_VECTOR if vector else NO_SERVER
 
 
 class PostgresServer:
     """A server with databases of its own, run by an account without rights where the tests are root's, for
     which PostgreSQL does not start."""
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
-        found = programs()
+    def __init__(self, settings: dict[str, str] | None = None, vector: bool = False) -> None:
+        found = programs(vector)
         assert found is not None
-        self._programs = found
         self.folder = Path(tempfile.mkdtemp(prefix="facekd-pg-"))  # a socket's path must be short
         self.data = self.folder / "data"
         self.settings = _SETTINGS | (settings or {})
@@ -62,6 +74,7 @@ class PostgresServer:
         self._server: subprocess.Popen[bytes] | None = None
         if self._account is not None:
             os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
+        self._programs = found if self._may_run(found) else self._copied(found)
         self._call("initdb", "--pgdata", self.data, "--username", "admin", "--encoding", "UTF8",
                    "--locale", "C", "--auth", "trust", "--no-sync")  # fmt: skip
         self.start()
@@ -79,6 +92,12 @@ class PostgresServer:
                 self.stop("QUIT")
                 raise RuntimeError((self.folder / "log").read_text())
             time.sleep(0.05)
+
+    @property
+    def pid(self) -> int:
+        """Of the server's first process."""
+        assert self._server is not None
+        return self._server.pid
 
     def stop(self, signal: str = "INT") -> None:
         """End it, with its connections: INT in good order, QUIT as a crash."""
@@ -126,15 +145,16 @@ class PostgresServer:
             found = db.execute(query, values or None)
             return found.fetchall() if found.description else []
 
-    def files_with(self, content: bytes) -> list[Path]:
-        """The files of the cluster, write-ahead log included, that hold these bytes."""
+    def files_with(self, *contents: bytes) -> list[Path]:
+        """The files of the cluster, write-ahead log included, that hold any of these bytes."""
         found = []
         for path in self.data.rglob("*"):
             try:
-                if path.is_file() and content in path.read_bytes():
-                    found.append(path)
+                read = path.read_bytes() if path.is_file() else b""
             except FileNotFoundError:  # the server deletes files, too
                 continue
+            if any(content in read for content in contents):
+                found.append(path)
         return found
 
     def _answers(self) -> bool:
@@ -149,6 +169,21 @@ class PostgresServer:
     def _call(self, program: str, *arguments: object) -> None:
         command = [str(self._programs / program), *map(str, arguments)]
         subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as_whom)
+
+    def _may_run(self, programs: Path) -> bool:
+        """Whether the server's account may go to these programs: a home may be closed to it."""
+        tried = subprocess.run(
+            ["sh", "-c", 'test -x "$0"', programs / "postgres"], check=False, cwd=self.folder, **self._as_whom
+        )
+        return tried.returncode == 0
+
+    def _copied(self, programs: Path) -> Path:
+        """These programs, with what they need, in the folder of the server."""
+        package = programs.parent.parent
+        for needed in (package, package.with_name(f"{package.name}.libs")):  # as a wheel brings both
+            if needed.exists():
+                shutil.copytree(needed, self.folder / "wheel" / needed.name, symlinks=True)
+        return self.folder / "wheel" / package.name / programs.relative_to(package)
 
     @cached_property
     def _account(self) -> pwd.struct_passwd | None:

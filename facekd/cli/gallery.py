@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facekd.cli import _gallery_archive, _gallery_care, _gallery_encryption, _gallery_places, _gallery_scores
+from facekd.cli import (
+    _gallery_archive,
+    _gallery_care,
+    _gallery_encryption,
+    _gallery_index,
+    _gallery_places,
+    _gallery_scores,
+)
 from facekd.cli._erasure import erasure, explain_pending
 from facekd.cli._gallery_evaluate import evaluate_people
 from facekd.cli._gallery_re_embed import re_embed
@@ -32,7 +39,8 @@ def command() -> None:
 for subcommand in (
     _gallery_care.audit, _gallery_care.check, _gallery_care.stats, _gallery_care.backup,
     _gallery_archive.export_, _gallery_archive.import_, evaluate_people, _gallery_scores.calibrate,
-    _gallery_scores.dedupe, _gallery_places.copy, _gallery_places.erase, _gallery_places.roles, re_embed,
+    _gallery_scores.dedupe, _gallery_places.copy, _gallery_places.erase, _gallery_places.roles,
+    _gallery_index.index, re_embed,
     _gallery_encryption.new_key, _gallery_encryption.encrypt, _gallery_encryption.rotate_key,
     _gallery_encryption.decrypt,
 ):  # fmt: skip

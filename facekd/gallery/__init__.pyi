@@ -8,9 +8,18 @@ from .audit import AuditEntry as AuditEntry
 from .audit import ReadEntry as ReadEntry
 from .audit import moment as moment
 from .backup import back_up as back_up
+from .candidate_search import CandidateSearch as CandidateSearch
 from .candidates import CandidateIndex as CandidateIndex
 from .candidates import IndexStamp as IndexStamp
 from .checking import GalleryCheck as GalleryCheck
+from .choosing import ENGINES as ENGINES
+from .choosing import EXACT as EXACT
+from .choosing import IN_DATABASE as IN_DATABASE
+from .choosing import SearchChoice as SearchChoice
+from .choosing import choose_search as choose_search
+from .choosing import open_index as open_index
+from .choosing import people_search as people_search
+from .choosing import search_choice as search_choice
 from .copying import Copied as Copied
 from .copying import CopyKeys as CopyKeys
 from .copying import check_copyable as check_copyable
@@ -54,6 +63,10 @@ from .place import gallery_place as gallery_place
 from .postgres.looking import ServerLook as ServerLook
 from .postgres.looking import look_at_server as look_at_server
 from .postgres.migrating import database_roles as database_roles
+from .recall import exact_nearest as exact_nearest
+from .recall import measure_recall as measure_recall
+from .recall import noisy_probes as noisy_probes
+from .recall import recall_of as recall_of
 from .records import GalleryRecords as GalleryRecords
 from .search import RULES as RULES
 from .search import Matches as Matches
@@ -63,3 +76,4 @@ from .search import SearchableRecords as SearchableRecords
 from .search import SearchIndex as SearchIndex
 from .statistics import Statistics as Statistics
 from .template import Template as Template
+from .template import now as now

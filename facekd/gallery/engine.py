@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from facekd.gallery import creation, database
 from facekd.gallery.gallery_file import GalleryFile
@@ -129,6 +132,19 @@ class Engine(Protocol):
 
     def size(self) -> int:
         """Size of the gallery in bytes."""
+        ...
+
+    def is_indexed(self) -> bool:
+        """Whether the database holds a search index, with templates in the clear; inside of a transaction."""
+        ...
+
+    def due(self) -> list[str]:
+        """The uids of people whom the search index in the database does not hold as they are now, some of
+        them where they are many; inside of a transaction."""
+        ...
+
+    def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
+        """Have the search index in the database hold these directions [D], by uid."""
         ...
 
     def last_number(self) -> int:

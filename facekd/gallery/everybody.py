@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,9 @@ from facekd.gallery.stored_names import StoredNames
 from facekd.gallery.template_rows import Owner, TemplateRows
 
 Floats = NDArray[np.float32]
+
+#: people who are looked for in one query
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,14 @@ class Everybody:
         """The embeddings of each person [T_p, D]."""
         for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
             yield self.embeddings[start:end]
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """A person ``name`` and their ``embeddings`` [T, D], in the order of enrolment."""
+
+    name: str
+    embeddings: Floats
 
 
 def read(file: Engine, contract: Contract, cipher: Cipher | None) -> Everybody:
@@ -82,3 +96,50 @@ def _named(file: Engine, people: list[Row], names: StoredNames) -> list[tuple[st
             raise file.damaged(f"the name of person {number} cannot be read")
         found.append((name, number, Owner(uid, stored)))
     return sorted(found, key=lambda person: person[0])
+
+
+def read_some(
+    file: Engine, contract: Contract, uids: Sequence[str], cipher: Cipher | None
+) -> dict[str, Somebody]:
+    """Those of the people with ``uids`` who are enrolled. Raises `Unreadable` where a template of theirs is
+    not what was written, or somebody has none."""
+    with file.snapshot():
+        stored = TemplateRows(contract, file.schema, cipher)
+        found: dict[str, Somebody] = {}
+        for start in range(0, len(uids), _AT_ONCE):
+            some = uids[start : start + _AT_ONCE]
+            columns = f"uid, name, photo, embedding, quality, enrolled, {stored.checksum_column}"
+            rows = file.rows(
+                f"SELECT {columns} FROM people LEFT JOIN templates ON person = people.id"
+                f" WHERE uid IN ({', '.join('?' * len(some))}) ORDER BY people.id, templates.id",
+                *some,
+            )
+            found |= dict(_by_person(file, stored, names_of(cipher), rows))
+    return found
+
+
+def stream(file: Engine, contract: Contract, cipher: Cipher | None) -> Iterator[tuple[str, Somebody]]:
+    """Everybody by uid, of one moment, without holding all of them. Raises as `read_some`, except for
+    somebody who has no template."""
+    with file.snapshot():
+        stored = TemplateRows(contract, file.schema, cipher)
+        columns = f"uid, name, photo, embedding, quality, enrolled, {stored.checksum_column}"
+        rows = file.stream(
+            f"SELECT {columns} FROM templates JOIN people ON person = people.id ORDER BY person, templates.id"
+        )
+        yield from _by_person(file, stored, names_of(cipher), rows)
+
+
+def _by_person(
+    file: Engine, stored: TemplateRows, names: StoredNames, rows: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[str, Somebody]]:
+    """The people of ``rows``, in which those of one person are together."""
+    for (uid, name), own in groupby(rows, key=itemgetter(0, 1)):
+        told = names.read(uid, name)
+        if told is None:
+            raise file.damaged(f"the name of the person {shown(str(uid))} cannot be read")
+        # somebody without a template has one of `None`
+        templates = [stored.unpacked(Owner(uid, name), *row[2:]) for row in own]
+        if any(template is None for template in templates):
+            raise file.damaged(f"a template of '{shown(told)}' cannot be read")
+        yield uid, Somebody(told, np.stack([one.embedding for one in templates if one is not None]))

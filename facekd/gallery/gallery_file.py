@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from facekd.gallery import database, search_file
 from facekd.gallery.migrations import STATE_SINCE, latest, schema_of
@@ -180,6 +183,17 @@ class GalleryFile:
         """Size of the file and its write-ahead log in bytes."""
         files = (Path(f"{os.path.realpath(self.path)}{ending}") for ending in ("", "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def is_indexed(self) -> bool:
+        """Never: a file has no search index in it."""
+        return False
+
+    def due(self) -> list[str]:
+        """Nobody: a file has no search index in it."""
+        return []
+
+    def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
+        """Nothing, as `due` names nobody."""
 
     def last_number(self) -> int:
         """The highest number that a person ever had."""

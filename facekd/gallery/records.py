@@ -8,26 +8,37 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
+from itertools import islice
 from types import TracebackType
 
-from facekd.errors import Misfit, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import Misfit, Unreadable, UsageError
 from facekd.gallery import audit, encryption, everybody, statistics, tombstones
 from facekd.gallery.audit import AuditEntry, ReadEntry
 from facekd.gallery.by_name import PeopleByName
 from facekd.gallery.encryption import Cipher, Encryption
 from facekd.gallery.engine import CONTRACT, Connection, Engine, make_gallery, open_engine, plan_gallery
 from facekd.gallery.entries import Contract, Merged, Person, TakenIn
-from facekd.gallery.everybody import Everybody
+from facekd.gallery.everybody import Everybody, Somebody
 from facekd.gallery.keys import KeySource, key_in_use
 from facekd.gallery.migrations import ASKERS_SINCE, READS_SINCE, UIDS_SINCE
 from facekd.gallery.names import clean_name, shown
 from facekd.gallery.photo_ids import EnrolledPhoto, photo_with, short_ids
 from facekd.gallery.place import Place, ServerAddress, gallery_place
+from facekd.gallery.postgres.gallery_server import GalleryServer
 from facekd.gallery.statistics import Statistics
 from facekd.gallery.stored_names import StoredNames
 from facekd.gallery.template import Template, now
 from facekd.gallery.template_rows import Owner, TemplateRows
+from facekd.runtime import fuse
 from facekd.version import EARLIER_STUDENTS
+
+Floats = NDArray[np.float32]
+
+#: people whose directions are read at once
+_DIRECTIONS = 1000
 
 
 class GalleryRecords:
@@ -143,6 +154,7 @@ class GalleryRecords:
             self._is_changing = True  # nobody else can, until the end
             try:
                 yield
+                self._index_changed()
             finally:
                 self._is_changing = False
 
@@ -311,6 +323,11 @@ class GalleryRecords:
         return Person(stored, *rows[0])
 
     @property
+    def server(self) -> GalleryServer | None:
+        """The open database; `None` where the gallery is a file."""
+        return self._file if isinstance(self._file, GalleryServer) else None
+
+    @property
     def has_uids(self) -> bool:
         """Whether people have uids: a gallery of an older schema that is only read has none."""
         return self._file.schema >= UIDS_SINCE
@@ -377,6 +394,29 @@ class GalleryRecords:
         what was written."""
         with self._file.reading(), self._file.snapshot():
             return everybody.read(self._file, self.contract, self._cipher_now())
+
+    def count(self) -> int:
+        """How many people are enrolled."""
+        return int(self._file.rows("SELECT count(*) FROM people", types=(int,))[0][0])
+
+    def some_uids(self, most: int) -> list[str]:
+        """Those of up to so many people, of which any are as likely as others: uids are random."""
+        rows = self._file.rows("SELECT uid FROM people ORDER BY uid LIMIT ?", most, types=(str,))
+        return [row[0] for row in rows]
+
+    def some(self, uids: Sequence[str]) -> dict[str, Somebody]:
+        """Those of the people with ``uids`` who are enrolled. Raises `Unreadable` where a template of theirs
+        is not what was written."""
+        with self._file.reading(), self._file.snapshot():
+            return everybody.read_some(self._file, self.contract, uids, self._cipher_now())
+
+    def directions(self) -> Iterator[tuple[list[str], Floats]]:
+        """Everybody's uid and the direction of the mean of their templates [N, D], some people at a time, all
+        of one moment. Raises `Unreadable` where a stored template is not what was written."""
+        with self._file.reading(), self._file.snapshot():
+            people = everybody.stream(self._file, self.contract, self._cipher_now())
+            while some := list(islice(people, _DIRECTIONS)):
+                yield [uid for uid, _ in some], np.stack([fuse(one.embeddings) for _, one in some])
 
     def holders(self, photo: str) -> list[str]:
         """Under whose names the photo with this SHA-256 is enrolled."""
@@ -449,9 +489,15 @@ class GalleryRecords:
         how they were before stays in the file, or in the tables of a database.
 
         Raises `Unreadable` where one of them is damaged, `UsageError` for a name of version 0.1.0 that cannot
-        be encrypted, `InputOutput` for a user of a database who does not own the gallery.
+        be encrypted, and where a search index holds templates in the clear, `InputOutput` for a user of a
+        database who does not own the gallery.
         """
         self._file.must_change()
+        if key is not None and self._file.is_indexed():
+            raise UsageError(
+                f"{self.path} has a search index, which holds its templates in the clear",
+                "Drop the index first: facekd gallery index --engine exact",
+            )
         before, was = self._writing, self.encryption
         with_names = (was is not None and was.names) if names is None else names
         self._file.owe_erasure()
@@ -541,6 +587,23 @@ class GalleryRecords:
         found = self._read_contract()
         if found.space != self.contract.space:
             raise _misfit(self.path, found, self.contract)
+
+    def _index_changed(self) -> None:
+        """Have the search index in a database hold whoever was changed in this transaction. Somebody whose
+        template is damaged stays in question, so that they can still be removed."""
+        due = self._file.due()
+        if due:
+            self._file.put_directions(self._directions_of(due))
+
+    def _directions_of(self, uids: Sequence[str]) -> dict[str, Floats]:
+        """Those whose templates can be read."""
+        try:
+            return {uid: fuse(one.embeddings) for uid, one in self.some(uids).items()}
+        except Unreadable:
+            half = len(uids) // 2
+            if not half:
+                return {}
+            return self._directions_of(uids[:half]) | self._directions_of(uids[half:])
 
     def _owner(self, person: int) -> Owner:
         """Of the templates of the person with this number."""

@@ -231,8 +231,7 @@ class SearchIndex:
         scores = np.empty(rows.size)
         for start in range(0, rows.size, _AGAIN):
             some = slice(start, start + _AGAIN)
-            one, other = (side.astype(np.float64) for side in (probes[whose[some]], self._rows[rows[some]]))
-            scores[some] = (one * other).sum(axis=1)
+            scores[some] = exact_scores(probes[whose[some]], self._rows[rows[some]])
         return self._ruled(scores[None], np.concatenate([[0], ends]))[0].astype(np.float32)
 
     def _ruled(self, scores: NDArray[np.floating], starts: Places) -> NDArray[np.floating]:
@@ -243,6 +242,12 @@ class SearchIndex:
         if self._rule == "max":
             return np.maximum.reduceat(scores, starts[:-1], axis=1)
         return _mean_of_highest(scores, starts)
+
+
+def exact_scores(embeddings: Floats, templates: Floats) -> NDArray[np.float64]:
+    """The scores [K] of ``embeddings`` [K, D], each with its own of ``templates`` [K, D], in double
+    precision: the same whatever stands in other rows."""
+    return np.asarray((embeddings.astype(np.float64) * templates.astype(np.float64)).sum(axis=1))
 
 
 def _mean_of_highest(scores: NDArray[np.floating], starts: Places) -> NDArray[np.floating]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-def fuse(embeddings: Sequence[Floats]) -> Floats:
+def fuse(embeddings: Sequence[Floats] | Floats) -> Floats:
     """One embedding [D] from a person's several: the direction of their mean.
 
     The best of k scores would be another chance of a false match with every photo, and the

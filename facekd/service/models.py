@@ -93,6 +93,17 @@ class SearchRule(BaseModel):
     insufficient: str | None
 
 
+class SearchEngine(BaseModel):
+    """By what the gallery was searched, and what was measured of an index when it was built."""
+
+    engine: str
+    built: str | None
+    people: int | None
+    probes: int | None
+    recall_1: float | None = Field(description="Share of the exact search's first that it found first.")
+    recall_5: float | None = Field(description="Share of the exact search's first five that it found.")
+
+
 _Decision = Literal["found", "nobody", "insufficient"]
 
 
@@ -116,6 +127,7 @@ class Identification(_Document):
     fpir: float | None
     people: int
     rule: SearchRule
+    index: SearchEngine
     faces: list[SearchedFace]
     failure: None = None
     notes: list[str]

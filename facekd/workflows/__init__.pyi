@@ -58,6 +58,10 @@ from .gallery_encryption import decrypt_gallery as decrypt_gallery
 from .gallery_encryption import encrypt_gallery as encrypt_gallery
 from .gallery_encryption import rotate_key as rotate_key
 from .gallery_evaluation import evaluate_gallery as evaluate_gallery
+from .gallery_index import IndexLook as IndexLook
+from .gallery_index import build_index as build_index
+from .gallery_index import drop_index as drop_index
+from .gallery_index import look_at_index as look_at_index
 from .gallery_merge import merge_people as merge_people
 from .gallery_merge import open_to_merge as open_to_merge
 from .gallery_merge import resemblance as resemblance

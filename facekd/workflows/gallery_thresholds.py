@@ -59,7 +59,7 @@ def scores_file(gallery: Place) -> Path:
 def own_scores(records: GalleryRecords) -> OwnScores | None:
     """The scores between the people of a gallery, up to date or nearly so; `None` if there are fewer than two
     people, or so many that `calibrate_gallery` must be called."""
-    people = len(records.names())
+    people = records.count()
     if people < 2:
         return None
     state = records.state()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
-from facekd.gallery import GalleryRecords, PeopleSearch, SearchIndex
+from facekd.gallery import GalleryRecords, PeopleSearch, SearchChoice, people_search
 from facekd.preprocess import PhotoLike
 from facekd.verification.results import (
     Candidate,
     Decision,
     IdentifiedFace,
     IdentifiedPhoto,
+    SearchEngine,
     SearchFailure,
     SearchThreshold,
 )
@@ -35,6 +36,7 @@ class Search:
     threshold: SearchThreshold
     audit: ReadAudit
     notes: tuple[str, ...] = ()
+    engine: SearchEngine = field(default_factory=SearchEngine)
 
 
 def open_search(
@@ -44,7 +46,7 @@ def open_search(
 
     Raises `UsageError` for a rate outside (0, 1), for a ``threshold`` that is not a cosine, and if none is
     given and the gallery belongs to another space, for which none is known; `Unreadable` if a template is
-    damaged.
+    damaged, and as `people_search`.
     """
     if threshold is not None and not -1 <= threshold <= 1:
         raise UsageError(f"--threshold: {threshold:g} is not a cosine, from -1 to 1")
@@ -54,9 +56,8 @@ def open_search(
             f"{records.path} was made with",
             "Give --threshold, as measured by facekd compatibility MODEL OTHER.",
         )
-    index = SearchIndex.of(records)
-    index.refresh()
-    people = len(index.names)
+    index, choice = people_search(records)
+    people = records.count()
     own = own_scores(records) if threshold is None else None
     chosen = search_threshold(recognizer.embedder.card, own, people, fpir, threshold)
     notes = [f"{records.path} was {one}" for one in recognizer.differences(records.contract)]
@@ -64,7 +65,17 @@ def open_search(
         notes.append(own.note)
     if chosen.source == "card":
         notes += recognizer.doubts()
-    return Search(recognizer, index, chosen, ReadAudit.of(recognizer, records), tuple(notes))
+    audit = ReadAudit.of(recognizer, records)
+    return Search(recognizer, index, chosen, audit, tuple(notes), search_engine(choice))
+
+
+def search_engine(choice: SearchChoice | None) -> SearchEngine:
+    """What an answer says of the index that was chosen for a gallery."""
+    if choice is None:
+        return SearchEngine()
+    return SearchEngine(
+        choice.engine, choice.built, choice.people, choice.probes, choice.recall_1, choice.recall_5
+    )
 
 
 def identify_photo(
@@ -93,7 +104,13 @@ def _searched_photo(
     fmr = search.threshold.fpir if search.threshold.source != "option" else None
     told = () if all_faces else tuple(notes_of(faces[0], fmr, "FPIR"))
     found = tuple(searched(search, face, top) for face in faces)
-    return IdentifiedPhoto(name or faces[0].photo, search.threshold, found, notes=(*search.notes, *told))
+    return IdentifiedPhoto(
+        name or faces[0].photo,
+        search.threshold,
+        found,
+        notes=(*search.notes, *told),
+        searched_by=search.engine,
+    )
 
 
 def identify_or_say_why(
@@ -111,7 +128,7 @@ def identify_or_say_why(
 
 def _failed(search: Search, name: str, error: FacekdError) -> IdentifiedPhoto:
     failure = SearchFailure(error.reason, error.cause, error.fix, error.exit_code)
-    return IdentifiedPhoto(name, search.threshold, failure=failure)
+    return IdentifiedPhoto(name, search.threshold, failure=failure, searched_by=search.engine)
 
 
 def searched(search: Search, face: Recognised, top: int) -> IdentifiedFace:

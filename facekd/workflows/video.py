@@ -47,7 +47,7 @@ def _searched_video(
         seen = faces_in(search.recognizer, name, frames, advance)
     except (CannotSay, InputOutput) as error:
         failure = SearchFailure(error.reason, error.cause, error.fix, error.exit_code)
-        return (IdentifiedPhoto(name, search.threshold, failure=failure),)
+        return (IdentifiedPhoto(name, search.threshold, failure=failure, searched_by=search.engine),)
     return tuple(
         IdentifiedPhoto(
             name,
@@ -55,6 +55,7 @@ def _searched_video(
             (searched(search, track.fused(FRAMES), top),),
             notes=search.notes,
             track=TrackSpan(number, track.first, track.last, len(track.faces), len(track.best(FRAMES))),
+            searched_by=search.engine,
         )
         for number, track in enumerate(seen.tracks, start=1)
     )

@@ -4,6 +4,10 @@ PostgreSQL keeps a deleted row until VACUUM removes it, and even then its bytes 
 are overwritten. `VACUUM (FULL)` rewrites tables and indexes and deletes the old files, but it keeps rows that
 another transaction may still see. The table's ``relfrozenxid`` tells whether it did: all transactions before
 it have ended.
+
+The index of pgvector is not rewritten, which would take as long as to build it: its own VACUUM overwrites
+what was deleted with zeros. The directions that it was built from lie beside their table's rows, so that
+they can be rewritten alone.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 #: the tables with the data that a removal erases
 TABLES = ("people", "templates", "removed_people", "removed_photos")
+#: the table of the search index (`vectors.sql`), and from how many values on a direction lies beside its row
+_VECTORS, _VALUES_OUTSIDE = "vectors", 512
 #: the reasons why an erasure waits: a lock that was not granted, no room, or a standby
 _NOT_NOW = ("55P03", "40P01", "53100", "25006", "57014")
 
@@ -47,6 +53,7 @@ def erase(db: psycopg.Connection, wait: float) -> bool:
         # rewriting a large table takes longer than a query may
         with setting(db, "lock_timeout", wait), setting(db, "statement_timeout", 0):
             db.execute(f"VACUUM (FULL) {', '.join(f'{SCHEMA}.{table}' for table in TABLES)}".encode())
+            _erase_vectors(db)
     except psycopg.Error as error:
         if error.sqlstate not in _NOT_NOW:
             raise
@@ -55,12 +62,33 @@ def erase(db: psycopg.Connection, wait: float) -> bool:
         return False
     # later ones belong to other programs, which will erase them
     db.execute(
-        "DELETE FROM erasures WHERE id <= %s AND NOT EXISTS (SELECT FROM pg_class"
-        " WHERE relnamespace = %s::regnamespace AND relname = ANY (%s)"
+        "WITH rewritten AS (SELECT oid, reltoastrelid FROM pg_class"
+        " WHERE relnamespace = %s::regnamespace AND relname = ANY (%s))"
+        " DELETE FROM erasures WHERE id <= %s AND NOT EXISTS (SELECT FROM pg_class, rewritten"
+        " WHERE pg_class.oid IN (rewritten.oid, rewritten.reltoastrelid)"
         " AND age(relfrozenxid) >= age(xid::xid))",
-        (last, SCHEMA, list(TABLES)),
+        (SCHEMA, [*TABLES, _VECTORS], last),
     )
     return not _one(db, "SELECT count(*) FROM erasures WHERE id <= %s", last)
+
+
+def _erase_vectors(db: psycopg.Connection) -> None:
+    """Erase what was deleted from the search index and the directions that it was built from, if there are
+    such."""
+    table = f"{SCHEMA}.{_VECTORS}"
+    values = _one(
+        db,
+        "SELECT coalesce(max(atttypmod), 0) FROM pg_attribute"
+        " WHERE attrelid = to_regclass(%s) AND attname = 'direction'",
+        table,
+    )
+    if not values:
+        return
+    if values < _VALUES_OUTSIDE or db.info.server_version < 160000:
+        db.execute(f"VACUUM (FULL) {table}".encode())
+        return
+    db.execute(f"VACUUM (FREEZE, INDEX_CLEANUP ON, PROCESS_TOAST FALSE) {table}".encode())
+    db.execute(f"VACUUM (FULL, PROCESS_MAIN FALSE) {table}".encode())
 
 
 def _files(db: psycopg.Connection) -> set[int]:

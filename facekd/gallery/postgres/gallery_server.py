@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facekd.errors import InputOutput, Unreadable
 from facekd.gallery.place import ServerAddress
-from facekd.gallery.postgres import connecting, erasing, idle, migrating
+from facekd.gallery.postgres import connecting, directions, erasing, idle, migrating
 from facekd.gallery.postgres.connection import ServerConnection
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class GalleryServer:
         self._read_only = read_only
         self._changing = False
         self._removed = False
+        self._is_indexed = False
         self._version, self._seen = 0, ""
         self._schema = 0
         with connecting.explained(path):
@@ -203,6 +207,19 @@ class GalleryServer:
             )[0][0]
         )
 
+    def is_indexed(self) -> bool:
+        """Whether the database holds a search index, with templates in the clear; inside of a transaction."""
+        return self._is_indexed
+
+    def due(self) -> list[str]:
+        """The uids of people whom the search index does not hold as they are now, some of them where they are
+        many; inside of a transaction."""
+        return directions.due(self.db) if self._is_indexed else []
+
+    def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
+        """Have the search index hold these directions [D], by uid."""
+        directions.put(self.db, rows)
+
     def last_number(self) -> int:
         """The highest number that a person ever had."""
         query = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM people_id_seq"
@@ -256,10 +273,14 @@ class GalleryServer:
             ("idle_in_transaction_session_timeout", connecting.IDLE_SECONDS),
         ):
             self.db.execute("SELECT set_config(?, ?, true)", (name, str(round(1000 * seconds))))
-        rows = self.db.execute("SELECT word FROM state FOR UPDATE").fetchall()
+        rows = self.db.execute(
+            "SELECT word, to_regclass(?) IS NOT NULL FROM state FOR UPDATE",
+            (f"{connecting.SCHEMA}.vectors_due",),
+        ).fetchall()
         if len(rows) != 1:
             raise self.damaged("its state is missing")
-        self._notice(rows[0][0])
+        word, self._is_indexed = rows[0]
+        self._notice(word)
 
     def _notice(self, word: str) -> None:
         """Count a change by another program, if the gallery's state has not been seen here."""

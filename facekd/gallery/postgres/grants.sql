@@ -1,4 +1,5 @@
--- The rights of the roles of `facekd gallery roles`, if they exist; run after every migration.
+-- The rights of the roles of `facekd gallery roles`, if they exist; run after every migration, and after a
+-- search index was made.
 
 DO $$
 BEGIN
@@ -21,11 +22,17 @@ BEGIN
         IF to_regclass('facekd.audit_reads') IS NOT NULL THEN  -- not in a gallery of an older schema
             GRANT INSERT, DELETE ON facekd.audit_reads TO facekd_writer;
         END IF;
+        IF to_regclass('facekd.vectors') IS NOT NULL THEN  -- where the gallery is searched by pgvector
+            GRANT INSERT, UPDATE, DELETE ON facekd.vectors, facekd.vectors_due TO facekd_writer;
+        END IF;
         GRANT UPDATE ON facekd.state TO facekd_writer;
         -- before version 17 nobody but the owner may VACUUM, and erasures of a writer wait for the owner
         IF current_setting('server_version_num')::integer >= 170000 THEN
             EXECUTE 'GRANT MAINTAIN ON facekd.people, facekd.templates, facekd.removed_people, '
                 'facekd.removed_photos TO facekd_writer';
+            IF to_regclass('facekd.vectors') IS NOT NULL THEN
+                EXECUTE 'GRANT MAINTAIN ON facekd.vectors TO facekd_writer';
+            END IF;
         END IF;
     END IF;
 END

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from facekd.errors import Unreadable
 from facekd.gallery.place import ServerAddress
@@ -41,7 +41,7 @@ def latest() -> int:
 
 def database_roles() -> str:
     """The SQL that creates roles of least privilege and gives a gallery to them."""
-    return _read("roles.sql") + "\n" + _read("grants.sql")
+    return read_sql("roles.sql") + "\n" + read_sql("grants.sql")
 
 
 def schema_of(db: psycopg.Connection) -> int:
@@ -84,15 +84,22 @@ def migrate(db: psycopg.Connection) -> None:
 def _begin(db: psycopg.Connection) -> None:
     """Wait for other programs that do the same, and act as the owner of the tables if that is allowed."""
     db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    if _one(db, "SELECT to_regnamespace(%s) IS NULL", SCHEMA):
+        db.execute(f"CREATE SCHEMA {SCHEMA}".encode())
+    else:
+        act_as_owner(db)
+
+
+def act_as_owner(db: psycopg.Connection, how_long: Literal["LOCAL", "SESSION"] = "LOCAL") -> None:
+    """Make what is made in this transaction or session the property of the gallery's owner, where that may be
+    done."""
     owner = db.execute(
         "SELECT quote_ident(rolname), pg_has_role(nspowner, 'MEMBER') FROM pg_namespace"
         " JOIN pg_roles ON pg_roles.oid = nspowner WHERE nspname = %s",
         (SCHEMA,),
     ).fetchone()
-    if owner is None:
-        db.execute(f"CREATE SCHEMA {SCHEMA}".encode())
-    elif owner[1]:
-        db.execute(f"SET LOCAL ROLE {owner[0]}".encode())
+    if owner is not None and owner[1]:
+        db.execute(f"SET {how_long} ROLE {owner[0]}".encode())
 
 
 def _run(db: psycopg.Connection) -> None:
@@ -106,7 +113,13 @@ def _run(db: psycopg.Connection) -> None:
         if number > schema:
             db.execute(sql.encode())
             db.execute(f"INSERT INTO {SCHEMA}.migrations VALUES (%s, %s)".encode(), (number, now()))
-    db.execute(_read("grants.sql").encode())
+    grant(db)
+
+
+def grant(db: psycopg.Connection) -> None:
+    """Give the roles of least privilege their rights to the tables that there are, where there are such
+    roles."""
+    db.execute(read_sql("grants.sql").encode())
 
 
 def _one(db: psycopg.Connection, query: str, *values: object) -> Any:
@@ -114,5 +127,5 @@ def _one(db: psycopg.Connection, query: str, *values: object) -> Any:
     return row[0] if row else None
 
 
-def _read(name: str) -> str:
+def read_sql(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from facekd.gallery.encryption import stated_in
 from facekd.gallery.faults import MAKE_ANEW, RESTORE, Fault
 from facekd.gallery.names import shown
 from facekd.gallery.place import ServerAddress
-from facekd.gallery.postgres import migrating
+from facekd.gallery.postgres import chosen_search, directions, migrating
 from facekd.gallery.postgres.gallery_server import GalleryServer
+from facekd.gallery.template import unpack
+from facekd.runtime import fuse
 
 #: the catalogue of a gallery of the latest schema, one object per line; a test compares it with
 #: the migrations
 _LAYOUT = Path(__file__).with_name("layout.txt")
+#: the same of what is made with a search index: all of a file, or nothing
+_OF_INDEX = ("layout_search_index.txt", "layout_vectors.txt")
 
 #: deparsed definitions differ between versions of PostgreSQL, so objects are listed by kind and name
 _CATALOGUE = """
@@ -41,10 +50,16 @@ UNION ALL
 SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'facekd'::regnamespace
 """
 
+#: a type of pgvector, in whichever schema, of as many values as the gallery has
+_DIMENSIONS = re.compile(r"\S*vector\(\d+\)")
+#: by how much a value of a direction may differ that another machine computed
+_ROUNDED = 1e-5
+_BUILD_ANEW = "Build the index anew: facekd gallery index --engine pgvector"
+
 
 def layout(server: GalleryServer) -> set[str]:
     """The objects in the catalogue, one per line."""
-    return {line for (line,) in server.rows(_CATALOGUE)}
+    return {_DIMENSIONS.sub("vector", line) for (line,) in server.rows(_CATALOGUE)}
 
 
 class ServerUnderCheck:
@@ -78,13 +93,18 @@ class ServerUnderCheck:
         return self._server.stream(query)
 
     def looks(self) -> tuple[Callable[[], Iterator[Fault]], ...]:
-        return self._tables, self._references
+        return self._tables, self._references, self._vectors
 
     def _tables(self) -> Iterator[Fault]:
         if self.schema != migrating.latest():  # the layouts of older schemas are not recorded
             return
         wanted = set(_LAYOUT.read_text(encoding="utf-8").splitlines())
         found = layout(self._server)
+        for name in _OF_INDEX:
+            lines = set(_LAYOUT.with_name(name).read_text(encoding="utf-8").splitlines())
+            for line in sorted(lines - found) if lines & found else ():
+                yield Fault("index", f"{line} is missing", _BUILD_ANEW)
+            found -= lines
         for line in sorted(wanted - found):
             yield Fault("schema", f"{line} is missing", RESTORE)
         for line in sorted(found - wanted):
@@ -101,3 +121,44 @@ class ServerUnderCheck:
         ):
             message = f"row {row} of audit refers to a row of audit_actions that does not exist"
             yield Fault("reference", message, RESTORE)
+
+    def _vectors(self) -> Iterator[Fault]:
+        """Whether the search index of pgvector, if there is one, holds everybody as they are."""
+        choice = chosen_search.read(self._server)
+        is_chosen = choice is not None and choice[0] == "pgvector"
+        there = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('facekd.vectors')"
+        if self._server.rows(f"{there} AND attname = 'direction' AND NOT attisdropped") == [(0,)]:
+            if is_chosen:
+                yield Fault("index", "the search index is not there, and was chosen", _BUILD_ANEW)
+            return
+        of_space = self._server.rows(
+            "SELECT obj_description(to_regclass('facekd.vectors')), space FROM contract"
+        )
+        if len({space for row in of_space for space in row}) > 1:
+            yield Fault("index", "the search index is of another space than the gallery", _BUILD_ANEW)
+        for (name,) in self.query(
+            "SELECT name FROM people WHERE NOT EXISTS (SELECT FROM vectors_due WHERE person = id)"
+            " AND NOT EXISTS (SELECT FROM vectors WHERE person = id)"
+        ):
+            yield Fault("index", f"'{shown(str(name))}' is not in the search index", _BUILD_ANEW)
+        for (row,) in self.query(
+            "SELECT person FROM vectors LEFT JOIN people ON id = person WHERE id IS NULL"
+        ):
+            yield Fault("index", f"person {row} is in the search index and not enrolled", _BUILD_ANEW)
+        rows = self.query(
+            "SELECT person, name, direction, embedding FROM vectors JOIN people ON id = person"
+            " JOIN templates USING (person) ORDER BY person, templates.id"
+        )
+        for (_, name), own in groupby(rows, key=itemgetter(0, 1)):
+            if not _is_direction_of(*zip(*(row[2:] for row in own), strict=True)):
+                message = f"'{shown(str(name))}' is not as in the records in the search index"
+                yield Fault("index", message, _BUILD_ANEW)
+
+
+def _is_direction_of(direction: tuple[Any, ...], embeddings: tuple[Any, ...]) -> bool:
+    """Whether each of ``direction``, as pgvector sends it, is that of the mean of ``embeddings``; those that
+    cannot be read are other faults."""
+    held = directions.unpacked(direction[0])
+    rows = [unpack(blob, len(held)) for blob in embeddings]
+    read = [row for row in rows if row is not None]
+    return len(read) < len(rows) or bool(np.allclose(held, fuse(read), atol=_ROUNDED))

@@ -38,6 +38,7 @@ from .identified import Candidate as Candidate
 from .identified import Decision as Decision
 from .identified import IdentifiedFace as IdentifiedFace
 from .identified import IdentifiedPhoto as IdentifiedPhoto
+from .identified import SearchEngine as SearchEngine
 from .identified import SearchFailure as SearchFailure
 from .identified import SearchThreshold as SearchThreshold
 from .identified import TrackSpan as TrackSpan

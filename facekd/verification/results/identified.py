@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from facekd.errors import Exit
@@ -76,6 +76,23 @@ class IdentifiedFace:
 
 
 @dataclass(frozen=True)
+class SearchEngine:
+    """By what a gallery was searched: "exact", or the engine of an index that names candidates, who are then
+    compared exactly. ``recall_1`` and ``recall_5`` were measured with so many ``probes`` when the index was
+    ``built`` of so many ``people``: the share of the exact search's first, and first five, that it found."""
+
+    engine: str = "exact"
+    built: str | None = None
+    people: int | None = None
+    probes: int | None = None
+    recall_1: float | None = None
+    recall_5: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class SearchFailure:
     """Why a photo could not be searched with: one word for programs, and a sentence."""
 
@@ -122,6 +139,7 @@ class IdentifiedPhoto:
     failure: SearchFailure | None = None
     notes: tuple[str, ...] = ()
     track: TrackSpan | None = None
+    searched_by: SearchEngine = field(default_factory=SearchEngine)
 
     @property
     def exit_code(self) -> Exit:
@@ -143,6 +161,7 @@ class IdentifiedPhoto:
             "fpir": self.threshold.fpir,
             "people": self.threshold.people,
             "rule": self.threshold.to_dict(),
+            "index": self.searched_by.to_dict(),
             "faces": [face.to_dict() for face in self.faces],
             "failure": self.failure.to_dict() if self.failure else None,
             "notes": list(self.notes),

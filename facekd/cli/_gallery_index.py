@@ -1,0 +1,71 @@
+"""Choose what a gallery in a database is searched by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from facekd.cli.options import gallery_option, json_option
+from facekd.cli.output import answer, answer_json, say
+
+if TYPE_CHECKING:
+    from facekd.gallery import Place
+    from facekd.workflows import IndexLook
+
+#: as `gallery.ENGINES` and the exact search; a test holds them to it, since commands are listed without numpy
+ENGINE_NAMES = ("exact", "pgvector")
+
+
+@click.command("index")
+@click.option(
+    "--engine", type=click.Choice(ENGINE_NAMES), default=None,
+    help="Search by this from now on: build its index, or drop the index (exact).",
+)  # fmt: skip
+@gallery_option
+@json_option
+def index(engine: str | None, gallery: Place, as_json: bool) -> None:
+    """Build, drop or show the search index of a gallery in PostgreSQL.
+
+    Without --engine, show what the gallery is searched by. "exact" compares with everybody and is how every
+    gallery is searched at first. "pgvector" builds an index in the gallery's database, so that
+    no process has to read and hold everybody: it names about a hundred candidates, who are then compared
+    exactly. It is kept up to date by every change; "identify", "serve" and Python use it without further
+    options. Somebody whom it does not name is not found: the recall is measured when it is built, with
+    templates of up to 200 people, noise added, as the share of the exact search's answers that it found.
+
+    Building it needs the owner of the gallery and the extension "vector" in the database, which a superuser
+    installs: CREATE EXTENSION vector SCHEMA public. The gallery can be used meanwhile. A gallery in a file,
+    and so every encrypted gallery, is searched exactly.
+
+    \b
+    Example: facekd gallery index --engine pgvector --gallery postgresql://owner@db.example.org/staff
+             facekd gallery index --gallery postgresql://reader@db.example.org/staff
+    """
+    from facekd.gallery import EXACT, GalleryRecords
+    from facekd.workflows import build_index, drop_index, look_at_index
+
+    with GalleryRecords(gallery, read_only=engine is None) as records:
+        if engine is None:
+            found = look_at_index(records)
+        elif engine == EXACT:
+            found = drop_index(records)
+        else:
+            found = build_index(records, engine)
+    if as_json:
+        answer_json({"gallery": str(gallery)} | found.to_dict())
+    else:
+        answer(f"{gallery}: {_told(found)}")
+    if not found.current:
+        say("The index is not of the gallery's present state: build it again with --engine, as the owner.")
+
+
+def _told(found: IndexLook) -> str:
+    choice = found.choice
+    if choice is None:
+        return f"searched exactly, {found.people:,} people"
+    measured = (
+        f"recall {choice.recall_1:.4f} of the first and {choice.recall_5:.4f} of the first five, measured "
+        f"with {choice.probes:,} probes among {choice.people:,} people on {choice.built[:10]}"
+    )
+    return f"searched by {choice.engine}, {found.people:,} people; {measured}"

@@ -1,0 +1,144 @@
+"""Who of everybody enrolled is most like these embeddings? Asked of an index outside the records, answered by
+the records: whoever the index names is compared again, exactly as `SearchIndex` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import InputOutput
+from facekd.gallery.candidates import CandidateIndex, IndexStamp
+from facekd.gallery.everybody import Somebody
+from facekd.gallery.search import Matches, SearchableRecords, exact_scores
+from facekd.runtime import fuse
+
+Floats = NDArray[np.float32]
+
+#: candidates that the index is asked for, for each person to be listed, and at least
+EACH, LEAST = 10, 100
+#: times that an index is built before the search gives up
+_TRIES = 3
+
+
+class IndexedRecords(SearchableRecords, Protocol):
+    """What a search by an index needs of whoever keeps the records."""
+
+    def count(self) -> int:
+        """How many people are enrolled."""
+        ...
+
+    def some(self, uids: Sequence[str]) -> Mapping[str, Somebody]:
+        """Those of the people with ``uids`` who are enrolled. Raises `Unreadable` where a template of theirs
+        is damaged."""
+        ...
+
+    def directions(self) -> Iterator[tuple[Sequence[str], Floats]]:
+        """Everybody's uid and the direction of the mean of their templates [N, D], some people at a time, all
+        of one moment. Raises `Unreadable` where a template is damaged."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[None]: ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """Somebody whom a search found; ``score`` is rounded to single precision."""
+
+    uid: str
+    name: str
+    score: float
+
+
+class CandidateSearch:
+    """Searches ``records`` by ``index``, which is built anew where it is not of their present state: lost,
+    stale, of another space, of another number of people, or holding somebody who was removed.
+
+    Of whoever the index names the scores are those of `SearchIndex` by the rule "mean", to the bit. Who it
+    does not name is not found: that share was measured when it was built.
+    """
+
+    def __init__(self, records: IndexedRecords, index: CandidateIndex) -> None:
+        self._records, self._index = records, index
+        self._present: IndexStamp | None = None
+
+    def search(self, embeddings: Floats, top: int = 5) -> Matches:
+        """The ``top`` people for each of ``embeddings`` [N, D].
+
+        Raises `ValueError` where these are not finite or not [N, D], or ``top`` is less than 1; `InputOutput`
+        where the index does not answer, or is not whole after it was built.
+        """
+        found = self.nearest(embeddings, top)
+        most = max((len(of_one) for of_one in found), default=0)
+        scores = np.array([[one.score for one in of_one] for of_one in found], np.float32)
+        names = tuple(tuple(one.name for one in of_one) for of_one in found)
+        # the square of a length may be rounded to above one
+        return Matches(names, np.clip(scores.reshape(len(found), most), -1, 1))
+
+    def nearest(self, embeddings: Floats, top: int) -> list[list[Found]]:
+        """As `search`."""
+        probes = np.ascontiguousarray(embeddings, np.float32)
+        dim = self._records.contract.dim
+        if probes.ndim != 2 or probes.shape[1] != dim or not np.isfinite(probes).all():
+            raise ValueError(f"embeddings must be finite and [N, {dim}]")
+        if top < 1:
+            raise ValueError("a search must return at least one person")
+        for tried in range(_TRIES):
+            if tried:
+                self.rebuild()
+            with self._records.snapshot():
+                found = self._found(probes, top)
+            if found is not None:
+                return found
+        raise InputOutput(
+            "the index of the gallery is not of its present state, though it was just built",
+            "Try again; 'facekd gallery index --drop' does without it.",
+        )
+
+    def rebuild(self) -> None:
+        """Build the index from the records. What changes meanwhile is noticed by the next search."""
+        self._present = None
+        self._index.build(self._records.directions(), self._wanted())
+
+    def is_current(self) -> bool:
+        """Whether the index says that it is of the present state of the records."""
+        return self._index.stamp() == self._wanted()
+
+    def _wanted(self) -> IndexStamp:
+        """The stamp of an index of the present state."""
+        state = str(self._records.state())
+        if self._present is None or self._present.state != state:
+            self._present = IndexStamp(self._records.contract.space, state, self._records.count())
+        return self._present
+
+    def _found(self, probes: Floats, top: int) -> list[list[Found]] | None:
+        """`None` where the index is not of the state of the records, whatever its stamp says."""
+        wanted = self._wanted()
+        if self._index.stamp() != wanted:
+            return None
+        if not wanted.people or not len(probes):
+            return [[] for _ in probes]
+        named = self._index.candidates(probes, min(wanted.people, max(EACH * top, LEAST)))
+        known = self._records.some(sorted({uid for of_one in named for uid in of_one}))
+        if any(uid not in known for of_one in named for uid in of_one):  # somebody who was removed
+            return None
+        if any(len(of_one) < min(top, wanted.people) for of_one in named):
+            return None
+        fused = {uid: fuse(one.embeddings) for uid, one in known.items()}
+        return [_ranked(probe, uids, known, fused)[:top] for probe, uids in zip(probes, named, strict=True)]
+
+
+def _ranked(
+    probe: Floats, uids: Sequence[str], known: Mapping[str, Somebody], fused: Mapping[str, Floats]
+) -> list[Found]:
+    """The people with ``uids``, likeliest first, of equal scores the lower name; ``fused`` are their
+    templates."""
+    rows = np.stack([fused[uid] for uid in uids])
+    scores = exact_scores(np.broadcast_to(probe, rows.shape), rows).astype(np.float32).tolist()
+    found = [Found(uid, known[uid].name, score) for uid, score in zip(uids, scores, strict=True)]
+    return sorted(found, key=lambda one: (-one.score, one.name))

@@ -1,0 +1,238 @@
+"""pgvector as the search index of a gallery, in the database of the gallery itself.
+
+It is never stale: triggers see to it in the transaction of every change, whoever makes it (`vectors.sql`).
+Whoever was changed by a program that did not compute their direction anew is a candidate of every search
+until one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import InputOutput, UsageError
+from facekd.gallery.candidates import IndexStamp
+from facekd.gallery.place import ServerAddress
+from facekd.gallery.postgres import connecting, directions, migrating
+from facekd.gallery.postgres.connection import ServerConnection
+from facekd.gallery.postgres.gallery_server import GalleryServer
+
+Floats = NDArray[np.float32]
+
+#: the most that pgvector's graph is asked for; more people are found by reading all directions
+_MOST = 1000
+#: how many nearest a search of the graph keeps in view, at least
+VIEW = 400
+#: neighbours that the graph keeps of each person
+LINKS = 32
+#: how many of them are looked at when it is built
+_TRIED = 64
+#: memory to build the graph of people with some bytes each: all of it is allocated at once
+_BUILD_MEMORY = """
+SELECT set_config('maintenance_work_mem', bytes / 1024 || 'kB', false)
+FROM greatest(
+    least(pg_size_bytes('1GB'), pg_size_bytes('16MB') + ? * (SELECT count(*) FROM vectors)),
+    pg_size_bytes(current_setting('maintenance_work_mem'))) AS bytes
+"""
+#: bytes of the graph in memory for each value of a direction, and for each neighbour
+_VALUE_BYTES, _LINK_BYTES = 4, 100
+#: of the lock that whoever builds holds: "fkdV"
+_LOCK = 0x666B6456
+#: seconds that a block waits for others who write
+_WAIT_SECONDS = 60.0
+_NO_EXTENSION = "42501", "0A000", "58P01"
+
+_STAMP = """
+SELECT obj_description(vectors.oid, 'pg_class'), word,
+    (SELECT count(*) FROM facekd.vectors) + (SELECT count(*) FROM facekd.vectors_due)
+FROM state, pg_class AS vectors JOIN pg_index ON indrelid = vectors.oid
+    JOIN pg_class AS graph ON graph.oid = indexrelid AND graph.relname = 'vectors_by_direction'
+WHERE vectors.oid = to_regclass('facekd.vectors') AND indisvalid
+    AND 2 = (SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass('facekd.templates')
+        AND tgname IN ('note_due', 'note_due_changed') AND tgenabled = 'O')
+"""
+_NEAREST = """
+SELECT 0 AS n, uid, 0 AS distance FROM vectors_due JOIN people ON id = person
+UNION ALL
+SELECT n, uid, distance FROM
+    (SELECT n, probe::{vector}.vector AS probe
+        FROM unnest(?::text[]) WITH ORDINALITY AS texts (probe, n) OFFSET 0) AS asked
+    CROSS JOIN LATERAL
+    (SELECT person, direction OPERATOR({vector}.<#>) asked.probe AS distance FROM vectors
+        ORDER BY direction OPERATOR({vector}.<#>) asked.probe LIMIT ?) AS nearest
+    JOIN people ON id = person
+ORDER BY n, distance
+"""
+
+
+class PgVectorIndex:
+    """A `CandidateIndex` in the gallery's database; ``server`` is the gallery, open to be read at least.
+
+    To build it, and `put` and `remove`, need the rights of the gallery's owner and take a connection of
+    their own. `put` and `remove` are for completeness: whoever writes to the gallery does both in the same
+    transaction.
+    """
+
+    def __init__(self, server: GalleryServer) -> None:
+        self._server = server
+        #: how many nearest a search of the graph keeps in view: the more, the better and slower
+        self.view = VIEW
+        #: how many neighbours the graph that is built keeps of each person: the same
+        self.links = LINKS
+        self._counted: IndexStamp | None = None
+        self._schema: str | None = None
+
+    def stamp(self) -> IndexStamp | None:
+        """As `CandidateIndex.stamp`: of the state that the gallery has. People are counted again where that
+        is another one."""
+        with self._server.reading():
+            rows = self._server.rows("SELECT word, to_regclass('facekd.vectors_due') IS NOT NULL FROM state")
+            if len(rows) != 1 or not rows[0][1]:
+                return None
+            if self._counted is None or self._counted.state != rows[0][0]:
+                counted = self._server.rows(_STAMP)
+                self._counted = IndexStamp(str(counted[0][0]), *counted[0][1:]) if counted else None
+            return self._counted
+
+    def candidates(self, embeddings: Floats, count: int) -> list[list[str]]:
+        """As `CandidateIndex.candidates`; beside those whoever was changed and is due."""
+        with self._server.snapshot():
+            found, late = self._nearest(embeddings, count, by_graph=count <= _MOST)
+            if any(len(of_one) < count for of_one in found):
+                held = len(self._server.rows("SELECT person FROM vectors LIMIT ?", count))
+                if any(len(of_one) < held for of_one in found):  # deleted ones took places in view
+                    found, late = self._nearest(embeddings, count, by_graph=False)
+        return [of_one + late for of_one in found]
+
+    def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
+        """As `CandidateIndex.build`. Others may change the gallery meanwhile: the triggers that note it are
+        there before the first block is read.
+
+        Raises `UsageError` where the server has no pgvector, or this user may not install it; `InputOutput`
+        for anybody but the gallery's owner, and while another program builds it.
+        """
+        with self._writing() as db:
+            if db.execute("SELECT pg_try_advisory_lock(?)", (_LOCK,)).fetchall() != [(True,)]:
+                raise InputOutput(
+                    f"{self._server.path}: another program is building the index", "Wait for it."
+                )
+            _check_may_build(db, self._server.path)
+            vector = _installed(db, self._server.path)
+            self._counted = None
+            ((dim,),) = db.execute("SELECT dim FROM contract").fetchall()
+            with self._alone(db):
+                _drop(db)
+                made = migrating.read_sql("vectors.sql").replace("EXTENSION", vector).replace("DIM", str(dim))
+                db.raw.execute(made.encode())
+                db.raw.execute(f"COMMENT ON TABLE vectors IS '{stamp.space}'".encode())
+                migrating.grant(db.raw)
+            for uids, rows in people:
+                with self._alone(db):
+                    directions.fill(db, uids, rows)
+            db.execute(_BUILD_MEMORY, (_VALUE_BYTES * dim + _LINK_BYTES * self.links,))
+            db.execute("ANALYZE vectors (person)")
+            # writers go on: it waits for those who have begun, and takes in what they change
+            db.execute(
+                "CREATE INDEX CONCURRENTLY vectors_by_direction ON vectors"
+                f" USING hnsw (direction {vector}.vector_ip_ops)"
+                f" WITH (m = {self.links}, ef_construction = {_TRIED})"
+            )
+
+    def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
+        """As `CandidateIndex.put`; it is of the gallery's state anyway."""
+        with self._writing() as db, self._alone(db):
+            directions.put(db, dict(zip(ids, rows, strict=True)))
+
+    def remove(self, ids: Sequence[str], stamp: IndexStamp) -> None:
+        """As `CandidateIndex.remove`. Of whoever is removed from the records nothing is left to forget."""
+        with self._writing() as db, self._alone(db):
+            for table in ("vectors", "vectors_due"):
+                db.execute(
+                    f"DELETE FROM {table} USING people WHERE id = person AND uid = ANY (?)", (list(ids),)
+                )
+
+    def drop(self) -> None:
+        """Let there be none, and no trace of one."""
+        self._counted = None
+        with self._writing() as db, self._alone(db):
+            _drop(db)
+
+    def _nearest(self, embeddings: Floats, count: int, by_graph: bool) -> tuple[list[list[str]], list[str]]:
+        """Up to ``count`` for each, and whoever is due; inside of a transaction, whose plans are changed by
+        it."""
+        scans = {"enable_indexscan": by_graph, "enable_seqscan": not by_graph, "jit": False}
+        settings = {name: "on" if value else "off" for name, value in scans.items()}
+        settings["hnsw.ef_search"] = str(min(_MOST, max(self.view, count)))
+        set_all = ", ".join(["set_config(?, ?, true)"] * len(settings))
+        self._server.rows(f"SELECT {set_all}", *(word for pair in settings.items() for word in pair))
+        self._schema = self._schema or directions.extension(self._server.db)
+        query = _NEAREST.format(vector=self._schema)
+        found: list[list[str]] = [[] for _ in range(len(embeddings) + 1)]
+        for number, uid, _ in self._server.rows(query, list(map(directions.written, embeddings)), count):
+            found[number].append(uid)
+        if not by_graph:
+            self._server.rows("SELECT set_config('enable_indexscan', 'on', true)")
+        return found[1:], found[0]
+
+    @contextmanager
+    def _writing(self) -> Iterator[ServerConnection]:
+        """A connection of its own that acts as the gallery's owner where it may."""
+        address = self._server.path
+        with (
+            connecting.explained(address),
+            closing(ServerConnection(lambda: connecting.connect(address))) as db,
+            connecting.setting(db.raw, "statement_timeout", 0),
+        ):
+            migrating.act_as_owner(db.raw, "SESSION")
+            yield db
+
+    @contextmanager
+    def _alone(self, db: ServerConnection) -> Iterator[None]:
+        """A transaction in which nobody else writes to the gallery."""
+        with connecting.setting(db.raw, "lock_timeout", _WAIT_SECONDS), db.held("BEGIN", "COMMIT"):
+            db.execute("SELECT word FROM state FOR UPDATE")
+            yield
+
+
+def _drop(db: ServerConnection) -> None:
+    for trigger in ("note_due", "note_due_changed"):
+        db.execute(f"DROP TRIGGER IF EXISTS {trigger} ON templates")
+    db.execute("DROP FUNCTION IF EXISTS note_due")
+    db.execute("DROP TABLE IF EXISTS vectors, vectors_due")
+
+
+def _check_may_build(db: ServerConnection, address: ServerAddress) -> None:
+    if db.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')").fetchall() != [(True,)]:
+        raise InputOutput(
+            f"{address}: the search index is to be built, which only the gallery's owner may do",
+            "As the owner: facekd gallery index --engine pgvector",
+        )
+
+
+def _installed(db: ServerConnection, address: ServerAddress) -> str:
+    """The schema of the extension, which is installed where it is not and that may be done."""
+    found = directions.extension(db)
+    if found is not None:
+        return found
+    psycopg: Any = connecting.client()
+    try:
+        db.execute("RESET ROLE")  # the owner of the gallery may do less than this user
+        db.execute("CREATE EXTENSION vector WITH SCHEMA public")
+    except psycopg.Error as error:
+        if error.sqlstate not in _NO_EXTENSION:
+            raise
+        install = "CREATE EXTENSION vector SCHEMA public"
+        if error.sqlstate == "42501":
+            cause, fix = "pgvector is not installed in the database", f"A superuser installs it: {install}"
+        else:
+            cause = "the server has no pgvector"
+            fix = (
+                f"Install it on the server (Debian: postgresql-NN-pgvector), then in the database: {install}"
+            )
+        raise UsageError(f"{address}: {cause}", fix) from None
+    migrating.act_as_owner(db.raw, "SESSION")
+    return "public"

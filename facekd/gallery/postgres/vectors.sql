@@ -1,0 +1,28 @@
+-- The search index of pgvector: the direction of the mean of each person's templates. Whoever is enrolled is
+-- either in `vectors` or, until a writer has computed that direction anew, in `vectors_due`: the triggers see to
+-- it in the transaction of every change, whoever makes it. Made by the owner, in the schema "facekd".
+
+CREATE TABLE vectors (
+    person bigint PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE,
+    direction EXTENSION.vector(DIM) NOT NULL
+) WITH (toast_tuple_target = 128, parallel_workers = 8);
+-- out of the row, so that a removal can rewrite the directions and leave the index of them (`erasing`); the table
+-- then looks small, and would be indexed by one process
+ALTER TABLE vectors ALTER COLUMN direction SET STORAGE EXTERNAL, ALTER COLUMN direction SET STATISTICS 0;
+
+CREATE TABLE vectors_due (
+    person bigint PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE
+);
+
+CREATE FUNCTION note_due() RETURNS trigger LANGUAGE plpgsql SET search_path = facekd, pg_temp AS $$
+DECLARE
+    changed bigint[] := ARRAY[old.person, new.person];
+BEGIN
+    DELETE FROM vectors WHERE person = ANY (changed);
+    INSERT INTO vectors_due SELECT id FROM people WHERE id = ANY (changed) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER note_due AFTER INSERT OR DELETE ON templates FOR EACH ROW EXECUTE FUNCTION note_due();
+CREATE TRIGGER note_due_changed AFTER UPDATE ON templates FOR EACH ROW
+    WHEN ((old.person, old.embedding) IS DISTINCT FROM (new.person, new.embedding)) EXECUTE FUNCTION note_due();

@@ -253,7 +253,7 @@ def _send_until(connection: socket.socket, deadline: float) -> None:
 
 
 def _wait_until(true: Callable[[], object]) -> None:
-    for _ in range(200):
+    for _ in range(3000):
         if true():
             return
         time.sleep(0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,10 @@ from facekd.gallery.place import ServerAddress
 
 if TYPE_CHECKING:
     import psycopg
+
+# what goes wrong is raised; what psycopg logs besides, of a connection that was lost, is for whoever collects
+# logs and not for the terminal
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 #: the schema that a gallery's tables lie in
 SCHEMA = "facekd"

@@ -9,11 +9,12 @@ the server or one of its processes is killed and started again. The writers enro
 people, then merge others. After that copies of the gallery between databases and files are killed, or their
 server is, and made again.
 
-After each, the gallery is compared with what the writers were told: an acknowledged change that is missing is
-lost; a person who is neither as before a change nor as after it is half done; a fault is what `facekd gallery
-check` finds; seen is whoever was removed and is still found, by a search of the records or of the service;
-and a trace is a piece of a removed template in the files of the tables. Prints a table; exits with 1 unless
-the last five columns are zero.
+After each, the gallery is compared with what was acknowledged. "Interrupted" are changes that failed or whose
+writer was killed: somebody looked whether they had been made, and made them if not. "Lost" are acknowledged
+changes that are missing, "half done" people who were neither as before a change nor as after it, and "faults"
+those that `facekd gallery check` finds. "Seen" are people who were removed and whom a search of the records
+or of the service still finds, "traces" removed templates of which the files of the tables hold a piece.
+Prints a table; exits with 1 unless the last five columns are zero.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from kill_writers import PHOTOS, name, photo, said
 from load_service import usable_photos
 
 from facekd.errors import FacekdError
-from facekd.gallery import GalleryCheck, GalleryRecords, SearchIndex, copy_gallery, gallery_place
+from facekd.gallery import GalleryCheck, GalleryRecords, SearchIndex, copy_gallery, gallery_place, is_there
 from facekd.weights import shipped_model
 from facekd.workflows import Recognizer
 
@@ -55,7 +56,9 @@ from postgres_server import PostgresServer, why_not
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data" / "samples"
-HEADINGS = "client | service | server | acknowledged | lost | half done | faults | seen | traces"
+HEADINGS = (
+    "client | service | server | interrupted | acknowledged | lost | half done | faults | seen | traces"
+)
 #: seconds that anything may take
 _PATIENCE = 900
 #: a score of a template with itself
@@ -77,6 +80,7 @@ class Found:
     """What the kills came to, of which there were ``kills`` by kind."""
 
     kills: Counter[str] = field(default_factory=Counter)
+    interrupted: int = 0
     said: int = 0
     lost: int = 0
     half: int = 0
@@ -90,7 +94,7 @@ class Found:
 
     def __str__(self) -> str:
         servers = self.kills["server"] + self.kills["backend"]
-        counts = (self.kills["client"], self.kills["service"], servers, self.said)
+        counts = (self.kills["client"], self.kills["service"], servers, self.interrupted, self.said)
         return " | ".join(map(str, (*counts, self.lost, self.half, self.faults, self.seen, self.traces)))
 
 
@@ -260,7 +264,7 @@ class Drill:
 
     def changes(self, kinds: str, kills: int) -> Found:
         """Let the writers make their changes of these kinds, with so many kills meanwhile."""
-        found, before, half = Found(), self._said("done"), self._said("half")
+        found, before = Found(), {what: self._said(what) for what in ("done", "again", "half")}
         removed = self.templates(kinds)
         changes = {writer: self.plan.changes(writer, kinds) for writer in self.plan.people}
         wanted = sum(map(len, changes.values()))
@@ -271,12 +275,13 @@ class Drill:
         while self.site.at_work():
             if time.monotonic() > until_end:
                 raise click.ClickException(f"it took too long\n{self.site.errors()}")
-            if moments and self._said("done") - before >= moments[0]:
+            if moments and self._said("done") - before["done"] >= moments[0]:
                 del moments[0]
                 time.sleep(self._chance.uniform(0, 0.2))  # in the middle of a change, too
                 self._kill(found, changes)
             time.sleep(0.02)
-        found.said, found.half = self._said("done") - before, self._said("half") - half
+        said, again, half = (self._said(what) - count for what, count in before.items())
+        found.said, found.interrupted, found.half = said, again, half
         self.done.append(kinds)
         self.judge(found, removed)
         return found
@@ -285,7 +290,7 @@ class Drill:
         return sum(word == what for writer in self.plan.people for word, *_ in said(self.site.log(writer)))
 
     def _kill(self, found: Found, changes: dict[int, list[tuple[str, int]]]) -> None:
-        kind = self._chance.choice(("client", "client", "service", "server", "backend"))
+        kind = self._chance.choice(("client", "client", "service", "service", "server", "backend"))
         if kind == "client":
             at_work = self.site.at_work()
             if not at_work:
@@ -360,14 +365,13 @@ class Drill:
     def copies(self, way: str, kills: int) -> Found:
         """Kill copies of the gallery from one kind of place to another, or their server, and go on."""
         found, longest = Found(), 0.0
-        for number in range(kills + 1):
+        # a copy that was faster than the first, which nobody kills, may be done before it is killed
+        for number in range(1 + 3 * kills):
+            if sum(found.kills.values()) == kills:
+                break
             source, target = self._places(way, number)
-            began = time.monotonic()
-            if longest:
-                self._copy_killed(source, target, longest, found)
-            else:  # nobody kills the first, which says how long it takes
-                subprocess.run(copying(source, target), check=True, stdout=subprocess.DEVNULL)
-                longest = time.monotonic() - began
+            took = self._copy(source, target, longest, found)
+            longest = longest or took
             found.said += 1
             found.lost += everything(target) != everything(source)
             found.faults += sum(1 for _ in GalleryCheck(gallery_place(target)).faults())
@@ -381,22 +385,32 @@ class Drill:
             copy_gallery(gallery_place(self.site.gallery), gallery_place(source))
         return source, self.site.server.new_database() if after == "server" else str(folder / "copy.db")
 
-    def _copy_killed(self, source: str, target: str, longest: float, found: Found) -> None:
-        """Copy, with one kill after at most ``longest`` seconds, and copy again until it is done."""
-        command = copying(source, target)
+    def _copy(self, source: str, target: str, longest: float, found: Found) -> float:
+        """Copy, with a kill at most ``longest`` seconds after there is something, and copy again until it is
+        done. Seconds that the first copy took from there."""
+        command, place = copying(source, target), gallery_place(target)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self._chance.uniform(longest / 3, longest))
-            if process.poll() is None and self._chance.random() < 0.3:
-                self.site.kill_server()
-                found.kills["server"] += 1
-            elif process.poll() is None:
-                process.kill()
-                found.kills["client"] += 1
-            process.wait()
+            until(lambda: is_there(place) or process.poll() is not None, self.site.errors)
+            began = time.monotonic()
+            if longest:
+                time.sleep(self._chance.uniform(0, longest))
+                self._kill_copy(process, found)
+            found.interrupted += process.wait() != 0
+            took = time.monotonic() - began
         whole = people(source)
         found.half += sum(whole.get(one) != photos for one, photos in people(target).items())
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return took
+
+    def _kill_copy(self, process: subprocess.Popen[bytes], found: Found) -> None:
+        if process.poll() is not None:
+            return
+        if self._chance.random() < 0.3:
+            self.site.kill_server()
+            found.kills["server"] += 1
+        else:
+            process.kill()
+            found.kills["client"] += 1
 
 
 def copying(source: str, target: str) -> list[str]:

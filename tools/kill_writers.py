@@ -6,8 +6,9 @@ JOB is a JSON document: ``log``, the file that it adds to; ``gallery``, a URL; `
 writer that asks that, or null; ``writer``, its number; ``changes``, a list of [kind, person]; and ``photos``,
 for a writer that asks the service, the files of each person. It makes the changes that the log does not call
 done, in turn. Before a change it writes ``begin KIND PERSON``, after it ``done KIND PERSON``. A change that
-failed, or was begun by a predecessor that was killed, may have been made or not: then it looks at the people
-concerned first, and writes ``half KIND PERSON`` where they are neither as before nor as after.
+failed, or was begun by a predecessor that was killed, may have been made or not: it writes ``again KIND
+PERSON``, looks at the people concerned first, and writes ``half KIND PERSON`` where they are neither as
+before nor as after.
 """
 
 from __future__ import annotations
@@ -150,7 +151,11 @@ class Writer:
         """Make ``changes`` in turn; the first may have been made before, by one who was ``interrupted``."""
         for kind, person in changes:
             self.say("begin", kind, person)
+            if interrupted:
+                self.say("again", kind, person)
             while not self._is_made(kind, person, interrupted):
+                if not interrupted:
+                    self.say("again", kind, person)
                 time.sleep(_PAUSE)
                 interrupted = True
             self.say("done", kind, person)

@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo
 DEMO_ARGS ?=
+INSTALL := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable
+# pip would do it on one processor; a file that does not compile is for another Python
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .PHONY: demo test lint slow docs serve-docs clean
 
@@ -29,18 +32,23 @@ docs: $(VENV)/.documented
 serve-docs: $(VENV)/.documented
 	$(BIN)/mkdocs serve
 
-# facenet-pytorch's networks are used, not its old pins; constraints.txt names versions that fit
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train]'
+
+# facenet-pytorch's networks are used, not its old pins; constraints.txt names versions that fit
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[train]'
+	$(COMPILE)
 	touch $@
 
-$(VENV)/.tested: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,teachers,test,docs]'
-	touch $@
+# and all that .installed stands for: to install in two steps takes longer
+$(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[train,teachers,test,docs]'
+	$(COMPILE)
+	touch $(VENV)/.installed $@
 
 $(VENV)/.documented: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,docs]'
+	$(INSTALL) '.[train,docs]'
 	touch $@
 
 clean:

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from command_lines import Called, called
 from other_packages import install
 from patterned_people import write_people
 from tiny_model import write_tiny_model
@@ -132,12 +134,22 @@ def python(
 ) -> subprocess.CompletedProcess[str]:
     """In a process of its own, so that this one's registries stay as they are; ``extra`` `None` is an
     installation without the package."""
-    path = os.pathsep.join([*([str(extra)] if extra else []), *filter(None, sys.path)])
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
-        capture_output=True, text=True, cwd=cwd,
-        env={**os.environ, "PYTHONPATH": path, "FACEKD_CACHE": str((cwd or Path.cwd()) / "cache")},
+        capture_output=True, text=True, cwd=cwd, env=environment(extra, cwd),
     )  # fmt: skip
+
+
+def environment(extra: Path | None, cwd: Path | None) -> dict[str, str]:
+    path = os.pathsep.join([*([str(extra)] if extra else []), *filter(None, sys.path)])
+    return {**os.environ, "PYTHONPATH": path, "FACEKD_CACHE": str((cwd or Path.cwd()) / "cache")}
+
+
+def facekd_calls(
+    extra: Path | None, place: Path, *lines: Sequence[object], cwd: Path | None = None
+) -> list[Called]:
+    """As `python`, of ``facekd`` with each of ``lines`` in turn."""
+    return called(place, *lines, cwd=cwd, env=environment(extra, cwd))
 
 
 @pytest.fixture(scope="module")
@@ -159,19 +171,24 @@ def test_a_protocol_is_suggested_helped_and_run(extra: Path, photos: Path, tmp_p
     others = [f"p{n}/{k}.png p{(n + 1) % 8}/{k}.png" for n in range(8) for k in (0, 1)]
     (photos / "twins.two").write_text("\n".join(mated + others))
     model = write_tiny_model(tmp_path / "tiny.onnx")
-    command = ("-m", "facekd", "evaluate", model, "--data", photos, "--aligned", "--json")
-    suggested = python(extra, *command, "--pairs", photos / "twins.two")
-    named = python(extra, *command, "--protocol", "twins")
-    assert suggested.returncode == named.returncode == 0, suggested.stderr + named.stderr
-    assert f"list of pairs: {photos / 'twins.two'}" in named.stderr
-    told = json.loads(suggested.stdout)
+    command = ("evaluate", model, "--data", photos, "--aligned", "--json")
+    suggested, named, without, *helped = facekd_calls(
+        extra,
+        tmp_path / "calls",
+        (*command, "--pairs", photos / "twins.two"),
+        (*command, "--protocol", "twins"),
+        (*command, "--protocol", "nameless"),
+        *((name, "--help") for name in ("evaluate", "benchmark", "degrade")),
+    )
+    assert suggested.code == named.code == 0, suggested.err + named.err
+    assert f"list of pairs: {photos / 'twins.two'}" in named.err
+    told = json.loads(suggested.out)
     assert told["protocol"] == "twins"
     assert told["models"][0]["comparisons"]["mated"] == 16
-    without = python(extra, *command, "--protocol", "nameless")
-    assert without.returncode == 2
-    assert "protocol nameless needs its list\nGive it with --pairs FILE." in without.stderr
-    for name in ("evaluate", "benchmark", "degrade"):
-        shown = " ".join(python(extra, "-m", "facekd", name, "--help").stdout.split())
+    assert without.code == 2
+    assert "protocol nameless needs its list\nGive it with --pairs FILE." in without.err
+    for one in helped:
+        shown = " ".join(one.out.split())
         assert "twins (two names a line)" in shown
         assert "twins for a --pairs FILE.two" in shown
 
@@ -179,19 +196,22 @@ def test_a_protocol_is_suggested_helped_and_run(extra: Path, photos: Path, tmp_p
 def test_a_detector_is_named_and_a_broken_one_hinders_nobody(
     extra: Path, photos: Path, tmp_path: Path
 ) -> None:
-    align = ("-m", "facekd", "align", photos)
-    ran = python(extra, *align, tmp_path / "crops", "--detector", "middle")
-    assert ran.returncode == 0, ran.stderr
+    ran, broken, helped = facekd_calls(
+        extra,
+        tmp_path / "calls",
+        ("align", photos, tmp_path / "crops", "--detector", "middle"),
+        ("align", photos, tmp_path / "other", "--detector", "broken"),
+        ("align", "--help"),
+    )
+    assert ran.code == 0, ran.err
     assert len(list((tmp_path / "crops").glob("*/*"))) == len(list(photos.glob("*/*.png")))
-    broken = python(extra, *align, tmp_path / "other", "--detector", "broken")
-    assert broken.returncode == 2
-    assert "the detector 'broken' of the package facekd-extra cannot be loaded" in broken.stderr
-    shown = " ".join(python(extra, "-m", "facekd", "align", "--help").stdout.split())
+    assert broken.code == 2
+    assert "the detector 'broken' of the package facekd-extra cannot be loaded" in broken.err
+    shown = " ".join(helped.out.split())
     assert "mtcnn[:DIR], scrfd:FILE, yunet:FILE or middle[:NOTHING]" in shown
 
 
-def test_a_loss_and_a_network_are_built_by_name(extra: Path) -> None:
-    program = """
+BUILT = """
 import torch
 from facekd.distillation.losses import Classes, Setting, check_settings, loss_class, loss_names
 from facekd.models import Outputs, Targets, build_model, check_model, model_names, rehearse_model
@@ -207,85 +227,105 @@ embedding = build_model("flat", dim=4)(torch.zeros(3, 3, 112, 112))
 terms = loss(Outputs(embedding), Targets(torch.zeros(3, 4)), None, 0.0)
 print(rehearse_model("flat", {"dim": 4}).network.dim, list(terms))
 """
-    ran = python(extra, "-c", program)
+
+
+def test_a_loss_and_a_network_are_built_by_name(extra: Path) -> None:
+    ran = python(extra, "-c", BUILT)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "4 ['huber']\n"
 
 
+#: what is changed in the recipe, with what is then told of it
+FAULTS = (
+    {
+        "delta = 0.5": ('delta = "half"', "loss 'huber': delta = \"half\" should be a valid number"),
+        "dim = 16": ("width = 16", "model 'flat' has no setting 'width' (it has: dim)"),
+    },
+    {
+        '"huber"': ('"stale"', "the loss 'stale' of the package facekd-extra cannot be loaded: Import"),
+        '"flat"': ('"vanished"', "the model 'vanished' of the package facekd-extra cannot be loaded"),
+    },
+)  # fmt: skip
+
+
+@pytest.mark.long
 class TestARun:
     """A loss and a network of the package in a recipe, from the check to the exported file."""
 
-    @pytest.fixture
-    def place(self, tmp_path: Path) -> Path:
-        write_people(tmp_path / "crops", people=60)
-        (tmp_path / "heldout.txt").write_text("\n".join(f"P{number:02d}" for number in range(20, 60)))
-        write_tiny_model(tmp_path / "teacher.onnx", dim=16)
-        (tmp_path / "recipe.toml").write_text(RECIPE)
-        return tmp_path
+    @pytest.fixture(scope="class")
+    def place(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("run")
+        write_people(folder / "crops", people=60)
+        (folder / "heldout.txt").write_text("\n".join(f"P{number:02d}" for number in range(20, 60)))
+        write_tiny_model(folder / "teacher.onnx", dim=16)
+        (folder / "recipe.toml").write_text(RECIPE)
+        for number, changes in enumerate(FAULTS):
+            text = RECIPE
+            for old, (new, _) in changes.items():
+                assert old in text
+                text = text.replace(old, new)
+            (folder / f"faulty{number}.toml").write_text(text)
+        return folder
 
-    @pytest.mark.long
-    def test_is_trained_exported_and_then_needs_the_package_no_more(self, extra: Path, place: Path) -> None:
-        command = ("-m", "facekd")
-        checked = python(extra, *command, "recipe", "check", "recipe.toml", cwd=place)
-        assert checked.stdout.startswith("student flat; teacher "), checked.stderr
-        assert "losses 1 huber" in checked.stdout
-        trained = python(
-            extra, *command, "distill", "recipe.toml", "--run", "run", "--workers", 0, "--json", cwd=place
+    @pytest.fixture(scope="class")
+    def with_it(self, extra: Path, place: Path) -> list[Called]:
+        """What is told where the package is installed."""
+        return facekd_calls(
+            extra,
+            place / "with",
+            ("recipe", "check", "recipe.toml"),
+            ("distill", "recipe.toml", "--run", "run", "--workers", 0, "--json"),
+            ("export", "run", "--out", "flat.onnx"),
+            *(("recipe", "check", f"faulty{number}.toml") for number in range(len(FAULTS))),
+            cwd=place,
         )
-        assert trained.returncode == 0, trained.stderr
-        assert json.loads(trained.stdout)["images"] == 96
+
+    @pytest.fixture(scope="class")
+    def without_it(self, with_it: list[Called], place: Path) -> list[Called]:
+        """What is told where it is not, once the run is there and its network exported."""
+        assert (place / "flat.onnx").is_file(), with_it
+        return facekd_calls(
+            None,
+            place / "without",
+            ("recipe", "check", "recipe.toml"),
+            ("export", "run", "--out", "again.onnx"),
+            ("evaluate", "flat.onnx", "--protocol", "people", "--data", "crops", "--aligned", "--json"),
+            cwd=place,
+        )
+
+    def test_is_trained_and_exported(self, with_it: list[Called], place: Path) -> None:
+        checked, trained, exported = with_it[:3]
+        assert checked.out.startswith("student flat; teacher "), checked.err
+        assert "losses 1 huber" in checked.out
+        assert trained.code == 0, trained.err
+        assert json.loads(trained.out)["images"] == 96
         lines = (place / "run" / "metrics.jsonl").read_text().splitlines()
         losses = [record for record in map(json.loads, lines) if "loss" in record]
         assert losses
         assert all(any("huber" in key for key in record) for record in losses)
-        bare = python(None, *command, "export", "run", "--out", "flat.onnx", cwd=place)
-        assert bare.returncode == 2
-        assert "no model is named 'flat'" in bare.stderr
-        exported = python(extra, *command, "export", "run", "--out", "flat.onnx", cwd=place)
-        assert exported.returncode == 0, exported.stderr
-        alone = python(
-            None, *command, "evaluate", "flat.onnx", "--protocol", "people", "--data", "crops", "--aligned",
-            "--json", cwd=place,
-        )  # fmt: skip
-        assert alone.returncode == 0, alone.stderr
-        assert json.loads(alone.stdout)["models"][0]["comparisons"]["failed_mated"] == 0
+        assert exported.code == 0, exported.err
 
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {
-                "delta = 0.5": ('delta = "half"', "loss 'huber': delta = \"half\" should be a valid number"),
-                "dim = 16": ("width = 16", "model 'flat' has no setting 'width' (it has: dim)"),
-            },
-            {
-                '"huber"': (
-                    '"stale"',
-                    "the loss 'stale' of the package facekd-extra cannot be loaded: Import",
-                ),
-                '"flat"': ('"vanished"', "the model 'vanished' of the package facekd-extra cannot be loaded"),
-            },
-        ],
-    )
-    def test_its_faults_are_told_like_those_of_facekds_own(
-        self, extra: Path, place: Path, changes: dict[str, tuple[str, str]]
-    ) -> None:
-        text = RECIPE
-        for old, (new, _) in changes.items():
-            assert old in text
-            text = text.replace(old, new)
-        (place / "recipe.toml").write_text(text)
-        checked = python(extra, "-m", "facekd", "recipe", "check", "recipe.toml", cwd=place)
-        assert (checked.returncode, checked.stdout) == (2, "")
-        told = " ".join(checked.stderr.split())
+    def test_is_exported_with_the_package_and_then_needs_it_no_more(self, without_it: list[Called]) -> None:
+        _, bare, alone = without_it
+        assert bare.code == 2
+        assert "no model is named 'flat'" in bare.err
+        assert alone.code == 0, alone.err
+        assert json.loads(alone.out)["models"][0]["comparisons"]["failed_mated"] == 0
+
+    @pytest.mark.parametrize("number", range(len(FAULTS)))
+    def test_its_faults_are_told_like_those_of_facekds_own(self, with_it: list[Called], number: int) -> None:
+        checked = with_it[3 + number]
+        assert (checked.code, checked.out) == (2, "")
+        told = " ".join(checked.err.split())
         assert "2 fault(s)" in told
-        assert [fault for _, fault in changes.values() if fault not in told] == [], told
+        assert [fault for _, fault in FAULTS[number].values() if fault not in told] == [], told
         assert "Traceback" not in told
 
-    def test_without_the_package_its_names_are_unknown(self, place: Path) -> None:
-        checked = python(None, "-m", "facekd", "recipe", "check", "recipe.toml", cwd=place)
-        assert checked.returncode == 2
-        assert "no loss is named 'huber'" in checked.stderr
-        assert "no model is named 'flat'" in checked.stderr
+    def test_without_the_package_its_names_are_unknown(self, without_it: list[Called]) -> None:
+        checked = without_it[0]
+        assert checked.code == 2
+        assert "no loss is named 'huber'" in checked.err
+        assert "no model is named 'flat'" in checked.err
 
 
 def test_a_detector_serves_every_call_from_python(extra: Path, photos: Path, tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from small_photos import need_mtcnn, write_photos
 from tiny_model import write_tiny_model
+
+from facekd.cli.main import main
 
 _KILLED = """
 import os, signal, sys
@@ -24,7 +27,7 @@ when, *call = sys.argv[1:]
 if when == "while it is noted":
     note = audit.note_reads
     audit.note_reads = lambda *given: killed(note(*given))
-elif when == "before the answer":
+else:
     echo = click.echo
     click.echo = lambda *given, err=False, **how: echo(*given, err=err, **how) if err else killed()
 sys.exit(main(call))
@@ -36,12 +39,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need_mtcnn()
     folder = write_photos(tmp_path_factory.mktemp("place"))
     write_tiny_model(folder / "tiny.onnx")
-    call(folder, "never", "enroll", "Ann Lee", "a.jpg")
+    assert main(["enroll", "Ann Lee", str(folder / "a.jpg"), *options(folder)]) == 0
     return folder
 
 
-def call(place: Path, when: str, *words: str) -> tuple[int, str]:
-    command = [sys.executable, "-c", _KILLED, when, *words, "--model", "tiny.onnx", "--gallery", "gallery.db"]
+def options(place: Path) -> tuple[str, ...]:
+    return ("--model", str(place / "tiny.onnx"), "--gallery", str(place / "gallery.db"))
+
+
+def killed(place: Path, when: str, *words: str) -> tuple[int, str]:
+    command = [sys.executable, "-c", _KILLED, when, *words, *options(place)]
     ran = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     return ran.returncode, ran.stdout
 
@@ -60,14 +67,17 @@ def entries(place: Path) -> list[tuple]:
         (("identify", "b.jpg", "c.jpg", "--json"), ("search", 1, "found")),
     ],
 )
-def test_killed_before_and_after_the_entry(place: Path, words: tuple[str, ...], entry: tuple) -> None:
+def test_killed_before_and_after_the_entry(
+    place: Path, words: tuple[str, ...], entry: tuple, facekd: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
     before = entries(place)
     words = (*words, "--threshold", "0.5", "--audit")
-    assert call(place, "while it is noted", *words) == (-signal.SIGKILL, "")
+    assert killed(place, "while it is noted", *words) == (-signal.SIGKILL, "")
     assert entries(place) == before
     # the first of two photos is noted, and the second not looked at
-    assert call(place, "before the answer", *words) == (-signal.SIGKILL, "")
+    assert killed(place, "before the answer", *words) == (-signal.SIGKILL, "")
     assert entries(place) == [*before, entry]
-    code, told = call(place, "never", *words)
-    assert (code, bool(told)) == (0, True)
+    ran = facekd(*words, *options(place))
+    assert (ran.code, bool(ran.out)) == (0, True)
     assert entries(place) == [*before, entry] + [entry] * (2 if "c.jpg" in words else 1)

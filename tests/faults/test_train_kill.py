@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from small_run import losses_of, make_place, recipe
+from small_run import losses_of, make_place, recipe, run
 
+from facekd.distillation import Recipe
 from facekd.training import RunFolder, locked_run
 
 ROOT = Path(__file__).parents[2]
@@ -25,20 +26,23 @@ def steps_so_far(folder: Path) -> int:
     return max((json.loads(line).get("step", 0) for line in lines if line.endswith("}")), default=0)
 
 
+#: steps of the run, and how many lie between two evaluations, each of which keeps a checkpoint
+STEPS, BETWEEN = 300, 50
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return make_place(tmp_path)
 
 
-def long_recipe(place: Path) -> None:
+def long_recipe(place: Path) -> Recipe:
     # sixteen crops in batches of six: every third batch holds the end of an epoch
-    chosen = recipe(
+    return recipe(
         place,
-        n=("images = 96", "images = 1200"),
+        n=("images = 96", f"images = {6 * STEPS}"),
         b=("batch = 8", "batch = 6"),
-        e=("evaluations = 3", "evaluations = 20"),
+        e=("evaluations = 3", f"evaluations = {STEPS // BETWEEN}"),
     )
-    (place / "recipe.toml").write_text(chosen.to_toml())
 
 
 def started(place: Path, name: str, *options: str) -> subprocess.Popen[str]:
@@ -68,16 +72,44 @@ def of_this_run(place: Path) -> list[int]:
     return found
 
 
+def signalled(
+    place: Path, number: signal.Signals, after: int, *options: str
+) -> tuple[subprocess.Popen[str], str]:
+    """The ended run "cut", which the signal reached after the step ``after``, and what it said. The processes
+    that decode end with it, and nobody holds its output open."""
+    with started(place, "cut", *options) as process:
+        wait_for_step(process, place / "cut", after)
+        if "2" in options and Path("/proc/self/environ").exists():
+            assert len(of_this_run(place)) >= 4  # two that decode, and the server that they are forked from
+        process.send_signal(number)
+        process.wait(60)
+        patience = time.monotonic() + 60
+        while of_this_run(place):
+            assert time.monotonic() < patience, "processes are left behind"
+            time.sleep(0.05)
+        _, said = process.communicate(timeout=30)
+    return process, said
+
+
 @pytest.mark.long
-def test_a_killed_run_resumes_with_the_same_losses(place: Path) -> None:
-    long_recipe(place)
-    with started(place, "whole", "--workers", "0") as process:
-        assert process.wait() == 0
-    with started(place, "cut", "--workers", "0") as process:
-        wait_for_step(process, place / "cut", 40)
-        process.kill()
+def test_a_run_that_is_killed_and_stopped_goes_on_with_the_same_losses(place: Path) -> None:
+    run(place, "whole", long_recipe(place), threads=1)
+    process, _ = signalled(place, signal.SIGKILL, BETWEEN + 10, "--workers", "2")
     assert process.returncode == -signal.SIGKILL
-    assert 40 <= steps_so_far(place / "cut") < 200  # in its midst
+    reached = steps_so_far(place / "cut")
+    for number, code, word, workers in (
+        (signal.SIGTERM, 143, "terminated", "2"),
+        (signal.SIGINT, 130, "interrupted", "0"),
+    ):
+        process, said = signalled(place, number, reached + 10, "--workers", workers, "--resume")
+        assert process.returncode == code
+        step = RunFolder(place / "cut").state()["step"]
+        assert reached + 10 <= step < STEPS  # in its midst
+        assert f"stopped: the checkpoint is after {6 * step:,} images; continue with --resume" in said
+        assert said.splitlines()[-1] == f"facekd: {word}"
+        assert "Traceback" not in said
+        assert not RunFolder(place / "cut").metrics()[-1].get("finished")
+        reached = step
     with started(place, "cut", "--workers", "0", "--resume") as process:
         assert process.wait() == 0
     found, whole = (RunFolder(place / name).metrics() for name in ("cut", "whole"))
@@ -85,34 +117,10 @@ def test_a_killed_run_resumes_with_the_same_losses(place: Path) -> None:
     assert found[-1]["finished"]
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
-)
-def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint(
-    place: Path, number: signal.Signals, code: int, word: str
-) -> None:
+def test_a_run_that_is_stopped_before_its_first_step_never_began(facekd, place: Path) -> None:
     long_recipe(place)
-    (place / "recipe.toml").write_text(
-        (place / "recipe.toml").read_text().replace("evaluations = 20", "evaluations = 1")
-    )
-    with started(place, "run", "--workers", "0") as process:
-        wait_for_step(process, place / "run", 40)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == code
-    step = RunFolder(place / "run").state()["step"]
-    assert 40 <= step < 200
-    assert f"stopped: the checkpoint is after {6 * step:,} images; continue with --resume" in said
-    assert said.splitlines()[-1] == f"facekd: {word}"
-    assert "Traceback" not in said
-    assert not RunFolder(place / "run").metrics()[-1].get("finished")
-
-
-def test_a_run_that_is_stopped_before_its_first_step_never_began(place: Path) -> None:
-    long_recipe(place)
-    with locked_run(place / "run"), started(place, "run", "--workers", "0") as process:
-        assert process.wait() == 2  # another trains there
+    with locked_run(place / "run"):  # another trains there
+        assert facekd("distill", place / "recipe.toml", "--run", place / "run", "--workers", "0").code == 2
     with started(place, "run", "--workers", "0") as process:
         while not (place / "run" / "recipe.toml").is_file():
             time.sleep(0.001)
@@ -120,20 +128,3 @@ def test_a_run_that_is_stopped_before_its_first_step_never_began(place: Path) ->
         process.communicate(timeout=60)
     assert process.returncode == 143
     assert not (place / "run").exists() or RunFolder(place / "run").has("last")
-
-
-@pytest.mark.long
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc here")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_processes_that_decode_end_with_the_one_that_trains(place: Path, number: signal.Signals) -> None:
-    long_recipe(place)
-    with started(place, "run", "--workers", "2") as process:
-        wait_for_step(process, place / "run", 20)
-        assert len(of_this_run(place)) >= 4  # two that decode, and the server that they are forked from
-        process.send_signal(number)
-        process.wait(60)
-        patience = time.monotonic() + 60
-        while of_this_run(place):
-            assert time.monotonic() < patience, "processes are left behind"
-            time.sleep(0.05)
-        process.communicate(timeout=30)  # and nobody holds its output open

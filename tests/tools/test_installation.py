@@ -12,6 +12,7 @@ import subprocess
 import sys
 import venv
 import zipfile
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,16 @@ pytest.importorskip("hatchling", reason="hatchling builds the wheel (it is in th
 
 def link(distribution: importlib.metadata.Distribution, site_packages: Path) -> None:
     for file in distribution.files or []:
-        if file.parts[0] != "..":  # scripts, and pages of the manual
-            place = site_packages / file
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(distribution.locate_file(file))
+        # neither scripts nor pages of the manual; and of what is compiled, what there is
+        if file.parts[0] == ".." or file.suffix == ".pyc":
+            continue
+        place, source = site_packages / file, Path(str(distribution.locate_file(file)))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(source)
+        if file.suffix == ".py" and (compiled := Path(cache_from_source(source))).is_file():
+            place = Path(cache_from_source(place))
+            place.parent.mkdir(exist_ok=True)
+            place.symlink_to(compiled)
 
 
 @pytest.fixture(scope="module")

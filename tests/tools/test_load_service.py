@@ -24,7 +24,7 @@ def test_the_service_is_measured_beside_the_bare_pipeline() -> None:
     if shipped_model() is None:
         pytest.skip("no student came with this facekd")
     need_mtcnn()
-    ran = CliRunner().invoke(load_service.main, [str(SAMPLES), "--seconds", "2", "--clients", "2"])
+    ran = CliRunner().invoke(load_service.main, [str(SAMPLES), "--seconds", "1", "--clients", "2"])
     assert ran.exit_code == 0, ran.output
     found = json.loads(ran.output)
     for bare in (found["bare_before"], found["bare_after"]):

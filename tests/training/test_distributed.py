@@ -13,6 +13,7 @@ import pytest
 import torch
 from small_run import TEACHER, losses_of, make_place, recipe, run
 
+from facekd.distillation import read_recipe
 from facekd.errors import UsageError
 from facekd.models import build_model
 from facekd.training import RunFolder, load_weights
@@ -30,26 +31,64 @@ def started(command: list[str], where: Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=500)
 
 
-@pytest.mark.long
-def test_two_processes_step_as_one(tmp_path: Path) -> None:
-    place = make_place(tmp_path)
+def well_done(command: list[str], where: Path) -> subprocess.CompletedProcess[str]:
+    done = started(command, where)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the jobs of `many_jobs.py` need, with their recipes."""
+    folder = tmp_path_factory.mktemp("jobs")
+    for name in ("losses", "resumed", "nodes"):
+        (folder / name).mkdir()
+        make_place(folder / name)
     for name in LOSSES:
         changes = {
             "short": ("images = 96", "images = 24"),
             "look": ("evaluations = 3", 'evaluations = 1\noptimizer = "sgd"\nrate = 0.05'),
         }
-        stated = recipe(place, TEACHER, f'[[loss]]\nname = "{name}"\n', **changes).to_toml()
+        stated = recipe(folder / "losses", TEACHER, f'[[loss]]\nname = "{name}"\n', **changes).to_toml()
         # the network that the script registers
-        (place / f"{name}.toml").write_text(stated.replace('name = "plainres"', 'name = "frozen"'))
-    (place / "recipe.toml").unlink()
-    script = str(HERE / "shared_steps.py")
-    for command, which in (([sys.executable], "one"), (TORCHRUN, "two")):
-        done = started([*command, script, str(place), which], place)
-        assert done.returncode == 0, done.stderr
+        (folder / "losses" / f"{name}.toml").write_text(
+            stated.replace('name = "plainres"', 'name = "frozen"')
+        )
+    (folder / "losses" / "recipe.toml").unlink()
+    recipe(
+        folder / "resumed",
+        TEACHER + 'targets = "online"\n',
+        losses='[[loss]]\nname = "cosine"\n',
+        mixed=("[schedule]", "[mixing]\np_mixup = 0.5\np_cutmix = 0.4\n[schedule]"),
+        look=("evaluations = 3", "evaluations = 12"),
+    )
+    nodes = folder / "nodes"
+    chosen = recipe(nodes)
+    run(nodes, "own-0", chosen, stop_after=9)
+    run(nodes, "own-1", chosen, stop_after=4)
+    shutil.rmtree(nodes / "cache")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(places: Path) -> subprocess.CompletedProcess[str]:
+    """What one process does of it."""
+    return well_done([sys.executable, str(HERE / "many_jobs.py"), str(places), "one"], places)
+
+
+@pytest.fixture(scope="module")
+def together(places: Path) -> subprocess.CompletedProcess[str]:
+    """What two processes do."""
+    return well_done([*TORCHRUN, str(HERE / "many_jobs.py"), str(places), "two"], places)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("alone", "together")
+def test_two_processes_step_as_one(places: Path) -> None:
     torch.manual_seed(3)  # the recipe's
     start = weights(build_model("plainres", dim=16, widths=[8, 8, 16, 16], depths=[0, 0, 0, 0]).state_dict())
     for name in LOSSES:
-        steps_agree(place, name, start)
+        steps_agree(places / "losses", name, start)
 
 
 def steps_agree(place: Path, name: str, start: torch.Tensor) -> None:
@@ -73,24 +112,14 @@ def weights(state: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 @pytest.mark.long
-def test_two_resumed_processes_draw_what_they_would_have_drawn(tmp_path: Path) -> None:
-    place = make_place(tmp_path)
-    online = TEACHER + 'targets = "online"\n'
-    chosen = recipe(
-        place,
-        online,
-        losses='[[loss]]\nname = "cosine"\n',
-        mixed=("[schedule]", "[mixing]\np_mixup = 0.5\np_cutmix = 0.4\n[schedule]"),
-        look=("evaluations = 3", "evaluations = 12"),
-    )
-    script = [*TORCHRUN, str(HERE / "shared_steps.py"), str(place)]
-    for parts in (["whole", "cut:5"], ["cut:resume"]):
-        done = started([*script, *parts], place)
-        assert done.returncode == 0, done.stderr
-        if parts[-1] == "cut:5":
-            assert RunFolder(place / "cut" / "recipe").load().state["step"] == 5
+@pytest.mark.usefixtures("together")
+def test_two_resumed_processes_draw_what_they_would_have_drawn(places: Path) -> None:
+    place = places / "resumed"
+    assert RunFolder(place / "cut" / "recipe").load().state["step"] == 5
+    well_done([*TORCHRUN, str(HERE / "shared_steps.py"), str(place), "cut:resume"], place)
     whole, cut = (losses_of(RunFolder(place / name / "recipe").metrics()) for name in ("whole", "cut"))
-    assert [step for step, _ in whole] == list(range(1, 13)) == [k + 1 for k in range(chosen.schedule.steps)]
+    steps = read_recipe(place / "recipe.toml").schedule.steps
+    assert [step for step, _ in whole] == list(range(1, 13)) == [k + 1 for k in range(steps)]
     assert cut == whole
 
 
@@ -107,12 +136,9 @@ def test_what_a_step_draws_is_its_own() -> None:
 
 
 @pytest.mark.long
-def test_two_processes_behind_a_gate_step_as_one(tmp_path: Path) -> None:
-    script = str(HERE / "gated_steps.py")
-    for command, name in (([sys.executable], "one.pt"), (TORCHRUN, "two.pt")):
-        done = started([*command, script, str(tmp_path / name)], tmp_path)
-        assert done.returncode == 0, done.stderr
-    one, two = (torch.load(tmp_path / name) for name in ("one.pt", "two.pt"))
+@pytest.mark.usefixtures("alone", "together")
+def test_two_processes_behind_a_gate_step_as_one(places: Path) -> None:
+    one, two = (torch.load(places / name) for name in ("one.pt", "two.pt"))
     assert one.keys() == two.keys()
     for case, expected in one.items():
         found = two[case]
@@ -130,14 +156,10 @@ def test_two_processes_behind_a_gate_step_as_one(tmp_path: Path) -> None:
         assert len(set(apart.values())) == len(apart) - 1  # but for one view and none, which are both 0
 
 
-def test_processes_that_see_other_disks_all_say_so(tmp_path: Path) -> None:
-    place = make_place(tmp_path)
-    chosen = recipe(place)
-    run(place, "own-0", chosen, stop_after=9)
-    run(place, "own-1", chosen, stop_after=4)
-    shutil.rmtree(place / "cache")
-    done = started([*TORCHRUN, str(HERE / "nodes_apart.py"), str(place)], place)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.long
+@pytest.mark.usefixtures("together")
+def test_processes_that_see_other_disks_all_say_so(places: Path) -> None:
+    place = places / "nodes"
     for name, what in (("fresh", "run folder"), ("older", "run folder"), ("targets", "teacher's targets in")):
         for number in (0, 1):
             told = (place / f"{name}-{number}.txt").read_text()
@@ -153,16 +175,20 @@ def test_torchrun_needs_no_other_recipe_and_one_process_speaks(tmp_path: Path) -
     chosen = recipe(place)
     (place / "recipe.toml").write_text(chosen.to_toml())
     command = [*TORCHRUN, "-m", "--", "facekd", "distill", "recipe.toml", "--run", "run", "--workers", "0"]
-    done = started(command, place)
-    assert done.returncode == 0, done.stderr
+    done = well_done(command, place)
     assert done.stdout.count("images seen    96") == 1
     assert "2 processes of 1 threads" in done.stderr
     run = RunFolder(place / "run")
     assert [r["step"] for r in run.metrics() if "loss" in r] == [1, 4, 8, 12]
     assert [r["step"] for r in run.metrics() if "heldout_tar_1e-3" in r] == [4, 8, 12]
-    again = started(command, place)
-    assert again.returncode != 0
-    assert "run exists already" in again.stderr
+
+
+@pytest.mark.long
+def test_two_processes_refuse_a_run_that_is_there(
+    together: subprocess.CompletedProcess[str], places: Path
+) -> None:
+    assert [(places / f"again-{number}.txt").read_text() for number in (0, 1)] == ["2", "2"]
+    assert "own-0 exists already" in together.stderr
 
 
 def test_a_batch_that_cannot_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

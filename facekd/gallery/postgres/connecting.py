@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ from facekd.gallery.place import ServerAddress, is_loopback
 
 if TYPE_CHECKING:
     import psycopg
+
+# errors are raised; what psycopg logs about a lost connection besides is for log collectors, not the terminal
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 #: the schema of the database that contains a gallery's tables
 SCHEMA = "facekd"

@@ -29,6 +29,7 @@ from facekd.gallery import (
     people_search,
     search_choice,
 )
+from facekd.gallery.mean_directions import MeanDirections
 from facekd.gallery.postgres import directions
 from facekd.runtime import fuse
 from facekd.workflows import encrypt_gallery
@@ -133,7 +134,7 @@ def test_a_writer_who_knows_of_no_index_cannot_make_it_stale(
     """As a facekd that came before it: whoever was changed is compared until a writer computes their
     direction."""
     with monkeypatch.context() as older:
-        older.setattr(GalleryRecords, "_index_changed", lambda _: None)
+        older.setattr(MeanDirections, "index_changed", lambda _: None)
         with GalleryRecords(indexed, CONTRACT) as records, records.transaction():
             records.add("new", [template(500)])
             records.add("p3", [template(501)])

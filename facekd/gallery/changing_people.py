@@ -66,7 +66,7 @@ class PeopleChanges:
         other = self._by_name.find(cleaned)
         if other is not None and other[0] != person:
             raise UsageError(
-                f"'{shown(other[1])}' is enrolled already",
+                f"'{shown(other[1])}' is already enrolled",
                 "If they are the same person: facekd gallery merge "
                 + shlex.join((shown(other[1]), shown(stored))),
             )

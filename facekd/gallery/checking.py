@@ -167,7 +167,9 @@ class GalleryCheck:
         if self.schema < UIDS_SINCE:
             return
         for row in self._source.query("SELECT id, uid, name FROM people JOIN removed_people USING (uid)"):
-            yield Fault("tombstone", f"{self._who(*row).told} is enrolled and removed at once", RESTORE)
+            yield Fault(
+                "tombstone", f"{self._who(*row).told} is recorded as both enrolled and removed", RESTORE
+            )
 
 
 def _is_clean(name: str) -> bool:

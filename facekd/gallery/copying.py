@@ -161,7 +161,7 @@ class _Side:
             first, last,
         ):  # fmt: skip
             if number not in owners:
-                raise self.engine.damaged("a template belongs to nobody")
+                raise self.engine.damaged("a template belongs to no person")
             template = self._stored.unpacked(owners[number], *row)
             if template is None:
                 raise self.engine.damaged(f"a template of '{shown(names[number])}' cannot be read")

@@ -183,7 +183,7 @@ def rewrite(file: Engine, before: Writing, after: Writing) -> int:
         if before.names != after.names:
             file.rewrite_names(named)
     if file.rows("SELECT count(*) FROM templates") != [(count,)]:
-        raise file.damaged("a template belongs to nobody")
+        raise file.damaged("a template belongs to no person")
     return count
 
 

@@ -71,7 +71,7 @@ def read(file: Engine, contract: Contract, cipher: Cipher | None) -> Everybody:
                 raise file.damaged(f"'{shown(name)}' has no template")
         counts = np.array([sizes.pop(number) for _, number, _ in people], np.int64)
         if sizes:
-            raise file.damaged("a template belongs to nobody")
+            raise file.damaged("a template belongs to no person")
         everybody = tuple(name for name, _, _ in people)
         found = Everybody(everybody, counts, np.empty((int(counts.sum()), contract.dim), np.float32))
         place = {number: at for at, (_, number, _) in enumerate(people)}

@@ -78,7 +78,7 @@ class FileUnderCheck:
     def _references(self) -> Iterator[Fault]:
         for table, row, parent, _ in self.query("PRAGMA foreign_key_check"):
             if (table, parent) == ("templates", "people"):
-                yield Fault("orphan", f"template {row} belongs to nobody", MAKE_ANEW)
+                yield Fault("orphan", f"template {row} belongs to no person", MAKE_ANEW)
             else:
                 message = f"row {row} of {table} refers to a row of {parent} that does not exist"
                 yield Fault("reference", message, RESTORE)

@@ -56,8 +56,8 @@ class PeopleImport:
         other = self._gallery.by_name.find(name)
         if other is not None:
             raise UsageError(
-                f"another person named '{shown(other[1])}' is enrolled already",
-                "Rename the one in the gallery: facekd gallery rename OLD NEW",
+                f"another person named '{shown(other[1])}' is already enrolled",
+                "Rename the person in the gallery: facekd gallery rename OLD NEW",
             )
         return self._rows.insert(name, uid)
 
@@ -72,7 +72,7 @@ class PeopleImport:
         )
         if others:
             raise UsageError(
-                f"photo {photo[:12]} belongs to another person in the archive than in the gallery, "
-                f"'{shown(self._gallery.name(*others[0]))}'",
-                "Remove it where it does not belong: facekd gallery remove NAME --photo ID",
+                f"photo {photo[:12]} belongs to '{shown(self._gallery.name(*others[0]))}' in the gallery, "
+                "but to another person in the archive",
+                "Remove it from the wrong person: facekd gallery remove NAME --photo ID",
             )

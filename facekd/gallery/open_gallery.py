@@ -59,7 +59,9 @@ class OpenGallery:
         """Raise `RuntimeError` outside of a transaction, or if no templates can be added."""
         self.file.must_change()
         if not self._takes_templates:
-            raise RuntimeError("a gallery opened without a contract, or in another space, takes no templates")
+            raise RuntimeError(
+                "templates cannot be added to a gallery opened without a contract or in another space"
+            )
 
     def cipher_now(self) -> Cipher | None:
         """The cipher of the gallery; `None` if it is not encrypted. Raises `InputOutput` if another program
@@ -110,7 +112,7 @@ class OpenGallery:
         query = "SELECT space, dim, model, detector, aligner FROM contract"
         rows = self.file.rows(query, types=(str, int, str, str, str))
         if len(rows) != 1:
-            raise self.file.damaged("its contract is missing")
+            raise self.file.damaged("the contract is missing")
         return Contract(*rows[0])
 
     def _check_not_moved(self) -> None:

@@ -52,7 +52,7 @@ def gallery_place(named: str | os.PathLike[str] | ServerAddress) -> Place:
     if not re.match("postgres(ql)?:/", text):
         return Path(named)
     if not re.match("postgres(ql)?://", text):  # `Path` reduces two slashes to one
-        raise UsageError("the URL of a database is no path", "Give it as a string, with two slashes.")
+        raise UsageError("the URL of a database is not a path", "Pass it as a string, with two slashes.")
     try:
         parts = urlsplit(text)
         secret = parts.password or _SECRETS & {key for key, _ in parse_qsl(parts.query)}

@@ -57,7 +57,7 @@ def _encrypt_names(gallery: Place, key: KeySource, names: bool) -> Rewritten:
             if records.encryption is not None and not records.encryption.names:
                 return _rewrite(records, key, names)
     raise UsageError(
-        f"{gallery} is encrypted already" + (", names too" if names else ""),
+        f"{gallery} is already encrypted" + (", names too" if names else ""),
         "Give it another key: facekd gallery rotate-key",
     )
 

@@ -199,7 +199,7 @@ def test_names_are_in_one_order(place: Place) -> None:
 def test_rename(place: Place) -> None:
     enroll(place, ("Ann", 1), ("Bo", 2))
     with GalleryRecords(place) as records:
-        with pytest.raises(UsageError, match="enrolled already"), records.transaction():
+        with pytest.raises(UsageError, match="already enrolled"), records.transaction():
             records.rename("Ann", "Bo")
         with records.transaction():
             assert records.rename("Ann", " Zoe\u0308  Lee") == "Zo\u00eb Lee"

@@ -62,7 +62,7 @@ class TestRename:
 
     def test_a_name_that_somebody_has_is_refused(self, path: Path) -> None:
         with GalleryRecords(path) as records:
-            with pytest.raises(UsageError, match="enrolled already") as caught, records.transaction():
+            with pytest.raises(UsageError, match="already enrolled") as caught, records.transaction():
                 records.rename("person number 5.", "person  number 6.")
             assert caught.value.fix is not None
             assert "gallery merge 'person number 6.' 'person number 5.'" in caught.value.fix

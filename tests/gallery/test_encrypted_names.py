@@ -195,7 +195,7 @@ def test_people_are_found_listed_and_searched(place: Place) -> None:
         fused = FusedTemplates(records)
         fused.refresh()
         assert fused.names == sorted(NAMES)
-        with pytest.raises(UsageError, match="is enrolled already"), records.transaction():
+        with pytest.raises(UsageError, match="is already enrolled"), records.transaction():
             records.rename(NAMES[1], NAMES[2])
         with records.transaction():
             assert records.add(NAMES[1], [template(6)]) == 1
@@ -214,7 +214,7 @@ def test_names_may_be_encrypted_later_and_more_people_than_at_once(
     assert encrypt_gallery(place, KEY).names is False
     assert encrypt_gallery(place, KEY, names=True).names is True
     for names in (False, True):
-        with pytest.raises(UsageError, match="is encrypted already"):
+        with pytest.raises(UsageError, match="is already encrypted"):
             encrypt_gallery(place, KEY, names)
     with GalleryRecords(place, key=KEY) as records:
         assert records.names() == sorted(NAMES)

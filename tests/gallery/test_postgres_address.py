@@ -29,7 +29,7 @@ class TestAddress:
         assert gallery_place(text) == Path(text)
 
     def test_a_path_loses_a_slash(self) -> None:
-        with pytest.raises(UsageError, match="no path"):
+        with pytest.raises(UsageError, match="not a path"):
             gallery_place(Path("postgresql://h/staff"))
 
     @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         ("ALTER TABLE templates DISABLE TRIGGER USER", "schema", "trigger"),
         (
             "ALTER TABLE templates DROP CONSTRAINT templates_person_fkey; DELETE FROM people",
-            "orphan", "nobody",
+            "orphan", "no person",
         ),
-        ("INSERT INTO removed_people SELECT uid, '', NULL FROM people", "tombstone", "at once"),
+        ("INSERT INTO removed_people SELECT uid, '', NULL FROM people", "tombstone", "enrolled and removed"),
         ("DELETE FROM contract", "contract", "missing"),
     ],
 )  # fmt: skip

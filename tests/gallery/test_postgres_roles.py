@@ -93,5 +93,5 @@ class TestRoles:
         postgres.ask("DROP ROLE IF EXISTS stranger", url)
         postgres.ask("CREATE ROLE stranger LOGIN", url)
         enroll(team["owner"], ("Ann", 1))
-        with pytest.raises(InputOutput, match="does not let this user in"):
+        with pytest.raises(InputOutput, match="does not accept connections from this user"):
             GalleryRecords(url.replace("admin@", "stranger@"))

@@ -57,7 +57,10 @@ _OF_STATE = {
         "the server does not accept this user and password",
         "Keep the password in ~/.pgpass (PGPASSFILE), PGPASSWORD or a service file.",
     ),
-    "28000": ("the server does not let this user in", "The pg_hba.conf of the server decides that."),
+    "28000": (
+        "the server does not accept connections from this user",
+        "Access is configured in the server's pg_hba.conf.",
+    ),
 }
 
 

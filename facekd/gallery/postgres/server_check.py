@@ -115,7 +115,7 @@ class ServerUnderCheck:
             "SELECT templates.id FROM templates LEFT JOIN people ON people.id = person"
             " WHERE people.id IS NULL"
         ):
-            yield Fault("orphan", f"template {row} belongs to nobody", MAKE_ANEW)
+            yield Fault("orphan", f"template {row} belongs to no person", MAKE_ANEW)
         for (row,) in self.query(
             "SELECT audit.id FROM audit LEFT JOIN audit_actions USING (action) WHERE audit_actions IS NULL"
         ):

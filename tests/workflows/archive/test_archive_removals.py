@@ -113,14 +113,14 @@ class TestConflicts:
                 records.add("Bo Lee", [template(8)])
         before = content(gallery)
         import_archive(archive, gallery)
-        with pytest.raises(UsageError, match="'Bo Lee' is enrolled already"):
+        with pytest.raises(UsageError, match="'Bo Lee' is already enrolled"):
             import_archive(archive, gallery, restore_removed=True)
         assert content(gallery) == before
 
     def test_a_photo_that_somebody_else_has(self, gallery: Path, archive: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.db"
         enroll(other, ("Zed", 3))
-        with pytest.raises(UsageError, match="belongs to another person"):
+        with pytest.raises(UsageError, match="but to another person in the archive"):
             import_archive(archive, other)
         assert list(content(other)) == ["Zed"]
 
@@ -128,6 +128,6 @@ class TestConflicts:
         with GalleryRecords(gallery, CONTRACT) as records, records.transaction():
             records.add("Bo Lee", [template(1)])
         export_gallery(gallery, tmp_path / "a.jsonl")
-        with pytest.raises(UsageError, match="belongs to another person"):
+        with pytest.raises(UsageError, match="but to another person in the archive"):
             import_archive(tmp_path / "a.jsonl", tmp_path / "new.db")
         assert {file.name for file in tmp_path.iterdir()} == {"gallery.db", "a.jsonl"}

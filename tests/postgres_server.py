@@ -123,6 +123,20 @@ class PostgresServer:
         self._taken.append(self._free.pop())
         return self.url(self._taken[-1])
 
+    def team_of(self, url: str) -> dict[str, str]:
+        """URLs of a database for an "owner", a "writer" and a "reader" of its gallery."""
+        from facekd.gallery import database_roles
+
+        self.ask(database_roles(), url)
+        database = url.partition("@/")[2].partition("?")[0]
+        users = {}
+        for role in ("owner", "writer", "reader"):
+            name = f"{database}_{role}"
+            self.ask(f"DROP ROLE IF EXISTS {name}", url)
+            self.ask(f"CREATE ROLE {name} LOGIN IN ROLE facekd_{role}", url)
+            users[role] = self.url(database, user=name)
+        return users
+
     def empty_databases(self) -> None:
         """Those that were given become empty, and are given again: each consists of 300 files."""
         for name in self._taken:

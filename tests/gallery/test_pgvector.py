@@ -23,7 +23,6 @@ from facekd.gallery import (
     Template,
     as_key,
     choose_search,
-    database_roles,
     gallery_place,
     open_index,
     people_search,
@@ -339,15 +338,7 @@ class TestRoles:
     @pytest.fixture
     def team(self, with_vector: PostgresServer, url: str) -> dict[str, str]:
         """The database as each of three users."""
-        with_vector.ask(database_roles(), url)
-        database = url.partition("@/")[2].partition("?")[0]
-        users = {}
-        for role in ("owner", "writer", "reader"):
-            name = f"{database}_{role}"
-            with_vector.ask(f"DROP ROLE IF EXISTS {name}", url)
-            with_vector.ask(f"CREATE ROLE {name} LOGIN IN ROLE facekd_{role}", url)
-            users[role] = with_vector.url(database, user=name)
-        return users
+        return with_vector.team_of(url)
 
     def test_each_may_do_its_work_and_no_more(
         self, with_vector: PostgresServer, team: dict[str, str], url: str

@@ -18,15 +18,7 @@ class TestRoles:
     @pytest.fixture
     def team(self, postgres: PostgresServer, url: str) -> dict[str, str]:
         """The database as each of three users."""
-        postgres.ask(database_roles(), url)
-        database = url.partition("@/")[2].partition("?")[0]
-        users = {}
-        for role in ("owner", "writer", "reader"):
-            name = f"{database}_{role}"
-            postgres.ask(f"DROP ROLE IF EXISTS {name}", url)
-            postgres.ask(f"CREATE ROLE {name} LOGIN IN ROLE facekd_{role}", url)
-            users[role] = postgres.url(database, user=name)
-        return users
+        return postgres.team_of(url)
 
     def test_each_may_do_its_work_and_no_more(self, postgres: PostgresServer, team: dict[str, str]) -> None:
         for early in ("writer", "reader"):

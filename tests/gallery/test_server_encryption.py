@@ -28,7 +28,6 @@ from facekd.gallery import (
     KeySource,
     SearchIndex,
     as_key,
-    database_roles,
     encryption,
     gallery_place,
     key_id,
@@ -265,15 +264,7 @@ def test_the_next_writer_erases_what_was_left_by_one_that_was_killed(
 
 
 def test_none_but_the_owner_changes_it(postgres: PostgresServer) -> None:
-    url = postgres.new_database()
-    postgres.ask(database_roles(), url)
-    database = url.partition("@/")[2].partition("?")[0]
-    users = {}
-    for role in ("owner", "writer", "reader"):
-        name = f"{database}_{role}"
-        postgres.ask(f"DROP ROLE IF EXISTS {name}", url)
-        postgres.ask(f"CREATE ROLE {name} LOGIN IN ROLE facekd_{role}", url)
-        users[role] = postgres.url(database, user=name)
+    users = postgres.team_of(postgres.new_database())
     fill(users["owner"])
     with pytest.raises(InputOutput, match="may not do that"):
         encrypt_gallery(gallery_place(users["writer"]), KEY)

@@ -159,7 +159,7 @@ def test_every_opening_needs_the_key(encrypted: str) -> None:
     ):
         with pytest.raises(WrongKey, match=f"{key_id(OTHER_KEY.key())}.*{key_id(KEY.key())}"):
             opened(OTHER_KEY)
-    with pytest.raises(UsageError, match="encrypted already"):
+    with pytest.raises(UsageError, match="already encrypted"):
         encrypt_gallery(place, OTHER_KEY)
     with using_key(KEY), GalleryRecords(encrypted) as records:
         assert records.names() == sorted(SEEDS)

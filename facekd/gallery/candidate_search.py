@@ -4,6 +4,7 @@ the records: whoever the index names is compared again, exactly as `SearchIndex`
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ Floats = NDArray[np.float32]
 EACH, LEAST = 10, 100
 #: times that an index is built before the search gives up
 _TRIES = 3
+#: between two looks at an index that is being changed
+_PAUSE_SECONDS = 0.05
 
 
 class IndexedRecords(SearchableRecords, Protocol):
@@ -61,10 +64,13 @@ class CandidateSearch:
 
     Of whoever the index names the scores are those of `SearchIndex` by the rule "mean", to the bit. Who it
     does not name is not found: that share was measured when it was built.
+
+    With ``patience`` it is waited for so many seconds whether an index of another state becomes current: the
+    records and an index outside of their database cannot be changed at the same moment.
     """
 
-    def __init__(self, records: IndexedRecords, index: CandidateIndex) -> None:
-        self._records, self._index = records, index
+    def __init__(self, records: IndexedRecords, index: CandidateIndex, patience: float = 0.0) -> None:
+        self._records, self._index, self._patience = records, index, patience
         self._present: IndexStamp | None = None
 
     def search(self, embeddings: Floats, top: int = 5) -> Matches:
@@ -89,7 +95,7 @@ class CandidateSearch:
         if top < 1:
             raise ValueError("a search must return at least one person")
         for tried in range(_TRIES):
-            if tried:
+            if tried and not self._becomes_current():
                 self.rebuild()
             with self._records.snapshot():
                 found = self._found(probes, top)
@@ -97,7 +103,7 @@ class CandidateSearch:
                 return found
         raise InputOutput(
             "the index of the gallery is not of its present state, though it was just built",
-            "Try again; 'facekd gallery index --drop' does without it.",
+            "Try again; 'facekd gallery index --engine exact' does without it.",
         )
 
     def rebuild(self) -> None:
@@ -108,6 +114,15 @@ class CandidateSearch:
     def is_current(self) -> bool:
         """Whether the index says that it is of the present state of the records."""
         return self._index.stamp() == self._wanted()
+
+    def _becomes_current(self) -> bool:
+        """Whether a change that is under way made the index look stale, and has been made now."""
+        until = time.monotonic() + self._patience
+        while time.monotonic() < until and self._index.stamp() is not None:
+            if self.is_current():
+                return True
+            time.sleep(_PAUSE_SECONDS)
+        return False
 
     def _wanted(self) -> IndexStamp:
         """The stamp of an index of the present state."""

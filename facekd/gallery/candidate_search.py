@@ -95,7 +95,7 @@ class CandidateSearch:
         if top < 1:
             raise ValueError("a search must return at least one person")
         for tried in range(_TRIES):
-            if tried and not self._becomes_current():
+            if tried > 1 or (tried and not self._becomes_current()):
                 self.rebuild()
             with self._records.snapshot():
                 found = self._found(probes, top)

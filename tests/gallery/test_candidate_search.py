@@ -129,6 +129,33 @@ def test_an_index_is_built_when_it_is_lost_or_stale_and_not_before(staff: Path) 
     assert index.builds == 4
 
 
+class ChangedIndex(InMemoryIndex):
+    """In which a change is complete when it is looked at for the third time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks, self.after = 0, IndexStamp("", "", 0)
+
+    def stamp(self) -> IndexStamp | None:
+        self.looks += 1
+        if self.looks == 3:
+            self.made = self.after
+        return super().stamp()
+
+
+def test_a_change_that_is_under_way_is_waited_for(staff: Path) -> None:
+    index = ChangedIndex()
+    with GalleryRecords(staff, read_only=True) as records:
+        CandidateSearch(records, index).rebuild()
+        assert index.made is not None
+        index.after, index.made = index.made, replace(index.made, state="another")
+        assert CandidateSearch(records, index, 5.0).search(embedding(3)[None], 1).names == (("p3",),)
+        assert index.builds == 1
+        index.rows["0" * 32] = index.rows.pop(records.uid_of("p3"))  # wrong, whatever its stamp says
+        assert CandidateSearch(records, index, 5.0).search(embedding(3)[None], 1).names == (("p3",),)
+        assert index.builds == 2
+
+
 @pytest.mark.parametrize("lie", ["space", "state", "people", "removed", "short", "exchanged"])
 def test_an_index_that_is_wrong_is_built_anew(staff: Path, lie: str) -> None:
     index = InMemoryIndex()

@@ -24,8 +24,8 @@ _WAIT_SECONDS = 60.0
 
 
 class OutsideIndex:
-    """A `CandidateIndex` of the gallery ``server`` on a Milvus server at ``place``. After a build ``catch_up``
-    begins and ends a writer's transaction, which brings the index what was changed meanwhile."""
+    """A `CandidateIndex` of the gallery ``server`` on a Milvus server at ``place``. After a build
+    ``catch_up`` begins and ends a transaction of a writer, who brings the index what was changed meanwhile."""
 
     def __init__(self, server: GalleryServer, place: str, catch_up: Callable[[], None]) -> None:
         self._server, self._place, self._catch_up = server, place, catch_up

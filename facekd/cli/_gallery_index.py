@@ -49,6 +49,7 @@ def index(engine: str | None, at: str | None, gallery: Place, as_json: bool) -> 
 
     \b
     Example: facekd gallery index --engine pgvector --gallery postgresql://owner@db.example.org/staff
+             facekd gallery index --engine milvus --at https://milvus.example.org
              facekd gallery index --gallery postgresql://reader@db.example.org/staff
     """
     from facekd.gallery import EXACT, GalleryRecords

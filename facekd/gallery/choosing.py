@@ -22,8 +22,6 @@ from facekd.gallery.search import PeopleSearch, SearchIndex
 
 #: no engine, that whose index lies in the gallery's own database, and that of a server outside
 EXACT, IN_DATABASE, OUTSIDE = "exact", "pgvector", "milvus"
-#: seconds that a search waits for a writer who has changed an index outside and not yet the records
-_PATIENCE_SECONDS = 2.0
 
 
 class DroppableIndex(CandidateIndex, Protocol):
@@ -125,8 +123,10 @@ def left_indexes(records: GalleryRecords) -> list[DroppableIndex]:
 
 def search_by(records: GalleryRecords, engine: str, place: str = "") -> CandidateSearch:
     """The search by the index of ``engine``, whether it was built or not. Raises as `open_index`."""
-    patience = _PATIENCE_SECONDS if engine == OUTSIDE else 0.0
-    return CandidateSearch(records, open_index(records, engine, place), patience)
+    index, server = open_index(records, engine, place), records.server
+    if engine != OUTSIDE or server is None:
+        return CandidateSearch(records, index)
+    return CandidateSearch(records, index, lambda: outside.steady(server.path, server.db))
 
 
 def people_search(records: GalleryRecords) -> tuple[PeopleSearch, SearchChoice | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,6 @@ from facekd.gallery import (
     GalleryRecords,
     IndexStamp,
     as_key,
-    choosing,
     gallery_place,
     people_search,
 )
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
     from facekd.gallery import MilvusIndex
 
 Command = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No writer is under way in these tests."""
-    monkeypatch.setattr(choosing, "_PATIENCE_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -186,6 +181,34 @@ def test_more_changes_than_one_transaction_brings(
     assert stamp(indexed) == present(indexed)
     assert [found(indexed, 600 + n) for n in range(5)] == [f"many{n}" for n in range(5)]
     assert check(facekd, indexed)[0] == 0
+
+
+def test_a_search_waits_for_a_writer_who_has_changed_the_index(indexed: str) -> None:
+    """And does not take it for stale."""
+    between = threading.Event()
+
+    def write() -> None:
+        with GalleryRecords(indexed, CONTRACT) as records:
+            assert records.server is not None
+            state = records.server.state
+
+            def slowly() -> str:  # asked after the index was changed
+                between.set()
+                time.sleep(0.5)
+                return state()
+
+            records.server.state = slowly  # type: ignore[method-assign]
+            with records.transaction():
+                records.remove("p3")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert between.wait(20)
+    with GalleryRecords(indexed, read_only=True) as records:
+        searched = people_search(records)[0].search(embedding(4)[None], 20).names[0]
+    writer.join()
+    assert searched[0] == "p4"
+    assert (len(searched), "p3" in searched) == (19, False)
 
 
 def test_a_change_that_is_undone_leaves_a_stale_index(facekd: Command, indexed: str) -> None:

@@ -7,7 +7,8 @@ acknowledged before the index has forgotten them; where the index cannot be aske
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from facekd.errors import InputOutput
 from facekd.gallery.candidates import CandidateIndex, IndexStamp
 from facekd.gallery.milvus.milvus_index import MilvusIndex, milvus_index
+from facekd.gallery.place import ServerAddress
+from facekd.gallery.postgres import connecting
 from facekd.gallery.postgres.connection import ServerConnection
 
 Floats = NDArray[np.float32]
@@ -26,6 +29,8 @@ MOST_DUE = 5000
 _BETWEEN = "changing"
 #: after the state of the records, where people are left for the next transaction
 _BEHIND = " but for some"
+#: of the lock that a writer has from changing the index until the end of the transaction: "fkdC"
+_LOCK = 0x666B6443
 _FIX = "Try again. To do without the index: facekd gallery index --engine exact"
 
 
@@ -78,6 +83,7 @@ def bring(db: ServerConnection, index: CandidateIndex, change: Change) -> None:
                    " WHERE people.uid = outside_due.uid)")  # fmt: skip
     if word == noted and not gone and not change.due:
         return
+    db.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
     try:
         kept = index.stamp()
         if kept is None:
@@ -93,6 +99,22 @@ def bring(db: ServerConnection, index: CandidateIndex, change: Change) -> None:
     db.execute("DELETE FROM outside_due WHERE uid = ANY (?)", (gone + list(change.directions),))
     if follows:
         db.execute("UPDATE outside_index SET state = ?", (after.state,))
+
+
+@contextmanager
+def steady(address: ServerAddress, db: ServerConnection) -> Iterator[None]:
+    """Inside, no writer is between a change of the index and the same change of the gallery, which nobody
+    else sees as one. Outside of transactions."""
+    with (
+        connecting.explained(address),
+        connecting.setting(db.raw, "lock_timeout", connecting.LOCK_SECONDS),
+    ):
+        db.execute("SELECT pg_advisory_lock_shared(?)", (_LOCK,))
+        try:
+            yield
+        finally:
+            if not db.raw.closed:
+                db.execute("SELECT pg_advisory_unlock_shared(?)", (_LOCK,))
 
 
 def _change(

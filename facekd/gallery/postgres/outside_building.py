@@ -25,7 +25,7 @@ _WAIT_SECONDS = 60.0
 
 class OutsideIndex:
     """A `CandidateIndex` of the gallery ``server`` on a Milvus server at ``place``. After a build
-    ``catch_up`` begins and ends a transaction of a writer, who brings the index what was changed meanwhile."""
+    ``catch_up`` begins and ends a writer's transaction, which brings it what was changed meanwhile."""
 
     def __init__(self, server: GalleryServer, place: str, catch_up: Callable[[], None]) -> None:
         self._server, self._place, self._catch_up = server, place, catch_up
@@ -64,6 +64,7 @@ class OutsideIndex:
                 self._server.outside_index(str(before)).drop()
                 self._index = self._server.outside_index(self._place)
             with self._alone(db):
+                self._index.drop()  # no writer takes it for whole from now on
                 _drop_tables(db)
                 db.raw.execute(migrating.read_sql("outside_index.sql").encode())
                 db.execute("INSERT INTO outside_index VALUES (?, ?)", (self._place, stamp.state))

@@ -23,7 +23,7 @@ from facekd.gallery import (
     gallery_place,
     people_search,
 )
-from facekd.gallery.milvus import connecting
+from facekd.gallery.milvus import connecting, idle
 from facekd.gallery.postgres import outside
 from facekd.workflows import encrypt_gallery
 
@@ -246,6 +246,28 @@ def test_changes_during_a_build(indexed: str, monkeypatch: pytest.MonkeyPatch) -
         assert search.is_current()
     assert in_index(indexed, gone) == set()
     assert found(indexed, 500) == "new"
+
+
+def test_a_connection_serves_the_next_call(
+    facekd: Command, url: str, monkeypatch: pytest.MonkeyPatch, own_server: MilvusServer
+) -> None:
+    """As a service makes them, which opens the gallery for each; not one that failed, nor an old one."""
+    enroll(url, ("Ann", 1), ("Bo", 2))
+    built = facekd("gallery", "index", "--engine", "milvus", "--at", own_server.uri, "--gallery", url)
+    assert built.code == 0, built.err
+    used: set[int] = set()
+
+    def search() -> None:
+        with GalleryRecords(url, read_only=True) as records:
+            people_search(records)[0].search(embedding(1)[None], 1)
+            used.add(id(_index(records)._client))
+
+    search()
+    search()
+    assert len(used) == 1
+    monkeypatch.setattr(idle, "SECONDS", 0.0)
+    with GalleryRecords(url, read_only=True) as records:
+        assert _index(records).connected is None
 
 
 def test_somebody_who_does_not_belong_there_is_told(facekd: Command, indexed: str) -> None:

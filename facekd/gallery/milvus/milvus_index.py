@@ -78,6 +78,8 @@ class MilvusIndex:
         self._client: Any = None
         self._secret = ""
         self._is_loaded = False
+        #: when (`time.monotonic`) it was connected; `None` where it is not, and after a failure
+        self.connected: float | None = None
 
     def __repr__(self) -> str:
         return f"MilvusIndex({self._address}, {self.collection}, {self._dim})"
@@ -86,7 +88,7 @@ class MilvusIndex:
         """Leave the server. It is connected to again where it is asked again."""
         with self._connecting:
             client, self._client, self._secret = self._client, None, ""
-            self._is_loaded = False
+            self._is_loaded, self.connected = False, None
         if client is not None:
             client.close()
 
@@ -172,12 +174,13 @@ class MilvusIndex:
             if self._client is None:
                 self._secret = self._token() or ""
                 self._client = connect(self._address, self._secret)
+                self.connected = time.monotonic()
             client, secret = self._client, self._secret
         try:
             with explained(self._address, secret):
                 yield client
         except InputOutput:
-            self._is_loaded = False
+            self._is_loaded, self.connected = False, None
             raise
 
     def _kept(self) -> dict[str, str] | None:

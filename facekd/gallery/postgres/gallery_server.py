@@ -75,7 +75,7 @@ class GalleryServer:
         """Release the connection, which the next call in this process may use for the same gallery."""
         idle.give_back(self.path, self.db.raw)
         if self._outside_index is not None:
-            self._outside_index[1].close()
+            outside.give_back(self._outside_index[1])
 
     def rows(self, query: str, *values: object, types: tuple[type, ...] = ()) -> Rows:
         """All rows of ``query``. With the ``types`` of its columns, raises `Unreadable` if damage has changed
@@ -235,11 +235,11 @@ class GalleryServer:
             self._outside.directions = {uid: rows[uid] for uid in self._outside.due if uid in rows}
 
     def outside_index(self, place: str) -> MilvusIndex:
-        """The gallery's index on the server at ``place``, whether there is one or not. It is closed with the
-        gallery."""
+        """The gallery's index on the server at ``place``, whether there is one or not. It is given up with
+        the gallery."""
         if self._outside_index is None or self._outside_index[0] != place:
             if self._outside_index is not None:
-                self._outside_index[1].close()
+                outside.give_back(self._outside_index[1])
             with self.reading():
                 self._outside_index = place, outside.open_at(self.db, place)
         return self._outside_index[1]

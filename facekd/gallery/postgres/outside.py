@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from facekd.errors import InputOutput
 from facekd.gallery.candidates import CandidateIndex, IndexStamp
+from facekd.gallery.milvus import idle
 from facekd.gallery.milvus.milvus_index import MilvusIndex, milvus_index
 from facekd.gallery.place import ServerAddress
 from facekd.gallery.postgres import connecting
@@ -60,7 +61,12 @@ def open_at(db: ServerConnection, place: str) -> MilvusIndex:
         " FROM facekd.contract, pg_control_system(), pg_database WHERE datname = current_database()"
     ).fetchall()
     # the name does not tell the space, which the stamp does: that of an earlier space is replaced
-    return milvus_index(place, "gallery", dim, f"{cluster}/{database}")
+    return idle.take(milvus_index(place, "gallery", dim, f"{cluster}/{database}"))
+
+
+def give_back(index: MilvusIndex) -> None:
+    """Keep what `open_at` opened, for the next call that opens the same index."""
+    idle.give_back(index)
 
 
 def due(db: ServerConnection) -> list[str]:

@@ -114,6 +114,19 @@ def milvus_server() -> Iterator[MilvusServer]:
     server.close()
 
 
+@pytest.fixture
+def own_server() -> Iterator[MilvusServer]:
+    """A Milvus server that may be stopped."""
+    import milvus_server
+
+    reason = milvus_server.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    server = milvus_server.MilvusServer()
+    yield server
+    server.close()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests were left out since a server is missing."""
     import milvus_server

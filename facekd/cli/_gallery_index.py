@@ -8,13 +8,15 @@ import click
 
 from facekd.cli.options import gallery_option, json_option
 from facekd.cli.output import answer, answer_json, say
+from facekd.errors import UsageError
 
 if TYPE_CHECKING:
     from facekd.gallery import Place
     from facekd.workflows import IndexLook
 
 #: as `gallery.ENGINES` and the exact search; a test holds them to it, since commands are listed without numpy
-ENGINE_NAMES = ("exact", "pgvector")
+ENGINE_NAMES = ("exact", "pgvector", "milvus")
+_OF_SERVER = "milvus"
 
 
 @click.command("index")
@@ -22,36 +24,49 @@ ENGINE_NAMES = ("exact", "pgvector")
     "--engine", type=click.Choice(ENGINE_NAMES), default=None,
     help="Search by this from now on: build its index, or drop the index (exact).",
 )  # fmt: skip
+@click.option(
+    "--at", metavar="URL", default=None,
+    help="The Milvus server, https://HOST:PORT or https://HOST:PORT/DATABASE; only with --engine milvus.",
+)  # fmt: skip
 @gallery_option
 @json_option
-def index(engine: str | None, gallery: Place, as_json: bool) -> None:
+def index(engine: str | None, at: str | None, gallery: Place, as_json: bool) -> None:
     """Build, drop or show the search index of a gallery in PostgreSQL.
 
     Without --engine, show what the gallery is searched by. "exact" compares with everybody and is how every
     gallery is searched at first. "pgvector" builds an index in the gallery's database, so that
     no process has to read and hold everybody: it names about a hundred candidates, who are then compared
-    exactly. It is kept up to date by every change; "identify", "serve" and Python use it without further
-    options. Somebody whom it does not name is not found: the recall is measured when it is built, with
-    templates of up to 200 people, noise added, as the share of the exact search's answers that it found.
+    exactly. "milvus" builds it on a Milvus server, with the token in the file that FACEKD_MILVUS_TOKEN_FILE
+    names, or in FACEKD_MILVUS_TOKEN. An index is kept up to date by every change; "identify", "serve" and
+    Python use it without further options. Somebody whom it does not name is not found: the recall is measured
+    when it is built, with templates of up to 200 people, noise added, as the share of the exact search's
+    answers that it found.
 
-    Building it needs the owner of the gallery and the extension "vector" in the database, which a superuser
-    installs: CREATE EXTENSION vector SCHEMA public. The gallery can be used meanwhile. A gallery in a file,
-    and so every encrypted gallery, is searched exactly.
+    Building it needs the owner of the gallery; pgvector needs the extension "vector" in the database, which a
+    superuser installs: CREATE EXTENSION vector SCHEMA public. The gallery can be used meanwhile; it cannot be
+    changed while a Milvus server that holds its index does not answer. A gallery in a file, and every
+    encrypted gallery, is searched exactly.
 
     \b
     Example: facekd gallery index --engine pgvector --gallery postgresql://owner@db.example.org/staff
+             facekd gallery index --engine milvus --at https://milvus.example.org
              facekd gallery index --gallery postgresql://reader@db.example.org/staff
     """
     from facekd.gallery import EXACT, GalleryRecords
     from facekd.workflows import build_index, drop_index, look_at_index
 
+    if (engine == _OF_SERVER) != (at is not None):
+        raise UsageError(
+            f"--engine {_OF_SERVER} and --at belong together",
+            "Name the Milvus server: facekd gallery index --engine milvus --at https://HOST:PORT",
+        )
     with GalleryRecords(gallery, read_only=engine is None) as records:
         if engine is None:
             found = look_at_index(records)
         elif engine == EXACT:
             found = drop_index(records)
         else:
-            found = build_index(records, engine)
+            found = build_index(records, engine, at or "")
     if as_json:
         answer_json({"gallery": str(gallery)} | found.to_dict())
     else:

@@ -14,11 +14,12 @@ from .candidates import IndexStamp as IndexStamp
 from .checking import GalleryCheck as GalleryCheck
 from .choosing import ENGINES as ENGINES
 from .choosing import EXACT as EXACT
-from .choosing import IN_DATABASE as IN_DATABASE
 from .choosing import SearchChoice as SearchChoice
 from .choosing import choose_search as choose_search
+from .choosing import left_indexes as left_indexes
 from .choosing import open_index as open_index
 from .choosing import people_search as people_search
+from .choosing import search_by as search_by
 from .choosing import search_choice as search_choice
 from .copying import Copied as Copied
 from .copying import CopyKeys as CopyKeys

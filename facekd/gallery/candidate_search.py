@@ -4,8 +4,8 @@ the records: whoever the index names is compared again, exactly as `SearchIndex`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,11 +19,12 @@ from facekd.gallery.search import Matches, SearchableRecords, exact_scores
 from facekd.runtime import fuse
 
 Floats = NDArray[np.float32]
+Steady = Callable[[], AbstractContextManager[None]]
 
 #: candidates that the index is asked for, for each person to be listed, and at least
 EACH, LEAST = 10, 100
 #: times that an index is built before the search gives up
-_TRIES = 3
+_BUILDS = 2
 
 
 class IndexedRecords(SearchableRecords, Protocol):
@@ -61,10 +62,13 @@ class CandidateSearch:
 
     Of whoever the index names the scores are those of `SearchIndex` by the rule "mean", to the bit. Who it
     does not name is not found: that share was measured when it was built.
+
+    Of an index that cannot be changed in the same moment as the records, ``steady`` keeps writers from
+    changing either; it is entered before an index is taken for stale.
     """
 
-    def __init__(self, records: IndexedRecords, index: CandidateIndex) -> None:
-        self._records, self._index = records, index
+    def __init__(self, records: IndexedRecords, index: CandidateIndex, steady: Steady | None = None) -> None:
+        self._records, self._index, self._steady = records, index, steady
         self._present: IndexStamp | None = None
 
     def search(self, embeddings: Floats, top: int = 5) -> Matches:
@@ -88,16 +92,19 @@ class CandidateSearch:
             raise ValueError(f"embeddings must be finite and [N, {dim}]")
         if top < 1:
             raise ValueError("a search must return at least one person")
-        for tried in range(_TRIES):
-            if tried:
-                self.rebuild()
-            with self._records.snapshot():
-                found = self._found(probes, top)
+        found = self._tried(probes, top, nullcontext())
+        if found is None and self._steady is not None:  # a writer may have been between the two
+            found = self._tried(probes, top, self._steady())
+        for _ in range(_BUILDS):
             if found is not None:
                 return found
+            self.rebuild()
+            found = self._tried(probes, top, self._steady() if self._steady else nullcontext())
+        if found is not None:
+            return found
         raise InputOutput(
             "the index of the gallery is not of its present state, though it was just built",
-            "Try again; 'facekd gallery index --drop' does without it.",
+            "Try again; 'facekd gallery index --engine exact' does without it.",
         )
 
     def rebuild(self) -> None:
@@ -107,7 +114,8 @@ class CandidateSearch:
 
     def is_current(self) -> bool:
         """Whether the index says that it is of the present state of the records."""
-        return self._index.stamp() == self._wanted()
+        with self._steady() if self._steady else nullcontext():
+            return self._index.stamp() == self._wanted()
 
     def _wanted(self) -> IndexStamp:
         """The stamp of an index of the present state."""
@@ -115,6 +123,13 @@ class CandidateSearch:
         if self._present is None or self._present.state != state:
             self._present = IndexStamp(self._records.contract.space, state, self._records.count())
         return self._present
+
+    def _tried(
+        self, probes: Floats, top: int, steady: AbstractContextManager[None]
+    ) -> list[list[Found]] | None:
+        """As `_found`, of one moment."""
+        with steady, self._records.snapshot():
+            return self._found(probes, top)
 
     def _found(self, probes: Floats, top: int) -> list[list[Found]] | None:
         """`None` where the index is not of the state of the records, whatever its stamp says."""

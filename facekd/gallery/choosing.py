@@ -13,14 +13,15 @@ from facekd.errors import UsageError
 from facekd.gallery.candidate_search import CandidateSearch
 from facekd.gallery.candidates import CandidateIndex
 from facekd.gallery.place import Place, ServerAddress
-from facekd.gallery.postgres import chosen_search
+from facekd.gallery.postgres import chosen_search, outside
 from facekd.gallery.postgres.gallery_server import GalleryServer
+from facekd.gallery.postgres.outside_building import OutsideIndex
 from facekd.gallery.postgres.vectors import PgVectorIndex
 from facekd.gallery.records import GalleryRecords
 from facekd.gallery.search import PeopleSearch, SearchIndex
 
-#: no engine, and that whose index lies in the gallery's own database
-EXACT, IN_DATABASE = "exact", "pgvector"
+#: no engine, that whose index lies in the gallery's own database, and that of a server outside
+EXACT, IN_DATABASE, OUTSIDE = "exact", "pgvector", "milvus"
 
 
 class DroppableIndex(CandidateIndex, Protocol):
@@ -55,9 +56,20 @@ def _pgvector(server: GalleryServer, place: str) -> PgVectorIndex:
     return PgVectorIndex(server)
 
 
+def _milvus(server: GalleryServer, place: str) -> OutsideIndex:
+    def catch_up() -> None:
+        with GalleryRecords(server.path) as records, records.transaction():
+            pass
+
+    return OutsideIndex(server, place, catch_up)
+
+
 #: how each engine's index of a gallery on a ``server`` is opened, from the gallery and the ``place`` of the
 #: choice
-ENGINES: dict[str, Callable[[GalleryServer, str], DroppableIndex]] = {IN_DATABASE: _pgvector}
+ENGINES: dict[str, Callable[[GalleryServer, str], DroppableIndex]] = {
+    IN_DATABASE: _pgvector,
+    OUTSIDE: _milvus,
+}
 
 
 def search_choice(records: GalleryRecords) -> SearchChoice | None:
@@ -100,6 +112,23 @@ def open_index(records: GalleryRecords, engine: str, place: str = "") -> Droppab
     return ENGINES[engine](records.server, place)
 
 
+def left_indexes(records: GalleryRecords) -> list[DroppableIndex]:
+    """What interrupted builds may have left, in a gallery for which nothing is chosen."""
+    if records.server is None or records.encryption is not None:
+        return []
+    place = outside.place_of(records.server.db)
+    found = [open_index(records, IN_DATABASE)]
+    return found if place is None else [*found, open_index(records, OUTSIDE, place)]
+
+
+def search_by(records: GalleryRecords, engine: str, place: str = "") -> CandidateSearch:
+    """The search by the index of ``engine``, whether it was built or not. Raises as `open_index`."""
+    index, server = open_index(records, engine, place), records.server
+    if engine != OUTSIDE or server is None:
+        return CandidateSearch(records, index)
+    return CandidateSearch(records, index, lambda: outside.steady(server.path, server.db))
+
+
 def people_search(records: GalleryRecords) -> tuple[PeopleSearch, SearchChoice | None]:
     """What the gallery is searched by; the exact search has read everybody then. Raises `Unreadable` where a
     template is damaged, and as `open_index`."""
@@ -108,7 +137,7 @@ def people_search(records: GalleryRecords) -> tuple[PeopleSearch, SearchChoice |
         exact = SearchIndex.of(records)
         exact.refresh()
         return exact, None
-    return CandidateSearch(records, open_index(records, choice.engine, choice.place)), choice
+    return search_by(records, choice.engine, choice.place), choice
 
 
 def _only_databases(place: Place) -> UsageError:

@@ -9,14 +9,14 @@ from typing import Any
 from facekd.gallery import (
     ENGINES,
     EXACT,
-    IN_DATABASE,
-    CandidateSearch,
     GalleryRecords,
     SearchChoice,
     choose_search,
+    left_indexes,
     measure_recall,
     now,
     open_index,
+    search_by,
     search_choice,
 )
 
@@ -44,8 +44,8 @@ def look_at_index(records: GalleryRecords) -> IndexLook:
     choice = search_choice(records)
     if choice is None:
         return IndexLook(None, records.count())
-    index = open_index(records, choice.engine, choice.place)
-    return IndexLook(choice, records.count(), CandidateSearch(records, index).is_current())
+    search = search_by(records, choice.engine, choice.place)
+    return IndexLook(choice, records.count(), search.is_current())
 
 
 def build_index(records: GalleryRecords, engine: str, place: str = "") -> IndexLook:
@@ -54,13 +54,12 @@ def build_index(records: GalleryRecords, engine: str, place: str = "") -> IndexL
 
     Raises `UsageError` where the gallery can have none, `InputOutput` where this user may not build it.
     """
-    index = open_index(records, engine, place)
+    search = search_by(records, engine, place)
     chosen = search_choice(records)
     if chosen is not None:
         choose_search(records.path, None)
         if (chosen.engine, chosen.place) != (engine, place) and chosen.engine in ENGINES:
             open_index(records, chosen.engine, chosen.place).drop()
-    search = CandidateSearch(records, index)
     search.rebuild()
     people, recall = records.count(), measure_recall(records, search)
     space = records.contract.space
@@ -77,7 +76,8 @@ def drop_index(records: GalleryRecords) -> IndexLook:
     if records.server is not None:
         choice = search_choice(records)
         choose_search(records.path, None)
-        engine, place = (choice.engine, choice.place) if choice else (IN_DATABASE, "")
-        if engine in ENGINES:  # that of a newer facekd is left where it is
-            open_index(records, engine, place).drop()
+        if choice is not None and choice.engine in ENGINES:  # that of a newer facekd is left where it is
+            open_index(records, choice.engine, choice.place).drop()
+        for index in left_indexes(records):
+            index.drop()
     return IndexLook(None, records.count())

@@ -81,6 +81,7 @@ CASES = (
     (["gallery", "calibrate", "--gallery", "{x}"], 5, "io"),
     (["gallery", "index", "--gallery", "{text}"], 5, "unreadable"),
     (["gallery", "index", "--engine", "pgvector", "--gallery", "{x}"], 5, "io"),
+    (["gallery", "index", "--engine", "milvus", "--gallery", "{x}"], 2, "usage"),
     (["gallery", "index", "--engine", "milk", "--gallery", "{x}"], 2, "usage"),
     (["gallery", "dedupe", "--gallery", "{text}"], 5, "unreadable"),
     (["serve", "--tokens", "{x}", "--model", "{model}"], 2, "usage"),

@@ -3,7 +3,8 @@ people, and never worse for an index that is stale, foreign, lost or wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,6 +128,29 @@ def test_an_index_is_built_when_it_is_lost_or_stale_and_not_before(staff: Path) 
     index.made = None
     find(4)
     assert index.builds == 4
+
+
+def test_a_change_that_is_under_way_is_waited_for(staff: Path) -> None:
+    index = InMemoryIndex()
+    with GalleryRecords(staff, read_only=True) as records:
+        CandidateSearch(records, index).rebuild()
+        assert index.made is not None
+        whole, index.made = index.made, replace(index.made, state="another")
+        times: list[str] = []
+
+        @contextmanager
+        def steady() -> Iterator[None]:
+            times.append("waited")
+            if len(times) == 1:
+                index.made = whole
+            yield
+
+        search = CandidateSearch(records, index, steady)
+        assert search.search(embedding(3)[None], 1).names == (("p3",),)
+        assert (index.builds, len(times)) == (1, 1)
+        index.rows["0" * 32] = index.rows.pop(records.uid_of("p3"))  # wrong, whatever its stamp says
+        assert search.search(embedding(3)[None], 1).names == (("p3",),)
+        assert (index.builds, len(times)) == (2, 3)
 
 
 @pytest.mark.parametrize("lie", ["space", "state", "people", "removed", "short", "exchanged"])

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -123,16 +122,6 @@ def test_collections_are_of_a_space_and_a_gallery() -> None:
     names = {collection_name(space, gallery) for space in ("a" * 64, "b" * 64) for gallery in "xy"}
     assert len(names) == 4
     assert all(name.isascii() and name.isidentifier() and len(name) < 255 for name in names)
-
-
-@pytest.fixture
-def own_server() -> Iterator[MilvusServer]:
-    """One that may be stopped."""
-    if why_not():
-        pytest.skip(str(why_not()))
-    server = MilvusServer()
-    yield server
-    server.close()
 
 
 def opened(server: MilvusServer, token: str | None = None) -> closing[MilvusIndex]:

@@ -72,27 +72,30 @@ class MilvusIndex:
     def __init__(
         self, address: MilvusAddress, collection: str, dim: int, token: TokenSource = token_of_environment
     ) -> None:
-        self._address, self._collection, self._dim, self._token = address, collection, dim, token
+        self.collection = collection
+        self._address, self._dim, self._token = address, dim, token
         self._connecting = threading.Lock()
         self._client: Any = None
         self._secret = ""
         self._is_loaded = False
+        #: when (`time.monotonic`) it was connected; `None` where it is not, and after a failure
+        self.connected: float | None = None
 
     def __repr__(self) -> str:
-        return f"MilvusIndex({self._address}, {self._collection}, {self._dim})"
+        return f"MilvusIndex({self._address}, {self.collection}, {self._dim})"
 
     def close(self) -> None:
         """Leave the server. It is connected to again where it is asked again."""
         with self._connecting:
             client, self._client, self._secret = self._client, None, ""
-            self._is_loaded = False
+            self._is_loaded, self.connected = False, None
         if client is not None:
             client.close()
 
     def drop(self) -> None:
         """Leave nothing of the index on the server, as where its gallery is given up."""
         with self._asking() as client:
-            client.drop_collection(self._collection, timeout=_WRITING_SECONDS)
+            client.drop_collection(self.collection, timeout=_WRITING_SECONDS)
             self._is_loaded = False
 
     def stamp(self) -> IndexStamp | None:
@@ -105,12 +108,12 @@ class MilvusIndex:
     def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
         """See `CandidateIndex`. Until it is complete there is no index, nor the one before."""
         with self._asking() as client:
-            client.drop_collection(self._collection, timeout=_WRITING_SECONDS)
+            client.drop_collection(self.collection, timeout=_WRITING_SECONDS)
             self._create(client)
         for ids, rows in people:
             self._send("insert", ids, rows)
         with self._asking() as client:
-            client.flush(self._collection, timeout=_SEALING_SECONDS)
+            client.flush(self.collection, timeout=_SEALING_SECONDS)
         self._wait_for_graph()
         self._write(stamp)
 
@@ -135,6 +138,15 @@ class MilvusIndex:
         if _STATE in kept:
             self._write(stamp)
 
+    def held(self, ids: Sequence[str]) -> set[str]:
+        """Those of these people who are in the index."""
+        found: set[str] = set()
+        self._load()
+        for start in range(0, len(ids), _BLOCK):
+            with self._asking() as client:
+                found |= self._there(client, _checked(ids[start : start + _BLOCK]))
+        return found
+
     def candidates(self, embeddings: Floats, count: int) -> list[list[str]]:
         """See `CandidateIndex`; at most 16,384 people for each. Raises `InputOutput` where there is no
         index."""
@@ -147,7 +159,7 @@ class MilvusIndex:
         for start in range(0, len(probes), _PROBES):
             with self._asking() as client:
                 answers = client.search(
-                    self._collection, list(probes[start : start + _PROBES]),
+                    self.collection, list(probes[start : start + _PROBES]),
                     anns_field=_TEMPLATE, limit=limit,
                     search_params={"metric_type": "IP", "params": {"ef": max(_SEARCHING, limit)}},
                     consistency_level=_STRONG, timeout=REQUEST_SECONDS,
@@ -162,33 +174,34 @@ class MilvusIndex:
             if self._client is None:
                 self._secret = self._token() or ""
                 self._client = connect(self._address, self._secret)
+                self.connected = time.monotonic()
             client, secret = self._client, self._secret
         try:
             with explained(self._address, secret):
                 yield client
         except InputOutput:
-            self._is_loaded = False
+            self._is_loaded, self.connected = False, None
             raise
 
     def _kept(self) -> dict[str, str] | None:
         """The properties of the collection; `None` where there is none."""
         with self._asking() as client:
-            if not client.has_collection(self._collection, timeout=REQUEST_SECONDS):
+            if not client.has_collection(self.collection, timeout=REQUEST_SECONDS):
                 return None
-            described = client.describe_collection(self._collection, timeout=REQUEST_SECONDS)
+            described = client.describe_collection(self.collection, timeout=REQUEST_SECONDS)
         return dict(described.get("properties") or {})
 
     def _write(self, stamp: IndexStamp) -> None:
         with self._asking() as client:
             client.alter_collection_properties(
-                self._collection, {_SPACE: stamp.space, _STATE: stamp.state}, timeout=REQUEST_SECONDS
+                self.collection, {_SPACE: stamp.space, _STATE: stamp.state}, timeout=REQUEST_SECONDS
             )
 
     def _count(self) -> int:
         self._load()
         with self._asking() as client:
             counted = client.query(
-                self._collection, filter="", output_fields=["count(*)"],
+                self.collection, filter="", output_fields=["count(*)"],
                 consistency_level=_STRONG, timeout=REQUEST_SECONDS,
             )  # fmt: skip
         return int(counted[0]["count(*)"])
@@ -196,11 +209,11 @@ class MilvusIndex:
     def _load(self) -> None:
         """See that the servers hold the collection in memory: somebody may have released it."""
         with self._asking() as client:
-            state = client.get_load_state(self._collection, timeout=REQUEST_SECONDS)["state"].name
+            state = client.get_load_state(self.collection, timeout=REQUEST_SECONDS)["state"].name
             if state == "NotExist":
                 raise no_index(self._address)
             if state != "Loaded":
-                client.load_collection(self._collection, timeout=REQUEST_SECONDS)
+                client.load_collection(self.collection, timeout=REQUEST_SECONDS)
         self._is_loaded = True
 
     def _create(self, client: Any) -> None:
@@ -215,17 +228,17 @@ class MilvusIndex:
             params={"M": _EDGES, "efConstruction": _BUILDING},
         )  # fmt: skip
         client.create_collection(
-            self._collection, schema=schema, consistency_level=_STRONG, timeout=_WRITING_SECONDS
+            self.collection, schema=schema, consistency_level=_STRONG, timeout=_WRITING_SECONDS
         )
-        client.create_index(self._collection, graph, sync=False, timeout=_WRITING_SECONDS)
-        client.load_collection(self._collection, timeout=_WRITING_SECONDS)
+        client.create_index(self.collection, graph, sync=False, timeout=_WRITING_SECONDS)
+        client.load_collection(self.collection, timeout=_WRITING_SECONDS)
 
     def _wait_for_graph(self) -> None:
         """Wait until every row is in the graph, which the servers see to by themselves."""
         until = time.monotonic() + _INDEXING_SECONDS
         while True:
             with self._asking() as client:
-                told = client.describe_index(self._collection, _TEMPLATE, timeout=REQUEST_SECONDS) or {}
+                told = client.describe_index(self.collection, _TEMPLATE, timeout=REQUEST_SECONDS) or {}
             if told.get("state") == "Finished" and not told.get("pending_index_rows"):
                 return
             if told.get("state") == "Failed":
@@ -247,18 +260,22 @@ class MilvusIndex:
             ]
             with self._asking() as client:
                 write = client.insert if how == "insert" else client.upsert
-                write(self._collection, block, timeout=_WRITING_SECONDS)
+                write(self.collection, block, timeout=_WRITING_SECONDS)
 
     def _delete(self, ids: list[str]) -> None:
         """Delete these people, and look whether they are gone."""
         with self._asking() as client:
-            client.delete(self._collection, ids=ids, timeout=REQUEST_SECONDS)
-            left = client.get(
-                self._collection, ids=ids, output_fields=[_PERSON],
-                consistency_level=_STRONG, timeout=REQUEST_SECONDS,
-            )  # fmt: skip
+            client.delete(self.collection, ids=ids, timeout=REQUEST_SECONDS)
+            left = self._there(client, ids)
         if left:
             raise InputOutput(f"{self._address}: {len(left)} people are still in the index", "Try again.")
+
+    def _there(self, client: Any, ids: list[str]) -> set[str]:
+        found = client.get(
+            self.collection, ids=ids, output_fields=[_PERSON],
+            consistency_level=_STRONG, timeout=REQUEST_SECONDS,
+        )  # fmt: skip
+        return {str(one[_PERSON]) for one in found}
 
     def _floats(self, rows: Floats) -> Floats:
         found = np.ascontiguousarray(rows, np.float32)

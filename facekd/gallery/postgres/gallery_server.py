@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from facekd.errors import InputOutput, Unreadable
 from facekd.gallery.place import ServerAddress
-from facekd.gallery.postgres import connecting, directions, erasing, idle, migrating
+from facekd.gallery.postgres import connecting, directions, erasing, idle, migrating, outside
 from facekd.gallery.postgres.connection import ServerConnection
 
 if TYPE_CHECKING:
     import psycopg
+
+    from facekd.gallery.milvus.milvus_index import MilvusIndex
 
 Rows = list[tuple[Any, ...]]
 
@@ -54,6 +56,8 @@ class GalleryServer:
         self._changing = False
         self._removed = False
         self._is_indexed = False
+        self._outside: outside.Change | None = None
+        self._outside_index: tuple[str, MilvusIndex] | None = None
         self._version, self._seen = 0, ""
         self._schema = 0
         with connecting.explained(path):
@@ -70,6 +74,8 @@ class GalleryServer:
     def close(self) -> None:
         """Release the connection, which the next call in this process may use for the same gallery."""
         idle.give_back(self.path, self.db.raw)
+        if self._outside_index is not None:
+            outside.give_back(self._outside_index[1])
 
     def rows(self, query: str, *values: object, types: tuple[type, ...] = ()) -> Rows:
         """All rows of ``query``. With the ``types`` of its columns, raises `Unreadable` if damage has changed
@@ -208,17 +214,35 @@ class GalleryServer:
         )
 
     def is_indexed(self) -> bool:
-        """Whether the database holds a search index, with templates in the clear; inside of a transaction."""
-        return self._is_indexed
+        """Whether there is a search index, with templates in the clear; inside of a transaction."""
+        return self._is_indexed or self._outside is not None
 
     def due(self) -> list[str]:
         """The uids of people whom the search index does not hold as they are now, some of them where they are
         many; inside of a transaction."""
-        return directions.due(self.db) if self._is_indexed else []
+        found = directions.due(self.db) if self._is_indexed else []
+        if self._outside is not None:
+            self._outside.due = outside.due(self.db)
+            found = sorted({*found, *self._outside.due})
+        return found
 
     def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
-        """Have the search index hold these directions [D], by uid."""
-        directions.put(self.db, rows)
+        """Have the search index hold these directions [D], by uid; one outside of the database before the
+        transaction is committed."""
+        if self._is_indexed:
+            directions.put(self.db, rows)
+        if self._outside is not None:
+            self._outside.directions = {uid: rows[uid] for uid in self._outside.due if uid in rows}
+
+    def outside_index(self, place: str) -> MilvusIndex:
+        """The gallery's index on the server at ``place``, whether there is one or not. It is given up with
+        the gallery."""
+        if self._outside_index is None or self._outside_index[0] != place:
+            if self._outside_index is not None:
+                outside.give_back(self._outside_index[1])
+            with self.reading():
+                self._outside_index = place, outside.open_at(self.db, place)
+        return self._outside_index[1]
 
     def last_number(self) -> int:
         """The highest number that a person ever had."""
@@ -255,6 +279,8 @@ class GalleryServer:
             with self.db.held("BEGIN", "COMMIT"):
                 self._lock()
                 yield
+                if self._outside is not None:
+                    outside.bring(self.db, self.outside_index(self._outside.place), self._outside)
                 word, done = self.state(), True
             self._seen = word
         except connecting.client().OperationalError as error:
@@ -280,6 +306,8 @@ class GalleryServer:
         if len(rows) != 1:
             raise self.damaged("its state is missing")
         word, self._is_indexed = rows[0]
+        place = outside.place_of(self.db)
+        self._outside = None if place is None else outside.Change(place)
         self._notice(word)
 
     def _notice(self, word: str) -> None:

@@ -25,6 +25,10 @@ BEGIN
         IF to_regclass('facekd.vectors') IS NOT NULL THEN  -- where the gallery is searched by pgvector
             GRANT INSERT, UPDATE, DELETE ON facekd.vectors, facekd.vectors_due TO facekd_writer;
         END IF;
+        IF to_regclass('facekd.outside_index') IS NOT NULL THEN  -- where it is searched by another server
+            GRANT INSERT, DELETE ON facekd.outside_due TO facekd_writer;
+            GRANT UPDATE ON facekd.outside_index TO facekd_writer;
+        END IF;
         GRANT UPDATE ON facekd.state TO facekd_writer;
         -- before version 17 nobody but the owner may VACUUM, and erasures of a writer wait for the owner
         IF current_setting('server_version_num')::integer >= 170000 THEN

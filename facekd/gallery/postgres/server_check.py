@@ -16,7 +16,7 @@ from facekd.gallery.encryption import stated_in
 from facekd.gallery.faults import MAKE_ANEW, RESTORE, Fault
 from facekd.gallery.names import shown
 from facekd.gallery.place import ServerAddress
-from facekd.gallery.postgres import chosen_search, directions, migrating
+from facekd.gallery.postgres import chosen_search, directions, migrating, outside_check
 from facekd.gallery.postgres.gallery_server import GalleryServer
 from facekd.gallery.template import unpack
 from facekd.runtime import fuse
@@ -25,7 +25,7 @@ from facekd.runtime import fuse
 #: the migrations
 _LAYOUT = Path(__file__).with_name("layout.txt")
 #: the same of what is made with a search index: all of a file, or nothing
-_OF_INDEX = ("layout_search_index.txt", "layout_vectors.txt")
+_OF_INDEX = ("layout_search_index.txt", "layout_vectors.txt", "layout_outside.txt")
 
 #: deparsed definitions differ between versions of PostgreSQL, so objects are listed by kind and name
 _CATALOGUE = """
@@ -93,7 +93,7 @@ class ServerUnderCheck:
         return self._server.stream(query)
 
     def looks(self) -> tuple[Callable[[], Iterator[Fault]], ...]:
-        return self._tables, self._references, self._vectors
+        return self._tables, self._references, self._vectors, self._outside
 
     def _tables(self) -> Iterator[Fault]:
         if self.schema != migrating.latest():  # the layouts of older schemas are not recorded
@@ -153,6 +153,12 @@ class ServerUnderCheck:
             if not _is_direction_of(*zip(*(row[2:] for row in own), strict=True)):
                 message = f"'{shown(str(name))}' is not as in the records in the search index"
                 yield Fault("index", message, _BUILD_ANEW)
+
+    def _outside(self) -> Iterator[Fault]:
+        """Whether the search index on another server, if there is one, holds everybody and nobody else."""
+        choice = chosen_search.read(self._server)
+        is_chosen = choice is not None and choice[0] == "milvus"
+        yield from outside_check.look(self._server, str(choice[1]) if choice and is_chosen else None)
 
 
 def _is_direction_of(direction: tuple[Any, ...], embeddings: tuple[Any, ...]) -> bool:

@@ -1,0 +1,122 @@
+"""A gallery's search index on a server outside of its database: built and dropped by the gallery's owner, and
+kept up to date by whoever writes (`outside`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.errors import InputOutput
+from facekd.gallery.candidates import IndexStamp
+from facekd.gallery.postgres import connecting, migrating, outside
+from facekd.gallery.postgres.connection import ServerConnection
+from facekd.gallery.postgres.gallery_server import GalleryServer
+
+Floats = NDArray[np.float32]
+
+#: of the lock that whoever builds holds: "fkdO"
+_LOCK = 0x666B644F
+#: seconds to wait for others who write
+_WAIT_SECONDS = 60.0
+
+
+class OutsideIndex:
+    """A `CandidateIndex` of the gallery ``server`` on a Milvus server at ``place``. After a build
+    ``catch_up`` begins and ends a writer's transaction, which brings it what was changed meanwhile."""
+
+    def __init__(self, server: GalleryServer, place: str, catch_up: Callable[[], None]) -> None:
+        self._server, self._place, self._catch_up = server, place, catch_up
+        self._index = server.outside_index(place)
+
+    def stamp(self) -> IndexStamp | None:
+        """As `CandidateIndex.stamp`."""
+        return self._index.stamp()
+
+    def candidates(self, embeddings: Floats, count: int) -> list[list[str]]:
+        """As `CandidateIndex.candidates`."""
+        return self._index.candidates(embeddings, count)
+
+    def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
+        """As `CandidateIndex.put`; whoever writes to the gallery does it anyway."""
+        self._index.put(ids, rows, stamp)
+
+    def remove(self, ids: Sequence[str], stamp: IndexStamp) -> None:
+        """As `CandidateIndex.remove`; whoever writes to the gallery does it anyway."""
+        self._index.remove(ids, stamp)
+
+    def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
+        """As `CandidateIndex.build`. Others may change the gallery meanwhile: whom they change is noted from
+        before the first block is read, and brought to the index at the end.
+
+        Raises `InputOutput` for anybody but the gallery's owner, and while another program builds it.
+        """
+        with self._owner() as db:
+            if db.execute("SELECT pg_try_advisory_lock(?)", (_LOCK,)).fetchall() != [(True,)]:
+                raise InputOutput(
+                    f"{self._server.path}: another program is building the index", "Wait for it."
+                )
+            self._index.stamp()  # before writers depend on a server that does not answer
+            before = outside.place_of(db)
+            if before not in (None, self._place):
+                self._server.outside_index(str(before)).drop()
+                self._index = self._server.outside_index(self._place)
+            with self._alone(db):
+                self._index.drop()  # no writer takes it for whole from now on
+                _drop_tables(db)
+                db.raw.execute(migrating.read_sql("outside_index.sql").encode())
+                db.execute("INSERT INTO outside_index VALUES (?, ?)", (self._place, stamp.state))
+                migrating.grant(db.raw)
+            self._index.build(people, stamp)
+            self._catch_up()
+
+    def drop(self) -> None:
+        """Let there be none. Where the server does not answer, the gallery is free of it all the same."""
+        with self._owner() as db, self._alone(db):
+            _drop_tables(db)
+        try:
+            self._index.drop()
+        except InputOutput as error:
+            raise InputOutput(
+                f"{error.cause}; the gallery is searched without it now, but templates are left in it",
+                f"Have its administrator drop the collection {self._index.collection}.",
+            ) from error
+
+    @contextmanager
+    def _owner(self) -> Iterator[ServerConnection]:
+        """A connection of its own that acts as the gallery's owner."""
+        address = self._server.path
+        with (
+            connecting.explained(address),
+            closing(ServerConnection(lambda: connecting.connect(address))) as db,
+            connecting.setting(db.raw, "statement_timeout", 0),
+        ):
+            migrating.act_as_owner(db.raw, "SESSION")
+            allowed = "SELECT has_schema_privilege(current_schema(), 'CREATE') AND NOT pg_is_in_recovery()"
+            if db.execute(allowed).fetchall() != [(True,)]:
+                raise InputOutput(
+                    f"{address}: the search index is to be built or dropped, which only the gallery's owner "
+                    "may do",
+                    f"As the owner: facekd gallery index --engine milvus --at {self._place}",
+                )
+            yield db
+
+    @contextmanager
+    def _alone(self, db: ServerConnection) -> Iterator[None]:
+        """A transaction in which nobody else writes to the gallery."""
+        with connecting.setting(db.raw, "lock_timeout", _WAIT_SECONDS), db.held("BEGIN", "COMMIT"):
+            db.execute("SELECT word FROM state FOR UPDATE")
+            yield
+
+
+def _drop_tables(db: ServerConnection) -> None:
+    for trigger, table in (
+        ("note_outside_person", "people"),
+        ("note_outside", "templates"),
+        ("note_outside_changed", "templates"),
+    ):
+        db.execute(f"DROP TRIGGER IF EXISTS {trigger} ON {table}")
+    db.execute("DROP FUNCTION IF EXISTS note_outside")
+    db.execute("DROP TABLE IF EXISTS outside_index, outside_due")

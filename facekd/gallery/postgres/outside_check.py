@@ -1,0 +1,53 @@
+"""Whether a search index on a server outside holds those who are enrolled, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+
+from facekd.errors import FacekdError
+from facekd.gallery.faults import Fault
+from facekd.gallery.milvus.milvus_index import MilvusIndex
+from facekd.gallery.names import shown
+from facekd.gallery.postgres import outside
+from facekd.gallery.postgres.gallery_server import GalleryServer
+
+#: people who are asked for at once
+_AT_ONCE = 2000
+
+
+def look(server: GalleryServer, chosen: str | None) -> Iterator[Fault]:
+    """The faults of the index, where there is one, or one was ``chosen`` at that place."""
+    place = outside.place_of(server.db) or chosen
+    if place is None:
+        return
+    again = f"Build the index anew: facekd gallery index --engine milvus --at {place}"
+    try:
+        with closing(outside.open_at(server.db, place)) as index:
+            for message in _wrong(server, index):
+                yield Fault("index", message, again)
+    except FacekdError as error:
+        yield Fault("index", error.cause, error.fix or again)
+
+
+def _wrong(server: GalleryServer, index: MilvusIndex) -> Iterator[str]:
+    ((word, space),) = server.rows("SELECT word, space FROM state, contract", types=(str, str))
+    stamp = index.stamp()
+    if stamp is None:
+        yield "the search index is not there, or was not completed"
+        return
+    if stamp.space != space:
+        yield "the search index is of another space than the gallery"
+        return
+    if stamp.state != word:
+        yield "the search index is not of the gallery's present state, or was changed during the check"
+    found = 0
+    people = server.stream("SELECT uid, name FROM people")
+    while some := dict(islice(people, _AT_ONCE)):
+        held = index.held(list(some))
+        found += len(held)
+        for uid in some.keys() - held:
+            yield f"'{shown(str(some[uid]))}' is not in the search index"
+    if stamp.people > found:
+        yield f"{stamp.people - found:,} in the search index are not enrolled"

@@ -29,8 +29,9 @@ RANGE_CROPS, FEWEST_CROPS = 512, 64
 #: those of them that show the ranges of single channels
 EQUALISE_CROPS = 256
 #: the share of an activation's values, in per cent, inside its range: with all of them a few outliers
-#: make all steps larger (0.6 points of TAR at FMR 1e-3 and 1.0 at 1e-4, against 0.1 and none)
-KEPT_PERCENTILE = 99.99
+#: make all steps larger. Equalised channels need a little more than others: the mean cosine of two
+#: students rises by 0.0006 from 99.99
+KEPT_PERCENTILE = 99.995
 #: points of TAR, at each stated FMR, that int8 may cost
 MOST_LOST = 0.005
 #: lowest mean cosine between the embeddings of one crop by both networks

@@ -319,7 +319,7 @@ class TestCompatible:
         expected = float(template @ probe / np.linalg.norm(template))
         assert told["score"] == pytest.approx(expected, abs=1e-5)
         assert told["probability"] is None
-        assert any("made with tiny, which the card of other calls compatible" in n for n in told["notes"])
+        assert any("made with tiny, which the card of other lists as compatible" in n for n in told["notes"])
 
     def test_the_cards_threshold_says_nothing_of_it(self, facekd, photos: Path, other: Path) -> None:
         ran = facekd("verify", "--claim", "Ann", photos / "c.jpg", "--model", other)

@@ -127,7 +127,7 @@ def test_only_what_is_trained_on_is_compared_with_the_test(
     # other crops of the same packs are another question
     with pytest.raises(Misfit, match="training crop"):
         tool.checked_apart(recipe(place, h=('heldout = "heldout.txt"', "")), place / "test", kept)
-    with pytest.raises(UsageError, match="no ONNX file"):
+    with pytest.raises(UsageError, match="is not an ONNX file"):
         tool.checked_apart(recipe(place, teacher=TEACHER.replace(".onnx", ".pt")), place / "test", kept)
 
 

@@ -64,7 +64,7 @@ def in_trained_metric(model: onnx.ModelProto, projector: Floats, mean: Floats) -
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
-    gemm = _last_linear(changed)
+    gemm = last_linear(changed)
     stored = {tensor.name: tensor for tensor in changed.graph.initializer}
     weight, bias = (numpy_helper.to_array(stored[name]).astype(np.float64) for name in gemm.input[1:3])
     layer = projector @ weight  # [T, P]
@@ -91,7 +91,7 @@ def _root(square: Floats) -> Floats:
     return root
 
 
-def _last_linear(model: onnx.ModelProto) -> onnx.NodeProto:
+def last_linear(model: onnx.ModelProto) -> onnx.NodeProto:
     """The ``Gemm`` of [D, P] weights and a bias whose rows are normalised into the output."""
     makes = {name: node for node in model.graph.node for name in node.output}
     division = makes.get(model.graph.output[0].name)

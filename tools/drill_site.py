@@ -395,7 +395,9 @@ for person in sorted(Path(sys.argv[2]).iterdir())[:12]:
     found = []
     for file in files:
         try:
-            found.append((file, recognizer.recognise(file).embedding))
+            recognised = recognizer.recognise(file)
+            if recognised.faces == 1:  # bystanders are a drill of their own
+                found.append((file, recognised.embedding))
         except CannotSay:
             pass
     if len(found) >= 3:

@@ -61,17 +61,21 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def _postgres_server(vector: bool) -> Iterator[PostgresServer]:
+    from postgres_server import PostgresServer, why_not
+
+    reason = why_not(vector=vector)
+    if reason is not None:
+        pytest.skip(reason)
+    server = PostgresServer(vector=vector)
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server of these tests' own; skips where there is none."""
-    from postgres_server import PostgresServer, why_not
-
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
-    server = PostgresServer()
-    yield server
-    server.close()
+    yield from _postgres_server(vector=False)
 
 
 @pytest.fixture
@@ -84,14 +88,7 @@ def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def vector_server() -> Iterator[PostgresServer]:
     """As `postgres_server`, with pgvector."""
-    from postgres_server import PostgresServer, why_not
-
-    reason = why_not(vector=True)
-    if reason is not None:
-        pytest.skip(reason)
-    server = PostgresServer(vector=True)
-    yield server
-    server.close()
+    yield from _postgres_server(vector=True)
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +35,17 @@ def enroll(path: Path, *people: tuple[str, int]) -> None:
         for name, seed in people:
             with records.transaction():
                 records.add(name, [template(seed)])
+
+
+#: one of each kind, in a gallery of people "p0", "p1", ... by the template of their number
+CHANGES: tuple[Callable[[GalleryRecords], Any], ...] = (
+    lambda records: records.add("new", [template(500)]),
+    lambda records: records.add("p1", [template(501)]),
+    lambda records: records.remove_photo("p1", f"{1:064x}"),
+    lambda records: records.rename("p2", "Ann"),
+    lambda records: records.merge("p4", "p5"),
+    lambda records: records.remove("p6"),
+)
 
 
 def enroll_in_tables(server: PostgresServer, url: str, name: str, seed: int) -> None:

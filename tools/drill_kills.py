@@ -26,10 +26,7 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM
 
 import contextlib
 import hashlib
-import json
 import random
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -42,32 +39,26 @@ from pathlib import Path
 import click
 import httpx2
 import numpy as np
-import psycopg
+from kill_plan import People, Plan, plan_of, some_photos
+from kill_site import PATIENCE, ROOT, Site, until
 from kill_writers import PHOTOS, name, photo, said
-from load_service import usable_photos
 
 from facekd.errors import FacekdError
 from facekd.gallery import GalleryCheck, GalleryRecords, SearchIndex, copy_gallery, gallery_place, is_there
 from facekd.weights import shipped_model
-from facekd.workflows import Recognizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from postgres_server import PostgresServer, why_not
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data" / "samples"
 HEADINGS = (
     "client | service | server | interrupted | acknowledged | lost | half done | faults | seen | traces"
 )
-#: seconds that anything may take
-_PATIENCE = 900
 #: a score of a template with itself
 _SAME = 0.9999
 #: how many removed templates are looked for in the files
 _TRACED = 50
 
-#: people, and the digests of their photos
-People = dict[str, set[str]]
 #: ways to search the records; whoever was removed must be found by none
 INDEXES: dict[str, Callable[[GalleryRecords], SearchIndex]] = {
     "exact": SearchIndex.of,
@@ -98,162 +89,6 @@ class Found:
         return " | ".join(map(str, (*counts, self.lost, self.half, self.faults, self.seen, self.traces)))
 
 
-class Site:
-    """A server, a service over a gallery in it, and writers, all of which can be killed."""
-
-    def __init__(self, folder: Path, model: Path, server: PostgresServer) -> None:
-        self.folder, self.server = folder, server
-        self.gallery = server.new_database()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.model = model
-        self._service: subprocess.Popen[bytes] | None = None
-        self._running: dict[int, subprocess.Popen[bytes]] = {}
-        #: of writers that ask the service, by person
-        self.photos: dict[int, dict[int, list[Path]]] = {}
-
-    def close(self) -> None:
-        for process in (*self._running.values(), self._service):
-            if process is not None:
-                process.kill()
-                process.wait()
-
-    def start_service(self) -> None:
-        command = [sys.executable, "-m", "facekd", "serve", "--port", self.port, "--model", self.model,
-                   "--gallery", self.gallery, "--workers", "2"]  # fmt: skip
-        with (self.folder / "service.log").open("ab") as log:
-            self._service = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
-
-    @property
-    def has_service(self) -> bool:
-        return self._service is not None
-
-    def wait_for_service(self) -> None:
-        """Return when the gallery can be used through it."""
-
-        def ready() -> bool:
-            with contextlib.suppress(httpx2.TransportError):
-                return bool(httpx2.get(f"{self.address}/readyz", timeout=60).status_code == 200)
-            return False
-
-        until(ready, lambda: (self.folder / "service.log").read_text())
-
-    def log(self, writer: int) -> Path:
-        return self.folder / f"writer{writer}.log"
-
-    def start_writer(self, writer: int, changes: list[tuple[str, int]]) -> None:
-        asks = writer in self.photos
-        job = {
-            "log": str(self.log(writer)), "gallery": self.gallery, "writer": writer, "changes": changes,
-            "address": self.address if asks else None,
-            "photos": {person: [str(file) for file in files]
-                       for person, files in self.photos.get(writer, {}).items()},
-        }  # fmt: skip
-        program = [sys.executable, str(ROOT / "tools" / "kill_writers.py"), json.dumps(job)]
-        with (self.folder / "errors").open("ab") as errors:
-            self._running[writer] = subprocess.Popen(program, stderr=errors)
-
-    def errors(self) -> str:
-        return (self.folder / "errors").read_text()
-
-    def at_work(self) -> list[int]:
-        """The writers that have not made all their changes. Raises `ClickException` for one that failed."""
-        for writer, process in list(self._running.items()):
-            if process.poll() is not None:
-                del self._running[writer]
-                if process.returncode:
-                    raise click.ClickException(f"writer {writer}: {self.errors()}")
-        return list(self._running)
-
-    def kill_writer(self, writer: int) -> None:
-        process = self._running.pop(writer)
-        process.kill()
-        process.wait()
-
-    def kill_service(self) -> None:
-        assert self._service is not None
-        self._service.kill()
-        self._service.wait()
-        self.start_service()
-
-    def kill_server(self) -> None:
-        self.server.stop("KILL")
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return self.server.start()
-            except RuntimeError:  # its processes, which notice it by themselves, hold the memory until then
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.1)
-
-    def kill_backend(self, chance: random.Random) -> bool:
-        """Kill a process of the server that serves a connection; whether there was one."""
-        query = (
-            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname <> 'postgres'"
-        )
-        pids = [row[0] for row in self.server.ask(query, "postgres")]
-        if pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(chance.choice(pids), signal.SIGKILL)
-            until(self._answers, self.errors)
-        return bool(pids)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.server.ask("SELECT 1", "postgres"))
-        except psycopg.OperationalError:  # it ends all connections, and recovers
-            return False
-
-
-def until(true: Callable[[], object], told: Callable[[], str]) -> None:
-    end = time.monotonic() + _PATIENCE
-    while not true():
-        if time.monotonic() > end:
-            raise click.ClickException(f"it took too long\n{told()}")
-        time.sleep(0.05)
-
-
-@dataclass
-class Plan:
-    """Who is enrolled, removed and merged: ``people`` of each writer by number, of which the second of every
-    four is removed, and the third of every four takes in the fourth."""
-
-    people: dict[int, int]
-    asking: frozenset[int]
-
-    def changes(self, writer: int, kinds: str) -> list[tuple[str, int]]:
-        """Those of a writer, by person; ``kinds`` are words with commas between them."""
-        last = self.people[writer] - 1
-        found = []
-        for number in range(last + 1):
-            if "enroll" in kinds:
-                found.append(("enroll", number))
-            if "remove" in kinds and number % 4 == 1:
-                found.append(("remove", number))
-            # the service merges nobody
-            if "merge" in kinds and number % 4 == 2 and number < last and writer not in self.asking:
-                found.append(("merge", number))
-        return found
-
-    def after(self, photos: Callable[[int, int], set[str]], done: list[str]) -> People:
-        """Everybody, when the changes of the kinds ``done`` have been made in turn."""
-        there: People = {}
-        for kinds in done:
-            for writer in self.people:
-                for kind, number in self.changes(writer, kinds):
-                    one = name(writer, number)
-                    if kind == "enroll":
-                        there[one] = photos(writer, number)
-                    elif kind == "remove":
-                        del there[one]
-                    else:
-                        there[one] = there[one] | there.pop(name(writer, number + 1))
-        return there
-
-
 class Drill:
     """The kills of one run, at moments that ``seed`` chooses."""
 
@@ -271,7 +106,7 @@ class Drill:
         for writer, theirs in changes.items():
             self.site.start_writer(writer, theirs)
         moments = sorted(self._chance.randrange(wanted) for _ in range(kills))
-        until_end = time.monotonic() + _PATIENCE
+        until_end = time.monotonic() + PATIENCE
         while self.site.at_work():
             if time.monotonic() > until_end:
                 raise click.ClickException(f"it took too long\n{self.site.errors()}")
@@ -453,31 +288,6 @@ def everything(place: str) -> list[object]:
             sorted(records.removals()),
             list(records.audit_entries()),
         ]
-
-
-def some_photos(place: Path, model: Path, plan: Plan, folder: Path) -> dict[int, dict[int, list[Path]]]:
-    """The photos of each person whom a writer enrolls through the service: files in ``folder``."""
-    theirs = [(writer, number) for writer in sorted(plan.asking) for number in range(plan.people[writer])]
-    found = usable_photos(place, Recognizer(model), PHOTOS * len(theirs)) if theirs else []
-    given: dict[int, dict[int, list[Path]]] = {writer: {} for writer in plan.asking}
-    for place_in, (writer, number) in enumerate(theirs):
-        given[writer][number] = []
-        for content in found[PHOTOS * place_in : PHOTOS * (place_in + 1)]:
-            file = folder / f"{writer}-{number}-{len(given[writer][number])}"
-            file.write_bytes(content)
-            given[writer][number].append(file)
-    return given
-
-
-def plan_of(enrollments: int, writers: int, by_service: int) -> Plan:
-    """Of ``enrollments``, ``by_service`` through the service, by every fourth writer."""
-    asking = frozenset(range(3, writers, 4))
-    others = [writer for writer in range(writers) if writer not in asking]
-    shares = dict.fromkeys(range(writers), 0)
-    for group, count in ((sorted(asking), by_service), (others, enrollments - by_service)):
-        for number in range(count):
-            shares[group[number % len(group)]] += 1
-    return Plan(shares, asking)
 
 
 def drill(

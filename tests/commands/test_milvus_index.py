@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from made_galleries import CONTRACT, embedding, enroll, template
+from made_galleries import CHANGES, CONTRACT, embedding, enroll, template
 
 from facekd import Gallery, Recognizer
 from facekd.errors import InputOutput, UsageError
@@ -125,15 +125,7 @@ def test_build_show_and_drop(facekd: Command, url: str, milvus_server: MilvusSer
 def test_every_change_is_in_it_at_once(facekd: Command, indexed: str) -> None:
     gone = {name: uid_of(indexed, name) for name in ("p5", "p6")}
     assert in_index(indexed, *gone.values()) == set(gone.values())
-    changes: list[Callable[[GalleryRecords], Any]] = [
-        lambda records: records.add("new", [template(500)]),
-        lambda records: records.add("p1", [template(501)]),
-        lambda records: records.remove_photo("p1", f"{1:064x}"),
-        lambda records: records.rename("p2", "Ann"),
-        lambda records: records.merge("p4", "p5"),
-        lambda records: records.remove("p6"),
-    ]
-    for one in changes:
+    for one in CHANGES:
         change(indexed, one)
         assert stamp(indexed) == present(indexed)
     change(indexed, *(lambda records, n=n: records.add(f"many{n}", [template(600 + n)]) for n in range(3)),

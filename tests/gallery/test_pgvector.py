@@ -4,12 +4,11 @@ removed."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from made_galleries import CONTRACT, DIM, embedding, enroll, template
+from made_galleries import CHANGES, CONTRACT, DIM, embedding, enroll, template
 
 from facekd.errors import InputOutput, UsageError
 from facekd.gallery import (
@@ -93,15 +92,7 @@ def test_it_answers_as_the_exact_search_does(indexed: str) -> None:
 
 
 def test_every_change_is_in_it_at_once(with_vector: PostgresServer, indexed: str) -> None:
-    changes: list[Callable[[GalleryRecords], Any]] = [
-        lambda records: records.add("new", [template(500)]),
-        lambda records: records.add("p1", [template(501)]),
-        lambda records: records.remove_photo("p1", f"{1:064x}"),
-        lambda records: records.rename("p2", "Ann"),
-        lambda records: records.merge("p4", "p5"),
-        lambda records: records.remove("p6"),
-    ]
-    for change in changes:
+    for change in CHANGES:
         with GalleryRecords(indexed, CONTRACT) as records:
             with records.transaction():
                 change(records)

@@ -4,23 +4,22 @@ kept up to date by whoever writes (`outside`)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput
 from facekd.gallery.candidates import IndexStamp
-from facekd.gallery.postgres import connecting, migrating, outside
+from facekd.gallery.postgres import migrating, outside
 from facekd.gallery.postgres.connection import ServerConnection
 from facekd.gallery.postgres.gallery_server import GalleryServer
+from facekd.gallery.postgres.index_owner import acting_as_owner, claim_building, nobody_writing
 
 Floats = NDArray[np.float32]
 
 #: of the lock that whoever builds holds: "fkdO"
 _LOCK = 0x666B644F
-#: seconds to wait for others who write
-_WAIT_SECONDS = 60.0
 
 
 class OutsideIndex:
@@ -54,16 +53,13 @@ class OutsideIndex:
         Raises `InputOutput` for anybody but the gallery's owner, and while another program builds it.
         """
         with self._owner() as db:
-            if db.execute("SELECT pg_try_advisory_lock(?)", (_LOCK,)).fetchall() != [(True,)]:
-                raise InputOutput(
-                    f"{self._server.path}: another program is building the index", "Wait for it."
-                )
+            claim_building(db, self._server.path, _LOCK)
             self._index.stamp()  # before writers depend on a server that does not answer
             before = outside.place_of(db)
             if before not in (None, self._place):
                 self._server.outside_index(str(before)).drop()
                 self._index = self._server.outside_index(self._place)
-            with self._alone(db):
+            with nobody_writing(db):
                 self._index.drop()  # no writer takes it for whole from now on
                 _drop_tables(db)
                 db.raw.execute(migrating.read_sql("outside_index.sql").encode())
@@ -74,7 +70,7 @@ class OutsideIndex:
 
     def drop(self) -> None:
         """Let there be none. Where the server does not answer, the gallery is free of it all the same."""
-        with self._owner() as db, self._alone(db):
+        with self._owner() as db, nobody_writing(db):
             _drop_tables(db)
         try:
             self._index.drop()
@@ -86,29 +82,16 @@ class OutsideIndex:
 
     @contextmanager
     def _owner(self) -> Iterator[ServerConnection]:
-        """A connection of its own that acts as the gallery's owner."""
-        address = self._server.path
-        with (
-            connecting.explained(address),
-            closing(ServerConnection(lambda: connecting.connect(address))) as db,
-            connecting.setting(db.raw, "statement_timeout", 0),
-        ):
-            migrating.act_as_owner(db.raw, "SESSION")
+        """A connection of its own that acts as the gallery's owner. Raises `InputOutput` for anybody else."""
+        with acting_as_owner(self._server.path) as db:
             allowed = "SELECT has_schema_privilege(current_schema(), 'CREATE') AND NOT pg_is_in_recovery()"
             if db.execute(allowed).fetchall() != [(True,)]:
                 raise InputOutput(
-                    f"{address}: the search index is to be built or dropped, which only the gallery's owner "
-                    "may do",
+                    f"{self._server.path}: the search index is to be built or dropped, which only the "
+                    "gallery's owner may do",
                     f"As the owner: facekd gallery index --engine milvus --at {self._place}",
                 )
             yield db
-
-    @contextmanager
-    def _alone(self, db: ServerConnection) -> Iterator[None]:
-        """A transaction in which nobody else writes to the gallery."""
-        with connecting.setting(db.raw, "lock_timeout", _WAIT_SECONDS), db.held("BEGIN", "COMMIT"):
-            db.execute("SELECT word FROM state FOR UPDATE")
-            yield
 
 
 def _drop_tables(db: ServerConnection) -> None:

@@ -7,8 +7,7 @@ until one does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from facekd.gallery.place import ServerAddress
 from facekd.gallery.postgres import connecting, directions, migrating
 from facekd.gallery.postgres.connection import ServerConnection
 from facekd.gallery.postgres.gallery_server import GalleryServer
+from facekd.gallery.postgres.index_owner import acting_as_owner, claim_building, nobody_writing
 
 Floats = NDArray[np.float32]
 
@@ -42,8 +42,6 @@ FROM greatest(
 _VALUE_BYTES, _LINK_BYTES = 4, 100
 #: of the lock that whoever builds holds: "fkdV"
 _LOCK = 0x666B6456
-#: seconds that a block waits for others who write
-_WAIT_SECONDS = 60.0
 _NO_EXTENSION = "42501", "0A000", "58P01"
 
 _STAMP = """
@@ -115,23 +113,20 @@ class PgVectorIndex:
         Raises `UsageError` where the server has no pgvector, or this user may not install it; `InputOutput`
         for anybody but the gallery's owner, and while another program builds it.
         """
-        with self._writing() as db:
-            if db.execute("SELECT pg_try_advisory_lock(?)", (_LOCK,)).fetchall() != [(True,)]:
-                raise InputOutput(
-                    f"{self._server.path}: another program is building the index", "Wait for it."
-                )
+        with acting_as_owner(self._server.path) as db:
+            claim_building(db, self._server.path, _LOCK)
             _check_may_build(db, self._server.path)
             vector = _installed(db, self._server.path)
             self._counted = None
             ((dim,),) = db.execute("SELECT dim FROM contract").fetchall()
-            with self._alone(db):
+            with nobody_writing(db):
                 _drop(db)
                 made = migrating.read_sql("vectors.sql").replace("EXTENSION", vector).replace("DIM", str(dim))
                 db.raw.execute(made.encode())
                 db.raw.execute(f"COMMENT ON TABLE vectors IS '{stamp.space}'".encode())
                 migrating.grant(db.raw)
             for uids, rows in people:
-                with self._alone(db):
+                with nobody_writing(db):
                     directions.fill(db, uids, rows)
             db.execute(_BUILD_MEMORY, (_VALUE_BYTES * dim + _LINK_BYTES * self.links,))
             db.execute("ANALYZE vectors (person)")
@@ -144,12 +139,12 @@ class PgVectorIndex:
 
     def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
         """As `CandidateIndex.put`; it is of the gallery's state anyway."""
-        with self._writing() as db, self._alone(db):
+        with acting_as_owner(self._server.path) as db, nobody_writing(db):
             directions.put(db, dict(zip(ids, rows, strict=True)))
 
     def remove(self, ids: Sequence[str], stamp: IndexStamp) -> None:
         """As `CandidateIndex.remove`. Of whoever is removed from the records nothing is left to forget."""
-        with self._writing() as db, self._alone(db):
+        with acting_as_owner(self._server.path) as db, nobody_writing(db):
             for table in ("vectors", "vectors_due"):
                 db.execute(
                     f"DELETE FROM {table} USING people WHERE id = person AND uid = ANY (?)", (list(ids),)
@@ -158,7 +153,7 @@ class PgVectorIndex:
     def drop(self) -> None:
         """Let there be none, and no trace of one."""
         self._counted = None
-        with self._writing() as db, self._alone(db):
+        with acting_as_owner(self._server.path) as db, nobody_writing(db):
             _drop(db)
 
     def _nearest(self, embeddings: Floats, count: int, by_graph: bool) -> tuple[list[list[str]], list[str]]:
@@ -177,25 +172,6 @@ class PgVectorIndex:
         if not by_graph:
             self._server.rows("SELECT set_config('enable_indexscan', 'on', true)")
         return found[1:], found[0]
-
-    @contextmanager
-    def _writing(self) -> Iterator[ServerConnection]:
-        """A connection of its own that acts as the gallery's owner where it may."""
-        address = self._server.path
-        with (
-            connecting.explained(address),
-            closing(ServerConnection(lambda: connecting.connect(address))) as db,
-            connecting.setting(db.raw, "statement_timeout", 0),
-        ):
-            migrating.act_as_owner(db.raw, "SESSION")
-            yield db
-
-    @contextmanager
-    def _alone(self, db: ServerConnection) -> Iterator[None]:
-        """A transaction in which nobody else writes to the gallery."""
-        with connecting.setting(db.raw, "lock_timeout", _WAIT_SECONDS), db.held("BEGIN", "COMMIT"):
-            db.execute("SELECT word FROM state FOR UPDATE")
-            yield
 
 
 def _drop(db: ServerConnection) -> None:

@@ -1,0 +1,43 @@
+"""What building and dropping a search index need, wherever it lies: the rights of the gallery's owner, nobody
+else who builds, and moments in which nobody writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from facekd.errors import InputOutput
+from facekd.gallery.place import ServerAddress
+from facekd.gallery.postgres import connecting, migrating
+from facekd.gallery.postgres.connection import ServerConnection
+
+#: seconds to wait for others who write
+_WAIT_SECONDS = 60.0
+
+
+@contextmanager
+def acting_as_owner(address: ServerAddress) -> Iterator[ServerConnection]:
+    """A connection of its own that acts as the gallery's owner if that is allowed; statements may take as
+    long as they need."""
+    with (
+        connecting.explained(address),
+        closing(ServerConnection(lambda: connecting.connect(address))) as db,
+        connecting.setting(db.raw, "statement_timeout", 0),
+    ):
+        migrating.act_as_owner(db.raw, "SESSION")
+        yield db
+
+
+def claim_building(db: ServerConnection, address: ServerAddress, lock: int) -> None:
+    """Take the ``lock`` of whoever builds, until the connection is closed. Raises `InputOutput` if another
+    program has it."""
+    if db.execute("SELECT pg_try_advisory_lock(?)", (lock,)).fetchall() != [(True,)]:
+        raise InputOutput(f"{address}: another program is building the index", "Wait for it.")
+
+
+@contextmanager
+def nobody_writing(db: ServerConnection) -> Iterator[None]:
+    """A transaction in which nobody else writes to the gallery."""
+    with connecting.setting(db.raw, "lock_timeout", _WAIT_SECONDS), db.held("BEGIN", "COMMIT"):
+        db.execute("SELECT word FROM state FOR UPDATE")
+        yield

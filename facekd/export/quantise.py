@@ -31,6 +31,8 @@ from facekd.export.trained_metric import last_linear
 RANGE_CROPS, FEWEST_CROPS = 2048, 64
 #: of these, evenly spaced: the number for the ranges of activations, and for those of single channels
 _FOR_RANGES, _FOR_CHANNELS = 1024, 256
+#: crops for each input of the last layer from which on it is refitted: of fewer it would learn the noise
+_FOR_EACH_INPUT = 3
 #: ridge of the refitted last layer, as a share of its inputs' mean power
 _RIDGE = 1e-4
 #: the share of an activation's values, in per cent, inside its range: with all of them a few outliers
@@ -98,10 +100,13 @@ def _some(planes: Planes, count: int) -> Planes:
 
 def _refitted(model: onnx.ModelProto, quantised: onnx.ModelProto, planes: Planes) -> onnx.ModelProto | None:
     """``model`` with the last layer that makes the best of what the ``quantised`` layers before it give, by
-    least squares over ``planes``; `None` if it does not end with a linear layer."""
+    least squares over ``planes``; `None` if it does not end with a linear layer, or these are too few."""
     try:
         last = last_linear(model)
     except Misfit:
+        return None
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    if len(planes) < _FOR_EACH_INPUT * stored[last.input[1]].dims[1]:
         return None
     (quantised_last,) = [node for node in quantised.graph.node if last.output[0] in node.output]
     given = _activations(quantised, quantised_last.input[0], planes)

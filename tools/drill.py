@@ -29,7 +29,8 @@ import drill_run_inputs
 import drill_run_results
 import drill_run_stops
 import drill_words
-from drill_site import DRILLS, Drill, Outcome, Site
+from drill_list import DRILLS, Drill, Outcome
+from drill_site import Site
 
 #: the modules that register drills
 MODULES = (

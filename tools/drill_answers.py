@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from drill_list import Outcome, drill, fact, together
 from drill_material import (
     cardless,
     line_with,
@@ -20,7 +21,7 @@ from drill_material import (
     verify,
     zip_of,
 )
-from drill_site import EVALUATE, EVALUATE_SCORES, SAMPLES, Outcome, Ran, Site, drill, fact, together
+from drill_site import EVALUATE, EVALUATE_SCORES, SAMPLES, Ran, Site
 
 #: megabytes that no photo may take
 MOST = 1024

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from drill_list import Outcome, drill, fact, together
 from drill_material import (
     cardless,
     change_rows,
@@ -20,7 +21,7 @@ from drill_material import (
     pixels_of,
     rows_of,
 )
-from drill_site import ROOT, Outcome, Site, drill, fact, fill, together
+from drill_site import ROOT, Site, fill
 
 
 @drill("A6", "enroll another person's photo under ann's name", "exit 3, not_this_person; nothing added")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from drill_site import EVALUATE, CannotHold, Outcome, Ran, Site, fact
+from drill_list import CannotHold, Outcome, fact
+from drill_site import EVALUATE, Ran, Site
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 

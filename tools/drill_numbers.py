@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from drill_list import Outcome, drill, fact, together
 from drill_material import first_card, made_network
-from drill_site import EVALUATE, ROOT, Outcome, Site, drill, fact, fill, together
+from drill_site import EVALUATE, ROOT, Site, fill
 
 
 @drill(

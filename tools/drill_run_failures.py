@@ -8,6 +8,7 @@ import zipfile
 
 import cv2
 import numpy as np
+from drill_list import Outcome, drill, fact, together
 from drill_runs import (
     LONG,
     change,
@@ -18,7 +19,7 @@ from drill_runs import (
     stop_soon,
     wait_for_step,
 )
-from drill_site import Outcome, Site, drill, fact, fill, together
+from drill_site import Site, fill
 
 # C8 ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+from drill_list import Outcome, drill, fact, together
 from drill_material import first_card, made_network, pixels_of
 from drill_runs import (
     change,
@@ -16,7 +17,7 @@ from drill_runs import (
     made_place,
     stop_soon,
 )
-from drill_site import Outcome, Site, drill, fact, together
+from drill_site import Site
 
 # C1 ------------------------------------------------------------------------------------------------
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from drill_list import Outcome, drill, fact, together
 from drill_material import evaluated_people, pixels_of
 from drill_runs import (
     facekd,
     finished_run,
     made_place,
 )
-from drill_site import EVALUATE, Outcome, Site, drill, fact, together
+from drill_site import EVALUATE, Site
 
 # C6 ------------------------------------------------------------------------------------------------
 

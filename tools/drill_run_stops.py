@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from drill_list import Outcome, drill, fact, together
 from drill_runs import (
     LONG,
     begin,
@@ -21,7 +22,7 @@ from drill_runs import (
     stop_soon,
     wait_for_step,
 )
-from drill_site import TRAININGS_SPACE, Outcome, Site, drill, end, fact, together
+from drill_site import TRAININGS_SPACE, Site, end
 
 # C4 and C5 -----------------------------------------------------------------------------------------
 

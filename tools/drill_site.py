@@ -1,5 +1,5 @@
 """What all drills use: the command line in separate processes, limited in time and memory; people, models
-and crops; and the list of drills with their results."""
+and crops."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drill_list import CannotHold, Outcome
+
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data" / "samples"
 #: bytes of address space of a process: unbounded reading or decoding fails here without harming
@@ -36,30 +38,6 @@ DRAWN_FMR = 0.01
 EVALUATE, EVALUATE_SCORES = ("evaluate",), ("evaluate-scores",)
 
 _PR_CAPBSET_DROP, _CAPABILITIES_OVER_MODES = 24, (1, 2)  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a drill; ``ok`` is `None` if it could not run here, and ``found`` says why."""
-
-    found: str
-    ok: bool | None
-
-
-class CannotHold(Exception):
-    """A drill needs something that this machine does not have."""
-
-
-def fact(ok: bool, found: str) -> Outcome:
-    return Outcome(found, ok)
-
-
-def together(*outcomes: Outcome) -> Outcome:
-    """Combine several outcomes; failures are named first."""
-    failed = [one.found for one in outcomes if not one.ok]
-    if failed:
-        return Outcome("; ".join(f"NOT: {one}" for one in failed), False)
-    return Outcome("; ".join(dict.fromkeys(one.found for one in outcomes)), True)
 
 
 @dataclass(frozen=True)
@@ -237,7 +215,8 @@ class Site:
     def people(self) -> dict[str, list[Path]]:
         """ann and bob, three photos each; ann's are similar to each other and not to bob's, by the model's
         own scores: synthetic people, or the people of LFW with the most photos."""
-        ran = self.python(_CAST, self.model, self._portraits)
+        chooser = ROOT / "tools" / "drill_cast.py"
+        ran = self.run([sys.executable, str(chooser), str(self.model), str(self._portraits)])
         if ran.code:  # no reason to leave drills out: another model asks for other photos
             raise RuntimeError(f"choosing people to drill with failed: {_last(ran.err)}")
         found = json.loads(ran.out)
@@ -376,89 +355,3 @@ def _bounded(space: int, file_size: int, give_up: Callable[[], None]) -> None:
     # a shell that starts us in the background makes its children ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     give_up()
-
-
-#: chooses ann and bob by the scores of the model in use: whoever is drawn or photographed, and
-#: however the model was trained, ann's photos must match each other and must not match bob's
-_CAST = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from facekd.errors import CannotSay
-from facekd.workflows import Recognizer
-recognizer = Recognizer(Path(sys.argv[1]), detector="mtcnn")
-rows, photos = {}, {}
-for person in sorted(Path(sys.argv[2]).iterdir()):
-    files = sorted(person.iterdir())[:5]
-    found = []
-    for file in files:
-        try:
-            recognised = recognizer.recognise(file)
-            if recognised.faces == 1:  # bystanders are a drill of their own
-                found.append((file, recognised.embedding))
-        except CannotSay:
-            pass
-    if len(found) >= 3:
-        # the three that are most alike
-        e = np.stack([row for _, row in found])
-        order = np.argsort(-(e @ e.T).sum(1))[:3]
-        photos[person.name] = [str(found[k][0]) for k in order]
-        rows[person.name] = e[order]
-def alike(one): return (rows[one] @ rows[one].T)[np.triu_indices(3, 1)].min()
-def across(one, other): return (rows[one] @ rows[other].T).max()
-loosest = max(recognizer.embedder.card.calibration, key=lambda entry: entry.fmr).threshold
-strictest = min(recognizer.embedder.card.calibration, key=lambda entry: entry.fmr).threshold
-suited = [one for one in rows if alike(one) > strictest]
-pairs = [(min(alike(a), alike(b)) - across(a, b), a, b)
-         for a in suited for b in suited if a < b and across(a, b) < loosest]
-if not pairs:
-    sys.exit(f"of {len(rows)} people, {len(suited)} of them alike enough, no two are apart")
-_, ann, bob = max(pairs)
-json.dump({"ann": photos[ann], "bob": photos[bob]}, sys.stdout)
-"""
-
-
-# the list of drills --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Drill:
-    """``item`` is the number of the promise it tests; ``done`` and ``expected`` are in words. ``short`` ones
-    take about a second of processor time; ``faces`` ones need real faces."""
-
-    item: str
-    done: str
-    expected: str
-    hold: Callable[[Site], Outcome]
-    short: bool
-    faces: bool
-
-    @property
-    def name(self) -> str:
-        return f"{self.item}-{self.hold.__name__}"
-
-    def held(self, site: Site) -> Outcome:
-        """Run it; an error of the drill itself is a failure that says so."""
-        if self.faces and site.faces is None:
-            return Outcome("needs --faces", None)
-        try:
-            return self.hold(site)
-        except CannotHold as reason:
-            return Outcome(str(reason), None)
-        except Exception as error:
-            return Outcome(f"the drill failed: {type(error).__name__}: {error}", False)
-
-
-DRILLS: list[Drill] = []
-
-
-def drill(
-    item: str, done: str, expected: str, *, short: bool = False, faces: bool = False
-) -> Callable[[Callable[[Site], Outcome]], Callable[[Site], Outcome]]:
-    """Register a drill."""
-
-    def register(hold: Callable[[Site], Outcome]) -> Callable[[Site], Outcome]:
-        DRILLS.append(Drill(item, done, expected, hold, short, faces))
-        return hold
-
-    return register

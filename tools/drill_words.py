@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from drill_list import CannotHold, Outcome, drill, fact, together
 from drill_material import (
     change_rows,
     claim_ann,
@@ -22,19 +23,7 @@ from drill_material import (
     verify,
     zip_of,
 )
-from drill_site import (
-    EVALUATE,
-    EVALUATE_SCORES,
-    ROOT,
-    SAMPLES,
-    CannotHold,
-    Outcome,
-    Ran,
-    Site,
-    drill,
-    fact,
-    together,
-)
+from drill_site import EVALUATE, EVALUATE_SCORES, ROOT, SAMPLES, Ran, Site
 
 
 @drill("B1", "every command with what it cannot use, with --json",

@@ -13,7 +13,8 @@ from small_photos import need_mtcnn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import drill
-from drill_site import DRILLS, CannotHold, Drill, Outcome, Site, fact, together
+from drill_list import DRILLS, CannotHold, Drill, Outcome, fact, together
+from drill_site import Site
 
 TOOLS = Path(__file__).parents[2] / "tools"
 SHORT = drill.chosen((), short=True)

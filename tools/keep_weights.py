@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE
+from facekd.models import provenance_of
 from facekd.training import RunFolder, load_learned, load_weights
 
 
@@ -39,7 +40,11 @@ def pack(run: Path, out: Path, which: str) -> None:
     checkpoint = folder.checkpoints / which
     kept = packed({**load_weights(checkpoint), **load_learned(checkpoint)})
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(kept, out, {"images": str(state.get("images", "")), "step": str(state.get("step", ""))})
+    told = {"images": str(state.get("images", "")), "step": str(state.get("step", ""))}
+    provenance = provenance_of(checkpoint)
+    if provenance is not None:  # the next run's card names what this one was trained on
+        told["provenance"] = provenance.model_dump_json()
+    save_file(kept, out, told)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, {state.get('images', 0):,} images seen")
 
 

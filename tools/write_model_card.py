@@ -59,6 +59,7 @@ landmarks slightly differently; `facekd verify` prints a note then.
 | teachers | {teacher} |
 | crops | {data} |
 | loss | {recipe} |
+| begun with | {start} |
 | images seen | {images:,} (seed {seed}) |
 | trained | {date} |
 | licence | {licence} |
@@ -90,6 +91,7 @@ def main(model: Path, evaluation: Path, speed: Path, out: Path) -> None:
         travel=_travel(card, found), size=model.stat().st_size / 1e6,
         int8=_int8(card), source="CelebA", detector=first.detector, architecture=card.architecture,
         teacher=card.teacher.name if card.teacher else "none", data=provenance.data, recipe=provenance.recipe,
+        start=provenance.start.name if provenance.start else "random weights",
         images=provenance.images_seen or 0, seed=provenance.seed, date=provenance.date, licence=card.licence,
         space=card.space,
     )  # fmt: skip

@@ -94,8 +94,17 @@ class Pack(_Frozen):
     digest: str
 
 
+class Start(_Frozen):
+    """The network whose weights a training run began with, and the images which that one had seen, the
+    networks before it included (`None` if its file does not say)."""
+
+    name: str
+    images_seen: int | None = None
+
+
 class Provenance(_Frozen):
-    """The training data of a network; ``packs`` are the sources of its crops as they were then."""
+    """The training data of a network. ``packs`` are the sources of its crops as they were then, those of the
+    network it began with included; so is ``images_seen``."""
 
     data: str = "unknown"
     packs: tuple[Pack, ...] = ()
@@ -103,6 +112,7 @@ class Provenance(_Frozen):
     seed: int | None = None
     date: str = ""
     images_seen: int | None = None
+    start: Start | None = None
 
 
 class Counts(_Frozen):

@@ -173,6 +173,8 @@ def _print_card(card: Card) -> None:
     answer(f"teacher       {card.teacher.name if card.teacher else '-'}")
     answer(f"licence       {card.licence}")
     answer(f"data          {card.provenance.data}")
+    if card.provenance.start:
+        answer(f"begun with    {card.provenance.start.name}")
     for entry in card.calibration:
         answer(
             f"threshold     {entry.threshold:.4f} at FMR {entry.fmr:g} "

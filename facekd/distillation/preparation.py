@@ -23,7 +23,7 @@ from facekd.distillation.teacher_knowledge import teacher_knowledge, teacher_of
 from facekd.distillation.teacher_query import TeacherQuery, keep_shown_views
 from facekd.distillation.weighted_loss import WeightedLoss
 from facekd.errors import UsageError
-from facekd.models import FaceNet, Teacher, build_model, start_from
+from facekd.models import FaceNet, Teacher, build_model, provenance_of, start_from
 from facekd.models.teachers import members_of
 from facekd.training import RunFolder, first_decides, load_learned, load_weights, processes, rank
 from facekd.training.data import CropSet, EpochOrder, Order, PeopleOrder, ViewLoader, require_usable
@@ -179,6 +179,11 @@ def _started(recipe: Recipe, student: FaceNet, query: TeacherQuery) -> Mapping[s
     if not table.blend:
         begin = f"of {table.start.name} are used by l2_sp only, all start at random"
     query.say(f"{len(done.taken)} tensors {begin}")
+    if provenance_of(table.start) is None:
+        query.say(
+            f"note: {table.start} does not say what it was trained on: the card of this run cannot name its "
+            "packs, and nothing will stop you from measuring the student on them"
+        )
     return done.taken
 
 

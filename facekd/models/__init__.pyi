@@ -11,6 +11,7 @@ from ._base import register as register
 from ._base import rehearse_model as rehearse_model
 from ._base import to_planes as to_planes
 from ._base import torch_device as torch_device
+from ._saved import provenance_of as provenance_of
 from ._saved import run_of as run_of
 from ._saved import weights_file as weights_file
 from ._start import StartBy as StartBy

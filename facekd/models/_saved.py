@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from facekd.card import Card, EmbeddingSpec, LandmarkCrop
+from facekd.card import Card, EmbeddingSpec, LandmarkCrop, Provenance
 from facekd.errors import InputOutput, Misfit, Unreadable
 from facekd.models._base import FaceNet, build_model
 
@@ -36,6 +37,25 @@ def read_saved(path: Path) -> tuple[FaceNet, Card]:
     weights = read_weights(file)
     fill(net, weights, file)
     return net.eval(), pinned(_as_of(_card(run, net, name, settings), file.parent / "state.json"), weights)
+
+
+def provenance_of(path: Path) -> Provenance | None:
+    """What the weights at ``path`` (as for `read_saved`) were trained on, up to that checkpoint: from the card
+    of their run, or from the metadata of a ``.safetensors`` file made of one; `None` if neither exists.
+    Raises `Unreadable` if it cannot be read."""
+    file = weights_file(path)
+    if path.is_file() and file.suffix == ".safetensors":
+        told = _metadata(file).get("provenance")
+        if told is not None:
+            try:
+                return Provenance.model_validate_json(told)
+            except ValueError as error:
+                raise Unreadable(f"{file}: its provenance cannot be read ({error})") from error
+    try:
+        card = run_of(file) / "card.json"
+    except InputOutput:
+        return None
+    return _as_of(_read_card(card), file.parent / "state.json").provenance if card.is_file() else None
 
 
 def weights_file(path: Path) -> Path:
@@ -104,10 +124,7 @@ def _student(recipe: Path) -> tuple[str, dict[str, Any]]:
 def _card(run: Path, net: FaceNet, name: str, settings: dict[str, Any]) -> Card:
     file = run / "card.json"
     if file.is_file():
-        try:
-            return Card.model_validate_json(file.read_bytes())
-        except ValueError as error:
-            raise Unreadable(f"{file}: not a card ({error})") from error
+        return _read_card(file)
     written = ", ".join(f"{key}={value!r}" for key, value in settings.items())
     return Card(
         name=run.name,
@@ -118,15 +135,34 @@ def _card(run: Path, net: FaceNet, name: str, settings: dict[str, Any]) -> Card:
     )
 
 
+def _read_card(file: Path) -> Card:
+    try:
+        return Card.model_validate_json(file.read_bytes())
+    except ValueError as error:
+        raise Unreadable(f"{file}: not a card ({error})") from error
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    try:
+        with safe_open(file, "pt") as opened:
+            return opened.metadata() or {}
+    except Exception as error:
+        raise Unreadable(f"{file}: not a safetensors file ({error})") from error
+
+
 def _as_of(card: Card, state: Path) -> Card:
-    """``card`` with the number of images that this checkpoint had seen, where a run's card has the plan."""
+    """``card`` with the number of images that this checkpoint had seen, and the network it began with before
+    that, where a run's card has the plan."""
     if not state.is_file():
         return card
     try:
         seen = json.loads(state.read_text(encoding="utf-8")).get("images")
     except (OSError, ValueError, AttributeError) as error:
         raise Unreadable(f"{state}: not a checkpoint's state ({error})") from error
-    return card.model_copy(update={"provenance": card.provenance.model_copy(update={"images_seen": seen})})
+    provenance = card.provenance
+    if seen is not None and provenance.start is not None:
+        seen += provenance.start.images_seen or 0
+    return card.model_copy(update={"provenance": provenance.model_copy(update={"images_seen": seen})})
 
 
 def pinned(card: Card, weights: dict[str, Tensor]) -> Card:

@@ -119,6 +119,7 @@ def cards_section(page: BenchmarkPage) -> Iterator[Section]:
         ("Trained on", lambda card: card.provenance.data),
         ("Recipe", lambda card: card.provenance.recipe or "not stated"),
         ("Teacher", lambda card: card.teacher.name if card.teacher else "none"),
+        ("Begun with", _start),
         ("Images seen", _images_seen),
         ("Date", lambda card: card.provenance.date or "not stated"),
         ("Input", _input),
@@ -131,6 +132,11 @@ def cards_section(page: BenchmarkPage) -> Iterator[Section]:
     told = (f"Without a card, read by insightface's convention: {', '.join(assumed)}.",) if assumed else ()
     columns = ("Card", *(model.name for model in models))
     yield Section("Where the models come from", told, (Table(columns, rows, "The card of each model"),))
+
+
+def _start(card: Card) -> str:
+    start = card.provenance.start
+    return "random weights, or not stated" if start is None else start.name
 
 
 def _images_seen(card: Card) -> str:

@@ -184,6 +184,11 @@ def test_a_run_goes_on_with_the_whole_of_another(place: Path) -> None:
         assert before.keys() == after.keys()
         learned = [name for name in before if "running" not in name and "batches" not in name]
         assert all(torch.allclose(before[name], after[name], atol=1e-7) for name in learned)
+    first, second = (json.loads((place / name / "card.json").read_text()) for name in ("first", "second"))
+    begun = first["provenance"]["images_seen"]
+    assert second["provenance"]["start"] == {"name": "first", "images_seen": begun}
+    assert second["provenance"]["images_seen"] == 2 * begun
+    assert second["provenance"]["packs"] == first["provenance"]["packs"]
     said = (place / "second" / "train.log").read_text()
     assert "0 at random" in said
     assert "tensors of the losses continue" in said

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.card.contract import Card, EmbeddingSpec, InputSpec, LandmarkCrop, Provenance, Start
 from facekd.errors import InputOutput, Misfit, Unreadable
-from facekd.models import FaceNet, build_model
+from facekd.models import FaceNet, build_model, provenance_of
 from facekd.models._saved import read_saved, read_weights
 
 RECIPE = '[student]\nname = "plainres_small"\nsettings = { dim = 16 }\n'
@@ -72,6 +72,32 @@ def test_the_card_of_the_run_is_kept_and_pinned_to_the_weights(run: Path) -> Non
     (run / "card.json").write_text(card.model_copy(update={"input": InputSpec(size=112)}).model_dump_json())
     assert read_saved(run)[1].digest == best.digest
     assert read_saved(run)[1].space != best.space
+
+
+def test_the_provenance_of_weights_counts_what_their_start_had_seen(run: Path, tmp_path: Path) -> None:
+    assert provenance_of(run) is None
+    card = Card(
+        name="mine",
+        architecture="plainres_small",
+        input=InputSpec(size=112),
+        crop=LandmarkCrop(size=112),
+        embedding=EmbeddingSpec(dim=16),
+        provenance=Provenance(data="mine", start=Start(name="before", images_seen=500)),
+    )
+    (run / "card.json").write_text(card.model_dump_json())
+    for path, images in ((run, 1500), (run / "checkpoints" / "last", 2500)):
+        known = provenance_of(path)
+        assert known is not None
+        assert (known.images_seen, known.data) == (images, "mine")
+        assert read_saved(path)[1].provenance == known
+    lonely, told = tmp_path / "lonely.safetensors", {"provenance": card.provenance.model_dump_json()}
+    save_file(student(1).state_dict(), lonely)
+    assert provenance_of(lonely) is None
+    save_file(student(1).state_dict(), lonely, told)
+    assert provenance_of(lonely) == card.provenance
+    save_file(student(1).state_dict(), lonely, {"provenance": "{"})
+    with pytest.raises(Unreadable, match="its provenance cannot be read"):
+        provenance_of(lonely)
 
 
 def test_missing_and_broken_pieces(run: Path, tmp_path: Path) -> None:

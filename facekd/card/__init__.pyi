@@ -20,8 +20,8 @@ from .contract import PhotoLimit as PhotoLimit
 from .contract import PhotoLimits as PhotoLimits
 from .contract import Provenance as Provenance
 from .contract import Sample as Sample
-from .contract import Start as Start
 from .contract import ScoreMap as ScoreMap
+from .contract import Start as Start
 from .contract import TailThreshold as TailThreshold
 from .contract import canonical_json as canonical_json
 from .convention import arcface_crop as arcface_crop

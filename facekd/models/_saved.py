@@ -40,7 +40,7 @@ def read_saved(path: Path) -> tuple[FaceNet, Card]:
 
 
 def provenance_of(path: Path) -> Provenance | None:
-    """What the weights at ``path`` (as for `read_saved`) were trained on, up to that checkpoint: from the card
+    """What the weights at ``path`` (see `read_saved`) were trained on, up to that checkpoint: from the card
     of their run, or from the metadata of a ``.safetensors`` file made of one; `None` if neither exists.
     Raises `Unreadable` if it cannot be read."""
     file = weights_file(path)

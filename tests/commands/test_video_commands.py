@@ -124,7 +124,7 @@ class TestEnroll:
         how = ("--camera", "1", "--seconds", "2", "--per-second", "1")
         seen = "two"
         ran = facekd("enroll", "Ann", *how)
-        assert (ran.code, "camera 1: 2 faces were followed, and none clearly dominates" in ran.err) == (
+        assert (ran.code, "camera 1: 2 faces were tracked, and none clearly dominates" in ran.err) == (
             3,
             True,
         )

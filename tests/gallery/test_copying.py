@@ -127,7 +127,7 @@ def test_what_is_there_must_be_of_the_gallery(way: Way, tmp_path: Path) -> None:
     copy_gallery(source, target)
     with GalleryRecords(source) as records, records.transaction():
         records.remove("p7")
-    with pytest.raises(UsageError, match="is not part of a copy"):
+    with pytest.raises(UsageError, match="is not an incomplete copy"):
         copy_gallery(source, target)
     with pytest.raises(UsageError, match="to itself"):
         copy_gallery(source, source)
@@ -150,7 +150,7 @@ def test_a_copy_that_was_changed_is_no_copy(tmp_path: Path, change: str) -> None
             records.add("p7", [template(300)])
         else:
             records.remove_photo("p1", records.photos("p1")[0].photo)
-    with pytest.raises(UsageError, match="is not part of a copy"):
+    with pytest.raises(UsageError, match="is not an incomplete copy"):
         copy_gallery(source, target)
     assert everything(source) == before
 
@@ -268,7 +268,7 @@ def test_a_copy_that_gets_another_key_meanwhile_is_not_gone_on_with(
         with GalleryRecords(target, key=KEY) as records, records.transaction():
             records.encrypt(OTHER_KEY)
 
-    with pytest.raises(InputOutput, match="meanwhile"):
+    with pytest.raises(InputOutput, match="in the meantime"):
         copy_gallery(source, target, rotate, CopyKeys(target=KEY))
     assert list(GalleryCheck(target, OTHER_KEY).faults()) == []
 

@@ -189,11 +189,11 @@ class TestUse:
         with GalleryRecords(path, CONTRACT) as early:
             with GalleryRecords(path) as records, records.transaction():
                 records.encrypt(source())
-            with pytest.raises(InputOutput, match="meanwhile"), early.transaction():
+            with pytest.raises(InputOutput, match="in the meantime"), early.transaction():
                 early.add("New", [template(5)])
-            with pytest.raises(InputOutput, match="meanwhile"):
+            with pytest.raises(InputOutput, match="in the meantime"):
                 early.templates("Ann")
-            with pytest.raises(InputOutput, match="meanwhile"):
+            with pytest.raises(InputOutput, match="in the meantime"):
                 early.everybody()
         assert decrypt_by_hand(path, KEY) == expected(1, 2, 3, 4)
 

@@ -173,7 +173,7 @@ def test_whose_template_is_damaged_can_be_removed(with_vector: PostgresServer, i
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        ("DROP TABLE facekd.vectors, facekd.vectors_due", "not there, and was chosen"),
+        ("DROP TABLE facekd.vectors, facekd.vectors_due", "that was chosen is missing"),
         ("DROP INDEX facekd.vectors_by_direction", "vectors_by_direction is missing"),
         ("DELETE FROM facekd.vectors WHERE person = 3", "'p2' is not in the search index"),
         ("ALTER TABLE facekd.templates DISABLE TRIGGER note_due", "note_due is missing"),
@@ -200,7 +200,7 @@ def test_a_wrong_direction_is_told(with_vector: PostgresServer, indexed: str) ->
         " WHERE person = 3",
         indexed,
     )
-    assert faults(indexed) == ["index: 'p2' is not as in the records in the search index"]
+    assert faults(indexed) == ["index: the search index does not hold the templates of 'p2'"]
 
 
 def test_others_write_while_it_is_built(with_vector: PostgresServer, url: str) -> None:
@@ -352,7 +352,7 @@ class TestRoles:
         assert held(with_vector, team["reader"]) == (5, 0)
         for user in ("writer", "reader"):
             with GalleryRecords(team[user], read_only=True) as records:
-                with pytest.raises(InputOutput, match="only the gallery's owner may do"):
+                with pytest.raises(InputOutput, match="only the gallery's owner may build"):
                     CandidateSearch(records, open_index(records, "pgvector")).rebuild()
                 with pytest.raises(InputOutput, match="may not do that"):
                     choose_search(records.path, None)

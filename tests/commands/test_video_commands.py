@@ -87,7 +87,7 @@ class TestEnroll:
         assert (ran.code, told["enrolled"], [f["reason"] for f in told["failures"]]) == (
             3, False, ["several_faces"],
         )  # fmt: skip
-        assert "Let one person dominate the video" in ran.err
+        assert "Use a video that one person dominates" in ran.err
         assert "near the centre of a photo" not in ran.err
         assert list(operator.parent.iterdir()) == []
         ran = facekd("enroll", "Ann", clips / "two.mp4", "--on-many", "best", "--per-second", "1")

@@ -238,7 +238,7 @@ class Site:
         """ann and bob, three photos each; ann's are similar to each other and not to bob's, by the model's
         own scores: synthetic people, or the people of LFW with the most photos."""
         ran = self.python(_CAST, self.model, self._portraits)
-        if ran.code:  # no reason to leave drills out: another model asks for other photos
+        if ran.code:  # not a reason to skip drills: another model may need other photos
             raise RuntimeError(f"choosing people to drill with failed: {_last(ran.err)}")
         found = json.loads(ran.out)
         return {name: [Path(photo) for photo in photos] for name, photos in found.items()}

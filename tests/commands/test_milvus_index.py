@@ -267,7 +267,7 @@ def test_somebody_who_does_not_belong_there_is_told(facekd: Command, indexed: st
         index, kept = _index(records), present(indexed)
         index.put(["f" * 32], embedding(900)[None], kept)
         code, told = check(facekd, indexed)
-        assert (code, "1 in the search index are not enrolled" in told) == (5, True)
+        assert (code, "in the search index who are not enrolled: 1" in told) == (5, True)
         index.remove([records.uid_of("p3"), "f" * 32], kept)
         code, told = check(facekd, indexed)
         assert (code, "'p3' is not in the search index" in told) == (5, True)
@@ -330,9 +330,9 @@ def test_what_is_refused(facekd: Command, indexed: str, tmp_path: Path, milvus_s
     enroll(tmp_path / "staff.db", ("Ann", 1))
     for arguments, told in (
         (("--engine", "milvus", "--at", milvus_server.uri), "a gallery in a file is searched exactly"),
-        (("--engine", "milvus"), "belong together"),
-        (("--engine", "pgvector", "--at", milvus_server.uri), "belong together"),
-        (("--at", milvus_server.uri), "belong together"),
+        (("--engine", "milvus"), "require each other"),
+        (("--engine", "pgvector", "--at", milvus_server.uri), "require each other"),
+        (("--at", milvus_server.uri), "require each other"),
     ):
         ran = facekd(*of_file, *arguments)
         assert (ran.code, told in ran.err) == (2, True), ran.err

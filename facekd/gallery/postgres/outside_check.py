@@ -50,4 +50,4 @@ def _wrong(server: GalleryServer, index: MilvusIndex) -> Iterator[str]:
         for uid in some.keys() - held:
             yield f"'{shown(str(some[uid]))}' is not in the search index"
     if stamp.people > found:
-        yield f"{stamp.people - found:,} people in the search index are not enrolled"
+        yield f"people in the search index who are not enrolled: {stamp.people - found:,}"

@@ -1,4 +1,4 @@
-"""Choosing what a gallery is searched by, and that every way to identify goes by it."""
+"""Choose how a gallery is searched; every way to identify follows the choice."""
 
 from __future__ import annotations
 

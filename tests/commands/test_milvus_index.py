@@ -146,7 +146,7 @@ def test_removal_by_the_command_leaves_nobody(facekd: Command, indexed: str) -> 
 
 
 def test_programs_that_do_not_know_of_it(facekd: Command, indexed: str, postgres: PostgresServer) -> None:
-    """The triggers note whom they change; the next writer brings it to the index."""
+    """Triggers record whom they change; the next writer updates the index."""
     uid = uid_of(indexed, "p3")
     postgres.ask("DELETE FROM facekd.templates USING facekd.people WHERE people.id = person AND name = 'p3'",
                  indexed)  # fmt: skip
@@ -303,7 +303,7 @@ def test_a_server_that_does_not_answer(
 
 
 def test_roles(facekd: Command, indexed: str, postgres: PostgresServer) -> None:
-    """Writers bring their changes to the index; to build it is the owner's."""
+    """Writers update the index; only the owner builds it."""
     from facekd.gallery import database_roles
 
     postgres.ask(database_roles(), indexed)

@@ -308,8 +308,8 @@ def test_from_python(clips: Path, tiny: Path, tmp_path: Path) -> None:
 
 @pytest.mark.needs_faces
 def test_real_people(facekd: Callable, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The student that ships: a film of two people, one after the other in the same place, of whom one was
-    enrolled by a film of another photo."""
+    """The shipped student: a film of two people, one after the other in the same place; one of them was
+    enrolled from a film made of another photo."""
     from facekd.weights import shipped_model
 
     if shipped_model() is None:

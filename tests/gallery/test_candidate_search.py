@@ -20,7 +20,7 @@ PEOPLE = 300
 
 
 class InMemoryIndex:
-    """Compares with everybody in it; ``forgets`` as many people, whom nobody finds, at each build."""
+    """Compares with everybody in it; each build leaves out ``forgets`` people, who are then not found."""
 
     def __init__(self) -> None:
         self.rows: dict[str, np.ndarray] = {}

@@ -92,7 +92,7 @@ def test_a_copy_holds_all_and_its_numbers_go_on(way: Way, tmp_path: Path) -> Non
 
 
 def cut(after: int) -> Callable[[int], None]:
-    """Ends a copy after so many people."""
+    """Interrupts a copy after this many people."""
     seen = 0
 
     def advance(people: int) -> None:
@@ -184,7 +184,7 @@ def encrypt(place: Place) -> None:
 
 
 def raw(place: Place) -> set[bytes]:
-    """What lies in the column of embeddings."""
+    """The bytes in the column of embeddings."""
     with closing(open_engine(place, read_only=True)) as engine:
         return {blob for (blob,) in engine.rows("SELECT embedding FROM templates")}
 
@@ -234,7 +234,7 @@ def test_the_copy_of_one_in_the_clear_is_encrypted_where_it_is_to_be(way: Way) -
 
 
 def test_a_copy_goes_on_only_as_it_began(tmp_path: Path) -> None:
-    """Not half of it in the clear."""
+    """Otherwise half of it might be in the clear."""
     pytest.importorskip("cryptography")
     source, target, plain = (tmp_path / name for name in ("before.db", "after.db", "plain.db"))
     fill(source)

@@ -1,5 +1,5 @@
-"""Galleries whose names are encrypted, in files and in PostgreSQL: what lies there, how people are found, and
-what is noticed."""
+"""Galleries with encrypted names, in files and in PostgreSQL: what is stored, how people are found, and what
+is detected."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_the_gallery_itself_takes_no_name_in_the_clear(backend: Backend, place: 
 
 
 def test_who_has_no_key_cannot_turn_it_off(backend: Backend, place: Place) -> None:
-    """Or the next names would be written in the clear."""
+    """Otherwise later names would be written in the clear."""
     backend.ask(place, "UPDATE encryption SET names = 0")
     for opened in (GalleryRecords, GalleryCheck):
         with pytest.raises(Unreadable, match="encryption settings are not what was written"):

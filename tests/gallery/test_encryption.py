@@ -1,5 +1,5 @@
-"""Galleries encrypted at rest: what lies in the file, held against `cryptography` itself, and which key opens
-it."""
+"""Galleries encrypted at rest: the contents of the file, compared with `cryptography`'s own, and which key
+opens it."""
 
 from __future__ import annotations
 
@@ -183,7 +183,8 @@ class TestUse:
         assert decrypt_by_hand(tmp_path / "copy.db", KEY) == expected(1, 2, 3, 4)
 
     def test_who_opened_it_before_neither_reads_nor_writes_it_otherwise(self, tmp_path: Path) -> None:
-        """Not plain templates into a gallery that another program has encrypted meanwhile."""
+        """It must not write plain templates to a gallery that another program has encrypted in the
+        meantime."""
         path = tmp_path / "gallery.db"
         fill(path)
         with GalleryRecords(path, CONTRACT) as early:

@@ -1,5 +1,5 @@
-"""The search index of pgvector: right at every moment, whoever changes the gallery, and gone with whoever is
-removed."""
+"""The search index of pgvector: correct at every moment, whatever program changes the gallery, and without
+removed people."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_change_that_is_undone_leaves_it_as_it_was(with_vector: PostgresServer
 def test_a_writer_who_knows_of_no_index_cannot_make_it_stale(
     with_vector: PostgresServer, indexed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a facekd that came before it: whoever was changed is compared until a writer computes their
+    """Such as an earlier facekd: people whom it changed are candidates until a writer computes their
     direction."""
     with monkeypatch.context() as older:
         older.setattr(MeanDirections, "index_changed", lambda _: None)
@@ -413,7 +413,7 @@ def test_a_direction_is_written_to_the_bit() -> None:
 
 
 def test_a_gallery_with_an_index_is_not_encrypted(indexed: str) -> None:
-    """Its templates would stay in the clear in the index."""
+    """Otherwise its templates would remain in the index in the clear."""
     pytest.importorskip("cryptography")
     key = as_key(bytes(range(32)))
     with pytest.raises(UsageError, match="holds its templates in the clear"):

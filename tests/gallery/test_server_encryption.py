@@ -1,5 +1,5 @@
-"""Galleries encrypted at rest in PostgreSQL: what lies in the server's files, which key opens them, who may
-change it. What holds over files, too, is in test_encryption.py."""
+"""Galleries encrypted at rest in PostgreSQL: the contents of the server's files, which key opens them, who
+may change it. For what also applies to files, see test_encryption.py."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def tar_on_device(rows: Tensor, labels: Tensor, fmr: float) -> float:
     """TAR at ``fmr`` over all pairs of unit ``rows`` [N, D] of identities ``labels`` [N], on their device:
     what `facekd.verification.all_pairs(rows, labels).tar_at(fmr)` gives.
 
-    Raises `UsageError` where there is no mated or no non-mated comparison.
+    Raises `UsageError` if there is no mated or no non-mated comparison.
     """
     mated, highest = [], torch.empty(0, device=rows.device)
     non_mated = _non_mated(labels)

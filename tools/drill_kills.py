@@ -337,7 +337,7 @@ def main(
         raise click.UsageError(reason or "no student came with this facekd")
     plan = plan_of(enrollments, writers, by_service)
     asked = dict.fromkeys(("enroll", "remove", "merge"), kills) | dict.fromkeys(WAYS, copies)
-    click.echo(f"| meanwhile | {HEADINGS} |")
+    click.echo(f"| during | {HEADINGS} |")
     click.echo("| --- |" + " --- |" * (HEADINGS.count("|") + 1))
     is_bad, began = False, time.monotonic()
     with (

@@ -173,7 +173,9 @@ def main(photos: Path, minutes: float, a_second: float, people: int, seed: int) 
         grown = statistics.median(half[-3:]) / statistics.median(half[:3])
         larger = size(path) / written_afresh(path)
     click.echo(", ".join(f"{what} {count}" for what, count in sorted(use.done.items())))
-    click.echo(f"memory over the second half: times {grown:.3f}; file: times {larger:.2f} one written afresh")
+    click.echo(
+        f"memory over the second half: times {grown:.3f}; file: times {larger:.2f} a newly written one"
+    )
     for line in wrong:
         click.echo(f"wrong: {line}")
     sys.exit(1 if wrong or grown > MEMORY or larger > FILE else 0)

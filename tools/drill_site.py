@@ -75,7 +75,7 @@ class Ran:
     late: bool = False
 
     def document(self) -> dict[str, Any]:
-        """The one JSON document on stdout; empty where there is none."""
+        """The one JSON document on stdout; empty if there is none."""
         with suppress(ValueError):
             found = json.loads(self.out)
             return found if isinstance(found, dict) else {}

@@ -216,7 +216,7 @@ class Recipe(_Table):
         return self
 
     def plan(self, precision: Precision) -> Plan:
-        """The part that the loop needs, with the precision that ``schedule.precision`` came to."""
+        """The part that the loop needs, with the ``precision`` chosen for ``schedule.precision``."""
         s = self.schedule
         return Plan(
             s.images, s.batch, s.rate, s.decay, s.warmup,

@@ -1,7 +1,7 @@
 """The key of an encrypted gallery: 32 random bytes, from a file, the environment or a command.
 
-A key is never a passphrase: whoever has a gallery's file can try passphrases without limit, and those
-that people can remember are found.
+A key is never a passphrase: anybody who has a gallery's file can try passphrases without limit, and would
+find one that people can remember.
 """
 
 from __future__ import annotations

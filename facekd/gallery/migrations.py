@@ -99,9 +99,9 @@ _lasting_removals = statements(
 
 
 def _track_state(db: sqlite3.Connection) -> None:
-    """A random word that changes with every change of who is enrolled, whoever makes it, so that data derived
-    from the records before is known to be outdated. A counter would not do: a gallery restored from a backup
-    would reach the same numbers again."""
+    """A random word that changes with every change of who is enrolled, whatever program makes it, so that
+    data derived from the records before is known to be outdated. A counter would not do: a gallery restored
+    from a backup would reach the same numbers again."""
     db.execute("CREATE TABLE state (word TEXT NOT NULL) STRICT")
     db.execute("INSERT INTO state (word) VALUES (lower(hex(randomblob(16))))")
     for table in ("people", "templates"):

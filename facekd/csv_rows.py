@@ -1,5 +1,4 @@
-"""CSV lists: a line of column names, then one line for each entry. And the text that facekd writes into CSV
-files."""
+"""Read CSV lists (a line of column names, then one line for each entry), and write lines of CSV safely."""
 
 from __future__ import annotations
 
@@ -12,22 +11,23 @@ from facekd.errors import Unreadable
 
 #: characters of a wrong first line that an error shows
 _SHOWN = 60
-#: where a spreadsheet begins to read a formula (OWASP, "CSV injection"): at the first character of a cell,
-#: which may be of full width; and after what another language's settings take for the end of a cell
+#: where a spreadsheet recognises a formula (OWASP, "CSV injection"): at the first character of a cell, which
+#: may be full-width, and after characters that separate cells in some locales
 _FORMULA = re.compile(r'(^|[,;\t\r\n])(?=[\s"]*[=+\-@＝＋－＠])|^(?=[\t\r])')
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII | re.IGNORECASE)
 
 
 def harmless_cell(text: str) -> str:
-    """``text`` as a cell that no spreadsheet takes for a formula: an apostrophe is put before ``= + - @``, a
-    tab or a carriage return where it would begin one. Numbers stay as they are."""
+    """``text`` as a cell that no spreadsheet interprets as a formula: where ``= + - @``, a tab or a carriage
+    return would begin one, an apostrophe is inserted before it. Numbers stay as they are."""
     return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
 
 
 def csv_line(fields: Iterable[str]) -> str:
-    """``fields`` as a line of CSV without its end, each a `harmless_cell`; line breaks in one are quoted."""
+    """``fields`` as a line of CSV without the line end; each is made a `harmless_cell`, and quoted if it
+    contains a line break."""
     text = io.StringIO()
-    # the csv module quotes only the line breaks that it ends a line with
+    # the csv module quotes only the characters of its own line terminator
     csv.writer(text, lineterminator="\r\n").writerow(map(harmless_cell, fields))
     return text.getvalue().removesuffix("\r\n")
 

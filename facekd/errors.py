@@ -159,7 +159,7 @@ class Unreadable(InputOutput):
 
 
 class WrongKey(InputOutput):
-    """A gallery is encrypted by another key than the one that was given."""
+    """A gallery is encrypted with a key other than the one given."""
 
     reason = "wrong_key"
 

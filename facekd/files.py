@@ -63,13 +63,13 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> InputOutput:
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
-    """The absolute path that ``path`` leads to, whether or not anything is there. Of links in a circle it is
-    one of them, which can be neither read nor written; `Path.resolve` would raise `RuntimeError`."""
+    """The absolute path of ``path`` with links resolved, whether or not it exists. For links in a circle it
+    is one of them, which can be neither read nor written; `Path.resolve` would raise `RuntimeError`."""
     return Path(os.path.realpath(path))
 
 
 def is_utf8(name: str) -> bool:
-    """Whether ``name``, as the system gave it, is text: bytes that are not come as lone surrogates."""
+    """Whether ``name``, as Python decoded it, is valid UTF-8: other bytes have become lone surrogates."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
@@ -100,7 +100,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     except OSError as error:
         raise _cannot_read(path, error) from error
     except ValueError as error:
-        # a NUL, or a surrogate that stands for no byte
+        # a NUL, or a surrogate that no byte is decoded to
         raise InputOutput(f"{os.fspath(path)}: no file can have this name") from error
     try:
         _check_regular(path, os.fstat(handle).st_mode)

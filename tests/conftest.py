@@ -1,5 +1,5 @@
-"""Fixtures that many tests share. Real faces come from a folder beside the checkout, where there
-is one; what a clone carries serves otherwise."""
+"""Fixtures that many tests share. Real faces come from a folder beside the checkout, if there is one;
+otherwise the samples in the checkout are used."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Ran:
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Folders for the user's data and settings that are nobody's: no test meets a real gallery."""
+    """Empty folders for the user's data and settings, so that no test finds a real gallery."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
@@ -74,7 +74,7 @@ def _postgres_server(vector: bool) -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of these tests' own; skips where there is none."""
+    """A PostgreSQL server for these tests alone; skips if there is none."""
     yield from _postgres_server(vector=False)
 
 
@@ -100,7 +100,7 @@ def with_vector(vector_server: PostgresServer) -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def milvus_server() -> Iterator[MilvusServer]:
-    """A Milvus server of these tests' own, to which each leaves nothing; skips where there is none."""
+    """A Milvus server for these tests alone, which each of them leaves empty; skips if there is none."""
     import milvus_server
 
     reason = milvus_server.why_not()

@@ -17,7 +17,7 @@ NO_SERVER = "no Milvus server here (pip install milvus-lite)"
 
 
 def why_not() -> str | None:
-    """Why there can be no test with a server here; `None` where there can."""
+    """Why tests with a server are impossible here; `None` if they are possible."""
     if importlib.util.find_spec("pymilvus") is None:
         return NO_CLIENT
     return None if importlib.util.find_spec("milvus_lite") else NO_SERVER
@@ -75,7 +75,7 @@ class MilvusServer:
 
 
 def _gate(server: MilvusServer) -> Any:
-    """Looks at the token of every question, and answers as Milvus does where it is not the right one."""
+    """Checks the token of every request, and answers a wrong one as Milvus does."""
     import grpc
 
     def refuse(_: object, context: grpc.ServicerContext) -> None:

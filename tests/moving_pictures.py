@@ -8,7 +8,7 @@ import numpy as np
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], rate: float = 10.0, codec: str = "mp4v") -> Path:
-    """``frames`` uint8 RGB [H, W, 3] as a video at ``path``, so many a second."""
+    """Write ``frames`` uint8 RGB [H, W, 3] as a video to ``path``, with this many per second."""
     writer = None
     for frame in frames:
         if writer is None:

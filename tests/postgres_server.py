@@ -31,8 +31,8 @@ _SETTINGS = {
 
 
 def programs(vector: bool = False) -> Path | None:
-    """The folder of ``initdb`` and ``postgres``, with ``vector`` of a server that has pgvector; `None` where
-    there is none. ``FACEKD_TEST_POSTGRES`` names one that is looked at last."""
+    """The folder of ``initdb`` and ``postgres``, with ``vector`` those of a server that has pgvector; `None`
+    if there is none. ``FACEKD_TEST_POSTGRES`` names a folder to try last."""
     given, on_path = os.environ.get("FACEKD_TEST_POSTGRES"), shutil.which("initdb")
     found = [Path(on_path).resolve().parent] if on_path else []
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -52,15 +52,16 @@ def _has_vector(folder: Path) -> bool:
 
 
 def why_not(vector: bool = False) -> str | None:
-    """Why there can be no test with a server here, or with one that has pgvector; `None` where there can."""
+    """Why tests with a server, or with one that has pgvector, are impossible here; `None` if they are
+    possible."""
     if importlib.util.find_spec("psycopg") is None:
         return NO_CLIENT
     return None if programs(vector) else NO_VECTOR if vector else NO_SERVER
 
 
 class PostgresServer:
-    """A server with databases of its own, run by an account without rights where the tests are root's, for
-    which PostgreSQL does not start."""
+    """A server with databases of its own. If the tests run as root, for whom PostgreSQL refuses to start, it
+    is run by an unprivileged account."""
 
     def __init__(self, settings: dict[str, str] | None = None, vector: bool = False) -> None:
         found = programs(vector)
@@ -201,7 +202,7 @@ class PostgresServer:
 
     @cached_property
     def _account(self) -> pwd.struct_passwd | None:
-        """Another account to run the server as; `None` where the present one will do."""
+        """An unprivileged account to run the server; `None` if the current one will do."""
         if os.geteuid() != 0:
             return None
         known = {account.pw_name: account for account in pwd.getpwall()}

@@ -1,4 +1,4 @@
-"""``facekd serve`` as it is run, for its tests."""
+"""Run ``facekd serve`` as a process, for its tests."""
 
 from __future__ import annotations
 

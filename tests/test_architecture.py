@@ -52,7 +52,7 @@ def imports_of_text(text: str) -> Iterator[str]:
 
 
 def door_of(module: str) -> str | None:
-    """The innermost door that a module lies behind."""
+    """The innermost package with a door that contains a module."""
     behind = [door for door in DOORS if module == door or module.startswith(f"{door}.")]
     return max(behind, key=len, default=None)
 
@@ -82,7 +82,7 @@ def test_what_past_a_door_is() -> None:
 
 
 def test_nothing_inside_imports_the_public_api() -> None:
-    """It stands above everything; a name of a submodule is no name of it."""
+    """The public API is above everything; names of its submodules do not count."""
     inside = {name: path for name, path in MODULES.items() if name != "facekd"}
     assert [name for name, path in inside.items() if "facekd" in imports_of(path)] == []
     api = (ROOT / "facekd" / "__init__.py").read_text(encoding="utf-8")
@@ -114,7 +114,7 @@ def test_a_cycle_is_found() -> None:
 
 
 def exported(door: str) -> dict[str, str]:
-    """The names that a door's stub shows, with the module that each lies in."""
+    """The names in a door's stub, with the module of each."""
     stub = MODULES[door].with_suffix(".pyi")
     shown = {}
     for node in ast.parse(stub.read_text(encoding="utf-8")).body:

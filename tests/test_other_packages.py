@@ -269,7 +269,7 @@ class TestARun:
 
     @pytest.fixture(scope="class")
     def with_it(self, extra: Path, place: Path) -> list[Called]:
-        """What is told where the package is installed."""
+        """The output with the package installed."""
         return facekd_calls(
             extra,
             place / "with",
@@ -282,7 +282,7 @@ class TestARun:
 
     @pytest.fixture(scope="class")
     def without_it(self, with_it: list[Called], place: Path) -> list[Called]:
-        """What is told where it is not, once the run is there and its network exported."""
+        """The output without it, for the same run and its exported network."""
         assert (place / "flat.onnx").is_file(), with_it
         return facekd_calls(
             None,

@@ -1,4 +1,4 @@
-"""Settings are held against the annotations of what takes them."""
+"""Settings are checked against the annotations of the function that takes them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a run on an accelerator is asked to do: the options of `train_on_accelerator.py`, the recipe they
-make, and its losses."""
+"""The settings of a run on an accelerator: the options of `train_on_accelerator.py`, the recipe that results
+from them, and its losses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facekd.models import FaceNet
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; see there."""
+    """The options of the command line, which documents them."""
 
     recipe: Path
     out: Path
@@ -44,13 +44,13 @@ class Options:
 
 
 def recipe_of(options: Options) -> Recipe:
-    """The recipe as it is trained here: online torch teachers, and what the options change.
+    """The recipe with online torch teachers, and with the changes that the options make.
 
-    Raises `UsageError` for what a recipe asks and this tool does not do.
+    Raises `UsageError` if the recipe needs something that this tool does not support.
     """
     read = read_recipe(options.recipe)
     if read.teacher is None or not (read.teacher.models or options.teachers):
-        raise UsageError(f"{options.recipe}: names no teacher", "On an accelerator a teacher is needed.")
+        raise UsageError(f"{options.recipe}: names no teacher", "Training on an accelerator needs a teacher.")
     raw = read.model_dump()
     models = options.teachers or torch_specs(read.teacher.models, options.recipe.parent)
     raw["teacher"] = {"models": models, "targets": "online", "floor": read.teacher.floor}
@@ -76,7 +76,7 @@ def _require_possible(recipe: Recipe) -> None:
     faults += ["data.heldout left out"] if recipe.data.heldout is None else []
     if faults:
         raise UsageError(
-            f"{', '.join(faults)}: cannot be had on an accelerator", "Train with 'facekd distill'."
+            f"{', '.join(faults)}: not supported on an accelerator", "Train with 'facekd distill'."
         )
 
 

@@ -1,7 +1,7 @@
-"""A run on an accelerator, bounded by the clock: what `train_on_accelerator.py` does with its options.
+"""A run on an accelerator within a time limit: the work of `train_on_accelerator.py`.
 
 Everything stays on the device: crops, views, teachers, student, held-out people. The run folder is that of
-`facekd distill`, so that `facekd export` takes it.
+`facekd distill`, so that `facekd export` accepts it.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ from facekd.training.data import Batch, CropSet
 
 Say = Callable[[str], None]
 
-#: crops that are embedded at once where nothing is learned, and those that show what lower precision costs
+#: crops embedded at a time for evaluation, and those with which the cost of lower precision is measured
 _JUDGED, _COMPARED = 512, 512
-#: steps between two looks at the loss, for which the device is waited for
+#: steps between two reads of the loss, each of which waits for the device
 _LOOK_EVERY = 20
-#: batches that are timed, after as many that are not
+#: batches that are timed, after as many for warm-up
 _TIMED = 5
 
 
 def train_here(options: Options, say: Say) -> RunFolder:
-    """Train by ``options`` until the time, or the images, are over; the run folder.
+    """Train with ``options`` until the time is up, or all images were seen; return the run folder.
 
-    Raises `UsageError` for what cannot be done, `Diverged` where the loss is no number, and
-    `KeyboardInterrupt` after a signal, with a checkpoint written.
+    Raises `UsageError` for unsupported options, `Diverged` if the loss is not finite, and `KeyboardInterrupt`
+    after a signal, once a checkpoint is written.
     """
     device = torch_device(options.device)
     recipe = recipe_of(options)
@@ -79,7 +79,7 @@ def train_here(options: Options, say: Say) -> RunFolder:
             leg = _Leg(options, recipe, run, device, say)
             leg.go_on() if options.resume else leg.begin()
         except BaseException:
-            run.discard()  # where it never began
+            run.discard()  # if it has not begun
             raise
         with stop.stop_between_steps():
             leg.train(stop)
@@ -91,7 +91,7 @@ def _write_recipe(run: RunFolder, recipe: Recipe) -> None:
 
 
 class _Leg:
-    """One call of the tool: crops, views, task and optimizers on the device, and how far they are."""
+    """One call of the tool: crops, views, task and optimizers on the device, and their progress."""
 
     def __init__(
         self, options: Options, recipe: Recipe, run: RunFolder, device: torch.device, say: Say
@@ -130,7 +130,7 @@ class _Leg:
         return pixels
 
     def _asked_teacher(self) -> OnlineTeacher:
-        """The teacher, told how near to float32 it is and how good on the held-out people."""
+        """The teacher; prints how close it is to float32, and its accuracy on the held-out people."""
         assert self.recipe.teacher is not None
         teacher = OnlineTeacher(self.recipe.teacher.models, self.device, self.options.teacher_precision)
         for told in teacher.settle_precision(self.heldout[:_COMPARED]):
@@ -148,7 +148,7 @@ class _Leg:
         return teacher
 
     def begin(self) -> None:
-        """Fill the student, and what its losses learn, with the weights to start from; write the card."""
+        """Load the starting weights into the student and the losses; write the card."""
         if self.options.start is not None:
             weights, learned = weights_of(self.options.start)
             weights = {name: value.to(self.device) for name, value in weights.items()}
@@ -167,26 +167,27 @@ class _Leg:
         write_card(self.recipe, self.student, load_teacher(models), self.run)
 
     def go_on(self) -> None:
-        """Take up a run where its rate had not begun to fall; its last checkpoint, if that never fell."""
+        """Resume a run from where its learning rate had not begun to fall: its last checkpoint, if it never
+        fell."""
         self.run.repair()
         saved = self.run.load("stable" if self.run.has("stable") else "last")
         begun = saved.state["contract"]
         if begun != self._contract():
             changed = [key for key in begun if begun[key] != self._contract().get(key)]
-            raise UsageError(f"{self.run.path} was begun with something else: {', '.join(changed)}")
+            raise UsageError(f"{self.run.path} was begun with different settings: {', '.join(changed)}")
         student = {f"student.{name}": value for name, value in saved.model.items()}
         self.task.load_state_dict({**student, **saved.task})
         for optimizer, state in zip(self.optimizers, saved.optimizer["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.step, self.images = saved.state["step"], saved.state["images"]
-        self.warmup = 0.0  # the optimizers go on as they were
+        self.warmup = 0.0  # the optimizers keep their state
         self.run.cut_metrics(self.step)
         best = self.run.state("best").get(SCORE)
         self.best = -math.inf if best is None else float(best)
         self.say(f"goes on after {self.images:,} images")
 
     def _contract(self) -> dict[str, Any]:
-        """What a run must share with the one that goes on with it."""
+        """What a run and its resumption must have in common."""
         raw = self.recipe.model_dump(mode="json")
         keys = ("seed", "student", "loss", "augmentation", "mirror")
         return {key: raw[key] for key in keys} | {"teachers": self.teacher.members, "crops": len(self.crops)}
@@ -197,7 +198,7 @@ class _Leg:
         clock = Clock(self.options, self.images, self._kept_in())
         if not clock.left():
             raise UsageError(
-                f"no time is left to train: {clock.passed():.0f} s were spent on what comes before",
+                f"no time is left to train: preparation took {clock.passed():.0f} s",
                 "Give more --seconds.",
             )
         self.say(f"training {self.recipe.student.name} for {clock.left():.0f} s")
@@ -236,7 +237,7 @@ class _Leg:
         return Batch(self.views(self.crops[here], chances), here, here, mirrored, self.labels[here])
 
     def _step(self, progress: float) -> tuple[Tensor, Tensor]:
-        """One step; the loss and the norm of its gradient, which nobody has waited for."""
+        """Run one step; return the loss and the norm of its gradient without waiting for the device."""
         wanted = PRECISIONS[self.options.precision]
         batch = self._batch()
         with torch.autocast(self.device.type, wanted, enabled=wanted is not None):
@@ -259,7 +260,7 @@ class _Leg:
                 group["lr"] = rate
 
     def _look(self, loss: Tensor, norm: Tensor, clock: Clock) -> None:
-        """Log a step. Raises `Diverged` where its loss or gradient is no number."""
+        """Log a step. Raises `Diverged` if its loss or gradient is not finite."""
         value, length = torch.stack([loss.double(), norm.double()]).tolist()
         if not (math.isfinite(value) and math.isfinite(length)):
             raise Diverged(
@@ -280,7 +281,9 @@ class _Leg:
         rows = in_batches(lambda some: student_rows(self.student, some), self.heldout, _JUDGED)
         self.task.train()
         if not rows.isfinite().all():
-            raise Diverged("the student gives no numbers any more", "Begin a new run with a lower --rate.")
+            raise Diverged(
+                "the student's embeddings are no longer finite", "Begin a new run with a lower --rate."
+            )
         return tar_on_device(rows, self.heldout_labels, CHOOSING_FMR)
 
     def _keep(self, stable: bool) -> None:
@@ -293,7 +296,7 @@ class _Leg:
         model = self.student.state_dict()
         state = {"step": self.step, "images": self.images, "precision": self.options.precision, SCORE: score}
         state |= {"best": self.best, "contract": self._contract()}
-        # a leg may go on where there is no such device
+        # the run may be resumed on another device
         optimizers: dict[str, Any] = {"optimizers": [_on_cpu(o.state_dict()) for o in self.optimizers]}
         optimizers |= {"student": None, "averaged": 0}
         self.run.save(Checkpoint(model, others, optimizers, state), best=better, stable=stable)
@@ -307,13 +310,13 @@ class _Leg:
         self.say(f"after {self.images:,} images: held-out TAR {score:.2%} at FMR {CHOOSING_FMR:g}")
 
     def _kept_in(self) -> float:
-        """Keep what there is before the first step, and say how many seconds that took."""
+        """Save a checkpoint before the first step; return how many seconds that took."""
         begun = time.perf_counter()
         self._keep(stable=True)
         return time.perf_counter() - begun
 
     def _time_parts(self) -> None:
-        """Say what a batch costs, part by part; nothing is learned from it."""
+        """Print the time that each part of a batch takes, without training on it."""
         batch = self._batch()
         views, teacher = (
             self._milliseconds(part) for part in (self._batch, lambda: self.teacher.embed(batch.views))

@@ -1,4 +1,4 @@
-"""Teachers and held-out people on a device: what a batch is compared with, and how good a student is."""
+"""Teachers and held-out people on a device: the targets of a batch, and the accuracy of a student."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from facekd.models import FaceNet, Targets, to_planes
 from facekd.models.teachers import load_network, side_by_side
 from facekd.training.data import Batch
 
-#: torch networks whose weights lie beside the exported ones, by the names of those, for timm
+#: by the name of an exported network, timm's name of the torch network whose weights are beside it
 TIMM_NAMES = {"edgeface_xs": "edgenext_x_small", "edgeface_xxs": "edgenext_xx_small"}
-#: what is computed in; the second names a type of torch's
+#: precisions, with their type in torch
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: the mean cosine to float32 below which lower precision is not used
 CLOSE = 0.9995
-#: comparisons that are made at once, so that scores of many crops fit
+#: rows of scores computed at a time, so that those of many crops fit into memory
 _ROWS = 2048
 
 
 def torch_specs(models: Sequence[str], base: Path) -> tuple[str, ...]:
-    """What `facekd.models.teachers.load_network` takes for the ``models`` of a recipe in ``base``.
+    """The ``models`` of a recipe in ``base``, as `facekd.models.teachers.load_network` takes them.
 
-    An exported EdgeFace stands for the safetensors file beside it. Raises `UsageError` for another
-    exported model: nothing trains beside ONNX Runtime here.
+    An exported EdgeFace is replaced by the safetensors file beside it. Raises `UsageError` for any other
+    exported model, because ONNX Runtime is not used here.
     """
     return tuple(_torch_spec(model, base) for model in models)
 
@@ -48,7 +48,7 @@ def _torch_spec(model: str, base: Path) -> str:
 
 
 class OnlineTeacher:
-    """Torch networks, asked for views where these lie. Several are joined as `SeveralTeachers` joins them."""
+    """Torch networks that embed views on their device. Several are joined as `SeveralTeachers` joins them."""
 
     def __init__(self, specs: Sequence[str], device: torch.device, precision: str = "float32") -> None:
         loaded = [load_network(spec) for spec in specs]
@@ -81,12 +81,12 @@ class OnlineTeacher:
         return rows[0] if len(rows) == 1 else side_by_side(rows)
 
     def targets(self, batch: Batch) -> Targets:
-        """What a loss compares a batch with."""
+        """The targets of a batch."""
         return Targets(self.embed(batch.views))
 
     def settle_precision(self, views: Tensor) -> list[str]:
-        """Go over to bf16, and then to float32, for each teacher whose cosine to float32 is too small over
-        ``views``; what was found, in words.
+        """For each teacher whose cosine to float32 on ``views`` is too small, switch to bf16, then to
+        float32; return a line for each precision tried.
 
         EdgeFace XS overflows in fp16 (its attention gives no numbers on a CPU), XXS does not.
         """
@@ -120,7 +120,7 @@ def in_batches(embed: Callable[[Tensor], Tensor], crops: Tensor, size: int) -> T
 def student_rows(student: FaceNet, crops: Tensor) -> Tensor:
     """Unit rows float32 [N, D] of ``crops`` uint8 [N, S, S, 3] by a network in eval mode, in float32."""
     planes = to_planes(crops, student.input, crops.device)
-    # not the call itself, which a compiled network would compile anew for this
+    # not `student(...)`, for which a compiled network would be compiled again
     rows = student.forward(planes.contiguous(memory_format=torch.channels_last))
     return nn.functional.normalize(rows.float(), dim=1)
 
@@ -129,7 +129,7 @@ def tar_on_device(rows: Tensor, labels: Tensor, fmr: float) -> float:
     """TAR at ``fmr`` over all pairs of unit ``rows`` [N, D] of identities ``labels`` [N], on their device:
     what `facekd.verification.all_pairs(rows, labels).tar_at(fmr)` gives.
 
-    Raises `UsageError` where there is no mated or no non-mated comparison.
+    Raises `UsageError` if there is no mated or no non-mated comparison.
     """
     mated, highest = [], torch.empty(0, device=rows.device)
     non_mated = _non_mated(labels)

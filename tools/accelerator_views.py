@@ -1,9 +1,9 @@
-"""Crops that lie on a device as one tensor, and views of them made there, a batch at a time.
+"""Crops as one tensor on a device, and views of them that are computed there, a batch at a time.
 
-The views have the distribution of `facekd.training.Augmentation`, from chances of their own: what is drawn
-for a batch follows from the seed and the images seen before it. Chances are drawn on the CPU, so that the
-same views come out on every device and no step waits for one. Shift, rotation, change of size, colour, grey,
-low resolution and blur are made here; a recipe with another fault is refused (`require_made_here`).
+The views have the distribution of `facekd.training.Augmentation`, but random numbers of their own: those of a
+batch depend only on the seed and the images seen before it. They are drawn on the CPU, so that views are the
+same on every device and no step waits for the device. Shift, rotation, scale, colour, grey, low resolution
+and blur are supported; a recipe with any other degradation is refused (`require_made_here`).
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from facekd.runtime import threads_available
 from facekd.training import Augmentation
 from facekd.training.data import CropSet
 
-#: crops that a process decodes before it asks for more
+#: crops that a process decodes at a time
 _SPAN = 512
 #: the weights of red, green and blue in OpenCV's grey
 _LUMA = (0.299, 0.587, 0.114)
-#: what is not made on a device: OpenCV's JPEG, and faults that the default recipe leaves out
+#: not supported on a device: OpenCV's JPEG, and degradations that the default recipe does not use
 _ELSEWHERE = ("p_jpeg", "p_erase", "p_dark", "p_noise")
 #: sigmas in pixels of a blur, and the reach of the widest one
 _LEAST_SIGMA, _MOST_SIGMA, _REACH = 0.5, 2.0, 6
-#: what the processes that decode inherit
+#: inherited by the decoding processes
 _shared: dict[str, tuple[CropSet, NDArray[np.uint8]]] = {}
 
 
 def decoded(crops: CropSet, processes: int | None = None) -> Tensor:
-    """All ``crops`` as uint8 [N, S, S, 3] in the memory of this machine, decoded by ``processes`` (one for
-    each processor that it may use).
+    """All ``crops`` as uint8 [N, S, S, 3] in main memory, decoded by ``processes`` (default: one for each
+    available processor).
 
-    Call it before a device is used: the processes are forks, which write into memory that they share.
-    Raises the errors of `CropSet.read`.
+    Call it before a device is used: the processes are forked, and write into shared memory. Raises the errors
+    of `CropSet.read`.
     """
     processes = processes or threads_available()
     shape = (len(crops), crops.size, crops.size, 3)
@@ -68,8 +68,8 @@ def _decode(span: range) -> None:
 
 
 class ShuffledCrops:
-    """Which crops come when, and which are mirrored: as `facekd.training.data.EpochOrder`, a batch at a
-    time."""
+    """The order of the crops, and which of them are mirrored, as in `facekd.training.data.EpochOrder`; a
+    batch at a time."""
 
     def __init__(self, crops: int, seed: int, mirror: bool) -> None:
         self.crops, self.seed, self.mirror = crops, seed, mirror
@@ -101,7 +101,7 @@ class ShuffledCrops:
 
 @dataclass(frozen=True)
 class Chances:
-    """What happens to each of N crops, [N] each.
+    """The random augmentation of N crops, [N] each.
 
     ``angle`` in degrees, ``zoom`` as a share, ``dx`` and ``dy`` in pixels of a 112-pixel crop; factors
     ``brightness``, ``contrast`` and ``saturation`` (0: grey); ``reduced`` is the side that a crop is reduced
@@ -125,17 +125,17 @@ class Chances:
 
 
 def require_made_here(augmentation: Augmentation) -> None:
-    """Raise `UsageError` where ``augmentation`` asks for what is not made on a device."""
+    """Raise `UsageError` if ``augmentation`` needs something that is not supported on a device."""
     asked = [name for name in _ELSEWHERE if getattr(augmentation, name) > 0]
     if asked:
         raise UsageError(
-            f"augmentation: {', '.join(asked)} cannot be had on an accelerator",
+            f"augmentation: {', '.join(asked)} not supported on an accelerator",
             "Leave them out, or train with 'facekd distill'.",
         )
 
 
 def drawn(a: Augmentation, mirrored: Tensor, seed: int, position: int, side: int = 112) -> Chances:
-    """What happens to the crops, ``mirrored`` [N] or not, of the batch after ``position`` images."""
+    """Draw the augmentation of the crops, ``mirrored`` [N] or not, of the batch after ``position`` images."""
     state = np.random.SeedSequence((seed, position)).generate_state(1, np.uint64)
     source = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
     count = len(mirrored)
@@ -157,8 +157,8 @@ def _reduced(a: Augmentation, share: Tensor, side: int) -> Tensor:
 
 
 class ViewMaker(nn.Module):
-    """Views of crops of ``side`` pixels. Filters are matrices that OpenCV itself made of the identity, so
-    that one product of each side reduces and enlarges, or blurs."""
+    """Views of crops of ``side`` pixels. Filters are matrices, obtained by applying OpenCV to the identity: a
+    product from each side reduces and enlarges, or blurs."""
 
     resampling: Tensor
     neighbours: Tensor
@@ -174,7 +174,8 @@ class ViewMaker(nn.Module):
 
     @torch.no_grad()
     def forward(self, crops: Tensor, chances: Chances) -> Tensor:
-        """uint8 [N, S, S, 3] and their ``chances``, which lie on the CPU, to views of the same shape."""
+        """Views of the same shape from ``crops`` uint8 [N, S, S, 3] and their ``chances``, which are on the
+        CPU."""
         here = chances.on(crops.device)
         planes = crops.permute(0, 3, 1, 2).float()
         planes = _lit(_moved(planes, here), here)
@@ -187,7 +188,7 @@ class ViewMaker(nn.Module):
 
     @staticmethod
     def _filter(planes: Tensor, chosen: Tensor, filters: Callable[[Tensor], Tensor]) -> None:
-        """Replace the ``chosen`` [N] planes by what their matrices make of them."""
+        """Apply to each of the ``chosen`` [N] planes its matrix."""
         rows = chosen.nonzero()[:, 0].to(planes.device)
         if len(rows):
             matrix = filters(rows)[:, None]
@@ -218,7 +219,7 @@ def _moved(planes: Tensor, c: Chances) -> Tensor:
 
 
 def _lit(planes: Tensor, c: Chances) -> Tensor:
-    """Planes [N, 3, S, S] with other brightness, contrast and saturation."""
+    """Planes [N, 3, S, S] with changed brightness, contrast and saturation."""
     weights = torch.tensor(_LUMA, device=planes.device).view(1, 3, 1, 1)
     luma = (planes * weights).sum(1, keepdim=True)
     saturation, contrast, brightness = (

@@ -3,9 +3,9 @@
     python tools/arrange_identification.py lfw.zip lfw-identification.zip
     facekd evaluate MODEL... --protocol identification --data lfw-identification.zip
 
-PHOTOS holds a folder of photos for each person. Of nine in ten who have two or more, the first photo by
-name is enrolled and the others are searched for. The tenth, and everybody with a single photo, are unknown.
-Files are copied as they are.
+PHOTOS holds a folder of photos for each person. Of nine in ten people with two or more photos, the first
+photo by name is enrolled and the others are searched for. Every tenth of them, and everybody with a single
+photo, is unknown. Files are copied as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import click
 from facekd.cli.options import EXISTING
 from facekd.preprocess import open_source
 
-#: of people with several photos, each so many-th is unknown
+#: of people with several photos, every tenth is unknown
 UNKNOWN = 10
 
 

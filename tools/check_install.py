@@ -51,7 +51,7 @@ CARRIED = (
     "gallery/postgres/0010_audit_reads.sql", "gallery/postgres/roles.sql",
     "gallery/postgres/grants.sql", "gallery/postgres/layout.txt",
 )  # fmt: skip
-#: exit codes of a decision: what is timed is the answer, whether the student is right or not
+#: exit codes of a decision, right or wrong: only the time matters here
 DECIDED = (0, 1)
 #: how often times are measured; the median is reported
 REPEATS = 5
@@ -247,7 +247,7 @@ def _drop_from_memory(file: Path) -> None:
 
 def _timed(command: list[str], home: Path, right: tuple[int, ...] = (0,)) -> tuple[float, float]:
     """Seconds by the wall clock and of user time that ``command`` takes with ``home`` as its home; raises
-    `CalledProcessError` where its exit code is not one of ``right``."""
+    `CalledProcessError` if its exit code is not one of ``right``."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
     silent = subprocess.DEVNULL
     started = time.perf_counter()

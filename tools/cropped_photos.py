@@ -18,13 +18,13 @@ from facekd.runtime import Embedder
 Floats = NDArray[np.float32]
 
 aligned_option = click.option(
-    "--aligned", is_flag=True, help="PHOTOS are crops that facekd align has cut already."
+    "--aligned", is_flag=True, help="PHOTOS are crops that were cut by facekd align."
 )
 
 
 class CroppedPhotos:
-    """Photos in folders of their people, and their crops by ``spec``; where ``aligned``, the photos are
-    finished 112-pixel ArcFace crops."""
+    """Photos in a folder per person, and their crops by ``spec``; if ``aligned``, the photos are 112-pixel
+    ArcFace crops already."""
 
     def __init__(self, photos: Path, spec: CropSpec, aligned: bool) -> None:
         self._source, self._spec = open_source(photos), spec
@@ -38,7 +38,7 @@ class CroppedPhotos:
         return found
 
     def crop(self, name: str) -> Pixels | None:
-        """The crop of a photo [S, S, 3]; `None` where it shows no face."""
+        """The crop of a photo [S, S, 3]; `None` if it shows no face."""
         photo = decode(self._source.read(name), name)
         if self._detector is None:
             return recrop(photo.pixels[None], ARCFACE_CROP, self._spec)[0]
@@ -49,7 +49,7 @@ class CroppedPhotos:
 
 
 def embedded(photos: CroppedPhotos, names: list[str], embedder: Embedder) -> Floats:
-    """The embeddings [N, D] of the photos ``names``, NaN where there is no face."""
+    """The embeddings [N, D] of the photos ``names``, NaN if there is no face."""
     rows = np.full((len(names), embedder.card.embedding.dim), np.nan, np.float32)
     with click.progressbar(names, label="photos") as shown:
         for place, name in enumerate(shown):

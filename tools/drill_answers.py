@@ -369,7 +369,7 @@ def write_png(path: Path, width: int, height: int) -> Path:
 
 
 def _turn(photo: Path, path: Path, turns: int) -> Path:
-    """The photo turned by so many quarters, without EXIF."""
+    """The photo rotated by this many quarter turns, without EXIF."""
     import cv2
 
     cv2.imwrite(str(path), np.ascontiguousarray(np.rot90(pixels_of(photo), turns)))

@@ -1,13 +1,13 @@
-"""What a gallery holds after kill -9 in the middle of encrypting it, giving it another key and decrypting it.
+"""Test a gallery after kill -9 in the middle of encrypting it, changing its key or decrypting it.
 
     python tools/drill_encryption.py --kills 30
 
-A program encrypts a gallery of made-up people, gives it another key and decrypts it again and again, says so
-on a line after each, and is killed after a random time; --kills times. Afterwards the gallery is looked at: a
-change that was acknowledged and is not is lost; a template that cannot be read, or is not what was
-enrolled, is half done; a fault is what `facekd gallery check` finds. Then the gallery is opened once to be
-written to, and, where it is encrypted, searched for templates and names in the clear: traces. Prints a table;
-exits with 1 unless the last four columns hold zeros.
+A program repeatedly encrypts a gallery of made-up people, changes its key and decrypts it, acknowledges each
+change with a line, and is killed after a random time, --kills times. Then the gallery is checked: an
+acknowledged change that is missing is lost; a template that cannot be read, or is not what was enrolled, is
+half done; a fault is what `facekd gallery check` finds. Then the gallery is opened once for writing and, if
+it is encrypted, searched for unencrypted templates and names: traces. Prints a table; exits with 1 unless the
+last four columns are zero.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DIM = 256
 CONTRACT = Contract("a" * 64, DIM, "made-up", "none", "none")
 PEOPLE = 500
 KEYS = (bytes(range(32)), bytes(range(32, 64)))
-#: in the clear, by the first key, by the second: the changes go round
+#: in the clear, with the first key, with the second: the changes go through these in turn
 STATES = 3
 
 
@@ -53,7 +53,7 @@ def name(number: int) -> str:
 
 
 def key_of(state: int) -> KeySource:
-    """What opens the gallery in this state."""
+    """The key of the gallery in this state."""
     return (NO_KEY, as_key(KEYS[0]), as_key(KEYS[1]))[state % STATES]
 
 
@@ -64,7 +64,7 @@ def fill(gallery: Path) -> None:
 
 
 def change(gallery: Path, step: int) -> None:
-    """Lead the gallery from state ``step`` to the next."""
+    """Change the gallery from state ``step`` to the next."""
     before, after = key_of(step), key_of(step + 1)
     if before is NO_KEY:
         encrypt_gallery(gallery, after, names=True)
@@ -83,7 +83,7 @@ def work(gallery: Path) -> None:
 
 
 def state_of(gallery: Path) -> int | None:
-    """In which state the gallery is; `None` for none of them."""
+    """The state of the gallery; `None` if it is in none of them."""
     for state in range(STATES):
         try:
             GalleryRecords(gallery, read_only=True, key=key_of(state)).close()
@@ -96,7 +96,7 @@ def state_of(gallery: Path) -> int | None:
 def look(gallery: Path, said: int, found: Found) -> None:
     found.said += said
     state = state_of(gallery)
-    # a change may have been done that there was no time to tell of
+    # a change may have been made, but not acknowledged before the kill
     if state not in (said % STATES, (said + 1) % STATES):
         found.lost += 1
     if state is None:
@@ -109,7 +109,7 @@ def look(gallery: Path, said: int, found: Found) -> None:
         found.half += 1
     else:
         found.half += int((everybody.embeddings != expected).any(axis=1).sum())
-    GalleryRecords(gallery, key=key_of(state)).close()  # finishes an erasure that was cut short
+    GalleryRecords(gallery, key=key_of(state)).close()  # completes an interrupted erasure
     if state:
         content = b"".join(file.read_bytes() for file in gallery.parent.glob(f"{gallery.name}*"))
         found.traces += sum(row.tobytes()[:32] in content for row in expected)

@@ -4,17 +4,17 @@
 
 Starts a PostgreSQL server of its own in a temporary folder, a service over it with two workers, and writers
 (`kill_writers.py`), each a process: most change the gallery from Python with made-up templates, every fourth
-asks the service, with photos of FOLDER, a folder or pack. At random moments one of the writers, the service,
+uses the service, with photos of FOLDER, a folder or pack. At random moments one of the writers, the service,
 the server or one of its processes is killed and started again. The writers enroll, then remove some of their
 people, then merge others. After that copies of the gallery between databases and files are killed, or their
 server is, and made again.
 
 After each, the gallery is compared with what was acknowledged. "Interrupted" are changes that failed or whose
-writer was killed: somebody looked whether they had been made, and made them if not. "Lost" are acknowledged
-changes that are missing, "half done" people who were neither as before a change nor as after it, and "faults"
-those that `facekd gallery check` finds. "Seen" are people who were removed and whom a search of the records
-or of the service still finds, "traces" removed templates of which the files of the tables hold a piece.
-Prints a table; exits with 1 unless the last five columns are zero.
+writer was killed: the next writer checked whether they had been made, and made them if not. "Lost" are
+acknowledged changes that are missing, "half done" people whose state was neither that before a change nor
+that after it, and "faults" those that `facekd gallery check` finds. "Seen" are removed people whom a search
+of the records or of the service still finds, "traces" removed templates of which a piece is left in the files
+of the tables. Prints a table; exits with 1 unless the last five columns are zero.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ SAMPLES = ROOT / "data" / "samples"
 HEADINGS = (
     "client | service | server | interrupted | acknowledged | lost | half done | faults | seen | traces"
 )
-#: a score of a template with itself
+#: scores from here on are of a template with itself
 _SAME = 0.9999
 #: how many removed templates are looked for in the files
 _TRACED = 50
 
-#: ways to search the records; whoever was removed must be found by none
+#: ways to search the records; none of them may find a removed person
 INDEXES: dict[str, Callable[[GalleryRecords], SearchIndex]] = {
     "exact": SearchIndex.of,
     "exact, by each template": lambda records: SearchIndex.of(records, rule="max"),
@@ -68,7 +68,7 @@ INDEXES: dict[str, Callable[[GalleryRecords], SearchIndex]] = {
 
 @dataclass
 class Found:
-    """What the kills came to, of which there were ``kills`` by kind."""
+    """The result of ``kills``, which are counted by kind."""
 
     kills: Counter[str] = field(default_factory=Counter)
     interrupted: int = 0
@@ -98,7 +98,7 @@ class Drill:
         self.done: list[str] = []
 
     def changes(self, kinds: str, kills: int) -> Found:
-        """Let the writers make their changes of these kinds, with so many kills meanwhile."""
+        """Let the writers make their changes of these kinds, with so many ``kills`` in the meantime."""
         found, before = Found(), {what: self._said(what) for what in ("done", "again", "half")}
         removed = self.templates(kinds)
         changes = {writer: self.plan.changes(writer, kinds) for writer in self.plan.people}
@@ -112,7 +112,9 @@ class Drill:
                 raise click.ClickException(f"it took too long\n{self.site.errors()}")
             if moments and self._said("done") - before["done"] >= moments[0]:
                 del moments[0]
-                time.sleep(self._chance.uniform(0, 0.2))  # in the middle of a change, too
+                time.sleep(
+                    self._chance.uniform(0, 0.2)
+                )  # so that kills also happen in the middle of a change
                 self._kill(found, changes)
             time.sleep(0.02)
         said, again, half = (self._said(what) - count for what, count in before.items())
@@ -142,7 +144,7 @@ class Drill:
         found.kills[kind] += 1
 
     def templates(self, kinds: str) -> dict[str, np.ndarray]:
-        """Those of the people who will be removed."""
+        """The templates of the people who will be removed."""
         with GalleryRecords(self.site.gallery, read_only=True) as records:
             return {
                 one: np.stack([template.embedding for template in records.templates(one)])
@@ -165,15 +167,14 @@ class Drill:
         with GalleryRecords(self.site.gallery) as records:
             there = {one: {photo.photo for photo in records.photos(one)} for one in records.names()}
             found.lost += sum(there.get(one) != wanted.get(one) for one in there.keys() | wanted.keys())
-            until(records.erase, self.site.errors)  # the server may still notice whom it has lost
+            until(records.erase, self.site.errors)  # the server may not have noticed lost clients yet
             found.seen += sum(map(len, seen_by_search(records, removed).values()))
         found.seen += self._seen_by_service(removed)
         found.faults += sum(1 for _ in GalleryCheck(gallery_place(self.site.gallery)).faults())
         found.traces += self._traces(removed)
 
     def _seen_by_service(self, removed: dict[str, np.ndarray]) -> int:
-        """Of those who were removed through it, how many a search by their photos finds; and how many it
-        lists."""
+        """Of the people removed through the service, how many it finds by their photos, or still lists."""
         if not self.site.has_service:
             return 0
         self.site.wait_for_service()
@@ -198,9 +199,9 @@ class Drill:
         return sum(row.astype(np.float32).tobytes()[16:80] in content for row in chosen)
 
     def copies(self, way: str, kills: int) -> Found:
-        """Kill copies of the gallery from one kind of place to another, or their server, and go on."""
+        """Kill copies of the gallery from one kind of place to another, or their server, and resume them."""
         found, longest = Found(), 0.0
-        # a copy that was faster than the first, which nobody kills, may be done before it is killed
+        # the first copy is not killed, but timed; a faster one may finish before it is killed
         for number in range(1 + 3 * kills):
             if sum(found.kills.values()) == kills:
                 break
@@ -221,8 +222,8 @@ class Drill:
         return source, self.site.server.new_database() if after == "server" else str(folder / "copy.db")
 
     def _copy(self, source: str, target: str, longest: float, found: Found) -> float:
-        """Copy, with a kill at most ``longest`` seconds after there is something, and copy again until it is
-        done. Seconds that the first copy took from there."""
+        """Copy, with a kill at most ``longest`` seconds after the target has people, and repeat until it is
+        done. Return how many seconds the first copy took from then on."""
         command, place = copying(source, target), gallery_place(target)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             until(lambda: is_there(place) or process.poll() is not None, self.site.errors)
@@ -253,8 +254,8 @@ def copying(source: str, target: str) -> list[str]:
 
 
 def seen_by_search(records: GalleryRecords, removed: dict[str, np.ndarray]) -> dict[str, set[str]]:
-    """Of those ``removed``, by index, whom it finds by their templates: under their names, or under any if
-    the template itself is still there."""
+    """By index, those of ``removed`` whom it finds by their templates: under their names, or under any name
+    if the template itself is still there."""
     seen: dict[str, set[str]] = {}
     for index, made in INDEXES.items():
         search = made(records)
@@ -267,7 +268,7 @@ def seen_by_search(records: GalleryRecords, removed: dict[str, np.ndarray]) -> d
 
 
 def people(place: str) -> People:
-    """Who is there; nobody, where there is no gallery yet."""
+    """The people in the gallery; nobody if there is no gallery yet."""
     try:
         with GalleryRecords(place, read_only=True) as records, records.snapshot():
             return {one: {photo.photo for photo in records.photos(one)} for one in records.names()}
@@ -293,7 +294,8 @@ def everything(place: str) -> list[object]:
 def drill(
     site: Site, photos: Path, plan: Plan, kills: dict[str, int], seed: int
 ) -> Iterator[tuple[str, Found]]:
-    """What was done, with what the kills came to; ``kills`` by kinds of change, or the way of a copy."""
+    """Yields what was done, and the result of the kills; ``kills`` by kinds of change, or by direction of a
+    copy."""
     site.photos = some_photos(photos, site.model, plan, site.folder)
     site.start_service()
     site.wait_for_service()
@@ -308,15 +310,23 @@ WAYS = ("server to server", "server to file", "file to server")
 @click.command()
 @click.option(
     "--photos", type=click.Path(exists=True, path_type=Path), default=SAMPLES,
-    help="For the writers that ask the service: two for each person. [default: the drawn samples]",
+    help="Photos for the writers that use the service: two for each person. [default: the drawn samples]",
 )  # fmt: skip
 @click.option("--enrollments", type=click.IntRange(16), default=1000, show_default=True)
-@click.option("--by-service", type=click.IntRange(4), default=80, show_default=True, help="How many of them.")
+@click.option(
+    "--by-service",
+    type=click.IntRange(4),
+    default=80,
+    show_default=True,
+    help="Enrollments through the service.",
+)
 @click.option("--writers", type=click.IntRange(4, 32), default=8, show_default=True)
 @click.option(
-    "--kills", type=click.IntRange(1), default=24, show_default=True, help="In each kind of change."
+    "--kills", type=click.IntRange(1), default=24, show_default=True, help="Kills during each kind of change."
 )
-@click.option("--copies", type=click.IntRange(1), default=4, show_default=True, help="Killed, of each way.")
+@click.option(
+    "--copies", type=click.IntRange(1), default=4, show_default=True, help="Copies killed in each direction."
+)
 @click.option("--seed", default=0, show_default=True)
 def main(
     photos: Path, enrollments: int, by_service: int, writers: int, kills: int, copies: int, seed: int
@@ -327,7 +337,7 @@ def main(
         raise click.UsageError(reason or "no student came with this facekd")
     plan = plan_of(enrollments, writers, by_service)
     asked = dict.fromkeys(("enroll", "remove", "merge"), kills) | dict.fromkeys(WAYS, copies)
-    click.echo(f"| meanwhile | {HEADINGS} |")
+    click.echo(f"| during | {HEADINGS} |")
     click.echo("| --- |" + " --- |" * (HEADINGS.count("|") + 1))
     is_bad, began = False, time.monotonic()
     with (

@@ -1,13 +1,12 @@
-"""An hour of mixed use of one gallery at a bounded rate: does memory stay flat, and the file as small as it
-should?
+"""Use one gallery for an hour at a bounded rate, and check that neither memory nor the file grows.
 
     python tools/drill_mixed_use.py PHOTOS --minutes 60 --a-second 2 --people 200
 
-PHOTOS holds a folder of photos for each person. One process, with the model that ships, enrolls, claims,
-searches, removes, renames and backs up as a seeded generator chooses, so that about --people are enrolled.
-Beside it a list is kept of who must be there with which photos; every minute, and at the end, the gallery is
-compared with it. Prints a line a minute; ends with 1 where the gallery and the list differ, memory grew by
-more than a tenth over the second half, or the file is more than twice as large as one written afresh.
+PHOTOS holds a folder of photos for each person. One process, with the shipped model, enrolls, claims,
+searches, removes, renames and backs up as a seeded generator chooses, so that about --people are enrolled. A
+list of who must be enrolled with which photos is kept separately; every minute, and at the end, the gallery
+is compared with it. Prints a line a minute; exits with 1 if the gallery and the list differ, memory grew by
+more than a tenth over the second half, or the file is more than twice as large as a newly written one.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from facekd.errors import FacekdError
 from facekd.gallery import GalleryCheck, GalleryRecords, back_up
 from facekd.preprocess import open_source
 
-#: how often each is done, of a hundred
+#: how often each operation is chosen, in per cent
 OFTEN = {"enroll": 30, "claim": 25, "identify": 25, "remove": 14, "rename": 4, "backup": 2}
-#: growth of the memory over the second half, and of the file over a new one, that is too much
+#: the largest accepted growth of memory over the second half, and of the file compared with a new one
 MEMORY, FILE = 1.10, 2.0
 
 
@@ -61,7 +60,7 @@ class Use:
         self.gallery = Gallery(self.path)
 
     def step(self) -> None:
-        """Do one thing; what is refused (no face, not this person) is counted as such."""
+        """Do one operation; refusals (no face, not this person) are counted."""
         kinds, weights = list(OFTEN), list(OFTEN.values())
         if len(self.expected) > self.people:
             weights[kinds.index("remove")] *= 3
@@ -111,7 +110,7 @@ class Use:
         back_up(self.path, copy)
 
     def differences(self) -> list[str]:
-        """Where the gallery is not what it must be."""
+        """The differences between the gallery and what must be in it."""
         found = [fault.message for fault in GalleryCheck(self.path).faults()]
         with GalleryRecords(self.path, read_only=True) as records:
             there = {name: {photo.photo for photo in records.photos(name)} for name in records.names()}
@@ -123,7 +122,7 @@ class Use:
 
 
 def size(path: Path) -> int:
-    """Bytes of the gallery and of all that lies beside it under its name."""
+    """Bytes of the gallery and of the files beside it whose names begin with its own."""
     return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
 
 
@@ -174,7 +173,9 @@ def main(photos: Path, minutes: float, a_second: float, people: int, seed: int) 
         grown = statistics.median(half[-3:]) / statistics.median(half[:3])
         larger = size(path) / written_afresh(path)
     click.echo(", ".join(f"{what} {count}" for what, count in sorted(use.done.items())))
-    click.echo(f"memory over the second half: times {grown:.3f}; file: times {larger:.2f} one written afresh")
+    click.echo(
+        f"memory over the second half: times {grown:.3f}; file: times {larger:.2f} a newly written one"
+    )
     for line in wrong:
         click.echo(f"wrong: {line}")
     sys.exit(1 if wrong or grown > MEMORY or larger > FILE else 0)

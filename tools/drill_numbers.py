@@ -227,7 +227,8 @@ def _intervals(value: Any, below: str = "") -> set[tuple[float, float]]:
 
 
 def _equal(one: tuple[float, float], two: tuple[float, float]) -> bool:
-    """Whether two intervals are one, also where they are in points, or of the difference turned round."""
+    """Whether two intervals are the same, also if they are in points, or of the difference with the opposite
+    sign."""
     turned = (-two[1], -two[0])
     return any(
         all(abs(a - factor * b) < 2e-4 for a, b in zip(one, other, strict=True))

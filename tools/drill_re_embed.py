@@ -1,13 +1,12 @@
-"""What a gallery holds after kill -9 while it is moved to another model.
+"""Test a gallery after kill -9 while it is moved to another model.
 
     python tools/drill_re_embed.py --kills 30
 
-A program moves a gallery of made-up people from one space to another and back, again and again, says so on a
-line after each move, and is killed after a random time. Afterwards the gallery is looked at: a move that was
-acknowledged and is not is lost; a gallery whose templates are not all of the space of its contract is half
-done; a fault is what `facekd gallery check` finds. Then the gallery is opened once to be written to, and
-searched for embeddings of the other space: traces. Prints a table; exits with 1 unless the last four columns
-hold zeros.
+A program repeatedly moves a gallery of made-up people from one space to another and back, acknowledges each
+move with a line, and is killed after a random time. Then the gallery is checked: an acknowledged move that is
+missing is lost; a gallery whose templates are not all of the space of its contract is half done; a fault is
+what `facekd gallery check` finds. Then the gallery is opened once for writing, and searched for embeddings of
+the other space: traces. Prints a table; exits with 1 unless the last four columns are zero.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def photo(number: int, place: int) -> str:
 
 
 def embeddings(space: int) -> NDArray[np.float32]:
-    """Of all photos [PEOPLE, PHOTOS, D] in one of the spaces."""
+    """The embeddings of all photos [PEOPLE, PHOTOS, D] in one of the spaces."""
     rows = np.random.default_rng(space).normal(size=(PEOPLE, PHOTOS, SPACES[space].dim))
     return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
 
@@ -60,7 +59,7 @@ def fill(gallery: Path) -> None:
 
 
 def work(gallery: Path) -> None:
-    """Move the gallery to and fro until killed."""
+    """Move the gallery back and forth until killed."""
     with EmbeddingStore(gallery, SPACES[0]) as first, EmbeddingStore(gallery, SPACES[1]) as second:
         for space, store in enumerate((first, second)):
             made = embeddings(space)
@@ -95,7 +94,7 @@ def look(gallery: Path, said: int, found: Found) -> None:
     found.lost += max(0, said - moves)
     found.said += said
     found.faults += sum(1 for _ in GalleryCheck(gallery).faults())
-    GalleryRecords(gallery).close()  # whoever comes next finishes an erasure that was cut short
+    GalleryRecords(gallery).close()  # completes an interrupted erasure
     files = [gallery, gallery.with_name(gallery.name + "-wal")]
     content = b"".join(file.read_bytes() for file in files if file.exists())
     gone = embeddings(1 - space).reshape(PEOPLE * PHOTOS, -1)

@@ -53,7 +53,7 @@ class Ran:
     late: bool = False
 
     def document(self) -> dict[str, Any]:
-        """The one JSON document on stdout; empty where there is none."""
+        """The one JSON document on stdout; empty if there is none."""
         with suppress(ValueError):
             found = json.loads(self.out)
             return found if isinstance(found, dict) else {}
@@ -217,7 +217,7 @@ class Site:
         own scores: synthetic people, or the people of LFW with the most photos."""
         chooser = ROOT / "tools" / "drill_cast.py"
         ran = self.run([sys.executable, str(chooser), str(self.model), str(self._portraits)])
-        if ran.code:  # no reason to leave drills out: another model asks for other photos
+        if ran.code:  # not a reason to skip drills: another model may need other photos
             raise RuntimeError(f"choosing people to drill with failed: {_last(ran.err)}")
         found = json.loads(ran.out)
         return {name: [Path(photo) for photo in photos] for name, photos in found.items()}

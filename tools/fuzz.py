@@ -5,13 +5,12 @@
     python tools/fuzz.py --target bin --target archive --seconds 120 --json
     python tools/fuzz.py --keep found/
 
-Atheris changes inputs so that ever more branches of facekd and of Pillow's Python code are reached. A target
-reads an input as facekd's commands read such a file; it begins with files that this tool makes. The time is
-shared evenly by the targets, each in a process of its own, bounded in memory. A reader may refuse an input
-with one of facekd's errors that ends with exit code 2 to 5. Anything else that it raises is a finding, and so
-are a crash of the process, an input that takes a minute and one that takes more memory than the bound.
-
-Prints a table and ends with 1 where there is a finding. ``--keep`` writes the input of each into a folder.
+Atheris mutates inputs to reach more and more branches of facekd and of Pillow's Python code. A target reads
+an input as facekd's commands read such a file; its first inputs are files that this tool makes. The time is
+divided evenly among the targets, each in a process of its own with bounded memory. A reader may refuse an
+input with an error of facekd whose exit code is 2 to 5. Any other exception is a finding, and so are a crash
+of the process, an input that takes a minute and one that exceeds the memory bound. Prints a table, and exits
+with 1 if there is a finding. ``--keep`` writes the input of each into a folder.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ from fuzz_targets import TARGETS
 
 @dataclass(frozen=True)
 class Fuzzed:
-    """What came of a target: inputs that were read, how many of them were kept because they reached something
-    new, and how many a reader accepted."""
+    """The result of a target: the number of inputs read, of those kept because they reached new code, and of
+    those that the reader accepted."""
 
     target: str
     seconds: float
@@ -47,7 +46,7 @@ class Fuzzed:
 
 
 def fuzz(name: str, seconds: int, seed: int) -> Fuzzed:
-    """Fuzz a target for so many seconds in a process of its own."""
+    """Fuzz a target for this many seconds in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="facekd-fuzz-") as folder:
         work = Path(folder)
         command = [sys.executable, __file__, "--inside", folder, "--target", name]
@@ -85,7 +84,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _last(told: str) -> str:
-    """The line that says why the process ended."""
+    """The last line, which states why the process ended."""
     errors = [line for line in told.splitlines() if "ERROR" in line or "SUMMARY" in line]
     return (errors or told.strip().splitlines() or [""])[0][:200]
 
@@ -102,15 +101,15 @@ def row(found: Fuzzed) -> str:
 @click.option("--target", "targets", multiple=True, type=click.Choice(list(TARGETS)),
               help="Fuzz just this reader; repeatable.")  # fmt: skip
 @click.option("--seconds", type=click.IntRange(1), default=600, show_default=True,
-              help="Of all targets together.")  # fmt: skip
-@click.option("--seed", type=int, default=1, show_default=True, help="Of what is changed by chance.")
+              help="Seconds for all targets together.")  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random mutations.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Write findings' inputs here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")
 @click.option("--inside", type=click.Path(exists=True, file_okay=False, path_type=Path), hidden=True)
 def main(
     targets: tuple[str, ...], seconds: int, seed: int, keep: Path | None, as_json: bool, inside: Path | None
 ) -> None:
-    """Fuzz the targets and print what came of it."""
+    """Fuzz the targets and print the results."""
     if inside is not None:
         fuzz_inside(targets[0], inside, seconds, seed)
         return

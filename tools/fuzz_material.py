@@ -1,4 +1,4 @@
-"""What readers and seeds of the fuzzer share: a small network with its card, and a small gallery."""
+"""Shared by the fuzzer's readers and seeds: a small network with its card, and a small gallery."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-#: where an ONNX file has its card
+#: the metadata key of the card in an ONNX file
 CARD = "facekd.card"
-#: between the parts of an input that stands for two files
+#: separates the parts of an input that represents two files
 CUT = b"\n=== the index ===\n"
 
 
@@ -38,7 +38,7 @@ _MODELS: list[Path] = []
 
 
 def small_model() -> Path:
-    """A network of a few kilobytes with its card, made once in a process."""
+    """A network of a few kilobytes with its card, made once per process."""
     if not _MODELS:
         from onnx import TensorProto, helper, numpy_helper, save
 

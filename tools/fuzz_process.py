@@ -20,8 +20,8 @@ SLOW, MEMORY = 60, 1500
 
 @dataclass(frozen=True)
 class Finding:
-    """``error`` is the exception and ``where`` the line of facekd that it came through; ``data`` the input
-    in base64."""
+    """``error`` is the exception, ``where`` the line of facekd from which it came, ``data`` the input in
+    base64."""
 
     error: str
     where: str
@@ -29,15 +29,15 @@ class Finding:
 
 
 class Watch:
-    """Reads inputs by a target, and writes what it raised that is none of facekd's refusals to a file, each
-    place once."""
+    """Reads inputs with a target. Writes exceptions that are not refusals by facekd to a file, once for each
+    place."""
 
     def __init__(self, read: Reader, work: Path) -> None:
         self._read, self._work = read, work
         self._files = work / "files"
         self._files.mkdir()
         self._seen: set[tuple[str, str]] = set()
-        # in shared memory: libFuzzer ends the process without a word to Python
+        # in shared memory, because libFuzzer ends the process without returning to Python
         self._accepted = np.memmap(work / "accepted", np.int64, "w+", shape=1)
 
     def __call__(self, data: bytes) -> None:
@@ -83,7 +83,7 @@ def fuzz_inside(name: str, work: Path, seconds: int, seed: int) -> None:
         corpus.mkdir()
         for number, data in enumerate(target.seeds()):
             written_to(corpus / f"seed-{number}", data)
-        # a first reading imports what readers import at their first call
+        # read each seed once, because readers import modules at their first call
         for file in sorted(corpus.iterdir()):
             with suppress(Exception):
                 (work / "first").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the fuzzer reads: each reader reads an input as facekd's commands read such a file."""
+"""The fuzzer's readers: each reads an input as facekd's commands read such a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_model(data: bytes, folder: Path) -> None:
 
 
 def read_stated_card(data: bytes, _: Path) -> None:
-    """The input is the card of a network that is sound."""
+    """The input is the card of a valid network."""
     from facekd.card import card_of, load_onnx
 
     network = load_onnx(small_model())
@@ -50,7 +50,7 @@ def read_bin(data: bytes, folder: Path) -> None:
 
 
 def read_archive(data: bytes, folder: Path) -> None:
-    """As it came, then with the sum in its last line put right, which no chance would."""
+    """Read it as it is, then with a correct checksum in its last line, which mutations would not produce."""
     from facekd.errors import FacekdError
     from facekd.workflows import import_archive
 
@@ -95,7 +95,7 @@ def read_lists(data: bytes, folder: Path) -> None:
 
 
 def _read_all(pack: Path) -> None:
-    """Every name and image, and whose it is."""
+    """Read every name and image, and derive identities."""
     from facekd.preprocess import identities_in, open_source
 
     source = open_source(pack)

@@ -1,4 +1,4 @@
-"""What the fuzzer begins with: valid files of every kind."""
+"""The fuzzer's first inputs: valid files of every kind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def photos() -> Iterator[bytes]:
         ("AVIF", image, {}), ("HEIF", image, {}),
     ):  # fmt: skip
         written = io.BytesIO()
-        with suppress(KeyError, OSError):  # a Pillow without this format
+        with suppress(KeyError, OSError):  # Pillow was built without this format
             picture.save(written, kind, **settings)
             yield written.getvalue()
 

@@ -1,15 +1,15 @@
-"""schemathesis against the service's own OpenAPI document.
+"""Fuzz the service with schemathesis, by its own OpenAPI document.
 
     python tools/fuzz_service.py --seconds 600 --schemathesis VENV/bin/schemathesis
 
-Starts ``facekd serve`` with a token and a person enrolled, and lets schemathesis make requests of what the
-document says and of what it forbids: wrong types, missing and doubled fields, other methods, no token, bytes
-that are no image, names that are paths or SQL. It must find no answer that the document does not describe and
-no server error; the log must show no trace, the memory stay bounded, and the service be ready at the end and
-end when it is told to. Exit code 1 where any of it fails.
+Starts ``facekd serve`` with a token and an enrolled person, and lets schemathesis send requests that the
+document allows and requests that it forbids: wrong types, missing and repeated fields, other methods, no
+token, bytes that are not an image, names that are paths or SQL. There must be no answer that the document
+does not describe, and no server error; the log must contain no traceback, memory must stay bounded, and the
+service must be ready at the end and stop when told to. Exits with 1 if any of this fails.
 
-schemathesis is installed in an environment of its own (``pip install schemathesis``), since it loads into
-every run of pytest otherwise.
+Install schemathesis in an environment of its own (``pip install schemathesis``), because it would otherwise
+be loaded into every run of pytest.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data" / "samples"
 HOOKS = "fuzz_service_photos"
 TOKEN = "of the fuzzer"
-#: what the document cannot say: whether a photo shows a face, whether a person is enrolled
+#: a check that cannot hold: no document states whether a photo shows a face, or a person is enrolled
 _BEYOND_THE_DOCUMENT = "positive_data_acceptance"
-#: bytes of memory beyond those at the start; the photos that are sent are small
+#: bytes by which memory may grow; the photos sent are small
 _MORE_MEMORY = 100_000_000
 
 
@@ -61,7 +61,7 @@ def enroll(address: str, name: str, photos: list[Path]) -> None:
 def fuzz(
     schemathesis: str, address: str, photos: Path, seconds: int, seed: int, folder: Path
 ) -> tuple[int, str]:
-    """Run schemathesis: how many requests it made, and what it said where it found something wrong."""
+    """Run schemathesis; return the number of requests, and its output if it found something wrong."""
     command = [
         schemathesis, "--no-color", "run", f"{address}/openapi.json", "--checks", "all",
         "--exclude-checks", _BEYOND_THE_DOCUMENT, "--continue-on-failure", "--no-shrink",
@@ -79,7 +79,7 @@ def fuzz(
 
 
 def statuses(address: str) -> dict[str, int]:
-    """How many answers of each status the service counted."""
+    """The service's own count of answers by status."""
     told = httpx2.get(f"{address}/metrics", headers={"authorization": f"Bearer {TOKEN}"}).text
     found = Counter[str]()
     for line in told.splitlines():
@@ -91,7 +91,7 @@ def statuses(address: str) -> dict[str, int]:
 def fuzzed(
     schemathesis: str, model: Path, photos: Path, seconds: int, seed: int
 ) -> tuple[dict[str, Any], list[str]]:
-    """What was found, and what was wrong with it."""
+    """The figures, and the faults found."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokens = folder / "tokens"
@@ -110,7 +110,9 @@ def fuzzed(
             }  # fmt: skip
         log = (folder / "log").read_text()
     wrong = [told] if told else []
-    wrong += ["the log shows a trace or an internal error"] * ("Traceback" in log or "internal error" in log)
+    wrong += ["the log contains a traceback or an internal error"] * (
+        "Traceback" in log or "internal error" in log
+    )
     wrong += [f"it is not ready afterwards: {ready}"] * (ready != 200)
     wrong += ["its memory grew beyond the bound"] * (most > before + _MORE_MEMORY)
     return found, wrong

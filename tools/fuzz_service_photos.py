@@ -1,6 +1,6 @@
-"""What schemathesis sends where the service's document asks for an image: files that look like one, real
-photos, and photos with a few bytes changed. It loads this module itself (``SCHEMATHESIS_HOOKS``); the photos
-are those in the folder ``FACEKD_FUZZ_PHOTOS``."""
+"""Images for schemathesis to send to the service: files that look like one, real photos, and photos with a
+few bytes changed. schemathesis loads this module (``SCHEMATHESIS_HOOKS``); the photos are those in the folder
+``FACEKD_FUZZ_PHOTOS``."""
 
 from __future__ import annotations
 

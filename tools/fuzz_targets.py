@@ -1,4 +1,4 @@
-"""The targets of the fuzzer: a reader, the inputs that it begins with, and their largest size."""
+"""The targets of the fuzzer: a reader, its first inputs, and the largest size of an input."""
 
 from __future__ import annotations
 

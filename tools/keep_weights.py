@@ -4,9 +4,9 @@
     python tools/keep_weights.py unpack data/student/leg4.safetensors start.safetensors
 
 ``unpack`` writes what a recipe's ``student.start`` takes (with ``start_by = "whole"``), projectors of the
-losses included; it takes the shards that `train_on_accelerator.py` writes, too. Large matrices are kept as
-int8 with a scale for each output channel, the rest in float32 (`packed_weights`): a quarter of the size, and
-what rounding costs is made up in the first steps of the next run.
+losses included; it also takes the shards that `train_on_accelerator.py` writes. Large matrices are stored as
+int8 with a scale for each output channel, the rest in float32 (`packed_weights`): a quarter of the size. The
+first steps of the next run make up for the rounding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who does what in `drill_kills.py`: whom each writer enrolls, removes and merges, and who is there after."""
+"""The plan of `drill_kills.py`: whom each writer enrolls, removes and merges, and who must be there after."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ People = dict[str, set[str]]
 
 @dataclass
 class Plan:
-    """Who is enrolled, removed and merged: ``people`` of each writer by number, of which the second of every
-    four is removed, and the third of every four takes in the fourth."""
+    """Each writer enrolls ``people``, given by number; of every four, the second is removed, and the fourth
+    is merged into the third."""
 
     people: dict[int, int]
     asking: frozenset[int]
 
     def changes(self, writer: int, kinds: str) -> list[tuple[str, int]]:
-        """Those of a writer, by person; ``kinds`` are words with commas between them."""
+        """The changes of a writer, by person; ``kinds`` are separated by commas."""
         last = self.people[writer] - 1
         found = []
         for number in range(last + 1):
@@ -38,7 +38,7 @@ class Plan:
         return found
 
     def after(self, photos: Callable[[int, int], set[str]], done: list[str]) -> People:
-        """Everybody, when the changes of the kinds ``done`` have been made in turn."""
+        """Everybody who must be enrolled after the changes of the kinds ``done``, in this order."""
         there: People = {}
         for kinds in done:
             for writer in self.people:
@@ -68,7 +68,7 @@ def some_photos(place: Path, model: Path, plan: Plan, folder: Path) -> dict[int,
 
 
 def plan_of(enrollments: int, writers: int, by_service: int) -> Plan:
-    """Of ``enrollments``, ``by_service`` through the service, by every fourth writer."""
+    """A plan for ``enrollments``, of which every fourth writer makes ``by_service`` through the service."""
     asking = frozenset(range(3, writers, 4))
     others = [writer for writer in range(writers) if writer not in asking]
     shares = dict.fromkeys(range(writers), 0)

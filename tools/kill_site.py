@@ -1,4 +1,4 @@
-"""What `drill_kills.py` kills and starts again: a database server, a service over a gallery, and writers."""
+"""The processes that `drill_kills.py` kills and restarts: a database server, a service and writers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
 ROOT = Path(__file__).resolve().parent.parent
-#: seconds that anything may take
+#: the time limit in seconds for any step
 PATIENCE = 900
 
 
@@ -60,7 +60,7 @@ class Site:
         return self._service is not None
 
     def wait_for_service(self) -> None:
-        """Return when the gallery can be used through it."""
+        """Wait until the gallery can be used through the service."""
 
         def ready() -> bool:
             with contextlib.suppress(httpx2.TransportError):
@@ -113,13 +113,15 @@ class Site:
         while True:
             try:
                 return self.server.start()
-            except RuntimeError:  # its processes, which notice it by themselves, hold the memory until then
+            except (
+                RuntimeError
+            ):  # its other processes hold the shared memory until they notice that it is gone
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.1)
 
     def kill_backend(self, chance: random.Random) -> bool:
-        """Kill a process of the server that serves a connection; whether there was one."""
+        """Kill a server process that serves a connection; return whether there was one."""
         query = (
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname <> 'postgres'"
         )
@@ -133,7 +135,7 @@ class Site:
     def _answers(self) -> bool:
         try:
             return bool(self.server.ask("SELECT 1", "postgres"))
-        except psycopg.OperationalError:  # it ends all connections, and recovers
+        except psycopg.OperationalError:  # the server closes all connections, and recovers
             return False
 
 

@@ -1,14 +1,14 @@
-"""The writers that `drill_kills.py` kills: each changes people of its own, and says what it did.
+"""The writers that `drill_kills.py` kills: each changes people of its own, and logs what it did.
 
     python tools/kill_writers.py JOB
 
-JOB is a JSON document: ``log``, the file that it adds to; ``gallery``, a URL; ``address`` of a service, for a
-writer that asks that, or null; ``writer``, its number; ``changes``, a list of [kind, person]; and ``photos``,
-for a writer that asks the service, the files of each person. It makes the changes that the log does not call
-done, in turn. Before a change it writes ``begin KIND PERSON``, after it ``done KIND PERSON``. A change that
-failed, or was begun by a predecessor that was killed, may have been made or not: it writes ``again KIND
-PERSON``, looks at the people concerned first, and writes ``half KIND PERSON`` where they are neither as
-before nor as after.
+JOB is a JSON document: ``log``, the file to append to; ``gallery``, a URL; ``address``, that of the service
+for a writer that uses it, otherwise null; ``writer``, its number; ``changes``, a list of [kind, person]; and
+``photos``, the files of each person for a writer that uses the service. The writer makes the changes that the
+log does not list as done, in order. Before a change it writes ``begin KIND PERSON``, after it ``done KIND
+PERSON``. A change that failed, or was begun by a writer that was killed, may have been made or not: the
+writer logs ``again KIND PERSON``, checks the people concerned first, and logs ``half KIND PERSON`` if their
+state is neither that before the change nor that after it.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from numpy.typing import NDArray
 from facekd.errors import InputOutput, NotFound
 from facekd.gallery import GalleryRecords, Template
 
-#: templates of a person; photos, of one enrolled through the service
+#: templates of a person, or photos if enrolled through the service
 PHOTOS = 2
 #: seconds after which a change that failed is tried again
 _PAUSE = 0.1
 
-#: how many photos a person and the one merged into them have, by name; nobody has none
+#: the number of photos of a person, and of the one merged into them; 0 if not enrolled
 State = tuple[int, int]
 #: before and after a change
 STATES: dict[str, tuple[State, State]] = {
     "enroll": ((0, 0), (PHOTOS, 0)),
     "remove": ((PHOTOS, 0), (0, 0)),
-    # of the two the first is left, with the photos of both
+    # the first of the two remains, with the photos of both
     "merge": ((PHOTOS, PHOTOS), (2 * PHOTOS, 0)),
 }
 
@@ -59,11 +59,11 @@ def embedding(writer: int, person: int, place: int, dim: int) -> NDArray[np.floa
 
 
 class Refused(Exception):
-    """The service could not do it now."""
+    """The service is temporarily unable to do it."""
 
 
 class Way(Protocol):
-    """How a writer changes a gallery. Each raises `InputOutput` or `Refused` where that fails for now."""
+    """How a writer changes a gallery. Methods raise `InputOutput` or `Refused` if that fails for now."""
 
     def make(self, kind: str, person: int) -> None: ...
 
@@ -71,7 +71,7 @@ class Way(Protocol):
 
 
 class ByRecords:
-    """Through Python, on the database. One connection serves all changes; it is made anew where it fails."""
+    """Changes the database from Python. One connection serves all changes, and is replaced if it fails."""
 
     def __init__(self, gallery: str, writer: int) -> None:
         self._gallery, self._writer = gallery, writer
@@ -106,7 +106,7 @@ class ByRecords:
 
 
 class ByService:
-    """Through the service, with photos."""
+    """Changes the gallery through the service, with photos."""
 
     def __init__(self, address: str, writer: int, photos: dict[str, list[str]]) -> None:
         import httpx2
@@ -129,7 +129,7 @@ class ByService:
     def make(self, kind: str, person: int) -> None:
         if kind == "enroll":
             files = [("photos", (one, Path(one).read_bytes())) for one in self._photos[str(person)]]
-            # two who look alike are told apart by a person, and here there is none
+            # a person would have to decide about photos that look alike: overrule the guard
             options = {"force": True, "on_many": "best"}
             answer = self._ask("POST", f"{self._path(person)}/photos", files=files, params=options)
         else:
@@ -148,7 +148,8 @@ class Writer:
     say: Callable[..., None]
 
     def work(self, changes: list[tuple[str, int]], interrupted: bool) -> None:
-        """Make ``changes`` in turn; the first may have been made before, by one who was ``interrupted``."""
+        """Make ``changes`` in order; if the previous writer was ``interrupted``, the first may have been
+        made."""
         for kind, person in changes:
             self.say("begin", kind, person)
             if interrupted:
@@ -178,7 +179,7 @@ class Writer:
 
 
 def said(log: Path) -> list[tuple[str, str, int]]:
-    """What a writer and its predecessors said: whole lines, since who is killed may leave a piece of one."""
+    """The log of a writer and its predecessors: complete lines only, since a kill may cut one off."""
     lines = log.read_text().splitlines(keepends=True) if log.exists() else []
     words = [line.split() for line in lines if line.endswith("\n")]
     return [(word, kind, int(person)) for word, kind, person in words]

@@ -1,4 +1,4 @@
-"""What the drills share that kill a program while it changes a gallery: the kill, and what kills came to."""
+"""Shared by drills that kill a program while it changes a gallery: the kill, and the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADINGS = "kills | acknowledged | lost | half done | faults | traces"
 
 @dataclass
 class Found:
-    """What the kills came to."""
+    """The results of the kills."""
 
     kills: int = 0
     said: int = 0

@@ -110,7 +110,7 @@ def resident(process: int) -> int:
 
 
 def peak(process: int) -> int:
-    """Bytes of memory that a process held at most."""
+    """Peak memory of a process in bytes."""
     return _of_status(process, "VmHWM")
 
 

@@ -1,11 +1,11 @@
-"""What it costs to audit claims and searches.
+"""Measure the cost of auditing claims and searches.
 
     python tools/measure_audit.py PHOTOS
 
-The photos of PHOTOS, a folder or pack, are enrolled, each as somebody else. Then a photo is claimed to be
-somebody, and searched for, with the audit and without it in turns, so that whatever else the machine does
-meets both alike. Each opens the gallery for itself, as a command or a request to the service does; the model
-is loaded once, on one thread. Beside it stands how large an entry is, and how long deleting old ones takes.
+The photos of PHOTOS, a folder or pack, are enrolled, each as a different person. Then a photo is verified
+against a claim, and searched for, alternately with and without the audit, so that other load on the machine
+affects both alike. Each opens the gallery anew, as a command or a request to the service does; the model is
+loaded once, on one thread. Also measured are the size of an entry, and the time to delete old ones.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def enroll(gallery: Path, recognizer: Recognizer, photos: Path) -> bytes:
 
 
 def milliseconds(ask: Callable[[], object]) -> tuple[float, float]:
-    """Of processor time, and of the clock on the wall."""
+    """Milliseconds of processor time, and of wall clock time."""
     began, began_work = time.perf_counter(), time.process_time()
     ask()
     return (time.process_time() - began_work) * 1000, (time.perf_counter() - began) * 1000
 
 
 def compared(asks: dict[str, Callable[[bool], object]], rounds: int) -> dict[str, dict[str, float]]:
-    """The medians of each of ``asks`` without and with the audit, and of what the audit adds in a round."""
+    """The medians of each of ``asks`` without and with the audit, and of the difference in each round."""
     found = {}
     for name, ask in asks.items():
         taken = np.empty((rounds, 2, 2))
@@ -81,7 +81,7 @@ def compared(asks: dict[str, Callable[[bool], object]], rounds: int) -> dict[str
 
 
 def rotation(gallery: Path, entry: ReadEntry, count: int) -> dict[str, float]:
-    """How many bytes ``count`` entries take, and how long it takes to delete them."""
+    """The size of ``count`` entries in bytes, and the time to delete them."""
     with GalleryRecords(gallery, audit_reads=True) as records:
         before = records.statistics().bytes
         for _ in range(0, count, _AT_ONCE):
@@ -101,7 +101,7 @@ def rotation(gallery: Path, entry: ReadEntry, count: int) -> dict[str, float]:
 @click.option("--rounds", type=click.IntRange(2, 10_000), default=100, show_default=True)
 @click.option("--entries", type=click.IntRange(_AT_ONCE), default=_ENTRIES, show_default=True)
 def main(photos: Path, rounds: int, entries: int) -> None:
-    """Measure with the photos in PHOTOS, a folder or pack, and print what was found as JSON."""
+    """Measure with the photos in PHOTOS, a folder or pack, and print the result as JSON."""
     model = shipped_model()
     if model is None:
         raise click.UsageError("no student came with this facekd")
@@ -120,7 +120,7 @@ def main(photos: Path, rounds: int, entries: int) -> None:
             with recognizer.open_gallery(gallery, audit_reads=audited) as records:
                 return identify_photo(open_search(recognizer, records), photo)
 
-        for audited in (False, True):  # what is loaded and kept once
+        for audited in (False, True):  # warm up: loads what is loaded once
             claim(audited), search(audited)
         found = compared({"claim": claim, "search": search}, rounds)
         entry = ReadEntry("search", 1, "found", recognizer.embedder.name, "a" * 12, fpir=0.01, date=_THEN)

@@ -1,11 +1,11 @@
-"""Whether it would pay a service to embed the photos of waiting requests in one batch.
+"""Measure whether a service would gain from embedding the photos of waiting requests in one batch.
 
     python tools/measure_batching.py PHOTOS
 
 The crops of the photos in PHOTOS go through the model one by one and several at a time, on one thread. The
-sizes take turns within each round, so that whatever else the machine does meets all of them alike. Beside it
-stands what a whole photo takes, decoded, detected, aligned and embedded: the model's part of that is all that
-batches could make faster.
+sizes alternate within each round, so that other load on the machine affects all of them alike. Also measured
+is the time for a whole photo, from decoding to its embedding: batches could only make the model's part of
+that faster.
 """
 
 from __future__ import annotations
@@ -67,20 +67,20 @@ def milliseconds(embedder: Embedder, crops: Crops, size: int) -> float:
 @click.option("--model", type=click.Path(exists=True, path_type=Path), default=None)
 @click.option("--rounds", type=click.IntRange(2, 10_000), default=100, show_default=True)
 def main(photos: Path, model: Path | None, rounds: int) -> None:
-    """Measure batches of the photos in PHOTOS, a folder or pack, and print what was found as JSON."""
+    """Measure batches of the photos in PHOTOS, a folder or pack, and print the result as JSON."""
     model = model or shipped_model()
     if model is None:
         raise click.UsageError("no model is named, and no student came with this facekd")
     embedder = load_embedder(model, threads=1)
     crops, whole = crops_of(photos, embedder)
     for size in SIZES:
-        milliseconds(embedder, crops, size)  # memory is taken once
+        milliseconds(embedder, crops, size)  # warm up: allocates memory
     turns = np.random.default_rng(0).permuted(np.tile(SIZES, (rounds, 1)), axis=1)
     times = np.empty((rounds, len(SIZES)))
     for taken, turn in zip(times, turns, strict=True):
         for size in turn:
             taken[SIZES.index(int(size))] = milliseconds(embedder, crops, int(size))
-    # of each round by itself: its sizes met the same machine
+    # within each round, since its sizes ran under the same load
     faster, (photo_ms, crop_ms) = times[:, :1] / times, (float(np.median(whole)), np.median(times, axis=0))
     found = {
         "model": embedder.name,

@@ -1,4 +1,4 @@
-"""Measure the figures of docs/identify.md with one model, all but the speed of a search.
+"""Measure the figures of docs/identify.md with one model, except for the speed of a search.
 
     facekd align lfw.zip lfw-crops.zip
     python tools/measure_identification.py student.onnx lfw-crops.zip --packs DATA --out figures/
@@ -44,7 +44,7 @@ def measurements(packs: Path) -> dict[str, list[str]]:
 @click.argument("model", type=EXISTING_FILE)
 @click.argument("crops", type=EXISTING_FILE)
 @click.option("--packs", type=EXISTING, required=True, help="Folder of the packs of other people.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for what is measured.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 @click.option("--only", multiple=True, help="A measurement to run; by default all.")
 def main(model: Path, crops: Path, packs: Path, out: Path, only: tuple[str, ...]) -> None:
     """Measure identification by MODEL on CROPS of LFW."""

@@ -1,11 +1,11 @@
-"""Measure what a gallery in PostgreSQL costs beside one in a file: reading everybody, removing one for good.
+"""Measure the cost of a gallery in PostgreSQL compared with a file: reading everybody, removing one person.
 
 python tools/measure_postgres.py scratch.db postgresql:///scratch --people 1000 5000 --data FOLDER
 
-At the places there must be no gallery; afterwards there is none again. People are made up, each with one
-template of 512 values. With --data, the server's data folder, which must be readable, it is also counted of
-how many of 50 people a piece of the template is still in the files of the tables: after DELETE, after VACUUM,
-and after what facekd does.
+There must be no gallery at these places; those that are made are deleted again. People are made up, each with
+one template of 512 values. With --data, the server's data folder, which must be readable, the tool also
+counts for how many of 50 people a piece of the template is still in the files of the tables: after DELETE,
+after VACUUM, and after facekd's own erasure.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def measured(place: Place, people: int) -> str:
 
 
 def erased(url: str, data: Path) -> str:
-    """Of how many of the removed people a piece of the template is left in the tables' files."""
+    """The number of removed people of whose template a piece is left in the tables' files."""
     rows, _ = fill(url, 1000)
     gone = np.random.default_rng(0).choice(1000, REMOVED, replace=False)
     pieces = [rows[number].tobytes()[16:80] for number in gone]

@@ -1,5 +1,4 @@
-"""What measures of a photo's quality are worth: does leaving out the photos of lowest quality leave out the
-errors?
+"""Evaluate measures of a photo's quality: are errors avoided by leaving out the photos of lowest quality?
 
     facekd align lfw.zip lfw-crops.zip
     python tools/measure_quality.py MODEL lfw-crops.zip --plot discard.png
@@ -14,9 +13,8 @@ Measured are the agreement of a crop's embedding with those of its mirror image 
 recognised face), of the crop moved, and of the crop reduced and rotated; the quality that `align` reports, of
 size, pose, sharpness and exposure; and the detector's score.
 
-"share of the possible" sets the area between the curve and a flat one, up to the largest share that is left
-out, in relation to that of an order that leaves out the errors first: 0 for a random order, 1 for a perfect
-one.
+"share of the possible" is the area between the curve and a flat one, up to the largest share that is left
+out, divided by that of an order that leaves out the errors first: 0 for a random order, 1 for a perfect one.
 """
 
 from __future__ import annotations
@@ -110,7 +108,7 @@ def curve(errors: NDArray[np.bool_], quality: Floats, weights: Floats) -> Floats
 
 
 def share_of_possible(rates: Floats, possible: Floats) -> float:
-    """The area below the flat line that ``rates`` reaches, of that which is ``possible``."""
+    """The area between the flat line and ``rates``, divided by that of ``possible``."""
     gained, could = (np.trapezoid(rates[0] - one, DISCARDED) for one in (rates, possible))
     return float(gained / could) if could > 0 else 0.0
 
@@ -144,7 +142,7 @@ def changed(
 def agreements(
     embedder: Embedder, crops: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-    """The embeddings [N, D] of ``crops`` [N, S, S, 3], and how far those of changed ones agree with them."""
+    """The embeddings [N, D] of ``crops`` [N, S, S, 3], and their cosines with those of changed crops."""
     rows = embedder.embed(crops)
     found = {"mirror image": mirror_consistency(embedder, crops, rows)}
     for name, how in (("moved by 5 pixels", MOVED), ("reduced by a tenth, rotated by 5 degrees", REDUCED)):
@@ -154,7 +152,7 @@ def agreements(
 
 
 def read_reported(crops: Path) -> dict[str, tuple[float, float]]:
-    """Quality and detector's score of each crop, by its name, as the report of ``facekd align`` has them."""
+    """Quality and detector's score of each crop, by name, from the report of ``facekd align``."""
     lines = report_path(crops).read_text(encoding="utf-8").splitlines()
     faces = (face for line in lines for face in json.loads(line).get("faces", ()))
     return {face["crop"]: (face["quality"], face["score"]) for face in faces}

@@ -33,7 +33,8 @@ Embedded = list[tuple[Reading, NDArray[np.float32]]]
 
 
 def embedded_readings(model: Path, photos: Path, pool: int, detector: str) -> tuple[Labels, Embedded]:
-    """Whose photos there are [N], and their embeddings [N, D] under each reading, the card's first."""
+    """The people of the photos [N], and the photos' embeddings [N, D] under each reading, the card's
+    first."""
     card, people = read_card(model)[0], find_people(photos)
     counts = Counter(people.labels)
     several = sorted(str(label) for label, count in counts.items() if count > 1)

@@ -8,14 +8,14 @@
     python tools/measure_search_rates.py student.onnx lfw-crops.zip --aligned \
         --more train-unlabelled-1.zip:athletes --only
 
-PHOTOS has a folder of photos for each person. Galleries of --size people are drawn repeatedly, each
-enrolled by the direction of the mean of --photos photos; the first photo of everybody else is a stranger's.
---more adds people with one photo each, --only leaves out those of PHOTOS. The threshold is the one that
-identify takes, by the gallery's own scores or by the model's card. For every size and requested FPIR: where
-the threshold comes from; the stated interval; the share of strangers who are found, over all galleries
-together and in the middle 95 % of them; the number of galleries in which it is below, within and above the
-stated interval, the error of measuring it on so many strangers allowed for, or in which identify gives no
-decision; and the share of the enrolled people of whom another photo is not found (FNIR).
+PHOTOS has a folder of photos for each person. Galleries of --size people are drawn repeatedly, each enrolled
+by the direction of the mean of --photos photos; the first photo of everybody else is a stranger's. --more
+adds people with one photo each, --only leaves out those of PHOTOS. The threshold is the one that identify
+takes, by the gallery's own scores or by the model's card. For every size and requested FPIR: where the
+threshold comes from; the stated interval; the share of strangers who are found, over all galleries together
+and in the middle 95 % of them; the number of galleries in which it is below, within and above the stated
+interval, after allowing for the sampling error with so many strangers, or in which identify gives no
+decision; and the share of enrolled people whose other photo is not found (FNIR).
 
 Galleries have people and strangers in common: the spread over them is not that over other people.
 """
@@ -55,7 +55,7 @@ class People:
 
 @dataclass
 class Kept:
-    """What was measured for one size and rate, a value for each gallery."""
+    """The results for one size and rate, a value for each gallery."""
 
     sources: list[str] = field(default_factory=list)
     stated: list[tuple[float, float]] = field(default_factory=list)
@@ -102,7 +102,7 @@ def people_of(photos: CroppedPhotos, photos_each: int, embedder: Embedder) -> Pe
 
 
 def with_more(people: People, groups: Sequence[str], model: Path) -> People:
-    """``people`` and those of one photo each in folders of packs."""
+    """``people`` and those with one photo each in folders of packs."""
     for group in groups:
         pack, _, folder = group.rpartition(":")
         crops = all_crops([Path(pack)])[0]

@@ -1,16 +1,15 @@
-"""How much a model loses on turned faces: TAR of turned against frontal faces beside frontal against
+"""Measure how much a model loses on turned faces: TAR of turned with frontal faces compared with frontal with
 frontal.
 
     python tools/measure_turned.py MODEL... --data PACK --data PACK --people heldout_identities.txt \\
         --detector scrfd:scrfd_500m.onnx
 
 PACK holds a folder of aligned crops for each identity; those of the identities named in --people are
-compared, all with all. A face counts as turned where its nose tip lies off the midpoint of the eyes, along
-the line between them, by more than a quarter of the distance from the eyes to the mouth. The landmarks are
-what the detector finds in the crop with a black border; crops in which it finds no face are left out and
-counted. For each kind of comparison the threshold is that of its own non-mated comparisons at an FMR of
-1e-3. Intervals (95 %) are by the bootstrap over identities at that threshold, the same identities for every
-model.
+compared, all with all. A face counts as turned if its nose tip is off the midpoint of the eyes, along the
+line between them, by more than a quarter of the distance from the eyes to the mouth. Landmarks are detected
+in the crop with a black border; crops in which it finds no face are left out and counted. For each kind of
+comparison the threshold is that of its own non-mated comparisons at an FMR of 1e-3. Intervals (95 %) are by
+the bootstrap over identities at that threshold, the same identities for every model.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _BORDER = 0.25
 
 @dataclass(frozen=True)
 class Measured:
-    """TAR and its interval, and how many comparisons it comes from."""
+    """TAR with its interval, and the numbers of comparisons."""
 
     tar: float
     low: float
@@ -50,8 +49,8 @@ class Measured:
 
 
 def offset_of(landmarks: NDArray[np.float32]) -> float:
-    """How far the nose tip of ``landmarks`` [5, 2] lies off the midpoint of the eyes along the line between
-    them, per distance from the eyes to the mouth."""
+    """The distance of the nose tip of ``landmarks`` [5, 2] from the midpoint of the eyes, along the line
+    between them, divided by the distance from the eyes to the mouth."""
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     along = (landmarks[1] - landmarks[0]) / np.linalg.norm(landmarks[1] - landmarks[0])
     return float(abs((landmarks[2] - eyes) @ along) / np.linalg.norm(mouth - eyes))
@@ -63,7 +62,7 @@ def bordered(crop: Pixels) -> Pixels:
 
 
 def offsets(crops: CropSet, detector: str) -> NDArray[np.float64]:
-    """Of all ``crops`` [N]; NaN where no face is found."""
+    """`offset_of` all ``crops`` [N]; NaN if no face is found."""
     found, made = np.full(len(crops), np.nan), make_detector(detector, "cpu", 1)
     with click.progressbar(range(len(crops)), label="landmarks") as places:
         for place in places:
@@ -85,7 +84,7 @@ def embeddings(model: Path, crops: CropSet) -> NDArray[np.float32]:
 def measure(
     rows: NDArray[np.float32], labels: NDArray[np.int64], kind: NDArray[np.bool_], other: NDArray[np.bool_]
 ) -> Measured:
-    """TAR of the comparisons of crops of one ``kind`` [N] with those of the ``other`` [N]."""
+    """TAR of the comparisons of the crops in the mask ``kind`` [N] with those in ``other`` [N]."""
     a, b = np.flatnonzero(kind), np.flatnonzero(other)
     scores = rows[a] @ rows[b].T
     pairs = a[:, None] < b if np.array_equal(a, b) else np.ones(scores.shape, bool)

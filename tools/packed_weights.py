@@ -17,7 +17,7 @@ SMALLEST = 4096
 SCALE = ".scale"
 #: bytes of the largest shard; one tensor alone may be longer
 LARGEST_SHARD = 15_000_000
-#: how the names of what losses learn begin in a weights file
+#: prefix of the names of the losses' parameters in a weights file
 LEARNED = "losses."
 
 
@@ -51,7 +51,7 @@ def unpacked(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def write_shards(weights: Mapping[str, Tensor], folder: Path, images: int, step: int) -> list[Path]:
     """Write ``weights``, packed, as ``weights-1.safetensors`` and so on below ``folder``, none of them much
-    longer than `LARGEST_SHARD`: for machines that give back small files only."""
+    larger than `LARGEST_SHARD`: for machines that return small files only."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = packed({name: value.detach().cpu() for name, value in weights.items()})
     told = {"images": str(images), "step": str(step)}

@@ -4,12 +4,13 @@
     python3 tools/train_on_accelerator.py default.toml --out runs/resnet --network iresnet50 --batch 512
     python3 tools/train_on_accelerator.py default.toml --out runs/fast --resume
 
-The recipe lies beside the packs and lists that it names. All crops are decoded once and stay on the device,
-where views are made, teachers embed them and the network learns from them. ``--seconds`` bounds the whole
-call: the rate falls so that it is zero when they are over. ``--resume`` goes on where the rate had not begun
-to fall, with the whole schedule again. ``--out`` is a run folder: `facekd export` takes it.
+The recipe is in the folder of the packs and lists that it names. All crops are decoded once and stay on the
+device, where views are computed, teachers embed them and the network is trained. ``--seconds`` bounds the
+whole call: the learning rate reaches zero when they are over. ``--resume`` continues from where the rate had
+not begun to fall, with the whole schedule again. ``--out`` is a run folder that `facekd export` accepts.
 
-facekd need not be installed; what it needs to train must be there (`NEEDED`), and is named where it is not.
+facekd need not be installed, but the packages that it needs for training must be (`NEEDED`); missing ones are
+named.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-#: modules, and what installs those that are named otherwise
+#: modules, and the packages that provide them if these have other names
 NEEDED = {
     "cv2": "opencv-python-headless",
     "filelock": "",
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     missing = [package or module for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
         print(
-            f"missing here: {', '.join(missing)}\nWhere nothing can be installed, bring them along: "
+            f"missing: {', '.join(missing)}\nIf nothing can be installed here, bring them along: "
             f"pip install --target site {' '.join(missing)}, and set PYTHONPATH=site there.",
             file=sys.stderr,
         )
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"Error: {error}")
         return int(error.exit_code)
     except KeyboardInterrupt as error:
-        say("stopped: go on with --resume")
+        say("stopped: continue with --resume")
         return 143 if isinstance(error, Terminated) else 130
     return 0
 
@@ -71,27 +72,34 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("recipe", type=Path, help="The recipe, beside the packs and lists that it names.")
+    add("recipe", type=Path, help="The recipe, in the folder of the packs and lists that it names.")
     add("--out", type=Path, required=True, help="The run folder.")
     add("--device", default="cuda", help="cuda, cuda:1 or cpu (default: cuda).")
-    add("--seconds", type=_positive, default=520.0, help="For the whole call (default: 520).")
-    add("--images", type=int, help="End after so many images, if that comes first.")
-    add("--network", help="Train this network, iresnet50 say, instead of the recipe's student.")
-    add("--start", type=Path, help="Weights to begin with, packed or not, projectors included.")
+    add("--seconds", type=_positive, default=520.0, help="Time limit of the whole call (default: 520).")
+    add("--images", type=int, help="Stop after this many images, if that comes first.")
+    add("--network", help="Train this network, for example iresnet50, instead of the recipe's student.")
+    add("--start", type=Path, help="Weights to start from, packed or not, including projectors.")
     teacher = "A torch teacher instead of the recipe's: timm:NAME:FILE or a run folder; may be repeated."
     add("--teacher", dest="teachers", action="append", default=[], help=teacher)
     add("--batch", type=int, default=1024, help="Views in a batch (default: 1024).")
     add("--rate", type=_positive, help="The peak learning rate (default: the recipe's).")
-    add("--precision", choices=("bf16", "float32"), default="bf16", help="Of the student (default: bf16).")
-    lower = "Of the teachers; where it is too far from float32, that is used (default: bf16)."
+    add(
+        "--precision",
+        choices=("bf16", "float32"),
+        default="bf16",
+        help="Precision of the student (default: bf16).",
+    )
+    lower = "Precision of the teachers; float32 if this one is too inaccurate (default: bf16)."
     add("--teacher-precision", choices=("fp16", "bf16", "float32"), default="bf16", help=lower)
     add("--compile", dest="compiled", action="store_true", help="Compile the networks first.")
     add("--save-every", type=_positive, default=60.0, help="Seconds between checkpoints (default: 60).")
     add(
-        "--shards", type=Path, help="Write the weights there too, in a quarter of their size and small files."
+        "--shards",
+        type=Path,
+        help="Also write the weights there, in a quarter of their size, as small files.",
     )
     add("--processes", type=int, help="Processes that decode (default: one for each processor).")
-    add("--resume", action="store_true", help="Go on with the run in --out.")
+    add("--resume", action="store_true", help="Continue the run in --out.")
     add("--force", action="store_true", help="Replace the run in --out.")
     return parser
 

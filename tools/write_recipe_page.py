@@ -30,8 +30,8 @@ HEAD = """# Recipe reference
 
 A recipe is a TOML file that states a training run; [Distil a student](distill.md) explains how to use one.
 `facekd recipe check FILE` reports every fault of a recipe at once, and the run folder's `recipe.toml` is the
-recipe with every default written out. A key whose default is *required* must be given; where it is a dash,
-the key may be left out. Paths are relative to the recipe.
+recipe with every default written out. A key whose default is *required* must be given; if the default is a
+dash, the key may be left out. Paths are relative to the recipe.
 """
 
 LOSSES = """## Losses
@@ -156,7 +156,8 @@ def defaults_of(things: list[Callable[..., Any]]) -> dict[str, Any]:
 
 
 def settings_table(things: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> str:
-    """Things by name, each with what it is, its settings' types and their defaults."""
+    """A table of registered things by name, each with a description and the types and defaults of its
+    settings."""
     rows = ["| name | what it is | settings |", "| --- | --- | --- |"]
     for name, (about, settings, defaults) in sorted(things.items()):
         told = [f"`{key}`: {type_in_words(kind)}{_default(defaults, key)}" for key, kind in settings.items()]

@@ -1,4 +1,4 @@
-"""How commands tell whether the bytes of what was removed or rewritten are gone."""
+"""Report whether the bytes of removed or rewritten data are gone."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def explain_pending(pending: bool, gallery: Place) -> None:
     elif pending:
         say(
             "Another program has a transaction open, or you may not rewrite the tables. The last bytes are "
-            "erased by 'facekd gallery erase', as the owner."
+            "erased when the owner runs 'facekd gallery erase'."
         )

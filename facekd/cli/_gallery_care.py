@@ -112,10 +112,10 @@ def _what(entry: AuditEntry | ReadEntry) -> str:
 def check(gallery: Place, as_json: bool) -> int:
     """Check a gallery for damage.
 
-    Verifies the checksum of every template, the database, its tables and references, names, and that
-    every person has a template and every template a person. Of an encrypted gallery, with the key, also
-    that every template and name was encrypted as what it is; without it the rest is checked. Changes
-    nothing. Each fault is listed with what to do about it, and the exit code is then 5.
+    Verifies the checksum of every template, the database, its tables and references, names, and that every
+    person has a template and every template a person. With the key of an encrypted gallery, it also decrypts
+    every template and name; without the key, everything else is checked. Changes nothing. Each fault is
+    listed with what to do about it, and the exit code is then 5.
 
     \b
     Example: facekd gallery check --gallery staff.db
@@ -141,7 +141,7 @@ def check(gallery: Place, as_json: bool) -> int:
             "whole": not count, "fault_count": count, "faults": [vars(fault) for fault in kept],
         })  # fmt: skip
     if checked.without_key:
-        say("note: the gallery is encrypted and no key was given: its contents were checked, not decrypted")
+        say("note: the gallery is encrypted and no key was given: templates and names were not decrypted")
     found = "no fault" if not count else "1 fault" if count == 1 else f"{count} faults"
     people = "1 person" if checked.people == 1 else f"{checked.people} people"
     templates = "1 template" if checked.templates == 1 else f"{checked.templates} templates"

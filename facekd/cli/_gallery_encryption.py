@@ -38,7 +38,7 @@ def new_key(file: Path, as_json: bool) -> None:
 
 
 @click.command("encrypt")
-@click.option("--names", is_flag=True, help="Encrypt the names of people, too.")
+@click.option("--names", is_flag=True, help="Also encrypt the names of people.")
 @gallery_option
 @json_option
 def encrypt(names: bool, gallery: Place, as_json: bool) -> None:

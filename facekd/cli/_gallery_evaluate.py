@@ -1,4 +1,5 @@
-"""``facekd gallery evaluate``: how well enrolled people are told apart from each other and from strangers."""
+"""``facekd gallery evaluate``: how well enrolled people are distinguished from each other and from
+strangers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose what a gallery in a database is searched by."""
+"""Choose how a gallery in a database is searched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from facekd.gallery import Place
     from facekd.workflows import IndexLook
 
-#: as `gallery.ENGINES` and the exact search; a test holds them to it, since commands are listed without numpy
+#: `gallery.ENGINES` and the exact search, written out because help must not import numpy; a test compares
+#: them
 ENGINE_NAMES = ("exact", "pgvector", "milvus")
 _OF_SERVER = "milvus"
 
@@ -22,7 +23,7 @@ _OF_SERVER = "milvus"
 @click.command("index")
 @click.option(
     "--engine", type=click.Choice(ENGINE_NAMES), default=None,
-    help="Search by this from now on: build its index, or drop the index (exact).",
+    help="Search the gallery with this engine from now on: build its index, or drop the index (exact).",
 )  # fmt: skip
 @click.option(
     "--at", metavar="URL", default=None,
@@ -33,19 +34,18 @@ _OF_SERVER = "milvus"
 def index(engine: str | None, at: str | None, gallery: Place, as_json: bool) -> None:
     """Build, drop or show the search index of a gallery in PostgreSQL.
 
-    Without --engine, show what the gallery is searched by. "exact" compares with everybody and is how every
-    gallery is searched at first. "pgvector" builds an index in the gallery's database, so that
-    no process has to read and hold everybody: it names about a hundred candidates, who are then compared
-    exactly. "milvus" builds it on a Milvus server, with the token in the file that FACEKD_MILVUS_TOKEN_FILE
-    names, or in FACEKD_MILVUS_TOKEN. An index is kept up to date by every change; "identify", "serve" and
-    Python use it without further options. Somebody whom it does not name is not found: the recall is measured
-    when it is built, with templates of up to 200 people, noise added, as the share of the exact search's
-    answers that it found.
+    Without --engine, show how the gallery is searched. "exact", the default, compares with everybody.
+    "pgvector" builds an index in the gallery's database, so that no process has to keep everybody in memory:
+    it names about a hundred candidates, who are then compared exactly. "milvus" builds it on a Milvus server,
+    with the token in the file named by FACEKD_MILVUS_TOKEN_FILE, or in FACEKD_MILVUS_TOKEN. Every change of
+    the gallery updates the index; "identify", "serve" and Python use it without further options. A person
+    whom it does not name is not found. Its recall, the share of the exact search's answers that it finds, is
+    measured when it is built, with noisy templates of up to 200 people.
 
-    Building it needs the owner of the gallery; pgvector needs the extension "vector" in the database, which a
-    superuser installs: CREATE EXTENSION vector SCHEMA public. The gallery can be used meanwhile; it cannot be
-    changed while a Milvus server that holds its index does not answer. A gallery in a file, and every
-    encrypted gallery, is searched exactly.
+    Only the owner of the gallery can build an index; pgvector needs the extension "vector" in the database,
+    which a superuser installs: CREATE EXTENSION vector SCHEMA public. The gallery can be used in the
+    meantime, but not changed while a Milvus server with its index does not answer. A gallery in a file, and
+    every encrypted gallery, is searched exactly.
 
     \b
     Example: facekd gallery index --engine pgvector --gallery postgresql://owner@db.example.org/staff
@@ -57,7 +57,7 @@ def index(engine: str | None, at: str | None, gallery: Place, as_json: bool) -> 
 
     if (engine == _OF_SERVER) != (at is not None):
         raise UsageError(
-            f"--engine {_OF_SERVER} and --at belong together",
+            f"--engine {_OF_SERVER} and --at require each other",
             "Name the Milvus server: facekd gallery index --engine milvus --at https://HOST:PORT",
         )
     with GalleryRecords(gallery, read_only=engine is None) as records:
@@ -72,7 +72,7 @@ def index(engine: str | None, at: str | None, gallery: Place, as_json: bool) -> 
     else:
         answer(f"{gallery}: {_told(found)}")
     if not found.current:
-        say("The index is not of the gallery's present state: build it again with --engine, as the owner.")
+        say("The index does not match the gallery: rebuild it with --engine, as the owner.")
 
 
 def _told(found: IndexLook) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option(
     "--target-key-file", type=ANY_PATH, default=None, metavar="FILE", help="File of the copy's key."
 )
-@click.option("--plain", is_flag=True, help="Copy an encrypted gallery, too, and do not encrypt the copy.")
-@click.option("--names", is_flag=True, help="Encrypt the names of people in an encrypted copy, too.")
+@click.option("--plain", is_flag=True, help="Copy an encrypted gallery unencrypted.")
+@click.option("--names", is_flag=True, help="Also encrypt the names of people in an encrypted copy.")
 @key_option
 @json_option
 def copy(
@@ -31,13 +31,13 @@ def copy(
     """Copy the gallery SOURCE to TARGET, a file or a database.
 
     The copy holds the people with their numbers and uids, the templates, the audit, and who was removed.
-    Every template is checked against its checksum when it is read, and compared once it is written. A copy
-    that was interrupted is continued by the same command. TARGET must hold no other gallery.
+    Every template is checked against its checksum when it is read, and compared once it is written. Repeat an
+    interrupted copy to continue it. TARGET must not hold another gallery.
 
     The copy of an encrypted gallery is encrypted: with the key of --target-key-file, or else with the
     gallery's own key, that of --key-file or the environment; names as well if they are encrypted in the
-    gallery. Only --plain writes it unencrypted. With --target-key-file the copy of an unencrypted gallery is
-    encrypted, too.
+    gallery. Only --plain writes it unencrypted. With --target-key-file, the copy of an unencrypted gallery is
+    encrypted as well.
 
     \b
     Example: facekd gallery copy staff.db postgresql://owner@db.example.org/staff
@@ -73,8 +73,8 @@ def copy(
 def erase(gallery: Place, as_json: bool) -> None:
     """Finish erasures that are pending.
 
-    "pending" means that the bytes of somebody who was removed are still in the file or the tables, because
-    another program was reading, or because the user who removed them may not rewrite a database's tables. Run
+    "pending" means that bytes of a removed person are still in the file or the tables, because another
+    program was reading, or because the user who removed the person may not rewrite a database's tables. Run
     this command as the owner of the gallery, for example once an hour.
 
     \b

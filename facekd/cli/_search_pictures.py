@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
 
 class SearchPictures:
-    """Where to draw the annotations of ``count`` photos, named by ``photos``: ``to`` is a folder or, for a
-    single photo, also a file; `None` draws nothing. Raises `UsageError` for an unusable ``to``, before a
-    model runs."""
+    """Draws the annotations of ``count`` ``photos`` to ``to``: a folder or, for a single photo, also a file;
+    `None` draws nothing. Raises `UsageError` for an unusable ``to``, before a model runs."""
 
     def __init__(self, to: Path | None, photos: Sequence[Path], count: int) -> None:
         self._to, self._taken = to, set[str]()

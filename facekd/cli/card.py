@@ -130,7 +130,7 @@ def _say_verdict(compared: ComparedReadings) -> None:
 
 
 def _more_people(compared: ComparedReadings) -> str:
-    """How many more people would settle it, to be appended to what they would settle."""
+    """The number of further people needed to decide, to be appended to the undecided settings."""
     needed = compared.people_needed
     if needed is None:
         return ""

@@ -56,7 +56,7 @@ def command(
 
 
 def _models(given: tuple[Path, ...], defaults: Defaults | None) -> tuple[tuple[str, Path], ...]:
-    """The models to check, the one in use first, with the origin of each."""
+    """The models to check, the one in use first, with the setting that names each."""
     from facekd.weights import shipped_model
 
     named = [("--model", path) for path in given]

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 @click.option(
     "--on-many", type=click.Choice(ONE_FACE),
     default="best", show_default=True,
-    help="Which face to keep when several are detected; dominant refuses photos where none clearly is, skip "
-    "refuses them all.",
+    help="Which face to keep when several are detected; dominant refuses photos where no face dominates, "
+    "skip refuses them all.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")

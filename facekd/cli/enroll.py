@@ -1,4 +1,4 @@
-"""Enroll people in a gallery from their photos, from videos or by a camera.
+"""Enroll people in a gallery from photos, videos or a camera.
 
 All photos of a person are stored in one transaction; a line on stdout confirms that it is committed.
 """
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 @click.option(
     "--on-many", type=click.Choice(ONE_FACE),
     default="dominant", show_default=True,
-    help="Which face to keep when several are detected; dominant refuses photos and videos where none is.",
+    help="Which face to keep when several are detected; dominant refuses photos and videos where no face "
+    "dominates.",
 )  # fmt: skip
 @click.option(
     "--force", is_flag=True,
@@ -86,16 +87,15 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Enroll NAME from photos, from videos or by a camera, or everybody from a folder or a list with --from.
+    """Enroll NAME from photos, videos or a camera, or everybody from a folder or a list with --from.
 
-    PHOTO may be a folder, for the photos and videos in it. From a VIDEO, and from what the camera sees, the
-    best frames of the person who clearly dominates it are enrolled; if nobody does, it is refused, unless
-    --on-many best takes whoever is largest. Photos and videos that cannot be used are
-    reported and the others enrolled. Photos that are enrolled already are skipped, so that an
-    interrupted run can simply be repeated. Photos that do not look like the person's others, or that
-    look like another enrolled person, are refused by the thresholds in the model's card. With --from,
-    --json prints one line per person. A list begins with the line name,photo; its paths are relative to
-    its folder.
+    PHOTO may be a folder, for the photos and videos in it. From a VIDEO or the camera, the best frames of the
+    person who clearly dominates it are enrolled; if nobody does, it is refused, unless --on-many best is
+    given, which takes the most prominent person. Photos and videos that cannot be used are reported and the
+    others enrolled. Photos that are enrolled already are skipped, so that an interrupted run can simply be
+    repeated. Photos that do not look like the person's others, or that look like another enrolled person, are
+    refused by the thresholds in the model's card. With --from, --json prints one line per person. A list
+    begins with the line name,photo; its paths are relative to its folder.
 
     \b
     Example: facekd enroll "Ann Lee" ann1.jpg ann2.jpg --model student.onnx
@@ -117,7 +117,7 @@ def command(
         people, list_name = _everybody(everybody, root)
     recognizer = Recognizer(model, detector=detector, any_quality=any_quality, device=device)
     videos = VideoSettings(frames, per_second)
-    if everybody is None:  # of many people it is shown how many are done, not each video
+    if everybody is None:  # for many people, the progress counts people instead of frames
         videos = replace(videos, watch=_watch)
     entries: list[Enrolled] = []
     make_gallery_folder(gallery)
@@ -244,7 +244,7 @@ def _hint(entries: list[Enrolled]) -> None:
     reasons = {failure.reason for failure in failures}
     several = [failure.photo in videos for failure in failures if failure.reason == "several_faces"]
     if any(several):
-        say("Let one person dominate the video, or take whoever is largest in it by --on-many best.")
+        say("Use a video that one person dominates, or --on-many best for the most prominent person in it.")
     if not all(several):
         say("--on-many best takes the largest face near the centre of a photo with several.")
     if "not_this_person" in reasons or "other_person" in reasons:

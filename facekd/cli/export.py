@@ -68,13 +68,13 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, a
 
 
 def _gain_told(gain: MetricGain, dim: int) -> str:
-    """What the metric of the projector is worth, in one line."""
+    """The gain from the projector's metric, in one line."""
     if not gain.tar:
-        return "projector dropped: the held-out people show no rate at which its metric could be judged"
+        return "projector dropped: too few held-out people to measure its metric"
     told = _beside(gain.tar, gain.tar_plain, "without")
     if gain.kept:
-        return f"metric of the projector kept, {dim} numbers: {told}"
-    return f"projector dropped, since its metric is worse on the held-out people: {told}"
+        return f"metric of the projector kept, {dim} values: {told}"
+    return f"projector dropped, because its metric is worse on the held-out people: {told}"
 
 
 def _cost_told(cost: Int8Cost) -> str:
@@ -84,7 +84,7 @@ def _cost_told(cost: Int8Cost) -> str:
 
 
 def _beside(tar: Mapping[float, float], other: Mapping[float, float], named: str) -> str:
-    """Two TARs at each FMR; ``named`` says which the second is."""
+    """Two TARs at each FMR; ``named`` describes the second."""
     return "; ".join(
         f"TAR at FMR {fmr:g} {100 * tar[fmr]:.2f} %, {100 * other[fmr]:.2f} % {named}" for fmr in tar
     )

@@ -97,9 +97,9 @@ def command(
     Exit code 0: found; 1: nobody found; 2: no threshold is known for this rate (the message says what would
     be enough); 3: the photo shows no usable face. With several photos or --all-faces: 0 if every photo was
     decided, either way, otherwise that of the most serious failure; --json then prints one line per photo,
-    and --annotate needs a folder. People in a video or in front of a camera are followed from frame to
-    frame; each of them is one answer, as if they were several photos. A list is a CSV file that begins with
-    the line photo (- for standard input); its paths are relative to its folder.
+    and --annotate needs a folder. People in a video or in front of a camera are tracked from frame to frame;
+    each of them gets one answer, as if they were several photos. A list is a CSV file that begins with the
+    line photo (- for standard input); its paths are relative to its folder.
 
     \b
     Example: facekd identify door.jpg --gallery staff.db
@@ -132,8 +132,8 @@ def command(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Who is to be searched for: whoever is in ``named`` photos and videos, and in front of a ``camera`` for
-    so many ``seconds``."""
+    """What to search for: the people in ``named`` photos and videos, and those in front of a ``camera``
+    during ``seconds``."""
 
     named: Sequence[NamedPhoto | NamedVideo]
     camera: int | None
@@ -152,7 +152,7 @@ class _Wanted:
 
     @property
     def count(self) -> int | None:
-        """Of photos; nobody knows how many frames there are."""
+        """The number of photos; `None` with videos, whose number of frames is unknown."""
         return None if self._videos or self.camera is not None else len(self.named)
 
     @property
@@ -164,7 +164,7 @@ class _Wanted:
     def answers(
         self, search: Search, top: int, all_faces: bool, advance: Callable[[], object]
     ) -> Iterator[tuple[Sequence[IdentifiedPhoto], NamedPhoto | None]]:
-        """What each of them gave, and the photo that it is. Each photo or frame is an ``advance``."""
+        """Each answer with its photo. ``advance`` is called for each photo or frame."""
         from facekd.workflows import NamedPhoto, identify_camera, identify_or_say_why, identify_video
 
         rate = self.per_second
@@ -233,7 +233,7 @@ def _many(
 
 
 def _tell(found: IdentifiedPhoto, gallery: Place, as_json: bool) -> None:
-    """One line of many."""
+    """Print the answer for one of many photos, in one line."""
     if as_json:
         answer_json(found.to_dict() | {"gallery": str(gallery)}, indent=None)
     else:

@@ -23,7 +23,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _NOT_COMMANDS = {"main", "options", "output"}
 
 
-#: commands of facekd by the names that other tools use
+#: names that other tools use, and facekd's own
 _OTHER_WORDS = {
     "compare": "verify", "match": "verify", "add": "enroll", "register": "enroll",
     "delete": "gallery remove", "remove": "gallery remove", "list": "gallery list", "test": "evaluate",

@@ -96,7 +96,7 @@ def _operators_model(**settings: Any) -> Decorator:
     )  # fmt: skip
 
 
-#: of commands that recognise people: the shipped student is the default
+#: for commands that recognise people: the shipped student is the default
 operators_model_option: Decorator = _operators_model(callback=model_or_shipped)
 #: where the shipped student is the default only for galleries enrolled with it
 galleries_model_option: Decorator = _operators_model(callback=model_or_setting)
@@ -256,12 +256,12 @@ any_quality_option: Decorator = click.option(
 
 per_second_option: Decorator = click.option(
     "--per-second", type=Number(0, 60, min_open=True), default=3.0, show_default=True,
-    help="Frames of a video to look at per second.",
+    help="Frames of a video to examine per second.",
 )  # fmt: skip
 
 
 def camera_option(told: str) -> Decorator:
-    """``--camera``; ``told`` says what is done with whoever it sees."""
+    """``--camera``; ``told`` is its help text."""
     return click.option(
         "--camera", type=click.IntRange(0, 99), default=None, metavar="NUMBER", help=told,
     )  # fmt: skip

@@ -13,9 +13,9 @@ import click
 
 from facekd.json_text import json_text
 
-#: seconds between two lines of progress where there is no terminal to draw a bar on
+#: seconds between two lines of progress without a terminal
 _LINE_EVERY = 60.0
-#: seconds between two drawings of a bar that no thread draws
+#: seconds between two updates of a bar that no thread draws
 _DRAWN_EVERY = 0.1
 
 

@@ -73,11 +73,11 @@ def command(
 ) -> int:
     """Serve a gallery over HTTP.
 
-    Other programs enroll, verify and identify people by HTTP requests; /openapi.json describes them, and
-    the answers are the documents that --json prints. The gallery is created if it does not exist. Any
-    address but a loopback one needs --tokens. There is no TLS: put a reverse proxy in front. After SIGTERM
-    or Ctrl-C, accepted requests are finished; the exit code is 0, or 143 if one of them took too long.
-    Needs the extra "service".
+    Other programs enroll, verify and identify people with HTTP requests; /openapi.json describes these, and
+    the answers are the documents that --json prints. The gallery is created if it does not exist. Any address
+    but a loopback one needs --tokens. There is no TLS: put a reverse proxy in front. After SIGTERM or Ctrl-C,
+    accepted requests are finished; the exit code is 0, or 143 if one of them took too long. Needs the extra
+    "service".
 
     \b
     Example: facekd serve --gallery staff.db

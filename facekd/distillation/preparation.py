@@ -163,7 +163,7 @@ def _note_projectors(
     if through:
         query.say(
             f"note: the student's embedding has {student.dim} dimensions and the teacher's {teacher.dim}: "
-            f"{', '.join(through)} compares them through a projector, of which only the metric is exported"
+            f"{', '.join(through)} compares them through a projector, which is not exported, only its metric"
         )
 
 
@@ -188,7 +188,7 @@ def _started(recipe: Recipe, student: FaceNet, query: TeacherQuery) -> Mapping[s
 
 
 def _go_on(recipe: Recipe, task: DistillTask, query: TeacherQuery) -> None:
-    """If the student continues a network with its head, restore what its losses had learned, too."""
+    """If the student continues a network including its head, also restore what its losses had learned."""
     table = recipe.student
     if table.start is None or table.start_by not in ("whole", "norms") or table.blend < 1:
         return

@@ -60,8 +60,8 @@ class Student(_Table):
     #: a run folder or a ``.safetensors`` file of a network of the same architecture whose weights the student
     #: begins with
     start: Path | None = None
-    #: ``selection`` takes evenly spaced channels, ``norms`` those with the largest filters, head included
-    #: with what the losses learned, ``equal`` all weights of equal shape but the head, ``whole`` the same
+    #: ``selection`` takes evenly spaced channels; ``norms`` those with the largest filters, and also the head
+    #: and what the losses learned; ``equal`` all weights of equal shape except the head; ``whole`` the same
     #: network with its head and what the losses learned, to train it further
     start_by: StartBy = "selection"
     #: the share of those weights in the start; the rest is random. With 0 the student begins at random, and
@@ -216,7 +216,7 @@ class Recipe(_Table):
         return self
 
     def plan(self, precision: Precision) -> Plan:
-        """The part that the loop needs, with the precision that ``schedule.precision`` came to."""
+        """The part that the loop needs, with the ``precision`` chosen for ``schedule.precision``."""
         s = self.schedule
         return Plan(
             s.images, s.batch, s.rate, s.decay, s.warmup,

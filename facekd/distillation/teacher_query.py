@@ -71,7 +71,7 @@ def _see_to(
     if not rows.missing(numbers):
         return
     with rows.alone(lambda: query.say(f"another run is {doing} these views: waiting for it")):
-        # fewer than before, or none, if another run made them meanwhile
+        # fewer than before, or none, if another run has computed them in the meantime
         total = rows.missing(numbers)
         if total:
             make(total)

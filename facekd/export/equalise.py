@@ -1,11 +1,12 @@
-"""Give the channels of every activation equal ranges, without changing the network.
+"""Equalise the ranges of the channels of every activation, without changing the network's output.
 
-An activation is quantised with one step for all its channels, so that a channel of small values gets few of
-the 256 levels. ReLU, PReLU and sums are positively homogeneous: to divide a channel by s > 0 where it is made
-and to multiply its weights by s where it is used leaves the output as it was (cross-layer equalisation:
-Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019, section
-4.1). The channels here are those of a whole residual stage, which sums tie together, and s is the range of
-real activations, instead of a compromise with that of the weights, which have a step for each output channel.
+An activation is quantised with one step size for all its channels, so a channel of small values gets few of
+the 256 levels. ReLU, PReLU and sums are positively homogeneous: dividing a channel by s > 0 where it is
+computed, and multiplying its weights by s where it is used, leaves the output unchanged (cross-layer
+equalisation: Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV
+2019, section 4.1). Here the channels are those of a whole residual stage, which sums couple, and s is the
+range of real activations alone: weights have a step size for each output channel, so their ranges do not
+matter.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from onnx import numpy_helper
 
 #: the percentile of absolute values that counts as a channel's range
 _PERCENTILE = 99.9
-#: the largest factor between a channel and the mean one
+#: the largest factor by which a channel is scaled
 _LARGEST = 16.0
 
 Planes = NDArray[np.float32]
@@ -33,8 +34,8 @@ _BATCH = 64
 
 @dataclass
 class _Channels:
-    """Activations that share their channels, the layers (indices of nodes) that make and use them, and
-    whether something else touches them."""
+    """Activations that share their channels: the layers (indices of nodes) that compute them (``made``), use
+    them, or pass them on (``within``), and whether they must stay as they are (``fixed``)."""
 
     tensors: set[str] = field(default_factory=set)
     made: list[int] = field(default_factory=list)
@@ -44,10 +45,11 @@ class _Channels:
 
 
 def equalise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
-    """``model`` with equalised channels; ``planes`` float32 [N, 3, S, S] of real crops show the ranges.
+    """``model`` with equalised channels; the ranges are measured on ``planes`` float32 [N, 3, S, S] of real
+    crops.
 
-    Channels that an operator without this property reads or writes (the input, the output, a sigmoid), or
-    whose weights serve two layers, stay as they are.
+    Channels that are read or written by another kind of operator (such as a sigmoid), that belong to the
+    input or the output, or whose weights are shared by two layers, stay as they are.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
@@ -56,7 +58,7 @@ def equalise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
     ranges = _ranges(changed, sorted(name for group in groups for name in group.tensors), planes)
     for group in groups:
         own = [ranges[name] for name in sorted(group.tensors)]
-        if len({len(found) for found in own}) > 1:  # reshaped into other channels
+        if len({len(found) for found in own}) > 1:  # a reshape changed the number of channels
             continue
         scale = np.exp(np.mean([_spread(found) for found in own], axis=0))
         scale = scale.clip(1 / _LARGEST, _LARGEST)
@@ -71,7 +73,7 @@ def equalise(model: onnx.ModelProto, planes: Planes) -> onnx.ModelProto:
 
 
 def _spread(ranges: Floats) -> Floats:
-    """The logarithms of channels' ranges, less their mean; zero for a silent channel."""
+    """The logarithms of the channels' ranges minus their mean; 0 for a channel that is always zero."""
     logarithms = np.log(np.where(ranges > 0, ranges, np.nan))
     if np.isnan(logarithms).all():
         return np.zeros(len(ranges))
@@ -80,7 +82,7 @@ def _spread(ranges: Floats) -> Floats:
 
 
 class _Weights:
-    """The constants of a graph, changed here and stored at the end."""
+    """The weights of a graph, changed in float64 and stored at the end."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -119,7 +121,7 @@ def _groups(model: onnx.ModelProto, weights: _Weights) -> list[_Channels]:
     uses = Counter(name for node in graph.node for name in node.input)
     for index, node in enumerate(graph.node):
         read = [name for name in node.input if name and name not in weights]
-        if not read:  # made of constants
+        if not read:  # computed from constants only
             continue
         kind = _kind(node, weights)
         shared = any(uses[name] > 1 for name in node.input[1:] if name in weights)
@@ -145,7 +147,7 @@ class _Groups:
         self._of: dict[str, _Channels] = {}
 
     def of(self, *names: str) -> _Channels:
-        """The one group of these activations, joined if they had several."""
+        """The group of these activations; if they had several, these are merged."""
         first, *others = [self._of.setdefault(name, _Channels({name})) for name in names]
         for other in others:
             if other is first:
@@ -163,8 +165,8 @@ class _Groups:
 
 
 def _kind(node: onnx.NodeProto, weights: _Weights) -> str:
-    """How channels pass ``node``: a "layer" mixes them, "within" is a depthwise convolution, "homogeneous"
-    passes each of them on; "other" does none of this."""
+    """What ``node`` does with channels: a "layer" mixes them, "within" is a depthwise convolution,
+    "homogeneous" is a positively homogeneous function of each channel, "other" anything else."""
     given = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
     constant = len(node.input) > 1 and node.input[1] in weights
     if node.op_type == "Conv" and constant:
@@ -175,7 +177,7 @@ def _kind(node: onnx.NodeProto, weights: _Weights) -> str:
     if node.op_type == "Gemm" and constant:
         plain = given.get("alpha", 1) == given.get("beta", 1) == given.get("transB", 0) == 1
         return "layer" if plain and not given.get("transA", 0) else "other"
-    if node.op_type == "Add":  # of a constant it is not homogeneous
+    if node.op_type == "Add":  # adding a constant is not homogeneous
         return "other" if any(name in weights for name in node.input) else "homogeneous"
     return "homogeneous" if node.op_type in _HOMOGENEOUS else "other"
 

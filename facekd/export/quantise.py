@@ -1,10 +1,10 @@
 """Static int8: weights and activations of an exported network as 8-bit integers.
 
-Channels are equalised first (`facekd.export.equalise`). Weights are quantised per output channel,
-activations (uint8) by their ranges on real crops, both by ONNX Runtime's own quantiser (Jacob et al.,
-"Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018), as
-QuantizeLinear and DequantizeLinear around each operator, which every runtime supports.
-At last the last layer is fitted to what the quantised layers before it give, by least squares.
+Channels are equalised first (`facekd.export.equalise`). Weights are quantised per output channel, activations
+(uint8) by their ranges on real crops, both by ONNX Runtime's own quantiser (Jacob et al., "Quantization and
+training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018), as QuantizeLinear
+and DequantizeLinear around each operator, which every runtime supports. Finally the last layer is refitted,
+by least squares, to the output of the quantised layers before it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from facekd.export.trained_metric import last_linear
 
 #: the number of crops to quantise with, and the fewest that are enough
 RANGE_CROPS, FEWEST_CROPS = 2048, 64
-#: of these, evenly spaced: the number for the ranges of activations, and for those of single channels
+#: how many of these, evenly spaced, serve for the ranges of activations, and for those of single channels
 _FOR_RANGES, _FOR_CHANNELS = 1024, 256
-#: crops for each input of the last layer from which on it is refitted: of fewer it would learn the noise
+#: the fewest crops for each input of the last layer to refit it with: with fewer it would overfit
 _FOR_EACH_INPUT = 3
-#: ridge of the refitted last layer, as a share of its inputs' mean power
+#: ridge penalty of the refitted last layer, as a share of the mean power of its inputs
 _RIDGE = 1e-4
-#: the share of an activation's values, in per cent, inside its range: with all of them a few outliers
-#: make all steps larger. Equalised channels need a little more than others: the mean cosine of two
-#: students rises by 0.0006 from 99.99
+#: the share of an activation's values, in per cent, inside its range: with 100, a few outliers would make all
+#: steps larger. Equalised channels need slightly more: compared with 99.99, the mean cosine of two students
+#: is 0.0006 higher
 KEPT_PERCENTILE = 99.995
 #: points of TAR, at each stated FMR, that int8 may cost
 MOST_LOST = 0.005
@@ -69,8 +69,8 @@ class Int8Cost:
 def quantise(
     model: onnx.ModelProto, planes: Planes, advance: Callable[[int], object] = lambda done: None
 ) -> onnx.ModelProto:
-    """``model`` in static int8; ``planes`` float32 [N, 3, S, S] of at least 64 real crops set the ranges;
-    ``advance`` is told how many more of those `for_ranges` are done.
+    """``model`` in static int8, with ranges measured on ``planes`` float32 [N, 3, S, S] of at least 64 real
+    crops. ``advance`` receives the number of further crops processed, of those that `for_ranges` selects.
 
     Raises `UsageError` for too few crops, `Misfit` if ONNX Runtime cannot quantise the graph.
     """
@@ -89,7 +89,7 @@ def quantise(
 
 
 def for_ranges(planes: Planes) -> Planes:
-    """Those of ``planes`` that show the ranges of activations."""
+    """The ``planes`` on which the ranges of activations are measured."""
     return _some(planes, _FOR_RANGES)
 
 
@@ -99,8 +99,9 @@ def _some(planes: Planes, count: int) -> Planes:
 
 
 def _refitted(model: onnx.ModelProto, quantised: onnx.ModelProto, planes: Planes) -> onnx.ModelProto | None:
-    """``model`` with the last layer that makes the best of what the ``quantised`` layers before it give, by
-    least squares over ``planes``; `None` if it does not end with a linear layer, or these are too few."""
+    """``model`` with a last layer fitted, by least squares over ``planes``, to the output of the
+    ``quantised`` layers before it; `None` if the model does not end with a linear layer, or there are too few
+    planes."""
     try:
         last = last_linear(model)
     except Misfit:
@@ -158,9 +159,9 @@ def _quantised(model: onnx.ModelProto, planes: Planes, advance: Callable[[int], 
 
 
 def _left_in_float(model: onnx.ModelProto) -> list[str]:
-    """The names of nodes that are not quantised: the convolution that reads the pixels, and one that pools
-    the whole map, channel by channel, with the sum that it reads. They have few weights and little to
-    compute, and what the last layer gets depends on each of their values."""
+    """The names of nodes that are not quantised: the convolution that reads the pixels, and a depthwise one
+    that pools the whole map, with the sum that it reads. They cost little, and errors in them affect every
+    input of the last layer."""
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     makes = {name: node for node in model.graph.node for name in node.output}
     left = [node.name for node in convolutions[:1]]
@@ -208,7 +209,7 @@ class _Reader:
         )
 
     def get_next(self) -> dict[str, Planes] | None:
-        # the batch before this one is done by now
+        # the quantiser has finished the previous batch by now
         self._advance(self._running)
         batch = next(self._batches, None)
         self._running = 0 if batch is None else len(batch["planes"])

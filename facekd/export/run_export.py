@@ -26,17 +26,17 @@ from facekd.training import load_learned
 from facekd.training.data import CropSet
 
 _BATCH = 64
-#: opens a progress bar: title and total to a context that gives ``advance(done)``
+#: opens a progress bar with a title and a total; the context returns ``advance(done)``
 OpenBar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
 Advance = Callable[[int], object]
-#: the false match rates at which a metric, and int8, are compared with what was before
+#: the false match rates at which a metric, and int8, are compared with the network before
 _METRIC_FMRS, _INT8_FMRS = (1e-2, 1e-3, 1e-4), (1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The file that was written; ``uncalibrated`` says why the card has no threshold, ``int8`` is the cost
-    of int8 if it was requested, and ``metric`` what the metric of a projector is worth if there was one."""
+    """The file that was written. ``uncalibrated`` states why the card has no threshold, ``int8`` is the cost
+    of int8 if it was requested, and ``metric`` the gain from the metric of a projector if there was one."""
 
     path: Path
     card: Card
@@ -57,12 +57,13 @@ def export(
     """Write the network that ``spec`` names (see `facekd.models.teachers.load_teacher`) to ``out``.
 
     ``out`` is by default ``student.onnx`` in the run folder, or the network's name in the current folder.
-    Parity and the threshold are measured on ``data``: packs of aligned crops of people it was not trained
-    on, or a recipe; by default the held-out people of the run's own recipe. ``tell`` receives progress
-    messages, and ``progress`` opens a bar, counting crops, for each long part. If the student was trained
-    through a linear projector its metric is kept (`in_trained_metric`), unless it is worse on the "choose"
-    people. ``int8`` quantises weights and activations. What both need is measured on the recipe's training
-    crops if there is a recipe, otherwise on ``data``. The default file is then ``student-int8.onnx``.
+    Parity and the threshold are measured on ``data``: packs of aligned crops of people it was not trained on,
+    or a recipe; by default the held-out people of the run's own recipe. ``tell`` receives progress messages,
+    and ``progress`` opens a bar, counting crops, for each long step. If the student was trained through a
+    linear projector, its metric is kept (`in_trained_metric`), unless it is worse on the "choose" people.
+    ``int8`` quantises weights and activations; the default file is then ``student-int8.onnx``. The mean and
+    the ranges for these are measured on the recipe's training crops if there is a recipe, otherwise on
+    ``data``.
 
     Raises the errors of `load_network` and `export_network`, `UsageError` if there is no data to
     measure on, and `Misfit` if int8 costs more than half a point of TAR.
@@ -97,8 +98,8 @@ def _in_trained_metric(
     model: onnx.ModelProto, card: Card, net: FaceNet, projector: NDArray[np.float64], measured: Measured,
     progress: OpenBar,
 ) -> tuple[onnx.ModelProto, Card, MetricGain | None]:  # fmt: skip
-    """``model`` and ``card`` with the metric of ``projector``, or as they are where that is worse on the
-    "choose" people, cannot be measured, or the graph does not allow it; and what it is worth."""
+    """``model`` and ``card`` with the metric of ``projector``, and its gain. They are unchanged if it is
+    worse on the "choose" people, if it cannot be measured, or if the graph does not allow it."""
     if measured.choosing is None:
         return model, card, None
     crops = fitted(some_of(measured.ranges(), MEAN_CROPS), card.crop)
@@ -119,7 +120,7 @@ def _in_trained_metric(
 
 
 def _mean(net: FaceNet, card: Card, crops: NDArray[np.uint8], advance: Advance) -> NDArray[np.float64]:
-    """The mean [D] of what ``net`` makes of ``crops``, not normalised."""
+    """The mean [D] of the unnormalised outputs of ``net`` for ``crops``."""
     ready, total = frozen(net), np.zeros(card.embedding.dim)
     with torch.inference_mode():
         for start in range(0, len(crops), _BATCH):
@@ -152,7 +153,7 @@ def _quantised(
 def _tars(
     model: onnx.ModelProto, card: Card, crops: CropSet, fmrs: Sequence[float], advance: Advance
 ) -> dict[float, float]:
-    """TAR at each of ``fmrs`` that the comparisons among ``crops`` can show."""
+    """TAR at each of ``fmrs`` for which there are enough comparisons among ``crops``."""
     from facekd.verification import all_pairs
 
     try:
@@ -171,7 +172,7 @@ def _run_folder(spec: str | os.PathLike[str]) -> Path | None:
 def _calibration(
     model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar
 ) -> tuple[dict[str, Any], str | None]:
-    """The card's thresholds, and why it has none, if so."""
+    """The card's thresholds, and the reason if there are none."""
     from facekd.verification import all_pairs, calibration_entries, upper_tail
 
     none: dict[str, Any] = {"calibration": (), "upper_tail": ()}

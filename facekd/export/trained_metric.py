@@ -1,12 +1,11 @@
-"""Keep, at export, the metric that a student was trained in.
+"""Keep the metric in which a student was trained, at export.
 
-A loss that compares through a linear projector W [T, D] turns W s towards the teacher's embedding: what it
-trains is cos(W s, W s'). To drop the projector and compare the embeddings s themselves changes the metric.
-Until the rows are normalised all is linear, so W is put into the last layer, A x + b with A [D, P]. With
-K = W A the rows (K'K)^(1/2) x have the lengths and angles of the rows K x, and P numbers instead of T.
-
-The mean over training crops is taken away, too, since it says nothing about who somebody is (the first step
-of Mu and Viswanath, "All-but-the-top", ICLR 2018). Neither costs anything when the network runs.
+A loss that compares through a linear projector W [T, D] aligns W s with the teacher's embedding: it trains
+cos(W s, W s'). Dropping the projector and comparing the embeddings s themselves would change the metric. Up
+to the normalisation everything is linear, so W can be folded into the last layer, A x + b with A [D, P]. With
+K = W A, the rows (K'K)^(1/2) x have the lengths and angles of the rows K x, but P values instead of T. The
+mean over training crops is subtracted as well, because it does not distinguish identities (the first step of
+Mu and Viswanath, "All-but-the-top", ICLR 2018). Neither has a cost at run time.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MetricGain:
-    """TAR by FMR on the same crops, in the metric of the projector (``tar``) and of the embeddings as they
-    are (``tar_plain``); empty where the crops show no rate."""
+    """TAR by FMR on the same crops, in the metric of the projector (``tar``) and in that of the embeddings
+    themselves (``tar_plain``); empty if there are too few crops for any rate."""
 
     tar: Mapping[float, float]
     tar_plain: Mapping[float, float]
 
     @property
     def kept(self) -> bool:
-        """Whether there is a rate, and none is worse for it."""
+        """Whether the projector's metric is used: at least one rate was measured, and none is worse."""
         return bool(self.tar) and all(self.tar[fmr] >= self.tar_plain[fmr] for fmr in self.tar)
 
     def metrics(self) -> dict[str, float]:
@@ -48,19 +47,19 @@ class MetricGain:
 
 
 def linear_projector(learned: Mapping[str, Tensor]) -> Floats | None:
-    """The projector [T, D] among what the losses ``learned``; `None` if there is none, or not just one linear
-    one."""
+    """The projector [T, D] among the parameters that the losses ``learned``; `None` unless there is exactly
+    one projector and it is linear."""
     found = [tensor for name, tensor in learned.items() if name.endswith(_PROJECTOR) and tensor.ndim == 2]
     others = [name for name in learned if ".match.projector." in name and not name.endswith(_PROJECTOR)]
     return found[0].double().numpy() if len(found) == 1 and not others else None
 
 
 def in_trained_metric(model: onnx.ModelProto, projector: Floats, mean: Floats) -> onnx.ModelProto:
-    """``model`` with other weights in its last linear layer: its unit rows have the cosines of
-    ``normalise(projector @ (s - mean))``, s [D] being what it normalised before.
+    """``model`` with new weights in its last linear layer: the cosines of its output are those of
+    ``normalise(projector @ (s - mean))``, where s [D] is the vector that ``model`` normalises.
 
-    The rows have P numbers, the inputs of that layer, if these are fewer than D, otherwise D. Raises `Misfit`
-    if the graph does not end with a linear layer and the normalisation.
+    The output has P values, the number of inputs of that layer, if P is smaller than D, otherwise D. Raises
+    `Misfit` if the graph does not end with a linear layer and the normalisation.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
@@ -69,13 +68,13 @@ def in_trained_metric(model: onnx.ModelProto, projector: Floats, mean: Floats) -
     weight, bias = (numpy_helper.to_array(stored[name]).astype(np.float64) for name in gemm.input[1:3])
     layer = projector @ weight  # [T, P]
     wide = layer.shape[1] > len(weight)
-    if wide:  # the root would have more numbers than the embedding
+    if wide:  # the root would have more rows than the embedding has values
         layer = projector
     root = _root(layer.T @ layer)
-    # s - mean = A (x - m) if s has this mean for inputs of mean m
+    # s - mean = A (x - m), where m is the mean of x
     inner = root @ weight if wide else root
     offset = root @ (bias - mean) if wide else root @ np.linalg.lstsq(weight, bias - mean, rcond=None)[0]
-    # rows of a usual size, for the sake of 8-bit steps; it does not change a cosine
+    # keep the size of the weights, for quantisation; scaling does not change cosines
     scale = np.linalg.norm(weight) / np.linalg.norm(inner)
     for name, values in zip(gemm.input[1:3], (scale * inner, scale * offset), strict=True):
         stored[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
@@ -85,14 +84,15 @@ def in_trained_metric(model: onnx.ModelProto, projector: Floats, mean: Floats) -
 
 
 def _root(square: Floats) -> Floats:
-    """The symmetric root of a positive semidefinite matrix."""
+    """The symmetric square root of a positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(square)
     root: Floats = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     return root
 
 
 def last_linear(model: onnx.ModelProto) -> onnx.NodeProto:
-    """The ``Gemm`` of [D, P] weights and a bias whose rows are normalised into the output."""
+    """The ``Gemm`` with weights [D, P] and a bias whose output rows are normalised to be the model's
+    output."""
     makes = {name: node for node in model.graph.node for name in node.output}
     division = makes.get(model.graph.output[0].name)
     if division is not None and division.op_type == "Div":

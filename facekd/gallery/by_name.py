@@ -13,8 +13,8 @@ from facekd.gallery.stored_names import NameCipher, StoredNames
 
 
 class PeopleByName:
-    """Finds people, their number and name, in the open gallery ``file``. ``stored`` says how names are
-    stored, ``check`` raises where that was changed meanwhile, since then nobody would be found."""
+    """Finds the number and stored name of people in the open gallery ``file``. ``stored`` returns how names
+    are stored; ``check`` raises if another program has changed that, because then nobody would be found."""
 
     def __init__(self, file: Engine, stored: Callable[[], StoredNames], check: Callable[[], object]) -> None:
         self._file, self._stored, self._check = file, stored, check
@@ -37,9 +37,9 @@ class PeopleByName:
     def find(self, name: str) -> tuple[int, str] | None:
         """The person whose stored name is ``name``, otherwise the one whose name is spelled alike.
 
-        Galleries of version 0.1.0 hold names as they were typed, so two people's may be spelled alike:
-        each is found by their exact name. Raises `UsageError` where neither is meant exactly, `Unreadable`
-        where an encrypted name is not what was written.
+        Galleries of version 0.1.0 hold names as they were typed, so two people's may be spelled alike: each
+        is found by their exact name. Raises `UsageError` if several names match and none exactly,
+        `Unreadable` if an encrypted name is not what was written.
         """
         cipher = self._stored().cipher
         found = self._find_clear(name) if cipher is None else self._find_encrypted(fold(name), cipher)

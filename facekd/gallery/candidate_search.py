@@ -1,5 +1,5 @@
-"""Who of everybody enrolled is most like these embeddings? Asked of an index outside the records, answered by
-the records: whoever the index names is compared again, exactly as `SearchIndex` does.
+"""Search everybody enrolled by an index outside the records: the index names candidates, and these are
+compared again with the templates of the records, exactly as `SearchIndex` does.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from facekd.runtime import fuse
 Floats = NDArray[np.float32]
 Steady = Callable[[], AbstractContextManager[None]]
 
-#: candidates that the index is asked for, for each person to be listed, and at least
+#: candidates requested from the index: for each person to be listed, and at least
 EACH, LEAST = 10, 100
-#: times that an index is built before the search gives up
+#: how often the index is built before the search gives up
 _BUILDS = 2
 
 
 class IndexedRecords(SearchableRecords, Protocol):
-    """What a search by an index needs of whoever keeps the records."""
+    """What a search by an index needs from the records."""
 
     def count(self) -> int:
-        """How many people are enrolled."""
+        """The number of people enrolled."""
         ...
 
     def some(self, uids: Sequence[str]) -> Mapping[str, Somebody]:
-        """Those of the people with ``uids`` who are enrolled. Raises `Unreadable` where a template of theirs
-        is damaged."""
+        """Those of the people with these ``uids`` who are enrolled, by uid. Raises `Unreadable` if one of
+        their templates is damaged."""
         ...
 
     def directions(self) -> Iterator[tuple[Sequence[str], Floats]]:
-        """Everybody's uid and the direction of the mean of their templates [N, D], some people at a time, all
-        of one moment. Raises `Unreadable` where a template is damaged."""
+        """The uids of everybody, and the direction of the mean of each person's templates [N, D]; in blocks,
+        from one moment. Raises `Unreadable` if a template is damaged."""
         ...
 
     def snapshot(self) -> AbstractContextManager[None]: ...
@@ -49,7 +49,7 @@ class IndexedRecords(SearchableRecords, Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """Somebody whom a search found; ``score`` is rounded to single precision."""
+    """A person found by a search; ``score`` is rounded to single precision."""
 
     uid: str
     name: str
@@ -57,14 +57,14 @@ class Found:
 
 
 class CandidateSearch:
-    """Searches ``records`` by ``index``, which is built anew where it is not of their present state: lost,
-    stale, of another space, of another number of people, or holding somebody who was removed.
+    """Searches ``records`` by ``index``, which is rebuilt if it does not match their current state: if it is
+    lost, stale, of another space, holds another number of people, or somebody who was removed.
 
-    Of whoever the index names the scores are those of `SearchIndex` by the rule "mean", to the bit. Who it
-    does not name is not found: that share was measured when it was built.
+    The scores of the people that the index names are those of `SearchIndex` by the rule "mean", to the bit.
+    People whom it does not name are not found; how many these are was measured when it was built.
 
-    Of an index that cannot be changed in the same moment as the records, ``steady`` keeps writers from
-    changing either; it is entered before an index is taken for stale.
+    For an index that cannot be changed in one transaction with the records, ``steady`` keeps writers from
+    changing either; it is entered before the index is considered stale.
     """
 
     def __init__(self, records: IndexedRecords, index: CandidateIndex, steady: Steady | None = None) -> None:
@@ -74,18 +74,18 @@ class CandidateSearch:
     def search(self, embeddings: Floats, top: int = 5) -> Matches:
         """The ``top`` people for each of ``embeddings`` [N, D].
 
-        Raises `ValueError` where these are not finite or not [N, D], or ``top`` is less than 1; `InputOutput`
-        where the index does not answer, or is not whole after it was built.
+        Raises `ValueError` if these are not finite or not [N, D], or ``top`` is less than 1; `InputOutput` if
+        the index does not answer, or is outdated again after each rebuild.
         """
         found = self.nearest(embeddings, top)
         most = max((len(of_one) for of_one in found), default=0)
         scores = np.array([[one.score for one in of_one] for of_one in found], np.float32)
         names = tuple(tuple(one.name for one in of_one) for of_one in found)
-        # the square of a length may be rounded to above one
+        # the square of a length may be rounded to more than one
         return Matches(names, np.clip(scores.reshape(len(found), most), -1, 1))
 
     def nearest(self, embeddings: Floats, top: int) -> list[list[Found]]:
-        """As `search`."""
+        """As `search`, with uids; a list for each of ``embeddings``, by descending score."""
         probes = np.ascontiguousarray(embeddings, np.float32)
         dim = self._records.contract.dim
         if probes.ndim != 2 or probes.shape[1] != dim or not np.isfinite(probes).all():
@@ -93,7 +93,7 @@ class CandidateSearch:
         if top < 1:
             raise ValueError("a search must return at least one person")
         found = self._tried(probes, top, nullcontext())
-        if found is None and self._steady is not None:  # a writer may have been between the two
+        if found is None and self._steady is not None:  # a writer may have changed only one of the two yet
             found = self._tried(probes, top, self._steady())
         for _ in range(_BUILDS):
             if found is not None:
@@ -103,22 +103,22 @@ class CandidateSearch:
         if found is not None:
             return found
         raise InputOutput(
-            "the index of the gallery is not of its present state, though it was just built",
-            "Try again; 'facekd gallery index --engine exact' does without it.",
+            "the search index does not match the gallery, although it was just built",
+            "Try again. To search without the index: facekd gallery index --engine exact",
         )
 
     def rebuild(self) -> None:
-        """Build the index from the records. What changes meanwhile is noticed by the next search."""
+        """Build the index from the records. The next search detects what has changed in the meantime."""
         self._present = None
         self._index.build(self._records.directions(), self._wanted())
 
     def is_current(self) -> bool:
-        """Whether the index says that it is of the present state of the records."""
+        """Whether the stamp of the index is that of the current state of the records."""
         with self._steady() if self._steady else nullcontext():
             return self._index.stamp() == self._wanted()
 
     def _wanted(self) -> IndexStamp:
-        """The stamp of an index of the present state."""
+        """The stamp of an index of the current state."""
         state = str(self._records.state())
         if self._present is None or self._present.state != state:
             self._present = IndexStamp(self._records.contract.space, state, self._records.count())
@@ -127,12 +127,12 @@ class CandidateSearch:
     def _tried(
         self, probes: Floats, top: int, steady: AbstractContextManager[None]
     ) -> list[list[Found]] | None:
-        """As `_found`, of one moment."""
+        """As `_found`, in a snapshot of the records."""
         with steady, self._records.snapshot():
             return self._found(probes, top)
 
     def _found(self, probes: Floats, top: int) -> list[list[Found]] | None:
-        """`None` where the index is not of the state of the records, whatever its stamp says."""
+        """`None` if the index does not match the state of the records, by its stamp or by whom it names."""
         wanted = self._wanted()
         if self._index.stamp() != wanted:
             return None
@@ -151,8 +151,8 @@ class CandidateSearch:
 def _ranked(
     probe: Floats, uids: Sequence[str], known: Mapping[str, Somebody], fused: Mapping[str, Floats]
 ) -> list[Found]:
-    """The people with ``uids``, likeliest first, of equal scores the lower name; ``fused`` are their
-    templates."""
+    """The people with ``uids`` by descending score; of equal scores the lower name comes first. ``fused`` are
+    their fused templates."""
     rows = np.stack([fused[uid] for uid in uids])
     scores = exact_scores(np.broadcast_to(probe, rows.shape), rows).astype(np.float32).tolist()
     found = [Found(uid, known[uid].name, score) for uid, score in zip(uids, scores, strict=True)]

@@ -1,8 +1,8 @@
-"""What a search engine outside the records answers: who may be most like an embedding.
+"""An index outside the records that names candidates: the people who may be most similar to an embedding.
 
-Such an index is never the truth. It names candidates, which are compared again with the templates of the
-records, and it can be dropped and rebuilt at any time. Its stamp says what it was built from, so that one
-that is stale, lost or of another space is noticed before it is asked.
+Such an index is never authoritative: candidates are compared again with the templates of the records, and the
+index can be dropped and rebuilt at any time. Its stamp states what it was built from, so that an index that
+is stale, lost or of another space is detected before it is used.
 """
 
 from __future__ import annotations
@@ -28,26 +28,27 @@ class IndexStamp:
 
 
 class CandidateIndex(Protocol):
-    """An index of one template for each person, the direction of the mean of theirs, by person id."""
+    """An index of one vector for each person, by uid: the direction of the mean of their templates."""
 
     def stamp(self) -> IndexStamp | None:
-        """What the index was built from, with the number of people counted in it now; `None` where there
-        is none. Raises `InputOutput` where the engine does not answer."""
+        """What the index was built from, with the number of people that it holds now; `None` if there is no
+        index. Raises `InputOutput` if the engine does not answer."""
         ...
 
     def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
-        """Replace the index by these blocks of person ids and unit rows float32 [N, D]. Only a whole index
-        has the stamp: one that was interrupted has none."""
+        """Replace the index by these blocks of uids and unit rows float32 [N, D]. Only a complete index has a
+        stamp: an interrupted build leaves none."""
         ...
 
     def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
-        """Add these people, or replace their rows [N, D]; the index is then of ``stamp``."""
+        """Add these people, or replace their rows [N, D]; the index then has this ``stamp``."""
         ...
 
     def remove(self, ids: Sequence[str], stamp: IndexStamp) -> None:
-        """Forget these people; when this returns no search finds them. The index is then of ``stamp``."""
+        """Delete these people: once this returns, no search finds them. The index then has this ``stamp``."""
         ...
 
     def candidates(self, embeddings: Floats, count: int) -> list[list[str]]:
-        """For each of unit ``embeddings`` [N, D] the ids of up to ``count`` people, likeliest first."""
+        """For each of the unit ``embeddings`` [N, D], the uids of up to ``count`` people, most similar
+        first."""
         ...

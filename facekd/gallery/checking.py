@@ -30,8 +30,8 @@ _ENCRYPTED_NAME = re.compile("[0-9A-Za-z+/]{122,}={0,2}")
 
 @dataclass(frozen=True)
 class _Who:
-    """A person as a fault names them: their ``name``, where that can be read, how they are ``told`` of, and
-    what is to be ``typed``."""
+    """How faults refer to a person: their ``name``, if it can be read; ``told``, as messages show it;
+    ``typed``, as a command takes it."""
 
     name: str | None
     told: str
@@ -41,9 +41,9 @@ class _Who:
 class GalleryCheck:
     """Looks for faults in the gallery at ``place``, which may be in use: in a snapshot of it.
 
-    An encrypted one is decrypted by ``key`` (else that of `key_in_use`); ``without_key`` says that there was
-    none: then embeddings are held against the checksums of their ciphertexts, and not looked into, and
-    encrypted names neither.
+    An encrypted one is decrypted by ``key`` (else that of `key_in_use`); ``without_key`` states that there
+    was none: then the checksums of ciphertexts are checked, but neither embeddings nor encrypted names are
+    decrypted.
 
     Raises `InputOutput` if it cannot be read at all, `Unreadable` if it is not a gallery, and the errors of
     `GalleryRecords` for a wrong key.
@@ -113,14 +113,14 @@ class GalleryCheck:
             if not _ENCRYPTED_NAME.fullmatch(str(stored)) or not _HEXADECIMAL_64.fullmatch(str(found_by)):
                 yield Fault("name", f"the name of {who.told} is not encrypted as names are", RESTORE)
             elif cipher is not None and who.name is None:
-                message = f"the name of {who.told} was not encrypted by the gallery's key as theirs"
+                message = f"the name of {who.told} was not encrypted with the gallery's key for this person"
                 yield Fault("name", message, RESTORE)
             elif cipher is not None and who.name is not None and cipher.lookup(who.name) != found_by:
-                yield Fault("name", f"{who.told} would not be found by that name", RESTORE)
+                yield Fault("name", f"{who.told} would not be found by their name", RESTORE)
         elif found_by is not None:
-            yield Fault("name", f"the name of {who.told} is not stored as names in the clear are", RESTORE)
+            yield Fault("name", f"the name of {who.told} is not stored as unencrypted names are", RESTORE)
         if who.name is not None and not _is_clean(who.name):
-            message = f"{who.told} is not written as names are: others may be spelled alike"
+            message = f"the name {who.told} is not in normalised form: another person's may be spelled alike"
             yield Fault("name", message, f"Rename them: facekd gallery rename {who.typed} NEW")
 
     def _who(self, number: object, uid: object, stored: object) -> _Who:

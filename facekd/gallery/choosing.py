@@ -1,6 +1,6 @@
-"""By what a gallery is searched: exactly, as long as nobody chose an index outside the records.
+"""How a gallery is searched: exactly, unless an index outside the records was chosen.
 
-The choice lies in the gallery's database, so that whoever opens it searches alike.
+The choice is stored in the gallery's database, so that every program searches it in the same way.
 """
 
 from __future__ import annotations
@@ -20,26 +20,25 @@ from facekd.gallery.postgres.vectors import PgVectorIndex
 from facekd.gallery.records import GalleryRecords
 from facekd.gallery.search import PeopleSearch, SearchIndex
 
-#: no engine, that whose index lies in the gallery's own database, and that of a server outside
+#: the exact search; the engine with its index in the gallery's own database; that of another server
 EXACT, IN_DATABASE, OUTSIDE = "exact", "pgvector", "milvus"
 
 
 class DroppableIndex(CandidateIndex, Protocol):
-    """An index that an operator chooses, and may do without again."""
+    """An index that an operator can choose, and drop again."""
 
     def drop(self) -> None:
-        """Let there be none, nor anything that an interrupted build left."""
+        """Delete the index and everything that an interrupted build left of one."""
         ...
 
 
 @dataclass(frozen=True)
 class SearchChoice:
-    """The ``engine`` of an index, and the ``place`` of its server where that is another one than the
-    gallery's.
+    """The ``engine`` of an index, and the ``place`` of its server if that is not the gallery's.
 
-    When it was ``built``, of so many ``people`` of a ``space``, it was searched with ``probes`` (`recall`).
-    ``recall_1`` is the share of them for whom the exact search's first was found first, ``recall_5`` the
-    share of the exact search's first five that were among the five found.
+    When it was ``built`` from so many ``people`` of a ``space``, its recall was measured with so many
+    ``probes`` (`recall`): ``recall_1`` is the share of them for which the exact search's first was found
+    first, ``recall_5`` the share of the exact search's first five that were among the five found.
     """
 
     engine: str
@@ -64,8 +63,7 @@ def _milvus(server: GalleryServer, place: str) -> OutsideIndex:
     return OutsideIndex(server, place, catch_up)
 
 
-#: how each engine's index of a gallery on a ``server`` is opened, from the gallery and the ``place`` of the
-#: choice
+#: by engine, the function that opens the index of a gallery, given its server and the ``place`` chosen
 ENGINES: dict[str, Callable[[GalleryServer, str], DroppableIndex]] = {
     IN_DATABASE: _pgvector,
     OUTSIDE: _milvus,
@@ -73,7 +71,7 @@ ENGINES: dict[str, Callable[[GalleryServer, str], DroppableIndex]] = {
 
 
 def search_choice(records: GalleryRecords) -> SearchChoice | None:
-    """What was chosen for this gallery; `None` for the exact search."""
+    """The choice for this gallery; `None` for the exact search."""
     if records.server is None:
         return None
     found = chosen_search.read(records.server)
@@ -81,8 +79,8 @@ def search_choice(records: GalleryRecords) -> SearchChoice | None:
 
 
 def choose_search(place: Place, choice: SearchChoice | None) -> None:
-    """Have the gallery searched by that from now on. Raises `UsageError` for a file, and `InputOutput` where
-    this user is not the gallery's owner."""
+    """Store how the gallery is searched from now on (`None`: exactly). Raises `UsageError` for a file, and
+    `InputOutput` if this user is not the gallery's owner."""
     if not isinstance(place, ServerAddress):
         raise _only_databases(place)
     if choice is None:

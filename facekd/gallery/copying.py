@@ -30,9 +30,9 @@ _COLUMNS = "photo, embedding, quality, enrolled, checksum"
 
 @dataclass(frozen=True)
 class Copied:
-    """What the copy holds: ``people``, of whom ``present`` were there from a copy that was cut short, their
-    ``templates``, and the tombstones of ``removed_people`` and ``removed_photos``; ``key_id`` of the key by
-    which it is encrypted."""
+    """What the copy holds: ``people``, of whom ``present`` were there from an interrupted copy, their
+    ``templates``, and the tombstones of ``removed_people`` and ``removed_photos``. ``key_id`` identifies the
+    key that encrypts it."""
 
     people: int = 0
     present: int = 0
@@ -44,10 +44,10 @@ class Copied:
 
 @dataclass(frozen=True)
 class CopyKeys:
-    """How a copy is encrypted: by the key ``target``, else as the gallery is, by the same key; an encrypted
-    gallery is copied in the clear only if ``plain`` says so. With ``names``, or where those of the gallery
-    are encrypted, those of an encrypted copy are. ``source`` is the gallery's key, else that of
-    `key_in_use`."""
+    """How a copy is encrypted: with the key ``target``, by default with the gallery's own if that is
+    encrypted; an encrypted gallery is copied in the clear only if ``plain`` is set. An encrypted copy has
+    encrypted names if ``names`` is set, or if the gallery has them. ``source`` is the gallery's key, by
+    default that of `key_in_use`."""
 
     source: KeySource | None = None
     target: KeySource | None = None
@@ -61,13 +61,13 @@ def copy_gallery(
     advance: Callable[[int], None] = lambda people: None,
     keys: CopyKeys = CopyKeys(),
 ) -> Copied:
-    """Copy a snapshot of the gallery at ``source`` to ``target``, where there must be no gallery, or a part
-    of a copy of this one. ``advance`` receives the number of people copied.
+    """Copy a snapshot of the gallery at ``source`` to ``target``, where there must be no gallery, or an
+    incomplete copy of this one. ``advance`` receives the number of people copied.
 
-    Every template is held against its checksum when it is read, and compared when it was written. A gallery
-    of an older schema is migrated first. Raises `UsageError` as `check_copyable` does and where the target
-    holds something else, `Misfit` where it is of another space, `Unreadable` where a template is damaged; for
-    the keys of either what `GalleryRecords` does.
+    The checksum of every template is checked when it is read, and the copy is compared after it was written.
+    A gallery of an older schema is migrated first. Raises `UsageError` as `check_copyable` does and if the
+    target holds something else, `Misfit` if it is of another space, `Unreadable` if a template is damaged;
+    for both keys as `GalleryRecords` does.
     """
     check_copyable(source, target, keys)
     key = key_in_use(keys.source)
@@ -85,18 +85,18 @@ def copy_gallery(
 
 
 def check_copyable(source: Place, target: Place, keys: CopyKeys = CopyKeys()) -> None:
-    """Raise `UsageError` where the two are one, or where a copy in the clear is to have a key, or encrypted
+    """Raise `UsageError` if the two are the same, or if a copy in the clear is to have a key or encrypted
     names."""
     if source == target:
         raise UsageError(f"{source} cannot be copied to itself", "Name another place.")
     if keys.plain and keys.target is not None:
-        raise UsageError(f"a copy in the clear has no key, but one is given ({keys.target.told})")
+        raise UsageError(f"an unencrypted copy has no key, but one is given ({keys.target.told})")
     if keys.plain and keys.names:
-        raise UsageError("a copy in the clear has no encrypted names")
+        raise UsageError("an unencrypted copy has no encrypted names")
 
 
 def _look_at(source: Place, key: KeySource | None) -> tuple[Contract, Encryption | None]:
-    """The contract of the gallery, which is led to the latest schema, and how it is encrypted."""
+    """The gallery's contract, and how it is encrypted. Opening it migrates it to the latest schema."""
     with GalleryRecords(source, read_only=True, key=key) as records:
         found, latest = records.schema()
         contract, stated = records.contract, records.encryption
@@ -106,17 +106,19 @@ def _look_at(source: Place, key: KeySource | None) -> tuple[Contract, Encryption
 
 
 def _make(target: Place, contract: Contract, key: KeySource | None, names: bool) -> None:
-    """Make the copy, or look whether the part of it that is there is encrypted as it should be."""
+    """Create the target, or check that the incomplete copy there is encrypted as requested."""
     if names and key is None:
-        raise UsageError("names are encrypted only with the templates", "Give a key: --target-key-file FILE")
+        raise UsageError(
+            "names are encrypted only together with the templates", "Give a key: --target-key-file FILE"
+        )
     with GalleryRecords(target, contract, create=True, key=key or NO_KEY, encrypt_names=names) as records:
         stated = records.encryption
     if names and stated is not None and not stated.names:
-        raise UsageError(f"{target} is part of a copy whose names are not encrypted", "Name another place.")
+        raise UsageError(f"{target} is an incomplete copy without encrypted names", "Name another place.")
 
 
 class _Side:
-    """The gallery, or its copy, as it was encrypted when this was made."""
+    """The gallery, or its copy, with the encryption that it has when this is made."""
 
     def __init__(self, engine: Engine, contract: Contract, key: KeySource | None) -> None:
         self.engine, self._contract = engine, contract
@@ -127,13 +129,13 @@ class _Side:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Raises `InputOutput` where somebody changed meanwhile how it is encrypted."""
+        """Raises `InputOutput` if another program has changed the encryption in the meantime."""
         with self.engine.transaction():
             encryption.check_unchanged(self.engine, self.stated)
             yield
 
     def people(self, which: str) -> list[Row]:
-        """Number, uid and name. Raises `Unreadable` where a name is not what was written."""
+        """Number, uid and name of people. Raises `Unreadable` if a name is not what was written."""
         found = []
         for number, uid, stored in self.engine.rows(
             f"SELECT id, uid, name FROM people WHERE {which}", types=(int, str, str)
@@ -145,8 +147,8 @@ class _Side:
         return found
 
     def templates(self, people: list[Row]) -> list[Row]:
-        """Of these ``people``, by number, what `add` takes. Raises `Unreadable` where one is not what was
-        written."""
+        """The templates of these ``people``, by number, as `add` takes them. Raises `Unreadable` if one is
+        not what was written."""
         first, last = people[0][0], people[-1][0]
         owners = {
             number: Owner(uid, stored)
@@ -216,8 +218,8 @@ class _Copy:
         return copied
 
     def _block(self, people: list[Row], after: int, up_to: int) -> tuple[int, int]:
-        """Copy ``people``, all whose number lies above ``after`` and not above ``up_to``; how many were
-        there, and how many templates they have."""
+        """Copy ``people``, who are all those with a number above ``after`` and at most ``up_to``; return how
+        many were already there, and how many templates they have."""
         there = self._to.people(f"id > {after} AND id <= {up_to} ORDER BY id")
         if not set(there) <= set(people):
             raise self._differs("people who are not in the gallery, or under other names")
@@ -257,7 +259,7 @@ class _Copy:
 
     def _differs(self, what: str) -> UsageError:
         return UsageError(
-            f"{self._new.path} is not part of a copy: it holds {what}",
+            f"{self._new.path} is not an incomplete copy: it holds {what}",
             "One of them has been changed since: copy to a place without a gallery.",
         )
 

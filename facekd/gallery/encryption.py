@@ -1,10 +1,10 @@
-"""Templates encrypted at rest: AES-256-GCM, a nonce for each, bound to what their row says and whose it is;
-and names of people, where asked (`stored_names`).
+"""Encryption of templates at rest, by AES-256-GCM with a nonce for each, which is bound to the rest of its
+row and to the person; on request also of people's names (`stored_names`).
 
-Neither key nor passphrase is in the gallery. From the key (`keys`) and the gallery's random salt HKDF-SHA256
-derives the key of the templates, those of the names and, apart from them, a value by which a wrong key is
-recognised before anything is read. A stored embedding is its nonce (12 bytes, random), the ciphertext and the
-tag (16 bytes); the associated data is what the row's checksum covers (`row_said`).
+The gallery contains neither key nor passphrase. From the key (`keys`) and the gallery's random salt,
+HKDF-SHA256 derives the key of the templates, those of the names and, independent of them, a value that
+reveals a wrong key before anything is read. A stored embedding is its nonce (12 bytes, random), the
+ciphertext and the tag (16 bytes); the associated data is what the row's checksum covers (`row_said`).
 
 Sources: NIST SP 800-38D (GCM; random nonces of 96 bits allow 2^32 encryptions with one key), RFC 5869 (HKDF).
 """
@@ -30,16 +30,16 @@ SCHEME = "AES-256-GCM/1"
 NONCE_BYTES, TAG_BYTES = 12, 16
 _SALT_BYTES = 32
 _CHECK_BYTES = 16
-#: people whose templates are encrypted again at once
+#: people whose templates are rewritten at a time
 _BLOCK = 200
 _GIVE = "Give it by --key-file, FACEKD_GALLERY_KEY_FILE, FACEKD_GALLERY_KEY or FACEKD_GALLERY_KEY_COMMAND."
 
 
 @dataclass(frozen=True)
 class Encryption:
-    """What an encrypted gallery says of itself: the ``scheme``, the ``salt`` (hexadecimal), which key
-    (`key_id`), the ``check_value`` (hexadecimal) that key and salt give, and whether ``names`` are encrypted,
-    too."""
+    """How a gallery states that it is encrypted: the ``scheme``, the ``salt`` (hexadecimal), the id of the
+    key (`key_id`), the ``check_value`` (hexadecimal) derived from key and salt, and whether ``names`` are
+    encrypted too."""
 
     scheme: str
     salt: str
@@ -49,7 +49,7 @@ class Encryption:
 
 
 class Cipher:
-    """Encrypts and decrypts by a gallery's key; ``names`` of people, too, or not."""
+    """Encrypts and decrypts with a gallery's key, with ``names`` also the names of people."""
 
     def __init__(self, key: bytes, salt: bytes, names: bool = False) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -76,8 +76,8 @@ class Cipher:
 
 
 def stated_in(db: Connection, path: Place, schema: int) -> Encryption | None:
-    """How the gallery ``db`` of a ``schema``, which is kept at ``path``, says that it is encrypted; `None`
-    where it is not."""
+    """How the gallery ``db`` at ``path``, of this ``schema``, states that it is encrypted; `None` if it is
+    not."""
     if schema < (ENCRYPTION_SINCE if isinstance(path, Path) else SERVER_ENCRYPTION_SINCE):
         return None
     column = "names" if schema >= NAMES_SINCE else "0"
@@ -86,7 +86,7 @@ def stated_in(db: Connection, path: Place, schema: int) -> Encryption | None:
         return None
     *texts, names = rows[0]
     if len(rows) > 1 or not all(isinstance(text, str) for text in texts) or names not in (0, 1):
-        raise database.damaged(path, "how it is encrypted cannot be read")
+        raise database.damaged(path, "its encryption settings cannot be read")
     return replace(Encryption(*texts), names=bool(names))
 
 
@@ -111,11 +111,11 @@ def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) 
     if source is None:
         raise NoKey(f"{path} is encrypted, and no key is given", _GIVE)
     salt = _salt(stated, path)
-    # a key that was read earlier may have been exchanged since, with the gallery's
+    # the gallery may have been given another key since the source was read
     fits = (key for key in _keys(source) if _check_value(key, salt, stated.names) == stated.check_value)
     key = next(fits, None)
     if key is None and key_id(source.key()) == stated.key_id:
-        raise database.damaged(path, "how it is encrypted is not what was written")
+        raise database.damaged(path, "its encryption settings are not what was written")
     if key is None:
         raise WrongKey(
             f"{path}: this is not its key ({source.told} has the id {key_id(source.key())}, "
@@ -126,21 +126,21 @@ def cipher_of(stated: Encryption | None, path: Place, source: KeySource | None) 
 
 
 def names_of(cipher: Cipher | None) -> StoredNames:
-    """How names are stored in a gallery that ``cipher`` encrypts, or nothing does."""
+    """How names are stored in a gallery with ``cipher``; in the clear if that is `None`."""
     return StoredNames(cipher.names if cipher else None)
 
 
 def check_unchanged(file: Engine, stated: Encryption | None) -> None:
-    """Raise `InputOutput` where a gallery is not encrypted any more as it was when it was opened: whoever
-    goes on would read nonsense, or write plain what must not be."""
+    """Raise `InputOutput` if the encryption of a gallery has changed since it was opened: what is read would
+    be nonsense, and what is written might be in the clear."""
     if stated_in(file.db, file.path, file.schema) != stated:
         raise InputOutput(
-            f"{file.path}: it was encrypted, decrypted or given another key meanwhile", "Try again."
+            f"{file.path}: it was encrypted, decrypted or given another key in the meantime", "Try again."
         )
 
 
 def new(source: KeySource, names: bool) -> tuple[Encryption, Cipher]:
-    """To encrypt a gallery by the key of ``source``, and ``names`` of people, too, or not."""
+    """Settings and cipher to encrypt a gallery with the key of ``source``, with ``names`` also the names."""
     key, salt = source.key(), secrets.token_bytes(_SALT_BYTES)
     stated = Encryption(SCHEME, salt.hex(), key_id(key), _check_value(key, salt, names), names)
     return stated, Cipher(key, salt, names)
@@ -158,16 +158,16 @@ def state(db: Connection, stated: Encryption | None) -> None:
 
 @dataclass(frozen=True)
 class Writing:
-    """How ``templates`` and ``names`` are written."""
+    """How ``templates`` and ``names`` are stored."""
 
     templates: TemplateRows
     names: StoredNames
 
 
 def rewrite(file: Engine, before: Writing, after: Writing) -> int:
-    """Write all templates and names as ``after`` has them, which are as ``before`` has them; return how many
-    templates. Raises `Unreadable` where one is not what was written: it could be neither encrypted nor left;
-    `UsageError` for a name that cannot be encrypted."""
+    """Rewrite all templates and names from the form ``before`` to the form ``after``; return the number of
+    templates. Raises `Unreadable` if one is not what was written, because it could neither be encrypted nor
+    be left as it is; `UsageError` for a name that cannot be encrypted."""
     count = 0
     for people in _blocks(file):
         owners: dict[int, tuple[Owner, Owner]] = {}
@@ -190,7 +190,8 @@ def rewrite(file: Engine, before: Writing, after: Writing) -> int:
 def _rewrite_templates(
     file: Engine, before: TemplateRows, after: TemplateRows, owners: dict[int, tuple[Owner, Owner]]
 ) -> int:
-    """Of people by number, all between the first and the last, who they were and are."""
+    """Rewrite the templates of the people in ``owners``: by number, their owner before and after. Nobody else
+    has a number between the lowest and the highest. Return how many were rewritten."""
     changed = []
     for number, person, *row in file.rows(
         "SELECT id, person, photo, embedding, quality, enrolled, checksum FROM templates"
@@ -206,7 +207,8 @@ def _rewrite_templates(
 
 
 def _blocks(file: Engine) -> Iterator[list[Row]]:
-    """Number, uid and stored name of all people; not in one query, since they are changed meanwhile."""
+    """Number, uid and stored name of all people; in several queries, because people are changed in
+    between."""
     last = -1
     while rows := file.rows(
         "SELECT id, uid, name FROM people WHERE id > ? ORDER BY id LIMIT ?",
@@ -229,7 +231,7 @@ def _salt(stated: Encryption, path: Place) -> bytes:
 
 
 def _check_value(key: bytes, salt: bytes, names: bool) -> str:
-    """It covers whether ``names`` are encrypted: somebody without the key cannot have them written plain."""
+    """Covers whether ``names`` are encrypted, so that nobody without the key can switch that off."""
     return _derived(key, salt, "check names" if names else "check", _CHECK_BYTES).hex()
 
 

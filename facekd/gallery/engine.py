@@ -104,11 +104,11 @@ class Engine(Protocol):
         ...
 
     def rewrite_templates(self, changed: Sequence[Row]) -> None:
-        """Give templates another embedding: embedding, checksum and number of each."""
+        """Replace embeddings, given by embedding, checksum and number of each template."""
         ...
 
     def rewrite_names(self, changed: Sequence[Row]) -> None:
-        """Give people another stored name: name, lookup and number of each."""
+        """Replace stored names, given by name, lookup and number of each person."""
         ...
 
     def version(self) -> int:
@@ -135,16 +135,16 @@ class Engine(Protocol):
         ...
 
     def is_indexed(self) -> bool:
-        """Whether the database holds a search index, with templates in the clear; inside of a transaction."""
+        """Whether there is a search index with templates in the clear; inside a transaction."""
         ...
 
     def due(self) -> list[str]:
-        """The uids of people whom the search index in the database does not hold as they are now, some of
-        them where they are many; inside of a transaction."""
+        """The uids of people whose entry in the search index is outdated, of many only some; inside a
+        transaction."""
         ...
 
     def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
-        """Have the search index in the database hold these directions [D], by uid."""
+        """Write these directions [D], by uid, to the search index."""
         ...
 
     def last_number(self) -> int:
@@ -173,8 +173,9 @@ def make_gallery(place: Place, fill: Callable[[Connection], object]) -> None:
 
 
 def plan_gallery(place: Place, fill: Callable[[Connection], object]) -> Engine | None:
-    """What stands for a gallery at ``place`` until `make_gallery` makes it. `None` where that is done now: in
-    a database, and where there is a file already. Raises `InputOutput` where no file can be made."""
+    """A stand-in for the gallery at ``place`` until `make_gallery` makes it. `None` if the gallery exists or
+    is made at once: in a database, and if there is a file already. Raises `InputOutput` if no file can be
+    made."""
     if isinstance(place, Path) and can_be_made(place):
         return UnmadeGallery(place, _whole(fill))
     make_gallery(place, fill)
@@ -182,7 +183,7 @@ def plan_gallery(place: Place, fill: Callable[[Connection], object]) -> Engine |
 
 
 def _whole(fill: Callable[[Connection], object]) -> creation.Fill:
-    """What makes an empty file a gallery."""
+    """A function that turns an empty file into a gallery."""
 
     def fill_file(db: sqlite3.Connection) -> None:
         database.create_schema(db)

@@ -1,4 +1,4 @@
-"""All templates of a gallery at once: few queries for all rows, each still checked."""
+"""Read all templates of a gallery with few queries; every row is still checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from facekd.gallery.template_rows import Owner, TemplateRows
 
 Floats = NDArray[np.float32]
 
-#: people who are looked for in one query
+#: people looked up in one query
 _AT_ONCE = 500
 
 
@@ -54,10 +54,10 @@ class Somebody:
 
 
 def read(file: Engine, contract: Contract, cipher: Cipher | None) -> Everybody:
-    """Everybody in the open gallery ``file``, made under ``contract``, which ``cipher`` decrypts.
+    """Everybody in the open gallery ``file`` with this ``contract``, decrypted by ``cipher``.
 
-    Rows are read in the order in which they were written: by person, each would be looked for. Raises
-    `Unreadable` where a template or a name is not what was written, or somebody has none.
+    Rows are read in the order in which they are stored, which is faster than person by person. Raises
+    `Unreadable` if a template or a name is not what was written, or somebody has no template.
     """
     with file.snapshot():
         stored = TemplateRows(contract, file.schema, cipher)
@@ -88,7 +88,7 @@ def read(file: Engine, contract: Contract, cipher: Cipher | None) -> Everybody:
 
 
 def _named(file: Engine, people: list[Row], names: StoredNames) -> list[tuple[str, int, Owner]]:
-    """Name, number and owner of templates of each person, given by number, uid and stored name; by name."""
+    """Name, number and `Owner` of each of ``people`` (number, uid, stored name), sorted by name."""
     found = []
     for number, uid, stored in people:
         name = names.read(uid, stored)
@@ -101,8 +101,8 @@ def _named(file: Engine, people: list[Row], names: StoredNames) -> list[tuple[st
 def read_some(
     file: Engine, contract: Contract, uids: Sequence[str], cipher: Cipher | None
 ) -> dict[str, Somebody]:
-    """Those of the people with ``uids`` who are enrolled. Raises `Unreadable` where a template of theirs is
-    not what was written, or somebody has none."""
+    """Those of the people with these ``uids`` who are enrolled, by uid. Raises `Unreadable` if one of their
+    templates is not what was written, or somebody has none."""
     with file.snapshot():
         stored = TemplateRows(contract, file.schema, cipher)
         found: dict[str, Somebody] = {}
@@ -119,8 +119,8 @@ def read_some(
 
 
 def stream(file: Engine, contract: Contract, cipher: Cipher | None) -> Iterator[tuple[str, Somebody]]:
-    """Everybody by uid, of one moment, without holding all of them. Raises as `read_some`, except for
-    somebody who has no template."""
+    """Everybody with their uid, from one moment, without keeping all of them in memory. Raises as `read_some`
+    does, but skips people without a template."""
     with file.snapshot():
         stored = TemplateRows(contract, file.schema, cipher)
         columns = f"uid, name, photo, embedding, quality, enrolled, {stored.checksum_column}"
@@ -133,12 +133,12 @@ def stream(file: Engine, contract: Contract, cipher: Cipher | None) -> Iterator[
 def _by_person(
     file: Engine, stored: TemplateRows, names: StoredNames, rows: Iterable[tuple[Any, ...]]
 ) -> Iterator[tuple[str, Somebody]]:
-    """The people of ``rows``, in which those of one person are together."""
+    """The people of ``rows``, in which the rows of one person are consecutive."""
     for (uid, name), own in groupby(rows, key=itemgetter(0, 1)):
         told = names.read(uid, name)
         if told is None:
             raise file.damaged(f"the name of the person {shown(str(uid))} cannot be read")
-        # somebody without a template has one of `None`
+        # the outer join gives somebody without a template one row of `None`, which does not unpack
         templates = [stored.unpacked(Owner(uid, name), *row[2:]) for row in own]
         if any(template is None for template in templates):
             raise file.damaged(f"a template of '{shown(told)}' cannot be read")

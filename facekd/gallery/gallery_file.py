@@ -145,11 +145,11 @@ class GalleryFile:
         return not self.pending
 
     def rewrite_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
-        """Give templates another embedding: embedding, checksum and number of each."""
+        """Replace embeddings, given by embedding, checksum and number of each template."""
         self.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
 
     def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:
-        """Give people another stored name: name, lookup and number of each."""
+        """Replace stored names, given by name, lookup and number of each person."""
         self.db.executemany("UPDATE people SET name = ?, lookup = ? WHERE id = ?", changed)
 
     def version(self) -> int:
@@ -185,15 +185,15 @@ class GalleryFile:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def is_indexed(self) -> bool:
-        """Never: a file has no search index in it."""
+        """`False`: a file contains no search index."""
         return False
 
     def due(self) -> list[str]:
-        """Nobody: a file has no search index in it."""
+        """Nobody: a file contains no search index."""
         return []
 
     def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
-        """Nothing, as `due` names nobody."""
+        """Do nothing: a file contains no search index."""
 
     def last_number(self) -> int:
         """The highest number that a person ever had."""

@@ -1,7 +1,7 @@
 """The key of an encrypted gallery: 32 random bytes, from a file, the environment or a command.
 
-A key is never a passphrase: whoever has a gallery's file can try passphrases without limit, and those
-that people can remember are found.
+A key is never a passphrase: anybody who has a gallery's file can try passphrases without limit, and would
+find one that people can remember.
 """
 
 from __future__ import annotations
@@ -158,15 +158,16 @@ def _from_base64(text: bytes) -> bytes:
 
 
 def read_private(path: Path, what: str, making: str) -> bytes:
-    """What a file says that nobody but its owner may read or change, up to 1,000 bytes; ``what`` it is, and
-    how one comes by it (``making``). Raises `UsageError`, or `InputOutput` where it cannot be read."""
+    """The content, at most 1,000 bytes, of a file that only its owner may read or change. Messages call it
+    ``what``, and ``making`` says how to make one. Raises `UsageError` if the file does not exist or others
+    have access to it, `InputOutput` if it cannot be read."""
     if not path.exists():
         raise UsageError(f"{path}: no such {what}", making)
     with open_regular(path) as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if os.name == "posix" and mode & 0o077:
             raise UsageError(
-                f"{path}: others than its owner may read or change this {what} (mode {mode:04o})",
+                f"{path}: users other than its owner may read or change this {what} (mode {mode:04o})",
                 f"chmod 600 {shlex.quote(str(path))}",
             )
         try:

@@ -1,4 +1,4 @@
-"""The direction of the mean of each person's templates, which the search index in a database holds."""
+"""The direction of the mean of each person's templates, as search indexes hold it."""
 
 from __future__ import annotations
 

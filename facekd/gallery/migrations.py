@@ -99,9 +99,9 @@ _lasting_removals = statements(
 
 
 def _track_state(db: sqlite3.Connection) -> None:
-    """A random word that changes with every change of who is enrolled, whoever makes it, so that data derived
-    from the records before is known to be outdated. A counter would not do: a gallery restored from a backup
-    would reach the same numbers again."""
+    """A random word that changes with every change of who is enrolled, whatever program makes it, so that
+    data derived from the records before is known to be outdated. A counter would not do: a gallery restored
+    from a backup would reach the same numbers again."""
     db.execute("CREATE TABLE state (word TEXT NOT NULL) STRICT")
     db.execute("INSERT INTO state (word) VALUES (lower(hex(randomblob(16))))")
     for table in ("people", "templates"):
@@ -161,8 +161,9 @@ _note_reads = statements(
         space TEXT NOT NULL, fmr REAL, fpir REAL, asked_by TEXT NOT NULL) STRICT""",
 )
 
-# Names of people may be encrypted, too (`stored_names`): then ``lookup`` is by what a name is found, and no
-# name in the clear gets into the file, whichever code writes it. Databases may be encrypted from here on.
+# Names of people may be encrypted too (`stored_names`): ``lookup`` then serves to find a name, and no
+# unencrypted name can be written to the file, whatever code tries. From this schema on, databases may be
+# encrypted.
 _A_NAME_IN_THE_CLEAR = (
     "WHEN (new.lookup IS NULL OR length(new.name) < 124 OR new.name GLOB '*[^0-9A-Za-z+/=]*')"
     " AND (SELECT count(*) FROM encryption WHERE names > 0) > 0"
@@ -201,7 +202,7 @@ STATE_SINCE = 5
 ASKERS_SINCE = 7
 #: the schema from which a gallery in a file may be encrypted
 ENCRYPTION_SINCE = MIGRATIONS.index(_encryption) + 1
-#: the schema from which names may be, and a gallery in a database
+#: the schema from which names, and a gallery in a database, may be encrypted
 SERVER_ENCRYPTION_SINCE = NAMES_SINCE = MIGRATIONS.index(_encrypted_names) + 1
 #: the schema from which claims and searches can be audited
 READS_SINCE = MIGRATIONS.index(_note_reads) + 1

@@ -1,8 +1,8 @@
-"""How many of those whom the exact search finds does a search by an index find? Measured in the gallery
-itself.
+"""Measure the recall of a search by an index: how many of the people found by the exact search it finds, in
+the gallery itself.
 
-Probes are templates of people who are enrolled, with noise of the same length added, so that they have a
-cosine of about 0.71 with the template: somewhat less than another photo of the same person often has.
+Probes are templates of enrolled people with noise of the same length added. Their cosine with the template is
+about 0.71, somewhat less than that of another photo of the same person often is.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from facekd.gallery.records import GalleryRecords
 
 Floats = NDArray[np.float32]
 
-#: people whose templates are probes, and how many of the likeliest are compared
+#: people whose templates serve as probes, and how many of the people found for each are compared
 PROBES, TOP = 200, 5
 
 
 @dataclass(frozen=True)
 class Recall:
-    """Of so many ``probes`` the share ``at_1`` for whom the exact search's first was found first, and the
-    share ``at_5`` of the exact search's first five who were among the five found."""
+    """Of so many ``probes``: ``at_1`` is the share for which the exact search's first was found first,
+    ``at_5`` the share of the exact search's first five who were among the five found."""
 
     probes: int
     at_1: float
@@ -33,8 +33,8 @@ class Recall:
 
 
 def measure_recall(records: GalleryRecords, search: CandidateSearch) -> Recall:
-    """Of the gallery as it is now; 1 where nobody is enrolled. Raises `Unreadable` where a template is
-    damaged."""
+    """The recall of ``search`` in the gallery as it is now; 1 if nobody is enrolled. Raises `Unreadable` if a
+    template is damaged."""
     known = records.some(records.some_uids(PROBES))
     if not known:
         return Recall(0, 1.0, 1.0)
@@ -45,7 +45,7 @@ def measure_recall(records: GalleryRecords, search: CandidateSearch) -> Recall:
 
 
 def recall_of(found: Sequence[Sequence[str]], exact: Sequence[Sequence[str]]) -> Recall:
-    """Of what was ``found`` for each probe, beside the ``exact`` answer."""
+    """The recall of what was ``found`` for each probe, compared with the ``exact`` answer."""
     first = [list(of_one[:1]) == list(right[:1]) for of_one, right in zip(found, exact, strict=True)]
     among = [len(set(of_one) & set(right)) / len(right) for of_one, right in zip(found, exact, strict=True)]
     return Recall(len(exact), float(np.mean(first)), float(np.mean(among)))
@@ -61,7 +61,8 @@ def noisy_probes(rows: Floats, seed: int = 0) -> Floats:
 def exact_nearest(
     people: Iterable[tuple[Sequence[str], Floats]], probes: Floats, top: int
 ) -> list[list[str]]:
-    """By comparing each of ``probes`` [N, D] with everybody: the uids of the ``top`` likeliest, falling."""
+    """The uids of the ``top`` people most similar to each of ``probes`` [N, D], by descending score, found by
+    comparing with everybody."""
     scores: Floats = np.empty((len(probes), 0), np.float32)
     uids: NDArray[np.str_] = np.empty((len(probes), 0), "U32")
     for names, rows in people:

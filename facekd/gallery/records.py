@@ -44,8 +44,8 @@ class GalleryRecords:
     contract, the gallery can be read and people can be removed, but no templates can be added.
 
     A gallery of an older schema is migrated when it is opened, unless it is opened ``read_only``, which needs
-    no write access. The audit records ``by`` whom each change was requested, if known. ``audit_reads`` asks
-    whoever compares faces with the gallery to record that as well (`note_reads`).
+    no write access. The audit records ``by`` whom each change was requested, if known. With ``audit_reads``,
+    callers that compare faces with the gallery must record that as well (`note_reads`).
 
     With a ``key`` (default: `key_in_use`) a new gallery is encrypted, and with ``encrypt_names`` the names of
     people too. For an existing gallery the key must be the right one: raises `NoKey` or `WrongKey`, or

@@ -246,7 +246,7 @@ class SearchIndex:
 
 def exact_scores(embeddings: Floats, templates: Floats) -> NDArray[np.float64]:
     """The scores [K] of ``embeddings`` [K, D], each with its own of ``templates`` [K, D], in double
-    precision: the same whatever stands in other rows."""
+    precision: a score does not depend on the other rows."""
     return np.asarray((embeddings.astype(np.float64) * templates.astype(np.float64)).sum(axis=1))
 
 

@@ -1,9 +1,9 @@
-"""How the names of people lie in a gallery: as they are, or encrypted.
+"""How the names of people are stored in a gallery: in the clear, or encrypted.
 
-An encrypted name is written as base64 of nonce, ciphertext and tag of AES-256-GCM, bound to the person's uid:
-a name that was given to another row is noticed. Checksum and encryption of templates cover it as it is
-written, so neither says anything of the name. Beside it lies ``lookup``, HMAC-SHA256 of the name by another
-key: by it a name is found, and given once.
+An encrypted name is the base64 of nonce, ciphertext and tag of AES-256-GCM, bound to the person's uid, so
+that a name moved to another row is detected. Checksums and encryption of templates cover this stored form, so
+they reveal nothing about the name. The column ``lookup`` beside it is the HMAC-SHA256 of the name under
+another key, by which a name is found and kept unique.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from facekd.errors import UsageError
 from facekd.gallery.names import fold, shown
 
 _NONCE_BYTES = 12
-#: names are filled up to a multiple of so many bytes, so that their length says little
+#: names are padded to a multiple of this number of bytes, so that their length reveals little
 _FILLED = 64
 #: follows the last byte of a name (ISO/IEC 7816-4)
 _END = b"\x80"
 
 
 class NameCipher:
-    """Encrypts and finds names by two keys of 32 bytes."""
+    """Encrypts names with ``key``, and computes their lookups with ``lookup_key``, both of 32 bytes."""
 
     def __init__(self, key: bytes, lookup_key: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,7 +40,7 @@ class NameCipher:
         return base64.b64encode(nonce + self._aes.encrypt(nonce, clear, _bound_to(uid))).decode()
 
     def decrypted(self, uid: str, stored: str) -> str | None:
-        """`None` where it was changed since, or is another person's."""
+        """The name; `None` if it was changed, or belongs to another person."""
         from cryptography.exceptions import InvalidTag
 
         try:
@@ -56,24 +56,25 @@ class NameCipher:
 
 @dataclass(frozen=True)
 class StoredNames:
-    """Names as ``cipher`` encrypts them; `None` where it does not."""
+    """Writes and reads names, encrypted with ``cipher``, or in the clear if that is `None`."""
 
     cipher: NameCipher | None
 
     def written(self, uid: str, name: str) -> tuple[str, str | None]:
         """How the ``name`` of the person with ``uid`` is stored, and its ``lookup``. Raises `UsageError` for
-        one of version 0.1.0 that is not folded: only by how it is typed is it told from others."""
+        a name of version 0.1.0 that is not folded: it may differ from another person's only in how it was
+        typed."""
         if self.cipher is None:
             return name, None
         if fold(name) != name:
             raise UsageError(
-                f"the name '{shown(name)}' is not written as names are, and cannot be encrypted",
-                "Rename them first: facekd gallery rename OLD NEW",
+                f"the name '{shown(name)}' is not in normalised form, and cannot be encrypted",
+                "Rename the person first: facekd gallery rename OLD NEW",
             )
         return self.cipher.encrypted(uid, name), self.cipher.lookup(name)
 
     def read(self, uid: str, stored: str) -> str | None:
-        """The name; `None` where it is not what was written."""
+        """The name; `None` if it is not what was written."""
         return stored if self.cipher is None else self.cipher.decrypted(uid, stored)
 
 

@@ -1,4 +1,4 @@
-"""A gallery that is to be made when somebody is enrolled in it: until then nothing is on the disk."""
+"""A gallery that is made when the first person is enrolled; until then nothing is on the disk."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from facekd.gallery.gallery_file import GalleryFile
 
 
 class UnmadeGallery(GalleryFile):
-    """Reads as the gallery at ``path`` would if it were made now: nobody is in it. It lies in memory, and
-    cannot be changed."""
+    """An empty gallery in memory that is read in place of the one to be made at ``path``. It cannot be
+    changed."""
 
     def __init__(self, path: Path, fill: Fill) -> None:
         self.path = path
@@ -30,7 +30,7 @@ class UnmadeGallery(GalleryFile):
         self.db.close()
 
     def version(self) -> int:
-        """Another one than that of any file."""
+        """A number that no file has."""
         return -1
 
     def transaction(self) -> NoReturn:
@@ -38,8 +38,8 @@ class UnmadeGallery(GalleryFile):
 
 
 def can_be_made(path: Path) -> bool:
-    """Whether nothing is at ``path`` yet. Raises `InputOutput` where no file can be made there, which is
-    better known before anybody's photos are looked at."""
+    """Whether nothing is at ``path`` yet. Raises `InputOutput` if no file can be made there, so that this is
+    known before photos are processed."""
     if os.path.lexists(path):
         return False
     if not path.parent.is_dir():

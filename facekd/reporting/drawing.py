@@ -19,7 +19,7 @@ WIDTH = 5.2
 #: distinguishable without colours too
 DASHES = ("-", "--", "-.", ":")
 _LONGEST_NAME = 28
-#: letters of a legend's entry up to which two entries stand beside one another
+#: the longest legend entry, in letters, for two entries in a row
 _SIDE_BY_SIDE = 26
 _LEGEND_ROW = 0.17
 
@@ -118,7 +118,7 @@ def short_name(name: str) -> str:
 
 
 def legend_above(axes: Axes, theme: Theme) -> None:
-    """A legend over the axes, in as many columns as the letters of its entries leave room for."""
+    """Place a legend above the axes, in as many columns as its entries allow."""
     labels = axes.get_legend_handles_labels()[1]
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=_legend_columns(labels), frameon=False,
@@ -127,7 +127,7 @@ def legend_above(axes: Axes, theme: Theme) -> None:
 
 
 def legend_height(labels: Sequence[str]) -> float:
-    """Inches that `legend_above` takes with these ``labels``."""
+    """The height in inches of `legend_above` with these ``labels``."""
     return _LEGEND_ROW * -(-len(labels) // _legend_columns(labels))
 
 

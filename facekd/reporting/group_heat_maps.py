@@ -105,7 +105,7 @@ def _map(
         axes.set_yticks(range(len(names)), names)
         axes.set_title(title, fontsize="medium")
         bar = axes.figure.colorbar(drawn, ax=axes, label=label, format=_plain)
-        # of a log scale, whose labels are otherwise powers of ten; of several decades these are enough
+        # a log scale labels powers of ten only; that is enough for several decades, but not within one
         narrow = scale is not None and np.nanmax(values) < 10 * np.nanmin(values)
         bar.ax.yaxis.set_minor_formatter(_plain if narrow else NullFormatter())
         bar.ax.tick_params(which="both", colors=theme.ink)

@@ -66,7 +66,7 @@ class FacePair:
 
 @dataclass(frozen=True)
 class Call:
-    """A command as it was typed, all that it printed, and the code that it ended with."""
+    """A command as it was typed, its output, and its exit code."""
 
     command: str
     answer: str

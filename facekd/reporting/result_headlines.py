@@ -49,7 +49,7 @@ def _headline(result: Result) -> str | None:
 
 
 def _too_few(result: AllPairsResult | ScoreResult) -> str | None:
-    """What is said where the data shows no operating point."""
+    """The headline if the data is too small for any operating point."""
     if not result.points:
         return None
     counted = result.points[0]

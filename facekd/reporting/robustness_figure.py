@@ -84,7 +84,7 @@ def kind_draw(report: RobustnessReport, kind: str) -> Draw:
 
 
 def _lowest(report: RobustnessReport) -> float:
-    """The least rate of any panel, in %: with one scale the kinds of degradation can be compared."""
+    """The lowest rate in any panel, in %: all panels share one scale, so that they can be compared."""
     rows = [row for rows in report.models.values() for row in rows]
     low = [row.result.accuracy.interval.low for row in rows]
     points = [point for row in rows for point in row.result.everyone_points[:1]]

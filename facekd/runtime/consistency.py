@@ -1,4 +1,4 @@
-"""How much an embedding can be relied on, told by the network itself."""
+"""A measure of how reliable an embedding is, from the network itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def mirror_consistency(
     """The cosine [N], at least 0, between the ``embeddings`` float32 [N, D] of ``crops`` uint8 RGB
     [N, S, S, 3] and those of their mirror images.
 
-    A face seen clearly is the same person in the mirror; a network that takes pose, blur or an occlusion for
-    part of the face finds another one there. The idea is that of Terhörst et al., "SER-FIQ: Unsupervised
-    estimation of face image quality based on stochastic embedding robustness" (CVPR 2020), with one mirroring
-    in place of a hundred forward passes with dropout.
+    The embedding of a clear face hardly changes when the crop is mirrored; that of a face with a strong pose,
+    blur or an occlusion does. The idea is that of Terhörst et al., "SER-FIQ: Unsupervised estimation of face
+    image quality based on stochastic embedding robustness" (CVPR 2020), with one mirroring in place of a
+    hundred forward passes with dropout.
     """
     mirrored = embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
     found = np.einsum("nd,nd->n", mirrored.astype(np.float64), embeddings)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-#: bytes of the largest model that is read; a protobuf message can hold no more
+#: bytes of the largest model that is read: the limit of a protobuf message
 _MAX_BYTES = 2**31 - 1
 
 
@@ -44,7 +44,7 @@ def open_session(
         if not Path(model).exists():
             raise InputOutput(f"{model}: no such model file")
         open_regular(model).close()
-        # ONNX Runtime opens no file whose name is not UTF-8
+        # ONNX Runtime cannot open a file whose name is not UTF-8
         model = shown if is_utf8(shown) else read_bounded(shown, _MAX_BYTES)
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)

@@ -94,7 +94,7 @@ class SearchRule(BaseModel):
 
 
 class SearchEngine(BaseModel):
-    """By what the gallery was searched, and what was measured of an index when it was built."""
+    """How the gallery was searched, and the recall of an index, measured when it was built."""
 
     engine: str
     built: str | None

@@ -49,8 +49,8 @@ def _score(rows: CsvRows, line: int, fields: list[str], places: tuple[int, int])
 def write_scores(
     path: Path, scores: Floats, mated: NDArray[np.bool_], pairs: Sequence[tuple[str, str]]
 ) -> None:
-    """Write ``score,label,first,second``, one line for each comparison; a failed one has no score, and
-    no name is a formula.
+    """Write ``score,label,first,second``, one line for each comparison; a failed one has no score. Names are
+    made harmless for spreadsheets (`csv_line`).
 
     Raises `InputOutput` if it cannot be written, `UsageError` if the numbers of rows differ.
     """

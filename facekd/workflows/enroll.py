@@ -47,9 +47,9 @@ class Enrolled:
     """The outcome of one person's photos: ``added`` are new in the gallery, ``present`` were there before,
     ``templates`` are stored now (0: the person is not enrolled).
 
-    ``warnings`` are about photos that were added, ``forced`` of them against the guard. ``guard`` holds
-    the thresholds that it took (`None`: it is off, or had nothing to compare) and ``notes`` what it
-    cannot do. ``videos`` says what was taken of each video; its frames count as photos.
+    ``warnings`` are about photos that were added, ``forced`` of them against the guard. ``guard`` holds the
+    thresholds that it took (`None`: it is off, or had nothing to compare) and ``notes`` what it cannot do.
+    ``videos`` states what was taken from each video; its frames count as photos.
     """
 
     name: str
@@ -97,11 +97,11 @@ def enroll_people(
     """Enroll people one by one, each in a transaction. A person is in the gallery when yielded, and photos
     reported as added survive a crash.
 
-    Photos that a person already has are not looked at again, so an enrollment that was cut short is
-    continued by repeating it. Of a video, the photos are the frames that `video_to_enroll` takes. A photo
-    that cannot be used, that is enrolled under another name, or that the guard refuses (`EnrollmentGuard`),
-    is a `Failure` and keeps none of the others out. ``force`` overrules the guard, which the audit notes. A
-    name that cannot be a person's is a `Failure` of its folder, or of the list that it is ``listed_in``.
+    Photos that a person already has are skipped, so repeating an interrupted enrollment continues it. The
+    photos of a video are the frames that `video_to_enroll` selects. A photo that cannot be used, that is
+    enrolled under another name, or that the guard refuses (`EnrollmentGuard`), is a `Failure`; the others are
+    enrolled all the same. ``force`` overrides the guard, which the audit records. An invalid name is a
+    `Failure` of the person's folder, or of the list ``listed_in``.
 
     Raises `InputOutput` if the gallery fails.
     """
@@ -123,7 +123,7 @@ def enroll_people(
 def _looked_at(
     one: Given, recognizer: Recognizer, on_many: str, videos: VideoSettings
 ) -> AnyPhoto | EnrolledVideo:
-    """What there is of a video or a camera; a photo is looked at later."""
+    """The frames selected from a video or a camera; a photo is returned as it is, and read later."""
     if isinstance(one, VideoFile | CameraView):
         return video_to_enroll(recognizer, one, on_many, videos)
     return one
@@ -140,7 +140,7 @@ def _enroll_person(
             judged = _judge(records, guard, name, examined, force)
         # no gallery is made for photos that are refused
         if records.is_made or judged.templates:
-            # from here on nobody else writes: two programs cannot both find that a photo is nobody's
+            # from here on nobody else writes: two programs cannot both find that a photo is not enrolled
             with records.transaction():
                 judged = _judge(records, guard, name, examined, force)
                 if judged.templates:
@@ -210,7 +210,7 @@ def _judge(
 
 
 def _folder(name: str, photos: Sequence[Given]) -> str:
-    """How a person is shown whose folder's name cannot be a person's."""
+    """How messages name a person whose folder has an invalid name."""
     first = photos[0]
     return PhotoFile(first.source, name).shown if isinstance(first, PhotoFile) else shown(name)
 

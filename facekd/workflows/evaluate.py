@@ -224,5 +224,6 @@ def _paired(judged: Sequence[ModelResult[Found]]) -> Iterator[Paired]:
 
 
 def _not_in_the_pack(photo: AcquiredPhoto) -> AcquiredPhoto:
-    """A photo missing from a pack of crops is a failure: whoever aligned the photos found no face in it."""
+    """A photo missing from a pack of crops is a failure: no face was found in it when the photos were
+    aligned."""
     return replace(photo, reason="not in the pack") if photo.reason == MISSING else photo

@@ -19,7 +19,7 @@ from facekd.workflows.recognizer import Recognised
 #: lowest intersection over union at which two boxes in successive frames show the same face, unless the
 #: embeddings contradict
 OVERLAP = 0.3
-#: most faces that are followed in one video
+#: most faces, over all frames, that are tracked in one video
 MAX_FACES = 50_000
 #: seconds that a face may be missing and still be recognised by its place
 GAP = 1.0
@@ -53,7 +53,7 @@ class Track:
 
     @property
     def weight(self) -> float:
-        """How much of the video it takes up: the sum of the areas of its faces."""
+        """How much of the video the track fills: the sum of the areas of its faces."""
         return sum(face.found.face.area for face in self.faces)
 
     @property
@@ -144,14 +144,14 @@ class FaceTracker:
 
 
 def chosen_track(tracks: Sequence[Track], on_many: str = "dominant") -> Track:
-    """The track that takes up the most of the video. Under the policy "dominant" it must take up `DOMINANCE`
-    times as much as any other, under "skip" be the only one, or `SeveralFaces` is raised; the other policies
-    of `choose` for one face take it whatever others there are."""
+    """The track with the largest `weight`. Under the policy "dominant" its weight must be at least
+    `DOMINANCE` times that of any other, under "skip" it must be the only one, or `SeveralFaces` is raised;
+    the other policies of `choose` that select one face accept it in any case."""
     first, *others = sorted(tracks, key=lambda track: -track.weight)
     if others and on_many == "skip":
-        raise SeveralFaces(f"{len(tracks)} faces were followed, but only one is accepted")
+        raise SeveralFaces(f"{len(tracks)} faces were tracked, but only one is accepted")
     if others and on_many == "dominant" and first.weight < DOMINANCE * others[0].weight:
-        raise SeveralFaces(f"{len(tracks)} faces were followed, and none clearly dominates")
+        raise SeveralFaces(f"{len(tracks)} faces were tracked, and none clearly dominates")
     return first
 
 

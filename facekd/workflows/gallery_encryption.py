@@ -17,9 +17,9 @@ from facekd.gallery import (
 
 @dataclass(frozen=True)
 class Rewritten:
-    """How many ``templates`` were written anew, and the id of the key that they are encrypted by now, empty
-    where they are not; ``names`` if names of people are, too. ``pending`` says that another program was still
-    reading the gallery: the bytes that were there before are erased when it has finished."""
+    """How many ``templates`` were rewritten, and the id of the key that encrypts them now, empty if none
+    does; ``names`` states whether names of people are encrypted too. ``pending`` means that another program
+    was still reading the gallery: the previous bytes are erased when it has finished."""
 
     templates: int
     key_id: str
@@ -28,12 +28,12 @@ class Rewritten:
 
 
 def encrypt_gallery(gallery: Place, key: KeySource | None = None, names: bool = False) -> Rewritten:
-    """Encrypt a gallery by ``key``, else by that of `key_in_use`; no template stays in the clear in its file,
-    or in the tables of its database. With ``names`` no name of a person does either; of a gallery that is
-    encrypted without them they are encrypted, too, by its key.
+    """Encrypt a gallery with ``key``, by default that of `key_in_use`; no template remains in the clear in
+    its file or in the tables of its database. With ``names``, neither does any name of a person; in a gallery
+    that is already encrypted without names, they are encrypted with its key.
 
-    Raises `UsageError` where there is nothing left to encrypt, `NoKey` where there is no key, and as
-    `GalleryRecords.encrypt`.
+    Raises `UsageError` if there is nothing left to encrypt, `NoKey` if there is no key, and as
+    `GalleryRecords.encrypt` does.
     """
     key = key_in_use(key)
     if key is None:
@@ -51,7 +51,7 @@ def encrypt_gallery(gallery: Place, key: KeySource | None = None, names: bool = 
 
 
 def _encrypt_names(gallery: Place, key: KeySource, names: bool) -> Rewritten:
-    """Of a gallery that is encrypted."""
+    """`encrypt_gallery` for a gallery that is already encrypted."""
     if names:
         with _encrypted(gallery, key) as records:
             if records.encryption is not None and not records.encryption.names:
@@ -63,10 +63,11 @@ def _encrypt_names(gallery: Place, key: KeySource, names: bool) -> Rewritten:
 
 
 def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> Rewritten:
-    """Encrypt a gallery by the key ``new``, which is encrypted by ``key``, else by that of `key_in_use`; its
-    names, too, where they are.
+    """Encrypt a gallery with the key ``new`` instead of ``key``, by default that of `key_in_use`; encrypted
+    names as well.
 
-    Raises `UsageError` where it is not encrypted or that is its key already, and as `GalleryRecords.encrypt`.
+    Raises `UsageError` if it is not encrypted or ``new`` is its key already, and as `GalleryRecords.encrypt`
+    does.
     """
     with _encrypted(gallery, key) as records:
         if records.encryption is not None and records.encryption.key_id == key_id(new.key()):
@@ -75,9 +76,10 @@ def rotate_key(gallery: Place, new: KeySource, key: KeySource | None = None) -> 
 
 
 def decrypt_gallery(gallery: Place, key: KeySource | None = None) -> Rewritten:
-    """Write a gallery in the clear, names too, which is encrypted by ``key``, else by that of `key_in_use`.
+    """Store the templates and names of a gallery in the clear; ``key`` is its key, by default that of
+    `key_in_use`.
 
-    Raises `UsageError` where it is not encrypted, and as `GalleryRecords.encrypt`.
+    Raises `UsageError` if it is not encrypted, and as `GalleryRecords.encrypt` does.
     """
     with _encrypted(gallery, key) as records:
         return _rewrite(records, None)

@@ -1,5 +1,4 @@
-"""Choose what a gallery is searched by: build an index outside the records, measure it, drop it, look at
-it."""
+"""Choose how a gallery is searched: build an index outside the records and measure its recall, or drop it."""
 
 from __future__ import annotations
 
@@ -23,15 +22,15 @@ from facekd.gallery import (
 
 @dataclass(frozen=True)
 class IndexLook:
-    """What a gallery is searched by, ``choice`` being `None` for the exact search, and how many ``people``
-    there are to be found now. ``current`` says whether the index is of the gallery's present state."""
+    """How a gallery of ``people`` is searched; ``choice`` is `None` for the exact search. ``current`` states
+    whether the index matches the gallery's current state."""
 
     choice: SearchChoice | None
     people: int
     current: bool = True
 
     def to_dict(self) -> dict[str, Any]:
-        """With the people that the index was built of as ``indexed``."""
+        """``indexed`` is the number of people when the index was built."""
         nothing = dict.fromkeys(("built", "indexed", "probes", "recall_1", "recall_5"))
         told = nothing | {"engine": EXACT, "place": ""} | (asdict(self.choice) if self.choice else {})
         indexed = self.choice.people if self.choice else None
@@ -40,7 +39,7 @@ class IndexLook:
 
 
 def look_at_index(records: GalleryRecords) -> IndexLook:
-    """Raises `InputOutput` where the index cannot be asked."""
+    """How the gallery is searched. Raises `InputOutput` if the index cannot be reached."""
     choice = search_choice(records)
     if choice is None:
         return IndexLook(None, records.count())
@@ -49,10 +48,10 @@ def look_at_index(records: GalleryRecords) -> IndexLook:
 
 
 def build_index(records: GalleryRecords, engine: str, place: str = "") -> IndexLook:
-    """Build the index of ``engine`` anew, measure its recall, and have the gallery searched by it from then
-    on; until then it is searched exactly. Others may use the gallery meanwhile.
+    """Build the index of ``engine``, measure its recall, and search the gallery by it from then on; until
+    then it is searched exactly. Others may use the gallery in the meantime.
 
-    Raises `UsageError` where the gallery can have none, `InputOutput` where this user may not build it.
+    Raises `UsageError` if the gallery cannot have an index, `InputOutput` if this user may not build it.
     """
     search = search_by(records, engine, place)
     chosen = search_choice(records)
@@ -69,14 +68,14 @@ def build_index(records: GalleryRecords, engine: str, place: str = "") -> IndexL
 
 
 def drop_index(records: GalleryRecords) -> IndexLook:
-    """Search the gallery exactly, and drop the index that there was, or what an interrupted build left.
+    """Search the gallery exactly from now on, and drop its index, or what an interrupted build left of one.
 
-    Raises `InputOutput` where this user may not drop it.
+    Raises `InputOutput` if this user may not drop it.
     """
     if records.server is not None:
         choice = search_choice(records)
         choose_search(records.path, None)
-        if choice is not None and choice.engine in ENGINES:  # that of a newer facekd is left where it is
+        if choice is not None and choice.engine in ENGINES:  # an index of a newer facekd is left alone
             open_index(records, choice.engine, choice.place).drop()
         for index in left_indexes(records):
             index.drop()

@@ -1,4 +1,4 @@
-"""Lists that operators write: who is to be enrolled, which photos are to be searched for or compared."""
+"""Lists written by operators: people to enroll, photos to search for or to compare."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Listing:
 
 
 def is_listing(path: Path) -> bool:
-    """Whether ``path`` is that of a list: a CSV file, or `STDIN`."""
+    """Whether ``path`` is a list: a CSV file, or `STDIN`."""
     return path == STDIN or (path.suffix.lower() == ".csv" and not path.is_dir())
 
 
@@ -46,8 +46,8 @@ def read_listing(path: Path) -> Listing:
 
 
 def people_listed(listing: Listing) -> dict[str, list[PhotoFile | VideoFile]]:
-    """The photos and videos in the columns ``name`` and ``photo`` of a CSV by whose they are; other columns
-    are left alone, and a photo that stands twice under a name counts once.
+    """The photos and videos in the columns ``name`` and ``photo`` of a CSV, by name; other columns are
+    ignored, and a photo listed twice under a name counts once.
 
     A missing photo fails only when it is read. Raises `Unreadable`, with the line, for an invalid list,
     `InputOutput` if nobody is listed.
@@ -62,8 +62,8 @@ def people_listed(listing: Listing) -> dict[str, list[PhotoFile | VideoFile]]:
 
 
 def photos_listed(listing: Listing) -> dict[str, PhotoFile | VideoFile]:
-    """The photos and videos in the column ``photo`` of a CSV, by how they are written there; other columns
-    are left alone. Raises as `people_listed`."""
+    """The photos and videos in the column ``photo`` of a CSV, by their text in the list; other columns are
+    ignored. Raises as `people_listed` does."""
     folder = open_source(listing.folder)
     photos = {
         photo: photo_or_video(folder, photo)
@@ -75,7 +75,7 @@ def photos_listed(listing: Listing) -> dict[str, PhotoFile | VideoFile]:
 
 
 def _filled(listing: Listing, columns: Sequence[str], form: str) -> Iterator[list[str]]:
-    """What stands in the ``columns`` of each line, of which the last is a path."""
+    """The values of ``columns`` in each line; the last of them is a path."""
     rows = CsvRows(listing.text, listing.name)
     if not set(columns) <= set(rows.head):
         raise rows.wrong_head(f"{form}; further columns are ignored.")

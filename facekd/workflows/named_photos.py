@@ -1,4 +1,4 @@
-"""Photos and videos with the names by which answers call them."""
+"""Photos and videos with the names that answers use for them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from facekd.preprocess import FolderSource, is_video, open_source
 from facekd.workflows.listing import is_listing, photos_listed, read_listing
 from facekd.workflows.photos_given import PhotoFile, VideoFile, as_text, photo_or_video
 
-#: the endings of files that hold many images
+#: suffixes of files that contain many images
 _PACKS = (".zip", ".rec", ".bin")
 
 
 @dataclass(frozen=True)
 class NamedPhoto:
-    """A photo and what it is called in the answer."""
+    """A photo, and its name in the answer."""
 
     name: str
     photo: PhotoFile
@@ -31,7 +31,7 @@ class NamedPhoto:
 
 @dataclass(frozen=True)
 class NamedVideo:
-    """A video file and what it is called in the answer."""
+    """A video file, and its name in the answer."""
 
     name: str
     video: VideoFile
@@ -46,18 +46,18 @@ _Named = TypeVar("_Named", bound=NamedPhoto | NamedVideo)
 
 
 def photos_to_embed(paths: Sequence[Path]) -> list[NamedPhoto]:
-    """The photos that ``paths`` name: files as they are written, and all images of folders and packs by
-    their path in there.
+    """The photos at ``paths``: files by their path as given, and all images of folders and packs by their
+    path inside.
 
-    A file need not be there: that shows when it is read. Raises `InputOutput` where a folder has no images,
-    `UsageError` where two photos would have one name.
+    A missing file fails only when it is read. Raises `InputOutput` if a folder has no images, `UsageError` if
+    two photos would have the same name.
     """
     return _each_once([named for path in paths for named in _photos_at(path)])
 
 
 def photos_to_search(paths: Sequence[Path]) -> list[NamedPhoto | NamedVideo]:
-    """As `photos_to_embed`, with videos, also those in folders; and what is listed where a path is that of a
-    CSV file, or `STDIN`, by how it is written there. Raises as `photos_listed`, too."""
+    """As `photos_to_embed`, and videos as well; if a path is a CSV file or `STDIN`, the photos listed there,
+    by their text in the list. Also raises as `photos_listed` does."""
     return _each_once([named for path in paths for named in _searched_at(path)])
 
 
@@ -69,7 +69,7 @@ def _searched_at(path: Path) -> Iterator[NamedPhoto | NamedVideo]:
         folder = FolderSource(path, videos=True)
         names = folder.names()
         if not names:
-            raise InputOutput(f"{path}: there is no image or video in it")
+            raise InputOutput(f"{path}: contains no image or video")
         yield from (_named(name, photo_or_video(folder, name)) for name in names)
     elif is_video(path):
         yield _named(str(path), VideoFile(path))
@@ -82,7 +82,7 @@ def _photos_at(path: Path) -> Iterator[NamedPhoto]:
         source = open_source(path)
         names = source.names()
         if not names:
-            raise InputOutput(f"{path}: there is no image in it")
+            raise InputOutput(f"{path}: contains no image")
         yield from (NamedPhoto(as_text(name), PhotoFile(source, name)) for name in names)
     else:
         yield NamedPhoto(as_text(path), PhotoFile(open_source(Path()), str(path)))
@@ -94,13 +94,13 @@ def _named(name: str, found: PhotoFile | VideoFile) -> NamedPhoto | NamedVideo:
 
 
 def _each_once(found: list[_Named]) -> list[_Named]:
-    """``found``, if no two have one name."""
+    """``found``, if no two have the same name."""
     places: dict[str, _Named] = {}
     for named in found:
         first = places.setdefault(named.name, named)
         if first is not named:
             raise UsageError(
                 f"two photos have the name {named.name}: {first.shown} and {named.shown}",
-                "Give the folder that holds both, or each photo once.",
+                "Give the folder that contains both, or each photo once.",
             )
     return found

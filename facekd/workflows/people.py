@@ -139,10 +139,10 @@ class Gallery:
         """Add ``photos`` to the person ``name``, who need not be enrolled yet; they are on the disk when it
         returns. A path may be a folder, for all images and videos below it, or a video, for its best frames.
 
-        Photos that the person already has are passed over; those that cannot be used, or that the guard
-        refuses (`EnrollmentGuard`), are the ``failures`` of the answer, and keep none of the others out.
+        Photos that the person already has are skipped; those that cannot be used, or that the guard refuses
+        (`EnrollmentGuard`), are the ``failures`` of the answer, and the others are enrolled all the same.
         ``on_many`` is the policy of `choose` for several faces in a photo, and of `chosen_track` for several
-        people in a video; ``force`` overrules the guard.
+        people in a video; ``force`` overrides the guard.
 
         If no photo of theirs is enrolled, raises the error that all photos share (as `NoFace`), otherwise
         `InputOutput` or `CannotSay`; `UsageError` for an invalid name, or without photos.
@@ -230,8 +230,8 @@ class Gallery:
             return remove_person(records, name)
 
     def encrypt(self, key: Key, *, names: bool = False) -> Rewritten:
-        """Encrypt every template of a gallery that is not encrypted, in one transaction, and the ``names`` of
-        people, if asked; none stays in the clear in its file. Raises as `encrypt_gallery`."""
+        """Encrypt every template of an unencrypted gallery in one transaction, with ``names`` also the names
+        of people; nothing of them remains in the clear in its file. Raises as `encrypt_gallery` does."""
         self._check_open()
         done = encrypt_gallery(self.path, as_key(key), names)
         self._key = as_key(key)
@@ -257,8 +257,8 @@ class Gallery:
 
 
 def _given(photos: PhotoLike | Iterable[PhotoLike]) -> list[Given]:
-    """The photos and videos of one person, folders opened. Raises as `as_photo` and `photos_at`, and
-    `UsageError` where there are none."""
+    """The photos and videos of one person, with those in folders. Raises as `as_photo` and `photos_at` do,
+    and `UsageError` if there are none."""
     alone = isinstance(photos, str | os.PathLike | bytes | np.ndarray)
     each = [photos] if alone else photos
     given: list[Given] = []

@@ -1,4 +1,4 @@
-"""What is given to be enrolled: photos, videos and a camera, by name or by whose they are."""
+"""What is to be enrolled: photos, videos and a camera, in a list or by person."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RecognisedPhoto:
 
 @dataclass(frozen=True)
 class UnusablePhoto:
-    """Stands for what was looked at already and cannot be enrolled, for the reason of ``error``."""
+    """A photo that was found unusable already; ``error`` is the reason."""
 
     shown: str
     error: CannotSay | InputOutput
@@ -66,7 +66,7 @@ class UnusablePhoto:
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file, looked at when its turn comes."""
+    """A video file, read when its turn comes."""
 
     path: Path
 
@@ -78,7 +78,7 @@ class VideoFile:
 
 @dataclass(frozen=True)
 class CameraView:
-    """What a camera sees for so many ``seconds`` from the moment on when its turn comes."""
+    """What a camera sees during ``seconds``, starting when its turn comes."""
 
     number: int
     seconds: float
@@ -99,15 +99,15 @@ def as_text(path: Path | str) -> str:
 
 
 def photo_or_video(source: Source, name: str) -> PhotoFile | VideoFile:
-    """What lies under ``name`` in ``source``; videos are in folders only."""
+    """The photo or video ``name`` in ``source``; only folders contain videos."""
     return VideoFile(source.path / name) if is_video_name(name) else PhotoFile(source, name)
 
 
 def photos_at(paths: list[Path]) -> list[PhotoFile | VideoFile]:
-    """The photos and videos that ``paths`` name, files as they are and folders with all below.
+    """The photos and videos at ``paths``, including all in folders and below.
 
-    A file need not exist: that shows when it is read. Raises `InputOutput` where a folder has no images and
-    no videos.
+    A missing file fails only when it is read. Raises `InputOutput` if a folder contains no images and no
+    videos.
     """
     found: list[PhotoFile | VideoFile] = []
     for path in paths:
@@ -129,12 +129,12 @@ def photos_at(paths: list[Path]) -> list[PhotoFile | VideoFile]:
 def people_in(
     path: Path, root: str | None = None, tell: Callable[[str], object] = lambda note: None
 ) -> dict[str, list[PhotoFile]]:
-    """The photos below ``path`` (a folder or a zip pack) by whose they are (`identities_in`, which says
-    what ``root`` is); ``tell`` is given what there is to say of it.
+    """The photos below ``path``, a folder or a zip pack, by person (for ``root`` see `identities_in`);
+    ``tell`` receives notes about them.
 
-    A folder in it that cannot be listed gives its person one photo that cannot be read, so that the others
-    are enrolled. Raises `UsageError` where an image is not in a person's folder, `InputOutput` where there
-    are none.
+    A person's folder that cannot be listed yields one photo that cannot be read, so that the other people are
+    enrolled. Raises `UsageError` if an image is not in a person's folder, `InputOutput` if there are no
+    images.
     """
     people: dict[str, list[PhotoFile]] = {}
     for person, source, name in _by_person(path, root, tell):
@@ -145,7 +145,7 @@ def people_in(
 def people_to_enroll(
     path: Path, root: str | None = None, tell: Callable[[str], object] = lambda note: None
 ) -> dict[str, list[PhotoFile | VideoFile]]:
-    """As `people_in`, with the videos of a folder."""
+    """As `people_in`, with the videos in folders as well."""
     people: dict[str, list[PhotoFile | VideoFile]] = {}
     for person, source, name in _by_person(path, root, tell, videos=True):
         people.setdefault(person, []).append(photo_or_video(source, name))
@@ -155,7 +155,7 @@ def people_to_enroll(
 def _by_person(
     path: Path, root: str | None, tell: Callable[[str], object], videos: bool = False
 ) -> Iterator[tuple[str, Source, str]]:
-    """Whose each file is, where it lies and its name there."""
+    """For each file its person, its source and its name there."""
     source = FolderSource(path, tolerant=True, videos=videos) if path.is_dir() else open_source(path)
     found = identities_in(source, root)
     if found.note:
@@ -177,7 +177,7 @@ def _by_person(
 
 @dataclass(frozen=True)
 class _UnlistedFolder:
-    """Stands for the photos of a folder that cannot be listed: reading them fails, as it must."""
+    """Stands for the photos of a folder that cannot be listed: reading them fails."""
 
     path: Path
     error: InputOutput
@@ -193,7 +193,7 @@ class _UnlistedFolder:
 
 
 def _unlisted(source: Source) -> Iterator[tuple[str, Source]]:
-    """The folders of ``source`` that were passed over, each with what fails in the place of its photos."""
+    """The folders of ``source`` that cannot be listed, each with a stand-in whose photos cannot be read."""
     if isinstance(source, FolderSource):
         for folder, error in source.unlisted.items():
             yield folder, _UnlistedFolder(source.path, error)

@@ -139,8 +139,8 @@ class Recognizer:
     ) -> GalleryRecords:
         """Open the gallery at ``path`` for reading, an encrypted one with its ``key``. It must belong to this
         space, or to one that the model's card lists as compatible; otherwise raises `Misfit`. With
-        ``audit_reads``, each claim and search is recorded, with the name ``by`` of whoever asked: the file
-        must then be writable."""
+        ``audit_reads``, each claim and search is recorded as requested ``by`` somebody (the name of a token):
+        the file must then be writable."""
         return GalleryRecords(
             path,
             self.contract,

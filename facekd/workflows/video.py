@@ -17,9 +17,9 @@ def identify_video(
     search: Search, path: Path, *, top: int = 5, per_second: float = PER_SECOND, name: str = "",
     advance: FrameSeen = lambda: None,
 ) -> tuple[IdentifiedPhoto, ...]:  # fmt: skip
-    """Search for each person in the video at ``path``: an answer for each track, or one that says why there
-    is none. ``name`` is what the video is called, its path by default. Raises `InputOutput` where the records
-    audit reads and these cannot be noted."""
+    """Search for each person in the video at ``path``: an answer for each track, or one that states why there
+    is none. ``name`` is the video's name in answers, by default its path. Raises `InputOutput` if the records
+    audit reads and these cannot be recorded."""
     return _identified(search, name or as_text(path), read_video(path, per_second), top, advance)
 
 

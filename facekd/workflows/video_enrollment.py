@@ -1,4 +1,4 @@
-"""What to enroll of a video or of what a camera sees: the best frames of one person."""
+"""Select what to enroll from a video or a camera: the best frames of one person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facekd.workflows.photos_given import AnyPhoto, CameraView, Film, Recognised
 from facekd.workflows.recognizer import Recognizer
 from facekd.workflows.video_faces import FRAMES, FrameSeen, faces_in
 
-#: is told the name of a video, and gives what is called for each frame of it
+#: takes the name of a video; the context returns the function to call for each of its frames
 Watch = Callable[[str], AbstractContextManager[FrameSeen]]
 
 
@@ -24,8 +24,7 @@ def _unwatched(name: str) -> AbstractContextManager[FrameSeen]:
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """Up to ``frames`` of a person are enrolled from each video, of which ``per_second`` frames are looked
-    at."""
+    """``per_second`` frames of each video are examined, and up to ``frames`` of them are enrolled."""
 
     frames: int = FRAMES
     per_second: float = PER_SECOND
@@ -34,8 +33,8 @@ class VideoSettings:
 
 @dataclass(frozen=True)
 class EnrolledVideo:
-    """What is to be enrolled of the video ``name``: the ``photos``, and the faces in them that were
-    ``chosen`` from a track of ``faces`` faces beside ``others`` tracks; none where the one photo says why."""
+    """What to enroll from the video ``name``: ``photos``, which show the faces ``chosen`` from a track of
+    ``faces`` faces, beside ``others`` tracks. If nothing is chosen, the only photo is one that states why."""
 
     name: str
     photos: tuple[AnyPhoto, ...]
@@ -58,11 +57,11 @@ class EnrolledVideo:
 def video_to_enroll(
     recognizer: Recognizer, film: Film, on_many: str, settings: VideoSettings
 ) -> EnrolledVideo:
-    """The frames to enroll of the person in ``film`` whom the policy ``on_many`` takes (`chosen_track`). A
-    photo is known again by the SHA-256 of the frame's pixels (`digest_of`), so the same video gives the same
+    """The frames to enroll of the person in ``film`` whom the policy ``on_many`` selects (`chosen_track`). A
+    photo is identified by the SHA-256 of the frame's pixels (`digest_of`), so the same video yields the same
     photos.
 
-    A video that cannot be used gives one photo that cannot be: so the other photos are enrolled.
+    A video that cannot be used yields one photo that cannot be used, so that the other photos are enrolled.
     """
     name = film.shown
     try:

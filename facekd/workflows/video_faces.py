@@ -1,4 +1,4 @@
-"""Everybody in the frames of a video or of a camera."""
+"""Find everybody in the frames of a video or a camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from facekd.preprocess import Frame
 from facekd.workflows.face_tracks import FaceTracker, Track
 from facekd.workflows.recognizer import Recognizer
 
-#: frames of a track that are taken
+#: frames of a track that are fused into its embedding
 FRAMES = 5
 
 #: called for each frame
@@ -20,8 +20,8 @@ FrameSeen = Callable[[], object]
 
 @dataclass(frozen=True)
 class VideoFaces:
-    """The ``tracks`` of people in the video ``name``, by when they appear, of whose frames ``frames`` were
-    looked at."""
+    """The ``tracks`` of people in the video ``name``, in order of appearance; ``frames`` frames were
+    examined."""
 
     name: str
     frames: int
@@ -29,7 +29,7 @@ class VideoFaces:
 
 
 def faces_in(recognizer: Recognizer, name: str, frames: Iterable[Frame], advance: FrameSeen) -> VideoFaces:
-    """Everybody in the ``frames``. Raises what they do, and `NoFace` where there is nobody."""
+    """Everybody in the ``frames``. Raises what reading them raises, and `NoFace` if nobody is found."""
     tracker = FaceTracker(recognizer.embedder.card)
     refused: Counter[str] = Counter()
     count = 0

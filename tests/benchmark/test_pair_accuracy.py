@@ -1,4 +1,4 @@
-"""What is told of a list of pairs, re-derived from embeddings with plain loops."""
+"""The reported accuracy of a list of pairs, recomputed from embeddings with plain loops."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Ratios, paired differences, the words they are told in, and JSON."""
+"""Ratios, paired differences, their wording, and JSON."""
 
 import json
 import math

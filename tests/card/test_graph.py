@@ -1,4 +1,4 @@
-"""Networks that are no embedding models are told of in a sentence; never as an internal error."""
+"""Networks that are not embedding models are refused with a clear message, never an internal error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which gallery holds where a call names none, and that every answer names it."""
+"""Which gallery is used if a call names none, and that every answer names it."""
 
 from __future__ import annotations
 

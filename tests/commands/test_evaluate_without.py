@@ -22,7 +22,7 @@ GONE = ("P02", "P17", "P33")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``all`` and its ``pairs.csv``; ``rest`` and ``rest.csv`` where nobody of ``gone.txt`` is."""
+    """``all`` and its ``pairs.csv``; ``rest`` and ``rest.csv`` without the people in ``gone.txt``."""
     folder = tmp_path_factory.mktemp("without")
     write_people(folder / "all", PEOPLE, PHOTOS, noise=90)
     shutil.copytree(folder / "all", folder / "rest", ignore=shutil.ignore_patterns(*GONE))

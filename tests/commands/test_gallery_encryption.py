@@ -158,7 +158,7 @@ def test_a_copy_has_a_key_unless_it_is_to_be_plain(
     facekd("gallery", "encrypt", "--key-file", key)
 
     def copy(name: str, *options: object) -> tuple[str, str | None, bool]:
-        """What a copy asks for, its key's id, and whether a template lies in it in the clear."""
+        """The settings of a copy, the id of its key, and whether it contains a template in the clear."""
         ran = facekd("gallery", "copy", gallery, tmp_path / name, "--key-file", key, "--json", *options)
         asked = facekd("gallery", "list", "--gallery", tmp_path / name, "--json")
         why = json.loads(asked.out).get("failure", {"reason": "nothing"})["reason"]

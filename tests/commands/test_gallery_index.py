@@ -1,4 +1,4 @@
-"""Choosing what a gallery is searched by, and that every way to identify goes by it."""
+"""Choose how a gallery is searched; every way to identify follows the choice."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_index_that_was_harmed_is_told(
     with_vector.ask("DELETE FROM facekd.vectors WHERE person = 1", url)
     ran = facekd("gallery", "index", "--gallery", url, "--json")
     assert json.loads(ran.out)["current"] is False
-    assert "not of the gallery's present state" in ran.err
+    assert "does not match the gallery" in ran.err
     checked = facekd("gallery", "check", "--gallery", url)
     assert checked.code == 5
     assert "'Ann' is not in the search index" in checked.out

@@ -1,4 +1,4 @@
-"""What version 0.1.0 called things still works, says what it is called now, and prints the same document."""
+"""The names of version 0.1.0 still work, with a note of the new name, and print the same document."""
 
 from __future__ import annotations
 

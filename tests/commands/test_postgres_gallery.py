@@ -117,7 +117,7 @@ def test_a_removal_that_is_pending_says_who_finishes_it(
         ran = facekd("gallery", "remove", "Ann", "--yes", "--gallery", url)
         assert ran.code == 0
         assert "erasure pending" in ran.out
-        assert "'facekd gallery erase', as the owner" in ran.err
+        assert "the owner runs 'facekd gallery erase'" in ran.err
         assert "pending" in facekd("gallery", "erase", "--gallery", url).out
     assert "nothing is left" in facekd("gallery", "erase", "--gallery", url).out
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line a minute elsewhere, nothing where quiet is asked for."""
+"""Progress of long work: a bar on a terminal, a line a minute elsewhere, nothing with --quiet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def new_call() -> Iterator[None]:
 
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """A clock that stands still but for ``wait(seconds)``."""
+    """A clock that advances only by ``wait(seconds)``."""
     now = [1000.0]
     monkeypatch.setattr(output, "monotonic", lambda: now[0])
 

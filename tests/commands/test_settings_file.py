@@ -1,4 +1,4 @@
-"""`facekd.toml`: where it is found, what it may say, and what wins over it."""
+"""`facekd.toml`: where it is found, what it may contain, and what takes precedence over it."""
 
 from __future__ import annotations
 

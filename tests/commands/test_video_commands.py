@@ -87,7 +87,7 @@ class TestEnroll:
         assert (ran.code, told["enrolled"], [f["reason"] for f in told["failures"]]) == (
             3, False, ["several_faces"],
         )  # fmt: skip
-        assert "Let one person dominate the video" in ran.err
+        assert "Use a video that one person dominates" in ran.err
         assert "near the centre of a photo" not in ran.err
         assert list(operator.parent.iterdir()) == []
         ran = facekd("enroll", "Ann", clips / "two.mp4", "--on-many", "best", "--per-second", "1")
@@ -124,7 +124,7 @@ class TestEnroll:
         how = ("--camera", "1", "--seconds", "2", "--per-second", "1")
         seen = "two"
         ran = facekd("enroll", "Ann", *how)
-        assert (ran.code, "camera 1: 2 faces were followed, and none clearly dominates" in ran.err) == (
+        assert (ran.code, "camera 1: 2 faces were tracked, and none clearly dominates" in ran.err) == (
             3,
             True,
         )
@@ -308,8 +308,8 @@ def test_from_python(clips: Path, tiny: Path, tmp_path: Path) -> None:
 
 @pytest.mark.needs_faces
 def test_real_people(facekd: Callable, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The student that ships: a film of two people, one after the other in the same place, of whom one was
-    enrolled by a film of another photo."""
+    """The shipped student: a film of two people, one after the other in the same place; one of them was
+    enrolled from a film made of another photo."""
     from facekd.weights import shipped_model
 
     if shipped_model() is None:

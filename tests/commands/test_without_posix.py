@@ -1,7 +1,7 @@
-"""Operators' commands where Python has only what it has on Windows.
+"""Operators' commands with a Python that lacks what it lacks on Windows.
 
-Nothing but Linux runs these tests. What POSIX alone has is hidden from facekd's own modules; Python's
-library and the packages that facekd uses know by themselves where they are.
+Nothing but Linux runs these tests. What only POSIX has is hidden from facekd's own modules; Python's library
+and other packages detect the system themselves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `tools/compare_methods.py` sets side by side: each method is a recipe, and says what it changes."""
+"""The methods that `tools/compare_methods.py` compares: each is a recipe, and states what it changes."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_an_mlp_projects_through_a_hidden_layer(data: Data) -> None:
 
 @pytest.mark.parametrize("name", ["cosine", "mse"])
 def test_a_projector_where_the_sizes_are_equal(data: Data, name: str) -> None:
-    """Only where it is asked for; it has the loss of the projected embeddings."""
+    """Only on request; the loss is that of the projected embeddings."""
     setting = dataclasses.replace(data.setting, student_dim=TEACHER)
     student = Outputs(data.teacher.embedding.flip(0), {})
     mine, theirs = array(student.embedding), array(data.teacher.embedding)
@@ -288,8 +288,8 @@ def areas(maps: np.ndarray, size: int) -> np.ndarray:
 
 
 def doubled(maps: np.ndarray) -> np.ndarray:
-    """Twice the size, bilinear: a new pixel's middle lies a quarter of an old one from the middle of
-    its own, towards the next, [N, C, 2 H, 2 W]."""
+    """Bilinear enlargement to [N, C, 2 H, 2 W]: the centre of a new pixel is a quarter of an old pixel away
+    from that pixel's centre, towards the next one."""
     for axis in (2, 3):
         size = maps.shape[axis]
         places = np.clip((np.arange(2 * size) + 0.5) / 2 - 0.5, 0, size - 1)

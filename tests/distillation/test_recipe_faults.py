@@ -1,4 +1,4 @@
-"""What is wrong with a recipe is said once, in words that say what to write."""
+"""Each fault of a recipe is reported once, with what to write instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run goes on only as what it was begun as: anything else is refused, and named."""
+"""A run is resumed only with the inputs that it was begun with: any change is refused, and named."""
 
 from __future__ import annotations
 

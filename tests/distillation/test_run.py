@@ -173,7 +173,7 @@ def test_a_run_in_its_fall_goes_on_falling(place: Path) -> None:
 
 
 def test_a_run_goes_on_with_the_whole_of_another(place: Path) -> None:
-    """Head and projector come along: a rate of next to nothing leaves student and loss where they were."""
+    """Head and projector are taken over: with a rate of almost zero, student and loss stay as they were."""
     student = ('name = "plainres"', 'name = "plainres"\nstart = "first"\nstart_by = "whole"')
     still = ('precision = "float32"', 'precision = "float32"\nrate = 1e-12\nwarmup = 0.0')
     run(place, "first", recipe(place))

@@ -190,7 +190,8 @@ def test_clusters_of_unlabelled_crops_serve_logit_losses(place: Path) -> None:
 
 
 def test_joined_teachers_are_asked_and_kept_one_by_one(place: Path) -> None:
-    """Whoever takes one alone finds its targets; together they say what they say when asked at once."""
+    """A run with one of them alone finds its targets; joined, they give the same targets as computed
+    together."""
     chosen = recipe(place)
     crops, files = training_crops(chosen), [place / "teacher.onnx", place / "other.onnx"]
     write_tiny_model(files[1], dim=16, seed=1)

@@ -106,7 +106,7 @@ def test_a_projector_is_said(place: Path) -> None:
 
 @pytest.mark.needs_faces
 def test_a_real_teacher_read_wrongly_is_stopped(faces: Path, tmp_path: Path) -> None:
-    """ov_reid_0095 wants BGR from 0 to 255 at 128 pixels; without a card it is fed RGB from -1 to 1."""
+    """ov_reid_0095 expects BGR from 0 to 255 at 128 pixels; without a card it gets RGB from -1 to 1."""
     shutil.copy(faces / "models" / "ov_reid_0095.onnx", tmp_path / "teacher.onnx")
     pack = faces / "train-labelled-1.zip"
     there = set(open_crops([pack]).people)

@@ -1,4 +1,4 @@
-"""Static int8: what its file holds, what it gives, and when it is refused."""
+"""Static int8: the contents of the file, its output, and when it is refused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_each_channel_of_a_weight_is_rounded_to_its_own_step(
 
 
 def _last_layer(model: onnx.ModelProto, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the last linear layer gets [N, P], and what it makes of it [N, D]."""
+    """The input [N, P] and the output [N, D] of the last linear layer."""
     last = next(node for node in reversed(model.graph.node) if node.op_type == "Gemm")
     names = [last.input[0], last.output[0]]
     shown = onnx.ModelProto()

@@ -205,7 +205,7 @@ for command in json.loads(sys.argv[1]):
 
 
 def test_what_the_modes_of_files_forbid(sound: Path, closed: Path) -> None:
-    """In one process that modes bind, also where it is root's."""
+    """In one process that is subject to file modes, even if it is root's."""
 
     def bound() -> None:
         if os.geteuid() == 0:

@@ -176,7 +176,7 @@ def test_what_is_no_formula_stays_as_it_is(cell: str) -> None:
 
 
 def test_verify_pairs_writes_no_formula(facekd: Callable, tmp_path: Path) -> None:
-    """At the shell, and the photo is found all the same; JSON has the name as it is."""
+    """In CSV, and the photo is found all the same; JSON has the unchanged name."""
     need_mtcnn()
     model = write_tiny_model(tmp_path / "model.onnx")
     for name in ("=1+1.png", "@a;=b.png"):

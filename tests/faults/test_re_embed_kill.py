@@ -1,5 +1,5 @@
-"""kill -9 while a gallery is moved to another model: it is of one space or of the other, all of it. The long
-form is tools/drill_re_embed.py."""
+"""kill -9 while a gallery is moved to another model: all of it is in one space or in the other. The long form
+is tools/drill_re_embed.py."""
 
 import sqlite3
 import sys

@@ -1,4 +1,4 @@
-"""Pipes and devices where files are asked for: every command ends, soon, and says what they are."""
+"""Pipes and devices in place of files: every command ends soon, and says what they are."""
 
 from __future__ import annotations
 

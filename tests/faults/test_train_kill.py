@@ -1,4 +1,4 @@
-"""A run that is killed in the middle of an epoch goes on as if nothing had happened."""
+"""A run that is killed in the middle of an epoch resumes as if it had not been."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def of_this_run(place: Path) -> list[int]:
 def signalled(
     place: Path, number: signal.Signals, after: int, *options: str
 ) -> tuple[subprocess.Popen[str], str]:
-    """The ended run "cut", which the signal reached after the step ``after``, and what it said. The processes
-    that decode end with it, and nobody holds its output open."""
+    """The run "cut", ended by a signal after the step ``after``, and its output. The decoding processes end
+    with it, and none of them keeps its output open."""
     with started(place, "cut", *options) as process:
         wait_for_step(process, place / "cut", after)
         if "2" in options and Path("/proc/self/environ").exists():

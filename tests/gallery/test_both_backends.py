@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Backend:
-    """Makes places for galleries, and looks at what lies there."""
+    """Makes places for galleries, and reads what is stored there."""
 
     def __init__(self, folder: Path, server: PostgresServer | None) -> None:
         self._folder, self._server = folder, server

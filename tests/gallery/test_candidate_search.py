@@ -20,7 +20,7 @@ PEOPLE = 300
 
 
 class InMemoryIndex:
-    """Compares with everybody in it; ``forgets`` as many people, whom nobody finds, at each build."""
+    """Compares with everybody in it; each build leaves out ``forgets`` people, who are then not found."""
 
     def __init__(self) -> None:
         self.rows: dict[str, np.ndarray] = {}
@@ -174,7 +174,7 @@ def test_an_index_that_is_wrong_is_built_anew(staff: Path, lie: str) -> None:
         else:
             index.rows[uid], index.rows[records.uid_of("p4")] = (-index.rows[uid] for _ in range(2))
         if lie == "short":
-            with pytest.raises(InputOutput, match="not of its present state"):
+            with pytest.raises(InputOutput, match="does not match the gallery"):
                 search.search(embedding(3)[None], 4)
             assert index.builds == 3
         else:

@@ -92,7 +92,7 @@ def test_a_copy_holds_all_and_its_numbers_go_on(way: Way, tmp_path: Path) -> Non
 
 
 def cut(after: int) -> Callable[[int], None]:
-    """Ends a copy after so many people."""
+    """Interrupts a copy after this many people."""
     seen = 0
 
     def advance(people: int) -> None:
@@ -127,7 +127,7 @@ def test_what_is_there_must_be_of_the_gallery(way: Way, tmp_path: Path) -> None:
     copy_gallery(source, target)
     with GalleryRecords(source) as records, records.transaction():
         records.remove("p7")
-    with pytest.raises(UsageError, match="is not part of a copy"):
+    with pytest.raises(UsageError, match="is not an incomplete copy"):
         copy_gallery(source, target)
     with pytest.raises(UsageError, match="to itself"):
         copy_gallery(source, source)
@@ -150,7 +150,7 @@ def test_a_copy_that_was_changed_is_no_copy(tmp_path: Path, change: str) -> None
             records.add("p7", [template(300)])
         else:
             records.remove_photo("p1", records.photos("p1")[0].photo)
-    with pytest.raises(UsageError, match="is not part of a copy"):
+    with pytest.raises(UsageError, match="is not an incomplete copy"):
         copy_gallery(source, target)
     assert everything(source) == before
 
@@ -184,7 +184,7 @@ def encrypt(place: Place) -> None:
 
 
 def raw(place: Place) -> set[bytes]:
-    """What lies in the column of embeddings."""
+    """The bytes in the column of embeddings."""
     with closing(open_engine(place, read_only=True)) as engine:
         return {blob for (blob,) in engine.rows("SELECT embedding FROM templates")}
 
@@ -234,7 +234,7 @@ def test_the_copy_of_one_in_the_clear_is_encrypted_where_it_is_to_be(way: Way) -
 
 
 def test_a_copy_goes_on_only_as_it_began(tmp_path: Path) -> None:
-    """Not half of it in the clear."""
+    """Otherwise half of it might be in the clear."""
     pytest.importorskip("cryptography")
     source, target, plain = (tmp_path / name for name in ("before.db", "after.db", "plain.db"))
     fill(source)
@@ -268,7 +268,7 @@ def test_a_copy_that_gets_another_key_meanwhile_is_not_gone_on_with(
         with GalleryRecords(target, key=KEY) as records, records.transaction():
             records.encrypt(OTHER_KEY)
 
-    with pytest.raises(InputOutput, match="meanwhile"):
+    with pytest.raises(InputOutput, match="in the meantime"):
         copy_gallery(source, target, rotate, CopyKeys(target=KEY))
     assert list(GalleryCheck(target, OTHER_KEY).faults()) == []
 

@@ -1,5 +1,5 @@
-"""Galleries whose names are encrypted, in files and in PostgreSQL: what lies there, how people are found, and
-what is noticed."""
+"""Galleries with encrypted names, in files and in PostgreSQL: what is stored, how people are found, and what
+is detected."""
 
 from __future__ import annotations
 
@@ -226,8 +226,8 @@ def test_names_may_be_encrypted_later_and_more_people_than_at_once(
 @pytest.mark.parametrize(
     ("column", "spare", "told"),
     [
-        ("name", "A" * 124, "was not encrypted by the gallery's key as theirs"),
-        ("lookup", "0" * 64, "would not be found by that name"),
+        ("name", "A" * 124, "was not encrypted with the gallery's key for this person"),
+        ("lookup", "0" * 64, "would not be found by their name"),
     ],
 )
 def test_names_that_were_exchanged_are_noticed(
@@ -267,10 +267,10 @@ def test_the_gallery_itself_takes_no_name_in_the_clear(backend: Backend, place: 
 
 
 def test_who_has_no_key_cannot_turn_it_off(backend: Backend, place: Place) -> None:
-    """Or the next names would be written in the clear."""
+    """Otherwise later names would be written in the clear."""
     backend.ask(place, "UPDATE encryption SET names = 0")
     for opened in (GalleryRecords, GalleryCheck):
-        with pytest.raises(Unreadable, match="how it is encrypted is not what was written"):
+        with pytest.raises(Unreadable, match="encryption settings are not what was written"):
             opened(place, key=KEY)
     backend.ask(place, "UPDATE encryption SET names = 1")
     with GalleryRecords(place, key=KEY) as records:
@@ -283,9 +283,9 @@ def test_who_opened_it_before_says_so(backend: Backend) -> None:
     with GalleryRecords(place, CONTRACT) as early:
         encrypt_gallery(place, KEY, names=True)
         for read in (early.names, early.people, lambda: early.person(NAMES[0]), lambda: early.holders("x")):
-            with pytest.raises(InputOutput, match="meanwhile"):
+            with pytest.raises(InputOutput, match="in the meantime"):
                 read()
-        with pytest.raises(InputOutput, match="meanwhile"), early.transaction():
+        with pytest.raises(InputOutput, match="in the meantime"), early.transaction():
             early.add("New", [template(5)])
     assert backend.ask(place, "SELECT count(*) FROM people WHERE lookup IS NULL") == [(0,)]
 
@@ -311,7 +311,7 @@ def test_archives_and_copies(backend: Backend, place: Place, tmp_path: Path) -> 
     assert backend.traces(*pieces(*NAMES)) == []
     with GalleryRecords(copies["half"], CONTRACT, create=True, key=KEY):
         pass
-    with pytest.raises(UsageError, match="whose names are not encrypted"):
+    with pytest.raises(UsageError, match="without encrypted names"):
         copy_gallery(place, copies["half"], keys=CopyKeys(KEY))
     copy_gallery(place, copies["plain"], keys=CopyKeys(KEY, plain=True))
     with GalleryRecords(copies["plain"]) as records:
@@ -328,7 +328,7 @@ def test_a_name_of_0_1_0_has_to_be_written_anew_first(tmp_path: Path) -> None:
     path = tmp_path / "gallery.db"
     fill(path)
     name_as_typed(path, {NAMES[1]: "Xanthe  Vosskuhl"})
-    with pytest.raises(UsageError, match="'Xanthe  Vosskuhl' is not written as names are"):
+    with pytest.raises(UsageError, match="'Xanthe  Vosskuhl' is not in normalised form"):
         encrypt_gallery(path, KEY, names=True)
     with GalleryRecords(path) as records:
         assert records.encryption is None

@@ -1,5 +1,5 @@
-"""Galleries encrypted at rest: what lies in the file, held against `cryptography` itself, and which key opens
-it."""
+"""Galleries encrypted at rest: the contents of the file, compared with `cryptography`'s own, and which key
+opens it."""
 
 from __future__ import annotations
 
@@ -183,17 +183,18 @@ class TestUse:
         assert decrypt_by_hand(tmp_path / "copy.db", KEY) == expected(1, 2, 3, 4)
 
     def test_who_opened_it_before_neither_reads_nor_writes_it_otherwise(self, tmp_path: Path) -> None:
-        """Not plain templates into a gallery that another program has encrypted meanwhile."""
+        """It must not write plain templates to a gallery that another program has encrypted in the
+        meantime."""
         path = tmp_path / "gallery.db"
         fill(path)
         with GalleryRecords(path, CONTRACT) as early:
             with GalleryRecords(path) as records, records.transaction():
                 records.encrypt(source())
-            with pytest.raises(InputOutput, match="meanwhile"), early.transaction():
+            with pytest.raises(InputOutput, match="in the meantime"), early.transaction():
                 early.add("New", [template(5)])
-            with pytest.raises(InputOutput, match="meanwhile"):
+            with pytest.raises(InputOutput, match="in the meantime"):
                 early.templates("Ann")
-            with pytest.raises(InputOutput, match="meanwhile"):
+            with pytest.raises(InputOutput, match="in the meantime"):
                 early.everybody()
         assert decrypt_by_hand(path, KEY) == expected(1, 2, 3, 4)
 

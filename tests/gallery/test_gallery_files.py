@@ -1,4 +1,4 @@
-"""What is no gallery, or a damaged one, is said and left as it is."""
+"""A file that is not a gallery, or damaged, is reported and left unchanged."""
 
 import os
 import shutil

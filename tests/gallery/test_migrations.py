@@ -188,7 +188,7 @@ def test_each_gallery_gives_uids_of_its_own(old: Path, tmp_path: Path) -> None:
 
 
 class TestAnAddition:
-    """What somebody does who wants another audit action and another column: one migration each."""
+    """Adding an audit action and a column: one migration each."""
 
     @pytest.fixture
     def added(self, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -1,4 +1,4 @@
-"""A gallery that is led to another space: all of it or nothing, and nothing of the old one stays."""
+"""Move a gallery to another space: all of it or nothing, and nothing of the old one remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An encrypted gallery that is led to another space: no new embedding is in the clear, in no file."""
+"""Move an encrypted gallery to another space: no new embedding is in the clear in any file."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The search index of pgvector: right at every moment, whoever changes the gallery, and gone with whoever is
-removed."""
+"""The search index of pgvector: correct at every moment, whatever program changes the gallery, and without
+removed people."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_change_that_is_undone_leaves_it_as_it_was(with_vector: PostgresServer
 def test_a_writer_who_knows_of_no_index_cannot_make_it_stale(
     with_vector: PostgresServer, indexed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a facekd that came before it: whoever was changed is compared until a writer computes their
+    """Such as an earlier facekd: people whom it changed are candidates until a writer computes their
     direction."""
     with monkeypatch.context() as older:
         older.setattr(MeanDirections, "index_changed", lambda _: None)
@@ -173,7 +173,7 @@ def test_whose_template_is_damaged_can_be_removed(with_vector: PostgresServer, i
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        ("DROP TABLE facekd.vectors, facekd.vectors_due", "not there, and was chosen"),
+        ("DROP TABLE facekd.vectors, facekd.vectors_due", "that was chosen is missing"),
         ("DROP INDEX facekd.vectors_by_direction", "vectors_by_direction is missing"),
         ("DELETE FROM facekd.vectors WHERE person = 3", "'p2' is not in the search index"),
         ("ALTER TABLE facekd.templates DISABLE TRIGGER note_due", "note_due is missing"),
@@ -200,7 +200,7 @@ def test_a_wrong_direction_is_told(with_vector: PostgresServer, indexed: str) ->
         " WHERE person = 3",
         indexed,
     )
-    assert faults(indexed) == ["index: 'p2' is not as in the records in the search index"]
+    assert faults(indexed) == ["index: the search index does not hold the templates of 'p2'"]
 
 
 def test_others_write_while_it_is_built(with_vector: PostgresServer, url: str) -> None:
@@ -352,7 +352,7 @@ class TestRoles:
         assert held(with_vector, team["reader"]) == (5, 0)
         for user in ("writer", "reader"):
             with GalleryRecords(team[user], read_only=True) as records:
-                with pytest.raises(InputOutput, match="only the gallery's owner may do"):
+                with pytest.raises(InputOutput, match="only the gallery's owner may build"):
                     CandidateSearch(records, open_index(records, "pgvector")).rebuild()
                 with pytest.raises(InputOutput, match="may not do that"):
                     choose_search(records.path, None)
@@ -413,7 +413,7 @@ def test_a_direction_is_written_to_the_bit() -> None:
 
 
 def test_a_gallery_with_an_index_is_not_encrypted(indexed: str) -> None:
-    """Its templates would stay in the clear in the index."""
+    """Otherwise its templates would remain in the index in the clear."""
     pytest.importorskip("cryptography")
     key = as_key(bytes(range(32)))
     with pytest.raises(UsageError, match="holds its templates in the clear"):

@@ -1,4 +1,4 @@
-"""Connect to a PostgreSQL server: what it lacks, passwords, certificates, and how it is set up."""
+"""Connect to a PostgreSQL server: missing parts, passwords, certificates, and its settings."""
 
 from __future__ import annotations
 

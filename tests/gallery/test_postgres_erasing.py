@@ -84,7 +84,7 @@ class TestErasure:
     def test_an_old_transaction_keeps_the_bytes_and_that_is_told(
         self, postgres: PostgresServer, crowd: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Not only one that has read the tables: its snapshot is enough."""
+        """It need not have read the tables: its snapshot is enough."""
         import psycopg
 
         with psycopg.connect(crowd, autocommit=True) as other, GalleryRecords(crowd) as records:

@@ -47,7 +47,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def enroll_and_be_killed(path: Path) -> None:
-    """What was acknowledged lies in the write-ahead log."""
+    """Acknowledged changes are in the write-ahead log."""
     command = [sys.executable, "-c", _KILLED, str(path), str(Path(__file__).parents[1])]
     assert subprocess.run(command, check=False).returncode == -9
     assert path.with_name(path.name + "-wal").stat().st_size > 0
@@ -188,7 +188,7 @@ def _as_nobody(path: Path, do: Callable[[Path], object], answer: object) -> None
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """A disk of its own, of a size or read-only; skips where none may be mounted."""
+    """A separate disk, of a given size or read-only; skips if none may be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
 
@@ -339,7 +339,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(disk: Callable[..., Pat
 
 
 def test_an_old_connection_sees_that_nothing_was_migrated(path: Path) -> None:
-    """A reader of schema 1 goes on when a writer migrates the gallery under it."""
+    """A reader of schema 1 continues while a writer migrates the gallery."""
     shutil.copy(STORED, path)
     with GalleryRecords(path, read_only=True) as records:
         assert len(records.templates("Ann Lee")) == 2

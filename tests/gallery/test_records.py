@@ -175,7 +175,7 @@ def test_the_audit_keeps_no_name(path: Path) -> None:
 
 
 def test_a_file_that_another_program_is_just_making_is_waited_for(path: Path) -> None:
-    """SQLite itself does not wait where the journal's mode changes under a writer."""
+    """SQLite itself does not wait when the journal mode changes during a write."""
     path.touch(0o600)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")

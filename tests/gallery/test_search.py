@@ -1,5 +1,5 @@
-"""Searches against brute force in double precision, order and all; and the file that templates are kept
-in: private, never old, gone with whoever is removed, whoever is killed when."""
+"""Searches compared with brute force in double precision, including their order; and the file in which
+templates are kept: private, never outdated, and without removed people, whenever a process is killed."""
 
 from __future__ import annotations
 

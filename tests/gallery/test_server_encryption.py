@@ -1,5 +1,5 @@
-"""Galleries encrypted at rest in PostgreSQL: what lies in the server's files, which key opens them, who may
-change it. What holds over files, too, is in test_encryption.py."""
+"""Galleries encrypted at rest in PostgreSQL: the contents of the server's files, which key opens them, who
+may change it. For what also applies to files, see test_encryption.py."""
 
 from __future__ import annotations
 
@@ -206,10 +206,10 @@ def test_who_opened_it_before_neither_reads_nor_writes_it_otherwise(
 ) -> None:
     with GalleryRecords(url, CONTRACT) as early:
         encrypt_gallery(gallery_place(url), KEY)
-        with pytest.raises(InputOutput, match="meanwhile"), early.transaction():
+        with pytest.raises(InputOutput, match="in the meantime"), early.transaction():
             early.add("New", [template(5)])
         for read in (lambda: early.templates("Ann"), early.everybody):
-            with pytest.raises(InputOutput, match="meanwhile"):
+            with pytest.raises(InputOutput, match="in the meantime"):
                 read()
     assert decrypt_by_hand(postgres, url, KEY) == CLEAR
 

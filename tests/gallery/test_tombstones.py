@@ -1,4 +1,5 @@
-"""What a removal leaves in the gallery: a random number, so that nobody is brought back by an archive."""
+"""Tombstones: a removal leaves a random number in the gallery, so that an archive does not restore the
+person."""
 
 import os
 import signal

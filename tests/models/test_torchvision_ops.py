@@ -1,4 +1,4 @@
-"""torchvision must import, and suppress boxes rightly, whatever builds lie side by side."""
+"""torchvision must be importable, and suppress boxes correctly, whatever builds are installed together."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def test_a_face_found_beyond_the_border_is_where_it_is_in_the_photo() -> None:
 
 
 class Oriented(Stub):
-    """Finds the square only where the photo's red corner mark is in the top left; else, with a lower score
-    and the landmarks of an upright face as detectors do, if ``fooled``."""
+    """Finds the square only if the photo's red corner mark is in the top left. If ``fooled``, it also finds
+    it otherwise, with a lower score and the landmarks of an upright face, as detectors do."""
 
     def __init__(self, fooled: bool) -> None:
         super().__init__()

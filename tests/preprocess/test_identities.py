@@ -1,4 +1,4 @@
-"""Whose photo a path is, in folders and archives, and that everybody who asks gets one answer."""
+"""The identity of a photo from its path, in folders and archives; all commands use the same rule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Image.new("RGB", (8, 8), (200, 30, 60)).save(PICTURE, "PNG")
 
 
 def write_tree(place: Path, names: list[str]) -> Path:
-    """``names`` as small photos, no two the same, in a folder or, where it ends in .zip, an archive."""
+    """Write ``names`` as small, different photos into a folder or, if it ends in .zip, an archive."""
     if place.suffix == ".zip":
         write_tree(place.with_suffix(""), names)
         with zipfile.ZipFile(place, "w") as pack:

@@ -1,4 +1,4 @@
-"""What a crop lacks: each measure computed another way, and which limits it lies beyond."""
+"""The faults of a crop: each measure computed in another way, and the limits that it exceeds."""
 
 from __future__ import annotations
 

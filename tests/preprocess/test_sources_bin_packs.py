@@ -1,4 +1,4 @@
-"""insightface's packs: every way they are written, and pickles that want to do something else."""
+"""insightface's packs: every way in which they are written, and malicious pickles."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_other_containers(clip: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_video(clip: Path, tmp_path: Path) -> None:
-    """A playlist would make the decoder open what it names."""
+    """A playlist would make the decoder open the files that it names."""
     content = clip.read_bytes()
     cases = {
         "empty": b"",

@@ -214,8 +214,8 @@ def test_searches() -> None:
 
 
 def test_a_long_curve_keeps_its_ends_and_its_jumps() -> None:
-    """200,000 points are drawn as a few hundred. Half of the mated scores lie below the non-mated ones, half
-    at one place above all but the highest, so that the ROC jumps."""
+    """200,000 points are drawn as a few hundred. Half of the mated scores are below the non-mated ones, half
+    are equal and above all but the highest of these, so that the ROC jumps."""
     low, high = np.linspace(0.1, 0.2, 100_000), np.full(100_000, 0.8)
     no = np.concatenate([np.linspace(0.3, 0.7, 199_800), np.linspace(0.9, 0.99, 200)])
     scores = np.concatenate([low, high, no])

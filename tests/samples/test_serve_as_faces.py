@@ -1,5 +1,5 @@
-"""Drawn people serve as faces: the samples in data/ are found, are where they were drawn, and are
-told apart by a recogniser trained on real faces."""
+"""Drawn people can be used as faces: those in data/ are detected where they were drawn, and distinguished by
+a recogniser trained on real faces."""
 
 from __future__ import annotations
 

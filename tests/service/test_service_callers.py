@@ -122,7 +122,7 @@ def test_claims_and_searches_are_audited_where_that_is_set(
 
 
 def test_every_token_is_compared_in_constant_time(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever token is right, and where none is: all are compared, as hashes."""
+    """Whichever token is right, or none: all are compared, as hashes."""
     known, compared = read_tokens(tokens), []
     whole = hmac.compare_digest
 
@@ -154,7 +154,7 @@ def test_what_is_no_list_of_tokens(tmp_path: Path, text: str) -> None:
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "10.0.0.1", "", "["]
 )
 def test_another_name_for_this_machine_is_refused(client, host: str) -> None:
-    """A page whose name was led to 127.0.0.1 after it was loaded."""
+    """A page whose host name resolves to 127.0.0.1 after it was loaded."""
     answer = client.get("/v1/people", headers={"host": host})
     assert (answer.status_code, answer.json()["failure"]["reason"]) == (403, "host")
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and enough to make one call of each kind by it."""
+"""The OpenAPI document: valid, complete, and sufficient to make a call of each kind."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What is sent to do harm: pictures and bodies that grow, names that are paths or SQL, heads and tokens
-without end; and a gallery that somebody holds. Bounded memory, the right status, and the service goes on."""
+"""Hostile requests: pictures and bodies that grow, names that are paths or SQL, endless heads and tokens; and
+a gallery that is locked. Memory stays bounded, the status is right, and the service continues."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_query_that_cannot_be(client: Any, photos: Path, query: str) -> None:
     ids=["path", "headers", "token", "lengths", "length", "encoding", "no-host", "zeros"],
 )
 def test_a_head_that_is_none(served: Callable[..., int], head: bytes) -> None:
-    """It is refused before it is whole, and the connection closed."""
+    """It is refused before it is complete, and the connection is closed."""
     import socket
 
     with socket.create_connection(("127.0.0.1", served()), timeout=30) as connection:

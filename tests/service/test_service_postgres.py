@@ -1,4 +1,4 @@
-"""A service over a gallery in PostgreSQL answers alike, and when the server comes again it does, too."""
+"""A service over a gallery in PostgreSQL gives the same answers, and works again when the server is back."""
 
 from __future__ import annotations
 

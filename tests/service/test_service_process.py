@@ -1,4 +1,4 @@
-"""The service as it is run: a process, sockets, signals."""
+"""The service as a process: sockets and signals."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_was_accepted_is_finished(serve: Callable[..., Running], photos: Pa
 
 
 def test_processes_share_nothing_but_the_records(serve: Callable[..., Running], photos: Path) -> None:
-    """What one is told the other knows with the next request, and both answer alike."""
+    """What one of them changes, the other sees with its next request, and both give the same answers."""
     one, other = serve(), serve()
     assert enroll(one.client, "Ann", photos / "a.jpg").json()["added"] == 1
     assert enroll(other.client, "Ann", photos / "b.jpg").json()["templates"] == 2

@@ -22,7 +22,8 @@ from facekd.training import load_weights
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """As for small runs, with more people and crops: twelve are held out, of whom six judge."""
+    """As for small runs, with more people and crops; twelve are held out, and six of them are used for
+    evaluation."""
     make_place(tmp_path)
     rng = np.random.default_rng(1)
     for person in range(20):

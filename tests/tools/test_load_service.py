@@ -1,4 +1,4 @@
-"""The load test for two seconds; `tools/load_service.py` measures for as long as is asked."""
+"""The load test for two seconds; `tools/load_service.py` takes a duration."""
 
 from __future__ import annotations
 

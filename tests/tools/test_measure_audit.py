@@ -1,4 +1,4 @@
-"""tools/measure_audit.py: what is timed is what is asked for."""
+"""tools/measure_audit.py: it times what it states."""
 
 import importlib.util
 from pathlib import Path

@@ -325,7 +325,7 @@ def test_a_signal_leaves_a_checkpoint(place: Path) -> None:
         assert process.stderr is not None
         told = [line for line in iter(process.stderr.readline, "") if _is_stopped(line, process)]
         assert process.wait(60) == 143
-    assert "stopped: go on with --resume" in told[-1]
+    assert "stopped: continue with --resume" in told[-1]
     assert RunFolder.open(place / "stopped").state()["images"] > 0
 
 

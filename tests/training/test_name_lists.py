@@ -1,4 +1,4 @@
-"""Names of lists that match nothing are told, and those that were to be held out are never trained on."""
+"""Names in lists that match nothing are reported, and people to be held out are never trained on."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_drawing_everybody_once_changes_nothing() -> None:
 
 
 def _unequal(seed: int = 7) -> AllPairs:
-    """Persons who differ in how easily they are told apart, and in their numbers of photos."""
+    """People who differ in how easily they are distinguished, and in their numbers of photos."""
     random = np.random.default_rng(seed)
     labels = np.repeat(np.arange(80), random.integers(2, 12, 80))
     noise = random.uniform(0.4, 1.6, 80)[labels][:, None]

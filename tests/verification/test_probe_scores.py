@@ -43,7 +43,7 @@ def _one_by_one(probes, people, templates, enrolled, same_photos=False):
 
 @pytest.fixture
 def gallery() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """30 persons with 6 photos each, of whom 20 have one template; a few rows are missing."""
+    """30 people with 6 photos each, of whom 20 have one template; a few rows are missing."""
     probes, people = _people(0, 30, 6)
     templates, enrolled = _people(1, 20, 1, 0.2)
     probes[[3, 40]] = np.nan
@@ -81,8 +81,8 @@ def test_operating_points_against_metrics(gallery, fmr: float) -> None:
 
 
 def test_weights_are_as_good_as_repeated_photos(gallery) -> None:
-    """Drawing a person w times weighs mated comparisons w and non-mated ones w * w': the same as a list
-    in which every comparison stands so often."""
+    """Drawing a person w times weighs mated comparisons w and non-mated ones w * w': the same as a list in
+    which every comparison is repeated that often."""
     found = against(*gallery)
     weights = np.random.default_rng(4).integers(0, 4, found.names.size).astype(float)
     mated, non_mated = _one_by_one(*gallery)
@@ -203,7 +203,7 @@ def test_the_interval_of_the_fmr_is_that_of_the_drawn_persons(gallery) -> None:
 
 
 def test_the_influence_on_tar_moves_it_that_way(gallery) -> None:
-    """TAR jumps from score to score, so its influence is held against the mean of many drawings."""
+    """TAR jumps from score to score, so its influence is compared with the mean of many draws."""
     scores = against(*gallery)
     influence, random = scores.tar_influence(0.1), np.random.default_rng(6)
     tar, at_all = scores.drawn_tar(0.1), scores.tar_at(0.1)

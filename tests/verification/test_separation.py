@@ -57,8 +57,9 @@ def test_the_separation_is_that_of_all_comparisons() -> None:
 
 @pytest.mark.parametrize(("seed", "within"), [(0, True), (1, False)])
 def test_the_error_sums_over_comparisons_that_share_a_person(seed: int, within: bool) -> None:
-    """Aronow's variance as it is defined: the products of what two comparisons add to the difference, of
-    each comparison with every one that shares a person with it; at least those of the same people."""
+    """Aronow's variance by its definition: the sum, over all pairs of comparisons that share a person, of the
+    products of their contributions to the difference; at least the sum over comparisons of the same two
+    people."""
     (right, wrong), labels = _photos(0.2, 0.5, people=12, seed=seed)
     found = shortfall(separation_of(right, labels), separation_of(wrong, labels))
     people = _scores(right, labels)[1]

@@ -344,7 +344,7 @@ def _enroll_all(folder: Path, tree: Path, prefix: str, start: object) -> None:
 
 
 def test_two_processes_and_the_same_photos(folder: Path) -> None:
-    """Each photo is one person's, whoever was faster, and none is lost."""
+    """Each photo belongs to one person, whichever process was faster, and none is lost."""
     for number in range(40):
         person = folder / "people" / f"p{number}"
         person.mkdir(parents=True)

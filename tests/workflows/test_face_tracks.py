@@ -107,7 +107,7 @@ def test_who_dominates() -> None:
     assert chosen_track([small, large]) is large  # 1.56 times the area
     assert chosen_track([small]) is small
     small.add(SeenFace(1, face(200, size=20)))
-    with pytest.raises(SeveralFaces, match="2 faces were followed"):
+    with pytest.raises(SeveralFaces, match="2 faces were tracked"):
         chosen_track([small, large])
     assert chosen_track([small, large], "best") is large
     with pytest.raises(SeveralFaces, match="only one is accepted"):

@@ -1,4 +1,4 @@
-"""align, evaluate and distill as Python calls them, held against the commands."""
+"""align, evaluate and distill called from Python, compared with the commands."""
 
 from __future__ import annotations
 

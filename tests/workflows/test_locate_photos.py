@@ -1,4 +1,4 @@
-"""Where in the data the photos of a list lie."""
+"""Locate the photos of a list in the data."""
 
 from __future__ import annotations
 

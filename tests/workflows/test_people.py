@@ -1,4 +1,4 @@
-"""The public Gallery, held against what the commands print of the same file."""
+"""The public Gallery, compared with the output of the commands for the same file."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_remove(gallery, photos: Path) -> None:
 
 
 def test_no_reader_of_its_own_keeps_erased_bytes(gallery, photos: Path) -> None:
-    """Several galleries on one file, all used before: no file of theirs stands open."""
+    """Several galleries on one file, all used before: none of them keeps a file open."""
     gallery.enroll("Ann", photos / "a.jpg")
     other = facekd.Gallery(gallery.path, recognizer=gallery.recognizer)
     assert len(other.people()) == 1
@@ -168,7 +168,7 @@ def test_no_reader_of_its_own_keeps_erased_bytes(gallery, photos: Path) -> None:
 
 
 def test_reading_needs_no_model_and_writes_nothing(photos: Path, tmp_path: Path, monkeypatch) -> None:
-    """A gallery of version 0.1.0, which is migrated by whoever opens it to write."""
+    """A gallery of version 0.1.0, which is migrated when it is first opened for writing."""
     old = Path(shutil.copy(STORED / "gallery.db", tmp_path / "old.db"))
     content = old.read_bytes()
     made_then = facekd.Recognizer(STORED / "model.onnx", threshold=-1)
@@ -334,7 +334,7 @@ class TestThreads:
             np.testing.assert_allclose(embedding, expected, atol=1e-6)
 
     def test_what_another_program_enrolls_is_seen(self, gallery, recognizer, photos: Path) -> None:
-        """Also where the file was replaced, as by one restored from a copy."""
+        """Also if the file was replaced, for example by a restored copy."""
         gallery.enroll("Ann", photos / "a.jpg")
         copy = gallery.path.with_name("copy.db")
         shutil.copy(gallery.path, copy)

@@ -27,7 +27,7 @@ def recognizer(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
 
 
 class Stub:
-    """Finds faces that lie exactly on the template, moved to the given places."""
+    """Finds faces whose landmarks are exactly the template's, moved to the given places."""
 
     name = "stub"
 

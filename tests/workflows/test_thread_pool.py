@@ -1,4 +1,4 @@
-"""Work in threads: in order, and not far ahead of whoever asks for it."""
+"""Work in threads: in order, and not far ahead of the consumer."""
 
 from __future__ import annotations
 

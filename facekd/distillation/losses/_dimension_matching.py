@@ -15,10 +15,10 @@ How = Literal["linear", "mlp", "pca"]
 class Match(nn.Module):
     """Map student [N, D_s] and teacher [N, D_t] embeddings to one dimension.
 
-    Equal sizes are unchanged, unless ``always`` asks for a projector. Otherwise ``linear`` learns a
-    projector of the student's embedding, whose metric alone is exported, ``mlp`` one with a hidden layer of
-    D_t units, which is dropped at export, and ``pca`` instead reduces the teacher to the student's size by
-    its principal directions (D_s < D_t).
+    Equal sizes are unchanged, unless ``always`` asks for a projector. Otherwise ``linear`` learns a projector
+    of the student's embedding, whose metric is folded into the exported network, ``mlp`` one with a hidden
+    layer of D_t units, which is dropped at export, and ``pca`` instead reduces the teacher to the student's
+    size by its principal directions (D_s < D_t).
     """
 
     basis: Tensor | None

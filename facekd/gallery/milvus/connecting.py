@@ -1,4 +1,4 @@
-"""Connecting to a Milvus server: encrypted, in bounded time; and its failures put into words."""
+"""Connect to a Milvus server: encrypted, within a time limit, with failures as clear errors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from facekd.errors import FacekdError, InputOutput, UsageError
 from facekd.gallery.keys import read_private
 from facekd.gallery.place import is_loopback
 
-#: how long connecting, and one question to the server, may take
+#: how long connecting, and one request to the server, may take
 CONNECT_SECONDS, REQUEST_SECONDS = 5, 10
 
-#: what gives the token when a connection is made; `None` where the server asks for none
+#: returns the token for a new connection; `None` if the server requires none
 TokenSource = Callable[[], str | None]
 
 _KEEP_IT_IN = (
@@ -29,11 +29,11 @@ _KEEP_IT_IN = (
 )
 _FORM = "Give https://HOST:PORT, or http://localhost:PORT for a server on this machine."
 _DATABASE = re.compile(r"/?|/[A-Za-z_][A-Za-z0-9_]{0,254}/?")
-_AUTHORITY = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=FILE names the authority that vouches for it, in PEM."
+_AUTHORITY = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=FILE sets the certificate authority to trust, in PEM."
 BUILD_IT = "Build it: facekd gallery index"
-#: the number of the error, in Milvus and in pymilvus
+#: the code of this error, in Milvus and in pymilvus
 _NO_COLLECTION = 100
-#: what servers say of who asks, in any case
+#: what servers answer to an unknown user, in lower case
 _UNKNOWN_USER = ("unauthenticated", "auth check failure", "invalid credential", "incorrect password")
 _NOT_ALLOWED = ("permission deny", "permission_denied", "permission denied", "no privilege")
 _AWAY = (
@@ -44,8 +44,8 @@ _AWAY = (
 
 @dataclass(frozen=True)
 class MilvusAddress:
-    """A server by its ``url``, ``https://HOST:PORT/DATABASE``; there is never a password in it, so it may be
-    shown. Port 443 of https and 19530 of http, and the database ``default``, need not be named."""
+    """A server by its ``url``, ``https://HOST:PORT/DATABASE``. It never contains a password, so it may be
+    shown. The port may be omitted if it is 443 (https) or 19530 (http), the database if it is ``default``."""
 
     url: str
 
@@ -58,64 +58,64 @@ class MilvusAddress:
 
 
 def milvus_address(named: str) -> MilvusAddress:
-    """What ``named`` means.
+    """The server that ``named`` means.
 
-    Raises `UsageError` for what is no such URL, for one that holds a password, and where the connection to
-    another machine would not be encrypted.
+    Raises `UsageError` for anything but such a URL, for one that contains a password, and if the connection
+    to another machine would not be encrypted.
     """
     try:
         parts = urlsplit(named)
         has_secret = parts.username is not None or parts.password is not None
         host, _ = parts.hostname, parts.port
-    except ValueError:  # nothing of it is shown: there may be a password in it
+    except ValueError:  # none of it is shown: it may contain a password
         raise UsageError("the URL of the Milvus server cannot be read", _FORM) from None
     if has_secret:
         raise UsageError(
-            "the URL of the Milvus server holds a password",
-            f"{_KEEP_IT_IN} A password that stood in a command may have been seen by other users of this "
-            "machine: change it.",
+            "the URL of the Milvus server contains a password",
+            f"{_KEEP_IT_IN} Other users of this machine may have seen a password that was part of a "
+            "command: change it.",
         )
-    if parts.query or parts.fragment:  # nor of this: it may be an API key
-        raise UsageError("the URL of the Milvus server has parameters, of which there are none", _FORM)
+    if parts.query or parts.fragment:  # not shown either: it may be an API key
+        raise UsageError("the URL of the Milvus server has parameters; it takes none", _FORM)
     if parts.scheme not in ("http", "https") or not host:
         raise UsageError(f"{named}: not the URL of a Milvus server", _FORM)
     if ":" in host:
-        raise UsageError(f"{named}: pymilvus reads no IPv6 addresses", "Give the host by its name.")
+        raise UsageError(f"{named}: pymilvus does not accept IPv6 addresses", "Use the name of the host.")
     if not _DATABASE.fullmatch(parts.path):
-        raise UsageError(f"{named}: a path in it is the name of one database", _FORM)
+        raise UsageError(f"{named}: the path is more than the name of a database", _FORM)
     if parts.scheme == "http" and not is_loopback(host):
         raise UsageError(
-            f"{named}: another machine, and http is not encrypted", "Turn TLS on there and give https://."
+            f"{named}: on another machine, and http is not encrypted", "Enable TLS there and use https://."
         )
     return MilvusAddress(named)
 
 
 def token_of_environment(environ: Mapping[str, str] = os.environ) -> str | None:
-    """The content of the file that ``FACEKD_MILVUS_TOKEN_FILE`` names, else ``FACEKD_MILVUS_TOKEN``: an API
-    key, or ``USER:PASSWORD``; `None` where neither is set.
+    """The content of the file named by ``FACEKD_MILVUS_TOKEN_FILE``, otherwise ``FACEKD_MILVUS_TOKEN``: an
+    API key, or ``USER:PASSWORD``; `None` if neither is set.
 
-    Raises `UsageError` for a file that is not there, empty, or may be read by others; `InputOutput` where it
-    cannot be read.
+    Raises `UsageError` for a file that does not exist, is empty, or can be read by others; `InputOutput` if
+    it cannot be read.
     """
     file = environ.get("FACEKD_MILVUS_TOKEN_FILE")
     if not file:
         return environ.get("FACEKD_MILVUS_TOKEN") or None
     token = read_private(Path(file), "token file", _KEEP_IT_IN).decode("utf-8", "replace").strip()
     if not token:
-        raise UsageError(f"{file}: this token file is empty", _KEEP_IT_IN)
+        raise UsageError(f"{file}: the token file is empty", _KEEP_IT_IN)
     return token
 
 
 def library() -> Any:
-    """pymilvus. Raises `UsageError` where it is not installed."""
+    """The module pymilvus. Raises `UsageError` if it is not installed."""
     if "pymilvus" not in sys.modules:
         _import_quietly()
     return importlib.import_module("pymilvus")
 
 
 def _import_quietly() -> None:
-    """Import pymilvus as facekd uses it: without its own log and that of gRPC, since facekd says itself what
-    failed, and without the settings of a file ``.env`` that lies in a folder above it."""
+    """Import pymilvus without its log and that of gRPC, because facekd reports failures itself, and without
+    reading settings from a file ``.env`` in a parent folder."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     before = os.environ.get("PYTHON_DOTENV_DISABLED")
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
@@ -134,13 +134,13 @@ def _import_quietly() -> None:
 
 
 def connect(address: MilvusAddress, secret: str = "") -> Any:
-    """A `pymilvus.MilvusClient` with a connection of its own, for the token ``secret``. Raises `InputOutput`,
-    and as `library` does."""
+    """A `pymilvus.MilvusClient` with a connection of its own that uses the token ``secret``. Raises
+    `InputOutput`, and as `library` does."""
     pymilvus = library()
-    # a server that came back is not kept waiting for by what another connection met before
+    # otherwise a connection would share the back-off of earlier failed ones, although the server is back
     options = {"grpc.use_local_subchannel_pool": 1}
     if not address.encrypted:
-        # a proxy of the environment would carry it to another machine
+        # a proxy set in the environment would send it over another machine
         options["grpc.enable_http_proxy"] = 0
     with explained(address, secret):
         return pymilvus.MilvusClient(
@@ -156,12 +156,12 @@ def explained(address: MilvusAddress, secret: str = "") -> Iterator[None]:
     try:
         yield
     except (library().MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-        # not from it: pymilvus makes an error its own cause, in which others would look for one without end
+        # not `from error`: pymilvus makes an error its own cause, and following that would never end
         raise in_words(address, error, secret) from None
 
 
 def in_words(address: MilvusAddress, error: BaseException, secret: str = "") -> FacekdError:
-    """What to raise for ``error``."""
+    """The error to raise for ``error``, without the token ``secret``."""
     if getattr(error, "code", None) == _NO_COLLECTION:
         return no_index(address)
     code, said = _said(error)
@@ -181,12 +181,11 @@ def in_words(address: MilvusAddress, error: BaseException, secret: str = "") -> 
 
 
 def no_index(address: MilvusAddress) -> InputOutput:
-    return InputOutput(f"{address}: there is no index of this gallery", BUILD_IT)
+    return InputOutput(f"{address}: no index of this gallery", BUILD_IT)
 
 
 def _said(error: BaseException) -> tuple[str, str]:
-    """What gRPC says that ``error`` comes from, by the name of its status and in words; else what it says
-    itself."""
+    """The status and the message of the gRPC error that caused ``error``, otherwise its own."""
     import grpc
 
     cause: BaseException | None = error
@@ -200,7 +199,7 @@ def _said(error: BaseException) -> tuple[str, str]:
 
 
 def _without(secret: str, said: str) -> str:
-    """``said`` on one line. No server is known to repeat a token; none gets it shown if it does."""
-    for part in filter(None, (secret, secret.partition(":")[2])):  # the whole first
+    """``said`` on one line, without the token. No server is known to repeat it, but it must not be shown."""
+    for part in filter(None, (secret, secret.partition(":")[2])):  # the whole token first
         said = said.replace(part, "(token)")
     return " ".join(said.split())[:400]

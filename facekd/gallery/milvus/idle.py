@@ -1,5 +1,5 @@
-"""Idle connections to Milvus, kept for the next call that opens the same gallery: a service opens it for
-every request."""
+"""Idle connections to Milvus, kept for the next call that opens the same gallery, because a service opens it
+for each request."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import time
 
 from facekd.gallery.milvus.milvus_index import MilvusIndex
 
-#: connections that a process keeps for each index, and for how long: then the token is read again
+#: connections that a process keeps for each index, and for how long; a new one reads the token again
 MOST, SECONDS = 4, 60.0
 
-#: of each index those that were given back; a forked process uses none of its parent's
+#: by index and process, connections that were given back: a forked process must not use its parent's
 _kept: dict[tuple[str, int], list[MilvusIndex]] = {}
 _lock = threading.Lock()
 
 
 def take(new: MilvusIndex) -> MilvusIndex:
-    """One that was given back, of the same index as ``new``, which is not connected yet; else ``new``."""
+    """An idle connection to the same index as ``new``, which is not connected yet; if there is none,
+    ``new``."""
     with _lock:
         kept = _kept.get(_key(new))
         found = kept.pop() if kept else None
@@ -31,7 +32,7 @@ def take(new: MilvusIndex) -> MilvusIndex:
 
 
 def give_back(index: MilvusIndex) -> None:
-    """Keep ``index``, unless it failed, was connected long ago, or there are enough."""
+    """Keep ``index``, unless it has failed, was connected long ago, or enough are kept."""
     leaving: MilvusIndex | None = index
     if _is_good(index):
         with _lock:

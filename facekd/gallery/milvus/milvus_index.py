@@ -1,8 +1,8 @@
-"""Likely people from a Milvus server: one template for each, searched by inner product along an HNSW graph.
+"""An index in Milvus: one vector for each person, searched by inner product in an HNSW graph.
 
-The stamp is kept in the properties of the collection, so it goes with it: a build drops both first and
-writes the stamp last. Every question is asked with strong consistency: it sees all changes that were
-acknowledged before it, whichever node of a cluster answers.
+The stamp is stored in the properties of the collection, so that both are dropped together; a build drops them
+first and writes the stamp last. All requests use strong consistency: they see every change acknowledged
+before, whichever node of a cluster answers.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from facekd.gallery.milvus.connecting import (
     token_of_environment,
 )
 
-#: people written, deleted or asked for at once: 4 MB of 512 values each
+#: people written, deleted or looked up in one request: 4 MB with 512 values each
 _BLOCK = 2048
-#: embeddings searched at once, and the most people that Milvus lists for one
+#: embeddings searched in one request, and the most people that Milvus returns for each
 _PROBES, _MOST = 64, 16_384
-#: how long to wait for a block that is written, for all of them to be sealed, and to be indexed
+#: how long to wait for a block to be written, for all blocks to be sealed, and for them to be indexed; the
+#: pause between two looks
 _WRITING_SECONDS, _SEALING_SECONDS, _INDEXING_SECONDS, _PAUSE_SECONDS = 60, 600, 3600, 0.5
-#: edges of the graph at a node, and how many people are in view when it is built and when it is searched;
-#: recall rises with these, and time in proportion (tools/measure_milvus.py)
+#: the graph's M, efConstruction and ef: with each of them recall rises, and time in proportion
+#: (tools/measure_milvus.py)
 _EDGES, _BUILDING, _SEARCHING = 32, 200, 1024
 _STRONG = "Strong"
 _PERSON, _TEMPLATE = "person", "template"
@@ -49,24 +50,24 @@ _ID = re.compile(f"[A-Za-z0-9_.:-]{{1,{_LONGEST_ID}}}")
 
 
 def milvus_index(uri: str, contract_space: str, dim: int, gallery_id: str) -> MilvusIndex:
-    """The index of a gallery, by its space and ``gallery_id``, with the token of the environment. Nothing is
-    connected yet. Raises `UsageError` as `milvus_address` does, and where pymilvus is not installed."""
+    """The index of a gallery, given by its space and ``gallery_id``, with the token from the environment; not
+    connected yet. Raises `UsageError` as `milvus_address` does, and if pymilvus is not installed."""
     address = milvus_address(uri)
     library()
     return MilvusIndex(address, collection_name(contract_space, gallery_id), dim)
 
 
 def collection_name(space: str, gallery_id: str) -> str:
-    """Of a gallery's index: beginnings of its space and of a hash of its id."""
+    """The name of the collection of a gallery's index, from its space and a hash of its id."""
     whose = hashlib.sha256(f"facekd index\n{space}\n{gallery_id}".encode()).hexdigest()
     return f"facekd_{space[:12]}_{whose[:24]}"
 
 
 class MilvusIndex:
-    """The `CandidateIndex` in a ``collection`` of the server at ``address``; unit rows of ``dim`` values.
+    """A `CandidateIndex` in a ``collection`` of the server at ``address``, with unit rows of ``dim`` values.
 
-    It connects when it is first asked, and may be asked by several threads. Every method raises `InputOutput`
-    where the server does not answer in time, or refuses.
+    It connects with the first request, and several threads may use it. Every method raises `InputOutput` if
+    the server refuses or does not answer in time.
     """
 
     def __init__(
@@ -78,14 +79,14 @@ class MilvusIndex:
         self._client: Any = None
         self._secret = ""
         self._is_loaded = False
-        #: when (`time.monotonic`) it was connected; `None` where it is not, and after a failure
+        #: when it was connected (`time.monotonic`); `None` if it is not connected, and after a failure
         self.connected: float | None = None
 
     def __repr__(self) -> str:
         return f"MilvusIndex({self._address}, {self.collection}, {self._dim})"
 
     def close(self) -> None:
-        """Leave the server. It is connected to again where it is asked again."""
+        """Disconnect. The next request connects again."""
         with self._connecting:
             client, self._client, self._secret = self._client, None, ""
             self._is_loaded, self.connected = False, None
@@ -93,7 +94,7 @@ class MilvusIndex:
             client.close()
 
     def drop(self) -> None:
-        """Leave nothing of the index on the server, as where its gallery is given up."""
+        """Delete the index from the server."""
         with self._asking() as client:
             client.drop_collection(self.collection, timeout=_WRITING_SECONDS)
             self._is_loaded = False
@@ -106,7 +107,7 @@ class MilvusIndex:
         return IndexStamp(kept[_SPACE], kept[_STATE], self._count())
 
     def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
-        """See `CandidateIndex`. Until it is complete there is no index, nor the one before."""
+        """See `CandidateIndex`. Until the build is complete there is no index, not even the previous one."""
         with self._asking() as client:
             client.drop_collection(self.collection, timeout=_WRITING_SECONDS)
             self._create(client)
@@ -118,7 +119,7 @@ class MilvusIndex:
         self._write(stamp)
 
     def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
-        """See `CandidateIndex`. What is not a whole index does not become one."""
+        """See `CandidateIndex`. An incomplete index stays incomplete."""
         kept = self._kept()
         if kept is None:
             raise no_index(self._address)
@@ -127,8 +128,8 @@ class MilvusIndex:
             self._write(stamp)
 
     def remove(self, ids: Sequence[str], stamp: IndexStamp) -> None:
-        """See `CandidateIndex`. What is not a whole index does not become one; where there is no collection,
-        nobody is in it."""
+        """See `CandidateIndex`. An incomplete index stays incomplete; without a collection there is nothing
+        to do."""
         kept = self._kept()
         if kept is None:
             return
@@ -148,8 +149,7 @@ class MilvusIndex:
         return found
 
     def candidates(self, embeddings: Floats, count: int) -> list[list[str]]:
-        """See `CandidateIndex`; at most 16,384 people for each. Raises `InputOutput` where there is no
-        index."""
+        """See `CandidateIndex`; at most 16,384 people for each. Raises `InputOutput` if there is no index."""
         if count < 1:
             raise ValueError("a search must return at least one person")
         probes, limit = self._floats(embeddings), min(count, _MOST)
@@ -169,7 +169,7 @@ class MilvusIndex:
 
     @contextmanager
     def _asking(self) -> Iterator[Any]:
-        """The client, with its failures in words."""
+        """The client, whose failures become clear errors."""
         with self._connecting:
             if self._client is None:
                 self._secret = self._token() or ""
@@ -184,7 +184,7 @@ class MilvusIndex:
             raise
 
     def _kept(self) -> dict[str, str] | None:
-        """The properties of the collection; `None` where there is none."""
+        """The properties of the collection; `None` if there is none."""
         with self._asking() as client:
             if not client.has_collection(self.collection, timeout=REQUEST_SECONDS):
                 return None
@@ -207,7 +207,7 @@ class MilvusIndex:
         return int(counted[0]["count(*)"])
 
     def _load(self) -> None:
-        """See that the servers hold the collection in memory: somebody may have released it."""
+        """Make sure that the server has the collection in memory: somebody may have released it."""
         with self._asking() as client:
             state = client.get_load_state(self.collection, timeout=REQUEST_SECONDS)["state"].name
             if state == "NotExist":
@@ -217,7 +217,7 @@ class MilvusIndex:
         self._is_loaded = True
 
     def _create(self, client: Any) -> None:
-        """An empty collection that is indexed and searched as it grows."""
+        """Create an empty collection, which is indexed and can be searched while it grows."""
         pymilvus = library()
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field(_PERSON, pymilvus.DataType.VARCHAR, is_primary=True, max_length=_LONGEST_ID)
@@ -234,7 +234,7 @@ class MilvusIndex:
         client.load_collection(self.collection, timeout=_WRITING_SECONDS)
 
     def _wait_for_graph(self) -> None:
-        """Wait until every row is in the graph, which the servers see to by themselves."""
+        """Wait until the server has added every row to the graph, which it does by itself."""
         until = time.monotonic() + _INDEXING_SECONDS
         while True:
             with self._asking() as client:
@@ -244,14 +244,14 @@ class MilvusIndex:
             if told.get("state") == "Failed":
                 raise InputOutput(f"{self._address}: the server could not index the collection", BUILD_IT)
             if time.monotonic() > until:
-                raise InputOutput(f"{self._address}: indexing took more than an hour", "See to the servers.")
+                raise InputOutput(f"{self._address}: indexing took more than an hour", "Check the server.")
             time.sleep(_PAUSE_SECONDS)
 
     def _send(self, how: Literal["insert", "upsert"], ids: Sequence[str], rows: Floats) -> None:
-        """Write these people, a block at a time."""
+        """Write these people in blocks."""
         rows = self._floats(rows)
         if len(ids) != len(rows):
-            raise ValueError(f"{len(ids)} people, and {len(rows)} rows")
+            raise ValueError(f"{len(ids)} people, but {len(rows)} rows")
         for start in range(0, len(ids), _BLOCK):
             some = slice(start, start + _BLOCK)
             block = [
@@ -263,7 +263,7 @@ class MilvusIndex:
                 write(self.collection, block, timeout=_WRITING_SECONDS)
 
     def _delete(self, ids: list[str]) -> None:
-        """Delete these people, and look whether they are gone."""
+        """Delete these people, and check that they are gone."""
         with self._asking() as client:
             client.delete(self.collection, ids=ids, timeout=REQUEST_SECONDS)
             left = self._there(client, ids)
@@ -285,7 +285,9 @@ class MilvusIndex:
 
 
 def _checked(ids: Sequence[str]) -> list[str]:
-    """``ids`` as pymilvus can take them: it puts them between quotes as they are."""
+    """``ids``, after a check that pymilvus can take them: it puts them between quotes without escaping."""
     if not all(_ID.fullmatch(one) for one in ids):
-        raise ValueError(f"a person's id has up to {_LONGEST_ID} letters, digits and any of -._:")
+        raise ValueError(
+            f"a person's id consists of at most {_LONGEST_ID} letters, digits, '-', '.', '_' and ':'"
+        )
     return list(ids)

@@ -1,14 +1,14 @@
--- How a gallery is encrypted (`gallery.encryption`): one row where it is, none where it is not. As long as there
--- is one, no template in the clear gets into the tables, whichever program writes it. Only the owner changes it.
+-- How a gallery is encrypted (`gallery.encryption`): one row if it is, none if it is not. While there is one, no
+-- unencrypted template can be written, whatever program tries. Only the owner can change it.
 CREATE TABLE encryption (
     scheme text NOT NULL,
     salt text NOT NULL,
     key_id text NOT NULL,
     check_value text NOT NULL,
-    -- 1 where names of people are encrypted, too (`gallery.stored_names`)
+    -- 1 if names of people are encrypted too (`gallery.stored_names`)
     names integer NOT NULL DEFAULT 0
 );
--- a gallery is encrypted in one way
+-- at most one row
 CREATE UNIQUE INDEX one_encryption ON encryption ((true));
 
 CREATE FUNCTION refuse_in_the_clear() RETURNS trigger LANGUAGE plpgsql SET search_path = facekd, pg_temp AS $$
@@ -22,7 +22,7 @@ $$;
 CREATE TRIGGER no_template_in_the_clear BEFORE INSERT OR UPDATE OF embedding ON templates
     FOR EACH ROW EXECUTE FUNCTION refuse_in_the_clear();
 
--- By what an encrypted name is found; without a value where names are not encrypted.
+-- By which an encrypted name is found; NULL if names are not encrypted.
 ALTER TABLE people ADD COLUMN lookup text COLLATE "C";
 CREATE UNIQUE INDEX people_by_lookup ON people (lookup) WHERE lookup IS NOT NULL;
 ALTER TABLE people ALTER COLUMN lookup SET STATISTICS 0;

@@ -1,4 +1,4 @@
-"""What a gallery in a database says it is searched by, where that is not the exact search."""
+"""How a gallery in a database is searched, as it is stored there; nothing is stored for the exact search."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from facekd.gallery.postgres.gallery_server import GalleryServer
 if TYPE_CHECKING:
     import psycopg
 
-#: of the table, in the order in which they are read and written
+#: columns of the table, in the order in which they are read and written
 COLUMNS = ("engine", "place", "space", "built", "people", "probes", "recall_1", "recall_5")
 _TYPES = (str, str, str, str, int, int, float, float)
 
 
 def read(server: GalleryServer) -> tuple[Any, ...] | None:
-    """The values of `COLUMNS`; `None` where nothing was chosen."""
+    """The values of `COLUMNS`; `None` if nothing was chosen."""
     if server.rows("SELECT to_regclass('facekd.search_index') IS NULL") == [(True,)]:
         return None
     rows = server.rows(f"SELECT {', '.join(COLUMNS)} FROM search_index", types=_TYPES)
@@ -27,7 +27,7 @@ def read(server: GalleryServer) -> tuple[Any, ...] | None:
 
 
 def write(address: ServerAddress, values: Sequence[Any]) -> None:
-    """Choose; as the owner of the gallery."""
+    """Store the choice, as the owner of the gallery."""
     with _owner(address) as db:
         db.execute(migrating.read_sql("search_index.sql").encode())
         migrating.grant(db)
@@ -37,7 +37,7 @@ def write(address: ServerAddress, values: Sequence[Any]) -> None:
 
 
 def clear(address: ServerAddress) -> None:
-    """Choose the exact search; as the owner of the gallery."""
+    """Choose the exact search, as the owner of the gallery."""
     with _owner(address) as db:
         db.execute("DROP TABLE IF EXISTS search_index")
 

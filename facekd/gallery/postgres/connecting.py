@@ -15,7 +15,7 @@ from facekd.gallery.place import ServerAddress, is_loopback
 if TYPE_CHECKING:
     import psycopg
 
-# errors are raised; what psycopg logs about a lost connection besides is for log collectors, not the terminal
+# errors are raised; what psycopg also logs about a lost connection is for log collectors, not the terminal
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 #: the schema of the database that contains a gallery's tables

@@ -1,5 +1,5 @@
-"""The directions that pgvector searches, as its tables hold them (`vectors.sql`); all of it by a connection
-that has the schema of the gallery in its search path."""
+"""Read and write the tables of directions that pgvector searches (`vectors.sql`). The schema of the gallery
+must be in the connection's search path."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from facekd.gallery.postgres.connection import ServerConnection
 
 Floats = NDArray[np.float32]
 
-#: people whose directions are computed at the end of one transaction
+#: people whose directions are computed at the end of a transaction
 _MOST_DUE = 500
 _COPY_BEGIN, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
 def extension(db: ServerConnection) -> str | None:
-    """The schema that pgvector is installed in, quoted; `None` where the database has no pgvector."""
+    """The quoted name of the schema that contains pgvector; `None` if it is not installed in the database."""
     row = db.execute(
         "SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace"
         " WHERE extname = 'vector'"
@@ -29,14 +29,14 @@ def extension(db: ServerConnection) -> str | None:
 
 
 def due(db: ServerConnection) -> list[str]:
-    """The uids of people whose direction is not known any more, `_MOST_DUE` of them at the most: others wait
-    for whoever computes them, and compare with the rest meanwhile."""
+    """The uids of at most `_MOST_DUE` people whose direction is outdated. The others are left to later
+    transactions; until then they are candidates of every search."""
     query = "SELECT uid FROM vectors_due JOIN people ON id = person ORDER BY id LIMIT ?"
     return [str(row[0]) for row in db.execute(query, (_MOST_DUE,)).fetchall()]
 
 
 def put(db: ServerConnection, rows: Mapping[str, Floats]) -> None:
-    """Hold these directions, by uid, in place of those that are due; they stay due where pgvector is gone."""
+    """Write these directions, by uid, for people who are due; without pgvector they stay due."""
     schema = extension(db)
     if schema is None:
         return
@@ -49,8 +49,8 @@ def put(db: ServerConnection, rows: Mapping[str, Floats]) -> None:
 
 
 def fill(db: ServerConnection, uids: Sequence[str], rows: Floats) -> None:
-    """Hold the directions ``rows`` [N, D] of those of ``uids`` who are enrolled, and whom no writer has
-    changed since the tables were made; in a transaction in which nobody else writes."""
+    """Write the directions ``rows`` [N, D] of those of ``uids`` who are enrolled and whom nobody has changed
+    since the tables were created; in a transaction in which nobody else writes."""
     numbers = dict(
         db.execute(
             "SELECT uid, id FROM people WHERE uid = ANY (?)"
@@ -70,10 +70,10 @@ def fill(db: ServerConnection, uids: Sequence[str], rows: Floats) -> None:
 
 
 def written(row: Floats) -> str:
-    """A direction [D] as pgvector reads it, to the bit."""
+    """A direction [D] in pgvector's text form, which it reads without rounding."""
     return "[" + ",".join(map(repr, row.tolist())) + "]"
 
 
 def unpacked(blob: Any) -> Floats:
-    """The direction [D] that pgvector sends as bytes."""
+    """A direction [D] from pgvector's binary form."""
     return np.frombuffer(bytes(blob), ">f4", offset=4).astype(np.float32)

@@ -5,9 +5,9 @@ are overwritten. `VACUUM (FULL)` rewrites tables and indexes and deletes the old
 another transaction may still see. The table's ``relfrozenxid`` tells whether it did: all transactions before
 it have ended.
 
-The index of pgvector is not rewritten, which would take as long as to build it: its own VACUUM overwrites
-what was deleted with zeros. The directions that it was built from lie beside their table's rows, so that
-they can be rewritten alone.
+The graph of pgvector is not rewritten, because that would take as long as building it: its VACUUM overwrites
+deleted entries with zeros. The directions from which it was built are stored out of line (TOAST), so that
+they can be rewritten without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 #: the tables with the data that a removal erases
 TABLES = ("people", "templates", "removed_people", "removed_photos")
-#: the table of the search index (`vectors.sql`), and from how many values on a direction lies beside its row
+#: the table of the search index (`vectors.sql`), and the number of values from which a direction is stored
+#: out of line
 _VECTORS, _VALUES_OUTSIDE = "vectors", 512
 #: the reasons why an erasure waits: a lock that was not granted, no room, or a standby
 _NOT_NOW = ("55P03", "40P01", "53100", "25006", "57014")
@@ -73,8 +74,8 @@ def erase(db: psycopg.Connection, wait: float) -> bool:
 
 
 def _erase_vectors(db: psycopg.Connection) -> None:
-    """Erase what was deleted from the search index and the directions that it was built from, if there are
-    such."""
+    """Erase what was deleted from pgvector's search index, and from its table of directions, if there is
+    one."""
     table = f"{SCHEMA}.{_VECTORS}"
     values = _one(
         db,

@@ -156,8 +156,8 @@ class GalleryServer:
         return not self.pending
 
     def rewrite_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
-        """Give templates another embedding: embedding, checksum and number of each. In one statement: each
-        leaves a row of ``state`` behind, which the next has to pass."""
+        """Replace embeddings, given by embedding, checksum and number of each template; in one statement,
+        because each statement leaves a dead row of ``state`` that the next one has to skip."""
         self._rewrite(
             "UPDATE templates SET embedding = new.embedding, checksum = new.checksum"
             " FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS new (embedding, checksum, id)"
@@ -166,7 +166,7 @@ class GalleryServer:
         )
 
     def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:
-        """Give people another stored name: name, lookup and number of each. In one statement, too."""
+        """Replace stored names, given by name, lookup and number of each person; in one statement as well."""
         self._rewrite(
             "UPDATE people SET name = new.name, lookup = new.lookup"
             " FROM unnest(?::text[], ?::text[], ?::bigint[]) AS new (name, lookup, id)"
@@ -214,12 +214,12 @@ class GalleryServer:
         )
 
     def is_indexed(self) -> bool:
-        """Whether there is a search index, with templates in the clear; inside of a transaction."""
+        """Whether there is a search index with templates in the clear; inside a transaction."""
         return self._is_indexed or self._outside is not None
 
     def due(self) -> list[str]:
-        """The uids of people whom the search index does not hold as they are now, some of them where they are
-        many; inside of a transaction."""
+        """The uids of people whose entry in the search index is outdated, of many only some; inside a
+        transaction."""
         found = directions.due(self.db) if self._is_indexed else []
         if self._outside is not None:
             self._outside.due = outside.due(self.db)
@@ -227,7 +227,7 @@ class GalleryServer:
         return found
 
     def put_directions(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
-        """Have the search index hold these directions [D], by uid; one outside of the database before the
+        """Write these directions [D], by uid, to the search index; to one on another server just before the
         transaction is committed."""
         if self._is_indexed:
             directions.put(self.db, rows)
@@ -235,8 +235,8 @@ class GalleryServer:
             self._outside.directions = {uid: rows[uid] for uid in self._outside.due if uid in rows}
 
     def outside_index(self, place: str) -> MilvusIndex:
-        """The gallery's index on the server at ``place``, whether there is one or not. It is given up with
-        the gallery."""
+        """The gallery's index on the server at ``place``, which need not exist. It is closed with the
+        gallery."""
         if self._outside_index is None or self._outside_index[0] != place:
             if self._outside_index is not None:
                 outside.give_back(self._outside_index[1])

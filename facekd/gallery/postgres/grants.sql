@@ -22,15 +22,15 @@ BEGIN
         IF to_regclass('facekd.audit_reads') IS NOT NULL THEN  -- not in a gallery of an older schema
             GRANT INSERT, DELETE ON facekd.audit_reads TO facekd_writer;
         END IF;
-        IF to_regclass('facekd.vectors') IS NOT NULL THEN  -- where the gallery is searched by pgvector
+        IF to_regclass('facekd.vectors') IS NOT NULL THEN  -- if the gallery is searched by pgvector
             GRANT INSERT, UPDATE, DELETE ON facekd.vectors, facekd.vectors_due TO facekd_writer;
         END IF;
-        IF to_regclass('facekd.outside_index') IS NOT NULL THEN  -- where it is searched by another server
+        IF to_regclass('facekd.outside_index') IS NOT NULL THEN  -- if it is searched by another server
             GRANT INSERT, DELETE ON facekd.outside_due TO facekd_writer;
             GRANT UPDATE ON facekd.outside_index TO facekd_writer;
         END IF;
         GRANT UPDATE ON facekd.state TO facekd_writer;
-        -- before version 17 nobody but the owner may VACUUM, and erasures of a writer wait for the owner
+        -- before version 17 only the owner may VACUUM, and erasures owed by writers wait for the owner
         IF current_setting('server_version_num')::integer >= 170000 THEN
             EXECUTE 'GRANT MAINTAIN ON facekd.people, facekd.templates, facekd.removed_people, '
                 'facekd.removed_photos TO facekd_writer';

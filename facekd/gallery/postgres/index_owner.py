@@ -1,5 +1,5 @@
-"""What building and dropping a search index need, wherever it lies: the rights of the gallery's owner, nobody
-else who builds, and moments in which nobody writes."""
+"""What building and dropping a search index require, wherever it is: the rights of the gallery's owner, a
+lock against other builders, and transactions in which nobody else writes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from facekd.gallery.place import ServerAddress
 from facekd.gallery.postgres import connecting, migrating
 from facekd.gallery.postgres.connection import ServerConnection
 
-#: seconds to wait for others who write
+#: how long to wait for other writers
 _WAIT_SECONDS = 60.0
 
 
 @contextmanager
 def acting_as_owner(address: ServerAddress) -> Iterator[ServerConnection]:
-    """A connection of its own that acts as the gallery's owner if that is allowed; statements may take as
-    long as they need."""
+    """A connection of its own that acts as the gallery's owner if that is allowed, without a time limit for
+    statements."""
     with (
         connecting.explained(address),
         closing(ServerConnection(lambda: connecting.connect(address))) as db,
@@ -29,10 +29,12 @@ def acting_as_owner(address: ServerAddress) -> Iterator[ServerConnection]:
 
 
 def claim_building(db: ServerConnection, address: ServerAddress, lock: int) -> None:
-    """Take the ``lock`` of whoever builds, until the connection is closed. Raises `InputOutput` if another
-    program has it."""
+    """Hold ``lock``, that of builders, until the connection is closed. Raises `InputOutput` if another
+    program holds it."""
     if db.execute("SELECT pg_try_advisory_lock(?)", (lock,)).fetchall() != [(True,)]:
-        raise InputOutput(f"{address}: another program is building the index", "Wait for it.")
+        raise InputOutput(
+            f"{address}: another program is building the index", "Try again when it has finished."
+        )
 
 
 @contextmanager

@@ -91,8 +91,7 @@ def _begin(db: psycopg.Connection) -> None:
 
 
 def act_as_owner(db: psycopg.Connection, how_long: Literal["LOCAL", "SESSION"] = "LOCAL") -> None:
-    """Make what is made in this transaction or session the property of the gallery's owner, where that may be
-    done."""
+    """Create objects in this transaction or session as the gallery's owner, if that is allowed."""
     owner = db.execute(
         "SELECT quote_ident(rolname), pg_has_role(nspowner, 'MEMBER') FROM pg_namespace"
         " JOIN pg_roles ON pg_roles.oid = nspowner WHERE nspname = %s",
@@ -117,8 +116,7 @@ def _run(db: psycopg.Connection) -> None:
 
 
 def grant(db: psycopg.Connection) -> None:
-    """Give the roles of least privilege their rights to the tables that there are, where there are such
-    roles."""
+    """Grant the roles of least privilege, if they exist, their rights to the existing tables."""
     db.execute(read_sql("grants.sql").encode())
 
 

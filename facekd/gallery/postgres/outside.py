@@ -1,8 +1,8 @@
-"""What a gallery in a database knows of its search index on a server outside: where it is, what state it was
-last brought up to, and whom it does not hold as they are now (`outside_index.sql`).
+"""What a gallery in a database records about its search index on another server: where it is, the state up to
+which it was updated, and the people whose entry is outdated (`outside_index.sql`).
 
-Whoever changes the gallery brings the index up to date before the change is committed. So nobody's removal is
-acknowledged before the index has forgotten them; where the index cannot be asked, nothing is changed.
+Every writer updates the index before its change of the gallery is committed. So no removal is acknowledged
+while the index still holds the person; if the index cannot be reached, nothing is changed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from facekd.gallery.postgres.connection import ServerConnection
 
 Floats = NDArray[np.float32]
 
-#: people whose directions are computed at the end of one transaction; others wait for the next
+#: people whose directions are computed at the end of a transaction; the others are left to the next
 MOST_DUE = 5000
-#: of an index that is being changed: no gallery has this state
+#: the state of an index that is being changed, which no gallery has
 _BETWEEN = "changing"
-#: after the state of the records, where people are left for the next transaction
+#: appended to the state of the records if people are left to the next transaction
 _BEHIND = " but for some"
-#: of the lock that a writer has from changing the index until the end of the transaction: "fkdC"
+#: the advisory lock that a writer holds from its change of the index to the end of the transaction: "fkdC"
 _LOCK = 0x666B6443
 _FIX = "Try again. To do without the index: facekd gallery index --engine exact"
 
 
 @dataclass
 class Change:
-    """A transaction that changes what the index at ``place`` holds: the ``due`` people, of whom it gets the
-    ``directions`` that could be computed."""
+    """What a transaction changes in the index at ``place``: the people who are ``due``, and the new
+    ``directions`` of those whose templates can be read."""
 
     place: str
     due: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Change:
 
 
 def place_of(db: ServerConnection) -> str | None:
-    """Where the index is, or one was begun; `None` where there is none."""
+    """The server of the index, also of an incomplete one; `None` if there is none."""
     if db.execute("SELECT to_regclass('facekd.outside_index')").fetchall() == [(None,)]:
         return None
     row = db.execute("SELECT place FROM facekd.outside_index").fetchone()
@@ -54,33 +54,33 @@ def place_of(db: ServerConnection) -> str | None:
 
 
 def open_at(db: ServerConnection, place: str) -> MilvusIndex:
-    """The index of the gallery in this database: another database, as one restored from a dump, has its own.
-    Raises as `milvus_index`."""
+    """The index of the gallery in this database. A copy of the database, such as one restored from a dump,
+    has an index of its own. Raises as `milvus_index` does."""
     ((dim, cluster, database),) = db.execute(
         "SELECT dim, system_identifier, pg_database.oid::bigint"
         " FROM facekd.contract, pg_control_system(), pg_database WHERE datname = current_database()"
     ).fetchall()
-    # the name does not tell the space, which the stamp does: that of an earlier space is replaced
+    # the name leaves out the space, which is in the stamp: an index of an earlier space is replaced
     return idle.take(milvus_index(place, "gallery", dim, f"{cluster}/{database}"))
 
 
 def give_back(index: MilvusIndex) -> None:
-    """Keep what `open_at` opened, for the next call that opens the same index."""
+    """Keep the connection of an index from `open_at` for the next call that opens the same index."""
     idle.give_back(index)
 
 
 def due(db: ServerConnection) -> list[str]:
-    """The uids of people whom the index does not hold as they are now, `MOST_DUE` of them at the most."""
+    """The uids of at most `MOST_DUE` people whose entry in the index is outdated."""
     query = "SELECT uid FROM outside_due JOIN people USING (uid) ORDER BY uid LIMIT ?"
     return [str(row[0]) for row in db.execute(query, (MOST_DUE,)).fetchall()]
 
 
 def bring(db: ServerConnection, index: CandidateIndex, change: Change) -> None:
-    """Have ``index`` hold everybody as they are after ``change``, at the end of its transaction.
+    """Update ``index`` with ``change``, at the end of the transaction that makes it.
 
-    One that is lost, or being built, forgets whoever was removed, and does so again when it is built; one of
-    another state than was noted does so too, and is left for the next build. Raises `InputOutput`, after
-    which the transaction must not be committed.
+    If the index is lost or being built, people who were removed are deleted from it now, and once more after
+    it is built. If it has another state than was recorded, they are deleted as well, and the next build does
+    the rest. If this raises `InputOutput`, the transaction must not be committed.
     """
     ((word, noted, space),) = db.execute(
         "SELECT word, outside_index.state, space FROM state, outside_index, contract"
@@ -96,12 +96,12 @@ def bring(db: ServerConnection, index: CandidateIndex, change: Change) -> None:
             index.remove(gone, IndexStamp(space, _BETWEEN, 0))
             return
         follows = (kept.space, kept.state) == (space, noted)
-        # another one after each change, so that one which is undone is noticed
+        # a new state for each change, so that a change that is rolled back is detected
         state = word if _all_known(db, change.due) else f"{word}{_BEHIND}"
         after = IndexStamp(space, state, 0) if follows else kept
         _change(index, gone, change.directions if follows else {}, kept, after)
     except InputOutput as error:
-        raise InputOutput(f"{error.cause}; so nothing was changed in the gallery either", _FIX) from error
+        raise InputOutput(f"{error.cause}; the gallery was not changed either", _FIX) from error
     db.execute("DELETE FROM outside_due WHERE uid = ANY (?)", (gone + list(change.directions),))
     if follows:
         db.execute("UPDATE outside_index SET state = ?", (after.state,))
@@ -109,8 +109,8 @@ def bring(db: ServerConnection, index: CandidateIndex, change: Change) -> None:
 
 @contextmanager
 def steady(address: ServerAddress, db: ServerConnection) -> Iterator[None]:
-    """Inside, no writer is between a change of the index and the same change of the gallery, which nobody
-    else sees as one. Outside of transactions."""
+    """Inside, no writer has changed the index without having committed the same change of the gallery. Use it
+    outside of transactions."""
     with (
         connecting.explained(address),
         connecting.setting(db.raw, "lock_timeout", connecting.LOCK_SECONDS),
@@ -127,7 +127,8 @@ def _change(
     index: CandidateIndex, gone: Sequence[str], rows: Mapping[str, Floats], kept: IndexStamp,
     after: IndexStamp,
 ) -> None:  # fmt: skip
-    """An interruption leaves an index of no state."""
+    """Delete the people in ``gone`` and write ``rows``. If it is interrupted, the index has no valid
+    state."""
     if not rows:
         index.remove(gone, after)
         return
@@ -136,7 +137,7 @@ def _change(
 
 
 def _all_known(db: ServerConnection, known: Sequence[str]) -> bool:
-    """Whether nobody else than ``known`` people is due."""
+    """Whether nobody but the people in ``known`` is due."""
     left = db.execute(
         "SELECT EXISTS (SELECT FROM outside_due JOIN people USING (uid) WHERE uid <> ALL (?::text[]))",
         (list(known),),

@@ -1,5 +1,5 @@
-"""A gallery's search index on a server outside of its database: built and dropped by the gallery's owner, and
-kept up to date by whoever writes (`outside`)."""
+"""A gallery's search index on another server: built and dropped by the gallery's owner, and updated by every
+writer (`outside`)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from facekd.gallery.postgres.index_owner import acting_as_owner, claim_building,
 
 Floats = NDArray[np.float32]
 
-#: of the lock that whoever builds holds: "fkdO"
+#: the advisory lock that a builder holds: "fkdO"
 _LOCK = 0x666B644F
 
 
 class OutsideIndex:
-    """A `CandidateIndex` of the gallery ``server`` on a Milvus server at ``place``. After a build
-    ``catch_up`` begins and ends a writer's transaction, which brings it what was changed meanwhile."""
+    """A `CandidateIndex` of the gallery ``server`` on a Milvus server at ``place``. ``catch_up`` is called
+    after a build: it must run an empty transaction, which updates the index with what was changed during the
+    build."""
 
     def __init__(self, server: GalleryServer, place: str, catch_up: Callable[[], None]) -> None:
         self._server, self._place, self._catch_up = server, place, catch_up
@@ -39,28 +40,28 @@ class OutsideIndex:
         return self._index.candidates(embeddings, count)
 
     def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
-        """As `CandidateIndex.put`; whoever writes to the gallery does it anyway."""
+        """As `CandidateIndex.put`, although every writer to the gallery does it anyway."""
         self._index.put(ids, rows, stamp)
 
     def remove(self, ids: Sequence[str], stamp: IndexStamp) -> None:
-        """As `CandidateIndex.remove`; whoever writes to the gallery does it anyway."""
+        """As `CandidateIndex.remove`, although every writer to the gallery does it anyway."""
         self._index.remove(ids, stamp)
 
     def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
-        """As `CandidateIndex.build`. Others may change the gallery meanwhile: whom they change is noted from
-        before the first block is read, and brought to the index at the end.
+        """As `CandidateIndex.build`. Others may change the gallery in the meantime: from before the first
+        block is read, the people they change are recorded, and the index is updated with them at the end.
 
         Raises `InputOutput` for anybody but the gallery's owner, and while another program builds it.
         """
         with self._owner() as db:
             claim_building(db, self._server.path, _LOCK)
-            self._index.stamp()  # before writers depend on a server that does not answer
+            self._index.stamp()  # fails if the server does not answer, before writers depend on it
             before = outside.place_of(db)
             if before not in (None, self._place):
                 self._server.outside_index(str(before)).drop()
                 self._index = self._server.outside_index(self._place)
             with nobody_writing(db):
-                self._index.drop()  # no writer takes it for whole from now on
+                self._index.drop()  # from now on, writers treat it as incomplete
                 _drop_tables(db)
                 db.raw.execute(migrating.read_sql("outside_index.sql").encode())
                 db.execute("INSERT INTO outside_index VALUES (?, ?)", (self._place, stamp.state))
@@ -69,15 +70,15 @@ class OutsideIndex:
             self._catch_up()
 
     def drop(self) -> None:
-        """Let there be none. Where the server does not answer, the gallery is free of it all the same."""
+        """Delete the index. If the server does not answer, the gallery stops using it all the same."""
         with self._owner() as db, nobody_writing(db):
             _drop_tables(db)
         try:
             self._index.drop()
         except InputOutput as error:
             raise InputOutput(
-                f"{error.cause}; the gallery is searched without it now, but templates are left in it",
-                f"Have its administrator drop the collection {self._index.collection}.",
+                f"{error.cause}; the gallery is searched without it now, but it still holds templates",
+                f"Ask its administrator to drop the collection {self._index.collection}.",
             ) from error
 
     @contextmanager
@@ -87,8 +88,7 @@ class OutsideIndex:
             allowed = "SELECT has_schema_privilege(current_schema(), 'CREATE') AND NOT pg_is_in_recovery()"
             if db.execute(allowed).fetchall() != [(True,)]:
                 raise InputOutput(
-                    f"{self._server.path}: the search index is to be built or dropped, which only the "
-                    "gallery's owner may do",
+                    f"{self._server.path}: only the gallery's owner may build or drop the search index",
                     f"As the owner: facekd gallery index --engine milvus --at {self._place}",
                 )
             yield db

@@ -1,6 +1,6 @@
--- A search index on a server outside of the database (`gallery.milvus`): where it is, what it was last brought up
--- to, and whom it does not hold as they are now. The triggers note everybody in the transaction of the change,
--- whoever makes it. Made by the owner, in the schema "facekd", before the index is built.
+-- A search index on another server (`gallery.milvus`): where it is, the state up to which it was updated, and the
+-- people whose entry is outdated. The triggers record these in the transaction of the change, whatever program
+-- makes it. Run by the owner, in the schema "facekd", before the index is built.
 
 CREATE TABLE outside_index (
     place text NOT NULL,

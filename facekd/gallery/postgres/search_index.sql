@@ -1,5 +1,5 @@
--- By what the gallery is searched, where that is not the exact search, and what was measured of it; made with the
--- first index. `engine` is one of `gallery.choosing`, `place` where its server is if it is not this one.
+-- How the gallery is searched, if not exactly, and what was measured of the index; created with the first index.
+-- `engine` is one of `gallery.choosing`, `place` the server of the index if it is not this one.
 CREATE TABLE IF NOT EXISTS search_index (
     engine text NOT NULL,
     place text NOT NULL,
@@ -10,5 +10,5 @@ CREATE TABLE IF NOT EXISTS search_index (
     recall_1 double precision NOT NULL,
     recall_5 double precision NOT NULL
 );
--- a gallery is searched by one
+-- at most one row
 CREATE UNIQUE INDEX IF NOT EXISTS one_search_index ON search_index ((true));

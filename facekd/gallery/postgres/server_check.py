@@ -24,7 +24,7 @@ from facekd.runtime import fuse
 #: the catalogue of a gallery of the latest schema, one object per line; a test compares it with
 #: the migrations
 _LAYOUT = Path(__file__).with_name("layout.txt")
-#: the same of what is made with a search index: all of a file, or nothing
+#: the objects of search indexes: of each file all or none must exist
 _OF_INDEX = ("layout_search_index.txt", "layout_vectors.txt", "layout_outside.txt")
 
 #: deparsed definitions differ between versions of PostgreSQL, so objects are listed by kind and name
@@ -50,11 +50,11 @@ UNION ALL
 SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'facekd'::regnamespace
 """
 
-#: a type of pgvector, in whichever schema, of as many values as the gallery has
+#: a type of pgvector, in any schema and of any number of values
 _DIMENSIONS = re.compile(r"\S*vector\(\d+\)")
-#: by how much a value of a direction may differ that another machine computed
+#: tolerance for a value of a direction that another machine computed
 _ROUNDED = 1e-5
-_BUILD_ANEW = "Build the index anew: facekd gallery index --engine pgvector"
+_BUILD_ANEW = "Rebuild the index: facekd gallery index --engine pgvector"
 
 
 def layout(server: GalleryServer) -> set[str]:
@@ -123,13 +123,14 @@ class ServerUnderCheck:
             yield Fault("reference", message, RESTORE)
 
     def _vectors(self) -> Iterator[Fault]:
-        """Whether the search index of pgvector, if there is one, holds everybody as they are."""
+        """Check that the search index of pgvector, if there is one, holds everybody with their current
+        direction."""
         choice = chosen_search.read(self._server)
         is_chosen = choice is not None and choice[0] == "pgvector"
         there = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('facekd.vectors')"
         if self._server.rows(f"{there} AND attname = 'direction' AND NOT attisdropped") == [(0,)]:
             if is_chosen:
-                yield Fault("index", "the search index is not there, and was chosen", _BUILD_ANEW)
+                yield Fault("index", "the search index that was chosen is missing", _BUILD_ANEW)
             return
         of_space = self._server.rows(
             "SELECT obj_description(to_regclass('facekd.vectors')), space FROM contract"
@@ -144,26 +145,27 @@ class ServerUnderCheck:
         for (row,) in self.query(
             "SELECT person FROM vectors LEFT JOIN people ON id = person WHERE id IS NULL"
         ):
-            yield Fault("index", f"person {row} is in the search index and not enrolled", _BUILD_ANEW)
+            yield Fault("index", f"person {row} is in the search index, but not enrolled", _BUILD_ANEW)
         rows = self.query(
             "SELECT person, name, direction, embedding FROM vectors JOIN people ON id = person"
             " JOIN templates USING (person) ORDER BY person, templates.id"
         )
         for (_, name), own in groupby(rows, key=itemgetter(0, 1)):
             if not _is_direction_of(*zip(*(row[2:] for row in own), strict=True)):
-                message = f"'{shown(str(name))}' is not as in the records in the search index"
+                message = f"the search index does not hold the templates of '{shown(str(name))}'"
                 yield Fault("index", message, _BUILD_ANEW)
 
     def _outside(self) -> Iterator[Fault]:
-        """Whether the search index on another server, if there is one, holds everybody and nobody else."""
+        """Check that the search index on another server, if there is one, holds exactly the people
+        enrolled."""
         choice = chosen_search.read(self._server)
         is_chosen = choice is not None and choice[0] == "milvus"
         yield from outside_check.look(self._server, str(choice[1]) if choice and is_chosen else None)
 
 
 def _is_direction_of(direction: tuple[Any, ...], embeddings: tuple[Any, ...]) -> bool:
-    """Whether each of ``direction``, as pgvector sends it, is that of the mean of ``embeddings``; those that
-    cannot be read are other faults."""
+    """Whether ``direction``, in pgvector's binary form, is that of the mean of ``embeddings``; `True` if
+    these cannot be read, which is reported as another fault."""
     held = directions.unpacked(direction[0])
     rows = [unpack(blob, len(held)) for blob in embeddings]
     read = [row for row in rows if row is not None]

@@ -1,8 +1,8 @@
 """pgvector as the search index of a gallery, in the database of the gallery itself.
 
-It is never stale: triggers see to it in the transaction of every change, whoever makes it (`vectors.sql`).
-Whoever was changed by a program that did not compute their direction anew is a candidate of every search
-until one does.
+It is never stale, because triggers record every change in its transaction, whatever program makes it
+(`vectors.sql`). A person whose direction was not recomputed with a change is a candidate of every search
+until it is.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from facekd.gallery.postgres.index_owner import acting_as_owner, claim_building,
 
 Floats = NDArray[np.float32]
 
-#: the most that pgvector's graph is asked for; more people are found by reading all directions
+#: the most candidates that pgvector's graph can return; for more, all directions are compared
 _MOST = 1000
-#: how many nearest a search of the graph keeps in view, at least
+#: the graph's ef_search, at least
 VIEW = 400
-#: neighbours that the graph keeps of each person
+#: the graph's m: the links of a node
 LINKS = 32
-#: how many of them are looked at when it is built
+#: the graph's ef_construction
 _TRIED = 64
-#: memory to build the graph of people with some bytes each: all of it is allocated at once
+#: memory to build the graph, given the bytes for each person; PostgreSQL allocates all of it at once
 _BUILD_MEMORY = """
 SELECT set_config('maintenance_work_mem', bytes / 1024 || 'kB', false)
 FROM greatest(
     least(pg_size_bytes('1GB'), pg_size_bytes('16MB') + ? * (SELECT count(*) FROM vectors)),
     pg_size_bytes(current_setting('maintenance_work_mem'))) AS bytes
 """
-#: bytes of the graph in memory for each value of a direction, and for each neighbour
+#: bytes of the graph in memory for each value of a direction, and for each link
 _VALUE_BYTES, _LINK_BYTES = 4, 100
-#: of the lock that whoever builds holds: "fkdV"
+#: the advisory lock that a builder holds: "fkdV"
 _LOCK = 0x666B6456
 _NO_EXTENSION = "42501", "0A000", "58P01"
 
@@ -68,25 +68,24 @@ ORDER BY n, distance
 
 
 class PgVectorIndex:
-    """A `CandidateIndex` in the gallery's database; ``server`` is the gallery, open to be read at least.
+    """A `CandidateIndex` in the gallery's database; ``server`` is the gallery, open at least for reading.
 
-    To build it, and `put` and `remove`, need the rights of the gallery's owner and take a connection of
-    their own. `put` and `remove` are for completeness: whoever writes to the gallery does both in the same
-    transaction.
+    `build`, `put` and `remove` need the rights of the gallery's owner and use a connection of their own.
+    `put` and `remove` are for completeness: every writer to the gallery does both in its transaction.
     """
 
     def __init__(self, server: GalleryServer) -> None:
         self._server = server
-        #: how many nearest a search of the graph keeps in view: the more, the better and slower
+        #: the graph's ef_search, at least: a higher value raises recall and takes more time
         self.view = VIEW
-        #: how many neighbours the graph that is built keeps of each person: the same
+        #: the graph's m when it is built: the same
         self.links = LINKS
         self._counted: IndexStamp | None = None
         self._schema: str | None = None
 
     def stamp(self) -> IndexStamp | None:
-        """As `CandidateIndex.stamp`: of the state that the gallery has. People are counted again where that
-        is another one."""
+        """As `CandidateIndex.stamp`, with the gallery's current state. People are counted again when that has
+        changed."""
         with self._server.reading():
             rows = self._server.rows("SELECT word, to_regclass('facekd.vectors_due') IS NOT NULL FROM state")
             if len(rows) != 1 or not rows[0][1]:
@@ -97,21 +96,21 @@ class PgVectorIndex:
             return self._counted
 
     def candidates(self, embeddings: Floats, count: int) -> list[list[str]]:
-        """As `CandidateIndex.candidates`; beside those whoever was changed and is due."""
+        """As `CandidateIndex.candidates`; also everybody who is due."""
         with self._server.snapshot():
             found, late = self._nearest(embeddings, count, by_graph=count <= _MOST)
             if any(len(of_one) < count for of_one in found):
                 held = len(self._server.rows("SELECT person FROM vectors LIMIT ?", count))
-                if any(len(of_one) < held for of_one in found):  # deleted ones took places in view
+                if any(len(of_one) < held for of_one in found):  # deleted entries took places
                     found, late = self._nearest(embeddings, count, by_graph=False)
         return [of_one + late for of_one in found]
 
     def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
-        """As `CandidateIndex.build`. Others may change the gallery meanwhile: the triggers that note it are
-        there before the first block is read.
+        """As `CandidateIndex.build`. Others may change the gallery in the meantime: the triggers that record
+        it exist before the first block is read.
 
-        Raises `UsageError` where the server has no pgvector, or this user may not install it; `InputOutput`
-        for anybody but the gallery's owner, and while another program builds it.
+        Raises `UsageError` if the server has no pgvector, or this user may not install it; `InputOutput` for
+        anybody but the gallery's owner, and while another program builds it.
         """
         with acting_as_owner(self._server.path) as db:
             claim_building(db, self._server.path, _LOCK)
@@ -130,7 +129,7 @@ class PgVectorIndex:
                     directions.fill(db, uids, rows)
             db.execute(_BUILD_MEMORY, (_VALUE_BYTES * dim + _LINK_BYTES * self.links,))
             db.execute("ANALYZE vectors (person)")
-            # writers go on: it waits for those who have begun, and takes in what they change
+            # does not block writers: it waits for open transactions and indexes what they change
             db.execute(
                 "CREATE INDEX CONCURRENTLY vectors_by_direction ON vectors"
                 f" USING hnsw (direction {vector}.vector_ip_ops)"
@@ -138,12 +137,12 @@ class PgVectorIndex:
             )
 
     def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
-        """As `CandidateIndex.put`; it is of the gallery's state anyway."""
+        """As `CandidateIndex.put`; ``stamp`` is ignored, because the index always has the gallery's state."""
         with acting_as_owner(self._server.path) as db, nobody_writing(db):
             directions.put(db, dict(zip(ids, rows, strict=True)))
 
     def remove(self, ids: Sequence[str], stamp: IndexStamp) -> None:
-        """As `CandidateIndex.remove`. Of whoever is removed from the records nothing is left to forget."""
+        """As `CandidateIndex.remove`. People who are removed from the records are already gone."""
         with acting_as_owner(self._server.path) as db, nobody_writing(db):
             for table in ("vectors", "vectors_due"):
                 db.execute(
@@ -151,14 +150,14 @@ class PgVectorIndex:
                 )
 
     def drop(self) -> None:
-        """Let there be none, and no trace of one."""
+        """Delete the index with its tables and triggers."""
         self._counted = None
         with acting_as_owner(self._server.path) as db, nobody_writing(db):
             _drop(db)
 
     def _nearest(self, embeddings: Floats, count: int, by_graph: bool) -> tuple[list[list[str]], list[str]]:
-        """Up to ``count`` for each, and whoever is due; inside of a transaction, whose plans are changed by
-        it."""
+        """The uids of up to ``count`` people for each of ``embeddings``, and of everybody who is due; inside
+        a transaction, whose planner settings this changes."""
         scans = {"enable_indexscan": by_graph, "enable_seqscan": not by_graph, "jit": False}
         settings = {name: "on" if value else "off" for name, value in scans.items()}
         settings["hnsw.ef_search"] = str(min(_MOST, max(self.view, count)))
@@ -184,26 +183,29 @@ def _drop(db: ServerConnection) -> None:
 def _check_may_build(db: ServerConnection, address: ServerAddress) -> None:
     if db.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')").fetchall() != [(True,)]:
         raise InputOutput(
-            f"{address}: the search index is to be built, which only the gallery's owner may do",
+            f"{address}: only the gallery's owner may build the search index",
             "As the owner: facekd gallery index --engine pgvector",
         )
 
 
 def _installed(db: ServerConnection, address: ServerAddress) -> str:
-    """The schema of the extension, which is installed where it is not and that may be done."""
+    """The schema of the extension, which is installed first if necessary and allowed."""
     found = directions.extension(db)
     if found is not None:
         return found
     psycopg: Any = connecting.client()
     try:
-        db.execute("RESET ROLE")  # the owner of the gallery may do less than this user
+        db.execute("RESET ROLE")  # this user may have more rights than the gallery's owner
         db.execute("CREATE EXTENSION vector WITH SCHEMA public")
     except psycopg.Error as error:
         if error.sqlstate not in _NO_EXTENSION:
             raise
         install = "CREATE EXTENSION vector SCHEMA public"
         if error.sqlstate == "42501":
-            cause, fix = "pgvector is not installed in the database", f"A superuser installs it: {install}"
+            cause, fix = (
+                "pgvector is not installed in the database",
+                f"Ask a superuser: {install}",
+            )
         else:
             cause = "the server has no pgvector"
             fix = (

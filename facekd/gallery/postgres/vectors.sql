@@ -1,13 +1,13 @@
--- The search index of pgvector: the direction of the mean of each person's templates. Whoever is enrolled is
--- either in `vectors` or, until a writer has computed that direction anew, in `vectors_due`: the triggers see to
--- it in the transaction of every change, whoever makes it. Made by the owner, in the schema "facekd".
+-- The search index of pgvector: the direction of the mean of each person's templates. Everybody enrolled is
+-- either in `vectors` or, until a writer has recomputed that direction, in `vectors_due`: triggers ensure it in
+-- the transaction of every change, whatever program makes it. Run by the owner, in the schema "facekd".
 
 CREATE TABLE vectors (
     person bigint PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE,
     direction EXTENSION.vector(DIM) NOT NULL
 ) WITH (toast_tuple_target = 128, parallel_workers = 8);
--- out of the row, so that a removal can rewrite the directions and leave the index of them (`erasing`); the table
--- then looks small, and would be indexed by one process
+-- stored out of line, so that a removal can rewrite the directions without their index (`erasing`). The table then
+-- looks small, and would be indexed by a single process.
 ALTER TABLE vectors ALTER COLUMN direction SET STORAGE EXTERNAL, ALTER COLUMN direction SET STATISTICS 0;
 
 CREATE TABLE vectors_due (

@@ -18,7 +18,7 @@ SUFFIXES = frozenset({
     ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm",
 })  # fmt: skip
 
-#: what is taken for a video
+#: suffixes of videos in a folder
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 
 

@@ -13,16 +13,16 @@ from facekd.preprocess.sources.base import is_image, is_video_name, read_file, s
 class FolderSource:
     """The images below a folder. Only regular files (and links to them) count, whatever their name.
 
-    A folder in it that cannot be listed is an `InputOutput`; where ``tolerant`` it is passed over, and
-    `unlisted` then says which and why. The folder itself has to be listed. With ``videos`` the names are also
-    those of video files, which are not for `read`.
+    A subfolder that cannot be listed raises `InputOutput`; if ``tolerant``, it is skipped, and `unlisted`
+    then states which and why. The folder itself must be listable. With ``videos``, names include those of
+    video files, which `read` does not read.
     """
 
     def __init__(self, path: Path, tolerant: bool = False, videos: bool = False) -> None:
         self.path = path
         self.tolerant = tolerant
         self._videos = videos
-        #: by their names, as images have them, the folders that `names` passed over
+        #: the folders that `names` skipped, by their relative path
         self.unlisted: dict[str, InputOutput] = {}
 
     def names(self) -> list[str]:

@@ -72,9 +72,8 @@ class PairList:
     def without(self, people: Sequence[str]) -> PairList:
         """The list without the pairs with one of ``people``; otherwise as `Protocol.without`.
 
-        The other pairs keep their folds, even if folds were made by order, so that their thresholds
-        hardly change; a fold without pairs is dropped. Photos
-        that only removed pairs name are removed too, whoever they show.
+        The other pairs keep their folds, even if folds were made by order, so that their thresholds hardly
+        change; a fold without pairs is dropped. Photos that occur in removed pairs only are removed too.
         """
         if self.people is None:
             raise nobody_known(self.name)

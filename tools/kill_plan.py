@@ -68,7 +68,8 @@ def some_photos(place: Path, model: Path, plan: Plan, folder: Path) -> dict[int,
 
 
 def plan_of(enrollments: int, writers: int, by_service: int) -> Plan:
-    """A plan for ``enrollments``, of which every fourth writer makes ``by_service`` through the service."""
+    """A plan for ``enrollments``; every fourth writer uses the service, and these make ``by_service`` of
+    them."""
     asking = frozenset(range(3, writers, 4))
     others = [writer for writer in range(writers) if writer not in asking]
     shares = dict.fromkeys(range(writers), 0)

@@ -6,8 +6,8 @@ another transaction may still see. The table's ``relfrozenxid`` tells whether it
 it have ended.
 
 The index of pgvector is not rewritten, which would take as long as to build it: its own VACUUM overwrites
-what was deleted with zeros. The directions that it was built from lie beside their table's rows, so that
-they can be rewritten alone.
+what was deleted with zeros. The directions that it was built from are stored outside of their table's rows,
+so that they can be rewritten alone.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: the tables with the data that a removal erases
 TABLES = ("people", "templates", "removed_people", "removed_photos")
-#: the table of the search index (`vectors.sql`), and from how many values on a direction lies beside its row
-_VECTORS, _VALUES_OUTSIDE = "vectors", 512
+#: the table of the search index (`vectors.sql`)
+_VECTORS = "vectors"
 #: the reasons why an erasure waits: a lock that was not granted, no room, or a standby
 _NOT_NOW = ("55P03", "40P01", "53100", "25006", "57014")
 
@@ -76,15 +76,16 @@ def _erase_vectors(db: psycopg.Connection) -> None:
     """Erase what was deleted from the search index and the directions that it was built from, if there are
     such."""
     table = f"{SCHEMA}.{_VECTORS}"
-    values = _one(
+    columns = _one(
         db,
-        "SELECT coalesce(max(atttypmod), 0) FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attname = 'direction'",
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND NOT attisdropped"
+        " AND attname IN ('direction', 'filler')",
         table,
     )
-    if not values:
+    if not columns:
         return
-    if values < _VALUES_OUTSIDE or db.info.server_version < 160000:
+    # of a table without the filler the directions may be inside of the rows
+    if columns == 1 or db.info.server_version < 160000:
         db.execute(f"VACUUM (FULL) {table}".encode())
         return
     db.execute(f"VACUUM (FREEZE, INDEX_CLEANUP ON, PROCESS_TOAST FALSE) {table}".encode())

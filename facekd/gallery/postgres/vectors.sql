@@ -4,11 +4,15 @@
 
 CREATE TABLE vectors (
     person bigint PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE,
-    direction EXTENSION.vector(DIM) NOT NULL
+    direction EXTENSION.vector(DIM) NOT NULL,
+    filler bytea NOT NULL DEFAULT decode(repeat('00', current_setting('block_size')::integer / 4), 'hex')
 ) WITH (toast_tuple_target = 128, parallel_workers = 8);
--- out of the row, so that a removal can rewrite the directions and leave the index of them (`erasing`); the table
--- then looks small, and would be indexed by one process
-ALTER TABLE vectors ALTER COLUMN direction SET STORAGE EXTERNAL, ALTER COLUMN direction SET STATISTICS 0;
+-- The direction is stored outside of its row, so that a removal can rewrite the directions and leave the index of
+-- them (`erasing`). PostgreSQL does that only in rows longer than a quarter of a page: the filler makes them so long
+-- when they are written, and is then compressed to some 40 bytes. The table looks small, and would be indexed by
+-- one process.
+ALTER TABLE vectors ALTER COLUMN direction SET STORAGE EXTERNAL, ALTER COLUMN direction SET STATISTICS 0,
+    ALTER COLUMN filler SET STORAGE MAIN;
 
 CREATE TABLE vectors_due (
     person bigint PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE

@@ -107,6 +107,14 @@ class Engine(Protocol):
         """Give templates another embedding: embedding, checksum and number of each."""
         ...
 
+    def replace_templates(self, changed: Sequence[Row]) -> None:
+        """Give templates another embedding: embedding, quality, checksum and number of each."""
+        ...
+
+    def change_space(self, space: str) -> None:
+        """Have the gallery and all its templates be of another space."""
+        ...
+
     def rewrite_names(self, changed: Sequence[Row]) -> None:
         """Give people another stored name: name, lookup and number of each."""
         ...

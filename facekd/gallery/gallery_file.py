@@ -148,6 +148,19 @@ class GalleryFile:
         """Give templates another embedding: embedding, checksum and number of each."""
         self.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
 
+    def replace_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give templates another embedding: embedding, quality, checksum and number of each."""
+        self.db.executemany(
+            "UPDATE templates SET embedding = ?, quality = ?, checksum = ? WHERE id = ?", changed
+        )
+
+    def change_space(self, space: str) -> None:
+        """Have the gallery and all its templates be of another space."""
+        # templates refer to the contract's space: the reference must be checked after both have changed
+        self.db.execute("PRAGMA defer_foreign_keys = ON")
+        for table in ("contract", "templates"):
+            self.db.execute(f"UPDATE {table} SET space = ?", (space,))
+
     def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:
         """Give people another stored name: name, lookup and number of each."""
         self.db.executemany("UPDATE people SET name = ?, lookup = ? WHERE id = ?", changed)

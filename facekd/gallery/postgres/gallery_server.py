@@ -165,6 +165,24 @@ class GalleryServer:
             changed,
         )
 
+    def replace_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give templates another embedding: embedding, quality, checksum and number of each. In one
+        statement, too."""
+        self._rewrite(
+            "UPDATE templates SET embedding = new.embedding, quality = new.quality, checksum = new.checksum"
+            " FROM unnest(?::bytea[], ?::double precision[], ?::text[], ?::bigint[])"
+            " AS new (embedding, quality, checksum, id) WHERE templates.id = new.id",
+            changed,
+        )
+
+    def change_space(self, space: str) -> None:
+        """Have the gallery and all its templates be of another space. In one statement, at the end of which
+        the server checks that templates refer to the contract's; it may take longer than others."""
+        self.db.execute("SELECT set_config('statement_timeout', '0', true)")
+        self.db.execute(
+            "WITH changed AS (UPDATE contract SET space = ?) UPDATE templates SET space = ?", (space, space)
+        )
+
     def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:
         """Give people another stored name: name, lookup and number of each. In one statement, too."""
         self._rewrite(

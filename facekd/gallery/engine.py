@@ -99,6 +99,10 @@ class Engine(Protocol):
         killed."""
         ...
 
+    def expect_erasure(self) -> None:
+        """Have what the next transaction writes erased by the next writer if that transaction fails."""
+        ...
+
     def erase(self) -> bool:
         """Erase data that was deleted earlier and remains; return whether all of it is gone."""
         ...

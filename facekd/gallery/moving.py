@@ -54,6 +54,9 @@ def move_gallery(
     """
     gallery = OpenGallery(open_engine(place, read_only=False), key_in_use(key), None, ())
     with closing(gallery.file) as file:
+        if file.state() != state:
+            return None
+        file.expect_erasure()
         try:
             with file.transaction():
                 if file.state() != state:

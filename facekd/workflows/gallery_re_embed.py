@@ -247,7 +247,7 @@ def _opened(photos: Path) -> Source:
     return source
 
 
-def _read(gallery: Path, key: KeySource | None) -> _Enrolled:
+def _read(gallery: Place, key: KeySource | None) -> _Enrolled:
     """Read a gallery; one of a schema without a state is migrated first. Raises `Unreadable` for a damaged
     template, whose new embedding would otherwise go to the wrong person with a valid checksum."""
     with GalleryRecords(gallery, read_only=True, key=key) as records:

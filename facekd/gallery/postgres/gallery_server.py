@@ -149,6 +149,12 @@ class GalleryServer:
             self.db.execute("INSERT INTO erasures DEFAULT VALUES")
         self._removed = True
 
+    def expect_erasure(self) -> None:
+        """Have the tables rewritten by the next writer if the next transaction fails: what it wrote stays in
+        them."""
+        with self.noting():
+            self.db.execute("INSERT INTO erasures DEFAULT VALUES")
+
     def erase(self) -> bool:
         """Erase data that was deleted earlier and remains; return whether all of it is gone."""
         with connecting.explained(self.path):

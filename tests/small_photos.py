@@ -41,6 +41,14 @@ def write_photos(folder: Path) -> Path:
     return folder
 
 
+def album_of_three(folder: Path) -> Path:
+    """A folder with one for each of three people: Ann's two photos, Bo's one, Cy's one."""
+    for number, name in enumerate(("Ann/1.jpg", "Ann/2.jpg", "Bo/1.jpg", "Cy/1.jpg")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        save(shade(portrait(), 2 * number), folder / name)
+    return folder
+
+
 def need_mtcnn() -> None:
     """Skip where MTCNN was never converted and cannot be."""
     from facekd.errors import FacekdError

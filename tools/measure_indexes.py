@@ -3,9 +3,9 @@
     python tools/measure_indexes.py --people 10000 --people 100000 --engine exact --engine pgvector
 
 A server with pgvector is started for it in a temporary folder, as the tests do (`tests/postgres_server.py`),
-with 256 MB of shared buffers. People are those of `measure_search`: synthetic, one template of 512 each,
-about as far from each other as the shipped student has people. Probes are templates with noise of the same
-length (a cosine of 0.71).
+with 256 MB of shared buffers. People are those of `measure_search`: synthetic, one template of 512 values
+(``--values``) each, about as far from each other as the shipped student has people. Probes are templates with
+noise of the same length (a cosine of 0.71).
 
 Every search is of a gallery that is open, with all that is read at first read. Times are those of the
 processor, of this process and of the server's together, which on a machine with nothing else to do are those
@@ -27,7 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -180,7 +180,7 @@ def measure(
     links: int, processors: Processors,
 ) -> Iterator[Measured]:  # fmt: skip
     """Of one ``engine``; of pgvector for each of ``views``, in one index."""
-    with GalleryRecords(url, CONTRACT) as records:
+    with GalleryRecords(url, replace(CONTRACT, dim=probes.shape[1])) as records:
         assert records.server is not None
         backend = records.server.rows("SELECT pg_backend_pid()")[0][0]
         started = processors.all_seconds()
@@ -218,6 +218,9 @@ def search_times(
 @click.command()
 @click.option("--people", "sizes", type=click.IntRange(1000), multiple=True, default=(10_000, 100_000))
 @click.option("--engine", "engines", type=click.Choice(list(ENGINES)), multiple=True, default=tuple(ENGINES))
+@click.option(
+    "--values", type=click.IntRange(2), default=CONTRACT.dim, show_default=True, help="Of a template."
+)
 @click.option("--rounds", default=100, show_default=True, help="Searches with one probe; a tenth with 64.")
 @click.option("--probes", "count", default=256, show_default=True)
 @click.option(
@@ -231,6 +234,7 @@ def search_times(
 def main(
     sizes: tuple[int, ...],
     engines: tuple[str, ...],
+    values: int,
     rounds: int,
     count: int,
     views: tuple[int, ...],
@@ -244,9 +248,9 @@ def main(
     server = PostgresServer(_SETTINGS, vector=True)
     try:
         for size in sizes:
-            rows = drawn(size)
+            rows = drawn(size, values=values)
             url = server.new_database()
-            enroll_many(url, CONTRACT, rows)
+            enroll_many(url, replace(CONTRACT, dim=values), rows)
             # the last are removed by the measurements
             probes = noisy_probes(rows[np.random.default_rng(1).choice(size - _LAST, count)])
             names = [f"{number:07}" for number in range(size)]

@@ -48,10 +48,10 @@ _BLOCK = 2048
 CONTRACT = Contract("0" * 64, _DIM, "synthetic", "none", "none")
 
 
-def drawn(count: int, seed: int = 0) -> Floats:
-    """Unit rows [count, 512], made in place, since a million of them are 2 GB."""
-    spread = (np.arange(1, _DIM + 1) ** -_FALL).astype(np.float32)
-    random, rows = np.random.default_rng(seed), np.empty((count, _DIM), np.float32)
+def drawn(count: int, seed: int = 0, values: int = _DIM) -> Floats:
+    """Unit rows [count, values], made in place, since a million of 512 are 2 GB."""
+    spread = (np.arange(1, values + 1) ** -_FALL).astype(np.float32)
+    random, rows = np.random.default_rng(seed), np.empty((count, values), np.float32)
     for start in range(0, count, _BLOCK):
         some = rows[start : start + _BLOCK]
         random.standard_normal(out=some, dtype=np.float32)

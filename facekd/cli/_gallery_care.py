@@ -217,8 +217,12 @@ def backup(file: Path, force: bool, gallery: Place, as_json: bool) -> None:
     The copy is a gallery itself: a consistent snapshot, readable by its owner only, encrypted if the
     gallery is. It holds personal data, including that of people who are later removed from the gallery.
 
+    FILE is a gallery in a file even if the gallery is in PostgreSQL. To restore it there, copy it into an
+    empty database with "gallery copy".
+
     \b
     Example: facekd gallery backup /backup/staff.db --gallery staff.db
+             facekd gallery backup staff.db --gallery postgresql://reader@db.example.org/staff
     """
     from facekd.gallery import back_up
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facekd.cli._erasure import erasure, explain_pending
 from facekd.cli.options import (
     ANY_PATH,
     any_quality_option,
@@ -21,10 +22,12 @@ from facekd.errors import Exit
 from facekd.preprocess import ONE_FACE
 
 if TYPE_CHECKING:
+    from facekd.errors import FacekdError
     from facekd.gallery import Place
     from facekd.workflows import NotMoved, ReEmbedded
 
 _ADD = "Add their photos to the folder."
+_UNINDEXED_FIX = "Build it: facekd gallery index --engine ENGINE; until then the gallery is searched exactly."
 _ADD_OR_DROP = "Add their photos to the folder, or use --drop-missing to leave these people out."
 
 
@@ -66,6 +69,9 @@ def re_embed(
     and dates of enrolment. The gallery is changed in one transaction. It stays as it was if the command is
     interrupted, or if all photos of somebody are missing or unusable, unless --drop-missing is given.
 
+    Moving a gallery in PostgreSQL takes its owner. Its search index is dropped before the change and built
+    again after it; in between, the gallery is searched exactly.
+
     \b
     Example: facekd gallery re-embed --from people/ --model new.onnx --gallery staff.db
              facekd gallery re-embed --from people/ --model new.onnx --out new.db
@@ -104,8 +110,11 @@ def _report(found: ReEmbedded, gallery: Place, out: Path | None, as_json: bool) 
             f"moved {people} people, {found.moved.templates} templates from {found.before.model} to "
             f"{found.after.model}: {out or gallery}" + (", erasure pending" if found.moved.pending else "")
         )
-    if found.moved.pending:
-        say("Another program is reading the gallery. The last bytes are erased when it has finished.")
+    explain_pending(found.moved.pending, out or gallery)
+    if found.index is not None:
+        say(f"the search index of {found.index} was built anew")
+    if found.unindexed is not None:
+        say_failure(f"facekd: {_unindexed(found.unindexed)}\n{_UNINDEXED_FIX}")
 
 
 def _lacking(person: NotMoved) -> str:
@@ -116,6 +125,10 @@ def _lacking(person: NotMoved) -> str:
         return f"not moved: {shown(person.name)} ({why})"
     of = person.photos + person.moved
     return f"photos not moved: {shown(person.name)}, {person.photos} of {of} ({why})"
+
+
+def _unindexed(error: FacekdError) -> str:
+    return f"the gallery was moved, but its search index was not built anew: {error.cause}"
 
 
 def _refusal(found: ReEmbedded) -> str:
@@ -129,7 +142,12 @@ def _fix(found: ReEmbedded) -> str:
 
 def _document(found: ReEmbedded, gallery: Place, out: Path | None) -> dict[str, Any]:
     moved, seen = found.moved, found.seen
-    refused = {"reason": "not_moved", "message": _refusal(found), "fix": _fix(found)}
+    failure = None
+    if moved is None:
+        failure = {"reason": "not_moved", "message": _refusal(found), "fix": _fix(found)}
+    elif found.unindexed is not None:
+        error = found.unindexed
+        failure = {"reason": error.reason, "message": _unindexed(error), "fix": _UNINDEXED_FIX}
     return {
         "gallery": str(gallery), "out": str(out) if out else None,
         "from": {"model": found.before.model, "space": found.before.space},
@@ -144,6 +162,7 @@ def _document(found: ReEmbedded, gallery: Place, out: Path | None) -> dict[str, 
                 {"photo": f.photo, "reason": f.reason, "message": f.message} for f in seen.failures
             ],
         },
-        "erasure": None if moved is None else "pending" if moved.pending else "done",
-        "failure": refused if moved is None else None,
+        "erasure": None if moved is None else erasure(moved.pending),
+        "index": found.index,
+        "failure": failure,
     }  # fmt: skip

@@ -16,6 +16,7 @@ from .choosing import ENGINES as ENGINES
 from .choosing import EXACT as EXACT
 from .choosing import SearchChoice as SearchChoice
 from .choosing import choose_search as choose_search
+from .choosing import has_index as has_index
 from .choosing import left_indexes as left_indexes
 from .choosing import open_index as open_index
 from .choosing import people_search as people_search
@@ -50,6 +51,7 @@ from .milvus.milvus_index import MilvusIndex as MilvusIndex
 from .milvus.milvus_index import milvus_index as milvus_index
 from .moving import Moved as Moved
 from .moving import check_copy as check_copy
+from .moving import check_movable as check_movable
 from .moving import move_copy as move_copy
 from .moving import move_gallery as move_gallery
 from .names import NAME_LIMIT as NAME_LIMIT

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from facekd.errors import UsageError
-from facekd.gallery import database
+from facekd.gallery import database, server_backup
 from facekd.gallery.migrations import UIDS_SINCE, schema_of
 from facekd.gallery.new_file import open_new
 from facekd.gallery.place import Place
@@ -16,28 +16,26 @@ from facekd.gallery.reading import Reader
 
 
 def back_up(place: Place, copy: Path, replace: bool = False) -> int:
-    """Copy the gallery's file at ``place`` to ``copy`` (mode 0600), which gets its name once it is complete
-    and synced; return its size in bytes. Others may read and write the gallery at the same time.
+    """Copy the gallery at ``place`` to a file ``copy`` (mode 0600), which gets its name once it is complete
+    and synced; return its size in bytes. The copy is a snapshot, encrypted with the same key if the gallery
+    is. Others may read and write the gallery at the same time.
 
-    Raises `UsageError` for a database, and if the file exists already and ``replace`` is not given, or is
-    the gallery itself; `Unreadable` if the copy is damaged, as the gallery then is.
+    Raises `UsageError` if the file exists already and ``replace`` is not given, or is the gallery itself;
+    `Unreadable` if the copy is damaged, as the gallery then is.
     """
-    if not isinstance(place, Path):
-        raise UsageError(
-            f"{place}: a database is backed up by its server",
-            "Use pg_dump or pg_basebackup; 'facekd gallery copy' copies a gallery into a file.",
-        )
-    path = place
     target = Path(os.path.realpath(copy))
-    check_target(path, target, copy)
+    check_target(place, target, copy)
     with open_new(copy, replace) as unfinished:
-        _copy(path, unfinished, copy)
+        if isinstance(place, Path):
+            _copy(place, unfinished, copy)
+        else:
+            server_backup.copy_database(place, unfinished, copy)
         return unfinished.stat().st_size
 
 
-def check_target(path: Path, target: Path, copy: Path) -> None:
+def check_target(place: Place, target: Path, copy: Path) -> None:
     """Raise `UsageError` if ``target``, called ``copy`` in messages, is the gallery itself or in use."""
-    if target.exists() and path.exists() and target.samefile(path):
+    if isinstance(place, Path) and target.exists() and place.exists() and target.samefile(place):
         raise UsageError(f"{copy} is the gallery itself", "Choose another file.")
     for ending in ("-wal", "-journal"):
         beside = Path(f"{target}{ending}")

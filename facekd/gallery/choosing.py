@@ -119,6 +119,15 @@ def left_indexes(records: GalleryRecords) -> list[DroppableIndex]:
     return found if place is None else [*found, open_index(records, OUTSIDE, place)]
 
 
+def has_index(records: GalleryRecords) -> bool:
+    """Whether the gallery has a search index, or what an interrupted build left of one, chosen or not."""
+    server = records.server
+    if server is None:
+        return False
+    in_database = server.rows("SELECT to_regclass('facekd.vectors_due') IS NOT NULL") == [(True,)]
+    return in_database or outside.place_of(server.db) is not None
+
+
 def search_by(records: GalleryRecords, engine: str, place: str = "") -> CandidateSearch:
     """The search by the index of ``engine``, whether it was built or not. Raises as `open_index`."""
     index, server = open_index(records, engine, place), records.server

@@ -28,13 +28,13 @@ def create(path: Path, fill: Fill) -> None:
         # an empty file may come from anywhere; it is made private before it is filled
         if path.is_file() and path.stat().st_size == 0:
             path.chmod(0o600)
-            _fill(path, path, fill)
+            fill_empty(path, path, fill)
         return
     try:
         handle, name = tempfile.mkstemp(prefix=".facekd-", suffix=".db", dir=path.parent)
         os.close(handle)
         try:
-            _fill(Path(name), path, fill)
+            fill_empty(Path(name), path, fill)
             _give_name(Path(name), path)
         finally:
             for ending in ("", "-wal", "-shm", "-journal"):
@@ -43,7 +43,8 @@ def create(path: Path, fill: Fill) -> None:
         raise InputOutput(f"{path}: cannot be created ({error.strerror})") from error
 
 
-def _fill(file: Path, path: Path, fill: Fill) -> None:
+def fill_empty(file: Path, path: Path, fill: Fill) -> None:
+    """As `create`, for an empty ``file``, called ``path`` in messages."""
     with database.explained(path), closing(database.connect(file)) as db:
         if not database.is_empty(db):
             return

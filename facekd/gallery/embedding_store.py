@@ -79,11 +79,15 @@ class EmbeddingStore:
                 (photo, blob, float(quality)),
             )
 
-    def clear(self, photo: str, blob: bytes) -> bytes:
-        """The unencrypted bytes of an embedding stored as ``blob``."""
-        if self._cipher is None:
-            return blob
-        clear = self._cipher.decrypted(blob, photo.encode())
+    def get(self, photo: str) -> tuple[bytes, float] | None:
+        """The bytes of the embedding of this photo, not encrypted, and its quality; `None` if there is
+        none."""
+        with database.explained(self._beside):
+            query = "SELECT embedding, quality FROM embeddings WHERE photo = ?"
+            found = self._db.execute(query, (photo,)).fetchone()
+        if found is None or self._cipher is None:
+            return found
+        clear = self._cipher.decrypted(found[0], photo.encode())
         if clear is None:
             raise database.damaged(self._beside, "an embedding that was just computed was changed")
-        return clear
+        return clear, found[1]

@@ -99,12 +99,24 @@ class Engine(Protocol):
         killed."""
         ...
 
+    def expect_erasure(self) -> None:
+        """Have what the next transaction writes erased by the next writer if that transaction fails."""
+        ...
+
     def erase(self) -> bool:
         """Erase data that was deleted earlier and remains; return whether all of it is gone."""
         ...
 
     def rewrite_templates(self, changed: Sequence[Row]) -> None:
         """Replace embeddings, given by embedding, checksum and number of each template."""
+        ...
+
+    def replace_templates(self, changed: Sequence[Row]) -> None:
+        """Give templates another embedding: embedding, quality, checksum and number of each."""
+        ...
+
+    def change_space(self, space: str) -> None:
+        """Have the gallery and all its templates be of another space."""
         ...
 
     def rewrite_names(self, changed: Sequence[Row]) -> None:

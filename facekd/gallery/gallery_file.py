@@ -138,6 +138,9 @@ class GalleryFile:
             self.db.execute("INSERT INTO erasures DEFAULT VALUES")
         self._removed = True
 
+    def expect_erasure(self) -> None:
+        """Nothing: what a failed transaction wrote is in the write-ahead log, which is truncated anyway."""
+
     def erase(self) -> bool:
         """Erase data that was deleted earlier and remains; return whether all of it is gone."""
         with database.explained(self.path):
@@ -147,6 +150,19 @@ class GalleryFile:
     def rewrite_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
         """Replace embeddings, given by embedding, checksum and number of each template."""
         self.db.executemany("UPDATE templates SET embedding = ?, checksum = ? WHERE id = ?", changed)
+
+    def replace_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give templates another embedding: embedding, quality, checksum and number of each."""
+        self.db.executemany(
+            "UPDATE templates SET embedding = ?, quality = ?, checksum = ? WHERE id = ?", changed
+        )
+
+    def change_space(self, space: str) -> None:
+        """Have the gallery and all its templates be of another space."""
+        # templates refer to the contract's space: the reference must be checked after both have changed
+        self.db.execute("PRAGMA defer_foreign_keys = ON")
+        for table in ("contract", "templates"):
+            self.db.execute(f"UPDATE {table} SET space = ?", (space,))
 
     def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:
         """Replace stored names, given by name, lookup and number of each person."""

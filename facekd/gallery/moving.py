@@ -1,35 +1,40 @@
 """Move a gallery to another space: the same people and photos, with other embeddings.
 
-The gallery's file is changed in place, in one transaction. If another file replaced it, a program that has
-the gallery open would continue to write to the old one, whose acknowledged changes would be lost; and SQLite
-would take the old file's write-ahead log for that of the new one.
+The gallery is changed in place, in one transaction. If another file replaced that of a gallery, a program
+that has the gallery open would continue to write to the old one, whose acknowledged changes would be lost;
+and SQLite would take the old file's write-ahead log for that of the new one.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from facekd.errors import UsageError
-from facekd.gallery import audit, database, search_file
+from facekd.errors import InputOutput, UsageError
+from facekd.gallery import audit
 from facekd.gallery.backup import back_up, check_target
 from facekd.gallery.embedding_store import EmbeddingStore
-from facekd.gallery.encryption import Cipher, cipher_of, stated_in
+from facekd.gallery.encryption import Cipher
+from facekd.gallery.engine import Engine, Row, open_engine
 from facekd.gallery.keys import KeySource, key_in_use
-from facekd.gallery.migrations import schema_of
 from facekd.gallery.new_file import open_new
-from facekd.gallery.records import GalleryRecords
+from facekd.gallery.open_gallery import OpenGallery
+from facekd.gallery.place import Place
 from facekd.gallery.template_rows import Owner, TemplateRows
+
+#: templates that are moved at once
+_ROWS = 1000
 
 
 @dataclass(frozen=True)
 class Moved:
     """How many ``templates`` have a new embedding, and how many were ``dropped`` because there was none.
-    ``pending`` means that another program was still reading the gallery: the old embeddings are erased from
-    the file when it has finished."""
+    ``pending`` means that another program was still reading the gallery: the old embeddings are erased when
+    it has finished."""
 
     templates: int
     dropped: int
@@ -37,51 +42,53 @@ class Moved:
 
 
 def move_gallery(
-    path: Path, embeddings: EmbeddingStore, state: str, key: KeySource | None = None
+    place: Place, embeddings: EmbeddingStore, state: str, key: KeySource | None = None
 ) -> Moved | None:
-    """Give the gallery at ``path`` the contract of ``embeddings``, and every template the embedding of its
+    """Give the gallery at ``place`` the contract of ``embeddings``, and every template the embedding of its
     photo. Templates without one are dropped, and people without templates; people who were removed stay
     removed.
 
     An encrypted gallery stays encrypted with its ``key``. Returns `None`, and changes nothing, if the gallery
-    is no longer in ``state`` (`GalleryRecords.state`). Raises `InputOutput` or `Unreadable` if the file
-    fails: the gallery is then unchanged.
+    is no longer in ``state`` (`GalleryRecords.state`). Raises `InputOutput` or `Unreadable` if the storage
+    fails, `UsageError` if a search index holds templates of the old space: the gallery is then unchanged.
     """
-    with database.explained(path), closing(database.connect(path)) as db:
-        database.check_schema(db, path)
-        database.make_durable(db, path)
-        database.migrate(db)
-        db.execute("ATTACH ? AS made", (str(embeddings.path),))
-        with database.write_transaction(db):
-            if db.execute("SELECT word FROM state").fetchall() != [(state,)]:
-                return None
-            cipher = cipher_of(stated_in(db, path, schema_of(db)), path, key_in_use(key))
-            dropped = _drop(db)
-            moved = _exchange(db, embeddings, cipher)
-            # the old embeddings are in the file until it is rewritten, if this process is killed by the next
-            # writer
-            db.execute("INSERT INTO erasures DEFAULT VALUES")
-            search_file.forget(path)
-    return Moved(moved, dropped, _erase(path, key))
+    gallery = OpenGallery(open_engine(place, read_only=False), key_in_use(key), None, ())
+    with closing(gallery.file) as file:
+        if file.state() != state:
+            return None
+        file.expect_erasure()
+        try:
+            with file.transaction():
+                if file.state() != state:
+                    raise _Changed
+                if file.is_indexed():
+                    raise UsageError(
+                        f"{place} has a search index, of the space that the gallery is to leave",
+                        "Drop the index first: facekd gallery index --engine exact",
+                    )
+                templates, dropped = _Move(file, embeddings, gallery.cipher_now()).make()
+        except _Changed:
+            return None
+        return Moved(templates, dropped, file.pending)
 
 
 def move_copy(
-    path: Path,
+    place: Place,
     copy: Path,
     embeddings: EmbeddingStore,
     state: str,
     replace: bool,
     key: KeySource | None = None,
 ) -> Moved | None:
-    """As `move_gallery`, for a copy (mode 0600), which gets its name once it is complete; the gallery at
-    ``path`` is only read.
+    """As `move_gallery`, for a copy in a file (mode 0600), which gets its name once it is complete; the
+    gallery at ``place`` is only read.
 
     Raises `UsageError` if the file exists already and ``replace`` is not given, or is the gallery itself.
     """
-    check_target(path, Path(os.path.realpath(copy)), copy)
+    check_target(place, Path(os.path.realpath(copy)), copy)
     try:
         with open_new(copy, replace) as unfinished:
-            back_up(path, unfinished, replace=True)
+            back_up(place, unfinished, replace=True)
             moved = move_gallery(unfinished, embeddings, state, key)
             if moved is None:
                 raise _Changed
@@ -91,67 +98,93 @@ def move_copy(
 
 
 class _Changed(Exception):
-    """The copy has another state than the gallery, and must not get its name."""
+    """The gallery, or its copy, is in another state: nothing must be changed, and no file get its name."""
 
 
-def _drop(db: sqlite3.Connection) -> int:
-    """Delete templates without a new embedding, and people without templates; return the number of
-    templates."""
-    unmade = "photo NOT IN (SELECT photo FROM made.embeddings)"
-    rows = db.execute(f"SELECT person, count(*) FROM templates WHERE {unmade} GROUP BY person").fetchall()
-    for person, count in rows:
-        audit.note(db, "drop", person, count, None)
-    dropped = db.execute(f"DELETE FROM templates WHERE {unmade}").rowcount
-    db.execute("DELETE FROM people WHERE id NOT IN (SELECT person FROM templates)")
-    db.execute("DELETE FROM removed_photos WHERE person NOT IN (SELECT uid FROM people)")
-    return dropped
+class _Move:
+    """Moves the gallery in ``file``, which ``cipher`` encrypts, inside a transaction."""
+
+    def __init__(self, file: Engine, embeddings: EmbeddingStore, cipher: Cipher | None) -> None:
+        self._file, self._embeddings = file, embeddings
+        self._stored = TemplateRows(embeddings.contract, file.schema, cipher)
+        #: templates without a new embedding, by the number of their person
+        self._dropped = Counter[int]()
+
+    def make(self) -> tuple[int, int]:
+        """Move all templates; return how many, and how many were dropped."""
+        self._file.owe_erasure()
+        contract, moved = self._embeddings.contract, 0
+        self._file.db.execute(
+            "UPDATE contract SET dim = ?, model = ?, detector = ?, aligner = ?",
+            (contract.dim, contract.model, contract.detector, contract.aligner),
+        )
+        for rows in self._blocks():
+            moved += self._exchange(rows)
+        if self._file.rows("SELECT count(*) FROM templates") != [(moved,)]:
+            raise self._file.damaged("a template belongs to no person")
+        self._forget_people()
+        self._file.change_space(contract.space)
+        audit.note(self._file.db, "re_embed", audit.NOBODY, moved, None)
+        return moved, self._dropped.total()
+
+    def _blocks(self) -> Iterator[list[Row]]:
+        """All templates, not in one query, since they are changed meanwhile."""
+        last = -1
+        while rows := self._file.rows(
+            "SELECT templates.id, person, uid, name, photo, enrolled FROM templates"
+            " JOIN people ON people.id = person WHERE templates.id > ? ORDER BY templates.id LIMIT ?",
+            last, _ROWS, types=(int, int, str, str, str, str),
+        ):  # fmt: skip
+            yield rows
+            last = rows[-1][0]
+
+    def _exchange(self, rows: list[Row]) -> int:
+        """Give these templates their new embeddings, or drop them; return how many have one."""
+        changed, lacking = [], []
+        for number, person, uid, name, photo, enrolled in rows:
+            made = self._embeddings.get(photo)
+            if made is None:
+                self._dropped[person] += 1
+                lacking.append(number)
+                continue
+            clear, quality = made
+            blob, seal = self._stored.written(Owner(uid, name), photo, clear, quality, enrolled)
+            changed.append((blob, quality, seal, number))
+        self._file.replace_templates(changed)
+        if lacking:
+            places = ", ".join("?" * len(lacking))
+            self._file.db.execute(f"DELETE FROM templates WHERE id IN ({places})", lacking)
+        return len(changed)
+
+    def _forget_people(self) -> None:
+        """Delete people without templates."""
+        for person, count in sorted(self._dropped.items()):
+            audit.note(self._file.db, "drop", person, count, None)
+        for statement in (
+            "DELETE FROM people WHERE NOT EXISTS (SELECT 1 FROM templates WHERE person = people.id)",
+            "DELETE FROM removed_photos"
+            " WHERE NOT EXISTS (SELECT 1 FROM people WHERE uid = removed_photos.person)",
+        ):
+            self._file.db.execute(statement)
 
 
-def _exchange(db: sqlite3.Connection, embeddings: EmbeddingStore, cipher: Cipher | None) -> int:
-    """Write the new contract, and new embeddings for all templates; return their number."""
-    # templates refer to the contract's space: the reference must be checked after both have changed
-    db.execute("PRAGMA defer_foreign_keys = ON")
-    contract = embeddings.contract
-    db.execute(
-        "UPDATE contract SET space = ?, dim = ?, model = ?, detector = ?, aligner = ?", astuple(contract)
-    )
-    stored = TemplateRows(contract, schema_of(db), cipher)
-
-    def write(uid: str, name: str, photo: str, blob: bytes, quality: float, enrolled: str) -> bytes:
-        clear = embeddings.clear(photo, blob)
-        return stored.written(Owner(uid, name), photo, clear, quality, enrolled)[0]
-
-    def seal(uid: str, name: str, photo: str, blob: bytes, quality: float, enrolled: str) -> str:
-        return stored.seal(Owner(uid, name), photo, blob, quality, enrolled)
-
-    db.create_function("written", 6, write)
-    db.create_function("sealed", 6, seal, deterministic=True)
-    moved = db.execute(
-        "UPDATE templates SET space = ?, quality = new.quality,"
-        " embedding = written(uid, name, new.photo, new.embedding, new.quality, enrolled)"
-        " FROM made.embeddings AS new, people WHERE new.photo = templates.photo AND people.id = person",
-        (contract.space,),
-    ).rowcount
-    # a ciphertext differs each time: the checksum must be that of the stored one
-    db.execute(
-        "UPDATE templates SET checksum = sealed(uid, name, photo, embedding, quality, enrolled)"
-        " FROM people WHERE people.id = person"
-    )
-    audit.note(db, "re_embed", audit.NOBODY, moved, None)
-    return moved
-
-
-def _erase(path: Path, key: KeySource | None) -> bool:
-    """Rewrite the file without the old embeddings; return whether some of them remain."""
-    with GalleryRecords(path, key=key) as records:
-        pending = records.pending
-    with database.explained(path), closing(database.connect(path)) as db:
-        return pending or bool(db.execute("SELECT count(*) FROM erasures").fetchone()[0])
-
-
-def check_copy(path: Path, copy: Path, replace: bool) -> None:
+def check_copy(place: Place, copy: Path, replace: bool) -> None:
     """Raise the `UsageError` of `move_copy`, before hours of work."""
     target = Path(os.path.realpath(copy))
-    check_target(path, target, copy)
+    check_target(place, target, copy)
     if target.exists() and not replace:
         raise UsageError(f"{copy} exists", "Choose another file, or replace it with --force.")
+
+
+def check_movable(place: Place) -> None:
+    """Raise `InputOutput` if `move_gallery` would fail because of the user's rights to a database, before
+    hours of work."""
+    if isinstance(place, Path):
+        return
+    with closing(open_engine(place, read_only=True)) as file:
+        query = "SELECT has_table_privilege('contract', 'UPDATE') AND NOT pg_is_in_recovery()"
+        if file.rows(query) != [(True,)]:
+            raise InputOutput(
+                f"{place}: only the gallery's owner may move it to another model, on the primary server",
+                "Run this command as the owner, or write a moved copy: --out FILE.",
+            )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from facekd.errors import CannotSay, Exit, InputOutput, UsageError
+from facekd.errors import CannotSay, Exit, FacekdError, InputOutput, UsageError
+from facekd.files import cache_folder, make_private_folder
 from facekd.gallery import (
     Contract,
     EmbeddingStore,
@@ -17,12 +18,17 @@ from facekd.gallery import (
     KeySource,
     Moved,
     Place,
+    SearchChoice,
     check_copy,
+    check_movable,
+    has_index,
     move_copy,
     move_gallery,
+    search_choice,
 )
 from facekd.preprocess import FolderSource, Source, digest_of, open_source
 from facekd.workflows.enroll import Failure, overall
+from facekd.workflows.gallery_index import build_index, drop_index, look_at_index
 from facekd.workflows.photos_given import PhotoFile
 from facekd.workflows.recognizer import Recognizer
 
@@ -65,7 +71,9 @@ class ReEmbedded:
     ``after``.
 
     ``moved`` describes the change; it is `None` if nothing was changed, because people would have been
-    lost. ``not_moved`` are the people who lack photos.
+    lost. ``not_moved`` are the people who lack photos. ``index`` is the engine of the search index that was
+    built anew, `None` if there was none; ``unindexed`` is why it could not be built: the gallery is then
+    searched exactly.
     """
 
     before: Contract
@@ -75,6 +83,8 @@ class ReEmbedded:
     not_moved: tuple[NotMoved, ...]
     seen: PhotosSeen
     moved: Moved | None = None
+    index: str | None = None
+    unindexed: FacekdError | None = None
 
     @property
     def lost(self) -> tuple[NotMoved, ...]:
@@ -83,10 +93,10 @@ class ReEmbedded:
 
     @property
     def exit_code(self) -> Exit:
-        """`DONE` if the gallery was moved; otherwise `IO` if somebody's photo is missing or cannot be read,
-        `CANNOT_SAY` if they show no usable face."""
+        """`DONE` if the gallery was moved, and its search index was built; otherwise `IO` if somebody's photo
+        is missing or cannot be read, `CANNOT_SAY` if they show no usable face."""
         if self.moved is not None:
-            return Exit.DONE
+            return Exit.DONE if self.unindexed is None else self.unindexed.exit_code
         codes = {failure.reason: failure.exit_code for failure in self.seen.failures} | {NO_PHOTO: Exit.IO}
         return overall([codes[reason] for person in self.lost for reason in person.reasons])
 
@@ -123,17 +133,13 @@ def re_embed_gallery(
     Photos are identified by the SHA-256 of their file, wherever they are in ``photos``, a folder or a pack.
     People keep their names, uids, numbers and dates. If all photos of somebody are missing, or unusable with
     the new model, nothing is changed, unless ``drop_missing``; nor is it if nobody would remain. ``on_many``
-    is the policy of `choose` for several faces. An encrypted gallery stays encrypted with its ``key``.
+    is the policy of `choose` for several faces. An encrypted gallery stays encrypted with its ``key``. A
+    search index is dropped just before the gallery is changed, and built anew afterwards.
 
-    Raises `UsageError` for a database, if the gallery already has this model, detector and aligner, or for
-    an invalid ``out``; `InputOutput` or `Unreadable` if the gallery or the folder fails. The gallery is
-    unchanged then, and if the process is killed.
+    Raises `UsageError` if the gallery already has this model, detector and aligner, or for an invalid
+    ``out``; `InputOutput` or `Unreadable` if the gallery or the folder fails, or this user of a database may
+    not move it. The gallery is unchanged then, and if the process is killed.
     """
-    if not isinstance(gallery, Path):
-        raise UsageError(
-            f"{gallery}: only a gallery in a file can be moved to another model",
-            "Copy it into a file (facekd gallery copy), move that, and copy it into a new database.",
-        )
     source = _opened(photos)
     enrolled = _read(gallery, key)
     if enrolled.contract == recognizer.contract:
@@ -141,25 +147,25 @@ def re_embed_gallery(
             f"{gallery} was made with {enrolled.contract.model}, this detector and this aligner already",
             "Name the new model with --model.",
         )
-    if out is not None:
-        check_copy(gallery, out, replace)
-    with ExitStack() as stack:
-        store = stack.enter_context(EmbeddingStore(out or gallery, recognizer.contract, enrolled.encrypted))
-        refused: dict[str, Failure] = {}
+    move = _Move(gallery, out, replace, key)
+    move.check()
+    refused: dict[str, Failure] = {}
+    with (
+        move.restoring_index(),
+        EmbeddingStore(move.beside, recognizer.contract, enrolled.encrypted) as store,
+    ):
         while True:
             look = _Look(source, recognizer, store, refused, on_many)
             seen = look.through(enrolled.digests, advance)
             found = _compared(enrolled, recognizer.contract, store, refused, seen)
             if (found.lost and not drop_missing) or (found.people and len(found.lost) == found.people):
-                return found
-            if out is None:
-                moved = move_gallery(gallery, store, enrolled.state, key)
-            else:
-                moved = move_copy(gallery, out, store, enrolled.state, replace, key)
-            if moved is not None:
-                return _done(found, moved)
+                break
+            move.make(store, enrolled.state)
+            if move.moved is not None:
+                break
             # the gallery was changed in the meantime: only its new photos are embedded
             enrolled = _read(gallery, key)
+    return move.outcome(found)
 
 
 def photos_to_re_embed(photos: Path) -> int:
@@ -167,10 +173,71 @@ def photos_to_re_embed(photos: Path) -> int:
     return len(_opened(photos).names())
 
 
-def _done(found: ReEmbedded, moved: Moved) -> ReEmbedded:
-    return ReEmbedded(
-        found.before, found.after, found.people, found.templates, found.not_moved, found.seen, moved
-    )
+@dataclass
+class _Move:
+    """Moves ``gallery``, or a copy of it to ``out``, with all that belongs to it."""
+
+    gallery: Place
+    out: Path | None
+    replace: bool
+    key: KeySource | None
+    moved: Moved | None = None
+    _index: SearchChoice | None = None
+    _unindexed: FacekdError | None = None
+
+    def check(self) -> None:
+        """Raise what `make` would, before hours of work."""
+        if self.out is not None:
+            check_copy(self.gallery, self.out, self.replace)
+            return
+        check_movable(self.gallery)
+        with GalleryRecords(self.gallery, read_only=True, key=self.key) as records:
+            look_at_index(records)
+
+    @property
+    def beside(self) -> Path:
+        """A path in the folder of the new embeddings: that of the file which gets them; of a database, the
+        cache."""
+        if self.out is not None or isinstance(self.gallery, Path):
+            return self.out or Path(str(self.gallery))
+        folder = cache_folder() / "galleries"
+        make_private_folder(folder)
+        return folder / "moving"
+
+    def make(self, store: EmbeddingStore, state: str) -> None:
+        """Move the gallery if it is still in ``state``. Its search index is dropped before."""
+        if self.out is not None:
+            self.moved = move_copy(self.gallery, self.out, store, state, self.replace, self.key)
+            return
+        with GalleryRecords(self.gallery, key=self.key) as records:
+            self._index = self._index or search_choice(records)
+            if has_index(records):
+                drop_index(records)
+        self.moved = move_gallery(self.gallery, store, state, self.key)
+
+    @contextmanager
+    def restoring_index(self) -> Iterator[None]:
+        """At the end, build the index that was dropped, whether the gallery was moved or not."""
+        try:
+            yield
+        except FacekdError:
+            self._build_index()
+            raise
+        self._build_index()
+
+    def outcome(self, found: ReEmbedded) -> ReEmbedded:
+        """What was ``found``, with what was done."""
+        index = self._index.engine if self._index and not self._unindexed else None
+        return replace(found, moved=self.moved, index=index, unindexed=self._unindexed)
+
+    def _build_index(self) -> None:
+        if self._index is None:
+            return
+        try:
+            with GalleryRecords(self.gallery, key=self.key) as records:
+                build_index(records, self._index.engine, self._index.place)
+        except FacekdError as error:
+            self._unindexed = error
 
 
 def _opened(photos: Path) -> Source:
@@ -180,7 +247,7 @@ def _opened(photos: Path) -> Source:
     return source
 
 
-def _read(gallery: Path, key: KeySource | None) -> _Enrolled:
+def _read(gallery: Place, key: KeySource | None) -> _Enrolled:
     """Read a gallery; one of a schema without a state is migrated first. Raises `Unreadable` for a damaged
     template, whose new embedding would otherwise go to the wrong person with a valid checksum."""
     with GalleryRecords(gallery, read_only=True, key=key) as records:

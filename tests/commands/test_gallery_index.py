@@ -8,11 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_galleries import enroll
+from made_galleries import CONTRACT, enroll
+from small_photos import album_of_three
+from tiny_model import write_tiny_model
 
 from facekd import Gallery, Recognizer
 from facekd.cli._gallery_index import ENGINE_NAMES
-from facekd.gallery import ENGINES, EXACT, CandidateSearch, GalleryRecords, people_search
+from facekd.errors import InputOutput, UsageError
+from facekd.gallery import (
+    ENGINES,
+    EXACT,
+    CandidateSearch,
+    EmbeddingStore,
+    GalleryRecords,
+    gallery_place,
+    move_gallery,
+    people_search,
+)
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
@@ -139,3 +151,74 @@ def test_identify_says_what_it_was_searched_by(
     with Gallery(url, recognizer=Recognizer(tiny, threshold=0.5)) as gallery:
         of_python = gallery.identify(face)
     assert (of_python.searched_by.engine, of_python.faces[0].name) == ("pgvector", "Ann Lee")
+
+
+class TestReEmbedding:
+    """The index of the space that a gallery leaves must not be searched, nor keep its templates."""
+
+    @pytest.fixture
+    def album(self, photos: Path, tmp_path: Path) -> Path:
+        return album_of_three(tmp_path / "album")
+
+    @pytest.fixture
+    def call(
+        self, facekd: Callable[..., Any], url: str, album: Path, tiny: Path, tmp_path: Path
+    ) -> tuple[object, ...]:
+        """How a gallery that pgvector searches is moved to another model."""
+        other = write_tiny_model(tmp_path / "other.onnx", seed=1, dim=48)
+        assert facekd("enroll", "--from", album, "--model", tiny, "--gallery", url).code == 0
+        assert facekd("gallery", "index", "--engine", "pgvector", "--gallery", url).code == 0
+        return ("gallery", "re-embed", "--from", album, "--model", other, "--gallery", url, "--json")
+
+    def test_the_index_is_built_anew(
+        self, facekd: Callable[..., Any], call: tuple[object, ...], url: str, album: Path, tmp_path: Path
+    ) -> None:
+        moved = facekd(*call)
+        assert moved.code == 0, moved.err
+        told = json.loads(moved.out)
+        assert (told["moved"], told["index"], told["failure"]) == (4, "pgvector", None)
+        shown = json.loads(facekd("gallery", "index", "--gallery", url, "--json").out)
+        assert (shown["engine"], shown["indexed"], shown["current"]) == ("pgvector", 3, True)
+        assert json.loads(facekd("gallery", "check", "--gallery", url, "--json").out)["whole"] is True
+        asked = facekd("identify", album / "Bo" / "1.jpg", "--model", tmp_path / "other.onnx",
+                       "--threshold", "0.999", "--gallery", url, "--json")  # fmt: skip
+        found = json.loads(asked.out)
+        assert (found["candidates"][0]["name"], found["index"]["engine"]) == ("Bo", "pgvector")
+
+    def test_one_that_cannot_be_built_is_told(
+        self, facekd: Callable[..., Any], call: tuple[object, ...], url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise InputOutput("the disk of the server is full")
+
+        monkeypatch.setattr("facekd.workflows.gallery_re_embed.build_index", fail)
+        moved = facekd(*call)
+        assert moved.code == 5
+        told = json.loads(moved.out)
+        assert (told["moved"], told["index"], told["erasure"]) == (4, None, "done")
+        assert told["failure"]["reason"] == "io"
+        assert "moved, but its search index was not built anew: the disk" in told["failure"]["message"]
+        assert json.loads(facekd("gallery", "index", "--gallery", url, "--json").out)["engine"] == "exact"
+        assert json.loads(facekd("gallery", "check", "--gallery", url, "--json").out)["whole"] is True
+
+    def test_a_move_that_fails_leaves_one_as_there_was(
+        self, facekd: Callable[..., Any], call: tuple[object, ...], url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise InputOutput("another program is writing to it")
+
+        monkeypatch.setattr("facekd.workflows.gallery_re_embed.move_gallery", fail)
+        assert facekd(*call).code == 5
+        shown = json.loads(facekd("gallery", "index", "--gallery", url, "--json").out)
+        assert (shown["engine"], shown["indexed"], shown["current"]) == ("pgvector", 3, True)
+
+    def test_records_with_an_index_are_not_moved(
+        self, call: tuple[object, ...], url: str, tmp_path: Path
+    ) -> None:
+        with GalleryRecords(url) as records:
+            state = str(records.state())
+        with (
+            EmbeddingStore(tmp_path / "x", CONTRACT) as store,
+            pytest.raises(UsageError, match="has a search index, of the space"),
+        ):
+            move_gallery(gallery_place(url), store, state)

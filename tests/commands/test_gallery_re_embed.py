@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_photos import portrait, save, shade
+from small_photos import album_of_three, portrait, save, shade
 from tiny_model import write_tiny_model
 
 from facekd.gallery import GalleryCheck, GalleryRecords
@@ -28,12 +28,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """Photos of three people, as they were enrolled: Ann's two, Bo's one, Cy's one."""
-    album = tmp_path / "album"
-    for number, name in enumerate(("Ann/1.jpg", "Ann/2.jpg", "Bo/1.jpg", "Cy/1.jpg")):
-        (album / name).parent.mkdir(parents=True, exist_ok=True)
-        save(shade(portrait(), 2 * number), album / name)
-    return album
+    """Photos of three people, as they were enrolled."""
+    return album_of_three(tmp_path / "album")
 
 
 @pytest.fixture
@@ -84,7 +80,7 @@ def test_a_gallery_is_moved(
         "to": {"model": "other", "space": told["to"]["space"]},
         "people": 3, "templates": 4, "moved_people": 3, "moved": 4, "dropped": 0, "not_moved": [],
         "photos": {"read": 7, "unknown": 2, "copies": 1, "failures": []},
-        "erasure": "done", "failure": None,
+        "erasure": "done", "index": None, "failure": None,
     }  # fmt: skip
     assert rows(gallery, WHO) == before
     assert rows(gallery, "SELECT space, dim, model FROM contract") == [(told["to"]["space"], 48, "other")]

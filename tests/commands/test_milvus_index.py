@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from made_galleries import CHANGES, CONTRACT, embedding, enroll, template
+from small_photos import album_of_three
+from tiny_model import write_tiny_model
 
 from facekd import Gallery, Recognizer
 from facekd.errors import InputOutput, UsageError
@@ -358,3 +360,19 @@ def test_identify_names_it(
         of_python = gallery.identify(face)
     assert (of_python.searched_by.engine, of_python.faces[0].name) == ("milvus", "Ann Lee")
     assert facekd("gallery", "index", "--engine", "exact").code == 0
+
+
+def test_a_gallery_that_is_moved_to_another_model_has_an_index_of_that(
+    facekd: Command, url: str, milvus_server: MilvusServer, photos: Path, tiny: Path, tmp_path: Path
+) -> None:
+    album, other = album_of_three(tmp_path / "album"), write_tiny_model(tmp_path / "o.onnx", seed=1, dim=48)
+    assert facekd("enroll", "--from", album, "--model", tiny, "--gallery", url).code == 0
+    call = ("gallery", "index", "--gallery", url)
+    assert facekd(*call, "--engine", "milvus", "--at", milvus_server.uri).code == 0
+    moved = facekd("gallery", "re-embed", "--from", album, "--model", other, "--gallery", url, "--json")
+    assert moved.code == 0, moved.err
+    assert json.loads(moved.out)["index"] == "milvus"
+    shown = json.loads(facekd(*call, "--json").out)
+    assert (shown["engine"], shown["indexed"], shown["current"]) == ("milvus", 3, True)
+    assert json.loads(facekd("gallery", "check", "--gallery", url, "--json").out)["whole"] is True
+    assert facekd(*call, "--engine", "exact").code == 0

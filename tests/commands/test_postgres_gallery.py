@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from made_galleries import CONTRACT, enroll, template
+from small_photos import album_of_three, portrait, save, shade
+from tiny_model import write_tiny_model
 
 from facekd import Gallery, Recognizer
 from facekd.gallery import GalleryRecords
@@ -59,9 +61,10 @@ def test_look_after_a_gallery(facekd: Callable[..., Any], url: str, tmp_path: Pa
     ]  # fmt: skip
     copied = answers(facekd("gallery", "copy", url, tmp_path / "copy.db", "--json"))[0]
     assert (copied["people"], copied["removed_people"]) == (4, 2)
-    refused = facekd("gallery", "backup", tmp_path / "x.db", "--gallery", url)
-    assert refused.code == 2
-    assert "pg_dump" in refused.err
+    backed_up = ask("backup", tmp_path / "backup.db")
+    assert (backed_up["gallery"], backed_up["bytes"]) == (url, (tmp_path / "backup.db").stat().st_size)
+    of_file = answers(facekd("gallery", "list", "--gallery", tmp_path / "backup.db", "--json"))[0]
+    assert of_file["people"] == ask("list")["people"]
 
 
 def test_encrypt_and_give_another_key(facekd: Callable[..., Any], url: str, tmp_path: Path) -> None:
@@ -202,3 +205,67 @@ def test_the_roles_are_printed(facekd: Callable[..., Any]) -> None:
     for role in ("facekd_owner", "facekd_writer", "facekd_reader"):
         assert role in ran.out
     assert json.loads(facekd("gallery", "roles", "--json").out)["sql"].strip() == ran.out.strip()
+
+
+def test_every_command_of_a_gallery_takes_a_database(
+    facekd: Callable[..., Any], url: str, photos: Path, tiny: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from facekd.cli.gallery import command
+
+    pytest.importorskip("cryptography")
+    monkeypatch.setenv("FACEKD_MODEL", str(tiny))
+    monkeypatch.setenv("FACEKD_GALLERY", url)
+    album, other = album_of_three(tmp_path / "album"), write_tiny_model(tmp_path / "other.onnx", seed=1)
+    assert facekd("enroll", "--from", album).code == 0
+    for step, name in enumerate(("Ann", "Zoe")):
+        (tmp_path / "probes" / name).mkdir(parents=True)
+        save(shade(portrait(), 9 + 2 * step), tmp_path / "probes" / name / "1.jpg")
+    new, key = tmp_path / "new.key", tmp_path / "key"
+    for file in (key, new):
+        assert facekd("gallery", "new-key", file).code == 0
+    by_key, by_new = ("--key-file", key), ("--key-file", new)
+    calls: list[tuple[object, ...]] = [
+        ("list",), ("show", "Ann"), ("audit",), ("check",), ("stats",), ("calibrate",), ("dedupe",),
+        ("index",), ("evaluate", "--probes", tmp_path / "probes"), ("backup", tmp_path / "b.db"),
+        ("copy", url, tmp_path / "c.db"),
+        ("export", tmp_path / "a.jsonl", "--yes"), ("import", tmp_path / "a.jsonl"),
+        ("rename", "Cy", "Di"), ("merge", "Ann", "Di", "--yes", "--force"), ("remove", "Bo", "--yes"),
+        ("erase",), ("encrypt", *by_key), ("rotate-key", *by_key, "--new-key-file", new),
+        ("re-embed", "--from", album, "--model", other, *by_new), ("decrypt", "--yes", *by_new), ("roles",),
+    ]  # fmt: skip
+    for call in calls:
+        ran = facekd("gallery", *call)
+        assert ran.code == 0, (call, ran.err)
+    assert {str(call[0]) for call in calls} | {"new-key"} == set(command.commands)
+
+
+def test_a_gallery_is_moved_to_another_model(
+    facekd: Callable[..., Any], url: str, photos: Path, tiny: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("FACEKD_MODEL", str(tiny))
+    monkeypatch.setenv("FACEKD_CACHE", str(tmp_path / "cache"))
+    album, other = album_of_three(tmp_path / "album"), write_tiny_model(tmp_path / "o.onnx", seed=1, dim=48)
+    assert facekd("enroll", "--from", album, "--gallery", url).code == 0
+    call = ("gallery", "re-embed", "--from", album, "--model", other, "--gallery", url)
+    (album / "Bo" / "1.jpg").rename(tmp_path / "bo.jpg")
+    stopped = facekd(*call, "--json")
+    assert (stopped.code, json.loads(stopped.out)["failure"]["reason"]) == (5, "not_moved")
+    (tmp_path / "bo.jpg").rename(album / "Bo" / "1.jpg")
+    copied = facekd(*call, "--out", tmp_path / "moved.db")
+    assert copied.code == 0, copied.err
+    moved = answers(facekd(*call, "--json"))[0]
+    assert (moved["gallery"], moved["moved"], moved["dropped"]) == (url, 4, 0)
+    assert (moved["erasure"], moved["index"], moved["failure"]) == ("done", None, None)
+    assert list((tmp_path / "cache" / "galleries").glob(".facekd-*")) == []
+    asked = ("identify", album / "Bo" / "1.jpg", "--model", other, "--threshold", "0.999", "--json")
+    for place in (url, tmp_path / "moved.db"):
+        found = facekd(*asked, "--gallery", place)
+        assert json.loads(found.out)["candidates"][0]["name"] == "Bo"
+    assert facekd("identify", album / "Bo" / "1.jpg", "--gallery", url, "--threshold", "0.9").code == 4
+    assert facekd(*call).code == 2
+    with Gallery(url, recognizer=Recognizer(tiny)) as gallery:
+        again = gallery.re_embed(album)
+    assert again.moved is not None
+    assert (again.moved.templates, again.after.model) == (4, "tiny")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,48 +19,11 @@ from facekd.gallery import (
     Template,
     moment,
 )
-from facekd.gallery.place import Place, gallery_place
+from facekd.gallery.place import Place
 from facekd.workflows import export_gallery, import_archive
 
 if TYPE_CHECKING:
-    from postgres_server import PostgresServer
-
-
-class Backend:
-    """Makes places for galleries, and reads what is stored there."""
-
-    def __init__(self, folder: Path, server: PostgresServer | None) -> None:
-        self._folder, self._server = folder, server
-        self._made = 0
-
-    def new(self) -> Place:
-        self._made += 1
-        if self._server is not None:
-            return gallery_place(self._server.new_database())
-        return self._folder / f"gallery-{self._made}.db"
-
-    def ask(self, place: Place, query: str) -> list[tuple]:
-        """What a program that is not facekd finds, or changes."""
-        if self._server is not None:
-            return self._server.ask(
-                query.replace("x'00'", "'\\x00'"), f"{place}&options=-csearch_path%3Dfacekd"
-            )
-        db = sqlite3.connect(str(place), isolation_level=None)
-        try:
-            return db.execute(query).fetchall()
-        finally:
-            db.close()
-
-
-@pytest.fixture(params=["file", "server"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    server = request.getfixturevalue("postgres") if request.param == "server" else None
-    return Backend(tmp_path, server)
-
-
-@pytest.fixture
-def place(backend: Backend) -> Place:
-    return backend.new()
+    from gallery_backends import Backend
 
 
 def names(place: Place) -> list[str]:
@@ -144,7 +106,7 @@ def test_a_gallery_is_of_one_space(place: Place, backend: Backend) -> None:
         "UPDATE templates SET photo = 'short'",
         "INSERT INTO people (name, uid) VALUES ('Ann', 'x')",
         "INSERT INTO audit (date, action, person, templates) VALUES ('', 'dance', 1, 1)"
-        if backend._server
+        if backend.server
         else "UPDATE people SET name = NULL",
     ):
         with pytest.raises(Exception, match=r"(?i)constraint|one contract"):
@@ -428,7 +390,7 @@ def test_what_is_not_there_or_no_gallery(place: Place, backend: Backend) -> None
         with pytest.raises(InputOutput, match=r"no such gallery|no gallery in this database"):
             GalleryRecords(place, read_only=read_only)
     enroll(place, ("Ann", 1))
-    later = "INSERT INTO migrations VALUES (99, '')" if backend._server else "PRAGMA user_version = 99"
+    later = "INSERT INTO migrations VALUES (99, '')" if backend.server else "PRAGMA user_version = 99"
     backend.ask(place, later)
     with pytest.raises(Unreadable, match="a gallery of schema 99"):
         GalleryRecords(place)

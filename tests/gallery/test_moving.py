@@ -102,8 +102,9 @@ def test_another_state(path: Path) -> None:
     assert {file.name for file in path.parent.iterdir()} == {"gallery.db"}
 
 
-def test_while_another_program_reads(path: Path) -> None:
+def test_while_another_program_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It sees the old gallery to the end, and then the old embeddings go."""
+    monkeypatch.setattr("facekd.gallery.database.BUSY_SECONDS", 0.1)
     with sqlite3.connect(path) as reader, EmbeddingStore(path, OTHER) as store:
         reader.execute("BEGIN")
         assert reader.execute("SELECT space FROM contract").fetchone() == (CONTRACT.space,)

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 #: the tables with the data that a removal erases
 TABLES = ("people", "templates", "removed_people", "removed_photos")
-#: the table of the search index (`vectors.sql`), and the number of values from which a direction is stored
-#: out of line
-_VECTORS, _VALUES_OUTSIDE = "vectors", 512
+#: the table of the search index (`vectors.sql`)
+_VECTORS = "vectors"
 #: the reasons why an erasure waits: a lock that was not granted, no room, or a standby
 _NOT_NOW = ("55P03", "40P01", "53100", "25006", "57014")
 
@@ -77,15 +76,16 @@ def _erase_vectors(db: psycopg.Connection) -> None:
     """Erase what was deleted from pgvector's search index, and from its table of directions, if there is
     one."""
     table = f"{SCHEMA}.{_VECTORS}"
-    values = _one(
+    columns = _one(
         db,
-        "SELECT coalesce(max(atttypmod), 0) FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attname = 'direction'",
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND NOT attisdropped"
+        " AND attname IN ('direction', 'filler')",
         table,
     )
-    if not values:
+    if not columns:
         return
-    if values < _VALUES_OUTSIDE or db.info.server_version < 160000:
+    # of a table without the filler the directions may be inside of the rows
+    if columns == 1 or db.info.server_version < 160000:
         db.execute(f"VACUUM (FULL) {table}".encode())
         return
     db.execute(f"VACUUM (FREEZE, INDEX_CLEANUP ON, PROCESS_TOAST FALSE) {table}".encode())

@@ -149,6 +149,12 @@ class GalleryServer:
             self.db.execute("INSERT INTO erasures DEFAULT VALUES")
         self._removed = True
 
+    def expect_erasure(self) -> None:
+        """Have the tables rewritten by the next writer if the next transaction fails: what it wrote stays in
+        them."""
+        with self.noting():
+            self.db.execute("INSERT INTO erasures DEFAULT VALUES")
+
     def erase(self) -> bool:
         """Erase data that was deleted earlier and remains; return whether all of it is gone."""
         with connecting.explained(self.path):
@@ -163,6 +169,24 @@ class GalleryServer:
             " FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS new (embedding, checksum, id)"
             " WHERE templates.id = new.id",
             changed,
+        )
+
+    def replace_templates(self, changed: Sequence[tuple[Any, ...]]) -> None:
+        """Give templates another embedding: embedding, quality, checksum and number of each. In one
+        statement, too."""
+        self._rewrite(
+            "UPDATE templates SET embedding = new.embedding, quality = new.quality, checksum = new.checksum"
+            " FROM unnest(?::bytea[], ?::double precision[], ?::text[], ?::bigint[])"
+            " AS new (embedding, quality, checksum, id) WHERE templates.id = new.id",
+            changed,
+        )
+
+    def change_space(self, space: str) -> None:
+        """Have the gallery and all its templates be of another space. In one statement, at the end of which
+        the server checks that templates refer to the contract's; it may take longer than others."""
+        self.db.execute("SELECT set_config('statement_timeout', '0', true)")
+        self.db.execute(
+            "WITH changed AS (UPDATE contract SET space = ?) UPDATE templates SET space = ?", (space, space)
         )
 
     def rewrite_names(self, changed: Sequence[tuple[Any, ...]]) -> None:

@@ -4,11 +4,15 @@
 
 CREATE TABLE vectors (
     person bigint PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE,
-    direction EXTENSION.vector(DIM) NOT NULL
+    direction EXTENSION.vector(DIM) NOT NULL,
+    filler bytea NOT NULL DEFAULT decode(repeat('00', current_setting('block_size')::integer / 4), 'hex')
 ) WITH (toast_tuple_target = 128, parallel_workers = 8);
--- stored out of line, so that a removal can rewrite the directions without their index (`erasing`). The table then
--- looks small, and would be indexed by a single process.
-ALTER TABLE vectors ALTER COLUMN direction SET STORAGE EXTERNAL, ALTER COLUMN direction SET STATISTICS 0;
+-- The direction is stored out of line, so that a removal can rewrite the directions without their index (`erasing`).
+-- PostgreSQL does that only for rows longer than a quarter of a page: the filler makes them that long when they are
+-- written, and is then compressed to some 40 bytes. The table then looks small, and would be indexed by a single
+-- process.
+ALTER TABLE vectors ALTER COLUMN direction SET STORAGE EXTERNAL, ALTER COLUMN direction SET STATISTICS 0,
+    ALTER COLUMN filler SET STORAGE MAIN;
 
 CREATE TABLE vectors_due (
     person bigint PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE

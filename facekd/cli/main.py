@@ -6,6 +6,7 @@ import difflib
 import importlib
 import io
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +223,10 @@ def _way_out(error: click.UsageError) -> str | None:
         places = [p.make_metavar(context) for p in context.command.params if isinstance(p, click.Argument)]
         if "MODEL" in "".join(places):
             return f"The model is an argument here: {context.command_path} {' '.join(places)}\n{fix}"
+    unexpected = re.match(r"Got unexpected extra arguments? \((.+)\)", error.format_message())
+    takes_gallery = any("--gallery" in option.opts for option in context.command.params)
+    if unexpected and takes_gallery and Path(unexpected[1]).is_file():
+        return f"The gallery is an option here: {context.command_path} --gallery {unexpected[1]}\n{fix}"
     return fix
 
 

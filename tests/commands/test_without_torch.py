@@ -207,3 +207,10 @@ def test_help_and_completion_of_every_command_are_light() -> None:
     found = json.loads(ran.stdout)
     assert {"", "evaluate", "gallery re-embed", "evaluate --protocol TAB"} <= set(found)
     assert next(((line, modules) for line, modules in found.items() if modules), None) is None
+
+
+def test_a_demonstration_ends_before_it_draws(run, tmp_path: Path) -> None:
+    ran = run("demo", "--quick", "--out", tmp_path / "demo")
+    assert ran.returncode == 2
+    assert "pip install 'facekd[train]'" in ran.stderr
+    assert not (tmp_path / "demo").exists()

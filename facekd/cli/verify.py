@@ -121,7 +121,8 @@ def command(
     try:
         decision = _decide(recognizer, photos, claim, gallery, audit_reads)
     except (CannotSay, InputOutput, NotFound) as error:
-        error.fix = _mistaken(photos, claim) or error.fix
+        if claim is None or isinstance(error, NotFound):
+            error.fix = _mistaken(photos, claim) or error.fix
         if as_json:
             named = {"gallery": None if claim is None else str(gallery)}
             answer_json(unverified_document(error, limit, recognizer, claim) | named)
@@ -192,9 +193,11 @@ def _mistaken(photos: tuple[Path, ...], claim: str | None) -> str | None:
     if photo.is_file() and not (name.exists() or name.suffix):
         told = f"facekd verify --claim {shlex.quote(str(name))} {shlex.quote(str(photo))}"
         return f"A person who is enrolled is named by --claim: {told}"
-    folder = next((photo for photo in photos if photo.is_dir()), None)
-    told = None if folder is None else f"facekd verify --all {shlex.quote(str(folder))}"
-    return told and f"To compare all photos of a folder with each other: {told}"
+    for folder in photos:
+        if folder.is_dir():
+            told = f"facekd verify --all {shlex.quote(str(folder))}"
+            return f"To compare all photos of a folder with each other: {told}"
+    return None
 
 
 def _sentence(decision: Verification) -> str:

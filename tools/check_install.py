@@ -319,7 +319,7 @@ def times_table(report: Report) -> Iterator[str]:
     """The lines of the table of start-up times in docs/install.md."""
     yield "| | user time | wall clock |\n| --- | --- | --- |"
     rows = {
-        "first answer of `facekd verify a.jpg b.jpg`: nothing in memory, empty home folder": FIRST,
+        "first answer of `facekd verify a.jpg b.jpg`: cold start, empty home folder": FIRST,
         "later answers": LATER, f"`{HELP}`": HELP, f"`{HELP_OF}`": HELP_OF, "Python's own start": BARE,
     }  # fmt: skip
     for words, name in rows.items():

@@ -3,11 +3,13 @@ there with an empty home folder and without a network.
 
     python tools/check_install.py
     python tools/check_install.py --faces lfw.zip --json
+    python tools/check_install.py --extras
 
 pip needs its index for the installation; facekd itself runs without a network connection and, if the system
 allows it (`unshare`), with everything except its home and its working folder read-only. Prints what is
 installed, its size, the time to the first answer, and for each step whether it was right. Exit code 1 if
-anything was wrong. Linux only.
+anything was wrong. With ``--extras`` it also has pip install every extra, and prints the tables of
+docs/install.md. Linux only.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -23,13 +24,15 @@ import tempfile
 import time
 import venv
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from email.parser import Parser
+from functools import partial
 from pathlib import Path
 
 import click
+from installed_extras import Environment, Taken, extras_table, measure_extras, without_path
 from operators_steps import Photos, copy_shipped, drawn_photos, real_photos, steps, take, write_pairs
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -42,8 +45,6 @@ ABSENT = {
     "safetensors": "safetensors", "lightning-fabric": "lightning_fabric", "onnxscript": "onnxscript",
     "tensorboard": "tensorboard", "filelock": "filelock", "tomli-w": "tomli_w",
 }  # fmt: skip
-#: the extras whose additional size is reported, as they are installed here
-EXTRAS = ("train", "teachers", "board", "service", "postgres", "encryption")
 #: files of a wheel other than the modules
 CARRIED = (
     "py.typed", "reporting/page.html.jinja", "recipes/student.toml", "weights/LICENSE",
@@ -53,8 +54,11 @@ CARRIED = (
 )  # fmt: skip
 #: exit codes of a decision, right or wrong: only the time matters here
 DECIDED = (0, 1)
-#: how often times are measured; the median is reported
+#: how often times are measured; the shortest is reported, which other work on the machine lengthens least
 REPEATS = 5
+FIRST, LATER, HELP, BARE = "first answer, cold", "later answer", "facekd --help", "Python alone"
+#: a command whose help has many choices of registries
+HELP_OF = "facekd evaluate --help"
 
 
 @dataclass
@@ -67,7 +71,8 @@ class Report:
     installed: dict[str, str] = field(default_factory=dict)
     bytes_of: dict[str, int] = field(default_factory=dict)
     site_packages_bytes: int = 0
-    bytes_added_by: dict[str, int | None] = field(default_factory=dict)
+    core: Taken | None = None
+    extras: dict[str, Taken] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     shut_off: str = ""
@@ -136,19 +141,6 @@ def required(wheel: Path, extra: str = "") -> dict[str, importlib.metadata.Distr
     return found
 
 
-def added_by(wheel: Path, extra: str) -> int | None:
-    """Bytes that ``extra`` adds to an installation, as it is installed here; `None` if it is not."""
-    try:
-        more = required(wheel, extra)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    core = required(wheel)
-    files = [
-        more[name].locate_file(file) for name in more if name not in core for file in more[name].files or []
-    ]
-    return sum(Path(str(file)).stat().st_size for file in files if Path(str(file)).is_file())
-
-
 def installed_in(python: Path) -> dict[str, str]:
     """The distributions that ``python`` finds, with their versions."""
     program = (
@@ -179,11 +171,6 @@ def faults_of_pip(pip: list[str]) -> list[str]:
     return [f"pip check: {ran.stdout}{ran.stderr}"] if ran.returncode else []
 
 
-def without_path() -> dict[str, str]:
-    """This process's environment without further module folders."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-
-
 def walk_through(sandbox: Sandbox, photos: Photos, report: Report) -> None:
     """Run the steps in ``sandbox``, with the results in ``report``."""
     report.shut_off = sandbox.shut_off
@@ -205,35 +192,36 @@ def walk_through(sandbox: Sandbox, photos: Photos, report: Report) -> None:
     report.faults += [f"left in the home folder: {name}" for name in strange]
 
 
-def sizes(site_packages: Path) -> dict[str, int]:
-    """Bytes of each entry of ``site_packages``, including compiled files."""
-    return {
-        entry.name: sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
-        if entry.is_dir()
-        else entry.stat().st_size
-        for entry in site_packages.iterdir()
-    }
+def measure_times(environment: Environment, answer: list[str], folder: Path, report: Report) -> None:
+    """The first answer with a cold cache and an empty home folder, later answers, and the cost of help;
+    ``answer`` is the command that gives one."""
 
+    def first_answer() -> tuple[float, float]:
+        for file in environment.site_packages.rglob("*"):
+            if file.is_file():
+                _drop_from_memory(file)
+        with tempfile.TemporaryDirectory(dir=folder) as empty:
+            return _timed(answer, Path(empty), DECIDED)
 
-def measure_times(python: Path, site_packages: Path, photos: Photos, folder: Path, report: Report) -> None:
-    """The first answer with a cold cache and an empty home folder, later answers, and the cost of help."""
     home = folder / "timed"
     home.mkdir()
-    one, two, _ = photos.own
-    facekd = [str(python), "-m", "facekd"]
-    for file in site_packages.rglob("*"):
-        if file.is_file():
-            _drop_from_memory(file)
-    verify = [*facekd, "verify", str(one), str(two)]
-    first = _timed(verify, home, DECIDED)
-    later = _median(_timed(verify, home, DECIDED) for _ in range(REPEATS))
-    for name, (wall, user) in (("first answer, cold", first), ("later answer, warm", later)):
+    python = str(environment.python)
+    commands = {
+        LATER: (answer, DECIDED), BARE: ([python, "-c", "pass"], (0,)),
+        **{words: ([python, "-m", *words.split()], (0,)) for words in (HELP, HELP_OF)},
+    }  # fmt: skip
+    found = {FIRST: _shortest(first_answer)}
+    _timed(answer, home, DECIDED)
+    for name, (command, right) in commands.items():
+        found[name] = _shortest(partial(_timed, command, home, right))
+    for name, (wall, user) in found.items():
         report.seconds[name], report.cpu_seconds[name] = wall, user
-    _, bare = _median(_timed([str(python), "-c", "pass"], home) for _ in range(REPEATS))
-    report.cpu_seconds["Python alone"] = bare
-    for words in (["--help"], ["verify", "--help"]):
-        _, user = _median(_timed([*facekd, *words], home) for _ in range(REPEATS))
-        report.cpu_seconds[f"facekd {' '.join(words)}, beyond Python alone"] = user - bare
+
+
+def _shortest(attempt: Callable[[], tuple[float, float]]) -> tuple[float, float]:
+    """The shortest of the wall clock and user times of several attempts."""
+    walls, users = zip(*(attempt() for _ in range(REPEATS)), strict=True)
+    return min(walls), min(users)
 
 
 def _drop_from_memory(file: Path) -> None:
@@ -259,11 +247,6 @@ def _timed(command: list[str], home: Path, right: tuple[int, ...] = (0,)) -> tup
     return time.perf_counter() - started, usage.ru_utime
 
 
-def _median(times: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    walls, users = zip(*times, strict=True)
-    return statistics.median(walls), statistics.median(users)
-
-
 def _output(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, env=without_path()).stdout
 
@@ -278,7 +261,7 @@ def _folder(kept: Path | None) -> Iterator[Path]:
         yield Path(folder).resolve()
 
 
-def check(folder: Path, faces: Path | None) -> Report:
+def check(folder: Path, faces: Path | None, with_extras: bool) -> Report:
     """Build, install and run everything below ``folder``."""
     report = Report()
     builder = folder / "builder"
@@ -288,23 +271,24 @@ def check(folder: Path, faces: Path | None) -> Report:
     report.sdist_bytes, report.wheel_bytes = sdist.stat().st_size, wheel.stat().st_size
     report.faults += faults_of_wheel(wheel)
 
-    place = folder / "installed"
-    python, pip = place / "bin" / "python", str(place / "bin" / "pip")
-    venv.create(place, with_pip=True)
+    environment = Environment(folder / "installed", ROOT / "constraints.txt")
+    venv.create(environment.place, with_pip=True)
     started = time.perf_counter()
-    _output([pip, "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), str(wheel)])
+    environment.install(str(wheel))
     report.seconds["pip install"] = time.perf_counter() - started
-    report.faults += faults_of_pip([pip])
-    report.installed = installed_in(python)
-    report.faults += faults_of_installed(python)
-    (site_packages,) = place.glob("lib/python*/site-packages")
-    report.bytes_of = sizes(site_packages)
+    report.faults += faults_of_pip([str(environment.python), "-m", "pip"])
+    report.installed = installed_in(environment.python)
+    report.faults += faults_of_installed(environment.python)
+    report.bytes_of = environment.sizes()
     report.site_packages_bytes = sum(report.bytes_of.values())
-    report.bytes_added_by = {extra: added_by(wheel, extra) for extra in EXTRAS}
 
     photos = real_photos(folder / "photos", faces) if faces else drawn_photos(folder / "photos")
-    measure_times(python, site_packages, photos, folder, report)
-    walk_through(make_sandbox(python, folder / "sandbox"), photos, report)
+    answer = [str(environment.python), "-m", "facekd", "verify", *map(str, photos.own[:2])]
+    measure_times(environment, answer, folder, report)
+    walk_through(make_sandbox(environment.python, folder / "sandbox"), photos, report)
+    if with_extras:
+        report.core = environment.taken()
+        report.extras = dict(measure_extras(environment, wheel))
     return report
 
 
@@ -317,8 +301,6 @@ def show(report: Report) -> Iterator[str]:
     largest = sorted(report.bytes_of.items(), key=lambda item: -item[1])[:8]
     yield f"| site-packages | {_mb(report.site_packages_bytes)}, pip among it |"
     yield f"| the largest | {', '.join(f'{name} {_mb(size)}' for name, size in largest)} |"
-    for extra, size in report.bytes_added_by.items():
-        yield f"| the extra {extra} adds | {'not installed here' if size is None else _mb(size)} |"
     for name, value in report.seconds.items():
         yield f"| {name} | {value:.2f} s |"
     for name, value in report.cpu_seconds.items():
@@ -328,7 +310,20 @@ def show(report: Report) -> Iterator[str]:
     for title, value in report.steps.items():
         wrong = any(fault.startswith(f"{title}: ") for fault in report.faults)
         yield f"| {title} | {'WRONG' if wrong else 'right'}, {value:.1f} s |"
+    if report.core:
+        yield from ("", *extras_table(report.core, report.extras), "", *times_table(report))
     yield from (f"\nwrong: {fault}" for fault in report.faults)
+
+
+def times_table(report: Report) -> Iterator[str]:
+    """The lines of the table of start-up times in docs/install.md."""
+    yield "| | user time | wall clock |\n| --- | --- | --- |"
+    rows = {
+        "first answer of `facekd verify a.jpg b.jpg`: cold start, empty home folder": FIRST,
+        "later answers": LATER, f"`{HELP}`": HELP, f"`{HELP_OF}`": HELP_OF, "Python's own start": BARE,
+    }  # fmt: skip
+    for words, name in rows.items():
+        yield f"| {words} | {report.cpu_seconds[name]:.2f} s | {report.seconds[name]:.2f} s |"
 
 
 def _mb(count: int) -> str:
@@ -341,11 +336,15 @@ def _mb(count: int) -> str:
     help="A zip with a folder per person, such as lfw.zip [default: a portrait and synthetic people].",
 )  # fmt: skip
 @click.option("--keep", type=click.Path(path_type=Path), default=None, help="Keep all of it in this folder.")
+@click.option(
+    "--extras", is_flag=True,
+    help="Have pip install every extra as well, and print the tables of docs/install.md.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def main(faces: Path | None, keep: Path | None, as_json: bool) -> None:
+def main(faces: Path | None, keep: Path | None, extras: bool, as_json: bool) -> None:
     """Check an installation of this checkout without extras."""
     with _folder(keep) as folder:
-        report = check(folder, faces)
+        report = check(folder, faces, extras)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2))
     else:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,8 @@ def command(
     if everybody is not None:
         _summarise(entries)
     _hint(entries)
+    if name is not None:
+        _hint_at_quotes(name, photos)
     return overall([entry.exit_code for entry in entries])
 
 
@@ -149,6 +152,18 @@ def _check_given(
     if everybody is not None and (name is not None or camera is not None):
         raise click.UsageError(
             "--from takes the names from the folders or the list: do not give NAME, PHOTO or --camera."
+        )
+    lists = [place for place in (name, *photos) if place and Path(place).suffix.lower() in (".csv", ".zip")]
+    if lists and everybody is None:
+        raise UsageError(
+            f"{lists[0]}: a list or pack of people is no photo and no name",
+            f"Enroll everybody in it: facekd enroll --from {shlex.quote(str(lists[0]))}",
+        )
+    if everybody is None and camera is None and not photos and name and Path(name).is_dir():
+        raise UsageError(
+            f"{name} is a folder, and the person's name is missing",
+            "Enroll one person: facekd enroll NAME FOLDER; everybody, from a folder for each person: "
+            f"facekd enroll --from {shlex.quote(name)}",
         )
     if everybody is None and (name is None or (camera is None) == (not photos)):
         raise click.UsageError("Give NAME and PHOTO or VIDEO, NAME and --camera, or --from DIR or CSV.")
@@ -164,8 +179,14 @@ def _of_one(photos: Sequence[Path], camera: int | None, seconds: float) -> Seque
 
 def _everybody(place: Path, root: str | None) -> tuple[Mapping[str, Sequence[Given]], str | None]:
     """Everybody in a folder, a pack or a list, and the name of the list."""
+    from facekd.preprocess import SUFFIXES
     from facekd.workflows import is_listing, people_listed, people_to_enroll, read_listing
 
+    if place.suffix.lower() in SUFFIXES and place.is_file():
+        raise UsageError(
+            f"{place} is a photo, and --from takes a folder, a pack or a list of people",
+            f"Enroll one person: facekd enroll NAME {shlex.quote(str(place))}",
+        )
     if is_listing(place):
         if root is not None:
             raise click.UsageError("--root applies to a folder, not to a list.")
@@ -235,6 +256,14 @@ def _summarise(entries: list[Enrolled]) -> None:
 def _reasons(failures: Sequence[Failure]) -> str:
     counted = Counter(failure.reason for failure in failures)
     return ", ".join(f"{count} {reason}" for reason, count in counted.most_common())
+
+
+def _hint_at_quotes(name: str, photos: Sequence[Path]) -> None:
+    """Advice for ``enroll Ann Lee ann.jpg``, which takes Lee for a photo."""
+    words = list(takewhile(lambda photo: not photo.suffix and not photo.exists(), photos))
+    if words:
+        whole = " ".join([name, *map(str, words)])
+        say(f"If the name is '{whole}', quote it: facekd enroll {shlex.quote(whole)} PHOTO...")
 
 
 def _hint(entries: list[Enrolled]) -> None:

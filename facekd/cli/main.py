@@ -6,6 +6,7 @@ import difflib
 import importlib
 import io
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+        known = not args or args[0].startswith("-") or args[0] in self.list_commands(ctx)
+        if not known and not ctx.resilient_parsing:
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             meant = _OTHER_WORDS.get(args[0].lower()) or (near[0] if near else None)
             hint = f" Did you mean '{meant}'?" if meant else " See 'facekd --help'."
@@ -221,6 +223,10 @@ def _way_out(error: click.UsageError) -> str | None:
         places = [p.make_metavar(context) for p in context.command.params if isinstance(p, click.Argument)]
         if "MODEL" in "".join(places):
             return f"The model is an argument here: {context.command_path} {' '.join(places)}\n{fix}"
+    unexpected = re.match(r"Got unexpected extra arguments? \((.+)\)", error.format_message())
+    takes_gallery = any("--gallery" in option.opts for option in context.command.params)
+    if unexpected and takes_gallery and Path(unexpected[1]).is_file():
+        return f"The gallery is an option here: {context.command_path} --gallery {unexpected[1]}\n{fix}"
     return fix
 
 

@@ -31,7 +31,8 @@ class ModelFile(click.Path):
         super().__init__(exists=True, dir_okay=False, readable=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not Path(value).exists():
+        completing = ctx is not None and ctx.resilient_parsing
+        if not Path(value).exists() and not completing:
             self.fail(f"File '{value}' does not exist. {_models_come_from()}", param, ctx)
         return super().convert(value, param, ctx)
 

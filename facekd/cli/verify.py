@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ def command(
         form = "two photos: A B" if claim is None else "one photo with --claim NAME"
         model_too = any(photo.suffix == ".onnx" for photo in photos)
         hint = "; give the model with --model" if model_too else ""
-        raise click.UsageError(f"Give {form} (there are {len(photos)}{hint}).")
+        raise click.UsageError(f"Give {form} ({len(photos)} given{hint}).")
     if annotate is not None:
         _check_annotation(annotate, photos, many)
     wanted_pairs = _listed(pairs, folder, max_pairs) if many else []
@@ -120,6 +121,8 @@ def command(
     try:
         decision = _decide(recognizer, photos, claim, gallery, audit_reads)
     except (CannotSay, InputOutput, NotFound) as error:
+        if claim is None or isinstance(error, NotFound):
+            error.fix = _mistaken(photos, claim) or error.fix
         if as_json:
             named = {"gallery": None if claim is None else str(gallery)}
             answer_json(unverified_document(error, limit, recognizer, claim) | named)
@@ -180,6 +183,21 @@ def _decide(
         return recognizer.verify(photos[0], photos[1])
     with recognizer.open_gallery(gallery, audit_reads=audit_reads) as records:
         return verify_claim(recognizer, records, claim, photos[0], recognizer.threshold)
+
+
+def _mistaken(photos: tuple[Path, ...], claim: str | None) -> str | None:
+    """What to write, if a file is given as the name, or a name or a folder as a photo."""
+    if claim is not None:
+        return "--claim takes the person's name: --claim NAME PHOTO." if Path(claim).is_file() else None
+    name, photo = photos
+    if photo.is_file() and not (name.exists() or name.suffix):
+        told = f"facekd verify --claim {shlex.quote(str(name))} {shlex.quote(str(photo))}"
+        return f"A person who is enrolled is named by --claim: {told}"
+    for folder in photos:
+        if folder.is_dir():
+            told = f"facekd verify --all {shlex.quote(str(folder))}"
+            return f"To compare all photos of a folder with each other: {told}"
+    return None
 
 
 def _sentence(decision: Verification) -> str:

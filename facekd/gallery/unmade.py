@@ -43,7 +43,7 @@ def can_be_made(path: Path) -> bool:
     if os.path.lexists(path):
         return False
     if not path.parent.is_dir():
-        raise InputOutput(f"{path}: cannot be created (No such file or directory)")
+        raise InputOutput(f"{path}: cannot be created: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputOutput(f"{path}: cannot be created (Permission denied)")
     return True

@@ -87,6 +87,9 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: OpenB
     out = settings.out
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise UsageError(f"{out} exists already", "Give a new folder with --out, or remove it.")
+    # a library that is missing is known before the minutes of drawing and aligning
+    from facekd.workflows.train import train_recipe  # noqa: F401
+
     out.mkdir(parents=True, exist_ok=True)
     demo = Demo(settings, say, progress)
     started = time.perf_counter()

@@ -117,6 +117,7 @@ def test_every_command_is_told_in_a_whole_sentence(facekd: Callable) -> None:
         ("facekd compatibility a b --protocol i", set()),
         ("facekd verify -d m", {"mtcnn"}),
         ("facekd recipe show student", {"student"}),
+        ("facekd gallry li", set()),
     ],
 )
 def test_the_shell_completes(words: str, offered: set[str]) -> None:

@@ -20,8 +20,6 @@ COMMANDS = (
     "align", "benchmark", "calibrate", "card", "compatibility", "degrade", "doctor", "embed", "enroll",
     "evaluate", "evaluate-scores", "gallery", "identify", "verify",
 )  # fmt: skip
-#: commands whose help lists the protocols, which need numpy
-LISTS_PROTOCOLS = ("benchmark", "compatibility", "degrade", "evaluate")
 
 # Python runs this file in every process before anything else, so in the processes that a command
 # starts as well. The packages are not blocked but hidden, as if they had never been installed.
@@ -162,19 +160,57 @@ def test_heavy_packages_wait_until_they_are_needed() -> None:
     assert (lines[0], lines[-1]) == ("[]", "0 []"), ran.stderr
 
 
-def test_help_of_a_command_is_light() -> None:
-    heavy = ("torch", "cv2", "onnxruntime", "onnx", "matplotlib", "scipy", "sklearn")
-    # those that import numpy come last, since one process shows the help of all
-    order = sorted(COMMANDS, key=lambda name: name in LISTS_PROTOCOLS)
-    code = (
-        "import sys\n"
-        "from facekd.cli.main import main\n"
-        f"for name in {order!r}:\n"
-        "    main([name, '--help'])\n"
-        f"    heavy = {{*{heavy!r}}} if name in {LISTS_PROTOCOLS!r} else {{*{heavy!r}, 'numpy'}}\n"
-        "    print(f'{name}:', *sorted(heavy & set(sys.modules)))\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    told = {line.strip() for line in ran.stdout.splitlines()}
-    # of one that is not light, and of those after it
-    assert [name for name in order if f"{name}:" not in told] == [], ran.stderr
+#: shows every help, completes every command, its options and their values, and prints what that imported
+LIGHT = """
+import contextlib, io, json, os, sys
+import click
+from click.shell_completion import BashComplete
+from facekd.cli.main import group, main
+
+def walk(command, context, words):
+    yield words, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            yield from walk(inner, click.Context(inner, parent=context), [*words, name])
+
+def completions(words, command):
+    yield from ([*words, ""], [*words, "--"], [*words, "absent.onnx", "absent"])
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.is_flag:
+            yield from ([*words, option.opts[0]], [*words, option.opts[0], "absent", ""])
+
+heavy, found = set(json.loads(sys.argv[1])), {}
+for words, command in walk(group, click.Context(group), []):
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        code = main([*words, "--help"])
+    assert (code, shown.getvalue()[:6]) == (0, "Usage:"), words
+    found[" ".join(words)] = sorted(heavy & set(sys.modules))
+    completer = BashComplete(group, {}, "facekd", "_FACEKD_COMPLETE")
+    for line in completions(words, command):
+        completer.get_completions(line[:-1], line[-1])
+        found[" ".join([*line, "TAB"])] = sorted(heavy & set(sys.modules))
+print(json.dumps(found))
+"""
+
+
+def test_help_and_completion_of_every_command_are_light() -> None:
+    """In the full installation. What a line imports is also found for those after it."""
+    heavy = (
+        "numpy", "scipy", "sklearn", "matplotlib", "PIL", "cv2", "onnx", "onnxruntime", "torch", "pydantic",
+        "rich", "jinja2", "sqlite3", "cryptography", "psycopg", "pymilvus", "fastapi", "uvicorn",
+    )  # fmt: skip
+    command = [sys.executable, "-c", LIGHT, json.dumps(heavy)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert {"", "evaluate", "gallery re-embed", "evaluate --protocol TAB"} <= set(found)
+    assert next(((line, modules) for line, modules in found.items() if modules), None) is None
+
+
+def test_a_demonstration_ends_before_it_draws(run, tmp_path: Path) -> None:
+    ran = run("demo", "--quick", "--out", tmp_path / "demo")
+    assert ran.returncode == 2
+    assert "pip install 'facekd[train]'" in ran.stderr
+    assert not (tmp_path / "demo").exists()

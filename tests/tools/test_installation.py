@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from importlib.util import cache_from_source
@@ -29,6 +30,7 @@ from check_install import (
     walk_through,
     without_path,
 )
+from installed_extras import EXTRAS, Environment, Taken, extras_table
 from operators_steps import drawn_photos, real_photos
 from sandbox import faults_of_watch, make_sandbox
 
@@ -101,6 +103,25 @@ def test_what_an_extra_adds(wheel: Path) -> None:
     assert {"torch", "torchvision", "filelock"} <= train.keys() - core.keys()
     assert core.keys() <= train.keys()
     assert "timm" not in train
+
+
+def test_the_page_and_the_tool_know_every_extra() -> None:
+    root = Path(__file__).parents[2]
+    declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {extra.name for extra in EXTRAS} == set(declared["optional-dependencies"]) - {"docs", "test"}
+    shown = list(extras_table(Taken(38, 7 * 10**8), {extra.name: Taken(2, 5 * 10**6) for extra in EXTRAS}))
+    assert shown[-1].endswith("| `pip install '.[parquet]'` | 2 more | 5.0 MB more |")
+    page = (root / "docs" / "install.md").read_text(encoding="utf-8")
+    # the figures are those of a run of the tool; the rest of a row is the same
+    written = {tuple(line.split("|")[1:3]) for line in page.splitlines()}
+    assert {tuple(line.split("|")[1:3]) for line in "\n".join(shown).splitlines()} <= written
+
+
+def test_an_environment_is_counted(core: Path, wheel: Path) -> None:
+    environment = Environment(core.parent.parent, Path(__file__).parents[2] / "constraints.txt")
+    taken = environment.taken()
+    assert taken.packages == len(required(wheel))
+    assert taken.size > sum(len(file.read_bytes()) for file in environment.site_packages.glob("facekd/*.py"))
 
 
 def test_the_sandbox_sees_what_it_must(core: Path, tmp_path: Path) -> None:

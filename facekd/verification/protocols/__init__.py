@@ -6,7 +6,8 @@ A protocol is a file of this folder whose function reads a list and registers it
     def read(path: Path) -> Protocol: ...
 
 The commands take everything about it from there: the choices and the help of ``--protocol``, where
-its list is searched for, which file names suggest it. Another package adds one by an entry point in the
+its list is searched for, which file names suggest it. Help imports every file, so a file imports numpy, and
+what needs it, inside its functions. Another package adds one by an entry point in the
 group ``facekd.protocols`` (`facekd.registry`).
 """
 

@@ -6,23 +6,25 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from typing import Protocol as Interface
-from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from facekd.errors import UsageError
 from facekd.registry import Registry
 from facekd.verification.exclusion import LeftOut
-from facekd.verification.results import Result
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facekd.verification.results import Result
 
 #: photo names [N] to embeddings float32 [N, D]; a row of NaN for a photo without one
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+Embed: TypeAlias = "Callable[[Sequence[str]], NDArray[np.float32]]"
 
 
 #: what a protocol's evaluation returns
-Found = TypeVar("Found", bound=Result, covariant=True)
+Found = TypeVar("Found", bound="Result", covariant=True)
 
 
 class Protocol(Interface[Found]):
@@ -82,7 +84,7 @@ class _Entry:
     takes_root: bool
 
 
-Reader = TypeVar("Reader", bound=Callable[..., Protocol[Result]])
+Reader = TypeVar("Reader", bound="Callable[..., Protocol[Result]]")
 
 
 _PROTOCOLS: Registry[_Entry] = Registry("protocol", "facekd.verification.protocols", "facekd.protocols")
@@ -186,12 +188,16 @@ def open_protocol(name: str, path: str | os.PathLike[str], root: str | None = No
 
 def without_embedding(embeddings: NDArray[np.float32], photos: Sequence[str]) -> tuple[str, ...]:
     """Those of ``photos`` whose row of ``embeddings`` is NaN."""
+    import numpy as np
+
     gone = np.asarray(np.isnan(embeddings).all(axis=1))
     return tuple(photo for photo, lost in zip(photos, gone, strict=True) if lost)
 
 
 def checked_embeddings(embed: Embed, photos: Sequence[str]) -> NDArray[np.float32]:
     """The result [N, D] of ``embed`` for ``photos``. Raises `UsageError` for another shape."""
+    import numpy as np
+
     embeddings = np.asarray(embed(photos), np.float32)
     if embeddings.ndim != 2 or len(embeddings) != len(photos):
         raise UsageError(

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from facekd import files
 from facekd.errors import Unreadable, UsageError
 from facekd.preprocess import identity_of, wrapper_of
 from facekd.verification.exclusion import LeftOut, find_people, nobody_known
-from facekd.verification.listed_pairs import judge_pairs
 from facekd.verification.protocols._base import Embed, checked_embeddings
-from facekd.verification.results import PairResult
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facekd.verification.results import PairResult
 
 #: the number of folds if a list has none
 _FOLDS = 10
@@ -75,6 +77,8 @@ class PairList:
         The other pairs keep their folds, even if folds were made by order, so that their thresholds hardly
         change; a fold without pairs is dropped. Photos that occur in removed pairs only are removed too.
         """
+        import numpy as np
+
         if self.people is None:
             raise nobody_known(self.name)
         found, unknown = find_people(people, self.people, self.name)
@@ -91,6 +95,8 @@ class PairList:
 
     def _of_pairs(self, keep: NDArray[np.bool_]) -> PairList:
         """The list of the pairs where ``keep`` [P] is true, in their folds."""
+        import numpy as np
+
         pairs = tuple(pair for pair, kept in zip(self.pairs, keep.tolist(), strict=True) if kept)
         numbers, fold, sizes = np.unique(self.fold[keep], return_inverse=True, return_counts=True)
         mated = np.array([pair.mated for pair in pairs], bool)
@@ -113,6 +119,10 @@ class PairList:
         Raises `UsageError` if embeddings have the wrong shape or too few comparisons are
         completed to choose a threshold.
         """
+        import numpy as np
+
+        from facekd.verification.listed_pairs import judge_pairs
+
         embeddings = checked_embeddings(embed, self.photos)
         place = {name: index for index, name in enumerate(self.photos)}
         ends = np.array([(place[p.first], place[p.second]) for p in self.pairs])
@@ -130,6 +140,8 @@ def pair_list(
     fewer than ten pairs). Raises `Unreadable` if only some pairs state a fold, or
     there are fewer than two folds.
     """
+    import numpy as np
+
     mated = np.array([pair.mated for pair in pairs], bool)
     stated = [pair.fold for pair in pairs if pair.fold is not None]
     if stated and len(stated) < len(pairs):

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from facekd.errors import Unreadable
-from facekd.preprocess import image_name, read_bin
 from facekd.verification.protocols._base import register
 from facekd.verification.protocols._pair_list import Pair, PairList, pair_list
 
@@ -24,6 +23,8 @@ def read(path: Path) -> PairList:
 
     Raises `Unreadable` if it is not such a pack, or has too few pairs for two folds.
     """
+    from facekd.preprocess import image_name, read_bin
+
     mated = read_bin(path).mated.tolist()
     folds = min(_FOLDS, len(mated))
     if folds < 2:

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from facekd.errors import Unreadable
 from facekd.preprocess import open_source
-from facekd.runtime import fuse
 from facekd.verification.exclusion import nobody_known
-from facekd.verification.identification import FPIRS, open_point, rank_points, search
 from facekd.verification.protocols._base import Embed, checked_embeddings, register, without_embedding
-from facekd.verification.results import IdentificationResult
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facekd.verification.results import IdentificationResult
 
 _FORM = "The folder holds gallery/PERSON/..., probe/PERSON/... and, for the open set, unknown/PERSON/..."
 
@@ -57,6 +58,9 @@ class Identification:
     def evaluate(self, embed: Embed) -> IdentificationResult:
         """Enroll, search and evaluate. Raises `UsageError` if embeddings have the wrong shape or
         nobody could be enrolled."""
+        from facekd.verification.identification import FPIRS, open_point, rank_points, search
+        from facekd.verification.results import IdentificationResult
+
         rows = checked_embeddings(embed, self.photos)
         probes_from = len(rows) - len(self.probes) - len(self.unknown)
         unknown_from = len(rows) - len(self.unknown)
@@ -80,6 +84,10 @@ class Identification:
 
     def _templates(self, rows: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float32]]:
         """The people with an embedded photo, and their templates [G, D]."""
+        import numpy as np
+
+        from facekd.runtime import fuse
+
         people, templates, start = [], [], 0
         for person, photos in self.enrolled.items():
             own = rows[start : start + len(photos)]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facekd.errors import Unreadable, UsageError
 from facekd.preprocess import NAMING, identities_in, open_source
 from facekd.verification.exclusion import LeftOut, count_all_pairs, find_people
-from facekd.verification.known_people import judge_people
 from facekd.verification.protocols._base import Embed, checked_embeddings, register, without_embedding
-from facekd.verification.results import AllPairsResult
+
+if TYPE_CHECKING:
+    from facekd.verification.results import AllPairsResult
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class People:
     def evaluate(self, embed: Embed) -> AllPairsResult:
         """Evaluate all comparisons. Raises `UsageError` if embeddings have the wrong shape, or too
         few photos have one."""
+        from facekd.verification.known_people import judge_people
+
         rows = checked_embeddings(embed, self.photos)
         failed = without_embedding(rows, self.photos)
         return judge_people(self.name, self.source, rows, self.people, len(self.photos), failed)

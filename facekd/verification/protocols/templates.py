@@ -14,21 +14,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from facekd.csv_rows import CsvRows
 from facekd.errors import Unreadable
 from facekd.verification.exclusion import nobody_known
-from facekd.verification.known_people import judge_people
-from facekd.verification.listed_pairs import cosines
 from facekd.verification.protocols._base import Embed, checked_embeddings, register, without_embedding
 from facekd.verification.protocols._pair_list import read_text
-from facekd.verification.results import AllPairsResult, ScoreResult
-from facekd.verification.score_lists import judge_scores
 
-Rows = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facekd.verification.results import AllPairsResult, ScoreResult
+
+Rows: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ class Templates:
 
         Raises `UsageError` if embeddings have the wrong shape or too few comparisons are completed.
         """
+        import numpy as np
+
+        from facekd.verification.known_people import judge_people
+        from facekd.verification.listed_pairs import cosines
+        from facekd.verification.score_lists import judge_scores
+
         rows = checked_embeddings(embed, self.photos)
         failed = without_embedding(rows, self.photos)
         made = self.embedded(rows)
@@ -93,6 +99,8 @@ class Templates:
 
     def embedded(self, rows: Rows) -> Rows:
         """The templates [T, D] of photos with embeddings ``rows`` [N, D]."""
+        import numpy as np
+
         place = {photo: index for index, photo in enumerate(self.photos)}
         return np.array([
             averaged([rows[[place[photo] for photo in media]] for media in template.media])
@@ -103,6 +111,8 @@ class Templates:
 def averaged(media: Sequence[Rows]) -> Rows:
     """The template [D] of ``media``, each the embeddings [n, D] of its photos; rows of NaN are left
     out, and a template without other rows is NaN."""
+    import numpy as np
+
     there = [rows[~np.isnan(rows).all(axis=1)] for rows in media]
     means = [rows.mean(axis=0) for rows in there if len(rows)]
     if not means:
@@ -118,6 +128,8 @@ def read(path: Path) -> Templates:
 
     Raises `Unreadable` with the line if the format is wrong.
     """
+    import numpy as np
+
     templates = _templates(path)
     beside = path.with_name(f"{path.stem}_pairs.csv")
     if not beside.is_file():

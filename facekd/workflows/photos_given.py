@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +105,10 @@ def photo_or_video(source: Source, name: str) -> PhotoFile | VideoFile:
 
 
 def photos_at(paths: list[Path]) -> list[PhotoFile | VideoFile]:
-    """The photos and videos at ``paths``, including all in folders and below.
+    """The photos and videos of one person at ``paths``, including all in folders and below.
 
     A missing file fails only when it is read. Raises `InputOutput` if a folder contains no images and no
-    videos.
+    videos, `UsageError` if it looks like a folder of several people: they all are in folders inside it.
     """
     found: list[PhotoFile | VideoFile] = []
     for path in paths:
@@ -116,6 +117,13 @@ def photos_at(paths: list[Path]) -> list[PhotoFile | VideoFile]:
             names = folder.names()
             if not names:
                 raise InputOutput(f"{path}: no image or video in this folder")
+            inside = {name.partition("/")[0] for name in names}
+            if len(inside) > 1 and all("/" in name for name in names):
+                raise UsageError(
+                    f"{path}: all photos are in {len(inside)} folders inside it, as of several people",
+                    f"Enroll a person for each: facekd enroll --from {shlex.quote(as_text(path))}; if all are "
+                    "of one person, name the folders.",
+                )
             found += [photo_or_video(folder, name) for name in names]
         elif is_video(path):
             found.append(VideoFile(path))

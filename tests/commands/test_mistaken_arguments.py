@@ -10,10 +10,12 @@ import pytest
 
 @pytest.fixture
 def place(operator: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: a photo, a folder with a person's folder, and two lists that are no lists."""
+    """The current folder: a photo, folders of one and of two people, and two lists that are none."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people" / "Ann").mkdir(parents=True)
-    for photo in ("door.jpg", "people/Ann/a.jpg"):
+    (tmp_path / "team" / "Bo" / "2025").mkdir(parents=True)
+    (tmp_path / "team" / "Cy").mkdir()
+    for photo in ("door.jpg", "people/Ann/a.jpg", "team/Bo/2025/a.jpg", "team/Cy/a.jpg"):
         (tmp_path / photo).write_bytes((photos / "a.jpg").read_bytes())
     for pack in ("people.csv", "people.zip"):
         (tmp_path / pack).write_bytes(b"neither of them")
@@ -35,6 +37,7 @@ def place(operator: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.Monk
         ("enroll people", 2, "facekd enroll --from people"),
         ("enroll people.csv", 2, "Enroll everybody in it: facekd enroll --from people.csv"),
         ("enroll Ann people.zip", 2, "Enroll everybody in it: facekd enroll --from people.zip"),
+        ("enroll Bo team", 2, "Enroll a person for each: facekd enroll --from team; if all are of"),
         ("enroll --from door.jpg", 2, "Enroll one person: facekd enroll NAME door.jpg"),
         ("enroll --from people.zip", 5, "people.zip: not a zip file"),
         ("enroll Ann door.jpg -g absent/staff.db", 5, "there is no folder absent"),
@@ -48,6 +51,10 @@ def test_the_error_says_what_to_write(
     assert (ran.code, ran.out) == (code, "")
     assert told in ran.err
     assert not operator.exists()
+
+
+def test_a_folder_inside_the_folder_of_a_person_is_theirs_too(facekd: Callable, place: Path) -> None:
+    assert facekd("enroll", "Bo", "team/Bo").out.startswith("enrolled Bo: 1 new")
 
 
 def test_a_name_of_two_words_without_quotes(facekd: Callable, place: Path) -> None:

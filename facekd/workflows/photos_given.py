@@ -121,8 +121,8 @@ def photos_at(paths: list[Path]) -> list[PhotoFile | VideoFile]:
             if len(inside) > 1 and all("/" in name for name in names):
                 raise UsageError(
                     f"{path}: all photos are in {len(inside)} folders inside it, as of several people",
-                    f"Enroll a person for each: facekd enroll --from {shlex.quote(as_text(path))}; if all are "
-                    "of one person, name the folders.",
+                    f"Enroll a person for each: facekd enroll --from {shlex.quote(as_text(path))}; "
+                    "if all are of one person, name the folders.",
                 )
             found += [photo_or_video(folder, name) for name in names]
         elif is_video(path):

@@ -82,7 +82,7 @@ class EnrolledPeople:
             raise self._file.damaged(f"'{shown(stored)}' has no template")
         found = [stored_as.unpacked(Owner(uid, name), *row) for uid, name, *row in rows]
         if None in found:
-            raise self._file.damaged(f"a template of '{shown(stored)}' cannot be read")
+            raise everybody.unreadable(self._file, self._gallery.contract, stored)
         return [template for template in found if template is not None]
 
     def everybody(self) -> Everybody:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facekd.gallery.encryption import Cipher, names_of
 from facekd.gallery.engine import Engine, Row
 from facekd.gallery.entries import Contract
+from facekd.gallery.faults import moved_meanwhile
 from facekd.gallery.names import shown
 from facekd.gallery.stored_names import StoredNames
 from facekd.gallery.template_rows import Owner, TemplateRows
@@ -81,7 +82,7 @@ def read(file: Engine, contract: Contract, cipher: Cipher | None) -> Everybody:
             person = place[number]
             template = stored.unpacked(people[person][2], *row)
             if template is None:
-                raise file.damaged(f"a template of '{shown(everybody[person])}' cannot be read")
+                raise unreadable(file, contract, everybody[person])
             found.embeddings[following[person]] = template.embedding
             following[person] += 1
     return found
@@ -114,7 +115,7 @@ def read_some(
                 f" WHERE uid IN ({', '.join('?' * len(some))}) ORDER BY people.id, templates.id",
                 *some,
             )
-            found |= dict(_by_person(file, stored, names_of(cipher), rows))
+            found |= dict(_by_person(file, contract, stored, names_of(cipher), rows))
     return found
 
 
@@ -127,11 +128,15 @@ def stream(file: Engine, contract: Contract, cipher: Cipher | None) -> Iterator[
         rows = file.stream(
             f"SELECT {columns} FROM templates JOIN people ON person = people.id ORDER BY person, templates.id"
         )
-        yield from _by_person(file, stored, names_of(cipher), rows)
+        yield from _by_person(file, contract, stored, names_of(cipher), rows)
 
 
 def _by_person(
-    file: Engine, stored: TemplateRows, names: StoredNames, rows: Iterable[tuple[Any, ...]]
+    file: Engine,
+    contract: Contract,
+    stored: TemplateRows,
+    names: StoredNames,
+    rows: Iterable[tuple[Any, ...]],
 ) -> Iterator[tuple[str, Somebody]]:
     """The people of ``rows``, in which the rows of one person are consecutive."""
     for (uid, name), own in groupby(rows, key=itemgetter(0, 1)):
@@ -141,5 +146,13 @@ def _by_person(
         # the outer join gives somebody without a template one row of `None`, which does not unpack
         templates = [stored.unpacked(Owner(uid, name), *row[2:]) for row in own]
         if any(template is None for template in templates):
-            raise file.damaged(f"a template of '{shown(told)}' cannot be read")
+            raise unreadable(file, contract, told)
         yield uid, Somebody(told, np.stack([one.embedding for one in templates if one is not None]))
+
+
+def unreadable(file: Engine, contract: Contract, name: str) -> Exception:
+    """The error to raise if a template of the person ``name`` is not what was written under ``contract``:
+    `Unreadable`, or `Misfit` if the gallery was moved to another model since it was opened."""
+    if file.rows("SELECT space FROM contract") != [(contract.space,)]:
+        return moved_meanwhile(file.path)
+    return file.damaged(f"a template of '{shown(name)}' cannot be read")

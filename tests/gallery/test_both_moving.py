@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_galleries import CONTRACT, embedding, enroll, template
 
-from facekd.errors import UsageError
+from facekd.errors import Misfit, UsageError
 from facekd.gallery import (
     Contract,
     CopyKeys,
@@ -155,6 +155,19 @@ def test_whoever_reads_meanwhile_sees_the_old_gallery(
         np.testing.assert_array_equal(reader.templates("Bo")[0].embedding, embedding(2))
     GalleryRecords(place).close()
     assert faults(place) == []
+
+
+def test_who_opened_it_before_is_told_that_it_was_moved(place: Place, tmp_path: Path) -> None:
+    enroll(place, ("Ann", 1), ("Bo", 2))
+    with GalleryRecords(place, CONTRACT) as writer, GalleryRecords(place, read_only=True) as reader:
+        with EmbeddingStore(tmp_path / "x", OTHER) as store:
+            made(store, 1, 2)
+            assert move_gallery(place, store, state_of(place)) is not None
+        for read in (reader.everybody, lambda: reader.templates("Ann"), lambda: [*reader.directions()]):
+            with pytest.raises(Misfit, match="was moved to another model"):
+                read()
+        with pytest.raises(Misfit, match="incompatible with small"), writer.transaction():
+            writer.add("Cy", [template(3)])
 
 
 def test_a_moved_copy_is_a_file(place: Place, tmp_path: Path) -> None:

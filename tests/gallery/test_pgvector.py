@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_galleries import CHANGES, CONTRACT, DIM, embedding, enroll, template
 
-from facekd.errors import InputOutput, UsageError
+from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.gallery import (
     CandidateSearch,
     GalleryCheck,
@@ -243,6 +243,21 @@ def test_a_build_that_was_interrupted_is_no_index(with_vector: PostgresServer, u
         assert index.candidates(embedding(3)[None], 1) == [[records.uid_of("p3")]]  # by reading all
         index.drop()
     assert faults(url) == []
+
+
+def test_who_opened_it_before_it_was_moved_leaves_its_index(
+    with_vector: PostgresServer, indexed: str
+) -> None:
+    with GalleryRecords(indexed) as records:
+        search, _ = people_search(records)
+        with_vector.ask(
+            "WITH moved AS (UPDATE facekd.contract SET space = 'x') UPDATE facekd.templates SET space = 'x'",
+            indexed,
+        )
+        with_vector.ask("COMMENT ON TABLE facekd.vectors IS 'x'", indexed)
+        with pytest.raises(Misfit, match="was moved to another model"):
+            search.search(embedding(3)[None], 1)
+    assert held(with_vector, indexed) == (PEOPLE, 0)
 
 
 def test_one_builds_at_a_time(url: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from facekd.errors import InputOutput
+from facekd.gallery.faults import moved_meanwhile
 from facekd.gallery.place import ServerAddress
 from facekd.gallery.postgres import connecting, migrating
 from facekd.gallery.postgres.connection import ServerConnection
@@ -35,6 +36,13 @@ def claim_building(db: ServerConnection, address: ServerAddress, lock: int) -> N
         raise InputOutput(
             f"{address}: another program is building the index", "Try again when it has finished."
         )
+
+
+def check_space(db: ServerConnection, address: ServerAddress, space: str) -> None:
+    """Raise `Misfit` if the gallery is no longer of the ``space`` of which its index is to be; inside of
+    `nobody_writing`."""
+    if db.execute("SELECT space FROM contract").fetchall() != [(space,)]:
+        raise moved_meanwhile(address)
 
 
 @contextmanager

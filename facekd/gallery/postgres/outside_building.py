@@ -14,7 +14,12 @@ from facekd.gallery.candidates import IndexStamp
 from facekd.gallery.postgres import migrating, outside
 from facekd.gallery.postgres.connection import ServerConnection
 from facekd.gallery.postgres.gallery_server import GalleryServer
-from facekd.gallery.postgres.index_owner import acting_as_owner, claim_building, nobody_writing
+from facekd.gallery.postgres.index_owner import (
+    acting_as_owner,
+    check_space,
+    claim_building,
+    nobody_writing,
+)
 
 Floats = NDArray[np.float32]
 
@@ -51,7 +56,8 @@ class OutsideIndex:
         """As `CandidateIndex.build`. Others may change the gallery in the meantime: from before the first
         block is read, the people they change are recorded, and the index is updated with them at the end.
 
-        Raises `InputOutput` for anybody but the gallery's owner, and while another program builds it.
+        Raises `InputOutput` for anybody but the gallery's owner, and while another program builds it;
+        `Misfit` where the gallery was moved to another space.
         """
         with self._owner() as db:
             claim_building(db, self._server.path, _LOCK)
@@ -61,6 +67,7 @@ class OutsideIndex:
                 self._server.outside_index(str(before)).drop()
                 self._index = self._server.outside_index(self._place)
             with nobody_writing(db):
+                check_space(db, self._server.path, stamp.space)
                 self._index.drop()  # from now on, writers treat it as incomplete
                 _drop_tables(db)
                 db.raw.execute(migrating.read_sql("outside_index.sql").encode())

@@ -19,7 +19,12 @@ from facekd.gallery.place import ServerAddress
 from facekd.gallery.postgres import connecting, directions, migrating
 from facekd.gallery.postgres.connection import ServerConnection
 from facekd.gallery.postgres.gallery_server import GalleryServer
-from facekd.gallery.postgres.index_owner import acting_as_owner, claim_building, nobody_writing
+from facekd.gallery.postgres.index_owner import (
+    acting_as_owner,
+    check_space,
+    claim_building,
+    nobody_writing,
+)
 
 Floats = NDArray[np.float32]
 
@@ -110,15 +115,17 @@ class PgVectorIndex:
         it exist before the first block is read.
 
         Raises `UsageError` if the server has no pgvector, or this user may not install it; `InputOutput` for
-        anybody but the gallery's owner, and while another program builds it.
+        anybody but the gallery's owner, and while another program builds it; `Misfit` if the gallery was moved
+        to another space.
         """
         with acting_as_owner(self._server.path) as db:
             claim_building(db, self._server.path, _LOCK)
             _check_may_build(db, self._server.path)
             vector = _installed(db, self._server.path)
             self._counted = None
-            ((dim,),) = db.execute("SELECT dim FROM contract").fetchall()
             with nobody_writing(db):
+                check_space(db, self._server.path, stamp.space)
+                ((dim,),) = db.execute("SELECT dim FROM contract").fetchall()
                 _drop(db)
                 made = migrating.read_sql("vectors.sql").replace("EXTENSION", vector).replace("DIM", str(dim))
                 db.raw.execute(made.encode())

@@ -115,8 +115,8 @@ class PgVectorIndex:
         it exist before the first block is read.
 
         Raises `UsageError` if the server has no pgvector, or this user may not install it; `InputOutput` for
-        anybody but the gallery's owner, and while another program builds it; `Misfit` if the gallery was moved
-        to another space.
+        anybody but the gallery's owner, and while another program builds it; `Misfit` if the gallery was
+        moved to another space.
         """
         with acting_as_owner(self._server.path) as db:
             claim_building(db, self._server.path, _LOCK)

@@ -7,6 +7,7 @@ from .benchmark import TestData as TestData
 from .benchmark import benchmark_models as benchmark_models
 from .calibrate import calibrate_model as calibrate_model
 from .calibrate import find_people as find_people
+from .calibrate_similar import calibrate_similar as calibrate_similar
 from .compatibility import check_writable as check_writable
 from .compatibility import evaluate_compatibility as evaluate_compatibility
 from .compatibility import write_compatible as write_compatible

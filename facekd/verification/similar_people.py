@@ -1,0 +1,122 @@
+"""False match rates within groups of similar people, and thresholds that hold there.
+
+A card's thresholds hold for people as varied as those it was calibrated on. Within a group of one sex and
+race the false match rate at the same threshold is many times as high (Grother, Ngan and Hanaoka, NISTIR 8280,
+2019). Here each group is treated as a gallery of its people with one photo each, so that its thresholds,
+their intervals and the pairs that are left out as suspected duplicates are those of a gallery's own scores.
+
+The group with the highest threshold is taken for every rate. The highest of several estimates is too high
+on average: such a threshold is rather too strict than too lax. Its interval is simultaneous: it holds for all
+groups at once (Bonferroni), so also for the one that was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from facekd.card import Calibration, GroupRate, MeasuredGroup, SimilarThreshold
+from facekd.errors import UsageError
+from facekd.verification.calibration import CALIBRATED_FMRS, SEARCH_FMRS
+from facekd.verification.gallery_tail import GalleryTail, fewest_people, tail_of_gallery
+
+#: the false match rates that are tried: each needs the more people in a group, the lower it is
+SIMILAR_FMRS = (*CALIBRATED_FMRS, *SEARCH_FMRS)
+#: the share of a group's scores that is kept: the highest FMR that can be measured within a group
+HIGHEST_GROUP_FMR = 0.2
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class SimilarGroups:
+    """The highest scores between the people of each of ``groups``, two or more, and between ``everybody``."""
+
+    groups: Mapping[str, GalleryTail]
+    everybody: GalleryTail
+
+    def thresholds(self, fmrs: Collection[float] = SIMILAR_FMRS) -> tuple[SimilarThreshold, ...]:
+        """One for each of ``fmrs``, descending, for which a group has enough people.
+
+        Raises `UsageError` if there is none, or if the kept scores end above it.
+        """
+        found = [self._threshold(fmr) for fmr in sorted(set(fmrs), reverse=True)]
+        known = tuple(one for one in found if one is not None)
+        if known:
+            return known
+        largest = max(tail.counted for tail in self.groups.values())
+        fmr = max(fmrs)
+        raise UsageError(
+            f"FMR {fmr:g} within groups: insufficient data, the largest group has {largest:,} people",
+            f"{fewest_people(fmr):,} people in a group are needed; add more people.",
+        )
+
+    def _threshold(self, fmr: float) -> SimilarThreshold | None:
+        own = {name: tail.threshold_at_fmr(fmr).threshold for name, tail in self.groups.items()}
+        known = {name: threshold for name, threshold in own.items() if threshold is not None}
+        if not known:
+            return None
+        worst = max(known, key=lambda name: known[name])
+        threshold, people = known[worst], self.groups[worst].counted
+        if threshold > 1:
+            raise UsageError(
+                f"FMR {fmr:g} within {worst}: more than {fmr:g} of the comparisons score 1",
+                "The model does not tell these people apart, or one person has several names.",
+            )
+        simultaneous = 1 - (1 - _CONFIDENCE) / len(self.groups)
+        high = max(
+            tail.fmr_at(threshold, simultaneous)[1].high
+            for tail in self.groups.values()
+            if tail.floor < threshold
+        )
+        return SimilarThreshold(
+            fmr=fmr,
+            threshold=threshold,
+            low=min(self.everybody.fmr_at(threshold)[1].low, fmr),
+            high=high,
+            group=worst,
+            people=people,
+            pairs=people * (people - 1) // 2,
+        )
+
+    def measured(self, calibration: Sequence[Calibration]) -> tuple[MeasuredGroup, ...]:
+        """The groups by name, with their rates at the thresholds of ``calibration``; a rate above
+        `HIGHEST_GROUP_FMR` is left out, since it is not known."""
+        return tuple(
+            MeasuredGroup(
+                name=name,
+                people=tail.counted,
+                pairs=tail.counted * (tail.counted - 1) // 2,
+                rates=tuple(_rate(tail, entry) for entry in calibration if entry.threshold > tail.floor),
+            )
+            for name, tail in sorted(self.groups.items())
+        )
+
+
+def _rate(tail: GalleryTail, entry: Calibration) -> GroupRate:
+    rate, interval = tail.fmr_at(entry.threshold)
+    return GroupRate(
+        fmr=entry.fmr, threshold=entry.threshold, rate=rate, low=interval.low, high=interval.high
+    )
+
+
+def similar_groups(embeddings: ArrayLike, people: Sequence[str], groups: Sequence[str]) -> SimilarGroups:
+    """Compare ``people`` [N], each with one row of ``embeddings`` [N, D] of unit length, within their
+    ``groups`` [N] and with everybody.
+
+    Raises `UsageError` for fewer than two groups of two or more people, and as `tail_of_gallery`.
+    """
+    rows, names, group = np.asarray(embeddings), np.asarray(people), np.asarray(groups)
+    found = {}
+    for one in np.unique(group):
+        own = group == one
+        if own.sum() > 1:
+            found[str(one)] = tail_of_gallery(names[own].tolist(), rows[own], share=HIGHEST_GROUP_FMR)
+    if len(found) < 2:
+        raise UsageError(
+            f"{len(found)} group(s) with two or more embedded people; at least two groups are needed",
+            "The file of groups must give the group of each person.",
+        )
+    return SimilarGroups(found, tail_of_gallery(names.tolist(), rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from facekd.card import Sample, SimilarPeople, read_card
 from facekd.errors import UsageError
-from facekd.preprocess import NAMING, identities_in, open_source
+from facekd.preprocess import NAMING, Identities, identities_in, open_source
 from facekd.verification import SIMILAR_FMRS, read_groups, similar_groups
 from facekd.verification.results import SimilarCalibrated
 from facekd.workflows.calibrate import check_request, refuse_trained_on, training_notes, write_measured
@@ -97,46 +97,40 @@ def grouped_people(data: Path, groups: Path, root: str | None = None) -> Grouped
     """
     source, group_of = open_source(data), read_groups(groups)
     found = identities_in(source, root)
-    unknown = [photo for photo in group_of if photo not in found.of]
-    if unknown:
-        raise UsageError(
-            f"{groups}: {unknown[0]} is not among the photos of {data}"
-            + (f", nor are {len(unknown) - 1:,} others" if len(unknown) > 1 else ""),
-            "Name each photo by its path in the data.",
-        )
-    owners: dict[str, str] = {}
-    for photo in group_of:
-        person = found.of[photo]
-        if person is None:
-            raise UsageError(f"{data}: {photo} is not in a person's folder", NAMING)
-        owners[photo] = person
-    ordered = [name for name in found.of if name in group_of]
-    contents = {name: content_digest(partial(source.read, name)) for name in ordered}
-    left_out = dict(_other_photos(found.of, group_of, owners))
-    left_out |= copies_to_leave_out(
-        {name: owners[name] for name in ordered if name not in left_out},
-        {name: contents[name] for name in ordered if name not in left_out},
-    )
-    kept = [name for name in ordered if name not in left_out]
-    listing = "".join(f"{name}\n{contents[name]}\n" for name in kept)
+    _check_photos(data, groups, list(group_of), found)
+    first: dict[str, str] = {}
+    left_out = {}
+    for photo, person in found.of.items():
+        if photo not in group_of:
+            left_out[photo] = "no group"
+        elif person is not None and first.setdefault(person, photo) != photo:
+            left_out[photo] = f"one photo of a person is used, {first[person]}"
+    owners = {photo: person for person, photo in first.items()}
+    contents = {photo: content_digest(partial(source.read, photo)) for photo in owners}
+    left_out |= copies_to_leave_out(owners, contents)
+    kept = [photo for photo in owners if photo not in left_out]
+    listing = "".join(f"{photo}\n{contents[photo]}\n" for photo in kept)
     return GroupedPeople(
         tuple(kept),
-        tuple(owners[name] for name in kept),
-        tuple(group_of[name] for name in kept),
+        tuple(owners[photo] for photo in kept),
+        tuple(group_of[photo] for photo in kept),
         tuple(left_out.items()),
         hashlib.sha256(listing.encode()).hexdigest(),
         found.note,
     )
 
 
-def _other_photos(
-    of: Mapping[str, str | None], group_of: Mapping[str, str], owners: Mapping[str, str]
-) -> list[tuple[str, str]]:
-    """The photos without a group, and all but the first of each person, with the reason."""
-    others, first = [], {}
-    for photo in of:
-        if photo not in group_of:
-            others.append((photo, "no group"))
-        elif first.setdefault(owners[photo], photo) != photo:
-            others.append((photo, f"one photo of a person is used, {first[owners[photo]]}"))
-    return others
+def _check_photos(data: Path, groups: Path, named: Sequence[str], found: Identities) -> None:
+    """Raise `UsageError` unless the photos ``named`` in ``groups`` are in the folders of people."""
+    if not named:
+        raise UsageError(f"{groups}: names no photo")
+    unknown = [photo for photo in named if photo not in found.of]
+    if unknown:
+        others = f", nor are {len(unknown) - 1:,} others" if len(unknown) > 1 else ""
+        raise UsageError(
+            f"{groups}: {unknown[0]} is not among the photos of {data}{others}",
+            "Name each photo by its path in the data.",
+        )
+    nobodys = next((photo for photo in named if found.of[photo] is None), None)
+    if nobodys is not None:
+        raise UsageError(f"{data}: {nobodys} is not in a person's folder", NAMING)

@@ -162,14 +162,14 @@ def _groups(card: Card) -> str:
         f"{one.threshold:.4f} for FMR {one.fmr:g} ({one.group})" for one in similar.thresholds
     )
     return "\n\n".join([
-        f"{measured_on} **Similar people are taken for each other more often.** False match rates at the same "
-        f"thresholds between different people of one group, with 95 % intervals ({similar.data}, one photo of "
-        f"each of {similar.sample.people:,} people whom the model has not seen; groups as the photos are "
-        "labelled there):",
+        f"{measured_on} **Similar people are taken for each other more often.** False match rates at the "
+        f"same thresholds between different people of one group, with 95 % intervals ({similar.data}, one "
+        f"photo of each of {similar.sample.people:,} people whom the model has not seen; groups as the "
+        "photos are labelled there):",
         "\n".join(rows),
-        "Searches of galleries that are too small for thresholds of their own therefore use the thresholds at "
-        f"which the worst group keeps the stated rate: {searches}. False non-match rates by group were not "
-        "measured: there is one photo of each person.",
+        "Searches of galleries that are too small for thresholds of their own therefore use the thresholds "
+        f"at which the worst group keeps the stated rate: {searches}. False non-match rates by group were "
+        "not measured: there is one photo of each person.",
     ])  # fmt: skip
 
 

@@ -20,11 +20,11 @@ from numpy.typing import ArrayLike
 
 from facekd.card import Calibration, GroupRate, MeasuredGroup, SimilarThreshold
 from facekd.errors import UsageError
-from facekd.verification.calibration import CALIBRATED_FMRS, SEARCH_FMRS
 from facekd.verification.gallery_tail import GalleryTail, fewest_people, tail_of_gallery
 
-#: the false match rates that are tried: each needs the more people in a group, the lower it is
-SIMILAR_FMRS = (*CALIBRATED_FMRS, *SEARCH_FMRS)
+#: the false match rates that are tried, in small steps: a search uses the next lower one, so that a large step
+#: would make it miss more of the enrolled people than necessary
+SIMILAR_FMRS = (1e-2, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5, 5e-6, 2e-6, 1e-6)
 #: the share of a group's scores that is kept: the highest FMR that can be measured within a group
 HIGHEST_GROUP_FMR = 0.2
 _CONFIDENCE = 0.95

@@ -49,7 +49,7 @@ def crowd() -> tuple[np.ndarray, list[str], list[str]]:
 def test_the_threshold_is_that_of_the_worst_group(crowd: tuple, fmr: float) -> None:
     rows, people, groups = crowd
     found = {one.fmr: one for one in similar_groups(rows, people, groups).thresholds()}
-    assert set(found) == {1e-2, 1e-3}  # 260 people are too few for the next
+    assert set(found) == {1e-2, 5e-3, 2e-3, 1e-3}  # 260 people are too few for the next
     one, within = found[fmr], {group: scores_within(rows, groups, group) for group in COMMON}
     assert (one.group, one.people, one.pairs) == ("most alike", PEOPLE, PEOPLE * (PEOPLE - 1) // 2)
     for group, scores in within.items():

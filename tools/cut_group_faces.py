@@ -1,8 +1,8 @@
 """Cut the faces of a photo collection that states ages, sexes and races, for 'facekd calibrate --groups'.
 
     python tools/cut_group_faces.py PHOTOS crops.zip groups.csv --detector scrfd:scrfd_500m.onnx \\
-        --teacher edgeface_xs.onnx --student student.onnx --seen train-1.zip --seen train-2.zip \\
-        --apart lfw-crops.zip --people heldout_identities.txt
+        --teacher edgeface_xs.onnx --seen train-1.zip --seen train-2.zip --apart lfw-crops.zip \\
+        --people heldout_identities.txt
 
 PHOTOS is a folder, or a git directory with --under FOLDER, whose files are named as those of UTKFace (Zhang,
 Song and Qi, "Age progression/regression by conditional adversarial autoencoder", CVPR 2017):
@@ -13,15 +13,17 @@ Photos of each group are tried in random order until --most are kept. A border o
 put around each, since detectors miss faces that fill a photo. A photo is left out
 
 - without a face at least 60 pixels high (detector's score 0.5 or more);
-- with a cosine of 0.75 or more, by the student, to a crop in a pack of --seen, which it was trained on: it is
-  the same photo or person (the student is several times as fast as the teacher, and the packs are large);
+- with a cosine of 0.75 or more to a crop in a pack of --seen, which the student was trained on: it is the
+  same photo, or certainly the same person;
 - with a cosine of 0.5 or more to a crop in a pack of --apart, or to one of the people in --people;
 - with a cosine of 0.5 or more to a photo that is already kept: it is taken for another photo of the same
   person.
 
-The other cosines are the teacher's. The last rule errs in both directions: different people who are very
-similar to the teacher are taken for one, and two photos of one person which it scores lower than 0.5 are
-kept as two people. The first lowers the false match rate that is measured on the crops, the second raises it.
+All cosines are the teacher's. --seen and --apart also take a NumPy file of its unit embeddings [N, D], as
+training keeps of augmented crops, since embedding large packs takes long. The last rule errs in both
+directions: different people who are very similar to the teacher are taken for one, and two photos of one
+person which it scores lower than 0.5 are kept as two people. The first lowers the false match rate that is
+measured on the crops, the second raises it.
 
 In the pack each photo is a person: NAME/1.jpg. The CSV lists photo and group.
 """
@@ -36,7 +38,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -56,8 +57,7 @@ Floats = NDArray[np.float32]
 
 SEXES = ("men", "women")
 RACES = ("White", "Black", "Asian", "Indian", "Other")
-#: the student's cosine from which a crop counts as seen in training, and the teacher's from which two crops
-#: show one person. Photos of the packs, found again, had 0.93 or more by the teacher.
+#: the teacher's cosines from which a crop counts as seen in training, and from which two show one person
 SEEN, SAME_PERSON = 0.75, 0.5
 _ADULT, _LEAST_HEIGHT, _LEAST_SCORE = 18, 60, 0.5
 _BORDER = 0.25
@@ -134,17 +134,16 @@ def crop_of(content: bytes, name: str, detector: Detector) -> Pixels | None:
 
 
 class Sifted:
-    """Keeps photos of different people who are neither among the ``seen`` crops [S, E], by the student's
-    embeddings, nor among the people kept ``apart`` [A, D], by the teacher's."""
+    """Keeps photos of different people who are neither among the ``seen`` crops [S, D] nor among the people
+    kept ``apart`` [A, D]."""
 
     def __init__(self, seen: Floats, apart: Floats) -> None:
         self._seen, self._apart = seen, apart
         self._kept = np.zeros((0, apart.shape[1]), np.float32)
 
-    def take(self, by_student: Floats, rows: Floats) -> list[str | None]:
-        """Why each of the photos ``by_student`` [N, E] and ``rows`` [N, D] is left out; `None` for those that
-        are kept."""
-        seen = _highest(by_student, self._seen) >= SEEN
+    def take(self, rows: Floats) -> list[str | None]:
+        """Why each of the photos ``rows`` [N, D] is left out; `None` for those that are kept."""
+        seen = _highest(rows, self._seen) >= SEEN
         apart = _highest(rows, self._apart) >= SAME_PERSON
         again = _highest(rows, self._kept) >= SAME_PERSON
         whys: list[str | None] = []
@@ -181,8 +180,8 @@ def tried(names: Sequence[str], seed: int) -> Iterator[tuple[str, list[str]]]:
 
 
 def kept_crops(
-    names: Sequence[str], read: Callable[[str], bytes], detector: Detector, student: Embedder,
-    teacher: Embedder, sifted: Sifted, most: int, tally: Tally, seed: int = 0,
+    names: Sequence[str], read: Callable[[str], bytes], detector: Detector, teacher: Embedder,
+    sifted: Sifted, most: int, tally: Tally, seed: int = 0,
 ) -> Iterator[tuple[str, str, Pixels]]:  # fmt: skip
     """The name, the group and the crop of each photo that is kept."""
     for group, batch in tried(names, seed):
@@ -191,8 +190,7 @@ def kept_crops(
         tally.left_out["no face, or a small or doubtful one"] += len(batch) - len(crops)
         if not crops:
             continue
-        pixels = np.stack(list(crops.values()))
-        whys = sifted.take(student.embed(pixels), teacher.embed(pixels))
+        whys = sifted.take(teacher.embed(np.stack(list(crops.values()))))
         for (name, crop), why in zip(crops.items(), whys, strict=True):
             if why:
                 tally.left_out[why] += 1
@@ -201,23 +199,23 @@ def kept_crops(
                 yield name, group, crop
 
 
-def embedded_rows(packs: Sequence[Any], model: Path, dim: int, label: str) -> Floats:
-    rows = [np.zeros((0, dim), np.float32)]
-    with click.progressbar(length=sum(len(own.names) for own in packs), label=label) as bar:
-        rows += [part.rows for part in embedded_packs(packs, model, advance=bar.update)]
+def known_rows(given: Sequence[Path], teacher: Path, dim: int, people: Path | None = None) -> Floats:
+    """The teacher's embeddings of the crops in the packs ``given``, and those in NumPy files; with
+    ``people``, a list of folders, only of these folders of the packs."""
+    files = [file for file in given if file.suffix == ".npy" and people is None]
+    packs = all_crops([file for file in given if file.suffix != ".npy"])
+    if people is not None:
+        named = set(people.read_text().split())
+        packs = tuple(
+            replace(own, names=tuple(name for name in own.names if name.partition("/")[0] in named))
+            for own in packs
+        )
+    packs = tuple(own for own in packs if own.names)
+    rows = [np.zeros((0, dim), np.float32), *(np.load(file).astype(np.float32) for file in files)]
+    with click.progressbar(length=sum(len(own.names) for own in packs), label="known crops") as bar:
+        rows += [part.rows for part in embedded_packs(packs, teacher, advance=bar.update)]
     found = np.concatenate(rows)
     return found[np.isfinite(found).all(axis=1)]
-
-
-def of_people(packs: Sequence[Any], people: Path | None) -> list[Any]:
-    """The crops in ``packs`` of the people whom a list names, a folder each."""
-    if people is None:
-        return []
-    named = set(people.read_text().split())
-    return [
-        replace(own, names=tuple(name for name in own.names if name.partition("/")[0] in named))
-        for own in packs
-    ]
 
 
 @click.command()
@@ -227,30 +225,28 @@ def of_people(packs: Sequence[Any], people: Path | None) -> list[Any]:
 @click.option("--under", help="The folder of the photos in the git directory PHOTOS.")
 @click.option("--detector", required=True, help="scrfd:FILE, as the packs were cut.")
 @click.option("--teacher", type=EXISTING_FILE, required=True, help="The model that tells people apart.")
-@click.option("--student", type=EXISTING_FILE, required=True, help="The model to be measured.")
-@click.option("--seen", type=EXISTING, multiple=True, help="Pack that the student was trained on.")
-@click.option("--apart", type=EXISTING, multiple=True, help="Pack of people to keep apart.")
+@click.option("--seen", type=EXISTING, multiple=True, help="Pack that the model was trained on, or rows.")
+@click.option("--apart", type=EXISTING, multiple=True, help="Pack of people to keep apart, or rows.")
 @click.option("--people", type=EXISTING_FILE, help="List of people in the packs of --seen to keep apart.")
 @click.option("--most", type=click.IntRange(1), default=1000, show_default=True, help="Photos of a group.")
 @click.option("--seed", default=0, show_default=True)
 def main(
     photos: Path, out: Path, groups: Path, under: str | None, detector: str, teacher: Path,
-    student: Path, seen: tuple[Path, ...], apart: tuple[Path, ...], people: Path | None, most: int, seed: int,
+    seen: tuple[Path, ...], apart: tuple[Path, ...], people: Path | None, most: int, seed: int,
 ) -> None:  # fmt: skip
     """Cut crops from PHOTOS into the pack OUT, with their groups in the CSV file GROUPS."""
     source = open_source(photos) if under is None else GitFolder(photos, under)
-    packs, models = all_crops(seen), [load_embedder(model, threads=1) for model in (student, teacher)]
-    others = [*all_crops(apart), *of_people(packs, people)]
-    sifted = Sifted(
-        embedded_rows(packs, student, models[0].card.embedding.dim, "seen"),
-        embedded_rows(others, teacher, models[1].card.embedding.dim, "kept apart"),
-    )
+    embedder = load_embedder(teacher, threads=1)
+    dim = embedder.card.embedding.dim
+    held = known_rows(seen, teacher, dim, people) if people else np.zeros((0, dim), np.float32)
+    apart_rows = np.concatenate([known_rows(apart, teacher, dim), held])
+    sifted = Sifted(known_rows(seen, teacher, dim), apart_rows)
     tally, target, listed = Tally(), open_target(out, fresh=True), io.StringIO()
     rows = csv.writer(listed, lineterminator="\n")
     rows.writerow(["photo", "group"])
     made = make_detector(detector, "cpu", 1)
     for name, group, crop in kept_crops(
-        source.names(), source.read, made, *models, sifted, most, tally, seed
+        source.names(), source.read, made, embedder, sifted, most, tally, seed
     ):
         person = name.rpartition("/")[2].partition(".")[0]
         target.write(f"{person}/1.jpg", encode(crop, "jpg"))

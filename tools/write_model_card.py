@@ -155,7 +155,7 @@ def _groups(card: Card) -> str:
         "| --- " * (2 + len(fmrs)) + "|",
     ]
     for group in similar.groups:
-        rates = {rate.fmr: f"{rate.rate:.2g} ({rate.low:.1g} to {rate.high:.1g})" for rate in group.rates}
+        rates = {rate.fmr: f"{rate.rate:.2g} ({rate.low:.2g} to {rate.high:.2g})" for rate in group.rates}
         cells = [rates.get(fmr, "not measured") for fmr in fmrs]
         rows.append(f"| {group.name} | {group.people:,} | {' | '.join(cells)} |")
     searches = "; ".join(

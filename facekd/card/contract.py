@@ -259,8 +259,8 @@ class MeasuredGroup(_Frozen):
 
 class SimilarThreshold(_Frozen):
     """The threshold at which the false match rate is ``fmr`` in the measured group in which it is highest,
-    ``group``. At the threshold it is at least ``low`` among everybody measured, and at most ``high`` within
-    each group (bounds of 95 % intervals)."""
+    ``group``. The rate at it is at least ``low`` among varied people, and at most ``high`` within each group
+    with enough matches to show it (bounds of 95 % intervals)."""
 
     fmr: float = Field(gt=0, lt=1)
     threshold: float = Field(ge=-1, le=1)

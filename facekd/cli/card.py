@@ -206,7 +206,7 @@ def _print_similar(similar: SimilarPeople) -> None:
     for one in similar.thresholds:
         answer(
             f"similar       {one.threshold:.4f} at FMR {one.fmr:g} within {one.group} (95 % {one.low:.2g} "
-            f"among everybody to {one.high:.2g} within a group; {similar.data}, {similar.detector}"
+            f"among varied people to {one.high:.2g} within a group; {similar.data}, {similar.detector}"
             f"{_sample(similar.sample, similar.date)})"
         )
 

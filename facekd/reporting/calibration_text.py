@@ -66,7 +66,7 @@ def similar_lines(result: SimilarCalibrated) -> Iterator[str]:
 def _similar_line(one: SimilarThreshold) -> str:
     return (
         f"FMR {one.fmr:g} among similar people: threshold {one.threshold:.4f}, by {one.group} "
-        f"({one.people:,} people, {one.pairs:,} comparisons); FMR {one.low:.2g} among everybody to "
+        f"({one.people:,} people, {one.pairs:,} comparisons); FMR {one.low:.2g} among varied people to "
         f"{one.high:.2g} within a group (95 %)"
     )
 

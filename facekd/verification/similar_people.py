@@ -6,8 +6,9 @@ race the false match rate at the same threshold is many times as high (Grother, 
 their intervals and the pairs that are left out as suspected duplicates are those of a gallery's own scores.
 
 The group with the highest threshold is taken for every rate. The highest of several estimates is too high
-on average: such a threshold is rather too strict than too lax. Its interval is simultaneous: it holds for all
-groups at once (Bonferroni), so also for the one that was chosen.
+on average: such a threshold is rather too strict than too lax. The upper end of its interval is simultaneous:
+it holds for all groups at once (Bonferroni), so also for the one that was chosen. The lower end is the lower
+bound of the rate among varied people: everybody who was measured here, or those of the card's calibration.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from facekd.card import Calibration, GroupRate, MeasuredGroup, SimilarThreshold
+from facekd.card import Calibration, GroupRate, MeasuredGroup, SimilarThreshold, TailThreshold
 from facekd.errors import UsageError
 from facekd.verification.gallery_tail import GalleryTail, fewest_people, tail_of_gallery
+from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
 
-#: the false match rates that are tried, in small steps: a search uses the next lower one, so that a large step
-#: would make it miss more of the enrolled people than necessary
+#: the false match rates that are tried, in small steps: a search uses the next lower one, and by a large step
+#: it would miss more of the enrolled people than necessary
 SIMILAR_FMRS = (1e-2, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5, 5e-6, 2e-6, 1e-6)
 #: the share of a group's scores that is kept: the highest FMR that can be measured within a group
 HIGHEST_GROUP_FMR = 0.2
@@ -37,12 +39,15 @@ class SimilarGroups:
     groups: Mapping[str, GalleryTail]
     everybody: GalleryTail
 
-    def thresholds(self, fmrs: Collection[float] = SIMILAR_FMRS) -> tuple[SimilarThreshold, ...]:
-        """One for each of ``fmrs``, descending, for which a group has enough people.
+    def thresholds(
+        self, fmrs: Collection[float] = SIMILAR_FMRS, varied: Sequence[Calibration | TailThreshold] = ()
+    ) -> tuple[SimilarThreshold, ...]:
+        """One for each of ``fmrs``, descending, that can be shown; see `_threshold`. ``varied`` are the
+        entries of the card that were measured on varied people.
 
-        Raises `UsageError` if there is none, or if the kept scores end above it.
+        Raises `UsageError` if there is none.
         """
-        found = [self._threshold(fmr) for fmr in sorted(set(fmrs), reverse=True)]
+        found = [self._threshold(fmr, varied) for fmr in sorted(set(fmrs), reverse=True)]
         known = tuple(one for one in found if one is not None)
         if known:
             return known
@@ -50,10 +55,14 @@ class SimilarGroups:
         fmr = max(fmrs)
         raise UsageError(
             f"FMR {fmr:g} within groups: insufficient data, the largest group has {largest:,} people",
-            f"{fewest_people(fmr):,} people in a group are needed; add more people.",
+            f"{fewest_people(fmr):,} people in each group would be enough; add more people.",
         )
 
-    def _threshold(self, fmr: float) -> SimilarThreshold | None:
+    def _threshold(
+        self, fmr: float, varied: Sequence[Calibration | TailThreshold]
+    ) -> SimilarThreshold | None:
+        """The highest of the thresholds at ``fmr`` of the groups that have enough people for it. `None` if
+        there are none, or if one of the other groups certainly has a higher rate at that threshold."""
         own = {name: tail.threshold_at_fmr(fmr).threshold for name, tail in self.groups.items()}
         known = {name: threshold for name, threshold in own.items() if threshold is not None}
         if not known:
@@ -66,20 +75,30 @@ class SimilarGroups:
                 "The model does not tell these people apart, or one person has several names.",
             )
         simultaneous = 1 - (1 - _CONFIDENCE) / len(self.groups)
-        high = max(
-            tail.fmr_at(threshold, simultaneous)[1].high
-            for tail in self.groups.values()
+        intervals = {
+            name: tail.fmr_at(threshold, simultaneous)[1]
+            for name, tail in self.groups.items()
             if tail.floor < threshold
-        )
+        }
+        if any(interval.low > fmr for name, interval in intervals.items() if name not in known):
+            return None
         return SimilarThreshold(
             fmr=fmr,
             threshold=threshold,
-            low=min(self.everybody.fmr_at(threshold)[1].low, fmr),
-            high=high,
+            low=min(fmr, self.everybody.fmr_at(threshold)[1].low, _lowest(varied, threshold)),
+            high=max(intervals[name].high for name in {worst, *self._shown(threshold)}),
             group=worst,
             people=people,
             pairs=people * (people - 1) // 2,
         )
+
+    def _shown(self, threshold: float) -> list[str]:
+        """The groups with enough matching pairs at ``threshold`` for an interval that means something."""
+        return [
+            name
+            for name, tail in self.groups.items()
+            if tail.floor < threshold and tail.searches_at(threshold)[0] >= FEWEST_FALSE_MATCHES
+        ]
 
     def measured(self, calibration: Sequence[Calibration]) -> tuple[MeasuredGroup, ...]:
         """The groups by name, with their rates at the thresholds of ``calibration``; a rate above
@@ -93,6 +112,14 @@ class SimilarGroups:
             )
             for name, tail in sorted(self.groups.items())
         )
+
+
+def _lowest(varied: Sequence[Calibration | TailThreshold], threshold: float) -> float:
+    """A lower bound of the FMR at ``threshold`` by the entries ``varied``: that of the next higher threshold,
+    0 above all of them; 1 if there are no entries."""
+    if not varied:
+        return 1.0
+    return max((entry.low for entry in varied if entry.threshold >= threshold), default=0.0)
 
 
 def _rate(tail: GalleryTail, entry: Calibration) -> GroupRate:

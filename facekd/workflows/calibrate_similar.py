@@ -70,7 +70,7 @@ def calibrate_similar(
         rows[there], np.array(chosen.people)[there].tolist(), np.array(chosen.groups)[there].tolist()
     )
     similar = SimilarPeople(
-        thresholds=compared.thresholds(fmrs),
+        thresholds=compared.thresholds(fmrs, [*card.calibration, *card.upper_tail]),
         groups=compared.measured(card.calibration),
         data=data.resolve().name.removesuffix(".zip"),
         sample=Sample(people=len(chosen.people), photos=len(chosen.photos), digest=chosen.digest),

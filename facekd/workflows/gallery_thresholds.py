@@ -213,7 +213,7 @@ def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None
         told.append(f"the card of {card.name} reaches to FMR {lowest:g}{among}, enough for {reach:,} people")
     else:
         told.append(f"{card.name} is not calibrated")
-    lax = _lowest_kept(people)
+    lax = _lowest_kept(card, people, doubt is None)
     if lax is not None and lax > fpir:
         told.append(f"these {people:,} people are enough for --fpir {lax:g}")
     return SearchThreshold(
@@ -222,9 +222,18 @@ def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None
     )  # fmt: skip
 
 
-def _lowest_kept(people: int) -> float | None:
-    """The lowest of a few round rates that a gallery of ``people`` can keep by its own scores."""
-    return next((r for r in (0.02, 0.05, 0.1, 0.2, 0.3) if fewest_people(r, None) <= people), None)
+def _lowest_kept(card: Card, people: int, by_card: bool) -> float | None:
+    """The lowest of a few round rates that a gallery of ``people`` can keep by its own scores, or by those of
+    the ``card`` for similar people, if they may be used."""
+    return next(
+        (
+            rate
+            for rate in (0.02, 0.05, 0.1, 0.2, 0.3)
+            if fewest_people(rate, None) <= people
+            or (by_card and card.similar is not None and _of_card(card, people, rate) is not None)
+        ),
+        None,
+    )
 
 
 def _counted(people: int) -> str:

@@ -7,7 +7,8 @@
 PHOTOS is a folder, or a git directory with --under FOLDER, whose files are named as those of UTKFace (Zhang,
 Song and Qi, "Age progression/regression by conditional adversarial autoencoder", CVPR 2017):
 AGE_SEX_RACE_DATE.*, with sex 0 for men and 1 for women, and race 0 to 4 for White, Black, Asian, Indian and
-others. A group is a race and a sex, for example "Asian women". Photos of people under 18 are not read.
+others. A group is a race and a sex, for example "Asian women"; --age 30 divides each at that age. Photos of
+people under 18 are not read.
 
 Photos of each group are tried in random order until --most are kept. A border of a quarter of its size is
 put around each, since detectors miss faces that fill a photo. A photo is left out
@@ -74,12 +75,17 @@ class Tally:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def group_of(name: str) -> str | None:
-    """The group that the name of a photo states; `None` for somebody under 18, and for other names."""
+def group_of(name: str, ages: Sequence[int] = ()) -> str | None:
+    """The group that the name of a photo states, divided at ``ages``; `None` for somebody under 18, and for
+    other names."""
     stated = _NAME.match(name.rpartition("/")[2])
     if stated is None or int(stated["age"]) < _ADULT:
         return None
-    return f"{RACES[int(stated['race'])]} {SEXES[int(stated['sex'])]}"
+    group = f"{RACES[int(stated['race'])]} {SEXES[int(stated['sex'])]}"
+    if not ages:
+        return group
+    starts = [start for start in sorted({_ADULT, *ages}) if start <= int(stated["age"])]
+    return f"{group} from {starts[-1]}"
 
 
 class GitFolder:
@@ -164,11 +170,11 @@ def _highest(rows: Floats, others: Floats) -> Floats:
     return (rows @ others.T).max(axis=1, initial=-1.0)
 
 
-def tried(names: Sequence[str], seed: int) -> Iterator[tuple[str, list[str]]]:
+def tried(names: Sequence[str], seed: int, ages: Sequence[int] = ()) -> Iterator[tuple[str, list[str]]]:
     """Batches of photos with their group, the groups in turn, each in random order."""
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
-        group = group_of(name)
+        group = group_of(name, ages)
         if group is not None:
             groups.setdefault(group, []).append(name)
     rng = np.random.default_rng(seed)
@@ -181,10 +187,10 @@ def tried(names: Sequence[str], seed: int) -> Iterator[tuple[str, list[str]]]:
 
 def kept_crops(
     names: Sequence[str], read: Callable[[str], bytes], detector: Detector, teacher: Embedder,
-    sifted: Sifted, most: int, tally: Tally, seed: int = 0,
+    sifted: Sifted, most: int, tally: Tally, seed: int = 0, ages: Sequence[int] = (),
 ) -> Iterator[tuple[str, str, Pixels]]:  # fmt: skip
     """The name, the group and the crop of each photo that is kept."""
-    for group, batch in tried(names, seed):
+    for group, batch in tried(names, seed, ages):
         batch = batch[: 2 * (most - tally.kept[group])]
         crops = {name: crop for name in batch if (crop := crop_of(read(name), name, detector)) is not None}
         tally.left_out["no face, or a small or doubtful one"] += len(batch) - len(crops)
@@ -229,10 +235,12 @@ def known_rows(given: Sequence[Path], teacher: Path, dim: int, people: Path | No
 @click.option("--apart", type=EXISTING, multiple=True, help="Pack of people to keep apart, or rows.")
 @click.option("--people", type=EXISTING_FILE, help="List of people in the packs of --seen to keep apart.")
 @click.option("--most", type=click.IntRange(1), default=1000, show_default=True, help="Photos of a group.")
+@click.option("--age", "ages", type=click.IntRange(_ADULT), multiple=True, help="Age to divide groups at.")
 @click.option("--seed", default=0, show_default=True)
 def main(
     photos: Path, out: Path, groups: Path, under: str | None, detector: str, teacher: Path,
-    seen: tuple[Path, ...], apart: tuple[Path, ...], people: Path | None, most: int, seed: int,
+    seen: tuple[Path, ...], apart: tuple[Path, ...], people: Path | None, most: int, ages: tuple[int, ...],
+    seed: int,
 ) -> None:  # fmt: skip
     """Cut crops from PHOTOS into the pack OUT, with their groups in the CSV file GROUPS."""
     source = open_source(photos) if under is None else GitFolder(photos, under)
@@ -246,7 +254,7 @@ def main(
     rows.writerow(["photo", "group"])
     made = make_detector(detector, "cpu", 1)
     for name, group, crop in kept_crops(
-        source.names(), source.read, made, embedder, sifted, most, tally, seed
+        source.names(), source.read, made, embedder, sifted, most, tally, seed, ages
     ):
         person = name.rpartition("/")[2].partition(".")[0]
         target.write(f"{person}/1.jpg", encode(crop, "jpg"))

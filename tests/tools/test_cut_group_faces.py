@@ -65,6 +65,12 @@ def test_the_group_is_that_of_the_name(name: str, group: str | None) -> None:
     assert tool.group_of(name) == group
 
 
+@pytest.mark.parametrize(("age", "group"), [(18, 18), (29, 18), (30, 30), (44, 30), (45, 45), (99, 45)])
+def test_ages_divide_groups(age: int, group: int) -> None:
+    assert tool.group_of(f"{age}_0_3_1.jpg", (45, 30)) == f"Indian men from {group}"
+    assert tool.group_of("17_0_3_1.jpg", (45, 30)) is None
+
+
 def test_a_photo_is_left_out_for_the_first_reason_that_holds() -> None:
     basis = np.eye(6, dtype=np.float32)
     near = (basis[0] * 0.6 + basis[1] * 0.8).astype(np.float32)

@@ -7,7 +7,6 @@ from .benchmark import TestData as TestData
 from .benchmark import benchmark_models as benchmark_models
 from .calibrate import calibrate_model as calibrate_model
 from .calibrate import find_people as find_people
-from .calibrate_similar import calibrate_similar as calibrate_similar
 from .compatibility import check_writable as check_writable
 from .compatibility import evaluate_compatibility as evaluate_compatibility
 from .compatibility import write_compatible as write_compatible
@@ -116,6 +115,7 @@ from .recognizer import Recognizer as Recognizer
 from .recognizer import Verification as Verification
 from .robustness import measure_robustness as measure_robustness
 from .robustness import robustness_steps as robustness_steps
+from .similar_calibration import calibrate_similar as calibrate_similar
 from .thresholds import Threshold as Threshold
 from .thresholds import choose_threshold as choose_threshold
 from .thresholds import doubts as doubts

@@ -69,8 +69,9 @@ class Kept:
         low, high = np.percentile(self.rates, [2.5, 97.5])
         rates, ends = np.array(self.rates), np.array(self.stated)
         middle = ends.mean(axis=1)
-        # the rate is measured on so many strangers only
-        error = 1.96 * np.sqrt(rates * (1 - rates) / strangers)
+        # the rate is measured on so many strangers only (Agresti and Coull, since often none is found)
+        near = (rates * strangers + 2) / (strangers + 4)
+        error = 1.96 * np.sqrt(near * (1 - near) / (strangers + 4))
         half = np.hypot((ends[:, 1] - ends[:, 0]) / 2, error)
         below, above = (rates < middle - half).sum(), (rates > middle + half).sum()
         spread = (below, rates.size - below - above, above, self.undecided)

@@ -10,10 +10,12 @@ from .contract import Card as Card
 from .contract import Counts as Counts
 from .contract import CropSpec as CropSpec
 from .contract import EmbeddingSpec as EmbeddingSpec
+from .contract import GroupRate as GroupRate
 from .contract import InputSpec as InputSpec
 from .contract import IsotonicCurve as IsotonicCurve
 from .contract import LandmarkCrop as LandmarkCrop
 from .contract import LogisticCurve as LogisticCurve
+from .contract import MeasuredGroup as MeasuredGroup
 from .contract import Origin as Origin
 from .contract import Pack as Pack
 from .contract import PhotoLimit as PhotoLimit
@@ -21,6 +23,8 @@ from .contract import PhotoLimits as PhotoLimits
 from .contract import Provenance as Provenance
 from .contract import Sample as Sample
 from .contract import ScoreMap as ScoreMap
+from .contract import SimilarPeople as SimilarPeople
+from .contract import SimilarThreshold as SimilarThreshold
 from .contract import Start as Start
 from .contract import TailThreshold as TailThreshold
 from .contract import canonical_json as canonical_json

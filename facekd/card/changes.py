@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: the settings that a first card must state: the network does not contain them, and a wrong guess misleads
 _STATED = ("input.colour", "input.mean", "input.std", "crop")
 #: measurements in a space, which are valid in no other
-_MEASURED = {"calibration": (), "upper_tail": (), "score_map": None, "photo_limits": None}
+_MEASURED = {"calibration": (), "upper_tail": (), "score_map": None, "photo_limits": None, "similar": None}
 
 
 def change_card(card: Card, settings: Sequence[str]) -> Card:

@@ -246,6 +246,54 @@ class TailThreshold(_Frozen):
     high: float = Field(ge=0, le=1)
 
 
+class GroupRate(_Frozen):
+    """The false match ``rate`` within a group at the card's ``threshold`` of ``fmr``, between ``low`` and
+    ``high`` (95 %)."""
+
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=-1, le=1)
+    rate: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class MeasuredGroup(_Frozen):
+    """A group of similar people: its false match rates at the thresholds of the card's calibration, as far as
+    they were measured. ``pairs`` of its ``people`` were compared."""
+
+    name: str
+    people: int = Field(ge=2)
+    pairs: int = Field(ge=1)
+    rates: tuple[GroupRate, ...] = ()
+
+
+class SimilarThreshold(_Frozen):
+    """The threshold at which the false match rate is ``fmr`` in the measured group in which it is highest,
+    ``group``. The rate at it is at least ``low`` among varied people, and at most ``high`` within each group
+    with enough matches to show it (bounds of 95 % intervals)."""
+
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=-1, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+    group: str
+    people: int = Field(ge=2)
+    pairs: int = Field(ge=1)
+
+
+class SimilarPeople(_Frozen):
+    """Thresholds for people who are more similar than those of ``calibration``, measured within ``groups``:
+    searches use them where they depend on the card, since the people of a small gallery may be similar."""
+
+    thresholds: tuple[SimilarThreshold, ...] = Field(min_length=1)
+    groups: tuple[MeasuredGroup, ...] = Field(min_length=2)
+    data: str
+    sample: Sample
+    detector: str
+    aligner: str
+    date: str
+
+
 class Card(_Frozen):
     """The contract of a model. ``digest`` and ``space`` are written by `write_card`."""
 
@@ -266,6 +314,7 @@ class Card(_Frozen):
     upper_tail: tuple[TailThreshold, ...] = ()
     score_map: ScoreMap | None = None
     photo_limits: PhotoLimits | None = None
+    similar: SimilarPeople | None = None
 
     def at(self, fmr: float | None = None) -> Calibration | None:
         """The calibration at ``fmr``, or the strictest one; `None` if there is none."""

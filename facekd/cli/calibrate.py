@@ -13,6 +13,7 @@ import click
 from facekd.cli.options import (
     ANY_PATH,
     EXISTING,
+    EXISTING_FILE,
     MODEL_FILE,
     Number,
     aligned_option,
@@ -33,6 +34,10 @@ from facekd.cli.output import answer, answer_json, progress, say
     help="False match rate to measure the threshold for; repeatable. [default: 0.01, 0.001, 0.0001]",
 )  # fmt: skip
 @click.option(
+    "--groups", type=EXISTING_FILE, default=None,
+    help="CSV photo,group: measure thresholds for similar people instead, within these groups.",
+)  # fmt: skip
+@click.option(
     "--out", type=ANY_PATH, default=None, help="Write a copy with the new card here and keep MODEL."
 )
 @aligned_option
@@ -44,6 +49,7 @@ def command(
     data: Path,
     root: str | None,
     fmrs: tuple[float, ...],
+    groups: Path | None,
     out: Path | None,
     aligned: bool,
     detector: str,
@@ -56,24 +62,37 @@ def command(
     data are reported, and the others written. If there is too little data for all of them, or if the
     card says that the model was trained on this data, nothing is written.
 
+    With --groups, one photo of each person is compared within the person's group, and the thresholds at
+    which the false match rate holds in the worst group are added to the card. Searches of galleries that
+    are too small for thresholds of their own use them. The thresholds of the card are left as they are.
+
     \b
     Example: facekd calibrate student.onnx --data people/ --fmr 1e-3 --fmr 1e-4
              facekd calibrate student.onnx --data crops.zip --aligned --json
+             facekd calibrate student.onnx --data crops.zip --aligned --groups groups.csv
     """
     from facekd.reporting import lines
-    from facekd.verification import CALIBRATED_FMRS
-    from facekd.workflows import calibrate_model, count_images
+    from facekd.verification import CALIBRATED_FMRS, SIMILAR_FMRS
+    from facekd.verification.results import Calibrated, SimilarCalibrated
+    from facekd.workflows import calibrate_model, calibrate_similar, count_images
 
+    found: Calibrated | SimilarCalibrated
+    used = None if aligned else detector
     with progress("calibrate", count_images(data)) as advance:
-        found = calibrate_model(
-            model, data, fmrs or CALIBRATED_FMRS,
-            detector=None if aligned else detector, device=device, root=root, out=out,
-            advance=advance,
-        )  # fmt: skip
+        if groups is None:
+            found = calibrate_model(
+                model, data, fmrs or CALIBRATED_FMRS, detector=used, device=device, root=root, out=out,
+                advance=advance,
+            )  # fmt: skip
+        else:
+            found = calibrate_similar(
+                model, data, groups, fmrs or SIMILAR_FMRS, detector=used, device=device, root=root, out=out,
+                advance=advance,
+            )  # fmt: skip
     for note in found.notes:
         say(f"note: {note}")
-    for entry in found.replaced:
-        say(f"replaced: threshold {entry.threshold:.4f} at FMR {entry.fmr:g} ({entry.data})")
+    for replaced in found.replaced_thresholds:
+        say(f"replaced: {replaced}")
     if as_json:
         answer_json(found.to_dict())
     else:

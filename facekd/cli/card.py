@@ -16,7 +16,7 @@ from facekd.cli.options import ANY_PATH, EXISTING, MODEL_FILE, detector_option, 
 from facekd.cli.output import answer, answer_json, progress, say, say_without_card
 
 if TYPE_CHECKING:
-    from facekd.card import Card, Sample
+    from facekd.card import Card, Sample, SimilarPeople
     from facekd.verification.results import ComparedReadings
     from facekd.workflows import WrittenCard
 
@@ -183,6 +183,8 @@ def _print_card(card: Card) -> None:
         )
     if not card.calibration:
         answer("threshold     none measured")
+    if card.similar:
+        _print_similar(card.similar)
     score_map = card.score_map
     if score_map:
         answer(
@@ -200,6 +202,15 @@ def _print_card(card: Card) -> None:
         )
     else:
         answer("photo limits  none measured: poor photos are treated like good ones")
+
+
+def _print_similar(similar: SimilarPeople) -> None:
+    for one in similar.thresholds:
+        answer(
+            f"similar       {one.threshold:.4f} at FMR {one.fmr:g} within {one.group} (95 % {one.low:.2g} "
+            f"among varied people to {one.high:.2g} within a group; {similar.data}, {similar.detector}"
+            f"{_sample(similar.sample, similar.date)})"
+        )
 
 
 def _sample(sample: Sample | None, date: str) -> str:

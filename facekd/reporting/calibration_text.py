@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from facekd.card import Calibration
+from facekd.card import Calibration, MeasuredGroup, SimilarThreshold
 from facekd.reporting.lost_photos import reasons_told
 from facekd.verification import PRIOR
-from facekd.verification.results import Calibrated
+from facekd.verification.results import Calibrated, SimilarCalibrated
 
 
 def calibration_lines(result: Calibrated) -> Iterator[str]:
@@ -50,3 +50,29 @@ def _entry_line(entry: Calibration) -> str:
         f"{counts.mated:,} mated ones do not, FNMR {entry.fnmr:.3g} "
         f"({entry.fnmr_low:.2g} to {entry.fnmr_high:.2g})"
     )
+
+
+def similar_lines(result: SimilarCalibrated) -> Iterator[str]:
+    """The data, each threshold for similar people, and the groups at the card's own thresholds."""
+    similar = result.similar
+    yield (
+        f"{result.card.name} on {similar.data}: {similar.sample.people:,} people in {len(similar.groups)} "
+        f"groups, {len(result.failures)} failures to acquire{reasons_told(result.failures)}"
+    )
+    yield from (_similar_line(one) for one in similar.thresholds)
+    yield from (_group_line(group) for group in similar.groups)
+
+
+def _similar_line(one: SimilarThreshold) -> str:
+    return (
+        f"FMR {one.fmr:g} among similar people: threshold {one.threshold:.4f}, by {one.group} "
+        f"({one.people:,} people, {one.pairs:,} comparisons); FMR {one.low:.2g} among varied people to "
+        f"{one.high:.2g} within a group (95 %)"
+    )
+
+
+def _group_line(group: MeasuredGroup) -> str:
+    rates = "; ".join(
+        f"at {rate.threshold:.4f} {rate.rate:.2g} ({rate.low:.2g} to {rate.high:.2g})" for rate in group.rates
+    )
+    return f"{group.name}: {group.people:,} people; FMR {rates or 'not measured at a threshold of the card'}"

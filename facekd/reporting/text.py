@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import singledispatch
 from typing import Any
 
-from facekd.reporting.calibration_text import calibration_lines
+from facekd.reporting.calibration_text import calibration_lines, similar_lines
 from facekd.reporting.lost_photos import reasons_told
 from facekd.reporting.table_text import table_notes
 from facekd.verification.results import (
@@ -16,6 +16,7 @@ from facekd.verification.results import (
     Evaluation,
     GalleryEvaluation,
     RobustnessReport,
+    SimilarCalibrated,
 )
 
 
@@ -91,6 +92,11 @@ def together(result: CompatibilityResult) -> Iterator[str]:
 @lines.register
 def _(result: Calibrated) -> Iterator[str]:
     yield from calibration_lines(result)
+
+
+@lines.register
+def _(result: SimilarCalibrated) -> Iterator[str]:
+    yield from similar_lines(result)
 
 
 @lines.register

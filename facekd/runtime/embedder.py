@@ -150,6 +150,7 @@ class EnsembleEmbedder:
                 "upper_tail": (),
                 "score_map": None,
                 "photo_limits": None,
+                "similar": None,
                 "compatible_with": (),
             }
         ).with_digest(joined)

@@ -82,6 +82,16 @@ class Candidate(BaseModel):
     score: float
 
 
+class SearchPopulation(BaseModel):
+    """On whom the model card's threshold was measured."""
+
+    fmr: float = Field(description="False match rate among these people.")
+    similar: bool = Field(description="Whether they are similar people, of one group.")
+    data: str
+    group: str | None
+    people: int | None
+
+
 class SearchRule(BaseModel):
     source: str
     value: float | None
@@ -90,6 +100,7 @@ class SearchRule(BaseModel):
     low: float | None
     high: float | None
     data: str
+    population: SearchPopulation | None
     insufficient: str | None
 
 

@@ -67,3 +67,6 @@ from .separation import Separation as Separation
 from .separation import Shortfall as Shortfall
 from .separation import separation_of as separation_of
 from .separation import shortfall as shortfall
+from .similar_people import SIMILAR_FMRS as SIMILAR_FMRS
+from .similar_people import SimilarGroups as SimilarGroups
+from .similar_people import similar_groups as similar_groups

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from facekd.errors import UsageError
 from facekd.verification import metrics
 from facekd.verification.influence_functions import Influence
-from facekd.verification.intervals import Interval, rule_of_three
+from facekd.verification.intervals import Interval, clopper_pearson, rule_of_three
 from facekd.verification.kept_scores import TAIL_SHARE, Floats, Ids
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
 from facekd.verification.score_matrix import Rows, UpperTail, acquired, blocks, checked
@@ -164,6 +164,13 @@ class GalleryTail:
         self._check_kept(threshold)
         hits = self._hits(threshold)
         return self._pairs_of(hits), self._interval(hits, self.counted)
+
+    def fmr_at(self, threshold: float, confidence: float = 0.95) -> tuple[float, Interval]:
+        """The FMR at ``threshold``, and its interval. Raises as `fpir_at`."""
+        self._check_kept(threshold)
+        hits = self._hits(threshold)
+        rate = len(hits) / (self.counted * (self.counted - 1))
+        return rate, self._interval(hits, 1, confidence)
 
     def with_people(
         self,
@@ -314,10 +321,12 @@ class GalleryTail:
             )
         return metrics.threshold_above(float(scores[allowed]), scores)
 
-    def _interval(self, hits: Ids, size: int) -> Interval:
-        """The 95 % interval of the rate at a threshold that the comparisons ``hits`` [H, 2] reach."""
+    def _interval(self, hits: Ids, size: int, confidence: float = 0.95) -> Interval:
+        """The interval of the rate at a threshold that the comparisons ``hits`` [H, 2] reach."""
         if not len(hits):
             pairs = self.counted * (self.counted - 1) // 2
+            if confidence != 0.95:
+                return clopper_pearson(0, pairs, 2 * confidence - 1)  # one-sided, as the rule of three
             return Interval(
                 0.0, _of_searches(rule_of_three(pairs), size), "rule of three over pairs of people"
             )
@@ -331,7 +340,9 @@ class GalleryTail:
         single = float(dyads @ dyads)
         freedom = Influence(np.zeros(people), moved, np.empty(0)).freedom
         error = float(np.sqrt(max(variance - single, single)))
-        half = float(stdtrit(freedom, 0.975)) * error / (rate * (1 - rate)) if rate < 1 else 0.0
+        half = (
+            float(stdtrit(freedom, (1 + confidence) / 2)) * error / (rate * (1 - rate)) if rate < 1 else 0.0
+        )
         centre = logit(rate)
         return Interval(float(expit(centre - half)), float(expit(centre + half)), "jackknife over people")
 
@@ -361,7 +372,7 @@ class GalleryTail:
 
 
 def tail_of_gallery(
-    names: Sequence[str], templates: ArrayLike, probes: ArrayLike | None = None
+    names: Sequence[str], templates: ArrayLike, probes: ArrayLike | None = None, share: float = TAIL_SHARE
 ) -> GalleryTail:
     """Compare the people ``names`` [P] of a gallery with each other.
 
@@ -369,9 +380,9 @@ def tail_of_gallery(
     have: a template of several photos is less noisy, and two templates score further from zero than a photo
     and a template. Without probes, templates are compared with each other. Rows have unit length.
 
-    Scores are computed in blocks; the highest are kept, enough for an FMR of 1e-2 in a gallery of up to
-    about 14,000 people, and of 4e-4 with 100,000. Raises `UsageError` for fewer than two people, a
-    repeated name, or embeddings that are not finite or not [P, D].
+    Scores are computed in blocks; the highest ``share`` is kept, by default enough for an FMR of 1e-2 in a
+    gallery of up to about 14,000 people, and of 4e-4 with 100,000. Raises `UsageError` for fewer than two
+    people, a repeated name, or embeddings that are not finite or not [P, D].
     """
     _check_new((), names)
     columns = _rows(names, templates)
@@ -379,7 +390,7 @@ def tail_of_gallery(
     if rows.shape != columns.shape:
         raise UsageError(f"templates have the shape {list(columns.shape)}, but probes {list(rows.shape)}")
     people = np.arange(len(names), dtype=np.int32)
-    tail = UpperTail(_length(len(names)) // (2 if probes is None else 1))
+    tail = UpperTail(_length(len(names), share) // (2 if probes is None else 1))
     for block in blocks(rows) if probes is None else blocks(rows, columns):
         one, other = people[block.rows], people[block.columns]
         compared = block.above if probes is None else one[:, None] != other
@@ -391,7 +402,7 @@ def tail_of_gallery(
     there = np.isfinite(scores)
     scores, pairs = scores[there], pairs[there]
     complete = scores.size == len(names) * (len(names) - 1)
-    return _cut(tuple(names), scores, pairs, -np.inf if complete else float(scores[-1]))
+    return _cut(tuple(names), scores, pairs, -np.inf if complete else float(scores[-1]), share)
 
 
 def fewest_people(rate: float, size: int | None = 1) -> int:
@@ -432,16 +443,18 @@ def _chances(most: int, others: int, size: int) -> Floats:
     return 1 - np.concatenate([[1.0], np.cumprod(missed)])
 
 
-def _length(people: int) -> int:
+def _length(people: int, share: float = TAIL_SHARE) -> int:
     """How many scores are kept for this many people."""
     compared = people * (people - 1)
-    return min(compared, int(np.clip(TAIL_SHARE * compared, _SHORTEST_TAIL, _LONGEST_TAIL)))
+    return min(compared, int(np.clip(share * compared, _SHORTEST_TAIL, _LONGEST_TAIL)))
 
 
-def _cut(names: tuple[str, ...], scores: Floats, people: Ids, floor: float) -> GalleryTail:
+def _cut(
+    names: tuple[str, ...], scores: Floats, people: Ids, floor: float, share: float = TAIL_SHARE
+) -> GalleryTail:
     """A tail of the descending ``scores``, at most `_length` long; scores that tie with a dropped one are
     dropped too."""
-    size = _length(len(names))
+    size = _length(len(names), share)
     if scores.size > size:
         floor = max(floor, float(scores[size]))
     kept = int(np.searchsorted(-scores, -floor, side="left"))

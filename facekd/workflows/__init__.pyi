@@ -115,6 +115,7 @@ from .recognizer import Recognizer as Recognizer
 from .recognizer import Verification as Verification
 from .robustness import measure_robustness as measure_robustness
 from .robustness import robustness_steps as robustness_steps
+from .similar_calibration import calibrate_similar as calibrate_similar
 from .thresholds import Threshold as Threshold
 from .thresholds import choose_threshold as choose_threshold
 from .thresholds import doubts as doubts

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,9 @@ def calibrate_model(
     unsuitable, or no rate can be measured; `InputOutput` or `Misfit` for a file that cannot be used. Nothing
     is written then.
     """
-    _check(model, fmrs, out)
+    check_request(model, fmrs, out)
     card, _ = read_card(model, need_card=True)
-    _refuse_trained_on(card, data)
+    refuse_trained_on(card, data)
     photos = PhotoSet(data, detector, device)
     shown = photos.detector_name()
     told: list[str] = []
@@ -96,7 +96,7 @@ def calibrate_model(
     crops, labels = _crops_to_try(photos, people, embedded.photos)
     found = find_limits(load_embedder(model, device, 1), crops, labels, entries)
     limits, no_limits = _limits(found, conditions)
-    written = _write(
+    written = write_measured(
         model,
         out or model,
         card,
@@ -117,11 +117,11 @@ def calibrate_model(
         no_map=no_map,
         no_limits=no_limits,
         replaced=card.calibration if out is None else (),
-        notes=(*told, *_notes(card, data, people)),
+        notes=(*told, *training_notes(card, data, people.left_out)),
     )
 
 
-def _check(model: Path, fmrs: Sequence[float], out: Path | None) -> None:
+def check_request(model: Path, fmrs: Collection[float], out: Path | None) -> None:
     """Raise an error for invalid arguments, before hours are spent on the photos."""
     if model.suffix == ".toml":
         raise UsageError(
@@ -135,7 +135,8 @@ def _check(model: Path, fmrs: Sequence[float], out: Path | None) -> None:
         raise UsageError(f"a calibrated FMR must be above 0 and at most {HIGHEST_FMR:g}, not {told}")
 
 
-def _refuse_trained_on(card: Card, data: Path) -> None:
+def refuse_trained_on(card: Card, data: Path) -> None:
+    """Raise `UsageError` if the model of ``card`` was trained on ``data``."""
     if is_training_pack(card, data):
         raise UsageError(
             f"{data}: {card.name} was trained on it, so thresholds measured there would have a higher "
@@ -270,7 +271,9 @@ def _limits(found: FoundLimits | str, conditions: Conditions) -> tuple[PhotoLimi
     ), None
 
 
-def _write(path: Path, out: Path, card: Card, measured: dict[str, Any]) -> Card:
+def write_measured(path: Path, out: Path, card: Card, measured: dict[str, Any]) -> Card:
+    """Write ``card`` with what was ``measured`` of the model in ``path`` into ``out``. Raises `Misfit` if the
+    network there is no longer the card's."""
     # read again: measuring takes long enough for the file to be replaced
     model = load_onnx(path)
     if card_of(model, path.stem)[0].space != card.space:
@@ -278,7 +281,7 @@ def _write(path: Path, out: Path, card: Card, measured: dict[str, Any]) -> Card:
     return write_card(model, card.model_copy(update=measured), out)
 
 
-def _notes(card: Card, data: Path, people: People) -> tuple[str, ...]:
+def training_notes(card: Card, data: Path, left_out: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """Notes to print beside the answer."""
     notes = []
     if named_in_training(card, data):
@@ -286,7 +289,7 @@ def _notes(card: Card, data: Path, people: People) -> tuple[str, ...]:
             f"{card.name} was trained on '{card.provenance.data}': on people from its training data its "
             "accuracy is overestimated, and thresholds have a higher false match rate than they state"
         )
-    if people.left_out:
-        name, why = people.left_out[0]
-        notes.append(f"{len(people.left_out)} photos left out, the first of them {name}: {why}")
+    if left_out:
+        name, why = left_out[0]
+        notes.append(f"{len(left_out)} photos left out, the first of them {name}: {why}")
     return tuple(notes)

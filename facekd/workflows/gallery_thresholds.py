@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from facekd.card import Calibration, Card, TailThreshold
+from facekd.card import Calibration, Card, SimilarThreshold, TailThreshold
 from facekd.errors import InputOutput, UsageError
 from facekd.files import cache_folder, read_bounded, real_path, write_atomically
 from facekd.gallery import GalleryRecords, Place
 from facekd.preprocess import ALIGNER
 from facekd.runtime import fuse
 from facekd.verification import GalleryTail, fewest_people, tail_of_gallery
-from facekd.verification.results import SearchThreshold
+from facekd.verification.results import Population, SearchThreshold
 from facekd.workflows.thresholds import Threshold
 
 #: pairs of a gallery's people above the card's threshold that are enough to tell that it does not hold there:
@@ -113,7 +113,8 @@ def search_threshold(
 ) -> SearchThreshold:
     """The ``threshold`` that was given, else the one that keeps ``fpir`` in a gallery of ``people``: by its
     own scores where they are enough, else by the card's lowest false match rates, unless its own scores show
-    that these do not hold here.
+    that these do not hold here. A card that states thresholds for similar people is used by these: the people
+    of a small gallery may be similar, and their own scores are too few to tell.
 
     A search gives a false positive if any of its N comparisons does. By the card, it therefore needs a false
     match rate of at most 1 - (1 - FPIR)^(1/N), assuming independent comparisons.
@@ -159,11 +160,21 @@ def _of_card(card: Card, people: int, fpir: float) -> SearchThreshold | None:
     if kept is None:
         return None
     low, high = (float(-np.expm1(people * np.log1p(-min(end, 1 - 1e-9)))) for end in (kept.low, kept.high))
-    strictest = card.at()
+    population = _population(card, kept)
     return SearchThreshold(
-        "card", people, kept.threshold, fpir, low, high,
-        f"FMR {kept.fmr:g} on {strictest.data if strictest else 'unknown data'}",
-    )  # fmt: skip
+        "card", people, kept.threshold, fpir, low, high, str(population), population=population
+    )
+
+
+def _population(card: Card, entry: Calibration | TailThreshold | SimilarThreshold) -> Population:
+    if isinstance(entry, SimilarThreshold):
+        assert card.similar is not None  # it is one of its thresholds
+        return Population(entry.fmr, True, card.similar.data, entry.group, entry.people)
+    strictest = card.at()
+    if strictest is None:
+        return Population(entry.fmr, False, "unknown data")
+    people = strictest.sample.people if strictest.sample else None
+    return Population(entry.fmr, False, strictest.data, people=people)
 
 
 def _contradiction(tail: GalleryTail, rule: SearchThreshold) -> str | None:
@@ -177,15 +188,17 @@ def _contradiction(tail: GalleryTail, rule: SearchThreshold) -> str | None:
         return None
     if pairs < FEWEST_PAIRS or interval.low <= rule.fpir:
         return None
+    assert rule.population is not None
     return (
-        f"the {rule.data.partition(' on ')[0]} of the card does not hold for these people: {pairs:,} pairs "
+        f"the FMR {rule.population.fmr:g} of the card does not hold for these people: {pairs:,} pairs "
         f"of them reach its threshold {rule.value:.4f}, so that the FPIR is {interval.low:.2g} to "
         f"{interval.high:.2g} ('facekd gallery dedupe' shows whether somebody is enrolled twice)"
     )
 
 
-def _measured(card: Card) -> list[Calibration | TailThreshold]:
-    return [*card.calibration, *card.upper_tail]
+def _measured(card: Card) -> list[Calibration | TailThreshold | SimilarThreshold]:
+    """The entries of the card that a search may use."""
+    return list(card.similar.thresholds) if card.similar else [*card.calibration, *card.upper_tail]
 
 
 def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None) -> SearchThreshold:
@@ -196,10 +209,11 @@ def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None
     elif entries:
         lowest = min(entry.fmr for entry in entries)
         reach = int(np.log1p(-fpir) / np.log1p(-lowest))
-        told.append(f"the card of {card.name} reaches to FMR {lowest:g}, enough for {reach:,} people")
+        among = " among similar people" if card.similar else ""
+        told.append(f"the card of {card.name} reaches to FMR {lowest:g}{among}, enough for {reach:,} people")
     else:
         told.append(f"{card.name} is not calibrated")
-    lax = _lowest_kept(people)
+    lax = _lowest_kept(card, people, doubt is None)
     if lax is not None and lax > fpir:
         told.append(f"these {people:,} people are enough for --fpir {lax:g}")
     return SearchThreshold(
@@ -208,9 +222,18 @@ def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None
     )  # fmt: skip
 
 
-def _lowest_kept(people: int) -> float | None:
-    """The lowest of a few round rates that a gallery of ``people`` can keep by its own scores."""
-    return next((r for r in (0.02, 0.05, 0.1, 0.2, 0.3) if fewest_people(r, None) <= people), None)
+def _lowest_kept(card: Card, people: int, by_card: bool) -> float | None:
+    """The lowest of a few round rates that a gallery of ``people`` can keep by its own scores, or by those of
+    the ``card`` for similar people, if they may be used."""
+    return next(
+        (
+            rate
+            for rate in (0.02, 0.05, 0.1, 0.2, 0.3)
+            if fewest_people(rate, None) <= people
+            or (by_card and card.similar is not None and _of_card(card, people, rate) is not None)
+        ),
+        None,
+    )
 
 
 def _counted(people: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from facekd.card import SimilarPeople
 from facekd.errors import CannotSay, FacekdError, InputOutput, UsageError
 from facekd.gallery import GalleryRecords, PeopleSearch, SearchChoice, people_search
 from facekd.preprocess import PhotoLike
@@ -21,6 +22,7 @@ from facekd.workflows.named_photos import NamedPhoto
 from facekd.workflows.photo_notes import notes_of
 from facekd.workflows.read_audit import ReadAudit
 from facekd.workflows.recognizer import Recognised, Recognizer
+from facekd.workflows.thresholds import Threshold
 
 #: default false positive identification rate of a search
 FPIR = 1e-2
@@ -64,9 +66,17 @@ def open_search(
     if own is not None and own.note and chosen.source == "gallery":
         notes.append(own.note)
     if chosen.source == "card":
-        notes += recognizer.doubts()
+        similar = recognizer.embedder.card.similar
+        notes += recognizer.doubts(threshold_of(similar, chosen) if similar else None)
     audit = ReadAudit.of(recognizer, records)
     return Search(recognizer, index, chosen, audit, tuple(notes), search_engine(choice))
+
+
+def threshold_of(similar: SimilarPeople, chosen: SearchThreshold) -> Threshold:
+    """The threshold ``chosen`` for searches, with how it was measured."""
+    assert chosen.value is not None  # a card gave it
+    fmr = chosen.population.fmr if chosen.population else None
+    return Threshold(chosen.value, "card", fmr, similar.data, similar.detector, similar.aligner)
 
 
 def search_engine(choice: SearchChoice | None) -> SearchEngine:

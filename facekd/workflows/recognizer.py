@@ -172,9 +172,10 @@ class Recognizer:
             )
         return told
 
-    def doubts(self) -> list[str]:
-        """Reasons why the threshold and the probability may not hold here; see `thresholds.doubts`."""
-        return doubts(self.threshold, self.detector.name, self.embedder.card.score_map)
+    def doubts(self, threshold: Threshold | None = None) -> list[str]:
+        """Reasons why the ``threshold``, by default that of `verify`, and the probability may not hold here;
+        see `thresholds.doubts`."""
+        return doubts(threshold or self.threshold, self.detector.name, self.embedder.card.score_map)
 
     def embed(self, photo: PhotoLike) -> NDArray[np.float32]:
         """The embedding float32 [D], of unit length, of the face in ``photo``; of several faces, the largest

@@ -84,6 +84,27 @@ def doubts(threshold: Threshold, detector: str, score_map: ScoreMap | None = Non
     return [f"{'; '.join(how)}; this is {this}: {' and '.join(doubtful)} may differ"]
 
 
+def among_similar(card: Card, threshold: Threshold) -> list[str]:
+    """What the card's ``threshold`` means for a claim by somebody who resembles the person, in one note: the
+    false match rate in the worst group of similar people. None if the card does not state it, or if it is
+    within the rate of the threshold."""
+    if card.similar is None or threshold.source != "card":
+        return []
+    rates = [
+        (rate, group)
+        for group in card.similar.groups
+        for rate in group.rates
+        if rate.threshold == threshold.value and threshold.fmr is not None and rate.low > threshold.fmr
+    ]
+    if not rates:
+        return []
+    worst, group = max(rates, key=lambda one: one[0].rate)
+    return [
+        f"FMR {threshold.fmr:g} holds for varied people; among similar ones it is up to {worst.rate:.2g} at "
+        f"this threshold ({group.name} in {card.similar.data})"
+    ]
+
+
 def evidence(card: Card, score: float) -> Evidence | None:
     """The evidence of ``score`` by the score map of ``card``; `None` without one."""
     if card.score_map is None:

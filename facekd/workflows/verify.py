@@ -9,7 +9,7 @@ from facekd.runtime import fuse
 from facekd.workflows.gallery_thresholds import own_scores, threshold_for_claims
 from facekd.workflows.read_audit import ReadAudit
 from facekd.workflows.recognizer import Recognizer, Verification, cosine
-from facekd.workflows.thresholds import Threshold, doubts, evidence
+from facekd.workflows.thresholds import Threshold, among_similar, doubts, evidence
 
 
 def verify_claim(
@@ -67,5 +67,9 @@ def _compared(
         evidence=evidence(card, score) if shared else None,
         claim=records.person(name).name,
         templates=len(templates),
-        notes=(*doubts(threshold, recognizer.detector.name, card.score_map), *prepared),
+        notes=(
+            *doubts(threshold, recognizer.detector.name, card.score_map),
+            *among_similar(card, threshold),
+            *prepared,
+        ),
     )

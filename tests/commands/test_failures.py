@@ -96,6 +96,7 @@ CASES = (
     (["gallery", "evaluate", "--model", "{model}"], 2, "usage"),
     (["calibrate", "{model}", "--data", "{folder}"], 5, "io"),
     (["calibrate", "{model}", "--data", "{x}"], 2, "usage"),
+    (["calibrate", "{model}", "--data", "{folder}", "--groups", "{text}"], 5, "unreadable"),
     (["benchmark", "{model}", "{text}"], 5, "unreadable"),
     (["degrade", "{text}", "--data", "{folder}"], 2, "usage"),
     (["card", "{text}"], 5, "unreadable"),

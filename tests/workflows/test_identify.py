@@ -95,7 +95,7 @@ class MadeUp:
     def differences(self, other: Contract) -> list[str]:
         return []
 
-    def doubts(self) -> list[str]:
+    def doubts(self, threshold: Threshold | None = None) -> list[str]:
         return []
 
 

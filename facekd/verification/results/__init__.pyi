@@ -38,6 +38,7 @@ from .identified import Candidate as Candidate
 from .identified import Decision as Decision
 from .identified import IdentifiedFace as IdentifiedFace
 from .identified import IdentifiedPhoto as IdentifiedPhoto
+from .identified import Population as Population
 from .identified import SearchEngine as SearchEngine
 from .identified import SearchFailure as SearchFailure
 from .identified import SearchThreshold as SearchThreshold
@@ -54,3 +55,4 @@ from .robustness import Degraded as Degraded
 from .robustness import RobustnessReport as RobustnessReport
 from .scores import Floats as Floats
 from .scores import ScoreResult as ScoreResult
+from .similar_people import SimilarCalibrated as SimilarCalibrated

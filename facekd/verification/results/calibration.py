@@ -57,6 +57,13 @@ class Calibrated:
     replaced: tuple[Calibration, ...]
     notes: tuple[str, ...]
 
+    @property
+    def replaced_thresholds(self) -> list[str]:
+        """Each threshold that was replaced, in words."""
+        return [
+            f"threshold {entry.threshold:.4f} at FMR {entry.fmr:g} ({entry.data})" for entry in self.replaced
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         fitted, score_map, limits = self.fitted, self.card.score_map, self.card.photo_limits
         return {

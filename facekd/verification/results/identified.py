@@ -13,10 +13,35 @@ Decision = Literal["found", "nobody", "insufficient"]
 
 
 @dataclass(frozen=True)
+class Population:
+    """The people on whom a card's threshold for ``fmr`` was measured, those in ``data``: varied ones, or
+    ``similar`` ones, of whom those of ``group`` were most often taken for each other. ``people`` is their
+    number, if the card states it."""
+
+    fmr: float
+    similar: bool
+    data: str
+    group: str | None = None
+    people: int | None = None
+
+    def __str__(self) -> str:
+        if not self.similar:
+            return f"FMR {self.fmr:g} on {self.data}"
+        return (
+            f"FMR {self.fmr:g} among similar people ({self.data}: {self.people:,} people of the worst group, "
+            f"{self.group})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class SearchThreshold:
     """The lowest score that counts as found. ``source``: "option", "gallery" (its own scores),
     "card", or "none", where ``shortfall`` says what would be needed; ``fpir`` is the false positive
-    identification rate at it in a gallery of ``people``, ``low`` and ``high`` its 95 % interval."""
+    identification rate at it in a gallery of ``people``, ``low`` and ``high`` its 95 % interval.
+    ``population`` says on whom a card's threshold was measured."""
 
     source: str
     people: int
@@ -26,6 +51,7 @@ class SearchThreshold:
     high: float | None = None
     data: str = ""
     shortfall: str | None = None
+    population: Population | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -36,6 +62,7 @@ class SearchThreshold:
             "low": self.low,
             "high": self.high,
             "data": self.data,
+            "population": self.population.to_dict() if self.population else None,
             "insufficient": self.shortfall,
         }
 

@@ -215,7 +215,7 @@ def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None
         told.append(f"{card.name} is not calibrated")
     lax = _lowest_kept(card, people, doubt is None)
     if lax is not None and lax > fpir:
-        told.append(f"these {people:,} people are enough for --fpir {lax:g}")
+        told.append(f"with {people:,} people, --fpir {lax:g} is possible")
     return SearchThreshold(
         "none", people, fpir=fpir,
         shortfall=f"FPIR {fpir:g} with {people:,} people: insufficient data; {'; '.join(told)}",
@@ -228,7 +228,7 @@ def _lowest_kept(card: Card, people: int, by_card: bool) -> float | None:
     return next(
         (
             rate
-            for rate in (0.02, 0.05, 0.1, 0.2, 0.3)
+            for rate in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
             if fewest_people(rate, None) <= people
             or (by_card and card.similar is not None and _of_card(card, people, rate) is not None)
         ),

@@ -100,6 +100,28 @@ def test_groups_at_the_thresholds_of_the_card(crowd: tuple) -> None:
     assert low.rates == ()
 
 
+def test_a_rate_is_left_out_where_a_smaller_group_is_certainly_worse(crowd: tuple) -> None:
+    rows, people, groups = crowd
+    # 150 people are enough for 5e-3, not for 1e-3
+    kept = [place for place, group in enumerate(groups) if group != "most alike" or place % PEOPLE < 150]
+    found = similar_groups(rows[kept], [people[n] for n in kept], [groups[n] for n in kept]).thresholds()
+    assert [(one.fmr, one.group) for one in found] == [(1e-2, "most alike"), (5e-3, "most alike")]
+    # of a smaller group that is no worse, nothing is lost
+    kept = [place for place, group in enumerate(groups) if group != "varied" or place % PEOPLE < 150]
+    found = similar_groups(rows[kept], [people[n] for n in kept], [groups[n] for n in kept]).thresholds()
+    assert [one.fmr for one in found] == [1e-2, 5e-3, 2e-3, 1e-3]
+
+
+def test_the_lower_end_is_that_among_varied_people(crowd: tuple) -> None:
+    measured = similar_groups(*crowd)
+    (one,) = measured.thresholds([1e-3])
+    near, above = entry(1e-4, one.threshold - 0.01), entry(1e-6, one.threshold + 0.01)
+    for varied, low in (([near], 0.0), ([above.model_copy(update={"low": 1e-9}), near], 1e-9)):
+        assert measured.thresholds([1e-3], varied)[0].low == low
+    # more varied people than those here do not raise it
+    assert measured.thresholds([1e-3], [above.model_copy(update={"low": 0.9})])[0].low == one.low
+
+
 def test_somebody_under_two_names_does_not_move_the_threshold(crowd: tuple) -> None:
     rows, people, groups = crowd
     before = similar_groups(rows, people, groups).thresholds()

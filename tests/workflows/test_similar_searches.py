@@ -100,6 +100,8 @@ def test_what_would_be_enough_is_told_of_similar_people() -> None:
     found = search_threshold(CARD, None, 11, 1e-2)
     assert found.value is None
     assert "reaches to FMR 0.001 among similar people, enough for 10 people" in found.shortfall
+    assert found.shortfall.endswith("with 11 people, --fpir 0.02 is possible")
+    assert search_threshold(CARD, None, 11, 0.02).value == 0.5
     varied = search_threshold(card_of(None, (1e-3, 0.4), (1e-4, 0.5)), None, 11, 1e-2)
     assert (varied.value, varied.to_dict()["population"]["similar"]) == (0.5, False)
     assert varied.data == "FMR 0.0001 on varied people"

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,14 @@ from facekd.workflows.thresholds import Threshold
 FEWEST_PAIRS = 3
 #: people whose scores are computed without being asked: 9 million comparisons, about a second
 AT_ONCE = 3_000
+#: where the card's calibrated thresholds decide, the upper bound by the gallery's own scores may be this many
+#: times the requested rate: at an FPIR of 1e-2 that takes 60 people
+_MOST_DOUBT = 10
 #: relative change in the number of people up to which kept scores are used
 _CHANGED = 0.1
 _MOST_BYTES = 200_000_000
 _SCHEMA = "gallery-scores/1"
+_Entry = Calibration | TailThreshold | SimilarThreshold
 
 
 @dataclass(frozen=True)
@@ -112,9 +117,11 @@ def search_threshold(
     card: Card, own: OwnScores | None, people: int, fpir: float, threshold: float | None = None
 ) -> SearchThreshold:
     """The ``threshold`` that was given, else the one that keeps ``fpir`` in a gallery of ``people``: by its
-    own scores where they are enough, else by the card's lowest false match rates, unless its own scores show
-    that these do not hold here. A card that states thresholds for similar people is used by these: the people
-    of a small gallery may be similar, and their own scores are too few to tell.
+    own scores if they are enough, else by the card's, unless its own scores show that these do not hold here.
+
+    Of a card that states thresholds for similar people, these are used: the people of a small gallery may be
+    similar, and their own scores are too few to tell. Beyond their reach the calibrated ones are used, and
+    the interval ends at what the gallery's own scores leave possible (`_confirmed`).
 
     A search gives a false positive if any of its N comparisons does. By the card, it therefore needs a false
     match rate of at most 1 - (1 - FPIR)^(1/N), assuming independent comparisons.
@@ -128,8 +135,10 @@ def search_threshold(
     by_gallery = _of_gallery(own, people, fpir)
     if by_gallery is not None:
         return by_gallery
-    by_card = _of_card(card, people, fpir)
+    by_card = _of_card(card, people, fpir, _measured(card))
     doubt = None if own is None or by_card is None else _contradiction(own.tail, by_card)
+    if by_card is None and card.similar is not None and own is not None:
+        by_card, doubt = _confirmed(card, own.tail, people, fpir)
     return by_card if by_card and not doubt else _insufficient(card, people, fpir, doubt)
 
 
@@ -153,10 +162,10 @@ def _of_gallery(own: OwnScores | None, people: int, fpir: float) -> SearchThresh
     )
 
 
-def _of_card(card: Card, people: int, fpir: float) -> SearchThreshold | None:
-    """By the highest sufficient rate in the card; never interpolated or extrapolated."""
+def _of_card(card: Card, people: int, fpir: float, entries: Sequence[_Entry]) -> SearchThreshold | None:
+    """By the highest sufficient rate of ``entries``; never interpolated or extrapolated."""
     needed = float(-np.expm1(np.log1p(-fpir) / people)) * (1 + 1e-9)
-    kept = max((e for e in _measured(card) if e.fmr <= needed), key=lambda e: e.fmr, default=None)
+    kept = max((e for e in entries if e.fmr <= needed), key=lambda e: e.fmr, default=None)
     if kept is None:
         return None
     low, high = (float(-np.expm1(people * np.log1p(-min(end, 1 - 1e-9)))) for end in (kept.low, kept.high))
@@ -166,7 +175,31 @@ def _of_card(card: Card, people: int, fpir: float) -> SearchThreshold | None:
     )
 
 
-def _population(card: Card, entry: Calibration | TailThreshold | SimilarThreshold) -> Population:
+def _confirmed(
+    card: Card, tail: GalleryTail, people: int, fpir: float
+) -> tuple[SearchThreshold | None, str | None]:
+    """By the thresholds measured on varied people, if the gallery's own scores show that its people are
+    varied, too: the stated interval ends at the upper bound of the FPIR by these scores, if it is higher.
+
+    No rule if that bound is more than `_MOST_DOUBT` times the requested rate; nor if the scores contradict
+    the card, with the reason.
+    """
+    rule = _of_card(card, people, fpir, [*card.calibration, *card.upper_tail])
+    if rule is None or rule.value is None or rule.high is None:
+        return None, None
+    doubt = _contradiction(tail, rule)
+    if doubt is not None:
+        return None, doubt
+    if rule.value <= tail.floor:  # too low a threshold for the kept scores to tell
+        return None, None
+    _, interval = tail.searches_at(rule.value)
+    if interval.high > _MOST_DOUBT * fpir:
+        return None, None
+    told = f"{rule.data}, as far as {_people(tail.counted)} can tell"
+    return replace(rule, high=max(rule.high, interval.high), data=told), None
+
+
+def _population(card: Card, entry: _Entry) -> Population:
     if isinstance(entry, SimilarThreshold):
         assert card.similar is not None  # it is one of its thresholds
         return Population(entry.fmr, True, card.similar.data, entry.group, entry.people)
@@ -179,25 +212,24 @@ def _population(card: Card, entry: Calibration | TailThreshold | SimilarThreshol
 
 def _contradiction(tail: GalleryTail, rule: SearchThreshold) -> str | None:
     """What the scores between the gallery's people say against the card's threshold in ``rule``: that more of
-    them find each other at it than newcomers may find anybody. `None` where they say nothing."""
+    them find each other at it than newcomers may find anybody. `None` if they are in keeping with it."""
     assert rule.value is not None  # as in every rule by a card
     assert rule.fpir is not None
-    try:
-        pairs, interval = tail.searches_at(rule.value)
-    except UsageError:  # the kept scores end above it
-        return None
+    # if the kept scores end above it, at least these reach it
+    pairs, interval = tail.searches_at(max(rule.value, float(np.nextafter(tail.floor, 2))))
     if pairs < FEWEST_PAIRS or interval.low <= rule.fpir:
         return None
     assert rule.population is not None
+    least = "at least " if rule.value <= tail.floor else ""
     return (
-        f"the FMR {rule.population.fmr:g} of the card does not hold for these people: {pairs:,} pairs "
+        f"the FMR {rule.population.fmr:g} of the card does not hold for these people: {least}{pairs:,} pairs "
         f"of them reach its threshold {rule.value:.4f}, so that the FPIR is {interval.low:.2g} to "
         f"{interval.high:.2g} ('facekd gallery dedupe' shows whether somebody is enrolled twice)"
     )
 
 
-def _measured(card: Card) -> list[Calibration | TailThreshold | SimilarThreshold]:
-    """The entries of the card that a search may use."""
+def _measured(card: Card) -> list[_Entry]:
+    """The entries of the card by which a search of a gallery of any size may decide."""
     return list(card.similar.thresholds) if card.similar else [*card.calibration, *card.upper_tail]
 
 
@@ -211,6 +243,10 @@ def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None
         reach = int(np.log1p(-fpir) / np.log1p(-lowest))
         among = " among similar people" if card.similar else ""
         told.append(f"the card of {card.name} reaches to FMR {lowest:g}{among}, enough for {reach:,} people")
+        if card.similar and card.calibration:
+            lowest = min(entry.fmr for entry in (*card.calibration, *card.upper_tail))
+            reach = int(np.log1p(-fpir) / np.log1p(-lowest))
+            told.append(f"to FMR {lowest:g} for up to {reach:,} whose own scores show that they are varied")
     else:
         told.append(f"{card.name} is not calibrated")
     lax = _lowest_kept(card, people, doubt is None)
@@ -230,7 +266,7 @@ def _lowest_kept(card: Card, people: int, by_card: bool) -> float | None:
             rate
             for rate in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
             if fewest_people(rate, None) <= people
-            or (by_card and card.similar is not None and _of_card(card, people, rate) is not None)
+            or (by_card and card.similar and _of_card(card, people, rate, _measured(card)) is not None)
         ),
         None,
     )

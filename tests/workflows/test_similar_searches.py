@@ -100,6 +100,7 @@ def test_what_would_be_enough_is_told_of_similar_people() -> None:
     found = search_threshold(CARD, None, 11, 1e-2)
     assert found.value is None
     assert "reaches to FMR 0.001 among similar people, enough for 10 people" in found.shortfall
+    assert "to FMR 0.0001 for up to 100 whose own scores show that they are varied" in found.shortfall
     assert found.shortfall.endswith("with 11 people, --fpir 0.02 is possible")
     assert search_threshold(CARD, None, 11, 0.02).value == 0.5
     varied = search_threshold(card_of(None, (1e-3, 0.4), (1e-4, 0.5)), None, 11, 1e-2)
@@ -115,6 +116,36 @@ def test_people_more_similar_than_those_contradict_it() -> None:
         found = search_threshold(CARD, own, 10, 1e-2)
         assert found.source == source
     assert "the FMR 0.001 of the card does not hold for these people: " in found.shortfall
+
+
+def in_common(common: float, size: int) -> OwnScores:
+    """The scores of a gallery of people who share so much."""
+    rows = unit(np.random.default_rng(size).normal(size=(size, DIM)))
+    names = [f"P{number}" for number in range(size)]
+    return OwnScores(tail_of_gallery(names, unit(rows + common * CENTRES[0])), size)
+
+
+def test_beyond_their_reach_the_gallery_must_show_that_its_people_are_varied() -> None:
+    """The bound by its own scores: no pair of n (n - 1) / 2 reaches the threshold, so by the rule of three at
+    most three would, and a search makes n comparisons."""
+    for size in (60, 100):
+        found = search_threshold(CARD, in_common(0, size), size, 1e-2)
+        assert (found.source, found.value, found.fpir) == ("card", 0.5, 1e-2)
+        assert found.low == pytest.approx(1 - (1 - 5e-5) ** size)
+        assert found.high == pytest.approx(1 - (1 - 3 / (size * (size - 1) / 2)) ** (size - 1), rel=0.03)
+        assert not found.population.similar
+        assert found.data.endswith(f"varied people, as far as the gallery's own {size} people can tell")
+    # too few people for that, nobody compared, and people who are similar
+    for own, size in ((in_common(0, 50), 50), (None, 100), (in_common(0.6, 100), 100)):
+        found = search_threshold(CARD, own, size, 1e-2)
+        assert (found.source, found.value) == ("none", None)
+    assert "does not hold for these people" in found.shortfall
+
+
+def test_scores_that_end_above_the_threshold_contradict_it() -> None:
+    found = search_threshold(card_of(None, (1e-5, 0.3)), in_common(1.5, 400), 400, 1e-2)
+    assert found.value is None
+    assert "does not hold for these people: at least " in found.shortfall
 
 
 def test_the_rate_is_kept_in_a_small_gallery_of_similar_people() -> None:

@@ -320,7 +320,13 @@ WAYS = ("server to server", "server to file", "file to server")
     show_default=True,
     help="Enrollments through the service.",
 )
-@click.option("--writers", type=click.IntRange(4, 32), default=8, show_default=True)
+@click.option(
+    "--writers",
+    type=click.IntRange(4, 32),
+    default=8,
+    show_default=True,
+    help="Programs that enroll at once.",
+)
 @click.option(
     "--kills", type=click.IntRange(1), default=24, show_default=True, help="Kills during each kind of change."
 )

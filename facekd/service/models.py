@@ -204,8 +204,8 @@ class Person(_Document):
 
 
 class Removal(_Document):
-    """Who was removed. While erasure is pending, the last bytes are not erased yet: another program is reading
-    the gallery, or in PostgreSQL this user may not rewrite its tables."""
+    """Who was removed. While erasure is pending, the last bytes are not erased yet: another program is
+    reading the gallery, or in PostgreSQL this user may not rewrite its tables."""
 
     schema_: Literal["gallery-remove/1"] = Field(alias="schema")
     name: str

@@ -184,7 +184,7 @@ def _confirmed(
     No rule if that bound is more than `_MOST_DOUBT` times the requested rate; nor if the scores contradict
     the card, with the reason.
     """
-    rule = _of_card(card, people, fpir, [*card.calibration, *card.upper_tail])
+    rule = _of_card(card, people, fpir, _calibrated(card))
     if rule is None or rule.value is None or rule.high is None:
         return None, None
     doubt = _contradiction(tail, rule)
@@ -230,7 +230,12 @@ def _contradiction(tail: GalleryTail, rule: SearchThreshold) -> str | None:
 
 def _measured(card: Card) -> list[_Entry]:
     """The entries of the card by which a search of a gallery of any size may decide."""
-    return list(card.similar.thresholds) if card.similar else [*card.calibration, *card.upper_tail]
+    return list(card.similar.thresholds) if card.similar else _calibrated(card)
+
+
+def _calibrated(card: Card) -> list[_Entry]:
+    """The entries of the card that were measured on varied people."""
+    return [*card.calibration, *card.upper_tail]
 
 
 def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None) -> SearchThreshold:
@@ -244,7 +249,7 @@ def _insufficient(card: Card, people: int, fpir: float, doubt: str | None = None
         among = " among similar people" if card.similar else ""
         told.append(f"the card of {card.name} reaches to FMR {lowest:g}{among}, enough for {reach:,} people")
         if card.similar and card.calibration:
-            lowest = min(entry.fmr for entry in (*card.calibration, *card.upper_tail))
+            lowest = min(entry.fmr for entry in _calibrated(card))
             reach = int(np.log1p(-fpir) / np.log1p(-lowest))
             told.append(f"to FMR {lowest:g} for up to {reach:,} whose own scores show that they are varied")
     else:

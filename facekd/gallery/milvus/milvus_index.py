@@ -1,8 +1,10 @@
 """Likely people from a Milvus server: one template for each, searched by inner product along an HNSW graph.
 
 The stamp is kept in the properties of the collection, so it goes with it: a build drops both first and
-writes the stamp last. Every question is asked with strong consistency: it sees all changes that were
-acknowledged before it, whichever node of a cluster answers.
+writes the stamp last. A question sees all changes that were acknowledged before it, whichever node of a
+cluster answers. Milvus' strong consistency promises that too, but by waiting at each question until every
+node has heard of the present moment, which takes some hundred milliseconds. So the moment after the last
+change is kept beside the stamp, and a question waits for that alone.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -41,9 +43,9 @@ _WRITING_SECONDS, _SEALING_SECONDS, _INDEXING_SECONDS, _PAUSE_SECONDS = 60, 600,
 #: edges of the graph at a node, and how many people are in view when it is built and when it is searched;
 #: recall rises with these, and time in proportion (tools/measure_milvus.py)
 _EDGES, _BUILDING, _SEARCHING = 32, 200, 1024
-_STRONG = "Strong"
+_STRONG, _SINCE_MOMENT = "Strong", "Customized"
 _PERSON, _TEMPLATE = "person", "template"
-_SPACE, _STATE = "facekd.space", "facekd.state"
+_SPACE, _STATE, _MOMENT = "facekd.space", "facekd.state", "facekd.moment"
 _LONGEST_ID = 64
 _ID = re.compile(f"[A-Za-z0-9_.:-]{{1,{_LONGEST_ID}}}")
 
@@ -103,7 +105,7 @@ class MilvusIndex:
         kept = self._kept()
         if kept is None or not {_SPACE, _STATE} <= kept.keys():
             return None
-        return IndexStamp(kept[_SPACE], kept[_STATE], self._count())
+        return IndexStamp(kept[_SPACE], kept[_STATE], self._count(kept))
 
     def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
         """See `CandidateIndex`. Until it is complete there is no index, nor the one before."""
@@ -115,6 +117,8 @@ class MilvusIndex:
         with self._asking() as client:
             client.flush(self.collection, timeout=_SEALING_SECONDS)
         self._wait_for_graph()
+        with self._asking() as client:
+            client.load_collection(self.collection, timeout=_INDEXING_SECONDS)
         self._write(stamp)
 
     def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
@@ -158,11 +162,12 @@ class MilvusIndex:
         found: list[list[str]] = []
         for start in range(0, len(probes), _PROBES):
             with self._asking() as client:
+                described = client.describe_collection(self.collection, timeout=REQUEST_SECONDS)
                 answers = client.search(
                     self.collection, list(probes[start : start + _PROBES]),
                     anns_field=_TEMPLATE, limit=limit,
                     search_params={"metric_type": "IP", "params": {"ef": max(_SEARCHING, limit)}},
-                    consistency_level=_STRONG, timeout=REQUEST_SECONDS,
+                    timeout=REQUEST_SECONDS, **_since(described.get("properties") or {}),
                 )  # fmt: skip
             found += [[str(hit.id) for hit in hits] for hits in answers]
         return found
@@ -192,17 +197,17 @@ class MilvusIndex:
         return dict(described.get("properties") or {})
 
     def _write(self, stamp: IndexStamp) -> None:
+        """Of what was changed before, and acknowledged."""
         with self._asking() as client:
-            client.alter_collection_properties(
-                self.collection, {_SPACE: stamp.space, _STATE: stamp.state}, timeout=REQUEST_SECONDS
-            )
+            written = {_SPACE: stamp.space, _STATE: stamp.state, _MOMENT: str(_moment(client))}
+            client.alter_collection_properties(self.collection, written, timeout=REQUEST_SECONDS)
 
-    def _count(self) -> int:
+    def _count(self, kept: Mapping[str, str]) -> int:
         self._load()
         with self._asking() as client:
             counted = client.query(
                 self.collection, filter="", output_fields=["count(*)"],
-                consistency_level=_STRONG, timeout=REQUEST_SECONDS,
+                timeout=REQUEST_SECONDS, **_since(kept),
             )  # fmt: skip
         return int(counted[0]["count(*)"])
 
@@ -217,7 +222,8 @@ class MilvusIndex:
         self._is_loaded = True
 
     def _create(self, client: Any) -> None:
-        """An empty collection that is indexed and searched as it grows."""
+        """An empty collection that is indexed as it grows. It is not loaded: what is written to one that is
+        loaded is searched by a rough index for a while after its graph is finished."""
         pymilvus = library()
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field(_PERSON, pymilvus.DataType.VARCHAR, is_primary=True, max_length=_LONGEST_ID)
@@ -231,7 +237,6 @@ class MilvusIndex:
             self.collection, schema=schema, consistency_level=_STRONG, timeout=_WRITING_SECONDS
         )
         client.create_index(self.collection, graph, sync=False, timeout=_WRITING_SECONDS)
-        client.load_collection(self.collection, timeout=_WRITING_SECONDS)
 
     def _wait_for_graph(self) -> None:
         """Wait until every row is in the graph, which the servers see to by themselves."""
@@ -282,6 +287,23 @@ class MilvusIndex:
         if found.ndim != 2 or found.shape[1] != self._dim or not np.isfinite(found).all():
             raise ValueError(f"embeddings must be finite and [N, {self._dim}]")
         return found
+
+
+def _moment(client: Any) -> int:
+    """The present moment by the clock of the servers, which is that of their changes too; 0 where it is not
+    told: pymilvus has the question, but no public method of its client asks it."""
+    connection = getattr(client, "_get_connection", lambda: None)()
+    ask = getattr(connection, "alloc_timestamp", None)
+    return int(ask(timeout=REQUEST_SECONDS)) if ask else 0
+
+
+def _since(kept: Mapping[str, str]) -> dict[str, str | int]:
+    """How a question is asked that sees all changes until the moment in the properties of the collection, and
+    all there are where none is kept."""
+    moment = kept.get(_MOMENT, "")
+    if not moment.isdecimal() or int(moment) == 0:
+        return {"consistency_level": _STRONG}
+    return {"consistency_level": _SINCE_MOMENT, "guarantee_timestamp": int(moment)}
 
 
 def _checked(ids: Sequence[str]) -> list[str]:

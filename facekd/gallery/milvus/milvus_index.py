@@ -199,8 +199,12 @@ class MilvusIndex:
     def _write(self, stamp: IndexStamp) -> None:
         """Of what was changed before, and acknowledged."""
         with self._asking() as client:
-            written = {_SPACE: stamp.space, _STATE: stamp.state, _MOMENT: str(_moment(client))}
-            client.alter_collection_properties(self.collection, written, timeout=REQUEST_SECONDS)
+            # with the state that it belongs to, since an older facekd writes none
+            moment = f"{_moment(client)} {stamp.state}"
+            client.alter_collection_properties(
+                self.collection, {_SPACE: stamp.space, _STATE: stamp.state, _MOMENT: moment},
+                timeout=REQUEST_SECONDS,
+            )  # fmt: skip
 
     def _count(self, kept: Mapping[str, str]) -> int:
         self._load()
@@ -299,9 +303,9 @@ def _moment(client: Any) -> int:
 
 def _since(kept: Mapping[str, str]) -> dict[str, str | int]:
     """How a question is asked that sees all changes until the moment in the properties of the collection, and
-    all there are where none is kept."""
-    moment = kept.get(_MOMENT, "")
-    if not moment.isdecimal() or int(moment) == 0:
+    all there are where none of the present state is kept."""
+    moment, _, state = kept.get(_MOMENT, "").partition(" ")
+    if not moment.isdecimal() or int(moment) == 0 or state != kept.get(_STATE):
         return {"consistency_level": _STRONG}
     return {"consistency_level": _SINCE_MOMENT, "guarantee_timestamp": int(moment)}
 

@@ -57,18 +57,20 @@ _TOP = 5
 #: people of whom each engine removes some in the end
 _REMOVED, _LAST = 3, 100
 _SETTINGS = {"max_wal_size": "4GB"}
+_TABLES = "pg_total_relation_size('facekd.people') + pg_total_relation_size('facekd.templates')"
 
 
 @dataclass(frozen=True)
 class Measured:
     """What was measured of one engine in a gallery of ``people``; times in seconds or milliseconds, by
-    name."""
+    name. ``records_mb`` are the tables that it was built from."""
 
     engine: str
     values: int
     links: int
     view: int
     people: int
+    records_mb: float
     build_s: float
     memory_mb: float
     disk_mb: float
@@ -131,21 +133,21 @@ def exact(records: GalleryRecords, links: int) -> Iterator[Built]:
     yield Built(index, lambda: resident_mb() - before, lambda: 0.0)
 
 
+def size_mb(records: GalleryRecords, query: str) -> float:
+    assert records.server is not None
+    return int(records.server.rows(f"SELECT {query}")[0][0]) / 1e6
+
+
 @contextmanager
 def pgvector(records: GalleryRecords, links: int) -> Iterator[Built]:
     index = open_index(records, "pgvector")
     index.links = links  # type: ignore[attr-defined]
     search = CandidateSearch(records, index)
     search.rebuild()
-
-    def size(query: str) -> float:
-        assert records.server is not None
-        return int(records.server.rows(f"SELECT {query}")[0][0]) / 1e6
-
     yield Built(
         search,
-        lambda: size("pg_relation_size('facekd.vectors_by_direction')"),
-        lambda: size("pg_total_relation_size('facekd.vectors')"),
+        lambda: size_mb(records, "pg_relation_size('facekd.vectors_by_direction')"),
+        lambda: size_mb(records, "pg_total_relation_size('facekd.vectors')"),
         lambda view: setattr(index, "view", view),
     )
     index.drop()
@@ -215,12 +217,14 @@ def measure(
                 found.append((view, recall, search_times(search, probes, rounds, backend, processors)))
                 click.echo(f"{engine}: {found[-1]}", err=True)
             held, people = (built.memory_mb(), built.disk_mb()), records.count()
+            tables = size_mb(records, _TABLES)
             stopped = stopping(server, url, backend, limit)
             removed = removals(records, records.names()[-_REMOVED:], processors.all_seconds, stopped)
     for view, recall, each in found:
         yield Measured(
-            engine, contract.dim, links, view, people, took, *held, recall.at_1, recall.at_5, *each, removed
-        )
+            engine, contract.dim, links, view, people, tables, took, *held, recall.at_1, recall.at_5, *each,
+            removed,
+        )  # fmt: skip
 
 
 def search_times(

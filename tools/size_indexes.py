@@ -36,8 +36,9 @@ class Series:
         return max(self.of_sizes)
 
     def each(self, name: str) -> float:
-        """For each person, of the largest."""
-        return float(self.of_sizes[self.largest][name]) / self.largest
+        """For each person, of the largest of which it is known: an erasure may have been stopped."""
+        size = max(size for size, line in self.of_sizes.items() if line.get(name) is not None)
+        return self.at(size, name) / size
 
     def at(self, size: int, name: str) -> float:
         return float(self.of_sizes[size][name])

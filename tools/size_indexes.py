@@ -84,7 +84,7 @@ def in_time(seconds: float) -> str:
     """In the unit that leaves a number to read."""
     for unit, name in ((3600, "h"), (60, "min"), (1, "s")):
         if seconds >= 3 * unit:
-            return f"{seconds / unit:,.0f} {name}"
+            return f"{seconds / unit:,.{int(seconds < 10 * unit)}f} {name}"
     return f"{1000 * seconds:,.0f} ms"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from milvus_server import MilvusServer
+    from milvus_server import GivenServer, MilvusServer
     from postgres_server import PostgresServer
 
 ROOT = Path(__file__).parent.parent
@@ -99,10 +99,15 @@ def with_vector(vector_server: PostgresServer) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def milvus_server() -> Iterator[MilvusServer]:
-    """A Milvus server for these tests alone, which each of them leaves empty; skips if there is none."""
+def milvus_server() -> Iterator[MilvusServer | GivenServer]:
+    """A Milvus server, to which each test leaves nothing: one that is given, or of these tests' own; skips
+    where there is none."""
     import milvus_server
 
+    given = milvus_server.given_server()
+    if given is not None:
+        yield given
+        return
     reason = milvus_server.why_not()
     if reason is not None:
         pytest.skip(reason)

@@ -1,11 +1,14 @@
-"""A Milvus server for tests: Milvus Lite in this process, which may ask for a token and speak TLS."""
+"""A Milvus server for tests: Milvus Lite in this process, which may ask for a token and speak TLS; or one
+that runs already, which ``FACEKD_TEST_MILVUS=http://localhost:PORT`` names and which asks for no token."""
 
 from __future__ import annotations
 
 import base64
 import importlib.util
+import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,19 @@ def why_not() -> str | None:
     if importlib.util.find_spec("pymilvus") is None:
         return NO_CLIENT
     return None if importlib.util.find_spec("milvus_lite") else NO_SERVER
+
+
+@dataclass(frozen=True)
+class GivenServer:
+    """A server that these tests do not start, and that they leave as it was."""
+
+    uri: str
+
+
+def given_server() -> GivenServer | None:
+    """The one that the environment names."""
+    uri = os.environ.get("FACEKD_TEST_MILVUS")
+    return GivenServer(uri) if uri and importlib.util.find_spec("pymilvus") else None
 
 
 class MilvusServer:

@@ -2,17 +2,19 @@
 
     python tools/measure_milvus.py --people 10000 --people 100000
     python tools/measure_milvus.py --people 1000000 --at https://milvus.example.org
+    python tools/measure_milvus.py --people 100000 --at http://localhost:19530 --server-pid PID
 
 People and probes are those of measure_search.py, which states how they are drawn. Recall is the share of the
 people that brute force in double precision finds, among as many that the index names. Times are those of the
-clock; of Milvus Lite, which is started in this process where no server is given, that of the processor too:
-both sides of the connection together. Memory is what the process has more after the build than before, of
-which the templates take 2 KB each. The collection is dropped at the end. The token of a server comes from
-FACEKD_MILVUS_TOKEN_FILE or FACEKD_MILVUS_TOKEN.
+clock; where both sides of the connection are on this machine, those of the processor too, of both together:
+of Milvus Lite, which is started in this process where no server is given, and of a server of one process
+whose number is given. Memory is what that process has more after the build than before. The collection is
+dropped at the end. The token of a server comes from FACEKD_MILVUS_TOKEN_FILE or FACEKD_MILVUS_TOKEN.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 # sets the number of threads before numpy is loaded
-from measure_search import BATCHES, CONTRACT, InMemory, drawn  # isort: skip
+from measure_search import BATCHES, CONTRACT, FALLS, InMemory, drawn  # isort: skip
 
 import click
 import numpy as np
@@ -41,11 +43,27 @@ _PROBES, _REMOVED = 256, 20
 
 @dataclass(frozen=True)
 class Server:
-    """Where Milvus is; ``settled`` waits until it has done what it does behind a build."""
+    """Where Milvus is; ``settled`` waits until it has done what it does behind a build; ``pid`` is its
+    process where it runs here, which may be this one."""
 
     uri: str
     settled: Callable[[], None]
-    here: bool
+    pid: int | None
+
+    def busy(self) -> float:
+        """Seconds of the processor, of this process and the server's together; 0 if that is elsewhere."""
+        if self.pid is None:
+            return 0.0
+        return time.process_time() + (0.0 if self.pid == os.getpid() else processor_seconds(self.pid))
+
+    def busy_word(self, seconds: float, digits: int = 1) -> str:
+        return "" if self.pid is None else f" (processor {seconds:.{digits}f})"
+
+
+def processor_seconds(pid: int) -> float:
+    """What all threads of a process have run."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def lite(stack: ExitStack) -> Server:
@@ -62,7 +80,7 @@ def lite(stack: ExitStack) -> Server:
         for name in database.list_collections():
             database.get_collection(name)._wait_for_bg()
 
-    return Server(f"http://127.0.0.1:{port}", settled, True)
+    return Server(f"http://127.0.0.1:{port}", settled, os.getpid())
 
 
 def id_of(place: int) -> str:
@@ -79,7 +97,7 @@ def probes_of(rows: Floats) -> Floats:
     """Noisy copies of some, as in measure_search.py."""
     random = np.random.default_rng(1)
     dim = rows.shape[1]
-    probes = rows[random.integers(len(rows), size=_PROBES)] + 0.02 * drawn(_PROBES, 2)
+    probes = rows[random.integers(len(rows), size=_PROBES)] + 0.02 * drawn(_PROBES, 2, dim)
     probes = probes + (random.normal(size=probes.shape) / np.sqrt(dim)).astype(np.float32)
     return np.asarray(probes / np.linalg.norm(probes, axis=1, keepdims=True), np.float32)
 
@@ -99,24 +117,24 @@ def recall(found: list[list[str]], true: list[list[str]], top: int) -> float:
     return same / (top * len(true))
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def resident(pid: int) -> int:
+    """Bytes of a process in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
 
 
-def timed(search: Callable[[Floats], Any], probes: Floats, batch: int, rounds: int, here: bool) -> str:
+def timed(search: Callable[[Floats], Any], probes: Floats, batch: int, rounds: int, server: Server) -> str:
     """Milliseconds of a search with ``batch`` probes at once: of the clock, and of the processor."""
     taken, busy = [], []
     for number in range(rounds):
         start = number * batch % (len(probes) - batch + 1)
-        clock, processor = time.perf_counter(), time.process_time()
+        clock, before = time.perf_counter(), server.busy()
         search(probes[start : start + batch])
         taken.append(1000 * (time.perf_counter() - clock))
-        busy.append(1000 * (time.process_time() - processor))
+        busy.append(1000 * (server.busy() - before))
     median, late = np.percentile(taken, [50, 95])
-    told = f"{batch} at once: median {median:.1f}, p95 {late:.1f} ms"
-    return told + (f" (processor {np.median(busy):.1f})" if here else "")
+    processor = server.busy_word(float(np.median(busy)))
+    return f"{batch} at once: median {median:.1f}, p95 {late:.1f} ms{processor}"
 
 
 def measured(server: Server, rows: Floats, rounds: int) -> Iterator[str]:
@@ -125,7 +143,7 @@ def measured(server: Server, rows: Floats, rounds: int) -> Iterator[str]:
     exact = SearchIndex(InMemory(rows), "max")
     exact.refresh()
     yield "  exact: " + "; ".join(
-        timed(lambda some: exact.search(some, _TOP), probes, batch, rounds, server.here) for batch in BATCHES
+        timed(lambda some: exact.search(some, _TOP), probes, batch, rounds, server) for batch in BATCHES
     )
     index = milvus_index(server.uri, CONTRACT.space, rows.shape[1], f"measured {len(rows)}")
     stamp = IndexStamp(CONTRACT.space, "measured", len(rows))
@@ -145,41 +163,45 @@ def of_index(
     stamp: IndexStamp,
     rounds: int,
 ) -> Iterator[str]:
-    before, started, busy = resident(), time.perf_counter(), time.process_time()
+    before = resident(server.pid) if server.pid else 0
+    started, busy = time.perf_counter(), server.busy()
     index.build(blocks(rows), stamp)
     server.settled()
-    built, busy = time.perf_counter() - started, time.process_time() - busy
+    built, busy = time.perf_counter() - started, server.busy() - busy
     assert index.stamp() == stamp
-    more = f" (processor {busy:.1f}), {(resident() - before) / 1e6:,.0f} MB more in memory"
-    yield f"  built in {built:.1f} s{more if server.here else ''}"
+    more = f", {(resident(server.pid) - before) / 1e6:,.0f} MB more in memory" if server.pid else ""
+    yield f"  built in {built:.1f} s{server.busy_word(busy)}{more}"
     found = index.candidates(probes, _TOP)
     yield f"  recall@1 {recall(found, true, 1):.4f}, recall@{_TOP} {recall(found, true, _TOP):.4f}"
     yield "  Milvus: " + "; ".join(
-        timed(lambda some: index.candidates(some, _TOP), probes, batch, rounds, server.here)
-        for batch in BATCHES
+        timed(lambda some: index.candidates(some, _TOP), probes, batch, rounds, server) for batch in BATCHES
     )
-    taken, busy = [], time.process_time()
+    taken, busy = [], server.busy()
     for place in range(_REMOVED):
         clock = time.perf_counter()
         index.remove([id_of(place)], stamp)
         taken.append(1000 * (time.perf_counter() - clock))
     median, late = np.percentile(taken, [50, 95])
-    each = f" (processor {1000 * (time.process_time() - busy) / _REMOVED:.0f})" if server.here else ""
+    each = server.busy_word(1000 * (server.busy() - busy) / _REMOVED, 0)
     yield f"  remove one: median {median:.0f}, p95 {late:.0f} ms{each}"
-    yield "  afterwards: " + timed(lambda some: index.candidates(some, _TOP), probes, 1, rounds, server.here)
+    yield "  afterwards: " + timed(lambda some: index.candidates(some, _TOP), probes, 1, rounds, server)
 
 
 @click.command()
 @click.option("--people", "sizes", type=click.IntRange(1000), multiple=True, default=(10_000, 100_000))
 @click.option("--rounds", default=30, show_default=True)
+@click.option(
+    "--values", type=click.Choice(list(FALLS)), default=256, help="Of a template.", show_default=True
+)
 @click.option("--at", help="The URL of a server; Milvus Lite in this process where none is given.")
-def main(sizes: tuple[int, ...], rounds: int, at: str | None) -> None:
+@click.option("--server-pid", type=int, help="The server's process, if it is one on this machine.")
+def main(sizes: tuple[int, ...], rounds: int, values: int, at: str | None, server_pid: int | None) -> None:
     """Measure an index in Milvus among synthetic people."""
     with ExitStack() as stack:
-        server = Server(at, lambda: None, False) if at else lite(stack)
+        server = Server(at, lambda: None, server_pid) if at else lite(stack)
         for size in sizes:
             click.echo(f"{size:,} people")
-            for line in measured(server, drawn(size), rounds):
+            for line in measured(server, drawn(size, values=values), rounds):
                 click.echo(line)
 
 

@@ -273,7 +273,7 @@ def test_somebody_who_does_not_belong_there_is_told(facekd: Command, indexed: st
         index.remove([records.uid_of("p3"), "f" * 32], kept)
         code, told = check(facekd, indexed)
         assert (code, "'p3' is not in the search index" in told) == (5, True)
-        assert "--engine milvus --at http://localhost" in told
+        assert "--engine milvus --at http://" in told
 
 
 def test_a_server_that_does_not_answer(

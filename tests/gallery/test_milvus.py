@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,6 +211,41 @@ def test_a_proxy_gets_nothing_that_is_not_encrypted(
     with opened(milvus_server, TOKEN) as index:
         assert index.stamp() is None
     assert milvus_server.tokens[-1] == TOKEN
+
+
+@needs_client
+@pytest.mark.parametrize(
+    ("moment", "asked"), [(7, ("Customized", 7)), (0, ("Strong", None))], ids=["told", "not told"]
+)
+def test_a_question_waits_for_the_last_change_alone(
+    milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch, moment: int, asked: tuple[str, int | None]
+) -> None:
+    from pymilvus.client.grpc_handler import GrpcHandler
+
+    seen = []
+    client = connecting.library().MilvusClient
+    monkeypatch.setattr(GrpcHandler, "alloc_timestamp", lambda *_, **__: moment)
+    for name in ("search", "query"):
+        monkeypatch.setattr(client, name, _noting(getattr(client, name), seen))
+    with opened(milvus_server) as index:
+        index.build([(IDS, ROWS)], STAMP)
+        assert index.stamp() == STAMP
+        assert index.candidates(ROWS, 1) == [[one] for one in IDS]
+        assert seen == [asked, asked]
+        # as an older facekd writes it, after a change whose moment it does not keep
+        with closing(client(milvus_server.uri)) as older:
+            older.alter_collection_properties(index.collection, {"facekd.state": "next"})
+        index.candidates(ROWS, 1)
+        assert seen[2:] == [("Strong", None)]
+        index.drop()
+
+
+def _noting(method: Callable[..., Any], seen: list[tuple[str, int | None]]) -> Callable[..., Any]:
+    def noted(*arguments: Any, **options: Any) -> Any:
+        seen.append((options["consistency_level"], options.get("guarantee_timestamp")))
+        return method(*arguments, **options)
+
+    return noted
 
 
 @needs_client

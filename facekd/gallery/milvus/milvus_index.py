@@ -1,8 +1,10 @@
 """An index in Milvus: one vector for each person, searched by inner product in an HNSW graph.
 
 The stamp is stored in the properties of the collection, so that both are dropped together; a build drops them
-first and writes the stamp last. All requests use strong consistency: they see every change acknowledged
-before, whichever node of a cluster answers.
+first and writes the stamp last. A request sees all changes that were acknowledged before it, whichever node
+of a cluster answers. Milvus' strong consistency guarantees that too, but each request then waits until every
+node has received the present moment, which takes some hundred milliseconds. The time of the last change is
+therefore stored with the stamp, and a request waits for that time only.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -42,9 +44,9 @@ _WRITING_SECONDS, _SEALING_SECONDS, _INDEXING_SECONDS, _PAUSE_SECONDS = 60, 600,
 #: the graph's M, efConstruction and ef: with each of them recall rises, and time in proportion
 #: (tools/measure_milvus.py)
 _EDGES, _BUILDING, _SEARCHING = 32, 200, 1024
-_STRONG = "Strong"
+_STRONG, _SINCE_MOMENT = "Strong", "Customized"
 _PERSON, _TEMPLATE = "person", "template"
-_SPACE, _STATE = "facekd.space", "facekd.state"
+_SPACE, _STATE, _MOMENT = "facekd.space", "facekd.state", "facekd.moment"
 _LONGEST_ID = 64
 _ID = re.compile(f"[A-Za-z0-9_.:-]{{1,{_LONGEST_ID}}}")
 
@@ -104,7 +106,7 @@ class MilvusIndex:
         kept = self._kept()
         if kept is None or not {_SPACE, _STATE} <= kept.keys():
             return None
-        return IndexStamp(kept[_SPACE], kept[_STATE], self._count())
+        return IndexStamp(kept[_SPACE], kept[_STATE], self._count(kept))
 
     def build(self, people: Iterable[tuple[Sequence[str], Floats]], stamp: IndexStamp) -> None:
         """See `CandidateIndex`. Until the build is complete there is no index, not even the previous one."""
@@ -116,6 +118,8 @@ class MilvusIndex:
         with self._asking() as client:
             client.flush(self.collection, timeout=_SEALING_SECONDS)
         self._wait_for_graph()
+        with self._asking() as client:
+            client.load_collection(self.collection, timeout=_INDEXING_SECONDS)
         self._write(stamp)
 
     def put(self, ids: Sequence[str], rows: Floats, stamp: IndexStamp) -> None:
@@ -158,11 +162,12 @@ class MilvusIndex:
         found: list[list[str]] = []
         for start in range(0, len(probes), _PROBES):
             with self._asking() as client:
+                described = client.describe_collection(self.collection, timeout=REQUEST_SECONDS)
                 answers = client.search(
                     self.collection, list(probes[start : start + _PROBES]),
                     anns_field=_TEMPLATE, limit=limit,
                     search_params={"metric_type": "IP", "params": {"ef": max(_SEARCHING, limit)}},
-                    consistency_level=_STRONG, timeout=REQUEST_SECONDS,
+                    timeout=REQUEST_SECONDS, **_since(described.get("properties") or {}),
                 )  # fmt: skip
             found += [[str(hit.id) for hit in hits] for hits in answers]
         return found
@@ -192,17 +197,21 @@ class MilvusIndex:
         return dict(described.get("properties") or {})
 
     def _write(self, stamp: IndexStamp) -> None:
+        """Of what was changed before, and acknowledged."""
         with self._asking() as client:
+            # with the state that it belongs to, since an older facekd writes none
+            moment = f"{_moment(client)} {stamp.state}"
             client.alter_collection_properties(
-                self.collection, {_SPACE: stamp.space, _STATE: stamp.state}, timeout=REQUEST_SECONDS
-            )
+                self.collection, {_SPACE: stamp.space, _STATE: stamp.state, _MOMENT: moment},
+                timeout=REQUEST_SECONDS,
+            )  # fmt: skip
 
-    def _count(self) -> int:
+    def _count(self, kept: Mapping[str, str]) -> int:
         self._load()
         with self._asking() as client:
             counted = client.query(
                 self.collection, filter="", output_fields=["count(*)"],
-                consistency_level=_STRONG, timeout=REQUEST_SECONDS,
+                timeout=REQUEST_SECONDS, **_since(kept),
             )  # fmt: skip
         return int(counted[0]["count(*)"])
 
@@ -217,7 +226,8 @@ class MilvusIndex:
         self._is_loaded = True
 
     def _create(self, client: Any) -> None:
-        """Create an empty collection, which is indexed and can be searched while it grows."""
+        """An empty collection that is indexed as it grows. It is not loaded: what is written to one that is
+        loaded is searched by a rough index for a while after its graph is finished."""
         pymilvus = library()
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field(_PERSON, pymilvus.DataType.VARCHAR, is_primary=True, max_length=_LONGEST_ID)
@@ -231,7 +241,6 @@ class MilvusIndex:
             self.collection, schema=schema, consistency_level=_STRONG, timeout=_WRITING_SECONDS
         )
         client.create_index(self.collection, graph, sync=False, timeout=_WRITING_SECONDS)
-        client.load_collection(self.collection, timeout=_WRITING_SECONDS)
 
     def _wait_for_graph(self) -> None:
         """Wait until the server has added every row to the graph, which it does by itself."""
@@ -282,6 +291,23 @@ class MilvusIndex:
         if found.ndim != 2 or found.shape[1] != self._dim or not np.isfinite(found).all():
             raise ValueError(f"embeddings must be finite and [N, {self._dim}]")
         return found
+
+
+def _moment(client: Any) -> int:
+    """The present moment by the clock of the servers, which is that of their changes too; 0 where it is not
+    told: pymilvus has the question, but no public method of its client asks it."""
+    connection = getattr(client, "_get_connection", lambda: None)()
+    ask = getattr(connection, "alloc_timestamp", None)
+    return int(ask(timeout=REQUEST_SECONDS)) if ask else 0
+
+
+def _since(kept: Mapping[str, str]) -> dict[str, str | int]:
+    """How a question is asked that sees all changes until the moment in the properties of the collection, and
+    all there are where none of the present state is kept."""
+    moment, _, state = kept.get(_MOMENT, "").partition(" ")
+    if not moment.isdecimal() or int(moment) == 0 or state != kept.get(_STATE):
+        return {"consistency_level": _STRONG}
+    return {"consistency_level": _SINCE_MOMENT, "guarantee_timestamp": int(moment)}
 
 
 def _checked(ids: Sequence[str]) -> list[str]:

@@ -248,9 +248,6 @@ def search_times(
 @click.command()
 @click.option("--people", "sizes", type=click.IntRange(1000), multiple=True, default=(10_000, 100_000))
 @click.option("--engine", "engines", type=click.Choice(list(ENGINES)), multiple=True, default=tuple(ENGINES))
-@click.option(
-    "--values", type=click.IntRange(2), default=CONTRACT.dim, show_default=True, help="Of a template."
-)
 @click.option("--rounds", default=100, show_default=True, help="Searches with one probe; a tenth with 64.")
 @click.option("--probes", "count", default=256, show_default=True)
 @click.option(
@@ -272,7 +269,6 @@ def search_times(
 def main(
     sizes: tuple[int, ...],
     engines: tuple[str, ...],
-    values: int,
     rounds: int,
     count: int,
     views: tuple[int, ...],

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: them
 ENGINE_NAMES = ("exact", "pgvector", "milvus")
 _OF_SERVER = "milvus"
+#: the share of people that an index may miss without a warning
+_MOST_MISSED = 0.005
 
 
 @click.command("index")
@@ -73,6 +75,20 @@ def index(engine: str | None, at: str | None, gallery: Place, as_json: bool) -> 
         answer(f"{gallery}: {_told(found)}")
     if not found.current:
         say("The index does not match the gallery: rebuild it with --engine, as the owner.")
+    warning = missed(found)
+    if warning:
+        say(warning)
+
+
+def missed(found: IndexLook) -> str | None:
+    """A warning if the index misses more people than `_MOST_MISSED`, by its measured recall."""
+    if found.choice is None or found.choice.recall_1 >= 1 - _MOST_MISSED:
+        return None
+    share = 100 * (1 - found.choice.recall_1)
+    return (
+        f"note: this index misses {share:.1f} % of the people whom the exact search finds: they are answered "
+        "as nobody or as somebody else. To search exactly: facekd gallery index --engine exact"
+    )
 
 
 def _told(found: IndexLook) -> str:

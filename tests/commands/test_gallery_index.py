@@ -13,7 +13,7 @@ from small_photos import album_of_three
 from tiny_model import write_tiny_model
 
 from facekd import Gallery, Recognizer
-from facekd.cli._gallery_index import ENGINE_NAMES
+from facekd.cli._gallery_index import ENGINE_NAMES, missed
 from facekd.errors import InputOutput, UsageError
 from facekd.gallery import (
     ENGINES,
@@ -21,10 +21,12 @@ from facekd.gallery import (
     CandidateSearch,
     EmbeddingStore,
     GalleryRecords,
+    SearchChoice,
     gallery_place,
     move_gallery,
     people_search,
 )
+from facekd.workflows import IndexLook
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
@@ -33,6 +35,16 @@ if TYPE_CHECKING:
 @pytest.fixture
 def url(with_vector: PostgresServer) -> str:
     return with_vector.new_database()
+
+
+@pytest.mark.parametrize(("recall", "warned"), [(1.0, False), (0.995, False), (0.99, True), (0.727, True)])
+def test_an_index_that_misses_people_is_told(recall: float, warned: bool) -> None:
+    choice = SearchChoice("pgvector", "", "0", "2026-11-30", 1_000_000, 200, recall, recall / 2)
+    told = missed(IndexLook(choice, 1_000_000))
+    assert (told is not None) == warned
+    if told:
+        assert f"misses {100 * (1 - recall):.1f} % of the people" in told
+    assert missed(IndexLook(None, 10)) is None
 
 
 def test_the_engines_are_those_of_the_gallery() -> None:

@@ -7,4 +7,5 @@ EARLIER_STUDENTS = {
     "facekd-student-2026-11": "development versions before 0.2.0",
     "facekd-student-2026-11b": "development versions before 0.2.0",
     "facekd-student-2026-11c": "development versions before 0.2.0",
+    "facekd-student-2026-11d": "development versions before 0.2.0",
 }

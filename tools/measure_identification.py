@@ -20,7 +20,7 @@ from facekd.cli.options import EXISTING, EXISTING_FILE
 
 TOOLS = Path(__file__).parent
 #: people in the galleries of athletes, and in those whose thresholds are compared with the card's
-SMALL, MIDDLE = (10, 40, 100, 600, 1000), (300, 1000)
+SMALL, MIDDLE = (10, 40, 60, 100, 600, 1000), (300, 1000)
 
 
 def measurements(packs: Path) -> dict[str, list[str]]:

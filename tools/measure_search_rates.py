@@ -40,7 +40,7 @@ from facekd.workflows import OwnScores, all_crops, embedded_packs, search_thresh
 Floats = NDArray[np.float32]
 
 FPIRS = (0.1, 0.01)
-SIZES = (10, 40, 100, 600, 1000, 3000)
+SIZES = (10, 40, 60, 100, 600, 1000, 3000)
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,7 @@ def measured(people: People, size: int, galleries: int, single: bool, card: Card
 @click.option("--photos", "each", type=click.IntRange(1), default=1, show_default=True, help="Per person.")
 @click.option("--more", multiple=True, help="PACK:FOLDER of aligned crops of different people.")
 @click.option("--only", is_flag=True, help="Only those of --more, not the people of PHOTOS.")
-@click.option(
-    "--size", "sizes", type=click.IntRange(2), multiple=True, default=(10, 40, 100, 600, 1000, 3000)
-)
+@click.option("--size", "sizes", type=click.IntRange(2), multiple=True, default=SIZES)
 @click.option("--galleries", default=40, show_default=True, help="Galleries drawn of each size.")
 @aligned_option
 def main(

@@ -3,8 +3,8 @@
     python tools/drill_cast.py MODEL PEOPLE
 
 PEOPLE holds a folder of photos for each person. Prints three photos each of "ann" and "bob" as JSON: whatever
-the model was trained on, the photos of each score above its strictest threshold with each other, and below
-its loosest with those of the other. Exits with 1 if there are no such people.
+the model was trained on, the photos of each score above its strictest threshold with each other, and those of
+the two below it. Exits with 1 if there are no such people.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ def highest_between(one: Rows, other: Rows) -> float:
 def cast(model: Path, people: Path) -> dict[str, list[str]]:
     """ann and bob: of the pairs that suit, the one furthest apart."""
     recognizer = Recognizer(model, detector="mtcnn")
-    thresholds = [entry.threshold for entry in recognizer.embedder.card.calibration]
+    strictest = max(entry.threshold for entry in recognizer.embedder.card.calibration)
     known = {person.name: embedded(recognizer, person) for person in sorted(people.iterdir())}
     found = {name: both for name, both in known.items() if both is not None}
     alike = {name: lowest_within(rows) for name, (_, rows) in found.items()}
-    suited = [name for name in found if alike[name] > max(thresholds)]
+    suited = [name for name in found if alike[name] > strictest]
     pairs = []
     for one in suited:
         for other in suited:
             across = highest_between(found[one][1], found[other][1])
-            if one < other and across < min(thresholds):
+            if one < other and across < strictest:
                 pairs.append((min(alike[one], alike[other]) - across, one, other))
     if not pairs:
         sys.exit(f"of {len(found)} people {len(suited)} suit, but no two of them together")

@@ -242,9 +242,10 @@ def _summarise(entries: list[Enrolled]) -> None:
 
     missing = [entry for entry in entries if not entry.templates]
     added, present = sum(entry.added for entry in entries), sum(entry.present for entry in entries)
+    photos = "1 photo" if added == 1 else f"{added:,} photos"
     say(
         f"{len(entries) - len(missing)} of {len(entries)} people enrolled: "
-        f"{added} photos new, {present} already there"
+        f"{photos} new, {present} already there"
     )
     for entry in missing:
         say(f"not enrolled: {shown(entry.name)} ({_reasons(entry.failures)})")

@@ -178,8 +178,9 @@ def _like_another(other: str, score: float, own: float | None, limits: GuardThre
     even more similar to the person's ``own`` photos, as a twin's may be."""
     reached = limits.other_person is not None and score >= limits.other_person
     if reached and (own is None or own <= score):
+        others = "1 other person" if limits.others == 1 else f"{limits.others:,} other people"
         message = (
-            f"looks like '{shown(other)}' (score {score:.4f}; with {limits.others} other people enrolled, "
+            f"looks like '{shown(other)}' (score {score:.4f}; with {others} enrolled, "
             f"one new person in a hundred reaches {limits.other_person:.4f})"
         )
         return Finding("other_person", message, refused=True)

@@ -64,7 +64,7 @@ def test_what_cannot_be_enrolled_is_told_as_of_a_folder(facekd, operator: Path, 
     assert ran.code == 5
     assert ran.out == "enrolled Ann: 1 new, 0 already there, 1 failed, 1 in the gallery\n"
     assert ran.err.splitlines()[-7:-1] == [
-        "1 of 5 people enrolled: 1 photos new, 0 already there",
+        "1 of 5 people enrolled: 1 photo new, 0 already there",
         "not enrolled: Cy (1 no_face)",
         "not enrolled: Di (1 io)",
         f"not enrolled: {listed}: G\\u200by (1 name)",

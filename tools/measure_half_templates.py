@@ -3,8 +3,8 @@
     facekd align lfw.zip lfw-crops.zip
     python tools/measure_half_templates.py student.onnx lfw-crops.zip --aligned
 
-Every photo is compared with every other, once with its embedding as it is, and once rounded to float16 and made
-a unit vector again, as it would be read from a gallery.
+Every photo is compared with every other, once with its embedding as it is, and once rounded to float16 and
+made a unit vector again, as it would be read from a gallery.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def main(model: Path, photos: Path, aligned: bool) -> None:
     crops = CroppedPhotos(photos, embedder.spec, aligned)
     named = {name: person for person, names in crops.by_person().items() for name in names}
     rows = embedded(crops, list(named), embedder)
-    there: list[bool] = np.isfinite(rows).all(axis=1).tolist()
-    people = [person for person, found in zip(named.values(), there, strict=True) if found]
+    there = np.flatnonzero(np.isfinite(rows).all(axis=1))
+    people = [list(named.values())[place] for place in there]
     rows = rows[there]
     found = cost(rows, people)
     each = 4 * rows.shape[1]

@@ -33,7 +33,6 @@ from facekd.weights import shipped_model
 ROOT = Path(__file__).resolve().parent.parent
 #: pages whose tables have a row that begins with "| student |", with the columns of `table_row`
 TABLES = ("README.md", "docs/results.md")
-VERSIONS = "development versions before 0.2.0"
 
 
 def facekd(*arguments: object, out: Path) -> None:
@@ -111,8 +110,11 @@ def learning_curve(run: Path) -> str:
     return "[" + ",\n ".join(rows) + "]\n"
 
 
-def write(student: Path, run: Path, before: Path | None, rows: dict[str, str], out: Path) -> None:
-    """Put the student and its figures into the checkout, and take the one before out of it."""
+def write(
+    student: Path, run: Path, before: Path | None, came_with: str, rows: dict[str, str], out: Path
+) -> None:
+    """Put the student and its figures into the checkout, and take the one before, which ``came_with`` these
+    versions of facekd, out of it."""
     weights = ROOT / "facekd" / "weights"
     if before is not None and before.stem != student.stem:
         before.unlink()
@@ -120,7 +122,7 @@ def write(student: Path, run: Path, before: Path | None, rows: dict[str, str], o
         listed = versions.read_text(encoding="utf-8")
         if f'"{before.stem}"' not in listed:
             versions.write_text(
-                f'{listed.rstrip()[:-1]}    "{before.stem}": "{VERSIONS}",\n}}\n', encoding="utf-8"
+                f'{listed.rstrip()[:-1]}    "{before.stem}": "{came_with}",\n}}\n', encoding="utf-8"
             )
     shutil.copy(student, weights)
     kept = ROOT / "data" / "student"
@@ -169,11 +171,15 @@ def naming(name: str) -> list[str]:
 @click.option(
     "--groups", nargs=2, type=EXISTING_FILE, help="Crops and CSV of groups, for `calibrate --groups`."
 )
+@click.option(
+    "--came-with", default="development versions before 0.2.0", show_default=True,
+    help="The versions of facekd that the student before came with, for `EARLIER_STUDENTS`.",
+)  # fmt: skip
 @click.option("--out", type=ANY_PATH, required=True, help="Folder for what is measured.")
 @click.option("--write", "writes", is_flag=True, help="Change the checkout.")
 def main(
     run: Path, name: str, faces: Path, beside: tuple[Path, ...], label: str,
-    groups: tuple[Path, Path] | None, out: Path, writes: bool,
+    groups: tuple[Path, Path] | None, came_with: str, out: Path, writes: bool,
 ) -> None:  # fmt: skip
     """Make the student of RUN the one that ships, as NAME."""
     out.mkdir(parents=True, exist_ok=True)
@@ -186,7 +192,7 @@ def main(
     rows = {"student": table_row("student", name, out), label: table_row(label, beside[0].stem, out)}
     click.echo("\n".join(rows.values()))
     if writes:
-        write(student, run, before, rows, out)
+        write(student, run, before, came_with, rows, out)
         if before is not None:
             click.echo(f"still naming {before.stem}: {', '.join(naming(before.stem)) or 'nothing'}")
 

@@ -23,10 +23,10 @@ from .differences import tar_difference as tar_difference
 from .exclusion import LeftOut as LeftOut
 from .gallery_rates import judge_gallery as judge_gallery
 from .gallery_tail import GalleryTail as GalleryTail
-from .gallery_tail import GalleryThreshold as GalleryThreshold
-from .gallery_tail import SuspectedDouble as SuspectedDouble
 from .gallery_tail import fewest_people as fewest_people
 from .gallery_tail import tail_of_gallery as tail_of_gallery
+from .gallery_threshold import GalleryThreshold as GalleryThreshold
+from .gallery_threshold import SuspectedDouble as SuspectedDouble
 from .groups import group_rates as group_rates
 from .groups import group_threshold as group_threshold
 from .groups import read_groups as read_groups

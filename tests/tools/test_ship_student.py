@@ -96,14 +96,14 @@ def test_the_new_student_takes_the_place_of_the_old_one(
     records = [{"loss": 1.0, "step": 1}, {"step": 2, "images": 64, "heldout_tar_1e-3": 0.5, "seconds": 3}]
     (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     rows = {"student": tool.table_row("student", "new", out), "Teacher": tool.table_row("Teacher", "xs", out)}
-    tool.write(out / "new.onnx", run, checkout / f"facekd/weights/{OLD}.onnx", rows, out)
+    tool.write(out / "new.onnx", run, checkout / f"facekd/weights/{OLD}.onnx", "0.2", rows, out)
     assert [file.name for file in (checkout / "facekd/weights").iterdir()] == ["new.onnx"]
     assert not list((checkout / "data/student").glob("*.safetensors"))
     curve = json.loads((checkout / "data/student/leg2.json").read_text())
     assert curve == [{"step": 2, "images": 64, "heldout_tar_1e-3": 0.5}]
     listed: dict[str, Any] = {}
     exec((checkout / "facekd/version.py").read_text(), listed)
-    assert list(listed["EARLIER_STUDENTS"]) == ["first", OLD]
+    assert listed["EARLIER_STUDENTS"] == {"first": "0.1", OLD: "0.2"}
     assert [arguments[0] for arguments in called] == ["keep_weights.py", "write_model_card.py"]
     evaluated = json.loads(Path(str(called[1][2])).read_text())["models"]
     assert [one["name"] for one in evaluated] == ["new", "xs"]

@@ -1,21 +1,29 @@
-"""Searches of a gallery, and the thresholds that fit it. A photo here is bytes "PERSON SEED"; its embedding
-is the person's direction with noise of the seed's."""
+"""Searches of a gallery, and the thresholds that fit it."""
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_up_searches import (
+    CONTRACT,
+    DIM,
+    SPREAD,
+    MadeUp,
+    direction,
+    embedding,
+    enroll,
+    made_card,
+    opened,
+    unit,
+)
 from scipy.stats import norm
 
-from facekd.card import Calibration, Card, Counts, EmbeddingSpec, InputSpec, LandmarkCrop, TailThreshold
-from facekd.errors import Exit, InputOutput, NoFace, NotFound, UsageError
-from facekd.gallery import Contract, GalleryRecords, Matches, ReadEntry, Template
+from facekd.errors import Exit, UsageError
+from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.runtime import fuse
 from facekd.verification import tail_of_gallery
 from facekd.workflows import gallery_thresholds
@@ -29,81 +37,7 @@ from facekd.workflows.gallery_thresholds import (
 )
 from facekd.workflows.identify import identify_or_say_why, identify_photo, open_search
 from facekd.workflows.named_photos import NamedPhoto
-from facekd.workflows.photos_given import PhotoInHand
-from facekd.workflows.thresholds import Threshold
 from facekd.workflows.verify import verify_claim
-
-DIM = 64
-CONTRACT = Contract("a" * 64, DIM, "made-up", "none", "none")
-SPREAD = 1 / np.sqrt(DIM)
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
-
-
-def direction(name: str) -> np.ndarray:
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-    return unit(np.random.default_rng(seed).normal(size=DIM))
-
-
-def embedding(content: bytes) -> np.ndarray:
-    name = content.decode().split()[0]
-    return unit(direction(name) + 0.5 * direction(f"noise of {content.decode()}"))
-
-
-def made_card(*fmrs: float, tail: tuple[float, ...] = ()) -> Card:
-    counts = Counts(mated=10, non_mated=10_000, false_matches=10, false_non_matches=1)
-    entries = [
-        Calibration(
-            fmr=fmr, threshold=float(norm.isf(fmr) * SPREAD), low=fmr / 2, high=fmr * 2, data="made up",
-            counts=counts, detector="none", aligner="none",
-        )
-        for fmr in fmrs
-    ]  # fmt: skip
-    upper = [
-        TailThreshold(fmr=fmr, threshold=float(norm.isf(fmr) * SPREAD), low=fmr / 2, high=fmr * 2)
-        for fmr in tail
-    ]
-    return Card(
-        name="made-up", input=InputSpec(), crop=LandmarkCrop(), embedding=EmbeddingSpec(dim=DIM),
-        calibration=tuple(entries), upper_tail=tuple(upper),
-    )  # fmt: skip
-
-
-class MadeUp:
-    """A recognizer of such photos."""
-
-    def __init__(self, card: Card) -> None:
-        self.embedder = SimpleNamespace(card=card, name="made-up", space=CONTRACT.space)
-        self.detector = SimpleNamespace(name="none")
-
-    def recognise(self, data: bytes, name: str = "") -> SimpleNamespace:
-        if data == b"wall":
-            raise NoFace("no face in it")
-        face = SimpleNamespace(box=np.array([1.0, 2.0, 3.0, 4.0]))
-        return SimpleNamespace(
-            photo=name or "photo", face=face, faces=1, quality=0.5, embedding=embedding(data), faults=()
-        )
-
-    def recognise_all(self, data: bytes, name: str = "") -> tuple[SimpleNamespace, ...]:
-        return tuple(self.recognise(part, name) for part in data.split(b"+"))
-
-    def shares_space(self, other: Contract) -> bool:
-        return other.space == CONTRACT.space
-
-    def differences(self, other: Contract) -> list[str]:
-        return []
-
-    def doubts(self, threshold: Threshold | None = None) -> list[str]:
-        return []
-
-
-def enroll(path: Path, photos: dict[str, int]) -> None:
-    with GalleryRecords(path, CONTRACT, create=True) as records, records.transaction():
-        for name, count in photos.items():
-            rows = [embedding(f"{name} {number}".encode()) for number in range(count)]
-            records.add(name, [Template(row, hashlib.sha256(row).hexdigest(), 0.5) for row in rows])
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +45,6 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("crowd") / "gallery.db"
     enroll(path, {f"P{number:04d}": 1 + number % 2 for number in range(700)})
     return path
-
-
-def opened(path: Path) -> GalleryRecords:
-    return GalleryRecords(path, CONTRACT, read_only=True)
 
 
 def test_who_is_found_is_the_nearest_by_the_direction_of_the_mean(crowd: Path) -> None:
@@ -344,126 +274,3 @@ def test_a_claim_is_judged_by_the_gallerys_own_threshold_where_it_has_one(
         assert verify_claim(MadeUp(card), records, "P0005", b"P0005 9", given).threshold == given
     with opened(tmp_path / "few.db") as records:
         assert verify_claim(MadeUp(card), records, "P5", b"P5 9", asked).threshold == asked
-
-
-class TestAuditedReads:
-    """Claims and searches of a gallery that audits them."""
-
-    @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
-        enroll(tmp_path / "gallery.db", {"Ann Lee": 2, "Bo": 1})
-        return tmp_path / "gallery.db"
-
-    def audited(self, path: Path, by: str | None = None) -> GalleryRecords:
-        return GalleryRecords(path, CONTRACT, by=by, audit_reads=True)
-
-    def entries(self, path: Path) -> list[tuple]:
-        with opened(path) as records:
-            found = list(records.read_entries())
-        assert {(entry.model, entry.space) for entry in found} <= {("made-up", "a" * 12)}
-        assert all(entry.date[:4].isdigit() for entry in found)
-        told = [(e.action, e.person, e.result, e.reason, e.fmr, e.fpir, e.by) for e in found]
-        assert all(entry[0] in ("claim", "search") for entry in told)
-        return told
-
-    def test_each_result_of_a_claim(self, path: Path) -> None:
-        recognizer, card = MadeUp(made_card(1e-2)), Threshold(0.4, "card", 1e-2)
-        with self.audited(path, "door") as records:
-            assert verify_claim(recognizer, records, "Ann Lee", b"Ann 9", Threshold(-1.0, "option")).same
-            assert not verify_claim(recognizer, records, "Ann Lee", b"Cy 9", card).same
-            with pytest.raises(NoFace):
-                verify_claim(recognizer, records, "Bo", b"wall", card)
-            with pytest.raises(NotFound):
-                verify_claim(recognizer, records, "Cy", b"Cy 9", card)
-        assert self.entries(path) == [
-            ("claim", 1, "same", None, None, None, "door"),
-            ("claim", 1, "different", None, 1e-2, None, "door"),
-            ("claim", 2, "failed", "no_face", 1e-2, None, "door"),
-            ("claim", 0, "failed", "unknown_person", 1e-2, None, "door"),
-        ]
-
-    def test_each_result_of_a_search(self, path: Path) -> None:
-        recognizer = MadeUp(made_card(1e-2))
-        with self.audited(path) as records:
-            search = open_search(recognizer, records, threshold=0.6)
-            identify_photo(search, b"Bo 9")
-            identify_photo(search, b"Cy 9")
-            identify_photo(search, b"Bo 8+Bo 9+Cy 9", all_faces=True)
-            with pytest.raises(NoFace):
-                identify_photo(search, b"wall")
-            identify_or_say_why(search, NamedPhoto("wall", PhotoInHand(b"wall", "wall")))
-            identify_or_say_why(search, NamedPhoto("Bo", PhotoInHand(b"Bo 9", "Bo")))
-            # the card's false match rate of 1e-2 is too high for a search
-            identify_photo(open_search(recognizer, records, 1e-3), b"Bo 9")
-            identify_photo(open_search(recognizer, records, 0.1), b"Bo 9")
-        bo, nobody = (("search", 2, "found", None, None, None, None), ("search", 0, "nobody", *[None] * 4))
-        failed = ("search", 0, "failed", "no_face", None, None, None)
-        assert self.entries(path)[:8] == [bo, nobody, bo, bo, nobody, failed, failed, bo]
-        assert self.entries(path)[8:] == [
-            ("search", 0, "insufficient", None, None, 1e-3, None),
-            ("search", 2, "found", None, None, 0.1, None),
-        ]
-
-    def test_no_name_photo_or_score_is_in_it(self, path: Path) -> None:
-        with self.audited(path) as records:
-            score = verify_claim(MadeUp(made_card()), records, "Bo", b"Bo 9", Threshold(0.1, "option")).score
-        with closing(sqlite3.connect(path)) as db:
-            (row,) = db.execute("SELECT * FROM audit_reads").fetchall()
-        assert score not in row
-        assert [value for value in row if isinstance(value, str) and value] == [
-            row[1], "claim", "same", "made-up", "a" * 12,
-        ]  # fmt: skip
-
-    def test_others_note_nothing_and_write_nothing(self, path: Path) -> None:
-        before = path.read_bytes()
-        with opened(path) as records:
-            verify_claim(MadeUp(made_card()), records, "Bo", b"Bo 9", Threshold(0.1, "option"))
-            identify_photo(open_search(MadeUp(made_card()), records, threshold=0.5), b"Bo 9")
-        assert path.read_bytes() == before
-        assert self.entries(path) == []
-
-    def test_who_is_enrolled_is_not_changed_by_it(self, path: Path) -> None:
-        """So what was kept to search them, and their scores, still holds."""
-        kept = path.with_name(path.name + "-search")
-        with self.audited(path) as records:
-            state = records.state()
-            kept.write_bytes(b"kept")
-            identify_photo(open_search(MadeUp(made_card()), records, threshold=0.5), b"Bo 9")
-            assert (records.state(), kept.read_bytes()) == (state, b"kept")
-
-    def test_what_cannot_be_noted_is_not_answered(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("facekd.gallery.database.BUSY_SECONDS", 0.02)
-        recognizer, limit = MadeUp(made_card()), Threshold(0.1, "option")
-        photo = NamedPhoto("Bo", PhotoInHand(b"Bo 9", "Bo"))
-        with self.audited(path) as records, closing(sqlite3.connect(path, isolation_level=None)) as other:
-            search = open_search(recognizer, records, threshold=0.5)
-            other.execute("BEGIN IMMEDIATE")
-            for ask in (
-                lambda: verify_claim(recognizer, records, "Bo", b"Bo 9", limit),
-                lambda: verify_claim(recognizer, records, "Bo", b"wall", limit),
-                lambda: verify_claim(recognizer, records, "Nobody", b"Bo 9", limit),
-                lambda: identify_photo(search, b"Bo 9"),
-                lambda: identify_photo(search, b"wall"),
-                lambda: identify_or_say_why(search, photo),
-            ):
-                with pytest.raises(InputOutput, match="another program is writing"):
-                    ask()
-            # who does not audit is not kept waiting
-            with opened(path) as unaudited:
-                assert verify_claim(recognizer, unaudited, "Bo", b"Bo 9", limit).same
-            other.execute("ROLLBACK")
-            assert verify_claim(recognizer, records, "Bo", b"Bo 9", limit).same
-        assert [entry[:3] for entry in self.entries(path)] == [("claim", 2, "same")]
-
-    def test_somebody_who_goes_meanwhile(self, path: Path) -> None:
-        """They were in the templates that were searched, and have no number any more."""
-        with self.audited(path) as records:
-            search = open_search(MadeUp(made_card()), records, threshold=0.5)
-            search.index.search = lambda *_: Matches((("Gone",),), np.array([[0.9]], np.float32))
-            with pytest.raises(InputOutput, match="changed while"):
-                identify_photo(search, b"Bo 9")
-        assert self.entries(path) == []
-
-    def test_a_gallery_that_is_only_read_takes_no_entry(self, path: Path) -> None:
-        with opened(path) as records, pytest.raises(RuntimeError):
-            records.note_reads([ReadEntry("claim", 1, "same", "made-up", "a" * 12)])

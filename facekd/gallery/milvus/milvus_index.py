@@ -160,14 +160,16 @@ class MilvusIndex:
         if not self._is_loaded:
             self._load()
         found: list[list[str]] = []
+        with self._asking() as client:
+            described = client.describe_collection(self.collection, timeout=REQUEST_SECONDS)
+        since = _since(described.get("properties") or {})
         for start in range(0, len(probes), _PROBES):
             with self._asking() as client:
-                described = client.describe_collection(self.collection, timeout=REQUEST_SECONDS)
                 answers = client.search(
                     self.collection, list(probes[start : start + _PROBES]),
                     anns_field=_TEMPLATE, limit=limit,
                     search_params={"metric_type": "IP", "params": {"ef": max(_SEARCHING, limit)}},
-                    timeout=REQUEST_SECONDS, **_since(described.get("properties") or {}),
+                    timeout=REQUEST_SECONDS, **since,
                 )  # fmt: skip
             found += [[str(hit.id) for hit in hits] for hits in answers]
         return found

@@ -83,6 +83,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     task = DistillTask(
         student, losses, knowledge.batch_targets, knowledge.first_view,
         schedule.start_size, schedule.start_share, recipe.mixing, gate, peer, peer_losses,
+        schedule.compile,
     )  # fmt: skip
     _go_on(recipe, task, query)
     if processes() > 1 and any(isinstance(m, nn.Embedding) and m.sparse for m in task.modules()):

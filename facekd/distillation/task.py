@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from facekd.distillation.compiled import compiled_outputs
 from facekd.distillation.loss_inputs import LossInputs, of_all_processes, passed
 from facekd.distillation.losses import Example, Loss
 from facekd.distillation.weighted_loss import WeightedLoss
@@ -45,6 +46,8 @@ class DistillTask(nn.Module):
     are always those of the full views. Views that the ``gate`` rejects are passed to no loss;
     if fewer than two of a batch are left (a relation needs two) all terms are zero.
 
+    With ``compiled`` the networks run through `torch.compile`, which no loss of feature maps may need.
+
     With several processes, losses that compare the crops of a batch get the rows of all processes, and with
     a gate, which leaves each process a different number of rows, so do the others. Losses of feature maps,
     which are not exchanged, are weighted by the share of rows that the gate keeps in each process.
@@ -62,6 +65,7 @@ class DistillTask(nn.Module):
         gate: Gate | None = None,
         peer: FaceNet | None = None,
         peer_losses: Sequence[WeightedLoss] = (),
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self._start = (start_size, start_share)
@@ -74,6 +78,7 @@ class DistillTask(nn.Module):
         self._features = any(weighted.loss.needs_features for weighted in losses)
         # kept out of the module: neither the teacher nor its cache is saved or trained
         self._targets, self._first_view = targets, first_view
+        self._outputs = compiled_outputs() if compiled else FaceNet.outputs
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -102,7 +107,7 @@ class DistillTask(nn.Module):
         size, share = self._start
         if size is not None and progress < share:
             planes = nn.functional.interpolate(planes, (size, size), mode="bilinear", antialias=True)
-        found = network.outputs(planes.contiguous(memory_format=torch.channels_last), self._features)
+        found = self._outputs(network, planes.contiguous(memory_format=torch.channels_last), self._features)
         return Outputs(found.embedding.float(), {name: m.float() for name, m in found.features.items()})
 
     def _terms(

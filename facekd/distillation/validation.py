@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from facekd.distillation.dry_run import Networks, learners_setting, try_loss, try_network
-from facekd.distillation.losses import Loss, Setting, loss_class, unfit_settings
+from facekd.distillation.losses import Loss, Setting, loss_class, loss_names, unfit_settings
 from facekd.errors import FacekdError
 from facekd.models import Rehearsed
 from facekd.models.teachers import named_file
@@ -36,6 +36,8 @@ def faults_across(raw: dict[str, Any]) -> list[str]:
     losses = _entries(raw.get("loss"))
     for entry in losses:
         faults += _faults_of_loss(entry, teacher, labels, networks)
+        if _table(raw.get("schedule")).get("compile") is True:
+            faults += _faults_if_compiled(entry)
     return faults + _faults_of_stages(losses)
 
 
@@ -170,6 +172,13 @@ def _faults_beside_a_learner(
         yield f"loss '{name}': the classifier of teacher.network must be of an unsampled arcface or cosface"
     if settings.get("temperature") == "auto":
         yield f"loss '{name}': temperature = \"auto\" needs a frozen teacher: give a number"
+
+
+def _faults_if_compiled(entry: dict[str, Any]) -> Iterator[str]:
+    """Feature maps are read by hooks, which a compiled network does not call."""
+    name = entry.get("name")
+    if isinstance(name, str) and name in loss_names() and loss_class(name).needs_features:
+        yield f"schedule.compile: loss '{name}' reads feature maps, which a compiled network does not give"
 
 
 def _named_loss(entry: dict[str, Any], setting: Setting) -> tuple[type[Loss] | None, list[str]]:

@@ -1,7 +1,8 @@
 """Write a trained network as one ONNX file with its card.
 
 The file is checked against the network it came from, on real crops, before it is written; its
-card gets a threshold measured on people that the network was not trained on.
+card gets thresholds, a score map and photo limits, measured on people that the network was not trained
+on.
 """
 
 from __future__ import annotations
@@ -65,6 +66,11 @@ def command(source: str, out: Path | None, data: tuple[Path, ...], int8: bool, a
             f"threshold  {entry.threshold:.4f} at FMR {entry.fmr:g} "
             f"(95 % {entry.low:.2g} to {entry.high:.2g}; {entry.data})"
         )
+    if done.card.calibration:
+        score_map, limits = done.card.score_map, done.card.photo_limits
+        told = f"{score_map.curve.kind}, Cllr {score_map.cllr:.4f}" if score_map else f"none: {done.no_map}"
+        answer(f"score map  {told}")
+        answer(f"limits     {limits.summary if limits else f'none: {done.no_limits}'}")
 
 
 def _gain_told(gain: MetricGain, dim: int) -> str:

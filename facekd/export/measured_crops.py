@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.card import Sample
 from facekd.errors import UsageError
 from facekd.export.onnx_graph import PARITY_CROPS
 from facekd.training.data import CropSet, open_crops, read_list
@@ -37,6 +39,14 @@ def some_of(crops: CropSet, count: int) -> NDArray[np.uint8]:
     """``count`` evenly spaced ``crops``, uint8 RGB [count, 112, 112, 3]; fewer if there are fewer."""
     chosen = np.unique(np.linspace(0, len(crops) - 1, count).astype(int))
     return np.stack([crops.read(int(index)) for index in chosen])
+
+
+def sample_of(crops: CropSet) -> Sample:
+    """``crops`` as a card names them: how many people and crops, and a digest of names and contents."""
+    sha = hashlib.sha256()
+    for index, name in enumerate(crops.names):
+        sha.update(f"{name}\n{hashlib.sha256(crops.encoded(index)).hexdigest()}\n".encode())
+    return Sample(people=len(crops.people), photos=len(crops), digest=sha.hexdigest())
 
 
 def measured_crops(data: Sequence[Path], run: Path | None) -> Measured:

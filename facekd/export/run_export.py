@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 from facekd.card import BoxCrop, Card, write_card
 from facekd.errors import Misfit, UsageError
-from facekd.export.measured_crops import Measured, measured_crops, some_of
+from facekd.export.measured_crops import Measured, measured_crops, sample_of, some_of
 from facekd.export.onnx_graph import PARITY_CROPS, check_parity, fitted, frozen, to_onnx
 from facekd.export.quantise import RANGE_CROPS, Int8Cost, check_cosine, check_tar, for_ranges, quantise
 from facekd.export.trained_metric import MEAN_CROPS, MetricGain, in_trained_metric, linear_projector
 from facekd.models import FaceNet, run_of, to_planes, weights_file
 from facekd.models.teachers import load_network
+from facekd.runtime import unit_rows
 from facekd.training import load_learned
 from facekd.training.data import CropSet
 
@@ -36,13 +38,17 @@ _METRIC_FMRS, _INT8_FMRS = (1e-2, 1e-3, 1e-4), (1e-3, 1e-4)
 @dataclass(frozen=True)
 class Exported:
     """The file that was written. ``uncalibrated`` states why the card has no threshold, ``int8`` is the cost
-    of int8 if it was requested, and ``metric`` the gain from the metric of a projector if there was one."""
+    of int8 if it was requested, and ``metric`` the gain from the metric of a projector if there was one. If
+    the card has thresholds, ``no_map`` and ``no_limits`` state why it has no score map and no photo limits.
+    """
 
     path: Path
     card: Card
     uncalibrated: str | None
     int8: Int8Cost | None = None
     metric: MetricGain | None = None
+    no_map: str | None = None
+    no_limits: str | None = None
 
 
 def export(
@@ -57,10 +63,11 @@ def export(
     """Write the network that ``spec`` names (see `facekd.models.teachers.load_teacher`) to ``out``.
 
     ``out`` is by default ``student.onnx`` in the run folder, or the network's name in the current folder.
-    Parity and the threshold are measured on ``data``: packs of aligned crops of people it was not trained on,
-    or a recipe; by default the held-out people of the run's own recipe. ``tell`` receives progress messages,
-    and ``progress`` opens a bar, counting crops, for each long step. If the student was trained through a
-    linear projector, its metric is kept (`in_trained_metric`), unless it is worse on the "choose" people.
+    Parity, thresholds, score map and photo limits are measured on ``data``: packs of aligned crops of people
+    it was not trained on, or a recipe; by default the held-out people of the run's own recipe. ``tell``
+    receives progress messages, and ``progress`` opens a bar, counting crops, for each long step. If the
+    student was trained through a linear projector, its metric is kept (`in_trained_metric`), unless it is
+    worse on the "choose" people.
     ``int8`` quantises weights and activations; the default file is then ``student-int8.onnx``. The mean and
     the ranges for these are measured on the recipe's training crops if there is a recipe, otherwise on
     ``data``.
@@ -89,9 +96,9 @@ def export(
         model, cost = _quantised(model, card, measured, progress)
         card = card.model_copy(update={"metrics": {**card.metrics, **cost.metrics()}})
     tell(f"measuring the threshold on {measured.name}")
-    thresholds, reason = _calibration(model, card, measured, progress)
-    written = write_card(model, card.model_copy(update=thresholds), place)
-    return Exported(place, written, reason, cost, gain)
+    shown = _shown(model, card, measured, progress)
+    written = write_card(model, card.model_copy(update=shown.fields), place)
+    return Exported(place, written, shown.uncalibrated, cost, gain, shown.no_map, shown.no_limits)
 
 
 def _in_trained_metric(
@@ -169,30 +176,79 @@ def _run_folder(spec: str | os.PathLike[str]) -> Path | None:
     return run_of(weights_file(path)) if path.exists() else None
 
 
-def _calibration(
-    model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar
-) -> tuple[dict[str, Any], str | None]:
-    """The card's thresholds, and the reason if there are none."""
-    from facekd.verification import all_pairs, calibration_entries, upper_tail
+@dataclass(frozen=True)
+class _Shown:
+    """What measured people show of a model: the fields of its card, and why some of them are empty."""
 
-    none: dict[str, Any] = {"calibration": (), "upper_tail": ()}
+    fields: dict[str, Any]
+    uncalibrated: str | None = None
+    no_map: str | None = None
+    no_limits: str | None = None
+
+
+def _shown(model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar) -> _Shown:
+    """The card's thresholds, score map and photo limits."""
+    from facekd.verification import (
+        Conditions,
+        all_pairs,
+        calibration_entries,
+        find_limits,
+        fit_map,
+        sampled,
+        upper_tail,
+    )
+
+    none: dict[str, Any] = {"calibration": (), "upper_tail": (), "score_map": None, "photo_limits": None}
     if isinstance(card.crop, BoxCrop):
         why = "its box crops cannot be cut from aligned crops; its threshold must be measured on photos"
-        return none, why
-    if measured.labelled is None:
-        return none, "no labelled people were held out to measure a threshold on"
-    with progress("calibrate", len(measured.labelled)) as advance:
-        rows = _embed(model, card, measured.labelled, advance)
-    labels = measured.labelled.labels
+        return _Shown(none, why)
+    people = measured.labelled
+    if people is None:
+        return _Shown(none, "no labelled people were held out to measure a threshold on")
+    with progress("calibrate", len(people)) as advance:
+        rows = unit_rows(_embed(model, card, people, advance))
+    conditions = Conditions(
+        measured.name, measured.detector, measured.aligner,
+        sample=sample_of(people), date=datetime.date.today().isoformat(),
+    )  # fmt: skip
     try:
-        entries = calibration_entries(
-            rows, labels, data=measured.name, detector=measured.detector, aligner=measured.aligner
-        )
+        pairs = all_pairs(rows, people.labels)
+        entries = calibration_entries(pairs, conditions)
     except UsageError as error:
-        return none, error.cause
+        return _Shown(none, error.cause)
     if not entries:
-        return none, f"too few comparisons in {measured.name}"
-    return {"calibration": entries, "upper_tail": upper_tail(all_pairs(rows, labels))}, None
+        return _Shown(none, f"too few comparisons in {measured.name}")
+    score_map, no_map = None, None
+    try:
+        score_map = fit_map(rows, people.labels).for_card(conditions)
+    except UsageError as error:
+        no_map = error.cause
+    names = [people.people[label] if label >= 0 else None for label in people.labels.tolist()]
+    tried = sampled(names)
+    limits = find_limits(
+        _embedding(model, card), card.crop, [people.read(place) for place in tried],
+        [str(names[place]) for place in tried], entries,
+    )  # fmt: skip
+    no_limits = limits if isinstance(limits, str) else None
+    fields = {
+        "calibration": entries,
+        "upper_tail": upper_tail(pairs),
+        "score_map": score_map,
+        "photo_limits": None if isinstance(limits, str) else limits.for_card(conditions),
+    }
+    return _Shown(fields, None, no_map, no_limits)
+
+
+def _embedding(model: onnx.ModelProto, card: Card) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Unit rows [N, D] of crops uint8 RGB [N, S, S, 3], cut as the ``card`` says."""
+    from facekd.runtime import open_session
+
+    session = open_session(model.SerializeToString(), threads=1)
+
+    def embed(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return unit_rows(session.run(None, {"planes": to_planes(crops, card.input).numpy()})[0])
+
+    return embed
 
 
 def _embed(model: onnx.ModelProto, card: Card, crops: CropSet, advance: Advance) -> NDArray[np.float32]:

@@ -7,3 +7,4 @@ from .fusion import fuse as fuse
 from .names import unique_names as unique_names
 from .session import open_session as open_session
 from .session import threads_available as threads_available
+from .thread_pool import threaded as threaded

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from facekd.card import Calibration, Counts, Sample, TailThreshold
 from facekd.errors import UsageError
 from facekd.verification.operating_points import FEWEST_FALSE_MATCHES, enough
-from facekd.verification.photo_scores import AllPairs, all_pairs
+from facekd.verification.photo_scores import AllPairs
 
 #: the false match rates that a calibration tries; it uses the strictest that the data can show
 CALIBRATED_FMRS = (1e-2, 1e-3, 1e-4)
@@ -29,6 +29,16 @@ class Conditions:
     failures: int = 0
     sample: Sample | None = None
     date: str = ""
+
+    def stated(self) -> dict[str, Any]:
+        """The fields of a score map and of photo limits that state their origin."""
+        return {
+            "data": self.data,
+            "sample": self.sample,
+            "detector": self.detector,
+            "aligner": self.aligner,
+            "date": self.date,
+        }
 
 
 def calibration_at(pairs: AllPairs, fmr: float, conditions: Conditions) -> Calibration:
@@ -97,16 +107,11 @@ def calibrate_threshold(
     return calibration_at(pairs, fmr, Conditions(data, detector, aligner, failures))
 
 
-def calibration_entries(
-    embeddings: ArrayLike, labels: ArrayLike, *, data: str, detector: str, aligner: str, failures: int = 0
-) -> tuple[Calibration, ...]:
-    """The entries of a card's ``calibration``, from ``embeddings`` [N, D] of people ``labels`` [N]:
-    one for each of `CALIBRATED_FMRS` that the comparisons can show.
+def calibration_entries(pairs: AllPairs, conditions: Conditions) -> tuple[Calibration, ...]:
+    """The entries of a card's ``calibration``: one for each of `CALIBRATED_FMRS` that ``pairs`` can show.
 
-    Raises `UsageError` as `all_pairs` and `calibration_at` do.
+    Raises `UsageError` as `calibration_at` does.
     """
-    pairs = all_pairs(embeddings, labels)
-    conditions = Conditions(data, detector, aligner, failures)
     shown = [fmr for fmr in CALIBRATED_FMRS if enough(pairs.non_mated, fmr)]
     return tuple(calibration_at(pairs, fmr, conditions) for fmr in shown)
 

@@ -13,8 +13,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facekd.card import IsotonicCurve, LogisticCurve
+from facekd.card import IsotonicCurve, LogisticCurve, ScoreMap
 from facekd.errors import UsageError
+from facekd.verification.calibration import Conditions
 from facekd.verification.costs import least_cllr, weighted_cllr
 from facekd.verification.score_map import Floats, log_likelihood_ratio
 from facekd.verification.score_matrix import blocks
@@ -76,6 +77,12 @@ class FittedMap:
     @property
     def cllr(self) -> float:
         return self.cllrs[self.curve.kind]
+
+    def for_card(self, conditions: Conditions) -> ScoreMap | None:
+        """The map as a card states it; `None` if the ``conditions`` name no sample."""
+        if conditions.sample is None:
+            return None
+        return ScoreMap(curve=self.curve, cllr=self.cllr, min_cllr=self.min_cllr, **conditions.stated())
 
 
 def fit_map(embeddings: ArrayLike, labels: ArrayLike) -> FittedMap:

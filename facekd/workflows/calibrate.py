@@ -17,8 +17,6 @@ from facekd.card import (
     ARCFACE_CROP,
     Calibration,
     Card,
-    PhotoLimits,
-    ScoreMap,
     card_of,
     load_onnx,
     read_card,
@@ -37,11 +35,12 @@ from facekd.verification import (
     all_pairs,
     calibration_at,
     check_enough,
+    find_limits,
     fit_map,
+    sampled,
     upper_tail,
 )
 from facekd.verification.results import Calibrated, People, Refused
-from facekd.workflows.find_photo_limits import FoundLimits, find_limits, sampled
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos, embed_photos
 from facekd.workflows.photo_copies import content_digest, copies_to_leave_out
 from facekd.workflows.training_data import is_training_pack, named_in_training
@@ -94,8 +93,8 @@ def calibrate_model(
     entries, refused = _thresholds(pairs, fmrs, conditions)
     fitted, no_map = _fitted(rows, people)
     crops, labels = _crops_to_try(photos, people, embedded.photos)
-    found = find_limits(load_embedder(model, device, 1), crops, labels, entries)
-    limits, no_limits = _limits(found, conditions)
+    embedder = load_embedder(model, device, 1)
+    limits = find_limits(embedder.embed, embedder.spec, crops, labels, entries)
     written = write_measured(
         model,
         out or model,
@@ -103,8 +102,8 @@ def calibrate_model(
         {
             "calibration": entries,
             "upper_tail": upper_tail(pairs),
-            "score_map": _score_map(fitted, conditions),
-            "photo_limits": limits,
+            "score_map": fitted.for_card(conditions) if fitted else None,
+            "photo_limits": None if isinstance(limits, str) else limits.for_card(conditions),
         },
     )
     return Calibrated(
@@ -115,7 +114,7 @@ def calibrate_model(
         refused=refused,
         fitted=fitted,
         no_map=no_map,
-        no_limits=no_limits,
+        no_limits=limits if isinstance(limits, str) else None,
         replaced=card.calibration if out is None else (),
         notes=(*told, *training_notes(card, data, people.left_out)),
     )
@@ -219,28 +218,6 @@ def _fitted(rows: Embeddings, people: People) -> tuple[FittedMap | None, str | N
         return None, error.cause
 
 
-def _score_map(fitted: FittedMap | None, conditions: Conditions) -> ScoreMap | None:
-    if fitted is None or conditions.sample is None:
-        return None
-    return ScoreMap(
-        curve=fitted.curve,
-        cllr=fitted.cllr,
-        min_cllr=fitted.min_cllr,
-        **_about(conditions),
-    )
-
-
-def _about(conditions: Conditions) -> dict[str, Any]:
-    """The fields of a score map and of photo limits that state their origin."""
-    return {
-        "data": conditions.data,
-        "sample": conditions.sample,
-        "detector": conditions.detector,
-        "aligner": conditions.aligner,
-        "date": conditions.date,
-    }
-
-
 def _crops_to_try(
     photos: PhotoSet, people: People, acquired: Sequence[AcquiredPhoto]
 ) -> tuple[list[Pixels], list[str]]:
@@ -256,19 +233,6 @@ def _crops_to_try(
     tried = [(read.get(people.photos[place], acquired[place]), people.labels[place]) for place in places]
     there = [(photo.crops[ARCFACE_CROP], label) for photo, label in tried if photo.crops]
     return [crop for crop, _ in there], [label for _, label in there]
-
-
-def _limits(found: FoundLimits | str, conditions: Conditions) -> tuple[PhotoLimits | None, str | None]:
-    """The limits for the card, or the reason why there are none."""
-    if isinstance(found, str) or conditions.sample is None:
-        return None, str(found)
-    return PhotoLimits(
-        limits=found.limits,
-        fmr=found.entry.fmr,
-        threshold=found.entry.threshold,
-        photos=found.photos,
-        **_about(conditions),
-    ), None
 
 
 def write_measured(path: Path, out: Path, card: Card, measured: dict[str, Any]) -> Card:

@@ -33,16 +33,17 @@ from facekd.preprocess import Face, cut
 from facekd.runtime import embedder_under
 from facekd.samples import draw, landmarks, person, person_seed
 from facekd.verification import (
+    MOST_PHOTOS,
     Separation,
     Shortfall,
     all_pairs,
     check_enough,
+    sampled,
     separation_of,
     shortfall,
 )
 from facekd.verification.results import ComparedReadings, Reading
 from facekd.workflows.calibrate import find_people
-from facekd.workflows.find_photo_limits import MOST_PHOTOS, sampled
 from facekd.workflows.photo_acquisition import Advance, PhotoSet, crop_photos
 
 #: with the right input, four models gave synthetic people a median cosine of 0.46 to 0.55; with a wrong

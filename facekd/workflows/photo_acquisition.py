@@ -34,9 +34,8 @@ from facekd.preprocess import (
     quality,
 )
 from facekd.preprocess.detectors import make_detector
-from facekd.runtime import Embedder, load_embedder, threads_available, unit_rows
+from facekd.runtime import Embedder, load_embedder, threaded, threads_available, unit_rows
 from facekd.workflows.locate_photos import locate
-from facekd.workflows.thread_pool import threaded
 
 #: fewer photos are not worth starting workers for
 WORTH_WORKERS = 200

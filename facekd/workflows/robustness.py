@@ -22,12 +22,11 @@ from facekd.preprocess import (
     measure_faults,
     measured_beyond,
 )
-from facekd.runtime import Embedder, load_embedder, unique_names
+from facekd.runtime import Embedder, load_embedder, threaded, unique_names
 from facekd.verification import judge_two_sided
 from facekd.verification.protocols import PairList, Protocol
 from facekd.verification.results import AtCleanThreshold, Degraded, PairResult, Result, RobustnessReport
 from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos
-from facekd.workflows.thread_pool import threaded
 
 #: crops that are degraded and embedded at a time
 _BATCH = 32

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from facekd.card import Sample
 from facekd.card.onnx_file import read_card
 from facekd.errors import InputOutput, UsageError
 from facekd.export import export
 from facekd.export.measured_crops import measured_crops
 from facekd.models.teachers import load_teacher
 from facekd.runtime import load_embedder
+from facekd.verification import find_limits, fit_map, sampled
 
 
 def test_a_run_gives_its_best_checkpoint_with_a_threshold(run_folder: Path, crops: np.ndarray) -> None:
@@ -28,6 +33,47 @@ def test_a_run_gives_its_best_checkpoint_with_a_threshold(run_folder: Path, crop
     assert card.provenance.images_seen == 32  # best is step 4
     best = load_teacher(str(run_folder / "checkpoints" / "step-4")).targets(crops).embedding.numpy()
     np.testing.assert_allclose(load_embedder(done.path).embed(crops), best, atol=1e-5)
+
+
+def test_the_card_has_a_score_map_and_photo_limits(
+    run_folder: Path, crops: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the tiny network shrugs off what makes a crop worse: here any stranger is one too many
+    monkeypatch.setattr("facekd.verification.limit_search.MOST_FALSE", 0)
+    pack, random = run_folder.parent.parent / "grainy.zip", np.random.default_rng(0)
+    with zipfile.ZipFile(pack, "w") as archive:
+        for person, piece in enumerate(crops[:16]):
+            for number in range(8):
+                grain = random.normal(0, 12, piece.shape)
+                encoded = cv2.imencode(".png", np.clip(piece[..., ::-1] + grain, 0, 255))[1].tobytes()
+                archive.writestr(f"g{person:02d}/{number}.png", encoded)
+    done = export(run_folder, run_folder / "x.onnx", data=[pack])
+    given = measured_crops([pack], None).labelled
+    assert given is not None
+    embedder, people = load_embedder(done.path), [given.people[label] for label in given.labels]
+    pixels = [given.read(index) for index in range(len(given))]
+    limits, score_map = done.card.photo_limits, done.card.score_map
+    assert limits is not None
+    assert (done.no_limits, done.no_map) == (None, None)
+    chosen = sampled(people)
+    expected = find_limits(
+        embedder.embed,
+        embedder.spec,
+        [pixels[index] for index in chosen],
+        [people[index] for index in chosen],
+        done.card.calibration,
+    )
+    assert not isinstance(expected, str)
+    assert limits.limits == expected.limits
+    assert limits.limits
+    assert limits.photos == len(chosen) == 80  # five of each person
+    assert score_map is not None
+    assert score_map.curve == fit_map(embedder.embed(np.stack(pixels)), given.labels).curve
+    with zipfile.ZipFile(pack) as archive:
+        listed = "".join(f"{n}\n{hashlib.sha256(archive.read(n)).hexdigest()}\n" for n in given.names)
+    (entry,) = done.card.calibration
+    assert entry.sample == limits.sample == score_map.sample
+    assert entry.sample == Sample(people=16, photos=128, digest=hashlib.sha256(listed.encode()).hexdigest())
 
 
 def test_the_threshold_is_what_counting_all_pairs_gives(run_folder: Path) -> None:
@@ -107,7 +153,7 @@ def test_the_detector_is_the_one_that_the_recipe_states(run_folder: Path) -> Non
 
 
 def test_few_heldout_crops_do_not_stop_the_parity_check(
-    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+    run_folder: Path, crops: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run_folder.parent.parent / "heldout.txt").write_text("p0\np1\np2\np3\n")
     monkeypatch.setattr("facekd.export.measured_crops.PARITY_CROPS", 41)

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from facekd.card.contract import Calibration
 from facekd.errors import UsageError
-from facekd.verification import AllPairs, all_pairs, calibrate_threshold, calibration_entries, metrics
+from facekd.verification import (
+    AllPairs,
+    Conditions,
+    all_pairs,
+    calibrate_threshold,
+    calibration_entries,
+    metrics,
+)
 from facekd.verification.bootstrap import identity_weights, weighted_tar
 from facekd.verification.probe_scores import against
 from facekd.verification.score_matrix import bin_edges
@@ -305,9 +312,8 @@ def test_memory_stays_bounded_where_all_scores_are_equal() -> None:
 def test_calibration_has_every_rate_that_the_data_can_show() -> None:
     for photos, fmrs in ((100, (1e-2,)), (400, (1e-2, 1e-3)), (1100, (1e-2, 1e-3, 1e-4))):
         embeddings, labels = _people(photos, photos // 10, seed=1)
-        entries = calibration_entries(
-            embeddings, labels, data="drawn people", detector="mtcnn", aligner="a-1", failures=2
-        )
+        conditions = Conditions("drawn people", "mtcnn", "a-1", failures=2)
+        entries = calibration_entries(all_pairs(embeddings, labels), conditions)
         assert tuple(entry.fmr for entry in entries) == fmrs
         mated, non_mated = _at_once(embeddings, labels)
         entry = entries[-1]
@@ -322,7 +328,7 @@ def test_calibration_has_every_rate_that_the_data_can_show() -> None:
 
 def test_too_few_people_give_no_calibration() -> None:
     embeddings, labels = _people(50, 10)
-    assert calibration_entries(embeddings, labels, data="", detector="", aligner="") == ()
+    assert calibration_entries(all_pairs(embeddings, labels), Conditions("", "", "")) == ()
     with pytest.raises(UsageError, match="insufficient data"):
         calibrate_threshold(all_pairs(embeddings, labels), data="", detector="", aligner="")
 
@@ -330,7 +336,7 @@ def test_too_few_people_give_no_calibration() -> None:
 def test_a_model_that_tells_nobody_apart_gets_no_threshold() -> None:
     labels = np.repeat(np.arange(20), 10)
     with pytest.raises(UsageError, match="does not tell these people apart"):
-        calibration_entries(np.ones((200, 4)), labels, data="", detector="", aligner="")
+        calibration_entries(all_pairs(np.ones((200, 4)), labels), Conditions("", "", ""))
 
 
 def test_the_bound_without_a_false_match_counts_pairs_of_identities() -> None:

@@ -21,11 +21,10 @@ from facekd.errors import InputOutput, Misfit, NoCard, UsageError
 from facekd.preprocess import source_digest
 from facekd.reporting import lines
 from facekd.runtime import load_embedder
-from facekd.verification import fit_map, metrics
+from facekd.verification import find_limits, fit_map, metrics
 from facekd.workflows import calibrate as workflow
 from facekd.workflows import photo_acquisition
 from facekd.workflows.calibrate import calibrate_model, find_people
-from facekd.workflows.find_photo_limits import find_limits
 from facekd.workflows.training_data import named_in_training
 
 
@@ -243,12 +242,14 @@ class TestLimits:
         self, crops: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # the tiny model shrugs off what makes a crop worse: here any stranger is one too many
-        monkeypatch.setattr("facekd.workflows.find_photo_limits.MOST_FALSE", 0)
+        monkeypatch.setattr("facekd.verification.limit_search.MOST_FALSE", 0)
         found = calibrate_model(model, crops, [1e-2], detector=None)
         files = sorted(crops.rglob("*.png"))
         pixels = [np.ascontiguousarray(cv2.imread(str(file))[..., ::-1]) for file in files]
+        embedder = load_embedder(model, "cpu", 1)
         expected = find_limits(
-            load_embedder(model, "cpu", 1),
+            embedder.embed,
+            embedder.spec,
             pixels,
             [file.parent.name for file in files],
             found.card.calibration,
@@ -262,7 +263,7 @@ class TestLimits:
     def test_photos_that_fail_are_not_tried(
         self, crops: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("facekd.workflows.find_photo_limits.MOST_FALSE", 0)
+        monkeypatch.setattr("facekd.verification.limit_search.MOST_FALSE", 0)
         copy = shutil.copytree(crops, tmp_path / "staff")
         (copy / "P00" / "torn.png").write_bytes((copy / "P00" / "1.png").read_bytes()[:200])
         torn = calibrate_model(model, copy, [1e-2], detector=None).card.photo_limits

@@ -16,13 +16,12 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import ARCFACE_CROP, Calibration, LandmarkCrop, PhotoLimit
+from facekd.card import ARCFACE_CROP, Calibration, CropSpec, LandmarkCrop, PhotoLimit, PhotoLimits
 from facekd.geometry import Pixels, recrop
 from facekd.preprocess import FAULTS, Fault, blurred, darkened, noisy
-from facekd.runtime import Embedder
-from facekd.verification import FEWEST_FALSE_MATCHES
-from facekd.workflows.photo_acquisition import Embeddings
-from facekd.workflows.thread_pool import threaded
+from facekd.runtime import threaded
+from facekd.verification.calibration import Conditions
+from facekd.verification.operating_points import FEWEST_FALSE_MATCHES
 
 #: by how much the false match rate may exceed the stated one
 MOST_FALSE = 3.0
@@ -33,6 +32,9 @@ MOST_PHOTOS, _OF_ONE = 500, 5
 _BATCH = 32
 
 Worse = Callable[[Pixels, int], Pixels]
+Rows = NDArray[np.float32]
+#: crops uint8 RGB [N, S, S, 3], as the model wants them, to unit rows float32 [N, D]
+Embed = Callable[[NDArray[np.uint8]], Rows]
 
 
 def _strengths(make: Callable[[Pixels, float, int], Pixels], *values: float) -> tuple[Worse, ...]:
@@ -74,16 +76,32 @@ class FoundLimits:
     entry: Calibration
     photos: int
 
+    def for_card(self, conditions: Conditions) -> PhotoLimits | None:
+        """The limits as a card states them; `None` if the ``conditions`` name no sample."""
+        if conditions.sample is None:
+            return None
+        return PhotoLimits(
+            limits=self.limits,
+            fmr=self.entry.fmr,
+            threshold=self.entry.threshold,
+            photos=self.photos,
+            **conditions.stated(),
+        )
+
 
 def find_limits(
-    embedder: Embedder, crops: Sequence[Pixels], labels: Sequence[str], entries: Sequence[Calibration]
+    embed: Embed,
+    spec: CropSpec,
+    crops: Sequence[Pixels],
+    labels: Sequence[str],
+    entries: Sequence[Calibration],
 ) -> FoundLimits | str:
-    """The limits of ``embedder``, found on ``crops`` uint8 RGB [112, 112, 3] of the people ``labels``, at the
-    strictest of the calibration's ``entries`` for which there is enough data (30 expected false matches);
-    or the reason why there are none."""
-    if not isinstance(embedder.spec, LandmarkCrop):
+    """The limits of a model, ``embed`` of crops cut by ``spec``, found on ``crops`` uint8 RGB [112, 112, 3]
+    of the people ``labels``, at the strictest of the calibration's ``entries`` for which there is enough data
+    (30 expected false matches); or the reason why there are none."""
+    if not isinstance(spec, LandmarkCrop):
         return "the model takes box crops, which cannot be made from a crop"
-    trial = _Trial(embedder, list(crops), np.asarray(labels))
+    trial = _Trial(embed, spec, list(crops), np.asarray(labels))
     shown = [e for e in entries if trial.non_mated * e.fmr >= FEWEST_FALSE_MATCHES]
     if not shown:
         return f"{trial.non_mated:,} non-mated comparisons among {len(crops)} photos are too few"
@@ -95,8 +113,10 @@ def find_limits(
 
 
 class _Trial:
-    def __init__(self, embedder: Embedder, crops: list[Pixels], labels: NDArray[np.str_]) -> None:
-        self._embedder = embedder
+    def __init__(
+        self, embed: Embed, spec: LandmarkCrop, crops: list[Pixels], labels: NDArray[np.str_]
+    ) -> None:
+        self._embed_all, self._spec = embed, spec
         self._crops = crops
         same = labels[:, None] == labels
         # a photo is not compared with degraded copies of itself
@@ -122,26 +142,25 @@ class _Trial:
             before = here
         return None
 
-    def _misleads(self, worse: Embeddings, entry: Calibration) -> bool:
+    def _misleads(self, worse: Rows, entry: Calibration) -> bool:
         stated = max(entry.fmr, self._false(self.clean, entry.threshold))
         if self._false(worse, entry.threshold) > MOST_FALSE * stated:
             return True
         return self.kept(worse, entry.threshold) < FEWEST_KEPT * self.kept(self.clean, entry.threshold)
 
-    def _false(self, rows: Embeddings, threshold: float) -> float:
+    def _false(self, rows: Rows, threshold: float) -> float:
         """The FMR if both photos are as bad as ``rows``."""
         return float(np.mean((rows @ rows.T)[self._non_mated] >= threshold))
 
-    def kept(self, rows: Embeddings, threshold: float) -> int:
+    def kept(self, rows: Rows, threshold: float) -> int:
         """The number of mated comparisons that match between a good photo and one as bad as ``rows``; each
         pair of photos counts in both directions."""
         return int(np.sum((self.clean @ rows.T)[self._mated] >= threshold))
 
-    def _embed(self, crops: Sequence[Pixels]) -> Embeddings:
+    def _embed(self, crops: Sequence[Pixels]) -> Rows:
         parts = [np.stack(crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
-        spec = self._embedder.spec
         return np.concatenate(
-            list(threaded(lambda part: self._embedder.embed(recrop(part, ARCFACE_CROP, spec)), parts))
+            list(threaded(lambda part: self._embed_all(recrop(part, ARCFACE_CROP, self._spec)), parts))
         )
 
     def _measured(self, fault: Fault, crops: Sequence[Pixels]) -> list[float]:

@@ -11,7 +11,8 @@ import pytest
 from facekd.card.contract import BoxCrop, Calibration, Counts, LandmarkCrop
 from facekd.preprocess import FAULTS
 from facekd.preprocess.face_quality import light, noise, sharpness
-from facekd.workflows.find_photo_limits import TRIED, find_limits, sampled
+from facekd.verification import find_limits, sampled
+from facekd.verification.limit_search import TRIED
 
 PEOPLE, PHOTOS = 24, 4
 
@@ -45,6 +46,10 @@ def model(weakness) -> SimpleNamespace:
     return SimpleNamespace(embed=embed, spec=LandmarkCrop())
 
 
+def limits_of(one: SimpleNamespace, crops, labels, entries):
+    return find_limits(one.embed, one.spec, crops, labels, entries)
+
+
 def entry(fmr: float = 1e-2, threshold: float = 0.6) -> Calibration:
     return Calibration(
         fmr=fmr, threshold=threshold, low=fmr / 2, high=fmr * 2, data="people", detector="none", aligner="a",
@@ -62,7 +67,7 @@ def entry(fmr: float = 1e-2, threshold: float = 0.6) -> Calibration:
 )
 def test_the_limit_lies_between_the_strengths_around_the_weakness(crops, reason: str, weakness) -> None:
     pixels, labels = crops
-    found = find_limits(model(weakness), pixels, labels, [entry()])
+    found = limits_of(model(weakness), pixels, labels, [entry()])
     (limit,) = [limit for limit in found.limits if limit.reason == reason]
     measure = next(fault.measure for fault in FAULTS if fault.reason == reason)
     medians = [np.median([measure(crop) for crop in pixels])]
@@ -80,7 +85,7 @@ def test_the_limit_lies_between_the_strengths_around_the_weakness(crops, reason:
 
 
 def test_a_model_without_weakness_needs_no_limit(crops) -> None:
-    found = find_limits(model(lambda crop: False), *crops, [entry()])
+    found = limits_of(model(lambda crop: False), *crops, [entry()])
     assert found.limits == ()
 
 
@@ -88,7 +93,7 @@ def test_good_photos_that_lie_beyond_are_counted(crops) -> None:
     """Photos that are dark from the start: the model fails once they are a little darker."""
     pixels, labels = crops
     pixels = [crop // 5 if place % PHOTOS == 0 else crop for place, crop in enumerate(pixels)]
-    found = find_limits(model(lambda crop: light(crop) < 100 and light(crop) > 52), pixels, labels, [entry()])
+    found = limits_of(model(lambda crop: light(crop) < 100 and light(crop) > 52), pixels, labels, [entry()])
     limit = next(limit for limit in found.limits if limit.reason == "too_dark")
     assert limit.refused == sum(light(crop) < limit.limit for crop in pixels) == PEOPLE
 
@@ -96,17 +101,17 @@ def test_good_photos_that_lie_beyond_are_counted(crops) -> None:
 def test_at_the_strictest_rate_that_the_photos_can_show(crops) -> None:
     """4,416 comparisons show 30 false matches at a rate of 0.0068 and above."""
     entries = [entry(1e-2, 0.6), entry(7e-3, 0.62), entry(6e-3, 0.64)]
-    found = find_limits(model(lambda crop: light(crop) < 40), *crops, entries)
+    found = limits_of(model(lambda crop: light(crop) < 40), *crops, entries)
     assert found.entry.fmr == 7e-3
-    told = find_limits(model(lambda crop: light(crop) < 40), *crops, [entry(1e-3)])
+    told = limits_of(model(lambda crop: light(crop) < 40), *crops, [entry(1e-3)])
     assert told == "4,416 non-mated comparisons among 96 photos are too few"
 
 
 def test_where_they_cannot_be_found(crops) -> None:
     boxes = model(lambda crop: False)
     boxes.spec = BoxCrop()
-    assert "box crops" in find_limits(boxes, *crops, [entry()])
-    told = find_limits(model(lambda crop: False), *crops, [entry(threshold=1.0)])
+    assert "box crops" in limits_of(boxes, *crops, [entry()])
+    told = limits_of(model(lambda crop: False), *crops, [entry(threshold=1.0)])
     assert told == "fewer than 30 of their mated comparisons match"
 
 

@@ -8,8 +8,7 @@ from itertools import islice
 
 import pytest
 
-from facekd.runtime import threads_available
-from facekd.workflows.thread_pool import threaded
+from facekd.runtime import threaded, threads_available
 
 
 def test_in_order_though_the_first_takes_longest() -> None:

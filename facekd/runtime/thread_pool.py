@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from facekd.runtime import threads_available
+from facekd.runtime.session import threads_available
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")

@@ -47,6 +47,8 @@ Measure your own with `facekd calibrate`. Accuracy is lower on turned faces than
 
 {groups}
 
+{limits}
+
 The thresholds hold for the detector `{detector}`, with which the crops were cut. Other detectors place
 landmarks slightly differently; `facekd verify` prints a note then.
 
@@ -88,7 +90,7 @@ def main(model: Path, evaluation: Path, speed: Path, out: Path) -> None:
         name=card.name, dim=card.embedding.dim, protocol=_protocol(found), table=_table(found),
         held=first.data, thresholds=_thresholds(card), speed=_speed(timed),
         travel=_travel(card, found), size=model.stat().st_size / 1e6,
-        int8=_int8(card), groups=_groups(card), detector=first.detector, architecture=card.architecture,
+        int8=_int8(card), groups=_groups(card), limits=_limits(card), detector=first.detector, architecture=card.architecture,
         teacher=card.teacher.name if card.teacher else "none", data=provenance.data, recipe=provenance.recipe,
         start=provenance.start.name if provenance.start else "random weights",
         images=provenance.images_seen or 0, seed=provenance.seed, date=provenance.date, licence=card.licence,
@@ -173,6 +175,17 @@ def _groups(card: Card) -> str:
         f"at which the worst group keeps the stated rate: {searches}. False non-match rates by group were "
         "not measured: there is one photo of each person.",
     ])  # fmt: skip
+
+
+def _limits(card: Card) -> str:
+    if card.photo_limits is None:
+        return "**Poor photos are treated like good ones**: limits on their quality were not measured."
+    return (
+        "**Photos that are too dark, too blurred or too noisy get no answer**: there the scores of different "
+        f"people rise. Limits, with the good photos that they refuse: {card.photo_limits.summary}; "
+        "`docs/calibrate.md` has the measures. "
+        "There is no limit for covered faces and rotated crops."
+    )
 
 
 def _speed(timed: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from small_photos import write_photos
@@ -34,6 +35,10 @@ def test_its_file_says_what_a_careful_user_asks(shipped: Path) -> None:
     assert all(entry.low <= entry.fmr * 1.2 for entry in card.calibration)
     assert card.provenance.images_seen
     assert "research" in card.licence
+    assert card.score_map is not None
+    assert card.photo_limits is not None
+    assert {limit.reason for limit in card.photo_limits.limits} == {"too_dark", "too_blurred", "too_noisy"}
+    assert all(limit.refused <= 5 for limit in card.photo_limits.limits)  # of 500 good ones
     lost = [card.metrics[f"float32_tar_{fmr}"] - card.metrics[f"tar_{fmr}"] for fmr in ("0.001", "0.0001")]
     assert max(lost) <= 0.005
     stated = (shipped.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -52,6 +57,18 @@ def test_people_are_recognised_without_naming_a_model(
     gallery = tmp_path / "gallery.db"
     assert facekd("enroll", "Eileen", photos / "a.jpg", "--gallery", gallery).code == 0
     assert facekd("verify", "--claim", "Eileen", photos / "c.jpg", "--gallery", gallery).code == 0
+
+
+def test_a_photo_in_the_dark_gets_no_answer(facekd: Callable, shipped: Path, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path)
+    dark = tmp_path / "dark.png"
+    cv2.imwrite(str(dark), cv2.imread(str(photos / "a.jpg")) // 8)
+    refused = facekd("verify", photos / "a.jpg", dark)
+    assert refused.code == 3, refused.out
+    assert "dark.png: too dark" in refused.err
+    assert facekd("enroll", "Eileen", dark, "--gallery", tmp_path / "gallery.db").code == 3
+    answered = facekd("verify", photos / "a.jpg", dark, "--any-quality", "--json")
+    assert answered.code in (0, 1), answered.err
 
 
 def test_drawn_people_are_not_alike(shipped: Path) -> None:

@@ -32,6 +32,19 @@ def test_the_shipped_cards_groups_are_in_its_model_card() -> None:
     assert text in (model.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
+def test_the_shipped_cards_limits_are_in_its_model_card() -> None:
+    model = shipped_model()
+    assert model is not None
+    card = read_card(model)[0]
+    assert card.photo_limits is not None
+    text = tool._limits(card)
+    for limit in card.photo_limits.limits:
+        assert f"{limit.limit:.3g} ({limit.refused} of {card.photo_limits.photos} photos refused)" in text
+    assert text in (model.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    bare = card.model_copy(update={"photo_limits": None})
+    assert tool._limits(bare).startswith("**Poor photos are treated like good ones**")
+
+
 def test_without_groups_it_says_so() -> None:
     model = shipped_model()
     assert model is not None

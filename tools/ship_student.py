@@ -187,7 +187,11 @@ def main(
     facekd("export", named_run(run, name, out), "--int8", "--out", student, out=out / "export.log")
     if groups:
         crops, csv = groups
-        facekd("calibrate", student, "--data", crops, "--aligned", "--groups", csv, out=out / "groups.log")
+        origin = ("--crop-detector", "scrfd_500m", "--crop-aligner", "facekd-five-points-1")
+        facekd(
+            "calibrate", student, "--data", crops, "--aligned", *origin, "--groups", csv,
+            out=out / "groups.log",
+        )  # fmt: skip
     measure(student, before, beside, faces, out)
     rows = {"student": table_row("student", name, out), label: table_row(label, beside[0].stem, out)}
     click.echo("\n".join(rows.values()))

@@ -23,6 +23,7 @@ from facekd.cli.options import (
     root_option,
 )
 from facekd.cli.output import answer, answer_json, progress, say
+from facekd.errors import UsageError
 
 
 @click.command("calibrate")
@@ -41,6 +42,18 @@ from facekd.cli.output import answer, answer_json, progress, say
     "--out", type=ANY_PATH, default=None, help="Write a copy with the new card here and keep MODEL."
 )
 @aligned_option
+@click.option(
+    "--crop-detector",
+    metavar="NAME",
+    default=None,
+    help="With --aligned: the detector that the crops were cut with, for the card.",
+)
+@click.option(
+    "--crop-aligner",
+    metavar="NAME",
+    default=None,
+    help="With --aligned: the aligner that cut the crops, for the card, as facekd align reports it.",
+)
 @detector_option
 @device_option
 @json_option
@@ -52,6 +65,8 @@ def command(
     groups: Path | None,
     out: Path | None,
     aligned: bool,
+    crop_detector: str | None,
+    crop_aligner: str | None,
     detector: str,
     device: str,
     as_json: bool,
@@ -74,20 +89,26 @@ def command(
     from facekd.reporting import lines
     from facekd.verification import CALIBRATED_FMRS, SIMILAR_FMRS
     from facekd.verification.results import Calibrated, SimilarCalibrated
-    from facekd.workflows import calibrate_model, calibrate_similar, count_images
+    from facekd.workflows import UNSTATED, CropOrigin, calibrate_model, calibrate_similar, count_images
 
+    if not aligned and (crop_detector or crop_aligner):
+        raise UsageError(
+            "--crop-detector and --crop-aligner say what cut given crops",
+            "Add --aligned, or leave them out: photos are cut here.",
+        )
     found: Calibrated | SimilarCalibrated
+    origin = CropOrigin(crop_detector or UNSTATED.detector, crop_aligner or UNSTATED.aligner)
     used = None if aligned else detector
     with progress("calibrate", count_images(data)) as advance:
         if groups is None:
             found = calibrate_model(
-                model, data, fmrs or CALIBRATED_FMRS, detector=used, device=device, root=root, out=out,
-                advance=advance,
+                model, data, fmrs or CALIBRATED_FMRS, detector=used, device=device, origin=origin, root=root,
+                out=out, advance=advance,
             )  # fmt: skip
         else:
             found = calibrate_similar(
-                model, data, groups, fmrs or SIMILAR_FMRS, detector=used, device=device, root=root, out=out,
-                advance=advance,
+                model, data, groups, fmrs or SIMILAR_FMRS, detector=used, device=device, origin=origin,
+                root=root, out=out, advance=advance,
             )  # fmt: skip
     for note in found.notes:
         say(f"note: {note}")

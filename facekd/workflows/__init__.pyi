@@ -97,7 +97,9 @@ from .named_photos import photos_to_search as photos_to_search
 from .people import Gallery as Gallery
 from .people import Removed as Removed
 from .people import remove_person as remove_person
+from .photo_acquisition import UNSTATED as UNSTATED
 from .photo_acquisition import Advance as Advance
+from .photo_acquisition import CropOrigin as CropOrigin
 from .photo_acquisition import PhotoSet as PhotoSet
 from .photo_acquisition import crop_photos as crop_photos
 from .photo_notes import notes_of as notes_of

@@ -41,7 +41,15 @@ from facekd.verification import (
     upper_tail,
 )
 from facekd.verification.results import Calibrated, People, Refused
-from facekd.workflows.photo_acquisition import Advance, Embeddings, PhotoSet, crop_photos, embed_photos
+from facekd.workflows.photo_acquisition import (
+    UNSTATED,
+    Advance,
+    CropOrigin,
+    Embeddings,
+    PhotoSet,
+    crop_photos,
+    embed_photos,
+)
 from facekd.workflows.photo_copies import content_digest, copies_to_leave_out
 from facekd.workflows.training_data import is_training_pack, named_in_training
 
@@ -53,6 +61,7 @@ def calibrate_model(
     *,
     detector: str | None = "mtcnn",
     device: str = "cpu",
+    origin: CropOrigin = UNSTATED,
     root: str | None = None,
     out: Path | None = None,
     advance: Advance = lambda done: None,
@@ -61,7 +70,8 @@ def calibrate_model(
     pack with a folder per person, and write them into the card of ``model``, replacing earlier ones. With
     ``out``, a copy of the model gets the new card, and ``model`` is left unchanged.
 
-    With ``detector`` `None` the images are finished 112-pixel ArcFace crops. A rate for which there is too
+    With ``detector`` `None` the images are finished 112-pixel ArcFace crops, of the ``origin`` that the card
+    is to state. A rate for which there is too
     little data is `Refused`, and the others are written. The network, and so its digest and space, does not
     change.
 
@@ -72,7 +82,7 @@ def calibrate_model(
     check_request(model, fmrs, out)
     card, _ = read_card(model, need_card=True)
     refuse_trained_on(card, data)
-    photos = PhotoSet(data, detector, device)
+    photos = PhotoSet(data, detector, device, origin)
     shown = photos.detector_name()
     told: list[str] = []
     people = find_people(data, root, told.append)

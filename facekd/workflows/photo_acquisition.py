@@ -45,25 +45,37 @@ Embeddings = NDArray[np.float32]
 Advance = Callable[[int], object]
 
 
+class CropOrigin(NamedTuple):
+    """What cut given crops, as cards and reports state it."""
+
+    detector: str = "none (aligned crops given)"
+    aligner: str = "that of the crops"
+
+
+#: of crops that come without a word about it
+UNSTATED = CropOrigin()
+
+
 @dataclass(frozen=True)
 class PhotoSet:
     """The photos in ``data``, a folder or a pack, and the ``detector`` that finds their faces on
-    ``device``; with `None`, the images are finished 112-pixel ArcFace crops."""
+    ``device``; with `None`, the images are finished 112-pixel ArcFace crops, of the given ``origin``."""
 
     data: Path
     detector: str | None = "mtcnn"
     device: str = "cpu"
+    origin: CropOrigin = UNSTATED
 
     def detector_name(self) -> str:
         """The detector for cards and reports; raises what `make_detector` raises."""
         if self.detector is None:
-            return "none (aligned crops given)"
+            return self.origin.detector
         return make_detector(self.detector, self.device, 1).name
 
     @property
     def aligner(self) -> str:
         """The aligner for cards and reports."""
-        return ALIGNER if self.detector else "that of the crops"
+        return ALIGNER if self.detector else self.origin.aligner
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from facekd.preprocess import NAMING, Identities, identities_in, open_source
 from facekd.verification import SIMILAR_FMRS, read_groups, similar_groups
 from facekd.verification.results import SimilarCalibrated
 from facekd.workflows.calibrate import check_request, refuse_trained_on, training_notes, write_measured
-from facekd.workflows.photo_acquisition import Advance, PhotoSet, embed_photos
+from facekd.workflows.photo_acquisition import UNSTATED, Advance, CropOrigin, PhotoSet, embed_photos
 from facekd.workflows.photo_copies import content_digest, copies_to_leave_out
 
 
@@ -42,6 +42,7 @@ def calibrate_similar(
     *,
     detector: str | None = "mtcnn",
     device: str = "cpu",
+    origin: CropOrigin = UNSTATED,
     root: str | None = None,
     out: Path | None = None,
     advance: Advance = lambda done: None,
@@ -50,7 +51,7 @@ def calibrate_similar(
     has ``fmrs``, and write them into the card of ``model``; its calibration is left as it is.
 
     ``data`` is a folder or pack with a folder per person, of whom the first photo is used; ``groups`` a CSV
-    file with the group of each photo. ``out`` and ``detector`` are as in `calibrate_model`.
+    file with the group of each photo. ``out``, ``detector`` and ``origin`` are as in `calibrate_model`.
 
     Raises `NoCard` if the model does not state its input; `UsageError` if the arguments or the data are
     unsuitable, a photo in ``groups`` is not in the data, or no rate can be measured; `InputOutput`,
@@ -59,7 +60,7 @@ def calibrate_similar(
     check_request(model, fmrs, out)
     card, _ = read_card(model, need_card=True)
     refuse_trained_on(card, data)
-    photos = PhotoSet(data, detector, device)
+    photos = PhotoSet(data, detector, device, origin)
     shown = photos.detector_name()
     chosen = grouped_people(data, groups, root)
     advance(len(chosen.left_out))

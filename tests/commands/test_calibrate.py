@@ -88,6 +88,20 @@ def test_the_card_command_prints_it(facekd: Callable, crops: Path, model: Path) 
     assert told["score_map"]["sample"]["digest"] == card.score_map.sample.digest
 
 
+def test_the_card_states_what_cut_the_crops(facekd: Callable, crops: Path, model: Path) -> None:
+    asked = ("calibrate", model, "--data", crops, "--aligned")
+    assert facekd(*asked).code == Exit.DONE
+    card = read_card(model)[0]
+    unknown = ("none (aligned crops given)", "that of the crops")
+    for part in (card.calibration[0], card.score_map, card.photo_limits):
+        assert (part.detector, part.aligner) == unknown
+    named = facekd(*asked, "--crop-detector", "scrfd_500m", "--crop-aligner", "facekd-five-points-1")
+    assert named.code == Exit.DONE, named.err
+    card = read_card(model)[0]
+    for part in (card.calibration[0], card.score_map, card.photo_limits):
+        assert (part.detector, part.aligner) == ("scrfd_500m", "facekd-five-points-1")
+
+
 def test_another_space_has_no_calibration(facekd: Callable, crops: Path, model: Path) -> None:
     facekd("calibrate", model, "--data", crops, "--aligned")
     before = read_card(model)[0]
@@ -142,6 +156,7 @@ def test_earlier_thresholds_are_told(facekd: Callable, crops: Path, model: Path)
         (["tiny.onnx", "--data", "staff", "--aligned", "--fmr", "1e-5"], Exit.USAGE, "3,000,000"),
         (["tiny.onnx", "--data", "staff/P00", "--aligned"], Exit.USAGE, "is not in a person's folder"),
         (["tiny.onnx", "--data", "tiny.onnx", "--aligned"], Exit.USAGE, "neither a folder"),
+        (["tiny.onnx", "--data", "staff", "--crop-detector", "yunet"], Exit.USAGE, "Add --aligned"),
         (["tiny.onnx", "--data", "staff", "--detector", "dlib"], Exit.USAGE, "no detector is named"),
         (["text.onnx", "--data", "staff", "--aligned"], Exit.IO, "not a usable ONNX model"),
     ],

@@ -53,11 +53,14 @@ def test_the_card_gets_the_threshold_of_the_worst_group(
     facekd: Callable, crops: Path, groups: Path, model: Path
 ) -> None:
     before = read_card(model)[0]
-    ran = facekd("calibrate", model, "--data", crops, "--aligned", "--groups", groups)
+    ran = facekd(
+        "calibrate", model, "--data", crops, "--aligned", "--groups", groups, "--crop-detector", "yunet"
+    )
     assert ran.code == Exit.DONE, ran.err
     card = read_card(model)[0]
     similar = card.similar
     assert similar is not None
+    assert (similar.detector, similar.aligner) == ("yunet", "that of the crops")
     rows = load_embedder(model).embed(
         np.stack([decode(str(crops / f"P{n:02d}" / "1.png")).pixels for n in range(PEOPLE)])
     )

@@ -25,6 +25,8 @@ from facekd.workflows.verify import verify_claim
 
 #: people who are enrolled from two photos each; a third photo is used for the claims
 MOST_PEOPLE, ENROLLED_FROM = 20, 2
+#: people whom the shown commands try to enroll, until two are
+_TRIED = 8
 #: the user's settings must not choose another model or gallery for the commands that the page shows
 _SETTINGS = ("FACEKD_MODEL", "FACEKD_GALLERY", "FACEKD_DETECTOR", "FACEKD_CONFIG")
 
@@ -101,7 +103,7 @@ def use_model(
     options = ["--gallery", str(out / f"operator{name}.db")]
     options += ["--model", str(model)] if named else []
     options += ["--detector", detector] if detector != "mtcnn" else []
-    return Used(title, card.name, counted, tuple(_run(call) for call in _calls(people, photos, options)))
+    return Used(title, card.name, counted, tuple(_calls(people, photos, options)))
 
 
 def _count(
@@ -129,18 +131,26 @@ def _count(
     return Counted(threshold, len(enrolled), true, false, undecided)
 
 
-def _calls(people: dict[str, list[PhotoFile]], photos: Path, options: Sequence[str]) -> list[list[str]]:
-    """The commands that enroll two people, and verify a true and a false claim by the first."""
-    two = list(itertools.islice(people.items(), 2))
-    if len(two) < 2:
+def _calls(people: dict[str, list[PhotoFile]], photos: Path, options: Sequence[str]) -> list[Call]:
+    """The commands that enroll two people, and verify a true and a false claim by the first: the first two
+    whom the model enrolls of `_TRIED`, or the first two of all if it refuses too many."""
+    if len(people) < 2:
         return []
-    (first, files), (second, _) = two
-    enrolled = [
-        ["enroll", name, *(str(photos / file.name) for file in several[:ENROLLED_FROM]), *options]
-        for name, several in two
-    ]
-    photo = str(photos / files[ENROLLED_FROM].name)
-    return enrolled + [["verify", "--claim", claim, photo, *options] for claim in (first, second)]
+    tried: list[tuple[str, list[PhotoFile], Call]] = []
+    for name, files in itertools.islice(people.items(), _TRIED):
+        if sum(call.exit_code == 0 for *_, call in tried) == 2:
+            break
+        tried.append((name, files, _run(["enroll", name, *_paths(photos, files[:ENROLLED_FROM]), *options])))
+    enrolled = [one for one in tried if one[2].exit_code == 0]
+    two = enrolled[:2] if len(enrolled) >= 2 else tried[:2]
+    (first, files, _), (second, *_) = two
+    (photo,) = _paths(photos, [files[ENROLLED_FROM]])
+    claims = [_run(["verify", "--claim", claim, photo, *options]) for claim in (first, second)]
+    return [*(call for *_, call in two), *claims]
+
+
+def _paths(photos: Path, files: Sequence[PhotoFile]) -> list[str]:
+    return [str(photos / file.name) for file in files]
 
 
 def _run(words: Sequence[str]) -> Call:

@@ -189,6 +189,7 @@ class _Shown:
 def _shown(model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar) -> _Shown:
     """The card's thresholds, score map and photo limits."""
     from facekd.verification import (
+        MOST_TRIALS,
         Conditions,
         all_pairs,
         calibration_entries,
@@ -225,10 +226,11 @@ def _shown(model: onnx.ModelProto, card: Card, measured: Measured, progress: Ope
         no_map = error.cause
     names = [people.people[label] if label >= 0 else None for label in people.labels.tolist()]
     tried = sampled(names)
-    limits = find_limits(
-        _embedding(model, card), card.crop, [people.read(place) for place in tried],
-        [str(names[place]) for place in tried], entries,
-    )  # fmt: skip
+    with progress("photo limits", len(tried) * MOST_TRIALS) as advance:
+        limits = find_limits(
+            _embedding(model, card, advance), card.crop, [people.read(place) for place in tried],
+            [str(names[place]) for place in tried], entries,
+        )  # fmt: skip
     no_limits = limits if isinstance(limits, str) else None
     fields = {
         "calibration": entries,
@@ -239,14 +241,18 @@ def _shown(model: onnx.ModelProto, card: Card, measured: Measured, progress: Ope
     return _Shown(fields, None, no_map, no_limits)
 
 
-def _embedding(model: onnx.ModelProto, card: Card) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Unit rows [N, D] of crops uint8 RGB [N, S, S, 3], cut as the ``card`` says."""
+def _embedding(
+    model: onnx.ModelProto, card: Card, advance: Advance
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Unit rows [N, D] of crops uint8 RGB [N, S, S, 3], cut as the ``card`` says; ``advance`` counts them."""
     from facekd.runtime import open_session
 
     session = open_session(model.SerializeToString(), threads=1)
 
     def embed(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return unit_rows(session.run(None, {"planes": to_planes(crops, card.input).numpy()})[0])
+        rows = unit_rows(session.run(None, {"planes": to_planes(crops, card.input).numpy()})[0])
+        advance(len(crops))
+        return rows
 
     return embed
 

@@ -45,6 +45,7 @@ from .intervals import wilson as wilson
 from .kept_scores import HIGHEST_FMR as HIGHEST_FMR
 from .known_people import judge_people as judge_people
 from .limit_search import MOST_PHOTOS as MOST_PHOTOS
+from .limit_search import MOST_TRIALS as MOST_TRIALS
 from .limit_search import FoundLimits as FoundLimits
 from .limit_search import find_limits as find_limits
 from .limit_search import sampled as sampled

@@ -53,6 +53,9 @@ TRIED: dict[str, tuple[Worse, ...]] = {
     "too_noisy": _strengths(noisy, 5, 10, 15, 20, 30, 40, 60),
 }  # fmt: skip
 
+#: how often each photo is embedded at most: as it is, and with each fault at each strength
+MOST_TRIALS = 1 + sum(len(strengths) for strengths in TRIED.values())
+
 
 def sampled(labels: Sequence[str | None]) -> list[int]:
     """Indices of the photos to try: of people in random (but fixed) order, a few each, at most 500 in all.

@@ -123,7 +123,7 @@ def test_an_int8_export_has_a_space_and_thresholds_of_its_own(run_folder: Path) 
         yield advance
 
     done = export(run_folder, data=[pack], int8=True, progress=bar)
-    assert list(bars) == ["quantise", "compare", "calibrate"]
+    assert list(bars) == ["quantise", "compare", "calibrate", "photo limits"]
     assert all(total > 0 for _, total in bars.values())
     assert bars["compare"][0] == bars["compare"][1] == 2 * bars["calibrate"][1]
     assert bars["calibrate"][0] == bars["calibrate"][1]

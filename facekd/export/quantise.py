@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from facekd.export.trained_metric import last_linear
 RANGE_CROPS, FEWEST_CROPS = 2048, 64
 #: how many of these, evenly spaced, serve for the ranges of activations, and for those of single channels
 _FOR_RANGES, _FOR_CHANNELS = 1024, 256
+#: the most memory for activations while their ranges are measured
+_MOST_BYTES = 4 * 2**30
 #: the fewest crops for each input of the last layer to refit it with: with fewer it would overfit
 _FOR_EACH_INPUT = 3
 #: ridge penalty of the refitted last layer, as a share of the mean power of its inputs
@@ -80,17 +83,31 @@ def quantise(
             "Give more of them with --data.",
         )
     model = equalise(model, _some(planes, _FOR_CHANNELS))
-    quantised = _quantised(model, for_ranges(planes), advance)
+    quantised = _quantised(model, for_ranges(model, planes), advance)
     refitted = _refitted(model, quantised, planes)
     if refitted is not None:
-        quantised = _quantised(refitted, for_ranges(planes), lambda done: None)
+        quantised = _quantised(refitted, for_ranges(model, planes), lambda done: None)
     strip(quantised)
     return quantised
 
 
-def for_ranges(planes: Planes) -> Planes:
-    """The ``planes`` on which the ranges of activations are measured."""
-    return _some(planes, _FOR_RANGES)
+def for_ranges(model: onnx.ModelProto, planes: Planes) -> Planes:
+    """The ``planes`` on which the ranges of activations of ``model`` are measured: fewer for a large network,
+    since the quantiser keeps the activations of all of them."""
+    fitting = int(_MOST_BYTES // max(1, activation_bytes(model)))
+    count = min(_FOR_RANGES, max(FEWEST_CROPS, fitting // _BATCH * _BATCH))
+    return _some(planes, count)
+
+
+def activation_bytes(model: onnx.ModelProto) -> int:
+    """The bytes of all activations of ``model`` for one crop, in float32."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    total = 0
+    for value in [*graph.value_info, *graph.output]:
+        # the first dimension is the batch
+        sides = [side.dim_value for side in value.type.tensor_type.shape.dim][1:]
+        total += 4 * math.prod(sides)
+    return total
 
 
 def _some(planes: Planes, count: int) -> Planes:

@@ -143,7 +143,7 @@ def _quantised(
     """``model`` in int8, and its cost on the "choose" people."""
     crops = fitted(some_of(measured.ranges(), RANGE_CROPS), card.crop)
     planes = to_planes(crops, card.input).numpy()
-    with progress("quantise", len(for_ranges(planes))) as advance:
+    with progress("quantise", len(for_ranges(model, planes))) as advance:
         quantised = quantise(model, planes, advance)
     cosine = check_cosine(model, quantised, planes)
     tar: dict[float, float] = {}

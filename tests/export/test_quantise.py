@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
+from torch import nn
 
 from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, read_card
 from facekd.errors import Misfit, UsageError
 from facekd.export import export, to_onnx
 from facekd.export.equalise import equalise
-from facekd.export.quantise import check_cosine, check_tar, quantise
+from facekd.export.quantise import activation_bytes, check_cosine, check_tar, for_ranges, quantise
 from facekd.models import FaceNet, build_model, to_planes
 from facekd.runtime import load_embedder, open_session
 from facekd.verification import all_pairs
@@ -145,3 +148,25 @@ def test_an_int8_export_has_a_space_and_thresholds_of_its_own(run_folder: Path) 
     (entry,) = card.calibration
     assert entry.threshold == pytest.approx(pairs.threshold_at(entry.fmr), abs=1e-4)
     assert entry.counts.false_matches == pytest.approx(pairs.false_matches(entry.threshold), abs=2)
+
+
+def test_a_large_network_gets_as_many_crops_as_fit_in_memory() -> None:
+    """Two convolutions: 8 channels of 112 x 112 and 4 of 56 x 56, and 4 means."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        net, (torch.zeros(1, 3, 112, 112),), buffer, input_names=["planes"], dynamo=False,
+        dynamic_axes={"planes": {0: "n"}},
+    )  # fmt: skip
+    model = onnx.load_from_string(buffer.getvalue())
+    expected = 4 * (8 * 112 * 112 + 4 * 56 * 56 + 4 + 4)
+    assert activation_bytes(model) == expected
+    planes = np.zeros((2048, 1), np.float32)
+    assert len(for_ranges(model, planes)) == 1024
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("facekd.export.quantise._MOST_BYTES", 200 * expected)
+        assert len(for_ranges(model, planes)) == 205  # each tenth: 192 would fit in whole batches
+        patch.setattr("facekd.export.quantise._MOST_BYTES", expected)
+        assert len(for_ranges(model, planes)) == 64

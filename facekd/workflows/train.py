@@ -152,13 +152,22 @@ class _Bars:
         self._titles: list[str] = []
         self._advance: Callable[..., None] = lambda *_: None
         self._seen: int | None = None
+        #: what is left of the bar that is shown
+        self._left = 0
 
     def kept(self, done: int, total: int) -> None:
-        self._show("keeping views", total)
-        self._advance(done)
+        self._count("keeping views", done, total)
 
     def labelled(self, done: int, total: int) -> None:
-        self._show("labelling", total)
+        self._count("labelling", done, total)
+
+    def _count(self, title: str, done: int, total: int) -> None:
+        if self._left <= 0 and title in self._titles:
+            self._titles.remove(title)  # a second teacher labels, or other crops: a bar of its own
+        if title not in self._titles:
+            self._left = total
+        self._show(title, total)
+        self._left -= done
         self._advance(done)
 
     def trained(self, step: Progress) -> None:

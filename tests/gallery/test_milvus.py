@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -162,6 +164,26 @@ def test_a_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.Monke
             index.stamp()
         assert raised.value.exit_code == 5
         assert time.monotonic() - started < 10
+
+
+@needs_client
+def test_a_build_may_take_as_long_as_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph of millions takes hours; an hour without a finished segment is a fault."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda _: clock.__setitem__(0, clock[0] + 1800))
+    left: Iterator[int] = iter([900, 900, 600, 600, 300, 300, 0])
+    index = milvus_index("http://localhost:1", SPACE, DIM, "gallery")
+
+    def told(*_: object, **__: object) -> dict[str, object]:
+        return {"state": "Finished", "pending_index_rows": next(left)}
+
+    monkeypatch.setattr(index, "_asking", lambda: nullcontext(SimpleNamespace(describe_index=told)))
+    index._wait_for_graph()
+    assert clock[0] == 3 * 3600
+    left = itertools.repeat(600)
+    with pytest.raises(InputOutput, match="nothing was indexed for an hour; 600 rows are left"):
+        index._wait_for_graph()
 
 
 def test_a_lost_index_is_said_to_be_lost(own_server: MilvusServer) -> None:

@@ -245,8 +245,9 @@ class MilvusIndex:
         client.create_index(self.collection, graph, sync=False, timeout=_WRITING_SECONDS)
 
     def _wait_for_graph(self) -> None:
-        """Wait until the server has added every row to the graph, which it does by itself."""
-        until = time.monotonic() + _INDEXING_SECONDS
+        """Wait until the server has added every row to the graph, which it does by itself: hours for many
+        millions, but never an hour without a segment being finished."""
+        until, left = time.monotonic() + _INDEXING_SECONDS, None
         while True:
             with self._asking() as client:
                 told = client.describe_index(self.collection, _TEMPLATE, timeout=REQUEST_SECONDS) or {}
@@ -254,8 +255,13 @@ class MilvusIndex:
                 return
             if told.get("state") == "Failed":
                 raise InputOutput(f"{self._address}: the server could not index the collection", BUILD_IT)
-            if time.monotonic() > until:
-                raise InputOutput(f"{self._address}: indexing took more than an hour", "Check the server.")
+            if (now := told.get("pending_index_rows")) != left:
+                until, left = time.monotonic() + _INDEXING_SECONDS, now
+            elif time.monotonic() > until:
+                raise InputOutput(
+                    f"{self._address}: nothing was indexed for an hour; {now} rows are left",
+                    "Check the server.",
+                )
             time.sleep(_PAUSE_SECONDS)
 
     def _send(self, how: Literal["insert", "upsert"], ids: Sequence[str], rows: Floats) -> None:

@@ -78,7 +78,7 @@ class DistillTask(nn.Module):
         self._features = any(weighted.loss.needs_features for weighted in losses)
         # kept out of the module: neither the teacher nor its cache is saved or trained
         self._targets, self._first_view = targets, first_view
-        self._outputs = compiled_outputs() if compiled else FaceNet.outputs
+        self._outputs = compiled_outputs() if compiled else _own_outputs
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -136,6 +136,10 @@ class DistillTask(nn.Module):
             return None
         clean = self._gate.clean(batch.crops).to(targets.embedding.device)
         return nn.functional.cosine_similarity(targets.embedding, clean) >= self._gate.least
+
+
+def _own_outputs(network: FaceNet, planes: Tensor, features: bool) -> Outputs:
+    return network.outputs(planes, features)
 
 
 def _looks_across(loss: Loss, gated: bool) -> bool:

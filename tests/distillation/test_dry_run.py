@@ -189,7 +189,9 @@ def test_a_run_with_such_a_recipe_never_asks_the_teacher(
     file.write_text(good.replace('name = "logit"', 'name = "logit"\nsettings = { temperature = -1 }'))
     assert file.read_text() != good
     monkeypatch.setenv("FACEKD_CACHE", str(place / "cache"))
-    monkeypatch.setattr("facekd.models.teachers.load_teacher", lambda *_, **__: pytest.fail("was loaded"))
+    # first the module that imports the name: loaded later, it would keep the replacement for other tests
+    for module in ("facekd.workflows.train", "facekd.models.teachers"):
+        monkeypatch.setattr(f"{module}.load_teacher", lambda *_, **__: pytest.fail("was loaded"))
     monkeypatch.setattr(
         "facekd.distillation.preparation.training_crops", lambda *_: pytest.fail("crops were read")
     )

@@ -71,9 +71,8 @@ def calibrate_model(
     ``out``, a copy of the model gets the new card, and ``model`` is left unchanged.
 
     With ``detector`` `None` the images are finished 112-pixel ArcFace crops, of the ``origin`` that the card
-    is to state. A rate for which there is too
-    little data is `Refused`, and the others are written. The network, and so its digest and space, does not
-    change.
+    is to state. A rate for which there is too little data is `Refused`, and the others are written. The
+    network, and so its digest and space, does not change.
 
     Raises `NoCard` if the model does not state its input; `UsageError` if the arguments or the data are
     unsuitable, or no rate can be measured; `InputOutput` or `Misfit` for a file that cannot be used. Nothing

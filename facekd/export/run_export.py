@@ -207,7 +207,7 @@ def _shown(model: onnx.ModelProto, card: Card, measured: Measured, progress: Ope
     if people is None:
         return _Shown(none, "no labelled people were held out to measure a threshold on")
     with progress("calibrate", len(people)) as advance:
-        rows = unit_rows(_embed(model, card, people, advance))
+        rows = _embed(model, card, people, advance)
     conditions = Conditions(
         measured.name, measured.detector, measured.aligner,
         sample=sample_of(people), date=datetime.date.today().isoformat(),
@@ -228,7 +228,7 @@ def _shown(model: onnx.ModelProto, card: Card, measured: Measured, progress: Ope
     tried = sampled(names)
     with progress("photo limits", len(tried) * MOST_TRIALS) as advance:
         limits = find_limits(
-            _embedding(model, card, advance), card.crop, [people.read(place) for place in tried],
+            _embedding(model, card, advance, threads=1), card.crop, [people.read(place) for place in tried],
             [str(names[place]) for place in tried], entries,
         )  # fmt: skip
     no_limits = limits if isinstance(limits, str) else None
@@ -241,13 +241,22 @@ def _shown(model: onnx.ModelProto, card: Card, measured: Measured, progress: Ope
     return _Shown(fields, None, no_map, no_limits)
 
 
+def _embed(model: onnx.ModelProto, card: Card, crops: CropSet, advance: Advance) -> NDArray[np.float32]:
+    """Unit rows [N, D] of all ``crops`` by the exported graph, one batch at a time."""
+    embed = _embedding(model, card, advance)
+    batches = (range(start, min(start + _BATCH, len(crops))) for start in range(0, len(crops), _BATCH))
+    read = (np.stack([crops.read(index) for index in batch]) for batch in batches)
+    return np.concatenate([embed(fitted(pixels, card.crop)) for pixels in read])
+
+
 def _embedding(
-    model: onnx.ModelProto, card: Card, advance: Advance
+    model: onnx.ModelProto, card: Card, advance: Advance, threads: int | None = None
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Unit rows [N, D] of crops uint8 RGB [N, S, S, 3], cut as the ``card`` says; ``advance`` counts them."""
+    """What embeds crops uint8 RGB [N, S, S, 3], cut as the ``card`` says, by the exported graph: unit rows
+    [N, D]. ``advance`` receives the number of further crops."""
     from facekd.runtime import open_session
 
-    session = open_session(model.SerializeToString(), threads=1)
+    session = open_session(model.SerializeToString(), threads=threads)
 
     def embed(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         rows = unit_rows(session.run(None, {"planes": to_planes(crops, card.input).numpy()})[0])
@@ -255,19 +264,3 @@ def _embedding(
         return rows
 
     return embed
-
-
-def _embed(model: onnx.ModelProto, card: Card, crops: CropSet, advance: Advance) -> NDArray[np.float32]:
-    """Embeddings [N, D] of all ``crops`` by the exported graph, one batch at a time; ``advance`` receives
-    the number of further crops."""
-    from facekd.runtime import open_session
-
-    session = open_session(model.SerializeToString())
-    rows = np.empty((len(crops), card.embedding.dim), np.float32)
-    for start in range(0, len(crops), _BATCH):
-        end = min(start + _BATCH, len(crops))
-        pixels = np.stack([crops.read(index) for index in range(start, end)])
-        planes = to_planes(fitted(pixels, card.crop), card.input).numpy()
-        rows[start:end] = session.run(None, {"planes": planes})[0]
-        advance(end - start)
-    return rows

@@ -66,6 +66,20 @@ def test_the_commands_are_an_operators_and_their_answers_true(shipped: Used) -> 
     assert "person-0001/0003.jpg" in false.command
 
 
+def test_somebody_whom_the_model_refuses_is_passed_over(photos: Path, tmp_path: Path) -> None:
+    need_mtcnn()
+    model = shipped_model()
+    assert model is not None
+    people = tmp_path / "people"
+    shutil.copytree(photos, people)
+    # the same files under another name: enrolled once, they are refused
+    shutil.copytree(people / "person-0001", people / "person-0001b")
+    used = _used(people, tmp_path, model, False)
+    assert [call.command.split()[1] for call in used.calls] == ["enroll", "enroll", "verify", "verify"]
+    assert [call.command.split()[2] for call in used.calls[:2]] == ["person-0001", "person-0003"]
+    assert [call.exit_code for call in used.calls[:2]] == [0, 0]
+
+
 def test_what_is_counted(shipped: Used) -> None:
     counted = shipped.counted
     assert counted is not None

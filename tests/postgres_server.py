@@ -107,6 +107,20 @@ class PostgresServer:
             self._server.wait(60)
             self._server = None
 
+    def crash(self, patience: float = 60) -> None:
+        """Kill its first process, and start it again as soon as it can be."""
+        self.stop("KILL")
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return self.start()
+            except (
+                RuntimeError
+            ):  # its other processes hold the shared memory until they notice that it is gone
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
     def close(self) -> None:
         self.stop("QUIT")
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -2,13 +2,15 @@
 
     python tools/drill_re_embed.py --kills 30
     python tools/drill_re_embed.py --kills 30 --server
+    python tools/drill_re_embed.py --kills 30 --server --crash
 
-With --server the gallery is in PostgreSQL, in a server that is started for it as the tests do. A program
-repeatedly moves a gallery of made-up people from one space to another and back, acknowledges each move with a
-line, and is killed after a random time. Then the gallery is checked: an acknowledged move that is missing is
-lost; a gallery whose templates are not all of the space of its contract is half done; a fault is what `facekd
-gallery check` finds. Then the gallery is opened once for writing, and searched for embeddings of the other
-space: traces. Prints a table; exits with 1 unless the last four columns are zero.
+With --server the gallery is in PostgreSQL, in a server that is started for it as the tests do; with --crash
+that server is killed first, and started again, and the program, which may have gone on by then, after it. A
+program repeatedly moves a gallery of made-up people from one space to another and back, acknowledges each
+move with a line, and is killed after a random time. Then the gallery is checked: an acknowledged move that is
+missing is lost; a gallery whose templates are not all of the space of its contract is half done; a fault is
+what `facekd gallery check` finds. Then the gallery is opened once for writing, and searched for embeddings of
+the other space: traces. Prints a table; exits with 1 unless the last four columns are zero.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import numpy as np
 from killing import HEADINGS, Found, kill_once
 from numpy.typing import NDArray
 
+from facekd.errors import InputOutput
 from facekd.gallery import (
     Contract,
     EmbeddingStore,
@@ -143,7 +146,11 @@ def settle(server: PostgresServer, url: str) -> None:
         time.sleep(0.05)
 
 
-def drill(kills: int, seed: int, longest: float = 1.0, server: PostgresServer | None = None) -> Found:
+def drill(
+    kills: int, seed: int, longest: float = 1.0, server: PostgresServer | None = None, crash: bool = False
+) -> Found:
+    """``crash`` kills the server as well, before the program."""
+    first = server.crash if server is not None and crash else None
     found, moments = Found(), random.Random(seed)
     with tempfile.TemporaryDirectory() as scratch:
         base, folder = Path(scratch) / "base.db", Path(scratch)
@@ -156,7 +163,7 @@ def drill(kills: int, seed: int, longest: float = 1.0, server: PostgresServer | 
                 gallery = gallery_place(server.new_database())
                 copy_gallery(base, gallery)
             seconds = moments.uniform(0, longest)
-            said = kill_once(__file__, gallery, "--folder", folder, seconds=seconds)
+            said = kill_once(__file__, gallery, "--folder", folder, seconds=seconds, first=first)
             found.kills += 1
             if server is not None:
                 settle(server, str(gallery))
@@ -171,19 +178,30 @@ def drill(kills: int, seed: int, longest: float = 1.0, server: PostgresServer | 
 @click.option("--seed", default=0, show_default=True)
 @click.option("--longest", default=1.0, show_default=True, help="Seconds until a kill, at most.")
 @click.option("--server", "by_server", is_flag=True, help="A gallery in PostgreSQL.")
+@click.option("--crash", is_flag=True, help="Kill the server as well, before the program.")
 @click.option("--work", "worked", default=None, hidden=True)
 @click.option("--folder", type=Path, default=None, hidden=True)
 def main(
-    kills: int, seed: int, longest: float, by_server: bool, worked: str | None, folder: Path | None
+    kills: int,
+    seed: int,
+    longest: float,
+    by_server: bool,
+    crash: bool,
+    worked: str | None,
+    folder: Path | None,
 ) -> None:
     if worked is not None and folder is not None:
-        work(gallery_place(worked), folder)
-        return
+        try:
+            work(gallery_place(worked), folder)
+        except InputOutput as error:
+            sys.exit(error.exit_code)  # the server was killed
+    if crash and not by_server:
+        raise click.UsageError("--crash needs --server")
     if by_server:
         from postgres_server import PostgresServer
 
         with closing(PostgresServer()) as server:
-            found = drill(kills, seed, longest, server)
+            found = drill(kills, seed, longest, server, crash)
     else:
         found = drill(kills, seed, longest)
     click.echo(f"| change | {HEADINGS} |")

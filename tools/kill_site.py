@@ -108,17 +108,7 @@ class Site:
         self.start_service()
 
     def kill_server(self) -> None:
-        self.server.stop("KILL")
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self.server.start()
-            except (
-                RuntimeError
-            ):  # its other processes hold the shared memory until they notice that it is gone
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.1)
+        self.server.crash(PATIENCE)
 
     def kill_backend(self, chance: random.Random) -> bool:
         """Kill a server process that serves a connection; return whether there was one."""

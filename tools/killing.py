@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
@@ -32,15 +33,20 @@ class Found:
         return " | ".join(map(str, counts))
 
 
-def kill_once(program: str, *work: object, seconds: float) -> int:
+def kill_once(program: str, *work: object, seconds: float, first: Callable[[], object] | None = None) -> int:
     """Start ``program --work ...``, which prints "ready" and then a line for each change it acknowledges;
-    kill it after ``seconds``, and return how many changes it acknowledged."""
+    after ``seconds`` do what is to be done ``first``, if anything, kill the program, and return how many
+    changes it acknowledged."""
     command = [sys.executable, program, "--work", *map(str, work)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     if process.stdout.readline() != "ready\n":
         raise click.ClickException("the program to be killed did not start")
     time.sleep(seconds)
+    if process.poll():
+        raise click.ClickException(f"the program to be killed had ended with {process.poll()}")
+    if first is not None:
+        first()
     process.kill()
     said = sum(line.endswith("\n") for line in process.stdout)
     process.wait()

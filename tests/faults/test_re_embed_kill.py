@@ -30,6 +30,12 @@ def test_a_gallery_in_postgres_killed_at_any_moment(postgres: PostgresServer) ->
     assert (found.lost, found.half, found.faults, found.traces) == (0, 0, 0, 0)
 
 
+def test_a_gallery_in_postgres_whose_server_is_killed(postgres: PostgresServer) -> None:
+    found = tool.drill(kills=2, seed=6, longest=2.0, server=postgres, crash=True)
+    assert found.kills == 2
+    assert (found.lost, found.half, found.faults, found.traces) == (0, 0, 0, 0)
+
+
 def test_what_the_drill_would_notice(tmp_path: Path) -> None:
     gallery = tmp_path / "gallery.db"
     tool.fill(gallery)

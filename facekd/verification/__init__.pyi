@@ -8,7 +8,6 @@ from .bootstrap import replicated as replicated
 from .bootstrap import students_multiple as students_multiple
 from .calibration import CALIBRATED_FMRS as CALIBRATED_FMRS
 from .calibration import Conditions as Conditions
-from .calibration import calibrate_threshold as calibrate_threshold
 from .calibration import calibration_at as calibration_at
 from .calibration import calibration_entries as calibration_entries
 from .calibration import check_enough as check_enough

@@ -94,19 +94,6 @@ def check_enough(non_mated: int, fmr: float) -> None:
     )
 
 
-def calibrate_threshold(
-    pairs: AllPairs, *, data: str, detector: str, aligner: str, failures: int = 0
-) -> Calibration:
-    """`calibration_at` the lowest of `CALIBRATED_FMRS` that ``pairs`` can show.
-
-    Raises `UsageError` if fewer than 30 false matches are expected even at the highest of these rates,
-    or if that many non-mated comparisons score 1.
-    """
-    shown = [fmr for fmr in CALIBRATED_FMRS if enough(pairs.non_mated, fmr)]
-    fmr = min(shown, default=max(CALIBRATED_FMRS))
-    return calibration_at(pairs, fmr, Conditions(data, detector, aligner, failures))
-
-
 def calibration_entries(pairs: AllPairs, conditions: Conditions) -> tuple[Calibration, ...]:
     """The entries of a card's ``calibration``: one for each of `CALIBRATED_FMRS` that ``pairs`` can show.
 

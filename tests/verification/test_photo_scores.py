@@ -16,7 +16,7 @@ from facekd.verification import (
     AllPairs,
     Conditions,
     all_pairs,
-    calibrate_threshold,
+    calibration_at,
     calibration_entries,
     metrics,
 )
@@ -330,7 +330,7 @@ def test_too_few_people_give_no_calibration() -> None:
     embeddings, labels = _people(50, 10)
     assert calibration_entries(all_pairs(embeddings, labels), Conditions("", "", "")) == ()
     with pytest.raises(UsageError, match="insufficient data"):
-        calibrate_threshold(all_pairs(embeddings, labels), data="", detector="", aligner="")
+        calibration_at(all_pairs(embeddings, labels), 1e-2, Conditions("", "", ""))
 
 
 def test_a_model_that_tells_nobody_apart_gets_no_threshold() -> None:

@@ -2,7 +2,8 @@
 
     python tools/ship_student.py runs/leg5 facekd-student-2026-12 --faces DATA --beside xs.onnx --out shipped/
 
-DATA holds lfw.zip and protocols/lfw_pairs.txt. The first --beside is the model whose row stands below the
+DATA holds lfw.zip and protocols/lfw_pairs.txt, and detectors/scrfd_*.onnx and yunet_*.onnx with which the
+thresholds of LFW are compared with those of MTCNN. The first --beside is the model whose row stands below the
 student's in README.md. What is in --out is not measured again.
 
 The checkout is only changed with --write: look at the figures first, above all whether the new student is
@@ -57,12 +58,17 @@ def named_run(run: Path, name: str, out: Path) -> Path:
 
 
 def measure(student: Path, before: Path | None, beside: Iterable[Path], faces: Path, out: Path) -> None:
-    """Write speed.json and lfw.json; of ``before``, the student that ships now, only LFW."""
+    """Write speed.json, lfw.json, and of the student alone detector-NAME.json for each file in the folder
+    ``detectors``; of ``before``, the student that ships now, only LFW."""
     others = list(beside)
     facekd("benchmark", others[0], student, *others[1:], "--json", out=out / "speed.json")
     lfw = ("--data", faces / "lfw.zip", "--pairs", faces / "protocols" / "lfw_pairs.txt")
     models = [student, *others, *([before] if before else [])]
     facekd("evaluate", *models, "--protocol", "lfw", *lfw, "--json", out=out / "lfw.json")
+    for file in sorted((faces / "detectors").glob("*.onnx")):
+        detector = f"{file.stem.split('_')[0]}:{file}"
+        told = out / f"detector-{file.stem}.json"
+        facekd("evaluate", student, "--protocol", "lfw", *lfw, "--detector", detector, "--json", out=told)
 
 
 def table_row(label: str, name: str, out: Path) -> str:
@@ -133,9 +139,9 @@ def write(
     found = json.loads((out / "lfw.json").read_text())
     found["models"] = [one for one in found["models"] if before is None or one["name"] != before.stem]
     (out / "lfw-card.json").write_text(json.dumps(found))
-    _tool(
-        "write_model_card.py", student, out / "lfw-card.json", out / "speed.json", weights / "MODEL_CARD.md"
-    )
+    files = (student, out / "lfw-card.json", out / "speed.json", weights / "MODEL_CARD.md")
+    others = [part for other in sorted(out.glob("detector-*.json")) for part in ("--detector", other)]
+    _tool("write_model_card.py", *files, *others)
     for page in TABLES:
         text = (ROOT / page).read_text(encoding="utf-8")
         for label, row in rows.items():

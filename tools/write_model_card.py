@@ -3,6 +3,9 @@
 facekd evaluate STUDENT TEACHER ... --data lfw.zip --pairs pairs.txt --json > lfw.json
 facekd benchmark TEACHER STUDENT --json > speed.json
 python tools/write_model_card.py STUDENT lfw.json speed.json facekd/weights/MODEL_CARD.md
+
+With ``--detector``, each the output of the first command with another --detector, the page compares the
+thresholds on the same photos by detector.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ Measure your own with `facekd calibrate`. Accuracy is lower on turned faces than
 {limits}
 
 The thresholds hold for the detector `{detector}`, with which the crops were cut. Other detectors place
-landmarks slightly differently; `facekd verify` prints a note then.
+landmarks slightly differently; `facekd verify` prints a note then. {detectors}
 
 ## Where it comes from
 
@@ -81,7 +84,8 @@ photos.
 @click.argument("evaluation", type=EXISTING_FILE)
 @click.argument("speed", type=EXISTING_FILE)
 @click.argument("out", type=ANY_PATH)
-def main(model: Path, evaluation: Path, speed: Path, out: Path) -> None:
+@click.option("--detector", "others", type=EXISTING_FILE, multiple=True, help="As EVALUATION, by another.")
+def main(model: Path, evaluation: Path, speed: Path, out: Path, others: tuple[Path, ...]) -> None:
     """Write OUT from the card in MODEL and the documents of `evaluate` and `benchmark`."""
     card, _ = read_card(model, need_card=True)
     found, timed = json.loads(evaluation.read_text()), json.loads(speed.read_text())
@@ -91,6 +95,7 @@ def main(model: Path, evaluation: Path, speed: Path, out: Path) -> None:
         held=first.data, thresholds=_thresholds(card), speed=_speed(timed),
         travel=_travel(card, found), size=model.stat().st_size / 1e6,
         int8=_int8(card), groups=_groups(card), limits=_limits(card), detector=first.detector,
+        detectors=_detectors(card, [found, *(json.loads(other.read_text()) for other in others)]),
         architecture=card.architecture,
         teacher=card.teacher.name if card.teacher else "none", data=provenance.data, recipe=provenance.recipe,
         start=provenance.start.name if provenance.start else "random weights",
@@ -135,9 +140,28 @@ def _thresholds(card: Card) -> str:
     )
 
 
-def _travel(card: Card, found: dict[str, Any]) -> str:
+def _lfw_thresholds(card: Card, found: dict[str, Any]) -> dict[float, float]:
+    """By FMR."""
     (own,) = (model for model in found["models"] if model["space"] == card.space)
-    lfw = {point["fmr"]: point["threshold"] for point in own["all_pairs"]["operating_points"]}
+    return {point["fmr"]: point["threshold"] for point in own["all_pairs"]["operating_points"]}
+
+
+def _detectors(card: Card, evaluations: list[dict[str, Any]]) -> str:
+    """The thresholds on LFW by detector; says that others are untested if there is only one evaluation."""
+    if len(evaluations) == 1:
+        return "How much they change the error rates was not measured."
+    by_detector = {one["detector"]: _lfw_thresholds(card, one) for one in evaluations}
+    told = [
+        f"that of FMR {c.fmr:g} is "
+        + ", ".join(f"{lfw[c.fmr]:.3f} with `{name}`" for name, lfw in by_detector.items())
+        for c in card.calibration
+        if all(lfw.get(c.fmr) is not None for lfw in by_detector.values())
+    ]
+    return f"Thresholds on LFW by detector: {'; '.join(told)}."
+
+
+def _travel(card: Card, found: dict[str, Any]) -> str:
+    lfw = _lfw_thresholds(card, found)
     told = [
         f"that of FMR {c.fmr:g} is {c.threshold:.3f} on these people and {lfw[c.fmr]:.3f} on LFW"
         for c in card.calibration

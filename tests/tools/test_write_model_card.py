@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import write_model_card as tool
@@ -50,3 +51,31 @@ def test_without_groups_it_says_so() -> None:
     assert model is not None
     bare = read_card(model)[0].model_copy(update={"similar": None})
     assert tool._groups(bare).startswith("Error rates by group are not known.")
+
+
+def test_thresholds_by_detector_are_those_of_the_student_in_each_evaluation() -> None:
+    model = shipped_model()
+    assert model is not None
+    card = read_card(model)[0]
+
+    def evaluation(detector: str, shift: float) -> dict[str, Any]:
+        models = [
+            {
+                "space": space,
+                "all_pairs": {
+                    "operating_points": [
+                        {"fmr": c.fmr, "threshold": c.threshold + shift + more} for c in card.calibration
+                    ]
+                },
+            }
+            for space, more in (("f" * 64, 0.3), (card.space, 0.0))
+        ]
+        return {"detector": detector, "models": models}
+
+    text = tool._detectors(card, [evaluation("mtcnn", 0.01), evaluation("scrfd_500m", -0.02)])
+    for entry in card.calibration:
+        assert (
+            f"of FMR {entry.fmr:g} is {entry.threshold + 0.01:.3f} with `mtcnn`, "
+            f"{entry.threshold - 0.02:.3f} with `scrfd_500m`" in text
+        )
+    assert "not measured" in tool._detectors(card, [evaluation("mtcnn", 0.0)])

@@ -46,7 +46,8 @@ Static int8, {size:.2f} MB; {int8}.
 It compares faces of people who want to be recognised, in photos that show them from the front. It has no
 liveness detection: a photo of a photo verifies. It is not evidence against anybody. **Thresholds do
 not transfer between populations**: {travel}.
-Measure your own with `facekd calibrate`. Accuracy is lower on turned faces than on frontal ones.
+Measure your own: `facekd calibrate --data people/ --out mine.onnx`. Accuracy is lower on turned faces
+than on frontal ones.
 
 {groups}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from facekd.cli._defaults import model_or_shipped
 from facekd.cli.options import (
     ANY_PATH,
     EXISTING,
@@ -27,7 +28,7 @@ from facekd.errors import UsageError
 
 
 @click.command("calibrate")
-@click.argument("model", type=MODEL_FILE)
+@click.argument("model", type=MODEL_FILE, required=False, envvar="FACEKD_MODEL", callback=model_or_shipped)
 @click.option("--data", type=EXISTING, required=True, help="Folder or zip with a folder per person.")
 @root_option
 @click.option(
@@ -73,6 +74,9 @@ def command(
 ) -> None:
     """Measure the thresholds of MODEL, an ONNX file, and write them into its card.
 
+    Without MODEL it is the model that verify and enroll use by default: that of FACEKD_MODEL or facekd.toml,
+    or the shipped student, which is not changed itself: --out writes a copy.
+
     Earlier thresholds are replaced (with --out, only in the copy). Rates for which there is too little
     data are reported, and the others written. If there is too little data for all of them, or if the
     card says that the model was trained on this data, nothing is written.
@@ -83,6 +87,7 @@ def command(
 
     \b
     Example: facekd calibrate student.onnx --data people/ --fmr 1e-3 --fmr 1e-4
+             facekd calibrate --data people/ --out mine.onnx
              facekd calibrate student.onnx --data crops.zip --aligned --json
              facekd calibrate student.onnx --data crops.zip --aligned --groups groups.csv
     """

@@ -41,6 +41,7 @@ from facekd.verification import (
     upper_tail,
 )
 from facekd.verification.results import Calibrated, People, Refused
+from facekd.weights import refuse_to_change
 from facekd.workflows.photo_acquisition import (
     UNSTATED,
     Advance,
@@ -141,6 +142,7 @@ def check_request(model: Path, fmrs: Collection[float], out: Path | None) -> Non
     if wrong or not fmrs:
         told = f"{wrong[0]:g}" if wrong else "none"
         raise UsageError(f"a calibrated FMR must be above 0 and at most {HIGHEST_FMR:g}, not {told}")
+    refuse_to_change(out or model)
 
 
 def refuse_trained_on(card: Card, data: Path) -> None:

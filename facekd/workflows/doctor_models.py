@@ -124,6 +124,10 @@ def _look_at_thresholds(path: Path, card: Card) -> Check:
 
 
 def _calibrate(path: Path) -> str:
+    from facekd.weights import is_shipped
+
+    if is_shipped(path):
+        return "facekd calibrate --data PEOPLE --out mine.onnx, then name mine.onnx with --model"
     return f"facekd calibrate {shlex.quote(str(path))} --data PEOPLE"
 
 

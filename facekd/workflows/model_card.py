@@ -43,6 +43,7 @@ from facekd.verification import (
     shortfall,
 )
 from facekd.verification.results import ComparedReadings, Reading
+from facekd.weights import refuse_to_change
 from facekd.workflows.calibrate import find_people
 from facekd.workflows.photo_acquisition import Advance, PhotoSet, crop_photos
 
@@ -99,6 +100,7 @@ def write_model_card(
     `ImplausibleReading` if the model finds everybody alike, and what `load_onnx` and `card_of` raise; nothing
     is written then.
     """
+    refuse_to_change(out or file)
     model = load_onnx(file)
     stored = stored_card(model, file.stem)
     if renew:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from patterned_people import write_people
 from small_photos import write_photos
 
 from facekd.card import read_card
@@ -85,3 +86,39 @@ def test_drawn_people_are_not_alike(shipped: Path) -> None:
     rows = embedder.embed(np.stack(crops))
     scores = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
     assert np.median(scores) < 0.8
+
+
+def test_its_own_file_is_never_changed(facekd: Callable, shipped: Path, tmp_path: Path) -> None:
+    crops, content = write_people(tmp_path / "staff"), shipped.read_bytes()
+    link = tmp_path / "link.onnx"
+    link.symlink_to(shipped)
+    rate = ("--data", crops, "--aligned", "--fmr", 1e-2)
+    for refused in (
+        facekd("calibrate", *rate),
+        facekd("calibrate", link, *rate),
+        facekd("calibrate", shipped, *rate, "--out", shipped),
+        facekd("card", shipped, "--set", "licence=mine"),
+    ):
+        assert refused.code == 2, refused.err
+        assert "the shipped student belongs to the installation and is not changed" in refused.err
+        assert "--out mine.onnx" in refused.err
+    assert shipped.read_bytes() == content
+
+
+def test_a_copy_is_calibrated_without_naming_it(facekd: Callable, shipped: Path, tmp_path: Path) -> None:
+    crops, mine = write_people(tmp_path / "staff"), tmp_path / "mine.onnx"
+    ran = facekd("calibrate", "--data", crops, "--aligned", "--fmr", 1e-2, "--out", mine)
+    assert ran.code == 0, ran.err
+    assert f"model: {shipped.stem}" in ran.err
+    card, own = read_card(mine)[0], read_card(shipped)[0]
+    assert [entry.fmr for entry in card.calibration] == [1e-2]
+    assert card.calibration[0].data == "staff"
+    assert card.space == own.space
+    assert own.calibration[0].data != "staff"
+
+
+def test_doctor_tells_how_to_calibrate_a_copy(facekd: Callable, shipped: Path) -> None:
+    checks = json.loads(facekd("doctor", "--json").out)["checks"]
+    fixes = [check["fix"] for check in checks if "with detector scrfd" in check["message"]]
+    assert fixes
+    assert all("facekd calibrate --data PEOPLE --out mine.onnx" in fix for fix in fixes)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
 
 from facekd.version import __version__
+
+TYPE_CHECKING = False  # that of typing, whose import takes longer than all of this
+if TYPE_CHECKING:
+    from typing import Any
 
 # ONNX Runtime's own builds report usage to Microsoft unless this is set before their first
 # import (its Privacy.md); set the variable to 0 to allow that

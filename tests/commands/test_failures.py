@@ -208,7 +208,7 @@ def test_a_group_alone_shows_its_help(facekd: Callable, words: tuple[str, ...]) 
     [
         (("verify", "{model}", "a.jpg", "b.jpg"), "give the model with --model"),
         (("evaluate", "-m", "{model}", "--data", "{folder}"), "an argument here: facekd evaluate MODEL..."),
-        (("calibrate", "--model", "{model}", "--data", "{folder}"), "here: facekd calibrate MODEL"),
+        (("calibrate", "--model", "{model}", "--data", "{folder}"), "here: facekd calibrate [MODEL]"),
         (("align", "{folder}"), "give SRC... and DST"),
         (("compatibility", "{model}"), "Missing argument 'OTHER'"),
         (("card", "{model}", "--set", "colour=rgb"), "colour: no such key"),

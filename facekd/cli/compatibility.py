@@ -80,9 +80,9 @@ def command(
     models = (model, other)
     files = OutputFiles(plot, report, table)
     files.check()
-    chosen = read_protocol(protocol, pairs, data, without, root)
     if write:
         check_writable(models)
+    chosen = read_protocol(protocol, pairs, data, without, root)
     with progress("evaluate", len(chosen.photos)) as advance:
         found = evaluate_compatibility(
             models, chosen, data, detector=None if aligned else detector, device=device, flip=flip,

@@ -27,5 +27,6 @@ def refuse_to_change(file: Path) -> None:
     if is_shipped(file):
         raise UsageError(
             f"{file}: the shipped student belongs to the installation and is not changed",
-            "Write a copy with --out mine.onnx, and name it with --model, FACEKD_MODEL or facekd.toml.",
+            "Change a copy: --out mine.onnx writes one where the command has it, otherwise copy the file. "
+            "Then name the copy with --model, FACEKD_MODEL or facekd.toml.",
         )

@@ -11,6 +11,7 @@ from facekd.runtime import load_embedder
 from facekd.verification import Kept, TwoSided, judge_two_sided, tar_difference
 from facekd.verification.protocols import PairList, Protocol
 from facekd.verification.results import COMPATIBLE_FMR, Compatibility, CompatibilityResult, PairResult, Result
+from facekd.weights import refuse_to_change
 from facekd.workflows.evaluate import evaluate_models
 from facekd.workflows.photo_acquisition import Advance
 
@@ -83,10 +84,11 @@ def _compatibility(alone: dict[str, PairResult], crossed: TwoSided) -> Compatibi
 
 
 def check_writable(models: Sequence[Path]) -> None:
-    """Raise `UsageError` for a model without a card of its own to write into."""
+    """Raise `UsageError` for a model without a card of its own to write into, and for the shipped student."""
     for model in models:
         if model.suffix == ".toml":
             raise UsageError(f"{model}: an ensemble has no card to write into", "Give ONNX models.")
+        refuse_to_change(model)
 
 
 def write_compatible(found: CompatibilityResult) -> tuple[str, ...]:

@@ -98,6 +98,7 @@ def test_its_own_file_is_never_changed(facekd: Callable, shipped: Path, tmp_path
         facekd("calibrate", link, *rate),
         facekd("calibrate", shipped, *rate, "--out", shipped),
         facekd("card", shipped, "--set", "licence=mine"),
+        facekd("compatibility", shipped, shipped, "--write", "--data", crops, "--aligned"),
     ):
         assert refused.code == 2, refused.err
         assert "the shipped student belongs to the installation and is not changed" in refused.err

@@ -89,7 +89,8 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     if processes() > 1 and any(isinstance(m, nn.Embedding) and m.sparse for m in task.modules()):
         raise UsageError("a sampled classifier (sample below 1) can be trained in one process only")
     count = table.repeats if table else 0
-    order: Order = EpochOrder(len(crops), count, recipe.seed, recipe.mirror)
+    weights = crops.weighted(recipe.sampling.weights) if recipe.sampling.weights else None
+    order: Order = EpochOrder(len(crops), count, recipe.seed, recipe.mirror, weights)
     if recipe.sampling.people:
         people, each = recipe.sampling.people, recipe.sampling.crops
         order = PeopleOrder(crops.labels, people, each, count, recipe.seed, recipe.mirror)

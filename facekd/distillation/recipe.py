@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
@@ -141,6 +141,9 @@ class Sampling(_Table):
     people: int = Field(0, ge=0)
     #: crops of each of them (K)
     crops: int = Field(4, ge=2)
+    #: how often the crops of a pack, or of a folder in it (`pack/folder`), come, where others come once; a
+    #: longer name counts before a shorter one
+    weights: dict[str, Annotated[float, Field(gt=0, le=100)]] = {}
 
 
 class Schedule(_Table):

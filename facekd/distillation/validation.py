@@ -32,6 +32,8 @@ def faults_across(raw: dict[str, Any]) -> list[str]:
         faults.append(f"sampling: {people} people with {crops} crops each do not make a batch of {batch}")
     if people and not data.get("labelled"):
         faults.append("sampling.people: identities need labelled data")
+    if people and sampling.get("weights"):
+        faults.append("sampling.weights: batches of people are drawn from all identities equally often")
     labels = bool(data.get("labelled") or _table(raw.get("pseudo")).get("clusters"))
     losses = _entries(raw.get("loss"))
     for entry in losses:

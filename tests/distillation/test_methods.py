@@ -157,3 +157,13 @@ def test_distinct_views_are_counted_one_by_one(place: Path) -> None:
     records = run(place, "run", recipe(place))
     order = EpochOrder(16, 2, 3, True)
     assert records[-1]["distinct_views"] == len({order.at(position) for position in range(96)})
+
+
+def test_weighted_crops_from_a_recipe(place: Path) -> None:
+    weights = ("[schedule]", '[sampling]\nweights = { "crops/p0" = 100.0 }\n[schedule]')
+    everywhere = run(place, "all", recipe(place))[-1]["distinct_views"]
+    assert run(place, "alone", recipe(place, s=weights))[-1]["distinct_views"] < 0.6 * everywhere
+    text = (place / "recipe.toml").read_text()
+    (place / "recipe.toml").write_text(text.replace("[sampling]", "[sampling]\npeople = 4\ncrops = 2"))
+    with pytest.raises(RecipeError, match=r"sampling.weights: batches of people"):
+        read_recipe(place / "recipe.toml")

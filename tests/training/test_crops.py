@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facekd.errors import InputOutput, Misfit, Unreadable
+from facekd.errors import InputOutput, Misfit, Unreadable, UsageError
 from facekd.training.data import open_crops
 from facekd.training.data.crops import CropSet, open_identities
 
@@ -147,3 +147,13 @@ def test_a_share_of_the_crops_lies_within_a_larger_one() -> None:
     assert abs(len(large) - 1000) < 5 * (2000 * 0.25) ** 0.5
     alone = crops.take(crops.labels < 7).sampled(0.1)
     assert set(alone.names) == {n for n in small if int(n[1:].split("/")[0]) < 7}
+
+
+def test_weights_of_packs_and_folders(tree: Path) -> None:
+    crops = open_crops([tree / "known", tree / "pack.zip"], [tree / "web"])
+    found = crops.weighted({"known": 2.0, "known/bob": 0.5, "web/any/": 3.0})
+    assert found.tolist() == [2, 2, 2, 0.5, 0.5, 2, 1, 1, 1, 3, 3, 3, 3]
+    assert crops.weighted({"pack/eve": 4.0}).tolist() == [1] * 8 + [4] + [1] * 4
+    with pytest.raises(UsageError, match="no training crops in 'know'") as told:
+        crops.weighted({"know": 2.0})
+    assert "'known/ann'" in (told.value.fix or "")

@@ -29,6 +29,21 @@ def test_online_views_never_repeat_and_mirrors_can_be_off() -> None:
     assert not any(order.at(p).mirrored for p in range(9))
 
 
+def test_crops_come_in_proportion_to_their_weights() -> None:
+    weights = np.array([4.0, 1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.5])  # together 10: crop 0 is due four times
+    order = EpochOrder(crops=10, count=2, seed=4, mirror=True, weights=weights * 7)
+    views = [order.at(position) for position in range(4000)]
+    counts = [np.bincount([v.crop for v in views[10 * e : 10 * e + 10]], minlength=10) for e in range(400)]
+    assert all((np.floor(weights) <= c).all() and (c <= np.ceil(weights)).all() for c in counts)
+    assert np.abs(np.mean(counts, axis=0) - weights).max() < 0.1
+    assert {view.number for view in views[10:20]} == {1}
+    assert len({view.crop for view in views if view.mirrored}) == 10
+    again = EpochOrder(crops=10, count=2, seed=4, mirror=True, weights=weights)
+    assert [again.at(position) for position in range(1237, 1300)] == views[1237:1300]
+    even = EpochOrder(crops=10, count=2, seed=4, mirror=True, weights=np.ones(10))
+    assert sorted(even.at(position).crop for position in range(10)) == list(range(10))
+
+
 LABELS = np.array([2, 0, 0, 1, 2, -1, 0, 2, 3, 0, 3, -1])
 
 

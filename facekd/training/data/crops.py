@@ -8,14 +8,14 @@ demand.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.errors import InputOutput, Misfit
+from facekd.errors import InputOutput, Misfit, UsageError
 from facekd.preprocess import Source, decode, identities_in, open_source
 from facekd.training.data.name_lists import NameList, read_list, read_rows
 
@@ -62,6 +62,21 @@ class CropSet:
     def called(self, index: int) -> str:
         """Crop ``index`` as ``pack/crop``, the form used in exclusion lists."""
         return f"{_pack(self.sources[self.where[index]])}/{self.names[index]}"
+
+    def weighted(self, weights: Mapping[str, float]) -> NDArray[np.float64]:
+        """The weight [N] of every crop: that of the longest of the names, packs or folders (``pack/folder``),
+        that it is in, 1 if it is in none. Raises `UsageError` if there are no crops under a name."""
+        found = np.ones(len(self))
+        called = [self.called(index) for index in range(len(self))]
+        for name in sorted(weights, key=len):
+            inside = np.array([one.startswith(f"{name.rstrip('/')}/") for one in called], bool)
+            if not inside.any():
+                raise UsageError(
+                    f"sampling.weights: there are no training crops in '{name}'",
+                    f"Name a pack or a folder in it, such as '{called[0].rpartition('/')[0]}'.",
+                )
+            found[inside] = weights[name]
+        return found
 
     @property
     def digest(self) -> str:

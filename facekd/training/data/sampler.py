@@ -34,10 +34,17 @@ class EpochOrder:
 
     With ``count`` 0 every epoch has new views (numbered by the epoch); otherwise views repeat after
     ``count`` epochs, so that their targets can be cached.
+
+    With ``weights`` [crops], positive, a crop comes in proportion to its weight instead. An epoch is as long
+    as without, and a crop that is due w times in it comes floor(w) or ceil(w) times (systematic sampling:
+    Madow, Annals of Mathematical Statistics 20(3), 1949).
     """
 
-    def __init__(self, crops: int, count: int, seed: int, mirror: bool) -> None:
+    def __init__(
+        self, crops: int, count: int, seed: int, mirror: bool, weights: NDArray[np.float64] | None = None
+    ) -> None:
         self.crops, self.count, self.seed, self.mirror = crops, count, seed, mirror
+        self._ends = None if weights is None else np.cumsum(weights) * (crops / np.sum(weights))
         self._epoch = -1
         self._shuffled: NDArray[np.int64] = np.empty(0, np.int64)
         self._flips: NDArray[np.bool_] = np.empty(0, bool)
@@ -47,6 +54,9 @@ class EpochOrder:
         if epoch != self._epoch:
             rng = np.random.default_rng((self.seed, epoch))
             self._shuffled = rng.permutation(self.crops)
+            if self._ends is not None:
+                due = np.searchsorted(self._ends, np.arange(self.crops) + rng.random(), side="right")
+                self._shuffled = np.minimum(due, self.crops - 1)[self._shuffled]
             self._flips = rng.random(self.crops) < 0.5
             self._epoch = epoch
         number = epoch % self.count if self.count else epoch

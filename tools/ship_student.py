@@ -193,7 +193,7 @@ def main(
     facekd("export", named_run(run, name, out), "--int8", "--out", student, out=out / "export.log")
     if groups:
         crops, csv = groups
-        origin = ("--crop-detector", "scrfd_500m", "--crop-aligner", "facekd-five-points-1")
+        origin = ("--crop-detector", "scrfd_500m", "--crop-aligner", "facekd-five-points-2")
         facekd(
             "calibrate", student, "--data", crops, "--aligned", *origin, "--groups", csv,
             out=out / "groups.log",

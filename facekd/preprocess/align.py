@@ -12,7 +12,7 @@ from facekd.geometry import Pixels, cut_box, similarity, turned_left, warp
 from facekd.preprocess.types import Face
 
 #: name and version of this aligner, for cards and reports; it must change with the pixels of the crops
-ALIGNER = "facekd-five-points-1"
+ALIGNER = "facekd-five-points-2"
 
 
 def cut(pixels: Pixels, face: Face, spec: CropSpec) -> Pixels:

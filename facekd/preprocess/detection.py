@@ -39,9 +39,15 @@ def find_faces(photo: Photo, detector: Detector) -> list[Face]:
     scores are below the detector's ``sure``), the photo is rotated by right angles: many cameras do not
     record how they were held. The faces found there are used if they are upright in the rotated photo and
     score higher than upright faces in the original. In any case, a face rotated by more than the detector's
-    ``level`` is detected again in its surroundings, rotated upright (`seen_level`).
+    ``level`` is detected again in its surroundings, rotated upright (`seen_level`). Last, a detector that can
+    ``refine`` its landmarks does so.
     """
-    pixels = photo.pixels
+    found = _faces(photo.pixels, detector)
+    refine = getattr(detector, "refine", None)
+    return [refine(photo.pixels, face) for face in found] if refine else found
+
+
+def _faces(pixels: Pixels, detector: Detector) -> list[Face]:
     seen = _look(pixels, detector) or _look_padded(pixels, detector)
     found = [seen_level(pixels, face, detector) for face in seen]
     if found and _is_upright(pixels, found, detector):

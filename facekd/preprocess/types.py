@@ -76,7 +76,8 @@ class Detector(Protocol):
     the sum below which a face is also tried upside down.
 
     A detector whose landmarks get worse for faces rotated in the plane has a number ``level``: the degrees,
-    by its own landmarks, up to which they are good.
+    by its own landmarks, up to which they are good. One that can place the landmarks of a face better than
+    ``detect`` has a method ``refine(pixels, face)``, which returns the face with better ones.
     """
 
     @property

@@ -95,11 +95,11 @@ def test_the_card_states_what_cut_the_crops(facekd: Callable, crops: Path, model
     unknown = ("none (aligned crops given)", "that of the crops")
     for part in (card.calibration[0], card.score_map, card.photo_limits):
         assert (part.detector, part.aligner) == unknown
-    named = facekd(*asked, "--crop-detector", "scrfd_500m", "--crop-aligner", "facekd-five-points-1")
+    named = facekd(*asked, "--crop-detector", "scrfd_500m", "--crop-aligner", "facekd-five-points-2")
     assert named.code == Exit.DONE, named.err
     card = read_card(model)[0]
     for part in (card.calibration[0], card.score_map, card.photo_limits):
-        assert (part.detector, part.aligner) == ("scrfd_500m", "facekd-five-points-1")
+        assert (part.detector, part.aligner) == ("scrfd_500m", "facekd-five-points-2")
 
 
 def test_another_space_has_no_calibration(facekd: Callable, crops: Path, model: Path) -> None:

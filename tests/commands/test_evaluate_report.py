@@ -186,7 +186,7 @@ def test_two_models_together(facekd: Callable, model: Path, people: Path, tmp_pa
 def test_a_gallery(facekd: Callable, model: Path, tmp_path: Path) -> None:
     people = write_people(tmp_path / "probes", people=24, photos=10, noise=110)
     (people / "P03" / "9.png").write_bytes(b"broken")
-    contract = Contract(read_card(model)[0].space, 32, "tiny", "mtcnn", "facekd-five-points-1")
+    contract = Contract(read_card(model)[0].space, 32, "tiny", "mtcnn", "facekd-five-points-2")
     embedder = load_embedder(model, threads=1)
     with GalleryRecords(tmp_path / "staff.db", contract, create=True) as records, records.transaction():
         for folder in sorted(people.iterdir())[:18]:

@@ -32,7 +32,7 @@ def _embedded(model: Path, paths: list[Path]) -> np.ndarray:
 
 def _enroll(gallery: Path, model: Path, people: dict[str, list[Path]]) -> Path:
     card = read_card(model)[0]
-    contract = Contract(card.space, card.embedding.dim, card.name, "mtcnn", "facekd-five-points-1")
+    contract = Contract(card.space, card.embedding.dim, card.name, "mtcnn", "facekd-five-points-2")
     with GalleryRecords(gallery, contract, create=True) as records, records.transaction():
         for name, paths in people.items():
             digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]

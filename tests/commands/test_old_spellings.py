@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines += [f"P{p:02d}/1.png,P{(p + n) % 12:02d}/{n}.png,0" for n in (2, 3)]
     Path("pairs.csv").write_text("\n".join(lines))
     Path("scores.csv").write_text("score,label\n" + "0.7,1\n0.1,0\n0.4,1\n0.5,0\n" * 20)
-    contract = Contract(read_card(Path("one.onnx"))[0].space, 32, "one", "mtcnn", "facekd-five-points-1")
+    contract = Contract(read_card(Path("one.onnx"))[0].space, 32, "one", "mtcnn", "facekd-five-points-2")
     embedder = load_embedder(Path("one.onnx"), threads=1)
     with GalleryRecords(Path("staff.db"), contract, create=True) as records, records.transaction():
         for name in ("P00", "P01", "P02"):

@@ -11,16 +11,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
 
+from facekd.card import ARCFACE_TEMPLATE
 from facekd.errors import DeviceError, InputOutput, Unreadable, UsageError
-from facekd.geometry import Pixels
-from facekd.preprocess import Detector, decode, find_face, open_source
+from facekd.geometry import Pixels, scale_of, similarity
+from facekd.preprocess import Detector, Face, decode, find_face, open_source
 from facekd.preprocess.detectors import _mtcnn_files as mtcnn_files
 from facekd.preprocess.detectors import detector_names, export_mtcnn, make_detector
+from facekd.preprocess.detectors._mtcnn_landmarks import OFFSETS
 from facekd.preprocess.detectors._overlap import suppress
+from facekd.preprocess.detectors._second_look import second_look
 from facekd.preprocess.detectors._torch_file import read_state_dict
 
 ASTRONAUT = skimage.data.astronaut()
@@ -311,3 +315,84 @@ def test_detecting_loads_no_torch(cache: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
+
+
+def moved_photo(degrees: float, scale: float, shift: float) -> tuple[Pixels, np.ndarray]:
+    """ASTRONAUT rotated and scaled about her face, and the transform [2, 3]."""
+    matrix = cv2.getRotationMatrix2D((225, 115), degrees, scale)
+    matrix[:, 2] += shift
+    return cv2.warpAffine(ASTRONAUT, matrix, (512, 512), flags=cv2.INTER_AREA), matrix  # type: ignore[return-value]
+
+
+def scatter(detector: Any) -> tuple[float, float]:
+    """Mean standard deviation of the landmarks in a face that is rotated, scaled and moved: as detected and
+    after the second look."""
+    raw, better = [], []
+    turns, scales = (-12, -8, -4, 0, 4, 8, 12, 0, 0, 0, 6, -6), (1, 1, 1, 1, 1, 1, 1, 0.6, 0.8, 1.3, 0.7, 0.9)
+    for shift, (degrees, scale) in enumerate(zip(turns, scales, strict=True)):
+        pixels, matrix = moved_photo(degrees, scale, shift)
+        face = max(detector.detect(pixels), key=lambda one: one.area)
+        for kept, points in ((raw, face.landmarks), (better, detector.refine(pixels, face).landmarks)):
+            kept.append(np.linalg.solve(matrix[:, :2], (points - matrix[:, 2]).T).T)
+    return np.std(raw, axis=0).mean(), np.std(better, axis=0).mean()
+
+
+def test_landmarks_of_mtcnn_scatter_less_after_a_second_look(mtcnn: Detector) -> None:
+    raw, better = scatter(mtcnn)
+    assert better < 0.6 * raw
+
+
+@pytest.mark.needs_faces
+def test_landmarks_of_yunet_scatter_less_after_a_second_look(faces: Path) -> None:
+    raw, better = scatter(make_detector(f"yunet:{faces / 'detectors' / 'yunet_2023mar.onnx'}", threads=1))
+    assert better < 0.6 * raw
+
+
+def test_no_second_look_where_no_face_is_seen(mtcnn: Detector) -> None:
+    """The landmarks are only corrected, as far as the face is turned, too."""
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    template = np.asarray(ARCFACE_TEMPLATE)
+    turned = template[:, ::-1] * [1, -1] + [40, 160]  # a quarter to the left
+    for landmarks, moved in ((template + 40, -OFFSETS), (turned, (-OFFSETS)[:, ::-1] * [1, -1])):
+        face = Face(np.array([40, 40, 150, 150], np.float32), 0.9, landmarks.astype(np.float32))
+        again = mtcnn.refine(noise, face)  # type: ignore[attr-defined]
+        assert np.abs(again.landmarks - landmarks - moved).max() < 0.05
+        assert (again.score, again.box.tolist()) == (face.score, face.box.tolist())
+
+
+def test_a_second_look_step_by_step() -> None:
+    template = np.asarray(ARCFACE_TEMPLATE)
+    offsets = np.array([[1, 0], [-1, 0], [0, 0.5], [0, -1], [0, 0.5]])
+    turn = np.array([[0, -1], [1, 0]]) * 2  # twice as large, a quarter to the right
+    true = template @ turn.T + 300
+    shown = []
+
+    def look(aligned: np.ndarray) -> np.ndarray:
+        shown.append(true @ aligned[:, :2].T + aligned[:, 2])
+        return (template + offsets) @ turn.T + 300
+
+    found = second_look([look, look], true + np.array([6, -4]), offsets)
+    assert np.abs(found - true).max() < 1e-3
+    assert np.abs(shown[0] - template).max() > 1.5
+    assert np.abs(shown[1] - template).max() < 1e-6
+    for other in (lambda _: None, lambda _: true + 80):
+        assert np.abs(second_look([look, other], true, offsets) - true + offsets @ turn.T).max() < 0.2
+    together = np.full((5, 2), 80.0)
+    assert second_look([look], together, offsets).tolist() == together.tolist()
+
+
+@pytest.mark.needs_faces
+def test_refined_landmarks_lie_nearer_to_those_of_scrfd(mtcnn: Detector, faces: Path) -> None:
+    scrfd = make_detector(f"scrfd:{faces / 'detectors' / 'scrfd_500m.onnx'}", threads=1)
+    source = open_source(faces / "lfw.zip")
+    raw, better, wider = [], [], []
+    for name in source.names()[55::400]:
+        photo = decode(source.read(name), name)
+        there, here = find_face(photo, scrfd), find_face(photo, mtcnn)
+        first = min(mtcnn.detect(photo.pixels), key=lambda face: float(np.abs(face.box - here.box).max()))
+        aligned = similarity(there.landmarks, ARCFACE_TEMPLATE)
+        for kept, face in ((raw, first), (better, here)):
+            kept.append(np.linalg.norm((face.landmarks - there.landmarks) @ aligned[:, :2].T, axis=1).mean())
+        wider.append(scale_of(aligned) / scale_of(similarity(here.landmarks, ARCFACE_TEMPLATE)))
+    assert np.mean(better) < np.mean(raw)
+    assert abs(np.mean(wider) - 1) < 0.015

@@ -132,7 +132,7 @@ def test_several_faces_by_policy_and_the_guard_overruled(photos: Path, tmp_path:
     entries = tuple(
         Calibration(
             fmr=fmr, threshold=threshold, low=fmr / 2, high=fmr * 2, data="made up", counts=counts,
-            detector="mtcnn", aligner="facekd-five-points-1",
+            detector="mtcnn", aligner="facekd-five-points-2",
         )
         for fmr, threshold in ((1e-2, 0.5), (1e-3, 0.6))
     )  # fmt: skip

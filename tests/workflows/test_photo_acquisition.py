@@ -150,6 +150,6 @@ def test_faces_are_found_once_cut_as_asked_and_rated(photos: Path, models: list[
 def test_what_cards_and_reports_state(crops: Path) -> None:
     assert PhotoSet(crops, None).detector_name() == "none (aligned crops given)"
     assert PhotoSet(crops, None).aligner == "that of the crops"
-    assert PhotoSet(crops).aligner == "facekd-five-points-1"
+    assert PhotoSet(crops).aligner == "facekd-five-points-2"
     with pytest.raises(UsageError, match="no detector is named"):
         PhotoSet(crops, "dlib").detector_name()

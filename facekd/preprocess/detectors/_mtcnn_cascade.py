@@ -9,12 +9,14 @@ table of the photo: a window takes four look-ups, whatever its size.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.geometry import Pixels
+from facekd.preprocess.detectors._mtcnn_landmarks import refined
 from facekd.preprocess.detectors._overlap import suppress
 from facekd.preprocess.types import Face
 
@@ -57,6 +59,9 @@ class Mtcnn:
         boxes, scores, points = self._locate(table, boxes)
         order = np.argsort(-scores, kind="stable")
         return [Face(boxes[i], float(scores[i]), points[i]) for i in order]
+
+    def refine(self, pixels: Pixels, face: Face) -> Face:
+        return replace(face, landmarks=refined(self._onet, pixels, face.landmarks))
 
     def _propose(self, table: _Sums) -> Floats:
         """Candidate boxes [N, 4] of all scales, corrected by P-Net."""

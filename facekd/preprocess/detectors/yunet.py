@@ -3,6 +3,7 @@ Research 20, 2023), run by OpenCV on the CPU."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,11 @@ class Yunet:
         _, rows = self._network.detect(np.ascontiguousarray(small[..., ::-1]))
         faces = [_face(row).moved(1 / scale) for row in ([] if rows is None else rows)]
         return sorted(faces, key=lambda face: -face.score)
+
+    def refine(self, pixels: Pixels, face: Face) -> Face:
+        from facekd.preprocess.detectors._yunet_landmarks import refined
+
+        return replace(face, landmarks=refined(self.detect, pixels, face.landmarks))
 
 
 def _face(row: np.ndarray) -> Face:

@@ -22,11 +22,9 @@ from numpy.typing import NDArray
 
 from facekd.card import ARCFACE_TEMPLATE
 from facekd.errors import CannotSay
-from facekd.geometry import similarity, warp
-from facekd.geometry.transform import scale_of
-from facekd.preprocess import Photo, decode, find_faces, open_source
+from facekd.geometry import scale_of, similarity, warp
+from facekd.preprocess import Detector, Face, Photo, decode, find_faces, open_source
 from facekd.preprocess.detectors import make_detector
-from facekd.preprocess.types import Detector, Face
 from facekd.runtime import load_embedder
 
 TEMPLATE = np.asarray(ARCFACE_TEMPLATE)

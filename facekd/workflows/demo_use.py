@@ -133,7 +133,7 @@ def _count(
 
 def _calls(people: dict[str, list[PhotoFile]], photos: Path, options: Sequence[str]) -> list[Call]:
     """The commands that enroll two people, and verify a true and a false claim by the first: the first two
-    whom the model enrolls of `_TRIED`, or the first two of all if it refuses too many."""
+    whom the model enrolls of `_TRIED`. If it enrolls one of them only, the false claim is to be that one."""
     if len(people) < 2:
         return []
     tried: list[tuple[str, list[PhotoFile], Call]] = []
@@ -142,10 +142,11 @@ def _calls(people: dict[str, list[PhotoFile]], photos: Path, options: Sequence[s
             break
         tried.append((name, files, _run(["enroll", name, *_paths(photos, files[:ENROLLED_FROM]), *options])))
     enrolled = [one for one in tried if one[2].exit_code == 0]
-    two = enrolled[:2] if len(enrolled) >= 2 else tried[:2]
-    (first, files, _), (second, *_) = two
-    (photo,) = _paths(photos, [files[ENROLLED_FROM]])
-    claims = [_run(["verify", "--claim", claim, photo, *options]) for claim in (first, second)]
+    two = [*enrolled, *(one for one in tried if one not in enrolled)][:2]
+    (first, files, _), (second, others, _) = two
+    own, other = _paths(photos, [files[ENROLLED_FROM], others[ENROLLED_FROM]])
+    false = (second, own) if len(enrolled) > 1 else (first, other)
+    claims = [_run(["verify", "--claim", *claim, *options]) for claim in ((first, own), false)]
     return [*(call for *_, call in two), *claims]
 
 

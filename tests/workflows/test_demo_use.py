@@ -53,7 +53,7 @@ def test_the_commands_are_an_operators_and_their_answers_true(shipped: Used) -> 
     for call in shipped.calls:
         assert "--model" not in call.command
         assert call.answer.startswith(f"model: {model.stem}\n")
-    first, _, true, false = shipped.calls
+    first, second, true, false = shipped.calls
     assert first.exit_code == 0
     assert "enrolled person-0001: 2 new" in first.answer
     card, _ = read_card(model)
@@ -62,8 +62,11 @@ def test_the_commands_are_an_operators_and_their_answers_true(shipped: Used) -> 
     assert f"--claim person-0001 {true.command.split()[4]}" in true.command
     assert told in true.answer
     assert true.exit_code == (0 if "same person as person-0001" in true.answer else 1)
-    assert "--claim person-0003" in false.command
-    assert "person-0001/0003.jpg" in false.command
+    claimed, shown = (
+        ("person-0003", "person-0001") if second.exit_code == 0 else ("person-0001", "person-0003")
+    )
+    assert f"--claim {claimed}" in false.command
+    assert f"{shown}/0003.jpg" in false.command
 
 
 def test_somebody_who_is_not_enrolled_is_passed_over(photos: Path, tmp_path: Path) -> None:
@@ -78,6 +81,18 @@ def test_somebody_who_is_not_enrolled_is_passed_over(photos: Path, tmp_path: Pat
     assert [one[2] for one in words[:2]] == ["person-0001", "person-0003"]
     assert [call.exit_code for call in used.calls[:2]] == [0, 0]
     assert [one[3] for one in words[2:]] == ["person-0001", "person-0003"]
+
+
+def test_the_false_claim_is_to_be_the_only_one_enrolled(photos: Path, tmp_path: Path) -> None:
+    need_mtcnn()
+    for copy in ("person-0001", "person-0001b"):
+        shutil.copytree(photos / "person-0001", tmp_path / "people" / copy)
+    used = _used(tmp_path / "people", tmp_path, write_tiny_model(tmp_path / "tiny.onnx"), True)
+    assert [call.exit_code == 0 for call in used.calls[:2]] == [True, False]
+    claims = [call.command.split()[3:5] for call in used.calls[2:]]
+    assert [claim for claim, _ in claims] == ["person-0001", "person-0001"]
+    assert [Path(photo).parent.name for _, photo in claims] == ["person-0001", "person-0001b"]
+    assert all("not enrolled" not in call.answer for call in used.calls[2:])
 
 
 def test_what_is_counted(shipped: Used) -> None:

@@ -7,23 +7,26 @@ Takes the largest face of every photo that all detectors find, at the size it ha
 copy in which the reference's box is so many pixels wide. For every detector the table has the mean distance
 of each landmark from the reference's (x, y; in pixels of the aligned crop of 112, so that left and right are
 those of an upright face), the mean of their standard deviations, how much wider the detector's crops are,
-and the mean cosine of MODEL's embedding of the crop to that of the reference's crop. Faces with a landmark
-further off than 25 pixels are counted and left out: they are other faces.
+and the mean cosine of MODEL's embedding of the crop to that of the reference's crop. A detector that looks
+twice at a face (`refine`) is measured without that, too, and the second look's processor time is given.
+Faces with a landmark further off than 25 pixels are counted and left out: they are other faces.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import ARCFACE_TEMPLATE
+from facekd.card import ARCFACE_CROP, ARCFACE_TEMPLATE
 from facekd.errors import CannotSay
-from facekd.geometry import scale_of, similarity, warp
-from facekd.preprocess import Detector, Face, Photo, decode, find_faces, open_source
+from facekd.geometry import scale_of, similarity
+from facekd.preprocess import Detector, Face, Photo, cut, decode, find_faces, open_source
 from facekd.preprocess.detectors import make_detector
 from facekd.runtime import load_embedder
 
@@ -31,6 +34,38 @@ TEMPLATE = np.asarray(ARCFACE_TEMPLATE)
 
 #: pixels of the template: a face with a landmark further off is another one
 OTHER = 25.0
+
+
+class Once:
+    """``detector`` without its second look."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "refine":
+            raise AttributeError(name)
+        return getattr(self.detector, name)
+
+
+class Timed(Once):
+    """``detector``, with the processor time of its second looks in ``seconds``."""
+
+    seconds, faces = 0.0, 0
+
+    def refine(self, pixels: NDArray[np.uint8], face: Face) -> Face:
+        begun = time.process_time()
+        better: Face = self.detector.refine(pixels, face)  # type: ignore[attr-defined]
+        self.seconds, self.faces = self.seconds + time.process_time() - begun, self.faces + 1
+        return better
+
+
+def looks(name: str) -> dict[str, Detector]:
+    """The detector ``name`` as it is, and without its second look if it has one."""
+    made = make_detector(name, threads=1)
+    if not hasattr(made, "refine"):
+        return {name: made}
+    return {f"{name}, one look": Once(made), f"{name}, two looks": Timed(made)}
 
 
 def largest(photo: Photo, detector: Detector) -> Face | None:
@@ -49,25 +84,28 @@ def reduced(photo: Photo, face: Face, width: int) -> Photo:
     return replace(photo, pixels=np.asarray(small, np.uint8))
 
 
-def crop_of(photo: Photo, face: Face) -> NDArray[np.uint8]:
-    return warp(photo.pixels, similarity(face.landmarks, TEMPLATE), 112)
-
-
 @click.command()
 @click.argument("photos", type=click.Path(exists=True, path_type=Path))
 @click.option("--reference", required=True)
-@click.option("--detector", "names", multiple=True, required=True)
+@click.option("--detector", "detectors", multiple=True, required=True)
 @click.option("--model", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--face", type=click.IntRange(20), help="Width of the faces in pixels.")
 @click.option(
     "--part", type=(int, int), default=(0, 1), show_default=True, help="K N: every Nth photo from K."
 )
 def main(
-    photos: Path, reference: str, names: tuple[str, ...], model: Path, face: int | None, part: tuple[int, int]
+    photos: Path,
+    reference: str,
+    detectors: tuple[str, ...],
+    model: Path,
+    face: int | None,
+    part: tuple[int, int],
 ) -> None:
     """Compare each --detector with --reference on PHOTOS."""
     source, embedder = open_source(photos), load_embedder(model, threads=1)
-    first, others = make_detector(reference, threads=1), [make_detector(name, threads=1) for name in names]
+    first = make_detector(reference, threads=1)
+    compared = {label: made for name in detectors for label, made in looks(name).items()}
+    names, others = list(compared), list(compared.values())
     apart: list[list[NDArray[np.float64]]] = [[] for _ in names]
     wider: list[list[float]] = [[] for _ in names]
     crops: list[list[NDArray[np.uint8]]] = [[] for _ in range(len(names) + 1)]
@@ -92,12 +130,12 @@ def main(
         if max(float(np.abs(distance).max()) for distance in distances) > OTHER:
             elsewhere += 1
             continue
-        crops[-1].append(crop_of(photo, known))
+        crops[-1].append(cut(photo.pixels, known, ARCFACE_CROP))
         for number, one in enumerate(found):
             assert one is not None
             apart[number].append(distances[number])
             wider[number].append(scale_of(matrix) / scale_of(similarity(one.landmarks, TEMPLATE)))
-            crops[number].append(crop_of(photo, one))
+            crops[number].append(cut(photo.pixels, one, ARCFACE_CROP))
     click.echo(f"{len(crops[-1])} faces; {elsewhere} other faces, {unread} photos without a face of all")
     embedded = [embedder.embed(np.stack(one)) for one in crops]
     for number, name in enumerate(names):
@@ -111,6 +149,9 @@ def main(
             f"crops wider by {np.mean(wider[number]) * 100 - 100:+.1f} %, "
             f"cosine {cosines.mean():.4f}, first decile {np.percentile(cosines, 10):.3f}"
         )
+        made = others[number]
+        if isinstance(made, Timed) and made.faces:
+            click.echo(f"  the second look takes {1000 * made.seconds / made.faces:.1f} ms a face")
 
 
 if __name__ == "__main__":

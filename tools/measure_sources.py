@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from facekd.cli.options import EXISTING
 from facekd.distillation import read_recipe
-from facekd.models import build_model, to_planes
+from facekd.models import FaceNet, build_model, to_planes
 from facekd.preprocess import decode, open_source
 from facekd.runtime import load_embedder
 from facekd.training import load_weights
+from facekd.training.data import read_list
 
 Crops = NDArray[np.uint8]
 
@@ -47,13 +48,18 @@ def sampled(data: tuple[Path, ...], held: set[str], count: int) -> dict[str, Cro
     }
 
 
-def projected(run: Path, crops: Crops) -> NDArray[np.float32]:
-    """The unit embeddings of a run's last student in its teachers' space, [N, D]."""
+def student_of(run: Path) -> tuple[FaceNet, Tensor]:
+    """A run's last student, and the matrix [D, d] into its teachers' space."""
     recipe = read_recipe(run / "recipe.toml")
     network = build_model(recipe.student.name, **recipe.student.settings).eval()
     network.load_state_dict(load_weights(run, "last"))
     tensors = load_file(run / "checkpoints" / "last" / "task.safetensors")
     (projector,) = [tensor for key, tensor in tensors.items() if key.endswith("projector.weight")]
+    return network, projector
+
+
+def projected(network: FaceNet, projector: Tensor, crops: Crops) -> NDArray[np.float32]:
+    """The unit embeddings of a student in its teachers' space, [N, D]."""
     rows = []
     with torch.inference_mode():
         for start in range(0, len(crops), 50):
@@ -72,14 +78,15 @@ def main(runs: tuple[Path, ...], data: tuple[Path, ...], count: int) -> None:
     recipe = read_recipe(runs[0] / "recipe.toml")
     if recipe.teacher is None:
         raise click.UsageError(f"{runs[0]} had no teacher.")
-    held = set(recipe.data.heldout.read_text(encoding="utf-8").split()) if recipe.data.heldout else set()
+    held = set(read_list(recipe.data.heldout)) if recipe.data.heldout else set()
+    students = [student_of(run) for run in runs]
     teachers = [load_embedder(model, threads=1) for model in recipe.teacher.models]
     click.echo(f"| source | crops | {' | '.join(run.name for run in runs)} |")
     click.echo(f"| --- | --- |{' --- |' * len(runs)}")
     for source, crops in sampled(data, held, count).items():
         joined = np.concatenate([teacher.embed(crops) for teacher in teachers], axis=1)
         joined /= np.linalg.norm(joined, axis=1, keepdims=True)
-        cells = [f"{(projected(run, crops) * joined).sum(axis=1).mean():.3f}" for run in runs]
+        cells = [f"{(projected(*one, crops) * joined).sum(axis=1).mean():.3f}" for one in students]
         click.echo(f"| {source} | {len(crops)} | {' | '.join(cells)} |")
 
 

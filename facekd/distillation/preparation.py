@@ -57,6 +57,7 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     torch.manual_seed(recipe.seed)
     crops = training_crops(recipe, query.say)
     query.say(crops.describe())
+    weights = crops.weighted(recipe.sampling.weights) if recipe.sampling.weights else None
     student = build_model(recipe.student.name, **recipe.student.settings)
     started = _started(recipe, student, query)
     _check_people(recipe, crops)
@@ -89,7 +90,6 @@ def prepare(recipe: Recipe, run: RunFolder, resume: bool, query: TeacherQuery) -
     if processes() > 1 and any(isinstance(m, nn.Embedding) and m.sparse for m in task.modules()):
         raise UsageError("a sampled classifier (sample below 1) can be trained in one process only")
     count = table.repeats if table else 0
-    weights = crops.weighted(recipe.sampling.weights) if recipe.sampling.weights else None
     order: Order = EpochOrder(len(crops), count, recipe.seed, recipe.mirror, weights)
     if recipe.sampling.people:
         people, each = recipe.sampling.people, recipe.sampling.crops

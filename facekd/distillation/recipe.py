@@ -247,5 +247,10 @@ class Recipe(_Table):
         """The baseline: the same student and schedule, ArcFace from the labels. Crops without a
         label, and mixed views, would teach it nothing, so every image it sees is a labelled one."""
         data = {**self.data.model_dump(), "unlabelled": ()}
-        changed = {"data": data, "teacher": None, "mixing": {}, "pseudo": {}, "loss": [{"name": "arcface"}]}
+        left = {path.name.removesuffix(".zip") for path in self.data.labelled}
+        weights = {name: one for name, one in self.sampling.weights.items() if name.split("/")[0] in left}
+        changed = {
+            "data": data, "teacher": None, "mixing": {}, "pseudo": {}, "loss": [{"name": "arcface"}],
+            "sampling": {**self.sampling.model_dump(), "weights": weights},
+        }  # fmt: skip
         return Recipe.model_validate({**self.model_dump(), **changed})

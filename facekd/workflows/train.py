@@ -58,9 +58,11 @@ def adapted(
 def check_training_data(recipe: Recipe, say: Callable[[str], None]) -> tuple[str, tuple[CropCopy, ...]]:
     """A summary of the data of ``recipe`` in one line, and the crops that are copies of held-out ones.
 
-    Raises one error that names all unusable crops.
+    Raises one error that names all unusable crops, `UsageError` for a name in `sampling.weights` that has
+    none.
     """
     crops = training_crops(recipe, say)
+    crops.weighted(recipe.sampling.weights)
     cache = target_folder()
     require_usable(crops, cache)
     models = recipe.teacher.models if recipe.teacher else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,12 +14,13 @@ from safetensors.torch import load_file
 from small_run import TEACHER, recipe, run
 
 from facekd.distillation import read_recipe, training_crops
-from facekd.errors import Misfit, RecipeError
+from facekd.errors import Misfit, RecipeError, UsageError
 from facekd.export import export
 from facekd.models import build_model, to_planes
 from facekd.runtime import load_embedder
 from facekd.training import load_weights
 from facekd.training.data.sampler import EpochOrder
+from facekd.workflows import check_training_data
 
 METHODS = {
     "mse": (),
@@ -163,7 +165,24 @@ def test_weighted_crops_from_a_recipe(place: Path) -> None:
     weights = ("[schedule]", '[sampling]\nweights = { "crops/p0" = 100.0 }\n[schedule]')
     everywhere = run(place, "all", recipe(place))[-1]["distinct_views"]
     assert run(place, "alone", recipe(place, s=weights))[-1]["distinct_views"] < 0.6 * everywhere
+    mistyped = recipe(place, s=(weights[0], weights[1].replace("crops/p0", "crop/p0")))
+    with pytest.raises(UsageError, match="no training crops in 'crop/p0'"):
+        run(place, "mistyped", mistyped)
+    assert not (place / "mistyped" / "metrics.jsonl").exists()  # before the teacher is judged
+    with pytest.raises(UsageError, match="no training crops in 'crop/p0'"):
+        check_training_data(mistyped, lambda text: None)
+    recipe(place, s=weights)
     text = (place / "recipe.toml").read_text()
     (place / "recipe.toml").write_text(text.replace("[sampling]", "[sampling]\npeople = 4\ncrops = 2"))
     with pytest.raises(RecipeError, match=r"sampling.weights: batches of people"):
         read_recipe(place / "recipe.toml")
+
+
+def test_the_baseline_without_a_teacher_keeps_the_weights_of_its_labelled_crops(place: Path) -> None:
+    (place / "web").mkdir()
+    shutil.copytree(place / "crops" / "p1", place / "web" / "any")
+    both = '[sampling]\nweights = { "crops/p0" = 2.0, "web/any" = 0.5 }\n[schedule]'
+    data = ('labelled = ["crops"]', 'labelled = ["crops"]\nunlabelled = ["web"]')
+    alone = recipe(place, s=("[schedule]", both), d=data).without_teacher()
+    assert alone.sampling.weights == {"crops/p0": 2.0}
+    assert run(place, "alone", alone)[-1]["images"] == 96

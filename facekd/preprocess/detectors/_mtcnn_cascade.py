@@ -61,6 +61,7 @@ class Mtcnn:
         return [Face(boxes[i], float(scores[i]), points[i]) for i in order]
 
     def refine(self, pixels: Pixels, face: Face) -> Face:
+        """``face``, found in ``pixels``, with the landmarks of O-Net's second look."""
         return replace(face, landmarks=refined(self._onet, pixels, face.landmarks))
 
     def _propose(self, table: _Sums) -> Floats:

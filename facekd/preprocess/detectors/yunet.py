@@ -85,6 +85,7 @@ class Yunet:
         return sorted(faces, key=lambda face: -face.score)
 
     def refine(self, pixels: Pixels, face: Face) -> Face:
+        """``face``, found in ``pixels``, with the landmarks of a second look."""
         from facekd.preprocess.detectors._yunet_landmarks import refined
 
         return replace(face, landmarks=refined(self.detect, pixels, face.landmarks))

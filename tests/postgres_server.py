@@ -7,10 +7,11 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +24,8 @@ NO_VECTOR = (
 NO_CLIENT = "psycopg is not installed (the extra postgres)"
 
 _START_SECONDS = 60
+#: the server's log, once all its processes have ended after one was killed
+_RECOVERS = b"all server processes terminated"
 #: a test waits for nothing that a crash of the machine would need, and templates must not stay in old logs
 _SETTINGS = {
     "listen_addresses": "", "fsync": "off", "shared_buffers": "16MB", "max_connections": "40",
@@ -73,6 +76,8 @@ class PostgresServer:
         self._free: list[str] = []
         self._taken: list[str] = []
         self._server: subprocess.Popen[bytes] | None = None
+        #: whether a process of it was killed, which may leave files in the databases
+        self.was_killed = False
         if self._account is not None:
             os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
         self._programs = found if self._may_run(found) else self._copied(found)
@@ -88,7 +93,7 @@ class PostgresServer:
             **self._as_whom,
         )  # fmt: skip
         end = time.monotonic() + _START_SECONDS
-        while not self._answers():
+        while not self.is_up():
             if self._server.poll() is not None or time.monotonic() > end:
                 self.stop("QUIT")
                 raise RuntimeError((self.folder / "log").read_text())
@@ -100,15 +105,16 @@ class PostgresServer:
         assert self._server is not None
         return self._server.pid
 
-    def stop(self, signal: str = "INT") -> None:
+    def stop(self, how: str = "INT") -> None:
         """End it, with its connections: INT in good order, QUIT as a crash."""
         if self._server is not None:
-            self._server.send_signal(getattr(__import__("signal"), f"SIG{signal}"))
+            self._server.send_signal(signal.Signals[f"SIG{how}"])
             self._server.wait(60)
             self._server = None
 
     def crash(self, patience: float = 60) -> None:
         """Kill its first process, and start it again as soon as it can be."""
+        self.was_killed = True
         self.stop("KILL")
         end = time.monotonic() + patience
         while True:
@@ -120,6 +126,17 @@ class PostgresServer:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.1)
+
+    def kill_backend(self, pid: int) -> None:
+        """Kill a process that serves a connection, after which the server ends all others, and recovers."""
+        self.was_killed, log = True, self.folder / "log"
+        before = log.read_bytes().count(_RECOVERS)
+        os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + _START_SECONDS
+        while log.read_bytes().count(_RECOVERS) == before or not self.is_up():
+            if time.monotonic() > end:
+                raise RuntimeError(log.read_text())
+            time.sleep(0.05)
 
     def close(self) -> None:
         self.stop("QUIT")
@@ -153,14 +170,18 @@ class PostgresServer:
         return users
 
     def empty_databases(self) -> None:
-        """Those that were given become empty, and are given again: each consists of 300 files."""
+        """Those that were given become empty, and are given again, since each consists of 300 files; unless
+        the server was killed."""
         for name in self._taken:
             self.ask(
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'", "postgres"
             )
-            self.ask("DROP SCHEMA IF EXISTS facekd CASCADE", name)
-        self._free += self._taken
-        self._taken = []
+            if self.was_killed:
+                self.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", "postgres")
+            else:
+                self.ask("DROP SCHEMA IF EXISTS facekd CASCADE", name)
+        self._free += [] if self.was_killed else self._taken
+        self._taken, self.was_killed = [], False
 
     def ask(
         self, query: str, database: str, values: Sequence[object] = (), user: str = "admin"
@@ -174,10 +195,13 @@ class PostgresServer:
             found = db.execute(query, values or None)
             return found.fetchall() if found.description else []
 
-    def files_with(self, *contents: bytes) -> list[Path]:
-        """The files of the cluster, write-ahead log included, that hold any of these bytes."""
+    def files_with(self, *contents: bytes, under: str = ".", but: Collection[str] = ()) -> list[Path]:
+        """The files of the cluster, write-ahead log included, that hold any of these bytes: those in a folder
+        ``under`` the data folder, ``but`` certain ones, whose names stand for all their segments."""
         found = []
-        for path in self.data.rglob("*"):
+        for path in (self.data / under).rglob("*"):
+            if str(path.relative_to(self.data)).partition(".")[0] in but:
+                continue
             try:
                 read = path.read_bytes() if path.is_file() else b""
             except FileNotFoundError:  # the server deletes files, too
@@ -186,7 +210,8 @@ class PostgresServer:
                 found.append(path)
         return found
 
-    def _answers(self) -> bool:
+    def is_up(self) -> bool:
+        """Whether it answers."""
         import psycopg
 
         try:

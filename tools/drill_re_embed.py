@@ -19,21 +19,20 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-from killing import HEADINGS, Found, kill_once
+from killing import HEADINGS, Found, checked, kill_once
 from numpy.typing import NDArray
 
 from facekd.errors import InputOutput
 from facekd.gallery import (
     Contract,
     EmbeddingStore,
-    GalleryCheck,
     GalleryRecords,
     Place,
     Template,
@@ -115,22 +114,24 @@ def look(gallery: Place, said: int, found: Found, server: PostgresServer | None 
     found.half += not whole or moves % 2 != space
     found.lost += max(0, said - moves)
     found.said += said
-    found.faults += sum(1 for _ in GalleryCheck(gallery).faults())
+    faults, left = checked(gallery)
+    found.faults += faults
     GalleryRecords(gallery).close()  # completes an interrupted erasure
     gone = embeddings(1 - space).reshape(PEOPLE * PHOTOS, -1)
     if server is not None:
-        found.traces += traces_on(server, gone[:: len(gone) // SOUGHT])
+        found.traces += traces_on(server, gone[:: len(gone) // SOUGHT], left)
         return
     files = [Path(f"{gallery}{ending}") for ending in ("", "-wal")]
     content = b"".join(file.read_bytes() for file in files if file.exists())
     found.traces += sum(row.tobytes() in content for row in gone)
 
 
-def traces_on(server: PostgresServer, rows: Iterable[NDArray[np.float32]]) -> int:
-    """How many files of the server hold one of ``rows``, once its write-ahead log has turned over."""
+def traces_on(server: PostgresServer, rows: Iterable[NDArray[np.float32]], left: Collection[str] = ()) -> int:
+    """How many files of the server, other than those ``left`` by a kill of it, hold one of ``rows``, once its
+    write-ahead log has turned over."""
     for query in ("CHECKPOINT", "SELECT pg_switch_wal()", "CHECKPOINT"):
         server.ask(query, "postgres")
-    return len(server.files_with(*(row.tobytes()[:64] for row in rows)))
+    return len(server.files_with(*(row.tobytes()[:64] for row in rows), but=left))
 
 
 def settle(server: PostgresServer, url: str) -> None:

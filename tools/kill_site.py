@@ -117,6 +117,7 @@ class Site:
         )
         pids = [row[0] for row in self.server.ask(query, "postgres")]
         if pids:
+            self.server.was_killed = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(chance.choice(pids), signal.SIGKILL)
             until(self._answers, self.errors)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import click
 
+from facekd.gallery import GalleryCheck, KeySource, Place
+
 HEADINGS = "kills | acknowledged | lost | half done | faults | traces"
 
 
@@ -51,3 +53,11 @@ def kill_once(program: str, *work: object, seconds: float, first: Callable[[], o
     said = sum(line.endswith("\n") for line in process.stdout)
     process.wait()
     return said
+
+
+def checked(gallery: Place, key: KeySource | None = None) -> tuple[int, set[str]]:
+    """The number of faults of the gallery, and the files that a killed server left behind, which are none of
+    them: relative to the server's data folder."""
+    faults = list(GalleryCheck(gallery, key).faults())
+    told = [fault.message.rpartition(": ")[2] for fault in faults if fault.kind == "left_behind"]
+    return len(faults) - len(told), {file for files in told for file in files.split(", ")}

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import drill_kills as tool
 from kill_writers import ByRecords, Writer, embedding, name, photo
 
-from facekd.gallery import GalleryRecords, Template
+from facekd.gallery import GalleryRecords, Template, gallery_place
 from facekd.weights import shipped_model
 
 if TYPE_CHECKING:
@@ -82,6 +82,32 @@ def test_what_the_drill_would_notice(site: tool.Site, tmp_path: Path) -> None:
         records.remove_photo(name(0, 9), photo(0, 9, 0))
     writer.work([("enroll", 9)], interrupted=True)
     assert said[-2:] == [("half", "enroll", 9), ("done", "enroll", 9)]
+
+
+def test_what_a_killed_server_leaves_behind_is_reported_and_no_trace(site: tool.Site) -> None:
+    import psycopg
+
+    GalleryRecords(site.gallery, CONTRACT, create=True).close()
+    drill = tool.Drill(site, tool.Plan({0: 8}, frozenset()), seed=0)
+    writer = Writer(ByRecords(site.gallery, 0), lambda *_: None)
+    writer.work(drill.plan.changes(0, "enroll"), interrupted=False)
+    with closing(psycopg.connect(site.gallery)) as other:
+        other.execute("CREATE TABLE rewritten AS SELECT * FROM facekd.templates")
+        site.server.ask("CHECKPOINT", "postgres")
+        site.server.kill_backend(other.info.backend_pid)
+    removed = drill.templates("remove")
+    writer.work(drill.plan.changes(0, "remove"), interrupted=True)
+    drill.done += ["enroll", "remove"]
+    found = tool.Found()
+    drill.judge(found, removed)
+    assert not found.is_bad, found
+    _, left = tool.checked(gallery_place(site.gallery))
+    pieces = [row.tobytes()[16:80] for row in removed[name(0, 1)]]
+    holding = {
+        str(file.relative_to(site.server.data)) for file in site.server.files_with(*pieces, under="base")
+    }
+    assert holding
+    assert holding <= left
 
 
 def test_what_was_done_by_one_who_was_killed_is_not_done_again(site: tool.Site) -> None:

@@ -6,12 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from made_galleries import CONTRACT, embedding, template
 
-from facekd.gallery import GalleryCheck, GalleryRecords, SearchIndex, gallery_place, search_memory
+from facekd.gallery import (
+    GalleryCheck,
+    GalleryRecords,
+    SearchIndex,
+    copy_gallery,
+    gallery_place,
+    search_memory,
+)
 from facekd.gallery.postgres import erasing
 
 if TYPE_CHECKING:
@@ -101,6 +109,44 @@ class TestErasure:
             other.execute("COMMIT")
             assert records.erase() is True
         assert self.traces(postgres, 140) == []
+
+    def test_what_a_killed_server_leaves_behind_is_told(self, postgres: PostgresServer, crowd: str) -> None:
+        import psycopg
+
+        def left(url: str = crowd) -> list[str]:
+            faults = list(GalleryCheck(gallery_place(url)).faults())
+            assert {fault.kind for fault in faults} <= {"left_behind"}
+            return [fault.message for fault in faults]
+
+        owner = postgres.team_of(crowd)["owner"]
+        # as VACUUM (FULL) does, this writes a table's rows into a file that is its own once it commits
+        with closing(psycopg.connect(crowd)) as other:
+            other.execute("CREATE TABLE rewritten AS SELECT * FROM facekd.templates")
+            assert left() == []
+            postgres.ask("CHECKPOINT", "postgres")
+            postgres.kill_backend(other.info.backend_pid)
+        with GalleryRecords(crowd) as records:
+            with records.transaction():
+                records.remove("person number 140.")
+            assert records.pending is False
+        (file,) = set(self.traces(postgres, 140))
+        assert (postgres.data / file).stat().st_size >= 300 * 4 * CONTRACT.dim
+        (told,) = left()
+        explained, _, files = told.rpartition(": ")
+        # of the table, and of its TOAST index
+        assert file in files.split(", ")
+        size = sum((postgres.data / one).stat().st_size for one in files.split(", "))
+        assert explained.endswith(f"({size / 1e6:.1f} MB)")
+        assert left(owner) == []  # may not look at the server's files
+
+        # the remedy
+        new = postgres.new_database()
+        copy_gallery(gallery_place(crowd), gallery_place(new))
+        database = crowd.partition("@/")[2].partition("?")[0]
+        postgres.ask(f"DROP DATABASE {database} WITH (FORCE)", "postgres")
+        assert self.traces(postgres, 140) == []
+        assert self.traces(postgres, 141)
+        assert left(new) == []
 
     def test_what_is_searched_is_of_the_present_state(self, crowd: str) -> None:
         with GalleryRecords(crowd, read_only=True) as records:

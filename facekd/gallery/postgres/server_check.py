@@ -16,7 +16,7 @@ from facekd.gallery.encryption import stated_in
 from facekd.gallery.faults import MAKE_ANEW, RESTORE, Fault
 from facekd.gallery.names import shown
 from facekd.gallery.place import ServerAddress
-from facekd.gallery.postgres import chosen_search, directions, migrating, outside_check
+from facekd.gallery.postgres import chosen_search, directions, left_behind, migrating, outside_check
 from facekd.gallery.postgres.gallery_server import GalleryServer
 from facekd.gallery.template import unpack
 from facekd.runtime import fuse
@@ -54,6 +54,9 @@ SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'facekd'::regnam
 _DIMENSIONS = re.compile(r"\S*vector\(\d+\)")
 #: tolerance for a value of a direction that another machine computed
 _ROUNDED = 1e-5
+_MOVE_AWAY = (
+    "Copy the gallery to a new database (facekd gallery copy), and drop this one: that deletes all its files."
+)
 _BUILD_ANEW = "Rebuild the index: facekd gallery index --engine pgvector"
 
 
@@ -93,7 +96,7 @@ class ServerUnderCheck:
         return self._server.stream(query)
 
     def looks(self) -> tuple[Callable[[], Iterator[Fault]], ...]:
-        return self._tables, self._references, self._vectors, self._outside
+        return self._tables, self._references, self._vectors, self._outside, self._left_behind
 
     def _tables(self) -> Iterator[Fault]:
         if self.schema != migrating.latest():  # the layouts of older schemas are not recorded
@@ -161,6 +164,17 @@ class ServerUnderCheck:
         choice = chosen_search.read(self._server)
         is_chosen = choice is not None and choice[0] == "milvus"
         yield from outside_check.look(self._server, str(choice[1]) if choice and is_chosen else None)
+
+    def _left_behind(self) -> Iterator[Fault]:
+        """Look for files that a crash of the server left beside those of the tables."""
+        found = list(left_behind.look(self._server))
+        if found:
+            files = ", ".join(left.path for left in found)
+            message = (
+                "a crash of the server left files that belong to no table, perhaps with people who have been "
+                f"removed since ({sum(left.size for left in found) / 1e6:,.1f} MB): {files}"
+            )
+            yield Fault("left_behind", message, _MOVE_AWAY)
 
 
 def _is_direction_of(direction: tuple[Any, ...], embeddings: tuple[Any, ...]) -> bool:

@@ -214,12 +214,20 @@ def _limits(card: Card) -> str:
     )
 
 
+#: of speed
+_ELSEWHERE = (
+    "Without VNNI the answers are the same, but int8 is hardly faster than float32 (`docs/results.md`)."
+)
+
+
 def _speed(timed: dict[str, Any]) -> str:
     told = []
     for model in timed["models"]:
         latency = next(t for t in model["timings"] if t["batch"] == 1 and t["threads"] == 1)
         told.append(f"{model['name']} {1000 * latency['median_seconds']:.2f} ms")
-    return f"One crop, one thread, medians, interleaved on one machine: {', '.join(told)}."
+    vnni = "with" if any("vnni" in name for name in timed["machine"]["instructions"]) else "without"
+    how = f"One crop, one thread, medians, interleaved on a processor {vnni} VNNI"
+    return f"{how}: {', '.join(told)}. {_ELSEWHERE}"
 
 
 def _int8(card: Card) -> str:

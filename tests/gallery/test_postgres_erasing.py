@@ -136,7 +136,7 @@ class TestErasure:
         # of the table, and of its TOAST index
         assert file in files.split(", ")
         size = sum((postgres.data / one).stat().st_size for one in files.split(", "))
-        assert explained.endswith(f"({size / 1e6:.1f} MB)")
+        assert explained.endswith(f"({size / 1e3:,.0f} kB)")
         assert left(owner) == []  # may not look at the server's files
 
         # the remedy

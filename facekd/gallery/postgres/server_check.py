@@ -172,7 +172,7 @@ class ServerUnderCheck:
             files = ", ".join(left.path for left in found)
             message = (
                 "a crash of the server left files that belong to no table, perhaps with people who have been "
-                f"removed since ({sum(left.size for left in found) / 1e6:,.1f} MB): {files}"
+                f"removed since ({sum(left.size for left in found) / 1e3:,.0f} kB): {files}"
             )
             yield Fault("left_behind", message, _MOVE_AWAY)
 

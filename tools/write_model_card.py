@@ -215,7 +215,7 @@ def _limits(card: Card) -> str:
 
 
 #: of speed
-_ELSEWHERE = "Without VNNI it gives the same answers, 1.2 times as fast as in float32 (`docs/results.md`)."
+_ELSEWHERE = "Without VNNI int8 gives the same answers, 1.2 times as fast as float32 (`docs/results.md`)."
 
 
 def _speed(timed: dict[str, Any]) -> str:

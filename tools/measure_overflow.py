@@ -20,19 +20,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from facekd.card import Card, read_card
+from facekd.card import read_card
 from facekd.cli.options import EXISTING, EXISTING_FILE
+from facekd.models import to_planes
 from facekd.runtime import open_session, unit_rows
 from facekd.training.data import open_crops
 
 _ROUNDS, _CALLS = 20, 20
-
-
-def planes_of(crops: NDArray[np.uint8], card: Card) -> NDArray[np.float32]:
-    """The network's input [N, 3, S, S] for RGB ``crops`` [N, S, S, 3]."""
-    ordered = crops if card.input.colour == "rgb" else crops[..., ::-1]
-    planes = (ordered.astype(np.float32) - card.input.mean) / card.input.std
-    return np.ascontiguousarray(planes.transpose(0, 3, 1, 2), np.float32)
 
 
 def plain_session(model: Path) -> onnxruntime.InferenceSession:
@@ -65,7 +59,7 @@ def main(model: Path, data: Path, count: int) -> None:
     """Compare an int8 MODEL with and without overflowing sums."""
     crops, card = open_crops([data]), read_card(model)[0]
     chosen = np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int)
-    planes = planes_of(np.stack([crops.read(place) for place in chosen]), card)
+    planes = to_planes(np.stack([crops.read(place) for place in chosen]), card.input).numpy()
     plain, exact = plain_session(model), open_session(model, threads=1)
     rows = embeddings(plain, planes), embeddings(exact, planes)
     cosines = (rows[0] * rows[1]).sum(axis=1)

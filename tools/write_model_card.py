@@ -215,7 +215,7 @@ def _limits(card: Card) -> str:
 
 
 #: of speed
-_ELSEWHERE = "Without VNNI int8 gives the same answers, 1.2 times as fast as float32 (`docs/results.md`)."
+_ELSEWHERE = "Without VNNI the answers are the same, but int8 gains little (`docs/results.md`)."
 
 
 def _speed(timed: dict[str, Any]) -> str:

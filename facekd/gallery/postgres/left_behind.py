@@ -33,11 +33,10 @@ _IS_REWRITTEN = (
 )
 #: by number of the file; what a dropped table leaves until the next checkpoint is empty
 _LEFT = (
-    "SELECT number, sum((pg_stat_file(path, true)).size)::bigint"
-    " FROM (SELECT split_part(file, '.', 1)::bigint AS number, ? || '/' || file AS path"
-    " FROM unnest(?::text[]) AS file) AS files"
-    " WHERE pg_filenode_relation(?::bigint::oid, number::oid) IS NULL"
-    " GROUP BY number HAVING sum((pg_stat_file(path, true)).size) > 0 ORDER BY number"
+    "SELECT number, sum(size)::bigint FROM (SELECT split_part(file, '.', 1)::bigint AS number,"
+    " (pg_stat_file(? || '/' || file, true)).size AS size FROM unnest(?::text[]) AS file) AS files"
+    " WHERE size > 0 AND pg_filenode_relation(?::bigint::oid, number::oid) IS NULL"
+    " GROUP BY number ORDER BY number"
 )
 
 

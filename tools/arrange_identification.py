@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from facekd.cli import run
 from facekd.cli.options import EXISTING
 from facekd.preprocess import open_source
 
@@ -51,4 +52,4 @@ def main(photos: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

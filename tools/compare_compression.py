@@ -24,6 +24,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from facekd.benchmark import Setting, count_model, time_models
+from facekd.cli import run
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE
 from facekd.cli.output import progress, say
 from facekd.distillation import Recipe, check_recipe, heldout_crops, read_recipe
@@ -177,4 +178,4 @@ def main(recipe: Path, large: Path, images: int, out: Path, threads: int) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

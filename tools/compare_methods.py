@@ -38,6 +38,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
+from facekd.cli import run
 from facekd.cli.output import progress, say
 from facekd.distillation import (
     SILENT,
@@ -408,4 +409,4 @@ def _all_pairs(model: ModelResult, fmr: float) -> OperatingPoint:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

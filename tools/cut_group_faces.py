@@ -45,6 +45,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.card import ARCFACE_CROP
+from facekd.cli import run
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE
 from facekd.errors import CannotSay, InputOutput, Unreadable
 from facekd.files import write_atomically
@@ -266,4 +267,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

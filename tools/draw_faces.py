@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from facekd.cli import run
 from facekd.errors import UsageError
 
 FMR = 1e-3
@@ -73,4 +74,4 @@ def main(table: Path, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -9,15 +9,14 @@ those of synthetic people for --model; without it that picture is left out.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 import numpy as np
 
+from facekd.cli import run
 from facekd.cli.options import EXISTING_FILE
 from facekd.cli.output import say
-from facekd.errors import FacekdError
 from facekd.preprocess import Face, cut
 from facekd.reporting import drawings, hardest_figure
 from facekd.runtime import load_embedder
@@ -98,11 +97,4 @@ def hardest(model: Path) -> list[ShownPair]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(command.main(standalone_mode=False))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except FacekdError as error:
-        say(f"draw_numbers: {error}")
-        sys.exit(error.exit_code)
+    raise SystemExit(run(command))

@@ -25,6 +25,7 @@ from PIL import Image
 
 from facekd.benchmark import count_model
 from facekd.card import read_card
+from facekd.cli import run
 from facekd.errors import UsageError
 from facekd.files import write_atomically
 from facekd.preprocess import decode, open_source
@@ -178,4 +179,4 @@ def main(folder: Path, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -8,7 +8,6 @@ Drawing again with the same numbers on the same machine gives the same files.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from pathlib import Path
 import click
 import numpy as np
 
+from facekd.cli import run
 from facekd.cli.options import ANY_PATH, EXISTING_FILE, detector_option
 from facekd.cli.output import progress, say
-from facekd.errors import FacekdError, NoFace, TooSmall, UsageError
+from facekd.errors import NoFace, TooSmall, UsageError
 from facekd.preprocess import Detector, Face, Photo, cut, find_face
 from facekd.preprocess.detectors import make_detector
 from facekd.runtime import load_embedder
@@ -140,11 +140,4 @@ def comparisons(embeddings: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(command.main(standalone_mode=False))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except FacekdError as error:
-        say(f"draw_people: {error}")
-        sys.exit(error.exit_code)
+    raise SystemExit(run(command))

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from matplotlib.figure import Figure
 
+from facekd.cli import run
 from facekd.errors import UsageError
 from facekd.training import RunFolder
 
@@ -44,4 +45,4 @@ def main(run: Path, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

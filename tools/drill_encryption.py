@@ -13,7 +13,6 @@ last four columns are zero.
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 from killing import HEADINGS, Found, kill_once
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.errors import NoKey, UsageError, WrongKey
 from facekd.gallery import (
     NO_KEY,
@@ -133,16 +133,16 @@ def drill(kills: int, seed: int) -> Found:
 @click.option("--kills", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--work", "worked", type=Path, default=None, hidden=True)
-def main(kills: int, seed: int, worked: Path | None) -> None:
+def main(kills: int, seed: int, worked: Path | None) -> int:
     if worked is not None:
         work(worked)
-        return
+        return 0
     click.echo(f"| {HEADINGS} |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
     found = drill(kills, seed)
     click.echo(f"| {found} |")
-    sys.exit(1 if found.is_bad else 0)
+    return 1 if found.is_bad else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

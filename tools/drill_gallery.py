@@ -13,7 +13,6 @@ unless the last four columns are zero.
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ import numpy as np
 from killing import HEADINGS, Found, kill_once
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.gallery import Contract, GalleryCheck, GalleryRecords, Template, back_up
 from facekd.workflows import export_gallery, import_archive
 
@@ -190,10 +190,10 @@ def prepare(kind: str, folder: Path, base: Path) -> None:
 @click.option("--kind", "kinds", type=click.Choice(list(CHANGES)), multiple=True, help="Only these changes.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--work", "worked", type=(click.Choice(list(CHANGES)), Path), default=None, hidden=True)
-def main(kills: int, kinds: tuple[str, ...], seed: int, worked: tuple[str, Path] | None) -> None:
+def main(kills: int, kinds: tuple[str, ...], seed: int, worked: tuple[str, Path] | None) -> int:
     if worked is not None:
         work(*worked)
-        return
+        return 0
     click.echo(f"| change | {HEADINGS} |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     is_bad = False
@@ -201,8 +201,8 @@ def main(kills: int, kinds: tuple[str, ...], seed: int, worked: tuple[str, Path]
         found = drill(kind, kills, seed)
         click.echo(f"| {kind} | {found} |")
         is_bad = is_bad or found.is_bad
-    sys.exit(1 if is_bad else 0)
+    return 1 if is_bad else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -45,6 +45,7 @@ from kill_site import PATIENCE, ROOT, Site, until
 from kill_writers import PHOTOS, name, photo, said
 from killing import checked
 
+from facekd.cli import run
 from facekd.errors import FacekdError
 from facekd.gallery import GalleryRecords, SearchIndex, copy_gallery, gallery_place, is_there
 from facekd.weights import shipped_model
@@ -341,7 +342,7 @@ WAYS = ("server to server", "server to file", "file to server")
 @click.option("--seed", default=0, show_default=True)
 def main(
     photos: Path, enrollments: int, by_service: int, writers: int, kills: int, copies: int, seed: int
-) -> None:
+) -> int:
     """Kill a gallery's clients, service and database server, and count what is lost."""
     model, reason = shipped_model(), why_not()
     if model is None or reason is not None:
@@ -360,8 +361,8 @@ def main(
             click.echo(f"| {f'copy, {kind}' if ' to ' in kind else kind} | {found} |")
             is_bad = is_bad or found.is_bad
     click.echo(f"\n{time.monotonic() - began:.0f} seconds")
-    sys.exit(1 if is_bad else 0)
+    return 1 if is_bad else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -16,7 +16,6 @@ import os
 import random
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +26,7 @@ from pathlib import Path
 import click
 
 from facekd import Gallery
+from facekd.cli import run
 from facekd.cli.options import EXISTING
 from facekd.errors import FacekdError
 from facekd.gallery import GalleryCheck, GalleryRecords, back_up
@@ -150,7 +150,7 @@ def read_photos(place: Path, people: int) -> dict[str, list[bytes]]:
 @click.option("--a-second", default=2.0, show_default=True, help="Operations a second at most.")
 @click.option("--people", default=200, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(photos: Path, minutes: float, a_second: float, people: int, seed: int) -> None:
+def main(photos: Path, minutes: float, a_second: float, people: int, seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gallery.db"
         use = Use(path, read_photos(photos, 3 * people), people, random.Random(seed))
@@ -178,8 +178,8 @@ def main(photos: Path, minutes: float, a_second: float, people: int, seed: int) 
     )
     for line in wrong:
         click.echo(f"wrong: {line}")
-    sys.exit(1 if wrong or grown > MEMORY or larger > FILE else 0)
+    return 1 if wrong or grown > MEMORY or larger > FILE else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

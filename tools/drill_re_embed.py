@@ -29,6 +29,7 @@ import numpy as np
 from killing import HEADINGS, Found, checked, kill_once
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.errors import InputOutput
 from facekd.gallery import (
     Contract,
@@ -190,12 +191,12 @@ def main(
     crash: bool,
     worked: str | None,
     folder: Path | None,
-) -> None:
+) -> int:
     if worked is not None and folder is not None:
         try:
             work(gallery_place(worked), folder)
         except InputOutput as error:
-            sys.exit(error.exit_code)  # the server was killed
+            return error.exit_code  # the server was killed
     if crash and not by_server:
         raise click.UsageError("--crash needs --server")
     if by_server:
@@ -208,8 +209,8 @@ def main(
     click.echo(f"| change | {HEADINGS} |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     click.echo(f"| re-embed | {found} |")
-    sys.exit(1 if found.is_bad else 0)
+    return 1 if found.is_bad else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -30,6 +30,7 @@ import click
 import httpx2
 from load_service import peak, resident, running
 
+from facekd.cli import run
 from facekd.weights import shipped_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,7 +130,7 @@ def fuzzed(
 )
 @click.option("--seconds", type=click.IntRange(1, 86_400), default=600, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def main(schemathesis: str | None, model: Path | None, photos: Path, seconds: int, seed: int) -> None:
+def main(schemathesis: str | None, model: Path | None, photos: Path, seconds: int, seed: int) -> int:
     """Fuzz the service and print what was found as JSON."""
     if schemathesis is None or model is None:
         raise click.UsageError("schemathesis is not on the PATH, or no model came with this facekd")
@@ -137,8 +138,8 @@ def main(schemathesis: str | None, model: Path | None, photos: Path, seconds: in
     click.echo(json.dumps(found | {"wrong": len(wrong)}, indent=2))
     for one in wrong:
         click.echo(one, err=True)
-    raise SystemExit(bool(wrong))
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import click
 from packed_weights import packed, unpacked
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from facekd.cli import run
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE
+from facekd.errors import Unreadable
 from facekd.models import provenance_of
 from facekd.training import RunFolder, load_learned, load_weights
 
@@ -56,12 +58,15 @@ def unpack(kept: tuple[Path, ...], out: Path) -> None:
     whole: dict[str, Tensor] = {}
     told: dict[str, str] = {}
     for shard in kept:
-        with safe_open(shard, "pt") as file:
-            whole |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            told = file.metadata() or {}
+        try:
+            with safe_open(shard, "pt") as file:
+                whole |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                told = file.metadata() or {}
+        except SafetensorError as error:
+            raise Unreadable(f"{shard}: not a safetensors file ({error})") from error
     save_file(unpacked(whole), out, told)
     click.echo(f"{out}: {told.get('images', '?')} images seen")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -33,6 +33,7 @@ import click
 import httpx2
 import numpy as np
 
+from facekd.cli import run
 from facekd.errors import CannotSay, InputOutput
 from facekd.preprocess import open_source
 from facekd.weights import shipped_model
@@ -203,4 +204,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

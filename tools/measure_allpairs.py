@@ -20,6 +20,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.verification import AllPairs, all_pairs
 
 DIM = 512
@@ -73,4 +74,4 @@ def _told(pairs: AllPairs, seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -26,6 +26,7 @@ from tempfile import TemporaryDirectory
 import click
 import numpy as np
 
+from facekd.cli import run
 from facekd.errors import CannotSay, InputOutput
 from facekd.gallery import GalleryRecords, ReadEntry, Template, moment
 from facekd.preprocess import open_source
@@ -129,4 +130,4 @@ def main(photos: Path, rounds: int, entries: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -24,6 +24,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.errors import CannotSay, InputOutput
 from facekd.preprocess import as_photo, choose, cut, find_faces, open_source
 from facekd.preprocess.detectors import make_detector
@@ -103,4 +104,4 @@ def main(photos: Path, model: Path | None, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

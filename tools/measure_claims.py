@@ -18,6 +18,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.distillation import heldout_crops, read_recipe
 from facekd.errors import UsageError
 from facekd.runtime import fuse, load_embedder
@@ -79,4 +80,4 @@ def main(recipe: Path, model: Path, rates: tuple[float, ...], counts: tuple[int,
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from facekd.cli import run
 from facekd.verification import (
     Interval,
     clopper_pearson,
@@ -150,4 +151,4 @@ def main(sets: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -27,6 +27,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.cli.output import progress, say
 from facekd.errors import CannotSay
 from facekd.preprocess import decode, encode, find_faces, open_source
@@ -180,4 +181,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -21,6 +21,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.errors import CannotSay
 from facekd.preprocess import Face, Photo, choose, cut, decode, find_face, find_faces, open_source
@@ -144,4 +145,4 @@ def main(photos: Path, model: Path, detectors: tuple[str, ...], turns: int, same
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

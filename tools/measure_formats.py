@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from facekd.cli import run
 from facekd.preprocess import FORMATS, decode, encode, open_source
 from facekd.runtime import load_embedder
 
@@ -46,4 +47,4 @@ def main(model: Path, crops: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

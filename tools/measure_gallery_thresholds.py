@@ -27,6 +27,7 @@ from cropped_photos import CroppedPhotos, aligned_option
 from numpy.typing import NDArray
 
 from facekd.card import Card, read_card
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.preprocess import blurred
 from facekd.runtime import Embedder, fuse, load_embedder
@@ -229,4 +230,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.card import Card, read_card
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.gallery import Contract, GalleryRecords, Template
 from facekd.verification import CALIBRATED_FMRS, Conditions, all_pairs, calibration_at
@@ -147,4 +148,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

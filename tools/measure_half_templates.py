@@ -17,6 +17,7 @@ import numpy as np
 from cropped_photos import CroppedPhotos, aligned_option, embedded
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.runtime import load_embedder
 from facekd.verification import all_pairs
@@ -75,4 +76,4 @@ def main(model: Path, photos: Path, aligned: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

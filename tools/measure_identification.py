@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 
 TOOLS = Path(__file__).parent
@@ -60,4 +61,4 @@ def main(model: Path, crops: Path, packs: Path, out: Path, only: tuple[str, ...]
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -35,6 +35,7 @@ import click
 import numpy as np
 from measure_search import CONTRACT, FALLS, drawn
 
+from facekd.cli import run
 from facekd.gallery import (
     CandidateSearch,
     Contract,
@@ -309,4 +310,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.card import ARCFACE_CROP, ARCFACE_TEMPLATE
+from facekd.cli import run
 from facekd.errors import CannotSay
 from facekd.geometry import scale_of, similarity
 from facekd.preprocess import Detector, Face, Photo, cut, decode, find_faces, open_source
@@ -155,4 +156,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -32,6 +32,7 @@ import click
 import torch
 from lightning_fabric import Fabric
 
+from facekd.cli import run
 from facekd.distillation import (
     SILENT,
     DistillTask,
@@ -196,4 +197,4 @@ def _spread(shares: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

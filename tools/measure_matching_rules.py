@@ -21,6 +21,7 @@ from cropped_photos import CroppedPhotos, aligned_option, embedded
 from numpy.typing import NDArray
 
 from facekd.card import read_card
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.gallery import RULES, Contract, Everybody, Rule, SearchIndex
 from facekd.runtime import load_embedder
@@ -127,4 +128,4 @@ def main(model: Path, photos: Path, enrolled: int, aligned: bool, kept: Path | N
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

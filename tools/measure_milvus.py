@@ -30,6 +30,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.gallery import IndexStamp, MilvusIndex, SearchIndex, milvus_index
 
 Floats = NDArray[np.float32]
@@ -206,4 +207,4 @@ def main(sizes: tuple[int, ...], rounds: int, values: int, at: str | None, serve
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -21,6 +21,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from facekd.card import read_card
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.models import to_planes
 from facekd.runtime import open_session, unit_rows
@@ -75,4 +76,4 @@ def main(model: Path, data: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

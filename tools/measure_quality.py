@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.preprocess import decode, open_source, report_path
 from facekd.runtime import Embedder, load_embedder, mirror_consistency
@@ -232,4 +233,4 @@ def main(model: Path, crops: Path, plot: Path | None, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.card import read_card
+from facekd.cli import run
 from facekd.cli.options import EXISTING, MODEL_FILE, detector_option
 from facekd.runtime import embedder_under
 from facekd.verification import Shortfall, all_pairs, separation_of, shortfall
@@ -102,4 +103,4 @@ def main(model: Path, photos: Path, pool: int, sizes: tuple[int, ...], sets: int
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

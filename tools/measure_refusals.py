@@ -20,6 +20,7 @@ import numpy as np
 from cropped_photos import CroppedPhotos, aligned_option
 
 from facekd.card import ARCFACE_CROP, PhotoLimits, read_card
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.errors import UsageError
 from facekd.preprocess import FAULTS, measure_faults, measured_beyond
@@ -75,4 +76,4 @@ def main(model: Path, photos: Path, groups_file: Path | None, aligned: bool) -> 
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -34,6 +34,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.gallery import Contract, Everybody, GalleryRecords, SearchIndex, Template
 
 Floats = NDArray[np.float32]
@@ -205,4 +206,4 @@ def main(sizes: tuple[int, ...], rounds: int, without: tuple[str, ...], files: b
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

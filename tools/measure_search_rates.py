@@ -32,6 +32,7 @@ from cropped_photos import CroppedPhotos, aligned_option, embedded
 from numpy.typing import NDArray
 
 from facekd.card import Card, read_card
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.runtime import Embedder, fuse, load_embedder
 from facekd.verification import tail_of_gallery
@@ -188,4 +189,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from facekd.cli import run
 from facekd.cli.options import EXISTING
 from facekd.distillation import read_recipe
 from facekd.models import FaceNet, build_model, to_planes
@@ -91,4 +92,4 @@ def main(runs: tuple[Path, ...], data: tuple[Path, ...], count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -21,6 +21,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.cli import run
 from facekd.cli.options import EXISTING, EXISTING_FILE
 from facekd.geometry import Pixels
 from facekd.preprocess.detectors import make_detector
@@ -123,4 +124,4 @@ def main(models: tuple[Path, ...], data: tuple[Path, ...], people: Path, detecto
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -17,6 +17,7 @@ from typing import TypeVar
 import click
 import numpy as np
 
+from facekd.cli import run
 from facekd.distillation import read_recipe, training_crops
 from facekd.errors import UsageError
 from facekd.models import Teacher
@@ -71,4 +72,4 @@ def _cosines(what: str, one: np.ndarray, other: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

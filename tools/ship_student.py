@@ -26,6 +26,7 @@ from typing import Any
 
 import click
 
+from facekd.cli import run
 from facekd.cli.options import ANY_PATH, EXISTING, EXISTING_FILE
 from facekd.errors import UsageError
 from facekd.training import RunFolder
@@ -210,4 +211,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from facekd.cli import run
 from facekd.cli.main import group
 from facekd.files import write_atomically
 
@@ -62,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

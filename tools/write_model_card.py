@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from facekd.card import Card, read_card
+from facekd.cli import run
 from facekd.cli.options import ANY_PATH, EXISTING_FILE
 from facekd.files import write_atomically
 
@@ -240,4 +241,4 @@ def _int8(card: Card) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

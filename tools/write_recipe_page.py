@@ -20,6 +20,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from facekd.cli import run
 from facekd.distillation import Recipe
 from facekd.distillation.losses import loss_class, loss_names, loss_settings
 from facekd.files import write_atomically
@@ -201,4 +202,4 @@ def main(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

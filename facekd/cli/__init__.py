@@ -8,9 +8,9 @@ import threading
 _mine = threading.current_thread() is threading.main_thread()
 _usual = signal.signal(signal.SIGINT, signal.SIG_DFL) if _mine else None
 try:
-    from facekd.cli.main import main
+    from facekd.cli.main import main, run
 finally:
     if _mine:
         signal.signal(signal.SIGINT, _usual)
 
-__all__ = ["main"]
+__all__ = ["main", "run"]

@@ -111,16 +111,22 @@ def group() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code.
+    """Run facekd's command line and return its exit code."""
+    return run(group, arguments, "facekd")
+
+
+def run(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> int:
+    """Run ``command`` under ``name`` (that of the script, unless given) and return its exit code.
 
     click and Python both end with 1 on a failure; 1 means "different person" here, so nothing is
     left to their defaults: a command returns its own code (`None` is 0), and every exception is
     caught and mapped to one.
     """
+    name = name or Path(sys.argv[0]).stem
     begin_call()
     _prepare_streams()
     try:
-        outcome = group.main(args=arguments, prog_name="facekd", standalone_mode=False)
+        outcome = command.main(args=arguments, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
         return int(outcome) if isinstance(outcome, int) else Exit.DONE
     except click.exceptions.Exit as stop:
@@ -134,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BaseException as error:
         failed = _failed(error)
     try:
-        failed.tell(as_json="--json" in (sys.argv[1:] if arguments is None else arguments))
+        failed.tell(name, as_json="--json" in (sys.argv[1:] if arguments is None else arguments))
     except BrokenPipeError:
         return _nobody_reads()
     except OSError:  # e.g. stdout or stderr is on a full disk: Python would end with 1, or with 120 at exit
@@ -151,10 +157,11 @@ class _Failed:
     message: str
     fix: str | None = None
 
-    def tell(self, as_json: bool) -> None:
-        """Print it on stderr and, with ``as_json``, as a document on stdout unless that holds one."""
+    def tell(self, name: str, as_json: bool) -> None:
+        """Print it on stderr, after the command's ``name``, and, with ``as_json``, as a document on stdout
+        unless that holds one."""
         # a group that is called without a command prints its help
-        say_failure(self.message if self.message.startswith("Usage:") else f"facekd: {self.message}")
+        say_failure(self.message if self.message.startswith("Usage:") else f"{name}: {self.message}")
         if self.fix:
             say_failure(self.fix)
         if as_json and not has_answered():

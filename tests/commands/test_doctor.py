@@ -22,7 +22,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_model import write_tiny_model
 
 import facekd as package
+from facekd import benchmark
 from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, read_card, write_card
+from facekd.gallery import gallery_place
 from facekd.weights import shipped_model
 from facekd.workflows import doctor_installation, doctor_look
 
@@ -390,6 +392,23 @@ def test_a_device_that_is_not_there(facekd, photos: Path) -> None:
     document = told(facekd("doctor", "--json", "--device", "cuda"))
     assert document["exit_code"] == 2
     assert ("devices", "ONNX Runtime", 2) in faults(document)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "is_slow"),
+    [(("avx2", "fma"), True), (("avx2", "avx512f", "avx512_vnni"), False), (("avx2", "avx_vnni"), False),
+     (("asimd", "asimddp"), False)],
+)  # fmt: skip
+def test_a_processor_on_which_int8_is_slow(
+    instructions: tuple[str, ...], is_slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = benchmark.Hardware("some processor", 2, instructions, None, "some system")
+    monkeypatch.setattr(benchmark, "this_hardware", lambda: found)
+    settings = doctor_look.DoctorSettings((), gallery_place("gallery.db"))
+    checks = doctor_installation.look_at_devices(settings)
+    message = next(check.message for check in checks if check.name == "processors")
+    assert ("no VNNI: an int8 network is hardly faster" in message) is is_slow
+    assert message.startswith(f"2 usable, some processor {' '.join(instructions)};")
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

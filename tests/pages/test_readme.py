@@ -91,6 +91,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for person in people[:20]:
         _copy(person, tmp_path / "people", 5)
     _copy(people[20], tmp_path / "photos", 3)
+    (tmp_path / "staff" / "Ann Lee").mkdir(parents=True)
+    shutil.copy(made / "c.jpg", tmp_path / "staff" / "Ann Lee" / "at the door.jpg")
+    _copy(people[21], tmp_path / "staff", 2)
     tested = people[24:28]
     with zipfile.ZipFile(tmp_path / "lfw.zip", "w") as pack:
         for person in tested:

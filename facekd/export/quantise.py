@@ -4,7 +4,8 @@ Channels are equalised first (`facekd.export.equalise`). Weights are quantised p
 (uint8) by their ranges on real crops, both by ONNX Runtime's own quantiser (Jacob et al., "Quantization and
 training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018), as QuantizeLinear
 and DequantizeLinear around each operator, which every runtime supports. Finally the last layer is refitted,
-by least squares, to the output of the quantised layers before it.
+by least squares, to the output of the quantised layers before it. On request the weights are limited so that
+no sum overflows on any processor (`facekd.export.pair_limits`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,6 +28,7 @@ from onnx import numpy_helper
 from facekd.errors import Misfit, UsageError
 from facekd.export.equalise import equalise
 from facekd.export.onnx_graph import run_graph, strip
+from facekd.export.pair_limits import limit_pairs
 from facekd.export.trained_metric import last_linear
 
 #: the number of crops to quantise with, and the fewest that are enough
@@ -70,10 +73,14 @@ class Int8Cost:
 
 
 def quantise(
-    model: onnx.ModelProto, planes: Planes, advance: Callable[[int], object] = lambda done: None
+    model: onnx.ModelProto,
+    planes: Planes,
+    advance: Callable[[int], object] = lambda done: None,
+    any_processor: bool = False,
 ) -> onnx.ModelProto:
     """``model`` in static int8, with ranges measured on ``planes`` float32 [N, 3, S, S] of at least 64 real
     crops. ``advance`` receives the number of further crops processed, of those that `for_ranges` selects.
+    With ``any_processor`` no sum can overflow on one without VNNI (`facekd.runtime.all_sums_fit`).
 
     Raises `UsageError` for too few crops, `Misfit` if ONNX Runtime cannot quantise the graph.
     """
@@ -83,10 +90,10 @@ def quantise(
             "Give more of them with --data.",
         )
     model = equalise(model, _some(planes, _FOR_CHANNELS))
-    quantised = _quantised(model, for_ranges(model, planes), advance)
+    quantised = _quantised(model, for_ranges(model, planes), advance, any_processor)
     refitted = _refitted(model, quantised, planes)
     if refitted is not None:
-        quantised = _quantised(refitted, for_ranges(model, planes), lambda done: None)
+        quantised = _quantised(refitted, for_ranges(model, planes), lambda done: None, any_processor)
     strip(quantised)
     return quantised
 
@@ -156,10 +163,16 @@ def _activations(model: onnx.ModelProto, name: str, planes: Planes) -> NDArray[n
     return np.concatenate(rows).astype(np.float64)
 
 
-def _quantised(model: onnx.ModelProto, planes: Planes, advance: Callable[[int], object]) -> onnx.ModelProto:
+def _quantised(
+    model: onnx.ModelProto, planes: Planes, advance: Callable[[int], object], any_processor: bool
+) -> onnx.ModelProto:
     """``model`` in static int8, with the ranges of ``planes``."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+    excluded = _left_in_float(model)
+    options: dict[str, Any] = {"CalibPercentile": KEPT_PERCENTILE}
+    if any_processor:
+        model, options["TensorQuantOverrides"] = limit_pairs(model, excluded)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, str(before))
@@ -167,8 +180,8 @@ def _quantised(model: onnx.ModelProto, planes: Planes, advance: Callable[[int], 
             quantize_static(
                 str(before), str(after), _Reader(planes, advance), quant_format=QuantFormat.QDQ,
                 per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.Percentile, nodes_to_exclude=_left_in_float(model),
-                extra_options={"CalibPercentile": KEPT_PERCENTILE},
+                calibrate_method=CalibrationMethod.Percentile, nodes_to_exclude=excluded,
+                extra_options=options,
             )  # fmt: skip
         except Exception as error:
             raise Misfit(f"this network cannot be quantised: {error}") from error

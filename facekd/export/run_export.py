@@ -58,6 +58,7 @@ def export(
     tell: Callable[[str], None] = lambda doing: None,
     *,
     int8: bool = False,
+    any_processor: bool = False,
     progress: OpenBar = lambda title, total: nullcontext(lambda *_: None),
 ) -> Exported:
     """Write the network that ``spec`` names (see `facekd.models.teachers.load_teacher`) to ``out``.
@@ -70,11 +71,14 @@ def export(
     worse on the "choose" people.
     ``int8`` quantises weights and activations; the default file is then ``student-int8.onnx``. The mean and
     the ranges for these are measured on the recipe's training crops if there is a recipe, otherwise on
-    ``data``.
+    ``data``. With ``any_processor`` the int8 network gives the same answers in every program, also on a
+    processor without VNNI (`facekd.runtime.pair_sums`), for slightly coarser weights.
 
     Raises the errors of `load_network` and `export_network`, `UsageError` if there is no data to
-    measure on, and `Misfit` if int8 costs more than half a point of TAR.
+    measure on, or ``any_processor`` without ``int8``; `Misfit` if int8 costs more than half a point of TAR.
     """
+    if any_processor and not int8:
+        raise UsageError("--any-processor needs --int8: a float32 network has no sums that overflow")
     net, card = load_network(spec)
     run = _run_folder(spec)
     ending = "-int8" if int8 else ""
@@ -93,7 +97,7 @@ def export(
     cost = None
     if int8:
         tell("quantising to int8")
-        model, cost = _quantised(model, card, measured, progress)
+        model, cost = _quantised(model, card, measured, progress, any_processor)
         card = card.model_copy(update={"metrics": {**card.metrics, **cost.metrics()}})
     tell(f"measuring the threshold on {measured.name}")
     shown = _shown(model, card, measured, progress)
@@ -138,13 +142,13 @@ def _mean(net: FaceNet, card: Card, crops: NDArray[np.uint8], advance: Advance) 
 
 
 def _quantised(
-    model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar
+    model: onnx.ModelProto, card: Card, measured: Measured, progress: OpenBar, any_processor: bool
 ) -> tuple[onnx.ModelProto, Int8Cost]:
     """``model`` in int8, and its cost on the "choose" people."""
     crops = fitted(some_of(measured.ranges(), RANGE_CROPS), card.crop)
     planes = to_planes(crops, card.input).numpy()
     with progress("quantise", len(for_ranges(model, planes))) as advance:
-        quantised = quantise(model, planes, advance)
+        quantised = quantise(model, planes, advance, any_processor)
     cosine = check_cosine(model, quantised, planes)
     tar: dict[float, float] = {}
     tar_int8: dict[float, float] = {}

@@ -5,6 +5,11 @@ from .embedder import load_embedder as load_embedder
 from .embedder import unit_rows as unit_rows
 from .fusion import fuse as fuse
 from .names import unique_names as unique_names
+from .pair_sums import LARGEST_SUM as LARGEST_SUM
+from .pair_sums import all_sums_fit as all_sums_fit
+from .pair_sums import has_weight_rows as has_weight_rows
+from .pair_sums import largest_sums as largest_sums
+from .pair_sums import neighbouring_weights as neighbouring_weights
 from .session import open_session as open_session
 from .session import threads_available as threads_available
 from .thread_pool import threaded as threaded

@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, read_card
+from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, card_of, load_onnx, no_card
 from facekd.errors import Misfit, Unreadable
 from facekd.files import read_text
+from facekd.runtime.pair_sums import all_sums_fit
 from facekd.runtime.session import open_session
 
 Crops = NDArray[np.uint8]
@@ -66,8 +67,11 @@ class OnnxEmbedder:
         card: Card | None = None,
     ) -> None:
         self.path = Path(path)
-        self.card, self.has_card = read_card(self.path, need_card) if card is None else (card, True)
-        self._session = open_session(self.path, device, threads)
+        model = load_onnx(self.path)
+        self.card, self.has_card = card_of(model, self.path.stem) if card is None else (card, True)
+        if need_card and not self.has_card:
+            raise no_card(self.path)
+        self._session = open_session(self.path, device, threads, all_sums_fit(model))
         given = self._session.get_inputs()[0]
         self._input, self._number = given.name, _NUMBERS[given.type]
         fixed = given.shape[0]

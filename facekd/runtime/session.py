@@ -23,9 +23,13 @@ def threads_available() -> int:
 
 
 def open_session(
-    model: str | os.PathLike[str] | bytes, device: str = "cpu", threads: int | None = None
+    model: str | os.PathLike[str] | bytes,
+    device: str = "cpu",
+    threads: int | None = None,
+    sums_fit: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """An inference session on ``device`` with at most ``threads`` threads.
+    """An inference session on ``device`` with at most ``threads`` threads. ``sums_fit``: the model is known
+    to have no quantised weights whose sums may overflow (`facekd.runtime.all_sums_fit`).
 
     Raises `DeviceError` if the device is absent (ONNX Runtime would silently fall back to the
     CPU), `InputOutput` or `Unreadable` if the file is.
@@ -39,9 +43,11 @@ def open_session(
     options.log_severity_level = 3
     # spinning threads would take the cores from decoding and alignment, which run beside the network
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # an int8 network gives the same answers on every processor: without VNNI, sums of products of unsigned
-    # and signed bytes would overflow; its weights are shifted to unsigned ones there, which takes longer
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not sums_fit:
+        # an int8 network gives the same answers on every processor: without VNNI, sums of products of
+        # unsigned and signed bytes could overflow; its weights are shifted to unsigned ones there, which
+        # takes longer
+        options.add_session_config_entry("session.x64quantprecision", "1")
     shown = "the model" if isinstance(model, bytes) else os.fspath(model)
     if not isinstance(model, bytes):
         if not Path(model).exists():

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.export import to_onnx
 from facekd.models import FaceNet, build_model, to_planes
 
 RECIPE = """
@@ -94,3 +97,15 @@ def run_folder(tmp_path: Path) -> Path:
     (run / "checkpoints" / "last").symlink_to("step-8")
     (run / "recipe.toml").write_text(RECIPE.format(pack=pack, heldout=heldout))
     return run
+
+
+@pytest.fixture(scope="module")
+def exported(settled: Callable[[FaceNet], FaceNet]) -> onnx.ModelProto:
+    net = settled(build_model("plainres_small", dim=24))
+    card = Card(name="t", input=InputSpec(), crop=LandmarkCrop(), embedding=EmbeddingSpec(dim=24))
+    return to_onnx(net, card)
+
+
+@pytest.fixture(scope="module")
+def planes(crops: np.ndarray) -> np.ndarray:
+    return to_planes(crops, InputSpec()).numpy()

@@ -14,26 +14,13 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, read_card
+from facekd.card import read_card
 from facekd.errors import Misfit, UsageError
-from facekd.export import export, to_onnx
+from facekd.export import export
 from facekd.export.equalise import equalise
 from facekd.export.quantise import activation_bytes, check_cosine, check_tar, for_ranges, quantise
-from facekd.models import FaceNet, build_model, to_planes
 from facekd.runtime import load_embedder, open_session
 from facekd.verification import all_pairs
-
-
-@pytest.fixture(scope="module")
-def exported(settled: Callable[[FaceNet], FaceNet]) -> onnx.ModelProto:
-    net = settled(build_model("plainres_small", dim=24))
-    card = Card(name="t", input=InputSpec(), crop=LandmarkCrop(), embedding=EmbeddingSpec(dim=24))
-    return to_onnx(net, card)
-
-
-@pytest.fixture(scope="module")
-def planes(crops: np.ndarray) -> np.ndarray:
-    return to_planes(crops, InputSpec()).numpy()
 
 
 def test_each_channel_of_a_weight_is_rounded_to_its_own_step(

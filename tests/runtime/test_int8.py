@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facekd.runtime import open_session
+from facekd.export.pair_limits import cut_pairs
+from facekd.runtime import LARGEST_SUM, largest_sums, neighbouring_weights, open_session
 from facekd.weights import shipped_model
 
 
-def convolution(weights: NDArray[np.int8], side: int, step: float) -> bytes:
-    """A quantised 3 x 3 convolution of bytes; its outputs are around 128, in steps of ``step``."""
-    outputs, inputs = weights.shape[:2]
+def convolution(weights: NDArray[np.int8], side: int, step: float, groups: int = 1) -> bytes:
+    """A quantised convolution of bytes; its outputs are around 128, in steps of ``step``."""
+    outputs, inputs = len(weights), weights.shape[1] * groups
     stored: dict[str, np.generic | NDArray] = {
         "one": np.float32(1), "zero": np.uint8(0), "weights": weights, "scales": np.ones(outputs, np.float32),
         "zeros": np.zeros(outputs, np.int8), "step": np.float32(step), "middle": np.uint8(128),
@@ -23,7 +25,8 @@ def convolution(weights: NDArray[np.int8], side: int, step: float) -> bytes:
         "QLinearConv",
         ["x", "one", "zero", "weights", "scales", "zeros", "step", "middle"],
         ["y"],
-        pads=[1] * 4,
+        pads=[weights.shape[-1] // 2] * 4,
+        group=groups,
     )
     graph = helper.make_graph(
         [node], "convolution",
@@ -35,15 +38,10 @@ def convolution(weights: NDArray[np.int8], side: int, step: float) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def by_definition(x: NDArray[np.uint8], weights: NDArray[np.int8]) -> NDArray[np.int64]:
+def by_definition(x: NDArray[np.uint8], weights: NDArray[np.int8], groups: int = 1) -> NDArray[np.float64]:
     """The exact sums of the convolution."""
-    padded = np.pad(x[0].astype(np.int64), ((0, 0), (1, 1), (1, 1)))
-    side, sums = x.shape[-1], np.zeros((len(weights), *x.shape[2:]), np.int64)
-    for row in range(3):
-        for column in range(3):
-            seen = padded[:, row : row + side, column : column + side]
-            sums += np.tensordot(weights[:, :, row, column].astype(np.int64), seen, axes=1)
-    return sums
+    exact = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(weights.astype(np.float64))
+    return torch.conv2d(*exact, padding=weights.shape[-1] // 2, groups=groups)[0].numpy()
 
 
 @pytest.mark.parametrize("kind", ["largest", "random"])
@@ -57,6 +55,45 @@ def test_sums_of_products_do_not_overflow(kind: str) -> None:
     step = float(np.abs(sums).max()) / 120
     (found,) = open_session(convolution(weights, 14, step), threads=1).run(None, {"x": x})
     assert np.abs(found[0].astype(float) - (sums / step + 128)).max() <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("inputs", "side", "groups"),
+    [(32, 3, 1), (32, 1, 1), (3, 3, 1), (5, 3, 1), (33, 1, 1), (16, 3, 4), (1, 3, 16), (1, 7, 16)],
+)
+@pytest.mark.parametrize("map_side", [14, 7])
+def test_weights_that_fit_need_no_shift(inputs: int, side: int, groups: int, map_side: int) -> None:
+    """The largest weights that `all_sums_fit` allows, on the largest inputs, without the session's option."""
+    chance = np.random.default_rng(inputs)
+    weights = chance.integers(-128, 128, (16, inputs, side, side)).astype(np.int64)
+    cut, steps = cut_pairs(weights)
+    rounded = np.round(cut / steps[:, None, None, None]).astype(np.int8)
+    assert (largest_sums(rounded) <= LARGEST_SUM).all()
+    if inputs > 1:
+        assert largest_sums(rounded).max() >= LARGEST_SUM - 1
+    for x in (
+        np.full((1, inputs * groups, map_side, map_side), 255, np.uint8),
+        chance.choice(np.array([0, 255], np.uint8), (1, inputs * groups, map_side, map_side)),
+    ):
+        sums = by_definition(x, rounded, groups)
+        step = float(np.abs(sums).max()) / 120
+        session = open_session(convolution(rounded, map_side, step, groups), threads=1, sums_fit=True)
+        (found,) = session.run(None, {"x": x})
+        assert np.abs(found[0].astype(float) - (sums / step + 128)).max() <= 0.51
+
+
+@pytest.mark.parametrize("shape", [(4,), (5,), (1,), (4, 3, 3), (3, 3, 3), (3, 1, 1), (1, 3, 3)])
+def test_neighbours_are_read_one_after_the_other(shape: tuple[int, ...]) -> None:
+    inputs, height, width = (*shape, 1, 1)[:3]
+    places = [(row, column) for row in range(height) for column in range(width)]
+    read = [(channel * height + row) * width + column for row, column in places for channel in range(inputs)]
+    wanted = set(zip(read[::2], read[1::2], strict=False))
+    if inputs % 2:  # or each place by itself
+        alone = [read[n : n + inputs] for n in range(0, len(read), inputs)]
+        wanted |= {pair for one in alone for pair in zip(one[::2], one[1::2], strict=False)}
+    if inputs == 1 and len(shape) > 1:
+        wanted = set()  # depthwise
+    assert {(int(a), int(b)) for way in neighbouring_weights(shape) for a, b in way} == wanted
 
 
 def test_the_shipped_student_is_the_same_with_weights_that_cannot_overflow() -> None:

@@ -1,0 +1,84 @@
+"""Limit neighbouring weights so that no sum of two products overflows 16 bits (`facekd.runtime.pair_sums`).
+
+Two weights of a channel must not add up to more than 128 steps. Where they do, either the channel gets larger
+steps, or the two weights are cut; each channel has the step size with the smallest squared error of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from facekd.runtime import LARGEST_SUM, has_weight_rows, largest_sums, neighbouring_weights
+
+#: steps to the largest weight
+_STEPS = 127
+#: the sum in steps before rounding, which adds at most half a step to each of the two
+_LIMIT = LARGEST_SUM - 0.5
+#: the step sizes tried between the finest, which cuts the most, and the coarsest, which cuts nothing
+_TRIED = 17
+
+
+def limit_pairs(
+    model: onnx.ModelProto, left_in_float: Collection[str]
+) -> tuple[onnx.ModelProto, dict[str, list[dict[str, Any]]]]:
+    """``model`` with its convolutions' and linear layers' weights cut, except in the nodes ``left_in_float``,
+    and the ranges of these weights for each output channel, as ONNX Runtime's quantiser takes them
+    (``TensorQuantOverrides``)."""
+    from onnxruntime.quantization import QuantType
+
+    limited = onnx.ModelProto()
+    limited.CopyFrom(model)
+    stored = {tensor.name: tensor for tensor in limited.graph.initializer}
+    overrides: dict[str, list[dict[str, Any]]] = {}
+    for node in limited.graph.node:
+        if node.name in left_in_float or not has_weight_rows(node) or node.input[1] not in stored:
+            continue
+        name = node.input[1]
+        weights = numpy_helper.to_array(stored[name])
+        cut, steps = cut_pairs(weights)
+        stored[name].CopyFrom(numpy_helper.from_array(cut.astype(weights.dtype), name))
+        overrides[name] = [
+            {"quant_type": QuantType.QInt8, "symmetric": True, "rmin": -largest, "rmax": largest}
+            for largest in (steps * _STEPS).astype(np.float32)
+        ]
+        overrides[name][0]["axis"] = 0
+    return limited, overrides
+
+
+def cut_pairs(weights: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``weights`` [O, I] or [O, I, kH, kW] with the pairs cut that do not fit, and the step sizes [O]."""
+    rows = weights.reshape(len(weights), -1).astype(np.float64)
+    finest = np.abs(rows).max(axis=1) / _STEPS
+    finest[finest == 0] = 1 / _STEPS  # a channel that is switched off
+    coarsest = np.maximum(finest, largest_sums(weights.astype(np.float64)) / _LIMIT)
+    pairs = neighbouring_weights(weights.shape[1:])
+    best, steps, least = rows, coarsest, np.full(len(rows), np.inf)
+    for part in np.linspace(1, 0, _TRIED):
+        tried = finest + part * (coarsest - finest)
+        cut = rows
+        for way in pairs:
+            cut = _cut(cut, way, tried * _LIMIT)
+        # rounding to steps leaves an error that is uniform over a step
+        error = ((cut - rows) ** 2).sum(axis=1) + rows.shape[1] * tried**2 / 12
+        is_better = error < least
+        best = np.where(is_better[:, None], cut, best)
+        steps, least = np.where(is_better, tried, steps), np.where(is_better, error, least)
+    return best.reshape(weights.shape), steps
+
+
+def _cut(
+    rows: NDArray[np.float64], pairs: NDArray[np.intp], most: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``rows`` [O, K], each pair of one sign reduced until it adds up to ``most`` [O], both by the same."""
+    one, other = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
+    over = np.maximum(np.abs(one + other) - most[:, None], 0) * (np.sign(one) == np.sign(other)) / 2
+    cut = rows.copy()
+    cut[:, pairs[:, 0]] = one - np.sign(one) * over
+    cut[:, pairs[:, 1]] = other - np.sign(other) * over
+    return cut

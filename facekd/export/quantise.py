@@ -30,6 +30,7 @@ from facekd.export.equalise import equalise
 from facekd.export.onnx_graph import run_graph, strip
 from facekd.export.pair_limits import limit_pairs
 from facekd.export.trained_metric import last_linear
+from facekd.runtime import all_sums_fit
 
 #: the number of crops to quantise with, and the fewest that are enough
 RANGE_CROPS, FEWEST_CROPS = 2048, 64
@@ -82,7 +83,8 @@ def quantise(
     crops. ``advance`` receives the number of further crops processed, of those that `for_ranges` selects.
     With ``any_processor`` no sum can overflow on one without VNNI (`facekd.runtime.all_sums_fit`).
 
-    Raises `UsageError` for too few crops, `Misfit` if ONNX Runtime cannot quantise the graph.
+    Raises `UsageError` for too few crops, `Misfit` if ONNX Runtime cannot quantise the graph, or if
+    ``any_processor`` cannot be had, because it multiplies by matrices in another way.
     """
     if len(planes) < FEWEST_CROPS:
         raise UsageError(
@@ -95,6 +97,11 @@ def quantise(
     if refitted is not None:
         quantised = _quantised(refitted, for_ranges(model, planes), lambda done: None, any_processor)
     strip(quantised)
+    if any_processor and not all_sums_fit(quantised):
+        raise Misfit(
+            "more than convolutions and linear layers is quantised here, so that sums may still overflow",
+            "Leave out --any-processor.",
+        )
     return quantised
 
 

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from facekd.errors import UsageError
-from facekd.export import export
+from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop
+from facekd.errors import Misfit, UsageError
+from facekd.export import export, to_onnx
 from facekd.export.pair_limits import cut_pairs
 from facekd.export.quantise import check_cosine, quantise
+from facekd.models import FaceNet
 from facekd.runtime import LARGEST_SUM, all_sums_fit, largest_sums, load_embedder, open_session
 
 
@@ -89,6 +93,28 @@ def test_a_network_whose_sums_may_overflow_is_known(exported: onnx.ModelProto, p
     assert all_sums_fit(limited)
     assert all_sums_fit(exported)
     assert check_cosine(exported, limited, planes) > 0.98
+
+
+def test_a_network_with_other_products_is_refused(planes: NDArray) -> None:
+    """A linear layer of every pixel becomes a product with a matrix whose last dimension is the output."""
+    net = FaceNetOfPixels().eval()
+    card = Card(name="t", input=InputSpec(), crop=LandmarkCrop(), embedding=EmbeddingSpec(dim=8))
+    model = to_onnx(net, card)
+    assert "MatMul" in {node.op_type for node in model.graph.node}
+    quantise(model, planes)
+    with pytest.raises(Misfit, match="sums may still overflow"):
+        quantise(model, planes, any_processor=True)
+
+
+class FaceNetOfPixels(FaceNet):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dim = 8
+        self.conv = nn.Conv2d(3, 16, 7, 7)
+        self.linear = nn.Linear(16, 8)
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.conv(planes).flatten(2).transpose(1, 2)).mean(1)
 
 
 def test_it_needs_int8(run_folder: Path) -> None:

@@ -8,7 +8,7 @@ channels at one place of a convolution's kernel, then those at the next place (c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,25 +50,51 @@ def largest_sums(weights: NDArray) -> NDArray:
 
 
 def all_sums_fit(model: onnx.ModelProto) -> bool:
-    """Whether no sum of ``model``, whatever its input, can overflow. False for quantised weights of a kind
-    that `facekd.export` does not write; true without any."""
-    from onnx import TensorProto, numpy_helper
+    """Whether no sum of ``model``, whatever its input, can overflow. Of quantised networks only those are
+    known to be so whose products are convolutions and linear layers between QuantizeLinear and
+    DequantizeLinear, with weights that were quantised beforehand, as `facekd.export` writes them."""
+    nodes = model.graph.node
+    if not any("Quantize" in node.op_type or _is_integer(node) for node in nodes):
+        return not model.functions
+    if model.functions or any(_is_integer(node) or _has_graph(node) for node in nodes):
+        return False
+    stored = {one.name: one for one in model.graph.initializer}
+    made_of = {node.output[0]: node.input[0] for node in nodes if node.op_type == "DequantizeLinear"}
+    return all(_fits(node, made_of, stored) for node in nodes if node.op_type in _PRODUCTS)
 
-    signed = {one.name: one for one in model.graph.initializer if one.data_type == TensorProto.INT8}
-    matrices = {name: numpy_helper.to_array(one) for name, one in signed.items() if len(one.dims) > 1}
-    known = _in_rows(model)
-    return all(
-        name in known and (largest_sums(weights) <= LARGEST_SUM).all() for name, weights in matrices.items()
+
+#: operators that add up products
+_PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "RNN", "GRU", "LSTM", "Attention"}
+
+
+def _is_integer(node: onnx.NodeProto) -> bool:
+    """Whether ``node`` computes with integers by itself: QLinearConv, MatMulInteger, ONNX Runtime's own."""
+    return (
+        node.op_type.startswith(("QLinear", "Dynamic"))
+        or node.op_type.endswith("Integer")
+        or bool(node.domain)
     )
 
 
-def _in_rows(model: onnx.ModelProto) -> set[str]:
-    """The names of the quantised weights whose first dimension is the output channel."""
-    made_of = {
-        node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"
-    }
-    used = (node.input[1] for node in model.graph.node if has_weight_rows(node))
-    return {made_of[name] for name in used if name in made_of}
+def _has_graph(node: onnx.NodeProto) -> bool:
+    return any(one.HasField("g") or one.graphs for one in node.attribute)
+
+
+def _fits(node: onnx.NodeProto, made_of: Mapping[str, str], stored: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether no sum of ``node`` can overflow. Its inputs are ``made_of`` quantised values, or ``stored``."""
+    from onnx import TensorProto, numpy_helper
+
+    if not any(name in made_of for name in node.input):
+        return True
+    weights = node.input[1] if len(node.input) > 1 else ""
+    if weights in stored:  # of real numbers: the layer is not computed in integers
+        return True
+    quantised = stored.get(made_of.get(weights, ""))
+    if quantised is None or not has_weight_rows(node):
+        return False
+    if quantised.data_type == TensorProto.UINT8:  # products of two unsigned bytes are added in 32 bits
+        return True
+    return bool((largest_sums(numpy_helper.to_array(quantised)) <= LARGEST_SUM).all())
 
 
 def has_weight_rows(node: onnx.NodeProto) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facekd.export.pair_limits import cut_pairs
-from facekd.runtime import LARGEST_SUM, largest_sums, neighbouring_weights, open_session
+from facekd.runtime import LARGEST_SUM, all_sums_fit, largest_sums, neighbouring_weights, open_session
 from facekd.weights import shipped_model
 
 
@@ -80,6 +81,47 @@ def test_weights_that_fit_need_no_shift(inputs: int, side: int, groups: int, map
         session = open_session(convolution(rounded, map_side, step, groups), threads=1, sums_fit=True)
         (found,) = session.run(None, {"x": x})
         assert np.abs(found[0].astype(float) - (sums / step + 128)).max() <= 0.51
+
+
+def _model(weights: str, body: str, number: str = "int8") -> onnx.ModelProto:
+    """x float [1, 2] through ``body``. ``weights`` [2, 2] of a ``number`` type are stored as w8, and as w."""
+    return onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : 13, "com.microsoft" : 1]>
+        g (float[1, 2] x) => (float[1, 2] y)
+        <float one = {{1}}, {number} zero = {{0}}, uint8 none = {{0}}, {number}[2, 2] w8 = {{{weights}}},
+         float[2, 2] w = {{{weights}}}>
+        {{ {body} }}""")
+
+
+_INPUT = "q = QuantizeLinear(x, one, none) a = DequantizeLinear(q, one, none)"
+_ROWS = f"{_INPUT} b = DequantizeLinear(w8, one, zero) y = Gemm<transB = 1>(a, b)"
+
+
+@pytest.mark.parametrize(
+    ("model", "fits"),
+    [
+        (_model("64, 64, -127, 127", _ROWS), True),
+        (_model("64, 65, 0, 0", _ROWS), False),
+        (_model("0, 0, -64, -65", _ROWS), False),
+        (_model("200, 200, 0, 0", _ROWS, "uint8"), True),
+        (_model("64, 65, 0, 0", "y = Gemm<transB = 1>(x, w)"), True),
+        (_model("64, 65, 0, 0", f"{_INPUT} y = Gemm<transB = 1>(a, w)"), True),
+        # of other kinds nothing is known, although these weights would fit
+        (_model("64, 64, 0, 0", f"{_INPUT} b = DequantizeLinear(w8, one, zero) y = MatMul(a, b)"), False),
+        (_model("64, 64, 0, 0", f"{_INPUT} b = DequantizeLinear(w8, one, zero) y = Gemm(a, b)"), False),
+        (
+            _model(
+                "64, 64, 0, 0",
+                f"{_INPUT} c = QuantizeLinear(w, one, zero) b = DequantizeLinear(c, one, zero) "
+                "y = Gemm<transB = 1>(a, b)",
+            ),
+            False,
+        ),
+        (_model("64, 64, 0, 0", "y = com.microsoft.DynamicQuantizeMatMul(x, w8, one)"), False),
+    ],
+)
+def test_networks_that_need_no_shift_are_known(model: onnx.ModelProto, fits: bool) -> None:
+    assert all_sums_fit(model) is fits
 
 
 @pytest.mark.parametrize("shape", [(4,), (5,), (1,), (4, 3, 3), (3, 3, 3), (3, 1, 1), (1, 3, 3)])

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from facekd.runtime import LARGEST_SUM, has_weight_rows, largest_sums, neighbouring_weights
+from facekd.runtime import LARGEST_SUM, has_weight_rows, largest_sums, neighbouring_weights, sums_of_one_sign
 
 #: steps to the largest weight
 _STEPS = 127
@@ -76,9 +76,8 @@ def _cut(
     rows: NDArray[np.float64], pairs: NDArray[np.intp], most: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """``rows`` [O, K], each pair of one sign reduced until it adds up to ``most`` [O], both by the same."""
-    one, other = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
-    over = np.maximum(np.abs(one + other) - most[:, None], 0) * (np.sign(one) == np.sign(other)) / 2
+    over = np.maximum(sums_of_one_sign(rows, pairs) - most[:, None], 0) / 2
     cut = rows.copy()
-    cut[:, pairs[:, 0]] = one - np.sign(one) * over
-    cut[:, pairs[:, 1]] = other - np.sign(other) * over
+    for side in (0, 1):
+        cut[:, pairs[:, side]] -= np.sign(rows[:, pairs[:, side]]) * over
     return cut

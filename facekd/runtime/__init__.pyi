@@ -10,6 +10,7 @@ from .pair_sums import all_sums_fit as all_sums_fit
 from .pair_sums import has_weight_rows as has_weight_rows
 from .pair_sums import largest_sums as largest_sums
 from .pair_sums import neighbouring_weights as neighbouring_weights
+from .pair_sums import sums_of_one_sign as sums_of_one_sign
 from .session import open_session as open_session
 from .session import threads_available as threads_available
 from .thread_pool import threaded as threaded

@@ -54,6 +54,15 @@ class Embedder(Protocol):
         ...
 
 
+def _contract(path: Path, need_card: bool) -> tuple[Card, bool, bool]:
+    """`read_card` of the model at ``path``, and `all_sums_fit`."""
+    model = load_onnx(path)
+    card, found = card_of(model, path.stem)
+    if need_card and not found:
+        raise no_card(path)
+    return card, found, all_sums_fit(model)
+
+
 class OnnxEmbedder:
     """One ONNX model with its card, or with ``card`` in its place."""
 
@@ -67,11 +76,11 @@ class OnnxEmbedder:
         card: Card | None = None,
     ) -> None:
         self.path = Path(path)
-        model = load_onnx(self.path)
-        self.card, self.has_card = card_of(model, self.path.stem) if card is None else (card, True)
-        if need_card and not self.has_card:
-            raise no_card(self.path)
-        self._session = open_session(self.path, device, threads, all_sums_fit(model))
+        if card is None:
+            self.card, self.has_card, sums_fit = _contract(self.path, need_card)
+        else:  # the file is not read for itself; shifted weights answer the same
+            self.card, self.has_card, sums_fit = card, True, False
+        self._session = open_session(self.path, device, threads, sums_fit)
         given = self._session.get_inputs()[0]
         self._input, self._number = given.name, _NUMBERS[given.type]
         fixed = given.shape[0]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: the largest sum of two neighbouring weights of one sign: 255 x 128 = 32,640
 LARGEST_SUM = 128
+#: operators that add up products
+_PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "RNN", "GRU", "LSTM", "Attention"}
 
 
 def neighbouring_weights(shape: Sequence[int]) -> list[NDArray[np.intp]]:
@@ -37,16 +39,21 @@ def neighbouring_weights(shape: Sequence[int]) -> list[NDArray[np.intp]]:
     return [way[:, : way.shape[1] // 2 * 2].reshape(-1, 2) for way in ways]
 
 
+def sums_of_one_sign(rows: NDArray, pairs: NDArray[np.intp]) -> NDArray:
+    """The absolute sums [O, P] of the ``pairs`` in ``rows`` [O, K] whose two weights have one sign; 0 for the
+    others, which cannot add up to more than one of them."""
+    one, other = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
+    sums: NDArray = np.abs(one + other) * ((one > 0) == (other > 0))
+    return sums
+
+
 def largest_sums(weights: NDArray) -> NDArray:
-    """The largest sum of two neighbouring weights of one sign in each output channel, [O], of ``weights``
-    [O, I] or [O, I, kH, kW]; 0 without neighbours."""
-    rows = weights.reshape(len(weights), -1)
-    largest = np.zeros(len(rows), np.result_type(weights, np.int64))
-    for pairs in neighbouring_weights(weights.shape[1:]):
-        for sign in (1, -1):
-            sums = np.maximum(sign * rows.astype(largest.dtype), 0)[:, pairs].sum(axis=2)
-            largest = np.maximum(largest, sums.max(axis=1, initial=0))
-    return largest
+    """The largest absolute sum of two neighbouring weights of one sign in each output channel, [O], of
+    ``weights`` [O, I] or [O, I, kH, kW]; 0 without such neighbours."""
+    rows = weights.reshape(len(weights), -1).astype(np.result_type(weights, np.int16))
+    ways = neighbouring_weights(weights.shape[1:])
+    largest = [sums_of_one_sign(rows, pairs).max(axis=1, initial=0) for pairs in ways]
+    return np.max(largest, axis=0) if largest else np.zeros(len(rows), rows.dtype)
 
 
 def all_sums_fit(model: onnx.ModelProto) -> bool:
@@ -61,10 +68,6 @@ def all_sums_fit(model: onnx.ModelProto) -> bool:
     stored = {one.name: one for one in model.graph.initializer}
     made_of = {node.output[0]: node.input[0] for node in nodes if node.op_type == "DequantizeLinear"}
     return all(_fits(node, made_of, stored) for node in nodes if node.op_type in _PRODUCTS)
-
-
-#: operators that add up products
-_PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "RNN", "GRU", "LSTM", "Attention"}
 
 
 def _is_integer(node: onnx.NodeProto) -> bool:

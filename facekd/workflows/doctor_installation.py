@@ -192,13 +192,13 @@ def _look_at_processors() -> Iterator[Check]:
     memory = (
         "memory unknown" if found.memory_bytes is None else f"{amount(found.memory_bytes, 'B')} of memory"
     )
+    processor = " ".join((found.processor, *found.instructions))
     # without AVX2 nothing was measured, and other architectures have other instructions for it
-    without_vnni = "avx2" in found.instructions and not {"avx512_vnni", "avx_vnni"} & {*found.instructions}
-    slow = "; no VNNI: an int8 network is hardly faster than a float32 one" if without_vnni else ""
+    if "avx2" in found.instructions and not {"avx512_vnni", "avx_vnni"} & {*found.instructions}:
+        processor += "; no VNNI: int8 is hardly faster than float32 unless exported with --any-processor"
     yield Check(
         "devices", "processors", Status.OK,
-        f"{found.cores} usable, {' '.join((found.processor, *found.instructions))}{slow}; {memory}; "
-        f"{found.system}",
+        f"{found.cores} usable, {processor}; {memory}; {found.system}",
         values={"cores": found.cores, "memory_bytes": found.memory_bytes, "processor": found.processor},
     )  # fmt: skip
 

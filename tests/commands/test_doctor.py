@@ -407,7 +407,9 @@ def test_a_processor_on_which_int8_is_slow(
     settings = doctor_look.DoctorSettings((), gallery_place("gallery.db"))
     checks = doctor_installation.look_at_devices(settings)
     message = next(check.message for check in checks if check.name == "processors")
-    assert ("no VNNI: an int8 network is hardly faster" in message) is is_slow
+    assert (
+        "no VNNI: int8 is hardly faster than float32 unless exported with --any-processor" in message
+    ) is is_slow
     assert message.startswith(f"2 usable, some processor {' '.join(instructions)};")
 
 

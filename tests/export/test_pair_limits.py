@@ -42,8 +42,8 @@ def test_all_pairs_fit_in_whole_steps(weights: NDArray) -> None:
     cut, steps = cut_pairs(weights)
     whole = in_steps(cut, steps)
     assert np.abs(whole).max() <= 127
-    for one, other in ((whole[:, ::2], whole[:, 1::2]),):
-        assert np.maximum(np.abs(one + other), 0)[np.sign(one) == np.sign(other)].max() == LARGEST_SUM
+    one, other = whole[:, ::2], whole[:, 1::2]
+    assert np.abs(one + other)[np.sign(one) == np.sign(other)].max() == LARGEST_SUM
 
 
 def test_weights_that_fit_are_not_changed(weights: NDArray) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,17 @@ from facekd.verification.intervals import Interval
 
 #: replicates of a bootstrap; the 2.5 % point then rests on 25 of them
 REPLICATES = 1000
+
+
+@runtime_checkable
+class BlockStatistics(Protocol):
+    """Statistics that compute `block` drawings at a time."""
+
+    @property
+    def block(self) -> int: ...
+
+    def of_each(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The rates [B, S] of the drawings ``weights`` [B, people]; NaN where a class is empty."""
 
 
 def identity_weights(
@@ -97,7 +110,12 @@ def replicated(
     """The replicates [B, S] of ``statistics`` without NaN; raises as `identity_bootstrap`."""
     if people < 2:
         raise UsageError("a bootstrap over identities needs at least two of them")
-    values = np.array([statistics(w) for w in identity_weights(people, replicates, seed)])
+    drawn = identity_weights(people, replicates, seed)
+    if isinstance(statistics, BlockStatistics):
+        blocks = iter(lambda: list(islice(drawn, statistics.block)), [])
+        values = np.concatenate([statistics.of_each(np.array(block)) for block in blocks])
+    else:
+        values = np.array([statistics(w) for w in drawn])
     values = values[~np.isnan(values).any(axis=1)]
     if len(values) < replicates / 2:
         raise UsageError("too few comparisons for a bootstrap over identities")

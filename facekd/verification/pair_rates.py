@@ -3,9 +3,7 @@ EER, minDCF, d' and TAR."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +11,8 @@ from numpy.typing import NDArray
 from facekd.errors import UsageError
 from facekd.verification import costs, metrics
 from facekd.verification.bootstrap import log_odds_intervals, multiple_of, replicated
-from facekd.verification.influence_functions import (
-    Influence,
-    PairSums,
-    auc_influence,
-    d_prime_influence,
-    eer_influence,
-    min_dcf_influence,
-    partial_auc_influence,
-    tar_influence,
-)
+from facekd.verification.drawn_rates import PairStatistics, WholeStatistics
+from facekd.verification.influence_functions import PairSums
 from facekd.verification.intervals import Interval, extreme_interval, rule_of_three, wilson
 from facekd.verification.operating_points import PARTIAL_FMR, OperatingPoint, enough
 from facekd.verification.results import Measure, PairRates
@@ -154,118 +144,3 @@ def _numbered(yes: Floats, no: Floats, ones: Ids, others: Ids) -> tuple[metrics.
     ones, others = numbers[: yes.size], numbers[yes.size :].reshape(-1, 2)
     sizes = np.bincount(ones, minlength=people.size)
     return metrics.levels_of(yes, no), PairSums(ones, others, people.size), sizes
-
-
-class PairStatistics:
-    """AUC, EER and the TAR at each of ``fmrs`` as a function of how often each person is drawn.
-
-    Comparisons are sorted once; a replicate then costs two cumulative sums and a search in them.
-    """
-
-    def __init__(self, levels: metrics.Levels, sums: PairSums, fmrs: Sequence[float]) -> None:
-        self._levels, self._sums, self._fmrs = levels, sums, fmrs
-        rising, self._ones = _in_order(levels.mated, sums.ones)
-        places, others = _in_order(levels.non_mated, sums.others)
-        self._one, self._other = np.ascontiguousarray(others.T)
-        # for each mated comparison the number of non-mated ones below it, and of those at most as high
-        self._lower, self._not_higher = (np.searchsorted(places, rising, side) for side in ("left", "right"))
-        # for each number of rejected non-mated comparisons the mated ones at most as high
-        self._refused = np.append(0, np.searchsorted(rising, places, side="right"))
-        # for each threshold the mated and the non-mated comparisons below it
-        every = np.arange(levels.thresholds.size)
-        self._missed, self._kept_out = np.searchsorted(rising, every), np.searchsorted(places, every)
-
-    def __call__(self, weights: Floats) -> list[float]:
-        """AUC, EER and TARs if person i is drawn ``weights`` [P] times; NaN if a class is empty."""
-        drawn = self._drawn(weights)
-        return self._rates(drawn) if drawn else [float("nan")] * (2 + len(self._fmrs))
-
-    def _drawn(self, weights: Floats) -> _Drawn | None:
-        """The comparisons of the drawn people, `None` if a class is empty."""
-        yes, no = weights[self._ones], weights[self._one] * weights[self._other]
-        missed, refused = _running(yes), _running(no)
-        return _Drawn(yes, no, missed, refused) if missed[-1] and refused[-1] else None
-
-    def _rates(self, drawn: _Drawn) -> list[float]:
-        mated, non_mated = drawn.missed, drawn.refused
-        beaten = drawn.yes @ (non_mated[self._lower] + non_mated[self._not_higher])
-        auc = float(beaten / (2 * mated[-1] * non_mated[-1]))
-        mated, non_mated = mated / mated[-1], non_mated / non_mated[-1]
-        refused = np.searchsorted(non_mated, 1 - np.asarray(self._fmrs) - 1e-12)
-        return [auc, self._eer(mated, non_mated), *(1 - mated[self._refused[refused]]).tolist()]
-
-    def _eer(self, missed: Floats, refused: Floats) -> float:
-        """As `metrics.eer_of`, from the shares of mated and of non-mated comparisons below each."""
-
-        def rates(place: int) -> tuple[float, float]:
-            return float(missed[self._missed[place]]), float(1 - refused[self._kept_out[place]])
-
-        def crossed(place: int) -> bool:
-            fnmr, fmr = rates(place)
-            return fnmr >= fmr
-
-        first = bisect_left(range(self._missed.size), True, key=crossed)
-        around = [rates(place) for place in (first - 1, first)]
-        least = min(abs(fnmr - fmr) for fnmr, fmr in around)
-        nearest = [(fnmr + fmr) / 2 for fnmr, fmr in around if abs(fnmr - fmr) <= least + 1e-12]
-        return sum(nearest) / len(nearest)
-
-    def influences(self) -> list[Influence]:
-        """The influence of the people on each of the rates."""
-        levels, curve, sums = self._levels, self._levels.curve(), self._sums
-        tars = [tar_influence(levels, curve, fmr, sums) for fmr in self._fmrs]
-        return [auc_influence(levels, sums), eer_influence(levels, curve, sums), *tars]
-
-
-class WholeStatistics(PairStatistics):
-    """As `PairStatistics`, with partial AUC, minDCF and d' after the TARs."""
-
-    def __init__(self, levels: metrics.Levels, sums: PairSums, fmrs: Sequence[float]) -> None:
-        super().__init__(levels, sums, fmrs)
-        self._yes, self._no = (
-            levels.thresholds[np.sort(place)] for place in (levels.mated, levels.non_mated)
-        )
-
-    def __call__(self, weights: Floats) -> list[float]:
-        """All of them if person i is drawn ``weights`` [P] times; NaN if a class is empty."""
-        drawn = self._drawn(weights)
-        return [*self._rates(drawn), *self._more(drawn)] if drawn else [float("nan")] * (5 + len(self._fmrs))
-
-    def _more(self, drawn: _Drawn) -> list[float]:
-        # the curve of the weighted comparisons, as `Levels.curve` computes it, without counting them again
-        missed, refused = drawn.missed[self._missed], drawn.refused[self._kept_out]
-        curve = metrics.Roc(self._levels.thresholds, 1 - refused / refused[-1], missed / missed[-1])
-        d_prime = metrics.weighted_d_prime(self._yes, drawn.yes, self._no, drawn.no)
-        return [metrics.partial_auc_of(curve, PARTIAL_FMR), costs.min_dcf_of(curve), d_prime]
-
-    def influences(self) -> list[Influence]:
-        levels, curve, sums = self._levels, self._levels.curve(), self._sums
-        partial = partial_auc_influence(levels, curve, PARTIAL_FMR, sums)
-        return [
-            *super().influences(), partial, min_dcf_influence(levels, curve, sums),
-            d_prime_influence(levels, sums),
-        ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """The weights of the mated comparisons ``yes`` [M] and of the non-mated ones ``no`` [N], in the order of
-    their scores, and their cumulative sums ``missed`` [M + 1] and ``refused`` [N + 1]."""
-
-    yes: Floats
-    no: Floats
-    missed: Floats
-    refused: Floats
-
-
-def _in_order(
-    places: NDArray[np.intp], people: NDArray[np.integer]
-) -> tuple[NDArray[np.intp], NDArray[np.integer]]:
-    order = np.argsort(places, kind="stable")
-    return places[order], people[order]
-
-
-def _running(weights: Floats) -> Floats:
-    sums = np.zeros(weights.size + 1)
-    np.cumsum(weights, out=sums[1:])
-    return sums

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from facekd.verification import costs, metrics
 from facekd.verification.bootstrap import multiple_of, replicated
+from facekd.verification.drawn_rates import PairStatistics
 from facekd.verification.influence_functions import (
     Influence,
     PairSums,
@@ -20,7 +21,6 @@ from facekd.verification.influence_functions import (
     partial_auc_influence,
     tar_influence,
 )
-from facekd.verification.pair_rates import PairStatistics
 
 PEOPLE = 40
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facekd.verification import costs, metrics
-from facekd.verification.bootstrap import identity_weights, multiple_of
+from facekd.verification.bootstrap import identity_weights, multiple_of, replicated
+from facekd.verification.drawn_rates import WholeStatistics
 from facekd.verification.influence_functions import PairSums, d_prime_influence
-from facekd.verification.pair_rates import WholeStatistics, pair_rates, pair_statistics
+from facekd.verification.pair_rates import pair_rates, pair_statistics
 
 FMRS = [0.01, 0.3, 0.7, 1.0]
 SCORE = st.integers(-3, 4).map(lambda n: n / 4)
@@ -52,6 +53,26 @@ def test_rates_of_drawn_persons(mated: list[tuple], non_mated: list[tuple], seed
             metrics.d_prime(drawn_yes, drawn_no),
         ]
         assert whole(weights) == pytest.approx([*found, *more], abs=1e-9)
+    # together, those without a class among the others
+    drawn = np.array([*identity_weights(names.size, 5, seed), np.zeros(names.size)])
+    for some in (statistics, whole):
+        together, alone = some.of_each(drawn), np.array([some(weights) for weights in drawn])
+        np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-12)
+        assert np.isnan(together[-1]).all()
+
+
+@pytest.mark.parametrize("listed", [20, 3000, 20_000])
+def test_replicates_do_not_depend_on_the_blocks(listed: int) -> None:
+    random = np.random.default_rng(1)
+    ones, others = np.arange(listed) % 40, np.stack([np.arange(listed) % 40, np.arange(listed) // 40 % 40], 1)
+    others[:, 1] += others[:, 0] == others[:, 1]
+    yes, no = random.normal(2, 1, listed), random.normal(0, 1, listed)
+    whole = WholeStatistics(metrics.levels_of(yes, no), PairSums(ones, others, 41), [0.1])
+    assert whole.block == {20: 64, 3000: 21, 20_000: 1}[listed]
+    found = replicated(whole, 41, replicates=100)
+    kept = [rates for weights in identity_weights(41, 100) if not np.isnan(rates := whole(weights)).any()]
+    np.testing.assert_allclose(found, kept, rtol=1e-12, atol=1e-12)
+    assert len(found) > 50
 
 
 def _listed() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -15,6 +15,8 @@ from facekd.verification.intervals import Interval
 
 #: replicates of a bootstrap; the 2.5 % point then rests on 25 of them
 REPLICATES = 1000
+#: how many people to draw with one call, of one or more replicates
+_DRAWN_TOGETHER = 1 << 14
 
 
 @runtime_checkable
@@ -33,8 +35,12 @@ def identity_weights(
 ) -> Iterator[NDArray[np.float64]]:
     """How often each of ``people`` is drawn in every replicate, [people]."""
     random = np.random.default_rng(seed)
-    for _ in range(replicates):
-        yield np.bincount(random.integers(people, size=people), minlength=people).astype(np.float64)
+    together = max(1, _DRAWN_TOGETHER // people)
+    for done in range(0, replicates, together):
+        count = min(together, replicates - done)
+        drawn = random.integers(people, size=(count, people)) + people * np.arange(count)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=count * people).astype(np.float64)
+        yield from times.reshape(count, people)
 
 
 def identity_bootstrap(

@@ -58,6 +58,13 @@ def test_weights_draw_as_many_persons_as_there_are() -> None:
     np.testing.assert_array_equal(drawn, list(identity_weights(30, 200)))
 
 
+@pytest.mark.parametrize("people", [2, 5000, 20_000])
+def test_weights_are_those_drawn_one_replicate_after_the_other(people: int) -> None:
+    random = np.random.default_rng(0)
+    drawn = [np.bincount(random.integers(people, size=people), minlength=people) for _ in range(10)]
+    np.testing.assert_array_equal(drawn, list(identity_weights(people, 10)))
+
+
 def test_weighted_tar_is_that_of_the_drawn_persons() -> None:
     """Weights w_i and w_i * w_j against building the drawn set of comparisons copy by copy."""
     random = np.random.default_rng(3)

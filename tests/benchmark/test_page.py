@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from dark_drawings import check_dark
 from made_up import make_benchmark, make_model, make_result
 
 from facekd.benchmark import Benchmark
@@ -25,7 +26,7 @@ from facekd.reporting import (
     write_benchmark_page,
     write_page,
 )
-from facekd.reporting.benchmark_figures import roc_drawing, well_counted
+from facekd.reporting.benchmark_figures import histogram_drawings, roc_drawing, well_counted
 from facekd.reporting.page import render
 
 VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
@@ -169,6 +170,11 @@ def test_figures_and_sections_that_register_themselves(
     # the hardest pairs follow
     assert alts[:6] == ["Bar", "Bars", "Bar", "ROC", "Histogram", "Histogram"]
     assert page.text.index("Take small.") < page.text.rindex("Machine and method")
+
+
+def test_every_drawing_on_a_dark_screen(made: Benchmark) -> None:
+    for drawing in (*SPEED_FIGURES.of(made), *roc_drawing(made), *histogram_drawings(made)):
+        check_dark(drawing)
 
 
 def test_notice_and_extra_parts(made: Benchmark, tmp_path: Path) -> None:

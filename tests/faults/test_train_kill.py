@@ -27,7 +27,7 @@ def steps_so_far(folder: Path) -> int:
 
 
 #: steps of the run, and how many lie between two evaluations, each of which keeps a checkpoint
-STEPS, BETWEEN = 300, 50
+STEPS, BETWEEN = 200, 40
 
 
 @pytest.fixture

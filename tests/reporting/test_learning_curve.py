@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import cv2
+from dark_drawings import check_dark
 
 from facekd.reporting import write_learning_curve, write_run_page
-from facekd.reporting.learning_curve import learning_curve
+from facekd.reporting.learning_curve import learning_curve, run_drawings
 
 METRICS = [
     {"step": 0, "teacher_heldout_tar_1e-3": 0.95, "teacher_heldout_interval": [0.93, 0.97]},
@@ -35,6 +36,14 @@ def test_every_part_and_both_scores_are_drawn() -> None:
     assert [line.get_label() for line in scores.lines] == ["student", "teacher"]
     assert scores.lines[0].get_xydata().tolist() == [[160, 60], [320, 80]]
     assert set(scores.lines[1].get_ydata()) == {95}
+
+
+def test_both_drawings_on_a_dark_screen() -> None:
+    names = []
+    for drawing in run_drawings(METRICS):
+        check_dark(drawing)
+        names.append(drawing.name)
+    assert names == ["loss", "heldout"]
 
 
 def test_a_loss_alone_is_drawn_once_and_nothing_is_nothing(tmp_path: Path) -> None:

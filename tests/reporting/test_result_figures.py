@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from dark_drawings import check_dark
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
@@ -242,6 +243,18 @@ def test_a_drawing_for_both_screens() -> None:
         # the colour of text and ticks that nobody set
         assert b"#000000" not in image
     assert len(picture.image) < 100_000
+
+
+def test_every_drawing_on_a_dark_screen(scores: tuple) -> None:
+    listed = judge_scores(
+        "scores", "s.csv", np.concatenate(scores), np.arange(sum(map(len, scores))) < len(scores[0])
+    )
+    drawn = []
+    for results in ({"m": _people(), "other": _people(noise=1.5)}, {"m": _searched(400)}, {"m": listed}):
+        for drawing in drawings(results):
+            check_dark(drawing)
+            drawn.append(drawing.name)
+    assert {*drawn} >= {"roc", "det", "thresholds", "scores of other", "cmc", "open set"}
 
 
 def test_a_figure_of_several_models() -> None:

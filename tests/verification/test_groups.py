@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dark_drawings import check_dark
 
 from facekd.errors import InputOutput, Unreadable, UsageError
 from facekd.reporting import figure
+from facekd.reporting.group_heat_maps import group_drawings
 from facekd.verification import all_pairs
 from facekd.verification.groups import group_rates, group_threshold, read_groups
 from facekd.verification.results.groups import GroupRates, Share
@@ -105,6 +107,8 @@ def test_ratios_and_shares_without_errors() -> None:
     assert "a, b" in rates.caveats()[1]
     assert rates.to_dict()["between"][1][1]["mean_score"] is None
     assert len(figure(rates).axes) >= 2
+    for drawing in group_drawings("", rates):
+        check_dark(drawing)
 
 
 def test_too_little_to_judge() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dark_drawings import check_dark
 from patterned_people import write_people
 from tiny_model import write_tiny_model
 
 from facekd.card import PhotoLimit, PhotoLimits, Sample, card_of, load_onnx, write_card
 from facekd.preprocess import CLEAN, DEGRADATIONS, photo_limits
+from facekd.reporting.robustness_figure import robustness_drawings
 from facekd.verification.protocols import open_protocol
 from facekd.workflows.robustness import at_clean_threshold, measure_robustness, robustness_steps
 
@@ -77,3 +79,4 @@ def test_a_crop_is_measured_once_for_all_models(tmp_path: Path, monkeypatch: pyt
     assert counts == {"too_blurred": 12 * len((CLEAN, *DEGRADATIONS))}
     assert {row.refused for row in found.models["none"]} == {0.0}
     assert {row.refused for row in found.models["all"]} == {1.0}
+    check_dark(next(robustness_drawings(found)))

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tomllib
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from facekd.card import Card, CropSpec, LandmarkCrop, canonical_json, card_of, l
 from facekd.errors import Misfit, Unreadable
 from facekd.files import read_text
 from facekd.runtime.pair_sums import all_sums_fit
+from facekd.runtime.scalar_slopes import with_leaky_relu
 from facekd.runtime.session import open_session
 
 Crops = NDArray[np.uint8]
@@ -54,13 +55,23 @@ class Embedder(Protocol):
         ...
 
 
-def _contract(path: Path, need_card: bool) -> tuple[Card, bool, bool]:
-    """`read_card` of the model at ``path``, and `all_sums_fit`."""
+class _Read(NamedTuple):
+    """A model's card, whether it was stored there, `all_sums_fit`, and what to run: the file, or another
+    graph that computes the same (`with_leaky_relu`)."""
+
+    card: Card
+    has_card: bool
+    sums_fit: bool
+    model: Path | bytes
+
+
+def _read(path: Path, need_card: bool) -> _Read:
     model = load_onnx(path)
     card, found = card_of(model, path.stem)
     if need_card and not found:
         raise no_card(path)
-    return card, found, all_sums_fit(model)
+    fit = all_sums_fit(model)
+    return _Read(card, found, fit, model.SerializeToString() if with_leaky_relu(model) else path)
 
 
 class OnnxEmbedder:
@@ -76,11 +87,10 @@ class OnnxEmbedder:
         card: Card | None = None,
     ) -> None:
         self.path = Path(path)
-        if card is None:
-            self.card, self.has_card, sums_fit = _contract(self.path, need_card)
-        else:  # the file is not read for itself; shifted weights answer the same
-            self.card, self.has_card, sums_fit = card, True, False
-        self._session = open_session(self.path, device, threads, sums_fit)
+        # under another card the file is not read for itself; shifted weights answer the same
+        read = _read(self.path, need_card) if card is None else _Read(card, True, False, self.path)
+        self.card, self.has_card = read.card, read.has_card
+        self._session = open_session(read.model, device, threads, read.sums_fit)
         given = self._session.get_inputs()[0]
         self._input, self._number = given.name, _NUMBERS[given.type]
         fixed = given.shape[0]

@@ -28,8 +28,7 @@ from torch import Tensor
 
 from facekd.cli import run
 from facekd.cli.options import ANY_PATH, EXISTING_FILE
-from facekd.distillation import read_recipe, training_crops
-from facekd.distillation.heldout_judge import embed_crops
+from facekd.distillation import embed_crops, read_recipe, training_crops
 from facekd.errors import Misfit, UsageError
 from facekd.models import Teacher, build_model
 from facekd.models.teachers import load_teacher

@@ -1,6 +1,7 @@
 from .copied_crops import CropCopy as CropCopy
 from .copied_crops import heldout_copies as heldout_copies
 from .heldout_judge import CHOOSING_FMR as CHOOSING_FMR
+from .heldout_judge import embed_crops as embed_crops
 from .preparation import TEACHER_SCORE as TEACHER_SCORE
 from .recipe import Recipe as Recipe
 from .recipe_crops import heldout_crops as heldout_crops

@@ -152,17 +152,8 @@ class WholeStatistics(PairStatistics):
         fnmr *= per_miss
         fmr *= per_false
         fnmr += fmr
-        return [*super()._rates(drawn), partial, fnmr.min(axis=0), self._d_prime(drawn)]
-
-    def _d_prime(self, drawn: _Drawn) -> Floats:
-        """As `metrics.weighted_d_prime`."""
-        (high, one), (low, other) = _moments(self._yes, drawn.yes), _moments(self._no, drawn.no)
-        gap, spread = high - low, np.sqrt((one + other) / 2)
-        # what rounding leaves of zero
-        least = 1e-12 * np.maximum(np.abs(high), np.abs(low))
-        found = np.where(np.abs(gap) > least, np.copysign(np.inf, gap), 0.0)
-        np.divide(gap, spread, out=found, where=spread > least)
-        return found
+        d_prime = weighted_d_prime(self._yes, drawn.yes, self._no, drawn.no)
+        return [*super()._rates(drawn), partial, fnmr.min(axis=0), d_prime]
 
     def influences(self) -> list[Influence]:
         levels, curve, sums = self._levels, self._levels.curve(), self._sums
@@ -211,6 +202,20 @@ def _partial_auc(fmr: Floats, fnmr: Floats, highest_fmr: float) -> Floats:
     widths = np.diff(np.minimum(x, highest_fmr), axis=0)
     areas = ((y[:-1] + y[1:]) / 2 * widths).sum(axis=0)
     found: Floats = 1 - metrics.partial_auc_scale(highest_fmr) * areas
+    return found
+
+
+def weighted_d_prime(
+    mated: Floats, mated_weights: Floats, non_mated: Floats, non_mated_weights: Floats
+) -> Floats:
+    """`metrics.d_prime` [B] of finite scores ``mated`` [M] and ``non_mated`` [N] with the weights [M, B] and
+    [N, B]; each class must have weight."""
+    (high, one), (low, other) = _moments(mated, mated_weights), _moments(non_mated, non_mated_weights)
+    gap, spread = high - low, np.sqrt((one + other) / 2)
+    # what rounding leaves of zero
+    least = 1e-12 * np.maximum(np.abs(high), np.abs(low))
+    found = np.where(np.abs(gap) > least, np.copysign(np.inf, gap), 0.0)
+    np.divide(gap, spread, out=found, where=spread > least)
     return found
 
 

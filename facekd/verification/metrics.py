@@ -214,27 +214,6 @@ def d_prime(mated: ArrayLike, non_mated: ArrayLike) -> float:
     return float(gap / spread)
 
 
-def weighted_d_prime(
-    mated: Scores, mated_weights: Scores, non_mated: Scores, non_mated_weights: Scores
-) -> float:
-    """`d_prime` of finite scores ``mated`` [M] and ``non_mated`` [N] with the given weights; each
-    class must have weight."""
-    (high, one), (low, other) = (_moments(mated, mated_weights), _moments(non_mated, non_mated_weights))
-    gap, spread = high - low, float(np.sqrt((one + other) / 2))
-    # what rounding leaves of zero
-    least = 1e-12 * max(abs(high), abs(low))
-    if spread > least:
-        return gap / spread
-    return float(np.copysign(np.inf, gap)) if abs(gap) > least else 0.0
-
-
-def _moments(scores: Scores, weights: Scores) -> tuple[float, float]:
-    """The weighted mean and variance."""
-    total = weights.sum()
-    mean = weights @ scores / total
-    return float(mean), float(weights @ (scores - mean) ** 2 / total)
-
-
 def best_threshold(mated: ArrayLike, non_mated: ArrayLike) -> float:
     """The threshold with the most correct decisions, over every interval between scores.
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from facekd.errors import UsageError
 from facekd.verification import metrics
+from facekd.verification.drawn_rates import weighted_d_prime
 
 # few distinct values, so that ties are the rule
 SCORES = st.lists(st.integers(-4, 4).map(lambda n: n / 4), min_size=1, max_size=12)
@@ -197,7 +198,7 @@ def test_weights_of_d_prime_mean_repetition(mated: list[tuple], non_mated: list[
     (yes, times_yes), (no, times_no) = (np.array(kind).T for kind in (mated, non_mated))
     assume(times_yes.any() and times_no.any())
     # tenths are no binary numbers: sums of them are rounded
-    found = metrics.weighted_d_prime(yes / 10, times_yes, no / 10, times_no)
+    (found,) = weighted_d_prime(yes / 10, times_yes[:, None], no / 10, times_no[:, None])
     expected = metrics.d_prime(np.repeat(yes / 10, times_yes), np.repeat(no / 10, times_no))
     assert found == pytest.approx(expected, abs=1e-9)
 

@@ -90,7 +90,7 @@ class OnnxEmbedder:
         # under another card the file is not read for itself; shifted weights answer the same
         read = _read(self.path, need_card) if card is None else _Read(card, True, False, self.path)
         self.card, self.has_card = read.card, read.has_card
-        self._session = open_session(read.model, device, threads, read.sums_fit)
+        self._session = open_session(read.model, device, threads, read.sums_fit, str(self.path))
         given = self._session.get_inputs()[0]
         self._input, self._number = given.name, _NUMBERS[given.type]
         fixed = given.shape[0]

@@ -26,7 +26,10 @@ def with_leaky_relu(model: onnx.ModelProto) -> bool:
     slopes = {
         tensor.name: float(numpy_helper.to_array(tensor).item())
         for tensor in graph.initializer
-        if tensor.name not in given and math.prod(tensor.dims) == 1
+        # a PRelu may have integers, a LeakyRelu not
+        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
+        and tensor.name not in given
+        and math.prod(tensor.dims) == 1
     }
     found = [node for node in graph.node if node.op_type == "PRelu" and node.input[1] in slopes]
     for node in found:

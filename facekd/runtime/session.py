@@ -27,9 +27,11 @@ def open_session(
     device: str = "cpu",
     threads: int | None = None,
     sums_fit: bool = False,
+    shown: str | None = None,
 ) -> onnxruntime.InferenceSession:
     """An inference session on ``device`` with at most ``threads`` threads. ``sums_fit``: the model is known
-    to have no quantised weights whose sums may overflow (`facekd.runtime.all_sums_fit`).
+    to have no quantised weights whose sums may overflow (`facekd.runtime.all_sums_fit`). ``shown`` names it
+    in errors, instead of its path.
 
     Raises `DeviceError` if the device is absent (ONNX Runtime would silently fall back to the
     CPU), `InputOutput` or `Unreadable` if the file is.
@@ -48,13 +50,14 @@ def open_session(
         # unsigned and signed bytes could overflow; its weights are shifted to unsigned ones there, which
         # takes longer
         options.add_session_config_entry("session.x64quantprecision", "1")
-    shown = "the model" if isinstance(model, bytes) else os.fspath(model)
+    shown = shown or ("the model" if isinstance(model, bytes) else os.fspath(model))
     if not isinstance(model, bytes):
         if not Path(model).exists():
             raise InputOutput(f"{model}: no such model file")
         open_regular(model).close()
         # ONNX Runtime cannot open a file whose name is not UTF-8
-        model = shown if is_utf8(shown) else read_bounded(shown, _MAX_BYTES)
+        path = os.fspath(model)
+        model = path if is_utf8(path) else read_bounded(path, _MAX_BYTES)
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:

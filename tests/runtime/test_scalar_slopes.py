@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facekd.card import Card, EmbeddingSpec, InputSpec, LandmarkCrop, write_card
+from facekd.errors import Unreadable
 from facekd.runtime import load_embedder
 from facekd.runtime.scalar_slopes import with_leaky_relu
 
@@ -93,3 +94,18 @@ def test_an_embedder_answers_as_the_file_does_and_keeps_its_space(tmp_path: Path
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(embedder.embed(crops), expected, atol=1e-6)
     assert embedder.space == pinned.space
+
+
+def test_integers_stay() -> None:
+    model = network(np.array([0.1]))
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.array([2], np.int32), "s0"))
+    assert not with_leaky_relu(model)
+
+
+def test_a_model_that_cannot_be_run_is_named(tmp_path: Path) -> None:
+    model = network(np.array([0.1]))
+    model.opset_import.append(helper.make_opsetid("nobody", 1))
+    model.graph.node.append(helper.make_node("Unknown", ["embedding"], ["more"], domain="nobody"))
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(Unreadable, match=r"odd\.onnx: ONNX Runtime cannot load it"):
+        load_embedder(tmp_path / "odd.onnx", threads=1)

@@ -6,56 +6,24 @@ steps, or the two weights are cut; each channel has the step size with the small
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
-
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from facekd.runtime import LARGEST_SUM, has_weight_rows, largest_sums, neighbouring_weights, sums_of_one_sign
+from facekd.runtime import LARGEST_SUM, largest_sums, neighbouring_weights, sums_of_one_sign
 
 #: steps to the largest weight
-_STEPS = 127
+STEPS = 127
 #: the sum in steps before rounding, which adds at most half a step to each of the two
 _LIMIT = LARGEST_SUM - 0.5
 #: the step sizes tried between the finest, which cuts the most, and the coarsest, which cuts nothing
 _TRIED = 17
 
 
-def limit_pairs(
-    model: onnx.ModelProto, left_in_float: Collection[str]
-) -> tuple[onnx.ModelProto, dict[str, list[dict[str, Any]]]]:
-    """``model`` with its convolutions' and linear layers' weights cut, except in the nodes ``left_in_float``,
-    and the ranges of these weights for each output channel, as ONNX Runtime's quantiser takes them
-    (``TensorQuantOverrides``)."""
-    from onnxruntime.quantization import QuantType
-
-    limited = onnx.ModelProto()
-    limited.CopyFrom(model)
-    stored = {tensor.name: tensor for tensor in limited.graph.initializer}
-    overrides: dict[str, list[dict[str, Any]]] = {}
-    for node in limited.graph.node:
-        if node.name in left_in_float or not has_weight_rows(node) or node.input[1] not in stored:
-            continue
-        name = node.input[1]
-        weights = numpy_helper.to_array(stored[name])
-        cut, steps = cut_pairs(weights)
-        stored[name].CopyFrom(numpy_helper.from_array(cut.astype(weights.dtype), name))
-        overrides[name] = [
-            {"quant_type": QuantType.QInt8, "symmetric": True, "rmin": -largest, "rmax": largest}
-            for largest in (steps * _STEPS).astype(np.float32)
-        ]
-        overrides[name][0]["axis"] = 0
-    return limited, overrides
-
-
 def cut_pairs(weights: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``weights`` [O, I] or [O, I, kH, kW] with the pairs cut that do not fit, and the step sizes [O]."""
     rows = weights.reshape(len(weights), -1).astype(np.float64)
-    finest = np.abs(rows).max(axis=1) / _STEPS
-    finest[finest == 0] = 1 / _STEPS  # a channel that is switched off
+    finest = np.abs(rows).max(axis=1) / STEPS
+    finest[finest == 0] = 1 / STEPS  # a channel that is switched off
     coarsest = np.maximum(finest, largest_sums(weights.astype(np.float64)) / _LIMIT)
     pairs = neighbouring_weights(weights.shape[1:])
     best, steps, least = rows, coarsest, np.full(len(rows), np.inf)

@@ -1,11 +1,12 @@
 """Static int8: weights and activations of an exported network as 8-bit integers.
 
-Channels are equalised first (`facekd.export.equalise`). Weights are quantised per output channel, activations
-(uint8) by their ranges on real crops, both by ONNX Runtime's own quantiser (Jacob et al., "Quantization and
-training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018), as QuantizeLinear
-and DequantizeLinear around each operator, which every runtime supports. Finally the last layer is refitted,
-by least squares, to the output of the quantised layers before it. On request the weights are limited so that
-no sum overflows on any processor (`facekd.export.pair_limits`).
+Channels are equalised first (`facekd.export.equalise`). Weights are quantised per output channel, rounded so
+that the output of their layer changes least (`facekd.export.rounding`), activations (uint8) by their ranges
+on real crops, both by ONNX Runtime's own quantiser (Jacob et al., "Quantization and training of neural
+networks for efficient integer-arithmetic-only inference", CVPR 2018), as QuantizeLinear and DequantizeLinear
+around each operator, which every runtime supports. Finally the last layer is refitted, by least squares, to
+the output of the quantised layers before it. On request the weights are limited so that no sum overflows on
+any processor (`facekd.export.pair_limits`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -27,19 +27,19 @@ from onnx import numpy_helper
 
 from facekd.errors import Misfit, UsageError
 from facekd.export.equalise import equalise
+from facekd.export.layer_inputs import FOR_EACH_VALUE, InputMoments, crops_to_process, input_moments
 from facekd.export.onnx_graph import run_graph, strip
-from facekd.export.pair_limits import limit_pairs
+from facekd.export.rounding import Rounded, layers_to_round, read_once, round_layers
 from facekd.export.trained_metric import last_linear
 from facekd.runtime import all_sums_fit
 
 #: the number of crops to quantise with, and the fewest that are enough
 RANGE_CROPS, FEWEST_CROPS = 2048, 64
-#: how many of these, evenly spaced, serve for the ranges of activations, and for those of single channels
+#: how many of these, evenly spaced, serve for the ranges of activations and for the inputs of layers, and for
+#: the ranges of single channels
 _FOR_RANGES, _FOR_CHANNELS = 1024, 256
 #: the most memory for activations while their ranges are measured
 _MOST_BYTES = 4 * 2**30
-#: the fewest crops for each input of the last layer to refit it with: with fewer it would overfit
-_FOR_EACH_INPUT = 3
 #: ridge penalty of the refitted last layer, as a share of the mean power of its inputs
 _RIDGE = 1e-4
 #: the share of an activation's values, in per cent, inside its range: with 100, a few outliers would make all
@@ -79,9 +79,9 @@ def quantise(
     advance: Callable[[int], object] = lambda done: None,
     any_processor: bool = False,
 ) -> onnx.ModelProto:
-    """``model`` in static int8, with ranges measured on ``planes`` float32 [N, 3, S, S] of at least 64 real
-    crops. ``advance`` receives the number of further crops processed, of those that `for_ranges` selects.
-    With ``any_processor`` no sum can overflow on one without VNNI (`facekd.runtime.all_sums_fit`).
+    """``model`` in static int8, measured on ``planes`` float32 [N, 3, S, S] of at least 64 real crops.
+    ``advance`` receives the number of further crops processed, of `crops_processed`. With ``any_processor``
+    no sum can overflow on one without VNNI (`facekd.runtime.all_sums_fit`).
 
     Raises `UsageError` for too few crops, `Misfit` if ONNX Runtime cannot quantise the graph, or if
     ``any_processor`` cannot be had, because it multiplies by matrices in another way.
@@ -92,10 +92,13 @@ def quantise(
             "Give more of them with --data.",
         )
     model = equalise(model, _some(planes, _FOR_CHANNELS))
-    quantised = _quantised(model, for_ranges(model, planes), advance, any_processor)
-    refitted = _refitted(model, quantised, planes)
+    excluded, ranges = _left_in_float(model), for_ranges(model, planes)
+    moments = input_moments(model, _measured(model), _some(planes, _FOR_RANGES), advance)
+    rounded = round_layers(model, layers_to_round(model, excluded), moments, any_processor)
+    quantised = _quantised(rounded, ranges, excluded, advance)
+    refitted = _refitted(model, rounded, quantised, planes, any_processor)
     if refitted is not None:
-        quantised = _quantised(refitted, for_ranges(model, planes), lambda done: None, any_processor)
+        quantised = _quantised(refitted, ranges, excluded, lambda done: None)
     strip(quantised)
     if any_processor and not all_sums_fit(quantised):
         raise Misfit(
@@ -103,6 +106,22 @@ def quantise(
             "Leave out --any-processor.",
         )
     return quantised
+
+
+def _measured(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The layers whose inputs are measured: not the last one, which is refitted."""
+    layers = read_once(model, layers_to_round(model, _left_in_float(model)))
+    try:
+        last = last_linear(model).name
+    except Misfit:
+        return layers
+    return [node for node in layers if node.name != last]
+
+
+def crops_processed(model: onnx.ModelProto, planes: Planes) -> int:
+    """How many crops `quantise` reports to ``advance``, but for the last batch if it is not whole."""
+    inputs = crops_to_process(model, _measured(model), _some(planes, _FOR_RANGES))
+    return inputs + len(for_ranges(model, planes))
 
 
 def for_ranges(model: onnx.ModelProto, planes: Planes) -> Planes:
@@ -129,32 +148,35 @@ def _some(planes: Planes, count: int) -> Planes:
     return planes[:: max(1, len(planes) // count)]
 
 
-def _refitted(model: onnx.ModelProto, quantised: onnx.ModelProto, planes: Planes) -> onnx.ModelProto | None:
-    """``model`` with a last layer fitted, by least squares over ``planes``, to the output of the
-    ``quantised`` layers before it; `None` if the model does not end with a linear layer, or there are too few
-    planes."""
+def _refitted(
+    model: onnx.ModelProto, rounded: Rounded, quantised: onnx.ModelProto, planes: Planes, any_processor: bool
+) -> Rounded | None:
+    """``rounded`` with a last layer fitted, by least squares over ``planes``, to the output of the
+    ``quantised`` layers before it, and rounded; `None` if ``model``, which was rounded, does not end with a
+    linear layer, or there are too few planes."""
     try:
         last = last_linear(model)
     except Misfit:
         return None
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    if len(planes) < _FOR_EACH_INPUT * stored[last.input[1]].dims[1]:
+    if len(planes) < FOR_EACH_VALUE * stored[last.input[1]].dims[1]:
         return None
     (quantised_last,) = [node for node in quantised.graph.node if last.output[0] in node.output]
     given = _activations(quantised, quantised_last.input[0], planes)
     wanted = _activations(model, last.output[0], planes)
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    stored = {tensor.name: tensor for tensor in changed.graph.initializer}
     names = last.input[1:3]
     weight, bias = (numpy_helper.to_array(stored[name]).astype(np.float64) for name in names)
     inputs = np.hstack([given, np.ones((len(given), 1))])
     square, left = inputs.T @ inputs, wanted - given @ weight.T - bias
     square[np.diag_indices_from(square)] += _RIDGE * np.trace(square) / len(square)
     change = np.linalg.solve(square, inputs.T @ left).T
+    changed = onnx.ModelProto()
+    changed.CopyFrom(rounded.model)
+    stored = {tensor.name: tensor for tensor in changed.graph.initializer}
     for name, value in zip(names, (weight + change[:, :-1], bias + change[:, -1]), strict=True):
         stored[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
-    return changed
+    final = round_layers(changed, [last], {last.name: InputMoments.of(given)}, any_processor)
+    return Rounded(final.model, {**rounded.ranges, **final.ranges})
 
 
 def _activations(model: onnx.ModelProto, name: str, planes: Planes) -> NDArray[np.float64]:
@@ -171,18 +193,15 @@ def _activations(model: onnx.ModelProto, name: str, planes: Planes) -> NDArray[n
 
 
 def _quantised(
-    model: onnx.ModelProto, planes: Planes, advance: Callable[[int], object], any_processor: bool
+    rounded: Rounded, planes: Planes, excluded: list[str], advance: Callable[[int], object]
 ) -> onnx.ModelProto:
-    """``model`` in static int8, with the ranges of ``planes``."""
+    """``rounded`` in static int8, but for the nodes ``excluded``, with the ranges of ``planes``."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    excluded = _left_in_float(model)
-    options: dict[str, Any] = {"CalibPercentile": KEPT_PERCENTILE}
-    if any_processor:
-        model, options["TensorQuantOverrides"] = limit_pairs(model, excluded)
+    options = {"CalibPercentile": KEPT_PERCENTILE, "TensorQuantOverrides": rounded.ranges}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-        onnx.save(model, str(before))
+        onnx.save(rounded.model, str(before))
         try:
             quantize_static(
                 str(before), str(after), _Reader(planes, advance), quant_format=QuantFormat.QDQ,

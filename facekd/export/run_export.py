@@ -19,7 +19,7 @@ from facekd.card import BoxCrop, Card, write_card
 from facekd.errors import Misfit, UsageError
 from facekd.export.measured_crops import Measured, measured_crops, sample_of, some_of
 from facekd.export.onnx_graph import PARITY_CROPS, check_parity, fitted, frozen, to_onnx
-from facekd.export.quantise import RANGE_CROPS, Int8Cost, check_cosine, check_tar, for_ranges, quantise
+from facekd.export.quantise import RANGE_CROPS, Int8Cost, check_cosine, check_tar, crops_processed, quantise
 from facekd.export.trained_metric import MEAN_CROPS, MetricGain, in_trained_metric, linear_projector
 from facekd.models import FaceNet, run_of, to_planes, weights_file
 from facekd.models.teachers import load_network
@@ -147,7 +147,7 @@ def _quantised(
     """``model`` in int8, and its cost on the "choose" people."""
     crops = fitted(some_of(measured.ranges(), RANGE_CROPS), card.crop)
     planes = to_planes(crops, card.input).numpy()
-    with progress("quantise", len(for_ranges(model, planes))) as advance:
+    with progress("quantise", crops_processed(model, planes)) as advance:
         quantised = quantise(model, planes, advance, any_processor)
     cosine = check_cosine(model, quantised, planes)
     tar: dict[float, float] = {}

@@ -11,6 +11,9 @@ better on the held-out people than the one that ships. The student, its model ca
 its packed weights then replace those of the student before, which becomes one of `EARLIER_STUDENTS`, and so
 do its rows in the tables of README.md and docs/results.md. Prose is not written: the pages that still name
 the student before are listed.
+
+Times belong to an idle processor with VNNI. On another machine a student that is the same network with other
+weights takes over, with --keep-times, those of the student before.
 """
 
 from __future__ import annotations
@@ -70,6 +73,43 @@ def measure(student: Path, before: Path | None, beside: Iterable[Path], faces: P
         detector = f"{file.stem.split('_')[0]}:{file}"
         told = out / f"detector-{file.stem}.json"
         facekd("evaluate", student, "--protocol", "lfw", *lfw, "--detector", detector, "--json", out=told)
+
+
+def kept_times(student: Path, before: Path, beside: Iterable[Path], out: Path) -> None:
+    """Write speed.json of ``student`` and the models ``beside`` with the times in the model card of
+    ``before``, the student that ships now.
+
+    Raises `UsageError` unless ``student`` has the same operators and weights of the same shapes, so that it
+    does the same work."""
+    if _work(student) != _work(before):
+        raise UsageError(
+            f"{student.name} is not the same network as {before.name}, whose times are not its own",
+            "Leave out --keep-times.",
+        )
+    page = (ROOT / "facekd" / "weights" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("One crop, one thread")]
+    files = {before.stem: student, **{file.stem: file for file in beside}}
+    models = [
+        {
+            "name": files[name].stem,
+            "file_bytes": files[name].stat().st_size,
+            "timings": [{"threads": 1, "batch": 1, "median_seconds": float(ms) / 1e3}],
+        }
+        for name, ms in re.findall(r"(\S+) (\d+\.\d+) ms", line)
+        if name in files
+    ]
+    instructions = ["avx512_vnni"] if "with VNNI" in line else []
+    speed = {"machine": {"instructions": instructions}, "models": models}
+    (out / "speed.json").write_text(json.dumps(speed, indent=1), encoding="utf-8")
+
+
+def _work(model: Path) -> list[tuple[object, ...]]:
+    """The operators of ``model`` in order, and the types and shapes of its weights."""
+    import onnx
+
+    graph = onnx.load(str(model)).graph
+    weights = {one.name: (one.data_type, *one.dims) for one in graph.initializer}
+    return [(node.op_type, *(weights[name] for name in node.input if name in weights)) for node in graph.node]
 
 
 def table_row(label: str, name: str, out: Path) -> str:
@@ -134,8 +174,8 @@ def write(
     shutil.copy(student, weights)
     kept = ROOT / "data" / "student"
     (kept / f"{run.name}.json").write_text(learning_curve(run), encoding="utf-8")
-    for earlier in kept.glob("*.safetensors"):
-        earlier.unlink()
+    for earlier in (*kept.glob("*.safetensors"), kept / "begun.json"):
+        earlier.unlink(missing_ok=True)
     _tool("keep_weights.py", "pack", run, kept / f"{run.name}.safetensors")
     found = json.loads((out / "lfw.json").read_text())
     found["models"] = [one for one in found["models"] if before is None or one["name"] != before.stem]
@@ -182,18 +222,22 @@ def naming(name: str) -> list[str]:
     "--came-with", default="development versions before 0.2.0", show_default=True,
     help="The versions of facekd that the student before came with, for `EARLIER_STUDENTS`.",
 )  # fmt: skip
+@click.option(
+    "--keep-times", is_flag=True, help="Do not time anything: keep the times in the model card that ships."
+)
 @click.option("--out", type=ANY_PATH, required=True, help="Folder for what is measured.")
 @click.option("--write", "writes", is_flag=True, help="Change the checkout.")
 def main(
     run: Path, name: str, faces: Path, beside: tuple[Path, ...], label: str,
-    groups: tuple[Path, Path] | None, came_with: str, out: Path, writes: bool,
+    groups: tuple[Path, Path] | None, came_with: str, keep_times: bool, out: Path, writes: bool,
 ) -> None:  # fmt: skip
     """Make the student of RUN the one that ships, as NAME."""
     out.mkdir(parents=True, exist_ok=True)
     student, before = out / f"{name}.onnx", shipped_model()
     if before is not None and before.stem == name:
         before = None  # it is measured again, as after a change to a detector
-    facekd("export", named_run(run, name, out), "--int8", "--out", student, out=out / "export.log")
+    how = ("--int8", "--any-processor", "--out", student)
+    facekd("export", named_run(run, name, out), *how, out=out / "export.log")
     if groups:
         crops, csv = groups
         origin = ("--crop-detector", "scrfd_500m", "--crop-aligner", "facekd-five-points-2")
@@ -201,6 +245,10 @@ def main(
             "calibrate", student, "--data", crops, "--aligned", *origin, "--groups", csv,
             out=out / "groups.log",
         )  # fmt: skip
+    if keep_times:
+        if before is None:
+            raise UsageError("there is no student before this one whose times could be kept")
+        kept_times(student, before, beside, out)
     measure(student, before, beside, faces, out)
     rows = {"student": table_row("student", name, out), label: table_row(label, beside[0].stem, out)}
     click.echo("\n".join(rows.values()))

@@ -108,6 +108,19 @@ def quantise(
     return quantised
 
 
+def roundings(model: onnx.ModelProto, planes: Planes) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """What each way of rounding makes of ``model``, with its name: weights alone, to the nearest step and by
+    the inputs of their layer, and all of int8; then these for any processor. ``planes`` as for `quantise`."""
+    equal = equalise(model, _some(planes, _FOR_CHANNELS))
+    layers = layers_to_round(equal, _left_in_float(equal))
+    moments = input_moments(equal, _measured(equal), _some(planes, _FOR_RANGES))
+    for any_processor in (False, True):
+        where = ", for any processor" if any_processor else ""
+        yield f"weights to the nearest step{where}", round_layers(equal, layers, {}, any_processor).model
+        yield f"weights by inputs{where}", round_layers(equal, layers, moments, any_processor).model
+        yield f"int8{where}", quantise(model, planes, any_processor=any_processor)
+
+
 def _measured(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The layers whose inputs are measured: not the last one, which is refitted."""
     layers = read_once(model, layers_to_round(model, _left_in_float(model)))

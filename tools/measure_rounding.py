@@ -3,10 +3,11 @@
     facekd export runs/first --out first.onnx
     python tools/measure_rounding.py first.onnx --data default.toml
 
-STUDENT is a float32 export, and the recipe that of its run. Prints a row for the network as it is; with its
-weights in whole steps, each the nearest or rounded by the inputs of its layer (`facekd.export.rounding`), and
-activations in float32; and in int8 (`facekd export --int8`): the mean cosine between its embeddings of the
-held-out people that choose and those of float32, and TAR on them. The last rows are for any processor.
+STUDENT is a float32 export, and the recipe that of its run. Prints a row for the network as it is; with only
+its weights in whole steps; and in int8: each with weights rounded to the nearest step and by the inputs of
+their layer (`facekd.export.rounding`), as `facekd export --int8` does. Columns are the mean cosine between
+its embeddings of the held-out people that choose and those of float32, and TAR on them. The last four rows
+are for any processor.
 """
 
 from __future__ import annotations

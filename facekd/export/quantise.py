@@ -78,10 +78,12 @@ def quantise(
     planes: Planes,
     advance: Callable[[int], object] = lambda done: None,
     any_processor: bool = False,
+    by_inputs: bool = True,
 ) -> onnx.ModelProto:
     """``model`` in static int8, measured on ``planes`` float32 [N, 3, S, S] of at least 64 real crops.
     ``advance`` receives the number of further crops processed, of `crops_processed`. With ``any_processor``
-    no sum can overflow on one without VNNI (`facekd.runtime.all_sums_fit`).
+    no sum can overflow on one without VNNI (`facekd.runtime.all_sums_fit`). Without ``by_inputs`` each weight
+    is rounded to its nearest step, for a comparison.
 
     Raises `UsageError` for too few crops, `Misfit` if ONNX Runtime cannot quantise the graph, or if
     ``any_processor`` cannot be had, because it multiplies by matrices in another way.
@@ -93,10 +95,11 @@ def quantise(
         )
     model = equalise(model, _some(planes, _FOR_CHANNELS))
     excluded, ranges = _left_in_float(model), for_ranges(model, planes)
-    moments = input_moments(model, _measured(model), _some(planes, _FOR_RANGES), advance)
+    measured = _measured(model) if by_inputs else []
+    moments = input_moments(model, measured, _some(planes, _FOR_RANGES), advance)
     rounded = round_layers(model, layers_to_round(model, excluded), moments, any_processor)
     quantised = _quantised(rounded, ranges, excluded, advance)
-    refitted = _refitted(model, rounded, quantised, planes, any_processor)
+    refitted = _refitted(model, rounded, quantised, planes, any_processor, by_inputs)
     if refitted is not None:
         quantised = _quantised(refitted, ranges, excluded, lambda done: None)
     strip(quantised)
@@ -109,16 +112,19 @@ def quantise(
 
 
 def roundings(model: onnx.ModelProto, planes: Planes) -> Iterator[tuple[str, onnx.ModelProto]]:
-    """What each way of rounding makes of ``model``, with its name: weights alone, to the nearest step and by
-    the inputs of their layer, and all of int8; then these for any processor. ``planes`` as for `quantise`."""
+    """What each way of rounding makes of ``model``, with its name: weights alone and all of int8, each with
+    weights to the nearest step and by the inputs of their layer, then these for any processor. ``planes`` as
+    for `quantise`."""
     equal = equalise(model, _some(planes, _FOR_CHANNELS))
     layers = layers_to_round(equal, _left_in_float(equal))
-    moments = input_moments(equal, _measured(equal), _some(planes, _FOR_RANGES))
+    known = input_moments(equal, read_once(equal, layers), _some(planes, _FOR_RANGES))
     for any_processor in (False, True):
         where = ", for any processor" if any_processor else ""
-        yield f"weights to the nearest step{where}", round_layers(equal, layers, {}, any_processor).model
-        yield f"weights by inputs{where}", round_layers(equal, layers, moments, any_processor).model
-        yield f"int8{where}", quantise(model, planes, any_processor=any_processor)
+        for by_inputs, way in ((False, "to the nearest step"), (True, "by inputs")):
+            weights = round_layers(equal, layers, known if by_inputs else {}, any_processor).model
+            yield f"weights alone, {way}{where}", weights
+            int8 = quantise(model, planes, any_processor=any_processor, by_inputs=by_inputs)
+            yield f"int8, {way}{where}", int8
 
 
 def _measured(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -162,7 +168,12 @@ def _some(planes: Planes, count: int) -> Planes:
 
 
 def _refitted(
-    model: onnx.ModelProto, rounded: Rounded, quantised: onnx.ModelProto, planes: Planes, any_processor: bool
+    model: onnx.ModelProto,
+    rounded: Rounded,
+    quantised: onnx.ModelProto,
+    planes: Planes,
+    any_processor: bool,
+    by_inputs: bool,
 ) -> Rounded | None:
     """``rounded`` with a last layer fitted, by least squares over ``planes``, to the output of the
     ``quantised`` layers before it, and rounded; `None` if ``model``, which was rounded, does not end with a
@@ -188,7 +199,8 @@ def _refitted(
     stored = {tensor.name: tensor for tensor in changed.graph.initializer}
     for name, value in zip(names, (weight + change[:, :-1], bias + change[:, -1]), strict=True):
         stored[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
-    final = round_layers(changed, [last], {last.name: InputMoments.of(given)}, any_processor)
+    moments = {last.name: InputMoments.of(given)} if by_inputs else {}
+    final = round_layers(changed, [last], moments, any_processor)
     return Rounded(final.model, {**rounded.ranges, **final.ranges})
 
 

@@ -26,17 +26,16 @@ def test_rows_of_every_way(run_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     rows = dict(re.findall(r"^\| ([^|]+) \| (\d\.\d{4}) \| \d", told, re.MULTILINE))
     cosine = {how: float(value) for how, value in rows.items()}
-    assert list(cosine) == [
-        "float32",
-        "weights to the nearest step", "weights by inputs", "int8",
-        "weights to the nearest step, for any processor", "weights by inputs, for any processor",
-        "int8, for any processor",
-    ]  # fmt: skip
+    ways = (
+        "weights alone, to the nearest step",
+        "int8, to the nearest step",
+        "weights alone, by inputs",
+        "int8, by inputs",
+    )
+    limited = [f"{way}, for any processor" for way in ways]
+    assert list(cosine) == ["float32", *ways, *limited]
     assert cosine["float32"] == 1
-    for where in ("", ", for any processor"):
-        by_inputs, nearest = (
-            cosine[f"weights by inputs{where}"],
-            cosine[f"weights to the nearest step{where}"],
-        )
-        assert 1 > by_inputs > nearest
-        assert by_inputs > cosine[f"int8{where}"] > 0.98
+    for nearest, int8_nearest, by_inputs, int8_by_inputs in (ways, limited):
+        assert 1 > cosine[by_inputs] > cosine[nearest]
+        assert cosine[int8_by_inputs] > cosine[int8_nearest] > 0.98
+        assert cosine[by_inputs] > cosine[int8_by_inputs]

@@ -9,4 +9,5 @@ EARLIER_STUDENTS = {
     "facekd-student-2026-11c": "development versions before 0.2.0",
     "facekd-student-2026-11d": "development versions before 0.2.0",
     "facekd-student-2026-11e": "development versions before 0.2.0",
+    "facekd-student-2026-11f": "development versions before 0.2.0",
 }

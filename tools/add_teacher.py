@@ -1,7 +1,7 @@
 """Give the weights of a leg the projector rows of further teachers, fitted to training crops.
 
-    python tools/keep_weights.py unpack data/student/leg6.safetensors leg6.safetensors
-    python tools/add_teacher.py leg.toml leg6.safetensors start.safetensors
+    python tools/keep_weights.py unpack data/student/leg7.safetensors leg7.safetensors
+    python tools/add_teacher.py leg.toml leg7.safetensors start.safetensors
 
 The recipe leg.toml names the teachers that START was trained with, in their order, and the further ones after
 them. A projector of another size would begin at random, and undo at first what the student has learned. Here

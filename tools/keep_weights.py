@@ -1,7 +1,7 @@
 """Store a run's weights in a file small enough to commit, and restore them to start the next run.
 
-    python tools/keep_weights.py pack runs/default data/student/leg6.safetensors
-    python tools/keep_weights.py unpack data/student/leg6.safetensors start.safetensors
+    python tools/keep_weights.py pack runs/default data/student/leg7.safetensors
+    python tools/keep_weights.py unpack data/student/leg7.safetensors start.safetensors
 
 ``unpack`` writes what a recipe's ``student.start`` takes (with ``start_by = "whole"``), projectors of the
 losses included; it also takes the shards that `train_on_accelerator.py` writes. Large matrices are stored as

@@ -1,6 +1,6 @@
 """Train a student, or a large teacher, on an accelerator in a few minutes, from a checkout alone.
 
-    python3 tools/train_on_accelerator.py default.toml --out runs/fast --start data/student/leg6.safetensors
+    python3 tools/train_on_accelerator.py default.toml --out runs/fast --start data/student/leg7.safetensors
     python3 tools/train_on_accelerator.py default.toml --out runs/resnet --network iresnet50 --batch 512
     python3 tools/train_on_accelerator.py default.toml --out runs/fast --resume
 

@@ -20,6 +20,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from facekd.export.activations import activations
+
 #: the percentile of absolute values that counts as a channel's range
 _PERCENTILE = 99.9
 #: the largest factor by which a channel is scaled
@@ -184,19 +186,9 @@ def _kind(node: onnx.NodeProto, weights: _Weights) -> str:
 
 def _ranges(model: onnx.ModelProto, names: Sequence[str], planes: Planes) -> dict[str, Floats]:
     """The range of every channel of the activations ``names``."""
-    from facekd.runtime import open_session
-
-    if not names:
-        return {}
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = open_session(shown.SerializeToString())
     found: dict[str, list[Floats]] = {name: [] for name in names}
-    for start in range(0, len(planes), _BATCH):
-        for name, value in zip(
-            names, session.run(names, {"planes": planes[start : start + _BATCH]}), strict=True
-        ):
+    for some in activations(model, names, planes, _BATCH) if names else ():
+        for name, value in some.items():
             flat = np.abs(np.moveaxis(value, 1, 0).reshape(value.shape[1], -1))
             found[name].append(np.percentile(flat, _PERCENTILE, axis=1))
     return {name: np.mean(parts, axis=0) for name, parts in found.items()}

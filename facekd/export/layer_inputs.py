@@ -11,6 +11,8 @@ import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from facekd.export.activations import activations
+
 Planes = NDArray[np.float32]
 Floats = NDArray[np.float64]
 #: the fewest inputs of a layer for each of their values: with fewer, a covariance is mostly chance
@@ -134,23 +136,15 @@ def _inputs(
 ) -> Iterator[tuple[onnx.NodeProto, Planes]]:
     """Inputs [N, K] of each of ``layers``, batch by batch; of a convolution those at some places, drawn at
     random."""
-    from facekd.runtime import open_session
-
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    names = sorted({node.input[0] for node in layers})
-    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = open_session(shown.SerializeToString())
     shapes, draw = _weight_shapes(model), np.random.default_rng(0)
-    for start in range(0, len(planes), _BATCH):
-        batch = planes[start : start + _BATCH]
-        maps = dict(zip(names, session.run(names, {"planes": batch}), strict=True))
+    for maps in activations(model, [node.input[0] for node in layers], planes, _BATCH):
+        count = len(next(iter(maps.values())))
         for node in layers:
             shape = shapes[node.input[1]]
             wanted = max(_WANTED_FOR_EACH * int(np.prod(shape[1:])), _LEAST_WANTED)
-            share = -(-wanted * len(batch) // len(planes))
+            share = -(-wanted * count // len(planes))
             yield node, _read(maps[node.input[0]], node, shape, share, draw)
-        advance(len(batch))
+        advance(count)
 
 
 def _read(

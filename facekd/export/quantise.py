@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from facekd.errors import Misfit, UsageError
+from facekd.export.activations import activations
 from facekd.export.equalise import equalise
 from facekd.export.layer_inputs import FOR_EACH_VALUE, InputMoments, crops_to_process, input_moments
 from facekd.export.onnx_graph import run_graph, strip
@@ -206,14 +207,7 @@ def _refitted(
 
 def _activations(model: onnx.ModelProto, name: str, planes: Planes) -> NDArray[np.float64]:
     """The activation ``name`` [N, C] for ``planes``."""
-    from facekd.runtime import open_session
-
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    shown.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    session = open_session(shown.SerializeToString())
-    starts = range(0, len(planes), _BATCH)
-    rows = [session.run([name], {"planes": planes[start : start + _BATCH]})[0] for start in starts]
+    rows = [some[name] for some in activations(model, [name], planes, _BATCH)]
     return np.concatenate(rows).astype(np.float64)
 
 

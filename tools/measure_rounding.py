@@ -15,31 +15,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import numpy as np
 import onnx
 
-from facekd.card import Card, read_card
+from facekd.card import read_card
 from facekd.cli import run
 from facekd.cli.options import EXISTING_FILE
 from facekd.distillation import heldout_crops, read_recipe, training_crops
 from facekd.errors import UsageError
-from facekd.export import RANGE_CROPS, roundings
+from facekd.export import RANGE_CROPS, roundings, run_graph, some_of
 from facekd.models import to_planes
-from facekd.runtime import open_session, unit_rows
-from facekd.training.data import CropSet
 from facekd.verification import all_pairs
 
 _FMRS, _BATCH = (1e-3, 1e-4), 32
-
-
-def embeddings(model: onnx.ModelProto, card: Card, crops: CropSet) -> np.ndarray:
-    """Unit rows [N, D] of ``crops``."""
-    session = open_session(model.SerializeToString())
-    rows = []
-    for start in range(0, len(crops), _BATCH):
-        some = np.stack([crops.read(i) for i in range(start, min(start + _BATCH, len(crops)))])
-        rows.append(session.run(None, {"planes": to_planes(some, card.input).numpy()})[0])
-    return unit_rows(np.concatenate(rows))
 
 
 @click.command()
@@ -51,12 +38,12 @@ def main(student: Path, data: Path) -> None:
     people, trained = heldout_crops(recipe, "choose"), training_crops(recipe)
     if people is None:
         raise UsageError(f"{data}: nobody is held out to choose")
-    chosen = np.unique(np.linspace(0, len(trained) - 1, RANGE_CROPS).astype(int))
-    planes = to_planes(np.stack([trained.read(int(place)) for place in chosen]), card.input).numpy()
-    before = embeddings(network, card, people)
+    planes = to_planes(some_of(trained, RANGE_CROPS), card.input).numpy()
+    shown = to_planes(some_of(people, len(people)), card.input).numpy()
+    before = run_graph(network, shown, _BATCH)
 
     def tell(how: str, model: onnx.ModelProto) -> None:
-        rows = embeddings(model, card, people)
+        rows = run_graph(model, shown, _BATCH)
         pairs = all_pairs(rows, people.labels)
         tars = " | ".join(f"{100 * float(pairs.tar_at(fmr)):.2f}" for fmr in _FMRS)
         click.echo(f"| {how} | {(rows * before).sum(axis=1).mean():.4f} | {tars} |")

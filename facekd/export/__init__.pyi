@@ -1,4 +1,6 @@
+from .measured_crops import some_of as some_of
 from .onnx_graph import export_network as export_network
+from .onnx_graph import run_graph as run_graph
 from .onnx_graph import to_onnx as to_onnx
 from .quantise import RANGE_CROPS as RANGE_CROPS
 from .quantise import Int8Cost as Int8Cost

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from facekd.export.activations import activations
+from facekd.export.onnx_graph import settings
 
 #: the percentile of absolute values that counts as a channel's range
 _PERCENTILE = 99.9
@@ -169,7 +170,7 @@ class _Groups:
 def _kind(node: onnx.NodeProto, weights: _Weights) -> str:
     """What ``node`` does with channels: a "layer" mixes them, "within" is a depthwise convolution,
     "homogeneous" is a positively homogeneous function of each channel, "other" anything else."""
-    given = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    given = settings(node)
     constant = len(node.input) > 1 and node.input[1] in weights
     if node.op_type == "Conv" and constant:
         outputs, inputs = weights.of(node.input[1]).shape[:2]

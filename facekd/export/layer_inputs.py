@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from facekd.export.activations import activations
+from facekd.export.onnx_graph import settings
 
 Planes = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -114,14 +114,10 @@ def _weight_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     return {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
 
 
-def _settings(node: onnx.NodeProto) -> dict[str, Any]:
-    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-
-
 def _is_dense(node: onnx.NodeProto, shape: Sequence[int]) -> bool:
     """Whether every output of a layer with weights of ``shape`` reads all input channels, at places of a map
     that its settings state."""
-    given = _settings(node)
+    given = settings(node)
     if node.op_type == "Gemm":
         return given.get("transA", 0) == 0 and given.get("alpha", 1) == given.get("beta", 1) == 1
     stated = given.get("auto_pad", b"NOTSET") == b"NOTSET"
@@ -153,7 +149,7 @@ def _read(
     """At most ``most`` inputs [N, K] that ``node``, with weights of ``shape``, reads from ``maps``."""
     if node.op_type == "Gemm":
         return maps
-    given = _settings(node)
+    given = settings(node)
     top, left, bottom, right = given.get("pads", (0, 0, 0, 0))
     down, along = given.get("strides", (1, 1))
     rows, columns = given.get("dilations", (1, 1))

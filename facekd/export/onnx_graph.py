@@ -135,6 +135,11 @@ def check_parity(net: FaceNet, model: onnx.ModelProto, card: Card, crops: Crops)
             )
 
 
+def settings(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of ``node`` by name."""
+    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+
+
 def run_graph(model: onnx.ModelProto, planes: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
     """The outputs of ``model`` for ``planes`` [N, 3, S, S], run in batches."""
     from facekd.runtime import open_session

@@ -19,11 +19,17 @@ _LIMIT = LARGEST_SUM - 0.5
 _TRIED = 17
 
 
+def finest_steps(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The step sizes [O] with which the largest of the ``weights`` [O, ...] of a channel is 127 steps."""
+    finest: NDArray[np.float64] = np.abs(weights).reshape(len(weights), -1).max(axis=1) / STEPS
+    finest[finest == 0] = 1 / STEPS  # a channel that is switched off
+    return finest
+
+
 def cut_pairs(weights: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``weights`` [O, I] or [O, I, kH, kW] with the pairs cut that do not fit, and the step sizes [O]."""
     rows = weights.reshape(len(weights), -1).astype(np.float64)
-    finest = np.abs(rows).max(axis=1) / STEPS
-    finest[finest == 0] = 1 / STEPS  # a channel that is switched off
+    finest = finest_steps(rows)
     coarsest = np.maximum(finest, largest_sums(weights.astype(np.float64)) / _LIMIT)
     pairs = neighbouring_weights(weights.shape[1:])
     best, steps, least = rows, coarsest, np.full(len(rows), np.inf)

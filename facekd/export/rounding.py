@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from facekd.export.layer_inputs import InputMoments
-from facekd.export.pair_limits import STEPS, cut_pairs
+from facekd.export.pair_limits import STEPS, cut_pairs, finest_steps
 from facekd.runtime import LARGEST_SUM, has_weight_rows, neighbouring_weights
 
 Floats = NDArray[np.float64]
@@ -99,7 +99,7 @@ def to_steps(
     [O]. The ``covariance`` [K, K] is that of the inputs of one output; without it each weight is rounded to
     the nearest step."""
     wanted = weights.astype(np.float64)
-    cut, steps = cut_pairs(wanted) if any_processor else (wanted, _finest(wanted))
+    cut, steps = cut_pairs(wanted) if any_processor else (wanted, finest_steps(wanted))
     nearest = np.clip(np.round(cut / _across(steps, cut)), -STEPS, STEPS)
     if covariance is None:
         return nearest, steps
@@ -108,12 +108,6 @@ def to_steps(
     ways = neighbouring_weights(weights.shape[1:]) if any_processor else []
     rows = (wanted / _across(steps, wanted)).reshape(len(weights), -1)
     return _compensated(rows, covariance, bounds, ways).reshape(weights.shape), steps
-
-
-def _finest(weights: Floats) -> Floats:
-    """The step sizes [O] with which the largest weight of a channel is 127 steps."""
-    largest: Floats = np.abs(weights).reshape(len(weights), -1).max(axis=1) / STEPS
-    return np.where(largest > 0, largest, 1 / STEPS)
 
 
 def _across(steps: Floats, weights: NDArray) -> Floats:

@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from facekd.errors import Misfit
+from facekd.export.onnx_graph import settings
 
 #: training crops for the mean
 MEAN_CROPS = 4096
@@ -99,7 +100,7 @@ def last_linear(model: onnx.ModelProto) -> onnx.NodeProto:
         gemm = makes.get(division.input[0])
         constants = {tensor.name for tensor in model.graph.initializer}
         if gemm is not None and gemm.op_type == "Gemm" and len(gemm.input) == 3:
-            given = {item.name: onnx.helper.get_attribute_value(item) for item in gemm.attribute}
+            given = settings(gemm)
             plain = given.get("alpha", 1) == given.get("beta", 1) == 1 and not given.get("transA", 0)
             if plain and given.get("transB", 0) == 1 and constants.issuperset(gemm.input[1:]):
                 return gemm
